@@ -1,0 +1,3 @@
+"""mathloop: a math language model that improves itself, in rounds."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,73 @@
+"""One tree of errors, and which of them are the user's to mend.
+
+    MathloopError            anything that mathloop raises on purpose; exit code 1
+    ├── UserError            one clear line: what is wrong, what was expected, what to do; exit code 2
+    │   ├── BadConfig        a profile, a --set or a stage's config
+    │   ├── BadData          a row, file or data set that cannot be read
+    │   ├── BadModel         a model folder or package that is missing or not what a stage needs
+    │   └── StorageRefused   a disk or bucket that does not take or give what was asked
+    ├── Corrupt              an artifact whose checksum does not match its manifest
+    ├── ChampionMoved        somebody else promoted a champion first; nothing was changed
+    ├── SandboxError         the sandbox itself failed (never: the code that ran in it)
+    └── TrainingDiverged     loss, gradient or KL is not finite
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class MathloopError(Exception):
+    """Base of every error that mathloop raises on purpose."""
+
+    exit_code = 1
+
+
+class UserError(MathloopError):
+    """A mistake that the user can mend; its message is the one line they see."""
+
+    exit_code = 2
+
+
+class BadConfig(UserError):
+    """A profile, a `--set key=value` or a stage's config is not valid."""
+
+
+class BadData(UserError):
+    """A data file cannot be used.
+
+    `row` counts from 1 as an editor shows lines; `field` is the column's name.
+    """
+
+    def __init__(
+        self, message: str, *, path: Path | str | None = None, row: int | None = None, field: str | None = None
+    ) -> None:
+        self.path, self.row, self.field = path, row, field
+        where = [str(path)] if path is not None else []
+        where += [f"row {row}"] if row is not None else []
+        where += [f"field {field!r}"] if field is not None else []
+        super().__init__(f"{', '.join(where)}: {message}" if where else message)
+
+
+class BadModel(UserError):
+    """A model folder, package or pointer is missing or is not what the stage needs."""
+
+
+class StorageRefused(UserError):
+    """A disk or bucket refused: not found, no permission, no space, no answer."""
+
+
+class Corrupt(MathloopError):
+    """What was read is not what was written: a checksum or a length differs."""
+
+
+class ChampionMoved(MathloopError):
+    """Another round promoted its champion first; this one changed nothing."""
+
+
+class SandboxError(MathloopError):
+    """The sandbox itself failed. Code that fails inside it is a result, not an error."""
+
+
+class TrainingDiverged(MathloopError):
+    """A loss, gradient norm or KL is not finite: training stopped before saving it."""

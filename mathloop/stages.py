@@ -1,0 +1,100 @@
+"""What every stage says of itself: a report at its end, and progress on its way.
+
+A stage's `run(...)` returns a `StageReport`; the component around it writes it as JSON, and the round's
+HTML report is drawn from nothing else. `Progress` shows a bar on a terminal, prints one JSON line a step in
+a pod, and appends the same lines to the file named by `MATHLOOP_PROGRESS`, which the local live view reads.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+Item = TypeVar("Item")
+PROGRESS_VARIABLE = "MATHLOOP_PROGRESS"
+
+
+@dataclass
+class StageReport:
+    """What a stage took, made and dropped, in JSON-able values only."""
+
+    stage: str
+    seconds: float = 0.0
+    taken: int = 0
+    """Records that went in."""
+    made: int = 0
+    """Records that the stage itself made (samples drawn, problems written)."""
+    kept: int = 0
+    """Records that came out."""
+    dropped: dict[str, int] = field(default_factory=dict)
+    """Reason → number of records."""
+    values: dict[str, float] = field(default_factory=dict)
+    """Scalars for a table: accuracies, tokens, tokens per second, losses."""
+    curves: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+    """Name → points (step, value)."""
+    samples: list[dict[str, Any]] = field(default_factory=list)
+    """A few records to read: problem, response, verdict, reward, why kept or dropped."""
+    notes: list[str] = field(default_factory=list)
+    """Sentences for the reader: what was skipped and why."""
+
+    def write(self, path: Path) -> None:
+        """Writes the report as JSON, whole or not at all."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(path.name + ".partial")
+        partial.write_text(json.dumps(asdict(self), ensure_ascii=False, allow_nan=False), encoding="utf-8")
+        os.replace(partial, path)
+
+    @classmethod
+    def read(cls, path: Path) -> StageReport:
+        """Reads what `write` wrote."""
+        return cls(**json.loads(path.read_text(encoding="utf-8")))
+
+
+class Progress:
+    """Counts work done. `update` is cheap: it writes at most every `interval` seconds, and at the end."""
+
+    def __init__(self, stage: str, total: int | None, unit: str, interval: float = 0.5) -> None:
+        self.stage, self.total, self.unit, self.interval = stage, total, unit, interval
+        self.done = 0
+        self.tokens = 0
+        self.started = self._written = time.monotonic()
+        self._file = os.environ.get(PROGRESS_VARIABLE)
+        self._write({})
+
+    def update(self, done: int = 1, tokens: int = 0, **values: float) -> None:
+        """Adds `done` units and `tokens` tokens; `values` are shown as they are (loss, reward)."""
+        self.done += done
+        self.tokens += tokens
+        now = time.monotonic()
+        if now - self._written >= self.interval or self.done == self.total:
+            self._written = now
+            self._write(values)
+
+    def track(self, items: Iterable[Item]) -> Iterator[Item]:
+        """Yields `items`, counting each."""
+        for item in items:
+            yield item
+            self.update()
+
+    def _write(self, values: dict[str, float]) -> None:
+        seconds = time.monotonic() - self.started
+        row: dict[str, Any] = {"stage": self.stage, "done": self.done, "total": self.total, "unit": self.unit}
+        row["seconds"] = round(seconds, 2)
+        if self.tokens:
+            row["tokens_per_second"] = round(self.tokens / max(seconds, 1e-9))
+        row.update({name: round(float(value), 5) for name, value in values.items()})
+        line = json.dumps(row, allow_nan=True)
+        if self._file:
+            with open(self._file, "a", encoding="utf-8") as file:
+                file.write(line + "\n")
+        if sys.stderr.isatty():
+            shown = f"{self.done}/{self.total}" if self.total else str(self.done)
+            print(f"\r{self.stage}: {shown} {self.unit}", end="", file=sys.stderr, flush=True)
+        elif not self._file:
+            print(line, file=sys.stderr, flush=True)
