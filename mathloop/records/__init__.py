@@ -1,5 +1,19 @@
 """`Problem` and `Response`, and how data sets of them are read and written."""
 
+from mathloop.records.datasets import read_problems, read_responses, write_problems, write_responses
+from mathloop.records.rows import read_rows, write_rows
 from mathloop.records.schema import FinishReason, Language, Mode, Problem, Response
 
-__all__ = ["FinishReason", "Language", "Mode", "Problem", "Response"]
+__all__ = [
+    "FinishReason",
+    "Language",
+    "Mode",
+    "Problem",
+    "Response",
+    "read_problems",
+    "read_responses",
+    "read_rows",
+    "write_problems",
+    "write_responses",
+    "write_rows",
+]

@@ -1,0 +1,152 @@
+"""Problems and responses in files: every value checked against the record's own type hints, both ways."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import MISSING, fields
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
+
+import pyarrow as pa
+
+from mathloop.errors import BadData
+from mathloop.records.rows import describe, numbered_rows, write_rows
+from mathloop.records.schema import Problem, Response
+
+Record = TypeVar("Record", Problem, Response)
+
+NEVER_BLANK = {"id", "problem", "problem_id"}
+
+
+def read_problems(path: Path) -> Iterator[Problem]:
+    """Yields the problems of a `.parquet` (streamed by row group) or `.jsonl` file; ignores other columns.
+
+    Raises:
+        BadData: with the row and field of the first value that is missing or of another type; or the file is
+            missing, cut off, not UTF-8, or a JSON-lines file without a row.
+    """
+    return _read(path, Problem)
+
+
+def read_responses(path: Path) -> Iterator[Response]:
+    """Yields the responses of a `.parquet` or `.jsonl` file; errors as in `read_problems`."""
+    return _read(path, Response)
+
+
+def write_problems(path: Path, problems: Iterable[Problem], row_group: int = 4096) -> int:
+    """Writes problems, whole or not at all, `row_group` in memory at a time; returns their number.
+
+    Raises:
+        BadData: a record holds a value that its type does not allow.
+        StorageRefused: the disk does not take the file.
+    """
+    return _write(path, Problem, problems, row_group)
+
+
+def write_responses(path: Path, responses: Iterable[Response], row_group: int = 4096) -> int:
+    """Writes responses, as `write_problems` does."""
+    return _write(path, Response, responses, row_group)
+
+
+class _Column(NamedTuple):
+    """What one field of a record may hold."""
+
+    name: str
+    kind: type
+    nullable: bool
+    choices: tuple[str, ...]
+    default: Any
+    """MISSING where a row must have the field."""
+
+    @property
+    def expectation(self) -> str:
+        words = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
+        expected = " or ".join(map(repr, self.choices)) or words[self.kind]
+        return f"{expected} or null" if self.nullable else expected
+
+    @property
+    def accepted(self) -> tuple[type, ...]:
+        return (float, int) if self.kind is float else (self.kind,)
+
+    def check(self, value: object) -> str | None:
+        """Says what is wrong with `value`, None where nothing is."""
+        if value is None:
+            return None if self.nullable else f"expected {self.expectation}, found null"
+        # To Python a bool is an int; to a data set it never is.
+        if isinstance(value, bool) != (self.kind is bool) or not isinstance(value, self.accepted):
+            return f"expected {self.expectation}, found {describe(value)}"
+        if self.choices and value not in self.choices:
+            return f"expected {self.expectation}, found {value!r}"
+        if isinstance(value, int) and not -(2**63) <= value < 2**63:
+            return f"expected {self.expectation} of at most 64 bits"
+        if self.name in NEVER_BLANK and isinstance(value, str) and not value.strip():
+            return "expected text, found a blank"
+        return None
+
+
+def _columns(record: type[Record]) -> list[_Column]:
+    hints = get_type_hints(record)
+    columns: list[_Column] = []
+    for field in fields(record):
+        options = (
+            get_args(hints[field.name]) if isinstance(hints[field.name], UnionType) else (hints[field.name],)
+        )
+        kind = next(option for option in options if option is not type(None))
+        choices = get_args(kind) if get_origin(kind) is Literal else ()
+        columns.append(
+            _Column(field.name, str if choices else kind, type(None) in options, choices, field.default)
+        )
+    return columns
+
+
+def _schema(columns: Sequence[_Column]) -> pa.Schema:
+    types = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
+    return pa.schema([pa.field(column.name, types[column.kind], column.nullable) for column in columns])
+
+
+def _read(path: Path, record: type[Record]) -> Iterator[Record]:
+    columns = _columns(record)
+    return _records(path, record, columns, numbered_rows(path, [column.name for column in columns]))
+
+
+def _records(
+    path: Path,
+    record: type[Record],
+    columns: Sequence[_Column],
+    rows: Iterator[tuple[int, dict[str, Any]]],
+) -> Iterator[Record]:
+    empty = True
+    for number, row in rows:
+        empty = False
+        for column in columns:
+            if column.name not in row and column.default is MISSING:
+                message = f"missing; every row needs it ({column.expectation})"
+                raise BadData(message, path=path, row=number, field=column.name)
+        values = [row.get(column.name, column.default) for column in columns]
+        _check(path, number, columns, values)
+        yield record(*values)
+    if empty and path.suffix == ".jsonl":
+        # Parquet without rows has at least its columns; JSON lines without rows say nothing at all.
+        needed = ", ".join(column.name for column in columns if column.default is MISSING)
+        raise BadData(f"the file is empty; expected one JSON object a line with {needed}", path=path)
+
+
+def _write(path: Path, record: type[Record], records: Iterable[Record], row_group: int) -> int:
+    columns = _columns(record)
+    names = [column.name for column in columns]
+
+    def rows() -> Iterator[dict[str, Any]]:
+        for number, item in enumerate(records, start=1):
+            values = [getattr(item, column.name) for column in columns]
+            _check(path, number, columns, values)
+            yield dict(zip(names, values, strict=True))
+
+    return write_rows(path, rows(), _schema(columns), row_group)
+
+
+def _check(path: Path, number: int, columns: Sequence[_Column], values: list[Any]) -> None:
+    for column, value in zip(columns, values, strict=True):
+        wrong = column.check(value)
+        if wrong is not None:
+            raise BadData(f"{wrong}; mend or remove the row", path=path, row=number, field=column.name)
