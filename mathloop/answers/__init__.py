@@ -1,0 +1,10 @@
+"""Final answers: taking them out of a response, and deciding whether two of them are equal.
+
+`verify` is the reward of reinforcement learning, so it prefers a false "not equal" to a false "equal",
+and no input can make it hang: what plain arithmetic cannot decide goes to a worker process with a deadline.
+"""
+
+from mathloop.answers.extraction import extract_answer
+from mathloop.answers.verification import Verdict, verify, verify_response
+
+__all__ = ["Verdict", "extract_answer", "verify", "verify_response"]

@@ -1,0 +1,178 @@
+"""Where the final answer of a response stands.
+
+The surest sign wins, and among equals the last one: `\\boxed{}`, then `#### 72`, then a sentence that says
+"the answer is" or "答案是", then bold, then the last formula or number of the text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+LONGEST_ANSWER = 20_000
+"""Characters looked at after the sign that announces an answer."""
+LONGEST_GAP = 40
+"""Characters between two boxes that still belong to one answer ("\\boxed{1} and \\boxed{2}")."""
+MOST_BOXES = 24
+
+_BOX = re.compile(r"boxed\s*(\{|[0-9A-Za-z+-][^\s$\\.,{}]*)")
+_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
+_CONNECTIVE = re.compile(r"\b(?:and|or)\b|[和或与及、]")
+_WORD = re.compile(r"[a-zA-Z\u4e00-\u9fff]")
+_COMMAND = re.compile(r"\\+[a-zA-Z]+|(?<![a-zA-Z])[a-zA-Z](?:_\{?\w+\}?)?\s*=")
+_SPECIAL = re.compile(r"<\|[^|<>\n]{0,40}\|>.*", re.DOTALL)
+_HASHES = re.compile(r"####\s*([^\n]+)")
+_CUE = re.compile(
+    r"\banswers?\s*(?:\*\*)?\s*(?:is|are|was|be|=|[:：])(?!\w)"
+    r"|(?:^|\n)\s*A\s*[:：]"
+    r"|答案(?:应该|应|就)?(?:是|为|选|：|:)|(?:故|应|因此|所以)选|故填",
+    re.IGNORECASE,
+)
+_CUE_END = re.compile(r"(?:[\s:：*\"“]|\\\")*")
+_INLINE = r"\\\([^\n]+?\\\)|(?<!\\)\$(?:[^$\\\n]|\\.)+(?<!\\)\$"
+_MATH = re.compile(r"\$\$.+?\$\$|\\\[.+?\\\]|" + _INLINE, re.DOTALL)
+_BROKEN_INLINE = re.compile(r"(?<!\\)\$[ \t]*\n|\\\([ \t]*\n")
+"""Inline math doesn't span lines, as in Markdown: what follows such an opening is not an answer."""
+_BOLD = re.compile(r"\*\*([^*\n]+)\*\*")
+_NUMBER = re.compile(
+    r"(?<![\w.])[-+−]?[$€¥£]?(?:\d{1,3}(?:[,，]\d{3})+(?!\d)|\d+)?(?:[.,]?\d+)(?:\s?/\s?\d+)?(?:\s*[%％])?(?![a-zA-Z]*\d)"
+)
+_SENTENCE_END = re.compile(r"[.!?](?=\s|\"|\*|$)|[。！？\n]")
+_PROSE = re.compile(
+    r"(?<![\\a-zA-Z])(?!sqrt|sin|cos|tan|log|and|or)[a-zA-Z]{2,}(?![a-zA-Z({])|[\u4e00-\u9fff]{3,}"
+)
+
+
+def extract_answer(text: str, language: str = "en") -> str | None:
+    """The final answer of a response as it was written, or None where the text gives none.
+
+    Cues of both languages are always understood, since models mix them; `language` ("en" or "zh") decides
+    between them only where both occur: the last cue of that language wins.
+    """
+    if "boxed" in text:
+        answer = last_box(text)
+        if answer:
+            return answer
+    body = _SPECIAL.sub("", text) if "<|" in text else text
+    body = body.rpartition("</think>")[2].strip() or body
+    return _hashed(body) or _after_cue(body, language) or _last_said(body)
+
+
+def last_box(text: str) -> str | None:
+    """The last box's content, joined with the boxes just before it ("\\boxed{1} and \\boxed{2}")."""
+    parts: list[str] = []
+    start = len(text)
+    for box_start, box_end, content in _boxes_from_the_end(text):
+        if parts and not _joins(text[box_end:start]):
+            break
+        parts.append(content.strip())
+        start = box_start
+    return ", ".join(dict.fromkeys(reversed(parts))) or None
+
+
+def _boxes_from_the_end(text: str) -> Iterator[tuple[int, int, str]]:
+    """Closed boxes that hold something, as (start, end, content), last first."""
+    start = len(text)
+    for _ in range(MOST_BOXES):
+        start = text.rfind("boxed", 0, start)
+        if start < 0:
+            return
+        match = _BOX.match(text, start)
+        if match is None or not text[:start].endswith(("\\", "\\f")):
+            continue
+        if match.group(1) != "{":
+            yield start, match.end(), match.group(1)
+            continue
+        close = _closing_brace(text, match.end() - 1)
+        if close is not None and not text[match.end() : close].isspace() and close > match.end():
+            yield start, close + 1, text[match.end() : close]
+
+
+def _closing_brace(text: str, opening: int) -> int | None:
+    depth = 0
+    for match in _BRACE.finditer(text, opening, opening + LONGEST_ANSWER):
+        mark = match.group()
+        if mark == "{":
+            depth += 1
+        elif mark == "}":
+            depth -= 1
+            if depth == 0:
+                return match.start()
+    return None
+
+
+def _joins(gap: str) -> bool:
+    if len(gap) > LONGEST_GAP:
+        return False
+    words = _COMMAND.sub(" ", gap)
+    return _CONNECTIVE.search(words) is not None or _WORD.search(words) is None
+
+
+def _hashed(text: str) -> str | None:
+    found = _HASHES.findall(text) if "####" in text else None
+    return found[-1].strip() if found else None
+
+
+def _after_cue(text: str, language: str) -> str | None:
+    """What follows the last "the answer is" in its sentence."""
+    cues = list(_CUE.finditer(text))
+    cues.sort(
+        key=lambda cue: (not cue.group().isascii()) == (language == "zh")
+    )  # stable: the last stays last
+    for cue in reversed(cues):
+        start = _CUE_END.match(text, cue.end()).end()  # type: ignore[union-attr]  # it matches the empty string
+        answer = _in_sentence(text[start : start + LONGEST_ANSWER])
+        if answer:
+            return answer
+    return None
+
+
+def _in_sentence(rest: str) -> str | None:
+    """The answer in the sentence that `rest` begins with: a formula at its start, else the last one in it."""
+    if _BROKEN_INLINE.match(rest):
+        return None
+    formula = _MATH.match(rest)
+    begin = formula.end() if formula else 0
+    end = _SENTENCE_END.search(rest, begin)
+    while (
+        end is not None
+        and _MATH.search(rest, begin, end.start() + 1) is None
+        and "$" in rest[begin : end.start()]
+    ):
+        spanning = _MATH.search(rest, begin)  # a full stop inside a formula ends no sentence
+        if spanning is None or spanning.start() > end.start():
+            break
+        begin = spanning.end()
+        end = _SENTENCE_END.search(rest, begin)
+    sentence = rest[: end.start() if end else len(rest)].replace("**", "").strip(' \t"“”')
+    if not _PROSE.search(_MATH.sub("", sentence)):
+        return sentence
+    if formula:
+        return formula.group()
+    number = _NUMBER.match(sentence)
+    return (
+        number.group()
+        if number
+        else _last_formula_or_number(sentence) or (sentence if len(sentence) <= 80 else None)
+    )
+
+
+def _last_said(text: str) -> str | None:
+    """Bold in the last paragraph, or the last formula or number anywhere."""
+    bold = _BOLD.findall(text, max(0, text.rfind("\n\n")))
+    if bold:
+        inner = bold[-1].strip(" :：.")
+        if not _PROSE.search(inner) or _NUMBER.search(inner):
+            return _in_sentence(inner)
+    return _last_formula_or_number(text)
+
+
+def _last_formula_or_number(text: str) -> str | None:
+    if _BROKEN_INLINE.search(text):
+        return None
+    last, end = None, -1
+    for last_match in _MATH.finditer(text):
+        last, end = last_match.group(), last_match.end()
+    for match in _NUMBER.finditer(text, max(end, 0)):
+        last = match.group()
+    return last
