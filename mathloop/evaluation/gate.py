@@ -1,0 +1,121 @@
+"""The promotion gate: a challenger replaces the champion only if it is measurably better.
+
+Per problem, the score of the challenger minus that of the champion, averaged over CoT and TIR; a paired
+bootstrap over problems gives the 95 % interval of the mean difference. The challenger is promoted if the
+interval's lower end exceeds the margin, every reward is finite and it answered all that the champion did.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mathloop.errors import BadData
+from mathloop.evaluation.bootstrap import bootstrap_interval
+from mathloop.evaluation.config import GateConfig
+from mathloop.evaluation.metrics import Outcomes
+from mathloop.records import read_problems, read_responses
+from mathloop.stages import StageReport
+
+CHALLENGER = "grpo"
+CHAMPIONS = ("champion", "base")
+"""A first round has no champion of its own making: its challenger meets the base model."""
+
+
+def run(*, benchmark: Path, results: Path, out: Path, config: GateConfig, seed: int) -> StageReport:
+    """Compares challenger and champion in `results` (Responses) and writes the decision to `out` as JSON.
+
+    Keys: promote, difference, low, high (shares of problems, -1 to 1), n (problems), reason, metric, margin,
+    challenger and champion (each with model, score and the score by mode). Raises BadData where the
+    challenger, everything to compare it with, or the champion's metric is absent.
+    """
+    started = time.monotonic()
+    outcomes = Outcomes(read_problems(benchmark), read_responses(results))
+    decision = decide(outcomes, config, seed)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = out.with_name(out.name + ".partial")
+    partial.write_text(json.dumps(decision, ensure_ascii=False, allow_nan=False), encoding="utf-8")
+    os.replace(partial, out)
+    return StageReport(
+        stage="gate",
+        seconds=time.monotonic() - started,
+        taken=outcomes.responses,
+        kept=outcomes.responses,
+        values={name: float(decision[name]) for name in ("difference", "low", "high", "n", "promote")},
+        notes=[str(decision["reason"])],
+    )
+
+
+def decide(outcomes: Outcomes, config: GateConfig, seed: int) -> dict[str, Any]:
+    """The decision, as `run` writes it."""
+    present = {model for model, _ in outcomes.entries}
+    champion = next((model for model in CHAMPIONS if model in present), None)
+    if CHALLENGER not in present or champion is None:
+        raise BadData(
+            f"the gate needs responses of {CHALLENGER!r} and of 'champion' or 'base', "
+            f"found {', '.join(sorted(present)) or 'none'}: evaluate those models",
+            field="model",
+        )
+    modes = [mode for model, mode in outcomes.entries if model == champion]
+    k = max(outcomes.drawn, 1)
+    by_mode = {mode: outcomes.scores(champion, mode, k).get(config.metric) for mode in modes}
+    if lacking := [mode for mode, scores in by_mode.items() if scores is None]:
+        raise BadData(
+            f"the gate compares {config.metric!r}, and {champion!r} has none in {', '.join(lacking)}: "
+            "choose another metric or evaluate again with samples and rewards"
+        )
+    theirs = np.stack([scores for scores in by_mode.values() if scores is not None], axis=1)
+    nothing = np.zeros(len(outcomes.problems))
+    ours = np.stack(
+        [outcomes.scores(CHALLENGER, mode, k).get(config.metric, nothing) for mode in modes], axis=1
+    )
+    differences = (ours - theirs).mean(axis=1)
+    low, high = bootstrap_interval(differences[:, None], seed=seed, resamples=config.resamples)
+    difference, low_end, high_end = float(differences.mean()), float(low[0]), float(high[0])
+    faults = _faults(outcomes, champion, modes)
+    better = low_end > config.margin
+    metric = config.metric if config.metric == "greedy" else f"{config.metric}@{outcomes.drawn}"
+    shown = (
+        f"{metric} {100 * difference:+.1f} points against {champion} on {len(differences)} problems, "
+        f"95 % interval {100 * low_end:+.1f} to {100 * high_end:+.1f}"
+    )
+    bar = "zero" if config.margin == 0 else f"the margin of {100 * config.margin:+.1f}"
+    verdict = f"the interval {'lies above' if better else 'does not lie above'} {bar}"
+    return {
+        "promote": better and not faults,
+        "difference": difference,
+        "low": low_end,
+        "high": high_end,
+        "n": len(differences),
+        "reason": "; ".join([*faults, f"{shown}: {verdict}"]),
+        "metric": metric,
+        "margin": config.margin,
+        "challenger": _side(CHALLENGER, modes, ours),
+        "champion": _side(champion, modes, theirs),
+    }
+
+
+def _faults(outcomes: Outcomes, champion: str, modes: list[str]) -> list[str]:
+    faults = [
+        f"{outcomes.not_finite[model]} rewards of {model} are not finite"
+        for model in (CHALLENGER, champion)
+        if outcomes.not_finite[model]
+    ]
+    for mode in modes:
+        lacking = outcomes.missing(CHALLENGER, mode) - outcomes.missing(champion, mode)
+        if lacking > 0:
+            faults.append(
+                f"{CHALLENGER} left {lacking} problems unanswered in {mode} that {champion} answered"
+            )
+    return faults
+
+
+def _side(model: str, modes: list[str], scores: NDArray[np.float64]) -> dict[str, Any]:
+    by_mode = {mode: float(scores[:, column].mean()) for column, mode in enumerate(modes)}
+    return {"model": model, "score": float(scores.mean()), "modes": by_mode}

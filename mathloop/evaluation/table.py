@@ -1,0 +1,103 @@
+"""The table of scores, and how it looks on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+MODELS = ("base", "sft", "grpo", "champion")
+"""The order in which models are shown; others follow by name."""
+NAMES = {"base": "base", "sft": "SFT", "grpo": "GRPO", "champion": "champion", "cot": "CoT", "tir": "TIR"}
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One cell: a mean over problems, with its 95 % bootstrap interval."""
+
+    model: str
+    mode: str
+    group: str
+    """`all`, `family:<name>` or `language:<zh>`."""
+    metric: str
+    """`greedy`, or `mean@8`, `maj@8`, `rm@8`, `pass@8` with the table's k."""
+    value: float
+    """0 to 1, as are `low` and `high`."""
+    low: float
+    high: float
+    n: int
+    """Problems."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Scores by model, mode, group and metric."""
+
+    k: int
+    """Samples a problem behind mean@k, maj@k, rm@k and pass@k."""
+    scores: tuple[Score, ...]
+    _cells: dict[tuple[str, str, str, str], Score] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        cells = {(score.model, score.mode, score.group, score.metric): score for score in self.scores}
+        object.__setattr__(self, "_cells", cells)
+
+    def get(self, model: str, mode: str, metric: str, group: str = "all") -> Score | None:
+        """The cell, or None where nothing was measured. `metric` may leave out k: `maj` finds `maj@8`."""
+        name = metric if metric == "greedy" or "@" in metric else f"{metric}@{self.k}"
+        return self._cells.get((model, mode, group, name))
+
+    @property
+    def models(self) -> list[str]:
+        """Labels present, in the order base, sft, grpo, champion, others."""
+        present = {score.model for score in self.scores}
+        return [name for name in MODELS if name in present] + sorted(present.difference(MODELS))
+
+    @property
+    def modes(self) -> list[str]:
+        """Modes present: cot, tir."""
+        return sorted({score.mode for score in self.scores})
+
+    @property
+    def groups(self) -> list[str]:
+        """`all` first, then the others by name."""
+        return sorted({score.group for score in self.scores}, key=lambda group: (group != "all", group))
+
+    def to_rows(self) -> list[dict[str, Any]]:
+        """JSON-able rows with the keys of `Score`."""
+        return [asdict(score) for score in self.scores]
+
+    @classmethod
+    def from_rows(cls, rows: Iterable[dict[str, Any]]) -> Table:
+        """Undoes `to_rows`."""
+        scores = tuple(Score(**row) for row in rows)
+        counts = {int(score.metric.partition("@")[2]) for score in scores if "@" in score.metric}
+        return cls(max(counts, default=0), scores)
+
+
+def print_table(table: Table, group: str = "all") -> str:
+    """Plain text, in percent: a row a model and mode, each score with its 95 % interval."""
+    metrics = ["greedy"] + [f"{kind}@{table.k}" for kind in ("maj", "rm", "pass")]
+    rows = [["", "", *metrics]]
+    for model in table.models:
+        for mode in table.modes:
+            scores = [table.get(model, mode, metric, group) for metric in metrics]
+            if any(scores):
+                cells = [_cell(score) for score in scores]
+                rows.append([NAMES.get(model, model), NAMES.get(mode, mode), *cells])
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        left = [cell.ljust(width) for cell, width in zip(row[:2], widths, strict=False)]
+        right = [cell.rjust(width) for cell, width in zip(row[2:], widths[2:], strict=True)]
+        lines.append("  ".join(left + right).rstrip())
+    lines.insert(1, "─" * max(len(line) for line in lines))
+    problems = max((score.n for score in table.scores if score.group == group), default=0)
+    lines.append(f"Percent of {problems} problems right, with 95 % bootstrap intervals over problems.")
+    return "\n".join(lines)
+
+
+def _cell(score: Score | None) -> str:
+    if score is None:
+        return "–"
+    return f"{100 * score.value:.1f} [{100 * score.low:.1f}, {100 * score.high:.1f}]"

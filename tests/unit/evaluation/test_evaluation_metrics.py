@@ -1,0 +1,257 @@
+"""Scores against a slow reference, known answers, and properties."""
+
+import math
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mathloop.errors import BadData
+from mathloop.evaluation import Table, check_orderings, print_table, score_table
+from mathloop.evaluation.metrics import Outcome, majority, score_samples
+from mathloop.records import Problem, Response
+
+
+def problem(name, answer="1", family="", language="en"):
+    return Problem(id=name, problem="?", answer=answer, family=family, language=language)
+
+
+def response(name, sample, answer, correct, reward=None, mode="cot", model="sft"):
+    return Response(name, sample, mode, "text", answer, correct, reward=reward, model=model)
+
+
+def slow_scores(samples, k):
+    """The definitions once more, as plainly as they can be said."""
+    right = [sample.correct for sample in samples]
+    counts, first, winner = {}, {}, None
+    for index, sample in enumerate(samples):
+        if sample.answer is not None:
+            key = "right" if sample.correct else int(sample.answer)
+            counts[key] = counts.get(key, 0) + 1
+            first.setdefault(key, index)
+    if counts:
+        winner = sorted(counts, key=lambda key: (-counts[key], first[key]))[0]
+    ranked = sorted(
+        (
+            (-sample.reward, index)
+            for index, sample in enumerate(samples)
+            if sample.reward is not None and math.isfinite(sample.reward)
+        ),
+    )
+    return {
+        "mean": sum(right) / k,
+        "maj": float(winner == "right"),
+        "rm": float(bool(ranked) and right[ranked[0][1]]),
+        "pass": float(True in right),
+    }
+
+
+GOLD = "7"
+rewards = st.one_of(st.none(), st.sampled_from([math.nan, math.inf, -1.5, 0.0, 0.25, 2.0]), st.floats(-5, 5))
+outcomes = st.builds(
+    lambda answer, reward: Outcome(answer, answer in (GOLD, "07"), reward),
+    st.sampled_from([None, GOLD, "07", "1", "2", "02", "3"]),
+    rewards,
+)
+
+
+@given(st.lists(outcomes, min_size=1, max_size=8))
+def test_scores_equal_the_slow_reference(samples):
+    assert dict(score_samples(samples, 8)) == slow_scores(samples, 8)
+
+
+@given(st.lists(outcomes, min_size=1, max_size=8))
+def test_no_choice_among_samples_beats_pass(samples):
+    scores = score_samples(samples, len(samples))
+    assert scores["pass"] >= max(scores["maj"], scores["rm"], scores["mean"])
+    assert (scores["mean"] > 0) == (scores["pass"] == 1)
+
+
+@given(st.lists(outcomes, min_size=1, max_size=8), st.randoms(use_true_random=False))
+def test_the_share_of_right_samples_does_not_depend_on_their_order(samples, shuffler):
+    shuffled = samples[:]
+    shuffler.shuffle(shuffled)
+    before, after = score_samples(samples, 8), score_samples(shuffled, 8)
+    assert (before["mean"], before["pass"]) == (after["mean"], after["pass"])
+
+
+def test_equivalent_spellings_vote_together():
+    wrong = [Outcome("1/2", False, None), Outcome("0.5", False, None)]
+    right = Outcome("3", True, None)
+    assert majority([right, *wrong]) == wrong[0]
+    assert majority([right, Outcome("0.5", False, None), Outcome("0.6", False, None)]) == right
+
+
+def test_ties_go_to_the_answer_seen_first_and_silence_does_not_vote():
+    seven, one = Outcome("7", True, None), Outcome("1", False, None)
+    silent = Outcome(None, False, None)
+    assert majority([silent, silent, silent, seven, one]) == seven
+    assert majority([silent, one, seven]) == one
+    assert majority([silent]) is None
+
+
+def test_equal_rewards_go_to_the_sample_seen_first():
+    low, first, second = Outcome("1", True, -2.0), Outcome("2", False, 3.0), Outcome("7", True, 3.0)
+    assert score_samples([low, first, second], 3)["rm"] == 0
+    assert score_samples([low, second, first], 3)["rm"] == 1
+
+
+def four_problems():
+    problems = [
+        problem("a", family="sums"),
+        problem("b", family="sums", language="zh"),
+        problem("c", family="large_numbers"),
+        problem("d", answer=None),
+    ]
+    rows = [
+        response("a", -1, "1", True),
+        response("a", 0, "1", True, 0.1),
+        response("a", 1, "2", False, 0.9),
+        response("b", -1, "5", False),
+        response("b", 0, "5", False, 0.2),
+        response("b", 1, "1", True, 0.7),
+        response("c", -1, "1", True),
+        response("c", 0, "4", False, 0.0),
+        response("c", 1, None, False, -1.0),
+        response("d", -1, "1", None),
+    ]
+    return problems, rows
+
+
+def test_a_small_table_by_hand():
+    table = score_table(*four_problems(), k=8)
+    assert table.k == 2, "the table is named after the samples that there are"
+    found = {
+        metric: table.get("sft", "cot", metric).value for metric in ("greedy", "mean", "maj", "rm", "pass")
+    }
+    assert found == pytest.approx({"greedy": 2 / 3, "mean": 1 / 3, "maj": 1 / 3, "rm": 1 / 3, "pass": 2 / 3})
+    assert table.get("sft", "cot", "greedy").n == 3, "nobody can grade a problem without a gold answer"
+    assert table.get("sft", "cot", "greedy", "family:sums").value == 0.5
+    assert table.get("sft", "cot", "rm@2", "language:zh").value == 1
+    assert table.groups == ["all", "family:large_numbers", "family:sums", "language:en", "language:zh"]
+
+
+def test_rm_is_absent_where_nobody_gave_rewards():
+    problems, rows = four_problems()
+    bare = [response(row.problem_id, row.sample, row.answer, row.correct, None) for row in rows]
+    nan = [response(row.problem_id, row.sample, row.answer, row.correct, math.nan) for row in rows]
+    assert score_table(problems, bare).get("sft", "cot", "rm") is None
+    assert score_table(problems, nan).get("sft", "cot", "rm") is None
+    assert score_table(problems, bare).get("sft", "cot", "maj") is not None
+
+
+def test_a_missing_response_counts_as_wrong():
+    problems, rows = four_problems()
+    other = [response(name, -1, "1", True, model="base") for name in "ab"]
+    table = score_table(problems, rows + other)
+    assert table.get("base", "cot", "greedy").value == pytest.approx(2 / 3)
+    assert table.get("base", "cot", "maj") is None, "no sample was drawn from it"
+    holed = [row for row in rows if not (row.problem_id == "b" and row.sample == 1)]
+    assert score_table(problems, holed).get("sft", "cot", "mean").value == pytest.approx(1 / 6)
+
+
+def test_samples_from_k_on_are_not_looked_at():
+    problems, rows = four_problems()
+    table = score_table(problems, [*rows, response("c", 2, "1", True, 9.0)], k=2)
+    assert table.get("sft", "cot", "pass").value == pytest.approx(2 / 3)
+    assert score_table(problems, [*rows, response("c", 2, "1", True, 9.0)], k=None).k == 3
+
+
+def test_a_response_to_an_unknown_problem_is_refused():
+    with pytest.raises(BadData, match="'ghost'"):
+        score_table([problem("a")], [response("ghost", -1, "1", True)])
+
+
+def coins(count, seed):
+    chance = random.Random(seed)
+    problems = [problem(str(index)) for index in range(count)]
+    rows = [
+        response(str(index), sample, "1", chance.random() < 0.4, chance.gauss(0, 1), mode)
+        for index in range(count)
+        for mode in ("cot", "tir")
+        for sample in range(-1, 4)
+    ]
+    return problems, rows
+
+
+@given(st.integers(1, 40), st.integers(0, 10**6))
+def test_intervals_hold_their_mean_and_stay_in_range(count, seed):
+    for score in score_table(*coins(count, seed), k=4, seed=seed).scores:
+        assert 0 <= score.low <= score.value <= score.high <= 1
+
+
+def test_an_interval_has_the_width_that_theory_gives():
+    score = score_table(*coins(1000, 3)).get("sft", "cot", "greedy")
+    width = 2 * 1.96 * math.sqrt(score.value * (1 - score.value) / 1000)
+    assert score.high - score.low == pytest.approx(width, rel=0.1)
+
+
+def test_a_seed_gives_the_same_table_whatever_the_order_of_responses():
+    problems, rows = coins(60, 5)
+    shuffled = rows[:]
+    random.Random(0).shuffle(shuffled)
+    assert score_table(problems, rows, seed=4).to_rows() == score_table(problems, shuffled, seed=4).to_rows()
+    assert score_table(problems, rows, seed=4) != score_table(problems, rows, seed=5)
+
+
+def test_rows_come_back_as_the_same_table():
+    table = score_table(*coins(30, 1), k=4)
+    assert Table.from_rows(table.to_rows()) == table
+
+
+def test_no_responses_make_an_empty_table():
+    table = score_table([problem("a")], [])
+    assert table.scores == ()
+    assert check_orderings(table) == []
+
+
+def test_the_printed_table_lists_models_in_order_with_intervals():
+    problems, rows = coins(50, 2)
+    bare = [response(row.problem_id, -1, "1", False, model="base") for row in rows if row.sample < 0]
+    grpo = [response(row.problem_id, -1, "1", True, model="grpo") for row in rows if row.sample < 0]
+    lines = print_table(score_table(problems, grpo + rows + bare, k=4)).splitlines()
+    assert lines[0].split() == ["greedy", "maj@4", "rm@4", "pass@4"]
+    assert [line.split()[0] for line in lines[2:-1]] == ["base", "SFT", "SFT", "GRPO"]
+    assert lines[2].split() == ["base", "CoT", "0.0", "[0.0,", "0.0]", "–", "–", "–"]
+    assert "50 problems" in lines[-1]
+
+
+def orderings_of(values):
+    """`values`: (model, mode, metric, group) → score."""
+    rows = [
+        {"model": model, "mode": mode, "metric": metric, "group": group}
+        | {"value": value, "low": value, "high": value, "n": 9}
+        for (model, mode, metric, group), value in values.items()
+    ]
+    return check_orderings(Table.from_rows(rows))
+
+
+def test_orderings_are_read_from_the_table_alone():
+    values = {("base", "cot", "greedy", "all"): 0.5, ("sft", "cot", "greedy", "all"): 0.6}
+    values |= {("grpo", "cot", "greedy", "all"): 0.6, ("grpo", "cot", "maj@8", "all"): 0.7}
+    values |= {("grpo", "cot", "rm@8", "all"): 0.65}
+    values |= {
+        ("grpo", mode, "greedy", "family:large_numbers"): v for mode, v in (("cot", 0.1), ("tir", 0.9))
+    }
+    found = [
+        (one.lesser, one.lesser_value, one.greater, one.greater_value, one.holds)
+        for one in orderings_of(values)
+    ]
+    assert found == [
+        ("base greedy", 0.5, "SFT greedy", 0.6, True),
+        ("SFT greedy", 0.6, "GRPO greedy", 0.6, False),
+        ("greedy", 0.6, "maj@8", 0.7, True),
+        ("maj@8", 0.7, "rm@8", 0.65, False),
+        ("CoT greedy", 0.1, "TIR greedy", 0.9, True),
+    ]
+
+
+def test_an_ordering_averages_over_the_modes_that_both_sides_have():
+    values = {("base", "cot", "greedy", "all"): 0.2, ("base", "tir", "greedy", "all"): 0.4}
+    values |= {("sft", "cot", "greedy", "all"): 0.1, ("sft", "tir", "greedy", "all"): 0.6}
+    (both,) = orderings_of(values)
+    assert (both.lesser_value, both.greater_value) == pytest.approx((0.3, 0.35))
+    del values["sft", "tir", "greedy", "all"]
+    (one,) = orderings_of(values)
+    assert (one.lesser_value, one.greater_value, one.holds) == (0.2, 0.1, False)
