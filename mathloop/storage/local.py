@@ -1,0 +1,129 @@
+"""Objects as files below one folder."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from mathloop.errors import StorageRefused
+from mathloop.storage.objects import CHUNK, Absent, Readable, Taken
+
+UNFINISHED = "_unfinished"
+"""Files being written; a killed writer leaves its file here, and nowhere else."""
+STALE = 24 * 3600.0
+"""Seconds after which an unfinished file is nobody's."""
+
+
+class LocalObjects:
+    """A folder, which is made at the first write."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.absolute()
+
+    @property
+    def url(self) -> str:
+        return str(self.root)
+
+    def put(self, key: str, source: Readable, size: int, sha256: str) -> None:
+        with self._unfinished() as (file, unfinished), disk(self.root):
+            while chunk := source.read(CHUNK):
+                file.write(chunk)
+            self._finish(file)
+            os.replace(unfinished, self._place(key))
+
+    def create(self, key: str, data: bytes) -> None:
+        with self._unfinished() as (file, unfinished), disk(self.root):
+            file.write(data)
+            self._finish(file)
+            try:
+                # A link appears whole and only if the name is free, which O_EXCL plus a write does not.
+                os.link(unfinished, self._place(key))
+            except FileExistsError:
+                raise Taken(f"{self.url}/{key} is already there") from None
+
+    def exists(self, key: str) -> bool:
+        return (self.root / key).is_file()
+
+    def holds(self, key: str, size: int, sha256: str) -> bool:
+        path = self.root / key
+        with disk(self.root):
+            if not path.is_file() or path.stat().st_size != size:
+                return False
+            with path.open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest() == sha256
+
+    def read(self, key: str) -> Iterator[bytes]:
+        with disk(self.root):
+            try:
+                file = (self.root / key).open("rb")
+            except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+                raise Absent(key) from None
+            with file:
+                while chunk := file.read(CHUNK):
+                    yield chunk
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        for folder, _, names in os.walk(self.root / prefix.rpartition("/")[0]):
+            for name in names:
+                key = Path(folder, name).relative_to(self.root).as_posix()
+                if key.startswith(prefix):
+                    yield key
+
+    def remove(self, key: str) -> None:
+        with disk(self.root):
+            (self.root / key).unlink(missing_ok=True)
+
+    def _place(self, key: str) -> Path:
+        path = self.root / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    @contextmanager
+    def _unfinished(self) -> Iterator[tuple[BinaryIO, Path]]:
+        with disk(self.root):
+            path = self._place(f"{UNFINISHED}/{uuid.uuid4().hex}")
+            self._sweep()
+            file = path.open("xb")
+        try:
+            with file:
+                yield file, path
+        finally:
+            with disk(self.root):
+                path.unlink(missing_ok=True)
+
+    def _sweep(self) -> None:
+        for path in (self.root / UNFINISHED).iterdir():
+            with suppress(FileNotFoundError):
+                if path.stat().st_mtime < time.time() - STALE:
+                    path.unlink()
+
+    @staticmethod
+    def _finish(file: BinaryIO) -> None:
+        # The data must be on the disk before the manifest that vouches for it.
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def disk(path: Path) -> Iterator[None]:
+    """Turns an operating system's refusal, at or below `path`, into one line."""
+    try:
+        yield
+    except OSError as error:
+        remedies = {
+            errno.ENOSPC: "free some space",
+            errno.EDQUOT: "free some space",
+            errno.EFBIG: "choose a disk that takes files of this size",
+            errno.ENOTDIR: "a file stands where a folder should be: choose another folder",
+            errno.EEXIST: "a file stands where a folder should be: choose another folder",
+            errno.EOPNOTSUPP: "the store needs a file system with hard links: choose another, or S3",
+        }
+        remedy = remedies.get(error.errno or 0, "choose a folder that you may read and write")
+        raise StorageRefused(f"{path}: {error.strerror or error}; {remedy}") from None

@@ -1,0 +1,215 @@
+"""Objects in an S3 bucket, through the `minio` SDK; any server with conditional writes will do.
+
+The endpoint and the credentials come from the environment only, and errors never repeat them: what a library
+says of a failed request can hold a signed URL, so messages are built from codes and types.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import ssl
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from urllib.parse import urlsplit
+
+import certifi
+import urllib3
+from minio import Minio
+from minio.error import MinioException, S3Error
+from urllib3.exceptions import HTTPError, MaxRetryError
+
+from mathloop.errors import StorageRefused
+from mathloop.storage.objects import CHUNK, Absent, Readable, Taken
+
+ENDPOINT_VARIABLE = "MATHLOOP_S3_ENDPOINT"
+REGION_VARIABLE = "MATHLOOP_S3_REGION"
+KEY_VARIABLE = "AWS_ACCESS_KEY_ID"
+SECRET_VARIABLE = "AWS_SECRET_ACCESS_KEY"
+TOKEN_VARIABLE = "AWS_SESSION_TOKEN"
+
+CONNECT_SECONDS = 3.0
+READ_SECONDS = 30.0
+PART = 16 << 20
+"""Bytes of one part of a multipart upload; four of them are in memory at most."""
+CREATE_TRIES = 4
+"""A conditional write is tried so often while the server does not answer or answers 409 or 5xx."""
+DENIED = {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "ExpiredToken"}
+FULL = {"XMinioStorageFull", "InsufficientStorage", "QuotaExceeded", "XMinioAdminBucketQuotaExceeded"}
+
+
+class S3Objects:
+    """A bucket, or the part of it below a prefix."""
+
+    def __init__(self, bucket: str, prefix: str) -> None:
+        endpoint = urlsplit(_variable(ENDPOINT_VARIABLE, "expected http://host:port"))
+        if (
+            endpoint.scheme not in ("http", "https")
+            or not endpoint.hostname
+            or endpoint.path not in ("", "/")
+        ):
+            raise StorageRefused(f"{ENDPOINT_VARIABLE} is not an endpoint; expected http://host:port")
+        if endpoint.username or endpoint.password:
+            raise StorageRefused(f"{ENDPOINT_VARIABLE} holds credentials; put them into {KEY_VARIABLE}")
+        self.bucket, self.prefix = bucket, f"{prefix}/" if prefix else ""
+        self.endpoint = f"{endpoint.scheme}://{endpoint.netloc}"
+        self._http = urllib3.PoolManager(
+            timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS),
+            retries=urllib3.Retry(
+                total=3,
+                connect=1,
+                read=1,
+                backoff_factor=0.2,
+                status_forcelist=(500, 502, 503, 504),
+                raise_on_status=False,
+            ),
+            ca_certs=os.environ.get("SSL_CERT_FILE") or certifi.where(),
+            maxsize=16,
+        )
+        self._client = Minio(
+            endpoint.netloc,
+            access_key=_variable(KEY_VARIABLE, "give the key of an S3 user"),
+            secret_key=_variable(SECRET_VARIABLE, "give the secret key of an S3 user"),
+            session_token=os.environ.get(TOKEN_VARIABLE),
+            secure=endpoint.scheme == "https",
+            region=os.environ.get(REGION_VARIABLE, "us-east-1"),
+            http_client=self._http,
+        )
+
+    @property
+    def url(self) -> str:
+        return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
+
+    def put(self, key: str, source: Readable, size: int, sha256: str) -> None:
+        part = PART if size < PART * 10_000 else 0
+        with self._answered():
+            self._client.put_object(
+                self.bucket, self.prefix + key, source, size, part_size=part, metadata={"sha256": sha256}
+            )
+
+    def create(self, key: str, data: bytes) -> None:
+        # The SDK cannot send If-None-Match on a put; a presigned request can.
+        unclear = False
+        for attempt in range(CREATE_TRIES):
+            with self._answered():
+                url = self._client.get_presigned_url(
+                    "PUT", self.bucket, self.prefix + key, expires=timedelta(minutes=5)
+                )
+                try:
+                    answer = self._http.request(
+                        "PUT", url, body=data, headers={"If-None-Match": "*"}, retries=False
+                    )
+                except HTTPError:
+                    if attempt == CREATE_TRIES - 1:
+                        raise
+                    # It may have been written before the connection broke.
+                    unclear = True
+                    time.sleep(0.2)
+                    continue
+            if answer.status in (200, 201, 204):
+                return
+            if answer.status == 412:
+                if unclear and b"".join(self.read(key)) == data:
+                    return
+                raise Taken(f"{self.url}/{key} is already there")
+            if answer.status != 409 and answer.status < 500:
+                break
+            unclear = unclear or answer.status >= 500
+            time.sleep(0.2)
+        raise self._refusal(_error_code(answer.data), answer.status)
+
+    def exists(self, key: str) -> bool:
+        try:
+            with self._answered():
+                self._client.stat_object(self.bucket, self.prefix + key)
+        except Absent:
+            return False
+        return True
+
+    def holds(self, key: str, size: int, sha256: str) -> bool:
+        try:
+            with self._answered():
+                found = self._client.stat_object(self.bucket, self.prefix + key)
+        except Absent:
+            return False
+        return bool(found.size == size and found.metadata.get("x-amz-meta-sha256") == sha256)
+
+    def read(self, key: str) -> Iterator[bytes]:
+        with self._answered():
+            answer = self._client.get_object(self.bucket, self.prefix + key)
+            try:
+                yield from answer.stream(CHUNK)
+            finally:
+                answer.close()
+                answer.release_conn()
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        with self._answered():
+            for found in self._client.list_objects(self.bucket, self.prefix + prefix, recursive=True):
+                yield found.object_name.removeprefix(self.prefix)
+
+    def remove(self, key: str) -> None:
+        with self._answered():
+            self._client.remove_object(self.bucket, self.prefix + key)
+
+    @contextmanager
+    def _answered(self) -> Iterator[None]:
+        """Turns what the SDK and the network raise into Absent or one line without secrets."""
+        try:
+            yield
+        except S3Error as error:
+            if error.code == "NoSuchKey":
+                raise Absent(error.object_name or "") from None
+            raise self._refusal(error.code, error.response.status) from None
+        except MaxRetryError as error:
+            raise self._unreachable(error.reason or error) from None
+        except (HTTPError, OSError) as error:
+            raise self._unreachable(error) from None
+        except MinioException as error:
+            raise self._refusal(type(error).__name__, None) from None
+        except ValueError as error:
+            raise StorageRefused(f"{self.url}: {error}") from None
+
+    def _refusal(self, code: str | None, status: int | None) -> StorageRefused:
+        if code == "NoSuchBucket":
+            remedy = "there is no such bucket; create it or correct the store's URL"
+        elif code in DENIED or status == 403:
+            remedy = f"access denied; check {KEY_VARIABLE}, {SECRET_VARIABLE} and what that user may do"
+        elif code in FULL or status == 507:
+            remedy = "the server has no space left; free some or enlarge it"
+        else:
+            remedy = "the server refused; its log says more"
+        return StorageRefused(
+            f"{self.url} at {self.endpoint}: {remedy} ({code or 'no code'}, HTTP {status or '?'})"
+        )
+
+    def _unreachable(self, error: Exception) -> StorageRefused:
+        reasons = {
+            urllib3.exceptions.NameResolutionError: "its name is unknown",
+            urllib3.exceptions.NewConnectionError: "connection refused",
+            urllib3.exceptions.ConnectTimeoutError: f"no connection within {CONNECT_SECONDS:g} s",
+            urllib3.exceptions.ReadTimeoutError: f"no answer within {READ_SECONDS:g} s",
+            urllib3.exceptions.SSLError: "its certificate is not trusted",
+            ssl.SSLError: "its certificate is not trusted",
+        }
+        reason = next(
+            (words for kind, words in reasons.items() if isinstance(error, kind)), "the connection broke"
+        )
+        remedy = f"is the server running, and is {ENDPOINT_VARIABLE} right?"
+        return StorageRefused(f"{self.url}: no S3 server at {self.endpoint} ({reason}); {remedy}")
+
+
+def _error_code(body: bytes) -> str | None:
+    found = re.search(rb"<Code>([A-Za-z]{1,60})</Code>", body)
+    return found[1].decode() if found else None
+
+
+def _variable(name: str, expected: str) -> str:
+    value = os.environ.get(name, "").strip()
+    if not value:
+        raise StorageRefused(
+            f"the environment variable {name} is not set, and an s3:// store needs it; {expected}"
+        )
+    return value

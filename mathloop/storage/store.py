@@ -1,0 +1,280 @@
+"""A store of named artifacts and append-only logs.
+
+An artifact `rounds/7/policy` is the objects `rounds/7/policy/<path>` and, written last, its manifest
+`rounds/7/policy/manifest.json`: where the manifest is, everything is. The first manifest of a name stands for
+ever. Entry 3 of the log `champion` is the object `_logs/champion/000000000003`, written once; no artifact's
+name begins with an underscore. Both facts rest on one conditional write, which `check_writable` tries out.
+
+Two publishers of different content under one name, at the same moment, are the one case that is only
+detected: one of them is refused, and if its files reached the store last, `fetch` says Corrupt.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote, urlsplit
+
+from mathloop.errors import BadData, Corrupt, StorageRefused
+from mathloop.storage.local import LocalObjects, disk
+from mathloop.storage.manifest import MANIFEST, FileEntry, Manifest, check_name, describe_source
+from mathloop.storage.objects import Absent, Objects, Taken
+from mathloop.storage.s3 import S3Objects
+
+LOGS = "_logs"
+PROBES = "_probe"
+MANIFEST_LIMIT = 64 << 20
+"""Bytes; about 400,000 files."""
+BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+
+
+def open_store(url: str) -> Store:
+    """Opens a store in a folder (a path or `file:///…`) or in a bucket (`s3://bucket/prefix`).
+
+    S3 takes its endpoint and keys from the environment: MATHLOOP_S3_ENDPOINT (http://host:port),
+    MATHLOOP_S3_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN. Nothing is sent yet.
+
+    Raises:
+        StorageRefused: the URL is none of these, or a variable is not set.
+    """
+    expected = "expected a folder, file:///folder or s3://bucket/prefix"
+    if "://" not in url:
+        if not url.strip() or "\0" in url:
+            raise StorageRefused(f"{url!r} is not a store; {expected}")
+        return Store(LocalObjects(Path(url)))
+    parts = urlsplit(url)
+    if parts.scheme == "file" and parts.netloc in ("", "localhost") and parts.path:
+        return Store(LocalObjects(Path(unquote(parts.path))))
+    if parts.scheme == "s3" and BUCKET.fullmatch(parts.netloc) and not parts.query:
+        prefix = parts.path.strip("/")
+        return Store(S3Objects(parts.netloc, check_name(prefix) if prefix else ""))
+    # Whatever stands before an @ may be a password.
+    raise StorageRefused(f"{url.rpartition('@')[2]!r} is not a store; {expected}")
+
+
+class Store:
+    """Artifacts and logs; every method may raise StorageRefused."""
+
+    def __init__(self, objects: Objects) -> None:
+        self._objects = objects
+
+    @property
+    def url(self) -> str:
+        """Where the store is, without credentials."""
+        return self._objects.url
+
+    def publish(self, source: Path, name: str) -> Manifest:
+        """Stores a file or a folder under `name`: its data first, then the manifest that makes it exist.
+
+        A publish that was killed is completed by repeating it: files that arrived are not sent again.
+        Publishing the same content again does nothing.
+
+        Raises:
+            BadData: `source` is missing, empty, changing, or holds something other than plain files.
+            StorageRefused: `name` already has other content, or is above or below an artifact's name.
+        """
+        manifest = describe_source(source, check_name(name))
+        if self._settled(manifest):
+            return manifest
+        self._check_apart(name)
+        for entry in manifest.files:
+            key = f"{name}/{entry.path}"
+            if not self._objects.holds(key, entry.size, entry.sha256):
+                path = source / entry.path if manifest.kind == "folder" else source
+                with _Vouched(path, entry) as file:
+                    self._objects.put(key, file, entry.size, entry.sha256)
+        # An earlier publish of other content, killed before its manifest, may have left files.
+        kept = {f"{name}/{entry.path}" for entry in manifest.files}
+        for key in sorted(self._objects.keys(f"{name}/")):
+            if key not in kept:
+                self._objects.remove(key)
+        try:
+            self._objects.create(f"{name}/{MANIFEST}", manifest.to_json())
+        except Taken:
+            if not self._settled(manifest):
+                raise
+        return manifest
+
+    def fetch(self, name: str, destination: Path) -> Manifest:
+        """Copies an artifact to `destination` (a file or a folder, as it was published), checked, or nothing.
+
+        `destination` may be absent, an empty folder, or a copy that is already complete.
+
+        Raises:
+            Corrupt: a length or checksum differs, or the manifest is not to be trusted.
+            StorageRefused: there is no such artifact, or something else stands at `destination`.
+        """
+        manifest = self._stored(check_name(name))
+        if manifest is None:
+            raise StorageRefused(f"{self.url} has no artifact {name!r}; check the name, or publish it first")
+        if _occupied(destination):
+            if _is_copy(destination, manifest):
+                return manifest
+            raise StorageRefused(
+                f"{destination} is not empty and not a copy of {name!r}; choose another place"
+            )
+        partial = destination.with_name(destination.name + ".partial")
+        try:
+            _clear(partial)
+            for entry in manifest.files:
+                self._fetch_file(name, entry, partial if manifest.kind == "file" else partial / entry.path)
+            with disk(destination):
+                if destination.is_dir():
+                    destination.rmdir()
+                os.replace(partial, destination)
+        except BaseException:
+            _clear(partial)
+            raise
+        return manifest
+
+    def exists(self, name: str) -> bool:
+        """Whether `name` was published completely."""
+        return self._objects.exists(f"{check_name(name)}/{MANIFEST}")
+
+    def names(self, prefix: str = "") -> Iterator[str]:
+        """Yields the names of complete artifacts that start with `prefix`, sorted."""
+        if prefix:
+            check_name(prefix.removesuffix("/"))
+        tail = f"/{MANIFEST}"
+        found = (key.removesuffix(tail) for key in self._objects.keys(prefix) if key.endswith(tail))
+        yield from sorted(name for name in found if not name.startswith("_"))
+
+    def append(self, log: str, number: int, record: bytes) -> None:
+        """Writes entry `number` (from 0) of an append-only log, if nobody did.
+
+        Raises:
+            Taken: the entry is there; of any number of writers at once, exactly one does not get this.
+        """
+        self._objects.create(_entry_key(log, number), record)
+
+    def read_log(self, log: str) -> Iterator[tuple[int, bytes]]:
+        """Yields (number, record) of every entry, in order of the numbers."""
+        prefix = f"{LOGS}/{check_name(log)}/"
+        numbers = (key.removeprefix(prefix) for key in self._objects.keys(prefix))
+        for number in sorted(int(text) for text in numbers if re.fullmatch(r"[0-9]{12}", text)):
+            yield number, b"".join(self._objects.read(_entry_key(log, number)))
+
+    def check_writable(self) -> None:
+        """Writes, overwrites in vain, reads and removes a probe."""
+        key = f"{PROBES}/{uuid.uuid4().hex}"
+        self._objects.create(key, b"mathloop")
+        try:
+            self._objects.create(key, b"somebody else")
+        except Taken:
+            pass
+        else:
+            remedy = "two champions could overwrite each other; use a server with conditional writes"
+            raise StorageRefused(f"{self.url} ignores If-None-Match: {remedy}")
+        finally:
+            self._objects.remove(key)
+
+    def _stored(self, name: str) -> Manifest | None:
+        data = bytearray()
+        try:
+            for chunk in self._objects.read(f"{name}/{MANIFEST}"):
+                data += chunk
+                if len(data) > MANIFEST_LIMIT:
+                    raise Corrupt(
+                        f"{self.url}: the manifest of {name!r} is longer than {MANIFEST_LIMIT} bytes"
+                    )
+        except Absent:
+            return None
+        return Manifest.from_json(bytes(data), name)
+
+    def _settled(self, manifest: Manifest) -> bool:
+        stored = self._stored(manifest.name)
+        if stored is not None and stored != manifest:
+            message = f"{self.url}: {manifest.name!r} is already published with other content"
+            raise StorageRefused(f"{message}; publish under another name")
+        return stored is not None
+
+    def _check_apart(self, name: str) -> None:
+        above = [str(parent) for parent in PurePosixPath(name).parents][:-1]
+        other = next((parent for parent in above if self.exists(parent)), None)
+        other = other or next(self.names(f"{name}/"), None)
+        if other is not None:
+            message = f"{self.url}: {name!r} and the artifact {other!r} would be one inside the other"
+            raise StorageRefused(f"{message}; publish under another name")
+
+    def _fetch_file(self, name: str, entry: FileEntry, path: Path) -> None:
+        digest, size = hashlib.sha256(), 0
+        with disk(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("xb") as file:
+                try:
+                    for chunk in self._objects.read(f"{name}/{entry.path}"):
+                        size += len(chunk)
+                        if size > entry.size:
+                            break
+                        digest.update(chunk)
+                        file.write(chunk)
+                except Absent:
+                    raise Corrupt(f"{self.url}: {name!r} has lost its file {entry.path!r}") from None
+        if size != entry.size or digest.hexdigest() != entry.sha256:
+            found = (
+                f"{size} bytes where the manifest says {entry.size}"
+                if size != entry.size
+                else "another SHA-256"
+            )
+            remedy = "restore it, or publish it again under another name"
+            raise Corrupt(f"{self.url}: file {entry.path!r} of {name!r} has {found}; {remedy}")
+
+
+class _Vouched:
+    """A source file that is read once more, and must be what its entry says."""
+
+    def __init__(self, path: Path, entry: FileEntry) -> None:
+        self._path, self._entry = path, entry
+        self._left = entry.size
+        self._digest = hashlib.sha256()
+        try:
+            self._file = path.open("rb")
+        except OSError as error:
+            raise BadData(f"cannot be read ({error.strerror})", path=path) from None
+
+    def __enter__(self) -> _Vouched:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._file.close()
+
+    def read(self, size: int, /) -> bytes:
+        chunk = self._file.read(min(size, self._left))
+        self._left -= len(chunk)
+        self._digest.update(chunk)
+        if (self._left and not chunk) or (not self._left and self._digest.hexdigest() != self._entry.sha256):
+            raise BadData("it changed while it was being published; publish it again", path=self._path)
+        return chunk
+
+
+def _entry_key(log: str, number: int) -> str:
+    if not 0 <= number < 10**12:
+        raise ValueError(f"log entries are numbered from 0, not {number}")
+    return f"{LOGS}/{check_name(log)}/{number:012d}"
+
+
+def _occupied(destination: Path) -> bool:
+    with disk(destination):
+        if destination.is_dir() and not destination.is_symlink():
+            return any(destination.iterdir())
+        return os.path.lexists(destination)
+
+
+def _is_copy(destination: Path, manifest: Manifest) -> bool:
+    try:
+        return describe_source(destination, manifest.name) == manifest
+    except BadData:
+        return False
+
+
+def _clear(partial: Path) -> None:
+    with disk(partial):
+        if partial.is_dir() and not partial.is_symlink():
+            shutil.rmtree(partial)
+        else:
+            partial.unlink(missing_ok=True)
