@@ -1,0 +1,157 @@
+"""Champions are entries of an append-only log; to promote is to be the first to write the next one."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from mathloop.errors import BadData, BadModel, ChampionMoved, Corrupt
+from mathloop.storage import Store, Taken
+
+LOG = "champion"
+
+
+@dataclass(frozen=True)
+class Champion:
+    """One entry of the line; policy, reward model and base are names of artifacts in the same store."""
+
+    number: int
+    """0 is the first."""
+    policy: str
+    reward_model: str | None
+    """None where the line has none yet."""
+    base: str
+    """The pretrained model that the line started from."""
+    round_id: str
+    """The round that promoted it."""
+    parent: int | None
+    """Number of the champion that it took over from; None for the first."""
+    metrics: dict[str, float]
+    """What its gate measured."""
+    created: str
+    """UTC, ISO 8601."""
+
+    @property
+    def models(self) -> dict[str, str]:
+        """What each of its models is → its name; without the reward model where there is none."""
+        named = {"policy": self.policy, "reward model": self.reward_model, "base": self.base}
+        return {what: name for what, name in named.items() if name is not None}
+
+    def to_json(self) -> bytes:
+        """The champion as it is stored."""
+        return json.dumps(asdict(self), ensure_ascii=False, allow_nan=False, indent=1).encode("utf-8")
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Champion:
+        """Reads what `to_json` wrote; raises ValueError where it is something else."""
+        value = json.loads(data)
+        if not isinstance(value, dict) or set(value) != set(cls.__dataclass_fields__):
+            raise ValueError(f"expected an object with {', '.join(cls.__dataclass_fields__)}")
+        champion = cls(**value)
+        texts = [*champion.models.values(), champion.round_id, champion.created]
+        if not all(isinstance(text, str) for text in texts) or not isinstance(champion.metrics, dict):
+            raise ValueError("expected names of models, a round, a time and metrics")
+        if type(champion.number) is not int or champion.parent != (
+            champion.number - 1 if champion.number else None
+        ):
+            raise ValueError("expected a number from 0 and the one before it as parent")
+        return champion
+
+    @classmethod
+    def read(cls, path: Path) -> Champion:
+        """Reads the JSON file of a champion that `fetch_champion` wrote; raises BadData."""
+        try:
+            return cls.from_json(path.read_bytes())
+        except (OSError, ValueError) as error:
+            raise BadData(f"not a champion ({error}); fetch it again from the store", path=path) from None
+
+
+class Registry:
+    """The champions of one store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def current(self) -> Champion | None:
+        """The champion of this moment; None where there never was one."""
+        history = self.history()
+        return history[-1] if history else None
+
+    def history(self) -> list[Champion]:
+        """All champions, the first first.
+
+        Raises:
+            Corrupt: an entry is missing or cannot be read.
+        """
+        champions = []
+        for position, (number, record) in enumerate(self._store.read_log(LOG)):
+            try:
+                champion = Champion.from_json(record)
+            except ValueError as error:
+                raise Corrupt(f"{self._store.url}: champion {number} cannot be read ({error})") from None
+            if not position == number == champion.number:
+                raise Corrupt(f"{self._store.url}: the line of champions has no number {position}")
+            champions.append(champion)
+        return champions
+
+    def promote(
+        self,
+        policy: str,
+        reward_model: str | None,
+        *,
+        round_id: str,
+        expected: Champion | None,
+        base: str,
+        metrics: dict[str, float],
+    ) -> Champion:
+        """Makes `policy` the champion if `expected` still is (None: if there is none), and returns it.
+
+        Raises:
+            ChampionMoved: another champion is current; nothing was changed.
+            BadModel: one of the models is not in the store; nothing was changed.
+            ValueError: a metric is not finite.
+        """
+        if not all(math.isfinite(value) for value in metrics.values()):
+            raise ValueError(f"metrics of a champion must be finite: {metrics}")
+        self.check_current(expected)
+        champion = Champion(
+            number=0 if expected is None else expected.number + 1,
+            policy=policy,
+            reward_model=reward_model,
+            base=base,
+            round_id=round_id,
+            parent=None if expected is None else expected.number,
+            metrics=metrics,
+            created=datetime.now(UTC).isoformat(),
+        )
+        self.check_models(champion)
+        try:
+            self._store.append(LOG, champion.number, champion.to_json())
+        except Taken:
+            self.check_current(expected)
+            raise
+        return champion
+
+    def check_current(self, expected: Champion | None) -> None:
+        """Raises ChampionMoved, saying who is champion, unless it is `expected`."""
+        current = self.current()
+        if current != expected:
+            now = (
+                "there is none"
+                if current is None
+                else f"it is number {current.number} (round {current.round_id})"
+            )
+            was = "none" if expected is None else f"number {expected.number} (round {expected.round_id})"
+            message = f"the champion moved: {now}, where {was} was expected; nothing was changed"
+            raise ChampionMoved(f"{message}; run a round that starts from the present one")
+
+    def check_models(self, champion: Champion) -> None:
+        """Raises BadModel unless all of the champion's models are in the store."""
+        for what, name in champion.models.items():
+            if not self._store.exists(name):
+                missing = f"champion {champion.number} names the {what} {name!r}, which is not there"
+                remedy = "publish it there again under that name, or use another store"
+                raise BadModel(f"{self._store.url}: {missing}; {remedy}")

@@ -1,0 +1,202 @@
+"""A round's dealings with the store: check it, fetch the champion, publish a better one."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from mathloop.errors import BadData, BadModel, ChampionMoved
+from mathloop.registry.champion import Champion, Registry
+from mathloop.stages import StageReport
+from mathloop.storage import Store, open_store
+from mathloop.storage.local import disk
+
+
+def preflight(*, store_url: str) -> StageReport:
+    """Checks, before anything is computed, that the store takes writes and has a whole champion.
+
+    Raises:
+        StorageRefused: the store cannot be reached, read or written.
+        BadModel: there is no champion, or one of its models is missing.
+    """
+    started = time.monotonic()
+    store = open_store(store_url)
+    store.check_writable()
+    champion = _current(store)
+    Registry(store).check_models(champion)
+    report = StageReport("preflight", values={"champion": champion.number})
+    report.notes.append(f"{store.url} takes writes and has all models of {_title(champion)}.")
+    return _ended(report, started)
+
+
+def fetch_champion(
+    *, store_url: str, policy: Path, reward_model: Path, base: Path, champion: Path
+) -> StageReport:
+    """Copies the current champion's models into the folders `policy`, `reward_model` and `base`.
+
+    `reward_model` becomes an empty folder where the champion has none. `champion` becomes a JSON file that
+    says who it is, written last. Each is replaced if it is there.
+
+    Raises:
+        BadModel: there is no champion, or one of its models is missing.
+        Corrupt: a file is not what was published.
+    """
+    started = time.monotonic()
+    store = open_store(store_url)
+    current = _current(store)
+    Registry(store).check_models(current)
+    report = StageReport("fetch_champion", values={"champion": current.number})
+    with disk(champion):
+        champion.unlink(missing_ok=True)
+    for name, folder in (
+        (current.policy, policy),
+        (current.base, base),
+        (current.reward_model, reward_model),
+    ):
+        with disk(folder):
+            if folder.is_dir():
+                shutil.rmtree(folder)
+            if name is None:
+                folder.mkdir(parents=True)
+        if name is not None:
+            report.values["bytes"] = report.values.get("bytes", 0) + store.fetch(name, folder).size
+    _write(champion, current.to_json())
+    report.notes.append(f"The round starts from {_title(current)}.")
+    return _ended(report, started)
+
+
+def publish_round(
+    *,
+    store_url: str,
+    champion: Path,
+    gate: Path,
+    policy: Path,
+    reward_model: Path,
+    round_id: str,
+    out: Path,
+) -> StageReport:
+    """Publishes the round's models and makes them champion, if the gate says so and nobody was faster.
+
+    Args:
+        champion: JSON file of the champion that the round started from.
+        gate: JSON file of the gate, of which `promote` and `reason` are read.
+        policy: the challenger's model folder, kept as `rounds/<round_id>/policy`.
+        reward_model: its reward model's, kept as `rounds/<round_id>/reward_model`.
+        out: becomes {"promoted": bool, "number": int or null, "reason": str}.
+
+    A promotion that was killed after it happened is found again, not repeated.
+    """
+    started = time.monotonic()
+    verdict = _read_gate(gate)
+    expected = Champion.read(champion)
+    store = open_store(store_url)
+    registry = Registry(store)
+    report = StageReport("publish_round", taken=1)
+    promoted, reason = None, str(verdict.get("reason", ""))
+    if verdict["promote"]:
+        try:
+            promoted = next((past for past in registry.history() if past.round_id == round_id), None)
+            if promoted is None:
+                registry.check_current(expected)
+            names = f"rounds/{round_id}/policy", f"rounds/{round_id}/reward_model"
+            for name, folder in zip(names, (policy, reward_model), strict=True):
+                manifest = store.publish(folder, name)
+                report.values["bytes"] = report.values.get("bytes", 0) + manifest.size
+            promoted = promoted or registry.promote(
+                *names, round_id=round_id, expected=expected, base=expected.base, metrics=_metrics(verdict)
+            )
+        except ChampionMoved as error:
+            reason = str(error)
+    if promoted is None:
+        report.notes.append(f"The champion stays {_title(registry.current())}: {reason.rstrip('.')}.")
+    return _published(report, promoted, reason, out, started)
+
+
+def publish_base(*, store_url: str, model: Path, round_id: str, out: Path) -> StageReport:
+    """Publishes a pretrained model as `base/<round_id>/policy`; it becomes champion 0 of a store without one.
+
+    Args:
+        out: becomes {"promoted": true, "number": 0, "reason": str}.
+
+    Raises:
+        BadModel: the store already has a champion from elsewhere; nothing was changed.
+    """
+    started = time.monotonic()
+    store = open_store(store_url)
+    registry = Registry(store)
+    name = f"base/{round_id}/policy"
+    promoted = next(iter(registry.history()), None)
+    if promoted is None or promoted.policy == name:
+        report = StageReport("publish_base", taken=1, values={"bytes": store.publish(model, name).size})
+        if promoted is None:
+            try:
+                promoted = registry.promote(
+                    name, None, round_id=round_id, expected=None, base=name, metrics={}
+                )
+            except ChampionMoved:
+                promoted = registry.history()[0]
+    if promoted.policy != name:
+        message = f"{store.url} already has a line of champions, begun by {_title(promoted)}"
+        raise BadModel(f"{message}; publish a new base into another store, or run a round from this one")
+    return _published(report, promoted, "the first champion of its line", out, started)
+
+
+def _published(
+    report: StageReport, promoted: Champion | None, reason: str, out: Path, started: float
+) -> StageReport:
+    if promoted is not None:
+        report.kept = 1
+        report.values["champion"] = promoted.number
+        report.notes.append(f"Published {_title(promoted)}: {reason.rstrip('.')}.")
+    number = None if promoted is None else promoted.number
+    answer = {"promoted": promoted is not None, "number": number, "reason": reason}
+    _write(out, json.dumps(answer, ensure_ascii=False).encode("utf-8"))
+    return _ended(report, started)
+
+
+def _current(store: Store) -> Champion:
+    champion = Registry(store).current()
+    if champion is None:
+        raise BadModel(
+            f"{store.url} has no champion yet; run the pretraining pipeline, which publishes the first"
+        )
+    return champion
+
+
+def _title(champion: Champion | None) -> str:
+    return "none" if champion is None else f"champion {champion.number} (round {champion.round_id})"
+
+
+def _read_gate(path: Path) -> dict[str, Any]:
+    try:
+        verdict = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise BadData(f"not a gate's verdict ({error}); run the gate again", path=path) from None
+    if not isinstance(verdict, dict) or not isinstance(verdict.get("promote"), bool):
+        raise BadData("expected true or false; run the gate again", path=path, field="promote")
+    return verdict
+
+
+def _metrics(verdict: dict[str, Any]) -> dict[str, float]:
+    numbers = {name: value for name, value in verdict.items() if isinstance(value, int | float)}
+    return {
+        name: float(value) for name, value in numbers.items() if name != "promote" and math.isfinite(value)
+    }
+
+
+def _write(path: Path, data: bytes) -> None:
+    partial = path.with_name(path.name + ".partial")
+    with disk(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(data)
+        os.replace(partial, path)
+
+
+def _ended(report: StageReport, started: float) -> StageReport:
+    report.seconds = time.monotonic() - started
+    return report
