@@ -46,7 +46,6 @@ def run(*, benchmark: Path, results: Path, out: Path, config: GateConfig, seed: 
         stage="gate",
         seconds=time.monotonic() - started,
         taken=outcomes.responses,
-        kept=outcomes.responses,
         values={name: float(decision[name]) for name in ("difference", "low", "high", "n", "promote")},
         notes=[str(decision["reason"])],
     )

@@ -1,0 +1,58 @@
+"""How numbers are written in a report."""
+
+from __future__ import annotations
+
+from mathloop.evaluation.table import NAMES
+
+_WORDS = {"kl": "KL", "rm": "RM", "sft": "SFT", "grpo": "GRPO", "cot": "CoT", "tir": "TIR"}
+
+
+def count(value: float) -> str:
+    """Whole numbers, with thousands set apart: 4,800."""
+    return f"{round(value):,}"
+
+
+def percent(share: float) -> str:
+    """A share as percent with one decimal, without the sign: 63.5."""
+    return f"{100 * share:.1f}"
+
+
+def points(share: float) -> str:
+    """A difference of shares in percentage points, signed: +4.2 or −4.2."""
+    return f"{100 * share:+.1f}".replace("-", "−")
+
+
+def scalar(value: float) -> str:
+    """Any measured number, to three significant digits."""
+    if value == int(value) and abs(value) < 1e15:
+        return f"{int(value):,}".replace("-", "−")
+    if abs(value) >= 10_000:
+        return count(value).replace("-", "−")
+    return f"{value:.3g}".replace("-", "−")
+
+
+def duration(seconds: float) -> str:
+    """0.4 s, 12 s, 3 min 20 s, 2 h 5 min."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    if seconds < 3600:
+        return f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
+    return f"{seconds // 3600:.0f} h {seconds % 3600 // 60:.0f} min"
+
+
+def words(name: str) -> str:
+    """A stage, reason or key for reading: `reward_model` → reward model, `kl` → KL."""
+    return " ".join(_WORDS.get(word, word) for word in name.replace("_", " ").split(" "))
+
+
+def title(name: str) -> str:
+    """`words`, with a capital first letter."""
+    spelled = words(name)
+    return spelled[:1].upper() + spelled[1:]
+
+
+def label(name: str) -> str:
+    """A model or mode for reading."""
+    return NAMES.get(name, name)

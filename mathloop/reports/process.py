@@ -1,0 +1,215 @@
+"""The sections about how the round went: stages, curves, decontamination, configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mathloop.reports.charts import curve_chart
+from mathloop.reports.figures import count, duration, scalar, title, words
+from mathloop.reports.markup import Child, Markup, clip, element
+from mathloop.reports.samples import prose
+from mathloop.stages import StageReport
+
+_SHOWN_NOTES = 3
+_SHOWN_SAMPLES = 6
+"""Samples of one stage; a stage may have kept more."""
+
+
+def stages_section(stages: Sequence[StageReport]) -> Markup:
+    """A row a stage: what it took, made, kept and dropped, and what that cost."""
+    longest = max((stage.seconds for stage in stages), default=0.0) or 1.0
+    rows = [_stage(stage, longest) for stage in stages]
+    intro = "What went into each stage, what it made, and what came out; dropped records with the reason."
+    return element(
+        "section",
+        element("h2", "Stages"),
+        element("p", intro, class_="caption"),
+        element("ol", rows, class_="stages"),
+        id="stages",
+    )
+
+
+def curves_section(stages: Sequence[StageReport]) -> Markup | None:
+    """Every curve that a stage drew, a small chart each."""
+    groups = []
+    for stage in stages:
+        charts = [
+            element(
+                "figure", element("figcaption", words(name)), curve_chart(words(name), curve, stage.stage)
+            )
+            for name, curve in stage.curves.items()
+            if curve
+        ]
+        if charts:
+            groups.append((element("h3", title(stage.stage)), element("div", charts, class_="curves")))
+    if not groups:
+        return None
+    intro = "Faint: every step. Strong: a moving mean, its last value beside it. Point at a chart to read it."
+    return element(
+        "section", element("h2", "Curves"), element("p", intro, class_="caption"), groups, id="curves"
+    )
+
+
+def decontamination_section(stages: Sequence[StageReport]) -> Markup | None:
+    """What was removed for its likeness to the benchmark, by which rule, with the evidence."""
+    found = [stage for stage in stages if is_decontamination(stage)]
+    if not found:
+        return None
+    parts = []
+    for stage in found:
+        removed = sum(stage.dropped.values())
+        rules = ", ".join(
+            f"{count(number)} by {words(rule)}" for rule, number in stage.dropped.items() if number
+        )
+        line = f"{count(stage.taken)} checked, {count(removed)} removed" + (f": {rules}." if rules else ".")
+        pairs = [_finding(sample) for sample in stage.samples[:_SHOWN_SAMPLES]]
+        parts.append((element("h3", title(stage.stage)), element("p", line), pairs))
+    intro = (
+        "Training data that resembles an item of the benchmark is taken out before anything learns from it."
+    )
+    return element(
+        "section",
+        element("h2", "Decontamination"),
+        element("p", intro, class_="caption"),
+        parts,
+        id="decontamination",
+    )
+
+
+def configuration_section(configuration: Mapping[str, Any]) -> Markup | None:
+    """Seed and settings, a list a section."""
+    if not configuration:
+        return None
+    top = {key: value for key, value in configuration.items() if not isinstance(value, Mapping)}
+    sections = {"round": top} | {key: value for key, value in configuration.items() if key not in top}
+    lists = [
+        element("div", element("h3", title(name)), _pairs(_flat(values)))
+        for name, values in sections.items()
+        if values
+    ]
+    return element(
+        "section",
+        element("h2", "Configuration"),
+        element("div", lists, class_="configuration"),
+        id="configuration",
+    )
+
+
+def is_decontamination(stage: StageReport) -> bool:
+    """Whether the stage removes what resembles the benchmark."""
+    return "decontaminat" in stage.stage
+
+
+def _stage(stage: StageReport, longest: float) -> Markup:
+    dropped = {reason: number for reason, number in stage.dropped.items() if number}
+    flow = [f"{count(stage.taken)} taken"] if stage.taken else []
+    flow += [f"{count(stage.made)} made"] if stage.made else []
+    flow += [f"{count(stage.kept)} kept"] if stage.kept or dropped else []
+    speed = stage.values.get("tokens_per_second")
+    cost = [element("span", duration(stage.seconds), class_="seconds")]
+    if speed is not None:
+        cost.append(element("span", f"{count(speed)} tokens/s", class_="speed"))
+    reasons = [
+        element("li", element("b", count(number)), " ", words(reason))
+        for reason, number in sorted(dropped.items(), key=lambda item: -item[1])
+    ]
+    lost = sum(dropped.values())
+    bar = _bar(stage.kept, lost) if stage.kept or lost else None
+    return element(
+        "li",
+        element("h3", title(stage.stage)),
+        element("div", bar, element("p", " → ".join(flow), class_="flow"), class_="funnel"),
+        element(
+            "div",
+            element("div", style=f"width:{max(100 * stage.seconds / longest, 0.5):.1f}%", class_="clock"),
+            cost,
+            class_="cost",
+        ),
+        element("ul", element("li", "dropped:"), reasons, class_="reasons") if reasons else None,
+        [element("p", clip(note, 2_000), class_="note") for note in stage.notes[:_SHOWN_NOTES]],
+        _details(stage),
+    )
+
+
+def _bar(kept: int, lost: int) -> Markup:
+    share = 100 * kept / (kept + lost)
+    spoken = f"{count(kept)} kept, {count(lost)} dropped ({share:.0f} % kept)"
+    return element(
+        "div",
+        element("div", style=f"width:{share:.1f}%"),
+        class_="bar",
+        title=spoken,
+        role="img",
+        aria_label=spoken,
+    )
+
+
+def _details(stage: StageReport) -> Markup | None:
+    more = stage.notes[_SHOWN_NOTES:]
+    inside: list[Child] = [element("p", clip(note, 2_000)) for note in more]
+    if stage.values:
+        inside.append(_pairs({words(name): scalar(value) for name, value in stage.values.items()}))
+    if not is_decontamination(stage):
+        inside += [_sample(sample) for sample in stage.samples[:_SHOWN_SAMPLES]]
+    if not inside:
+        return None
+    named = [
+        "more notes" if more else "",
+        "values" if stage.values else "",
+        "samples" if stage.samples and not is_decontamination(stage) else "",
+    ]
+    summary = ", ".join(name for name in named if name)
+    return element("details", element("summary", summary.capitalize()), inside)
+
+
+def _sample(sample: Mapping[str, Any]) -> Markup:
+    """A record a stage wants read, whatever its fields are."""
+    parts = []
+    for name, value in sample.items():
+        if value is None or value == "":
+            continue
+        body: Child
+        if isinstance(value, str) and (len(value) > 60 or "\n" in value):
+            body = prose(value)
+        elif isinstance(value, float):
+            body = scalar(value)
+        else:
+            body = clip(str(value))
+        parts.append(element("div", element("dt", words(name)), element("dd", body)))
+    return element("dl", parts, class_="sample")
+
+
+def _finding(sample: Mapping[str, Any]) -> Markup:
+    known = ("text", "benchmark_item", "benchmark", "rule", "evidence", "id")
+    rule = " · ".join(words(str(sample[key])) for key in ("benchmark", "rule") if sample.get(key))
+    others = {key: value for key, value in sample.items() if key not in known and value not in (None, "")}
+    return element(
+        "div",
+        element("div", element("h4", "Training"), prose(str(sample.get("text", "")))),
+        element("div", element("h4", "Benchmark"), prose(str(sample.get("benchmark_item", "")))),
+        element("p", element("b", rule), " ", _evidence(sample.get("evidence")), class_="caption"),
+        _pairs({words(key): clip(str(value)) for key, value in others.items()}) if others else None,
+        class_="finding",
+    )
+
+
+def _evidence(evidence: Any) -> str:
+    if isinstance(evidence, Mapping):
+        return clip(", ".join(f"{words(str(key))} {value}" for key, value in evidence.items()))
+    return "" if evidence is None else clip(str(evidence))
+
+
+def _flat(values: Any, prefix: str = "") -> dict[str, str]:
+    if not isinstance(values, Mapping):
+        return {prefix: clip(str(values))}
+    flat: dict[str, str] = {}
+    for key, value in values.items():
+        name = f"{prefix} · {words(str(key))}" if prefix else words(str(key))
+        flat |= _flat(value, name)
+    return flat
+
+
+def _pairs(values: Mapping[str, str]) -> Markup:
+    rows = [element("div", element("dt", key), element("dd", value)) for key, value in values.items()]
+    return element("dl", rows, class_="pairs")

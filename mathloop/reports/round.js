@@ -1,0 +1,28 @@
+"use strict";
+// Reading a curve: the nearest point to the pointer, in words. Charts are whole without this.
+for (const chart of document.querySelectorAll("svg.curve")) {
+  const points = chart.dataset.points.split(";").map((point) => {
+    const [x, y, words] = point.split("|");
+    return { x: Number(x), y: Number(y), words };
+  });
+  const cursor = chart.querySelector(".cursor");
+  const [rule, dot, value] = cursor.children;
+  const width = chart.viewBox.baseVal.width;
+  chart.addEventListener("pointermove", (event) => {
+    const box = chart.getBoundingClientRect();
+    const at = ((event.clientX - box.left) / box.width) * width;
+    const near = points.reduce((best, point) => (Math.abs(point.x - at) < Math.abs(best.x - at) ? point : best));
+    rule.setAttribute("x1", near.x);
+    rule.setAttribute("x2", near.x);
+    dot.setAttribute("cx", near.x);
+    dot.setAttribute("cy", near.y);
+    value.textContent = near.words;
+    value.setAttribute("x", Math.min(Math.max(near.x, 60), width - 60));
+    cursor.removeAttribute("hidden");
+  });
+  chart.addEventListener("pointerleave", () => cursor.setAttribute("hidden", ""));
+}
+// On paper nothing can be unfolded.
+addEventListener("beforeprint", () => {
+  for (const folded of document.querySelectorAll("details")) folded.open = true;
+});

@@ -1,0 +1,97 @@
+"""The report of an improvement round, drawn only from what its stages recorded."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mathloop.errors import BadData
+from mathloop.evaluation import check_orderings, score_table
+from mathloop.evaluation.gate import CHALLENGER
+from mathloop.records import read_problems, read_responses
+from mathloop.reports.page import page
+from mathloop.reports.process import (
+    configuration_section,
+    curves_section,
+    decontamination_section,
+    stages_section,
+)
+from mathloop.reports.samples import choose, samples_section
+from mathloop.reports.scores import claims_section, headline, scores_section
+from mathloop.stages import StageReport
+
+
+def run(
+    *,
+    stage_reports: Sequence[Path],
+    benchmark: Path,
+    results: Path,
+    gate: Path,
+    published: Path,
+    out: Path,
+    title: str,
+    configuration: Mapping[str, Any] | None = None,
+) -> StageReport:
+    """Writes one self-contained HTML file to `out`.
+
+    `stage_reports` are shown in the order given; `results` are the evaluation's responses; `gate` and
+    `published` the JSON of the gate and of `publish_round`; `configuration` (seed and settings, JSON-able,
+    nested as wanted) is printed as it is. Raises BadData for an input that cannot be read.
+    """
+    started = time.monotonic()
+    stages = [_stage(path) for path in stage_reports]
+    decision, publication = (
+        _object(gate, ("promote", "difference", "low", "high", "n", "reason")),
+        _object(published),
+    )
+    table = score_table(read_problems(benchmark), read_responses(results), k=None)
+    chosen = choose(
+        read_problems(benchmark), [read_responses(results), read_responses(results)], challenger=CHALLENGER
+    )
+    document = page(
+        title,
+        headline(title, decision, publication, stages),
+        {
+            "scores": scores_section(table),
+            "claims": claims_section(check_orderings(table)),
+            "stages": stages_section(stages),
+            "curves": curves_section(stages),
+            "decontamination": decontamination_section(stages),
+            "samples": samples_section(chosen),
+            "configuration": configuration_section(configuration or {}),
+        },
+    )
+    encoded = document.encode("utf-8")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = out.with_name(out.name + ".partial")
+    partial.write_bytes(encoded)
+    os.replace(partial, out)
+    return StageReport(
+        "report", time.monotonic() - started, taken=len(stages), kept=1, values={"bytes": float(len(encoded))}
+    )
+
+
+def _stage(path: Path) -> StageReport:
+    try:
+        return StageReport.read(path)
+    except (OSError, ValueError, TypeError) as error:
+        raise BadData(
+            f"expected a stage report in JSON, as StageReport.write makes it: {error}", path=path
+        ) from error
+
+
+def _object(path: Path, fields: Sequence[str] = ()) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BadData(f"expected a JSON object: {error}", path=path) from error
+    if not isinstance(value, dict):
+        raise BadData("expected a JSON object", path=path)
+    for field in fields:
+        if field not in value:
+            raise BadData("expected the gate's decision, as its `run` writes it", path=path, field=field)
+    return value

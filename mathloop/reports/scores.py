@@ -1,0 +1,229 @@
+"""The sections about results: verdict, scores, orderings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mathloop.evaluation import Ordering, Score, Table
+from mathloop.evaluation.orderings import LARGE_NUMBERS
+from mathloop.reports.charts import difference_chart, interval_bar, score_panel
+from mathloop.reports.figures import count, duration, label, percent, points, title
+from mathloop.reports.markup import Child, Markup, element
+from mathloop.stages import StageReport
+
+_PLOTTED = ("base", "champion", "sft", "grpo")
+"""In the order in which they come to be."""
+
+
+def verdict(gate: Mapping[str, Any], published: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Its kind (`promoted`, `refused`, `overtaken`), in a few words, and why."""
+    reason = str(gate["reason"])
+    if published.get("promoted"):
+        return "promoted", f"Promoted: champion {published.get('number')}", reason
+    if gate["promote"]:
+        return "overtaken", "Better, but not promoted", str(published.get("reason") or reason)
+    return "refused", "Refused: the champion stays", reason
+
+
+def headline(
+    name: str, gate: Mapping[str, Any], published: Mapping[str, Any], stages: Sequence[StageReport]
+) -> Markup:
+    """Title, verdict, the difference with its interval, and a few facts."""
+    kind, words, reason = verdict(gate, published)
+    sides = gate.get("challenger"), gate.get("champion")
+    named = [side if isinstance(side, Mapping) else {} for side in sides]
+    facts: list[tuple[str, str]] = [
+        (_role(role, str(side["model"])), f"{percent(float(side['score']))} %")
+        for role, side in zip(("Challenger", "Champion"), named, strict=True)
+        if "score" in side
+    ]
+    facts.append(("Benchmark problems", count(gate["n"])))
+    facts.append(("Time in all stages", duration(sum(stage.seconds for stage in stages))))
+    low, high = float(gate["low"]), float(gate["high"])
+    difference = float(gate["difference"])
+    metric = str(gate.get("metric", "greedy"))
+    figure = element(
+        "div",
+        element("p", element("strong", points(difference)), " points", class_="difference"),
+        element("p", f"challenger minus champion, {metric}, mean over CoT and TIR", class_="caption"),
+        difference_chart(difference, low, high, float(gate.get("margin", 0.0))),
+        element("p", f"95 % interval {points(low)} to {points(high)}", class_="caption"),
+        class_="gate",
+    )
+    tiles = [element("div", element("dt", name), element("dd", value)) for name, value in facts]
+    return element(
+        "header",
+        element("p", "mathloop · improvement round", class_="eyebrow"),
+        element("h1", name),
+        element(
+            "div",
+            element(
+                "div",
+                element("p", words, class_=f"verdict {kind}"),
+                element("p", f"{reason[:1].upper()}{reason[1:]}.", class_="reason"),
+                element("dl", tiles, class_="facts"),
+            ),
+            figure,
+            class_="headline",
+        ),
+    )
+
+
+def scores_section(table: Table) -> Markup:
+    """Panels, the table with intervals, the large-number family, and every other group folded away."""
+    metrics = ["greedy", *(f"{kind}@{table.k}" for kind in ("maj", "rm", "pass"))]
+    large = LARGE_NUMBERS in table.groups
+    wanted = [(metric, metric, "all") for metric in metrics]
+    wanted += [("greedy, large numbers", "greedy", LARGE_NUMBERS)] if large else []
+    panels = _panels(table, wanted)
+    key = element(
+        "p",
+        element("span", "CoT", class_="key cot"),
+        element("span", "TIR", class_="key tir"),
+        " percent of problems right; whiskers are 95 % bootstrap intervals over problems",
+        class_="caption",
+    )
+    body: list[Child] = [key, element("div", panels, class_="panels"), _grid(table, metrics, "all")]
+    if large:
+        body += [element("h3", "Large numbers"), _about_large(), _grid(table, metrics, LARGE_NUMBERS)]
+    others = [group for group in table.groups if group not in ("all", LARGE_NUMBERS)]
+    if others:
+        body.append(
+            element("details", element("summary", "Greedy by family and language"), _by_group(table, others))
+        )
+    body.append(
+        element(
+            "p",
+            f"maj@{table.k}: the most common answer of {table.k} samples is right. rm@{table.k}: the sample "
+            f"that the reward model likes best is right. pass@{table.k}: any sample is right. Where all "
+            "problems came out alike, a bootstrap interval has no width.",
+            class_="caption",
+        )
+    )
+    return element("section", element("h2", "Scores"), body, id="scores")
+
+
+def claims_section(orderings: Sequence[Ordering]) -> Markup:
+    """Which of the paper's orderings this round shows."""
+    held = sum(ordering.holds for ordering in orderings)
+    rows = [
+        element(
+            "li",
+            element("span", "holds" if one.holds else "fails", class_=f"mark {_mark(one)}"),
+            element("span", one.claim, class_="claim"),
+            element(
+                "span",
+                one.lesser,
+                " ",
+                element("b", percent(one.lesser_value)),
+                " → ",
+                one.greater,
+                " ",
+                element("b", percent(one.greater_value)),
+                class_="values",
+            ),
+        )
+        for one in orderings
+    ]
+    intro = f"{held} of {len(orderings)} orderings that the paper reports hold in this round."
+    return element(
+        "section",
+        element("h2", "What the method claims"),
+        element("p", intro, " Point values, means over CoT and TIR unless named.", class_="caption"),
+        element("ul", rows, class_="claims"),
+        id="claims",
+    )
+
+
+def _mark(ordering: Ordering) -> str:
+    return "right" if ordering.holds else "wrong"
+
+
+def _about_large() -> Markup:
+    words = (
+        "The family whose arithmetic is too hard to do in the head: where an interpreter should help most."
+    )
+    return element("p", words, class_="caption")
+
+
+def _role(role: str, model: str) -> str:
+    return role if role.lower() == model else f"{role} ({label(model)})"
+
+
+def _panels(table: Table, wanted: Sequence[tuple[str, str, str]]) -> list[Markup]:
+    """A panel for each (name, metric, group), all on one scale."""
+    models = [model for model in _PLOTTED if model in table.models]
+    panels = []
+    for name, metric, group in wanted:
+        series = [[table.get(model, mode, metric, group) for model in models] for mode in ("cot", "tir")]
+        if any(score for one in series for score in one):
+            panels.append((name, series))
+    scores = [score for _, series in panels for one in series for score in one if score is not None]
+    low = max(0.0, min((score.low for score in scores), default=0.0) - 0.05)
+    high = min(1.0, max((score.high for score in scores), default=1.0) + 0.05)
+    return [
+        element("figure", element("figcaption", name), score_panel(name, models, series, low, high))
+        for name, series in panels
+    ]
+
+
+def _grid(table: Table, metrics: Sequence[str], group: str) -> Markup:
+    head = [element("th", metric, scope="col") for metric in metrics]
+    bodies = []
+    for model in table.models:
+        rows = [_row(table, model, mode, metrics, group) for mode in table.modes]
+        if any(rows):
+            name = element("th", label(model), scope="rowgroup", colspan=len(metrics) + 1)
+            bodies.append(element("tbody", element("tr", name, class_="model"), rows, class_=f"m-{model}"))
+    problems = max((score.n for score in table.scores if score.group == group), default=0)
+    caption = element("caption", f"Percent of {count(problems)} problems right, with 95 % intervals")
+    columns = element("thead", element("tr", element("td"), head))
+    return element("table", caption, columns, bodies, class_="scores")
+
+
+def _row(table: Table, model: str, mode: str, metrics: Sequence[str], group: str) -> Markup | None:
+    scores = [table.get(model, mode, metric, group) for metric in metrics]
+    if not any(scores):
+        return None
+    return element("tr", element("th", label(mode), scope="row"), [_cell(score) for score in scores])
+
+
+def _cell(score: Score | None) -> Markup:
+    if score is None:
+        return element("td", "–", class_="absent")
+    interval = f"{percent(score.low)}–{percent(score.high)}"
+    return element(
+        "td",
+        element("b", percent(score.value)),
+        " ",
+        element("span", interval, class_="range"),
+        interval_bar(score),
+    )
+
+
+def _by_group(table: Table, groups: Sequence[str]) -> Markup:
+    columns = [
+        (model, mode)
+        for model in table.models
+        for mode in table.modes
+        if table.get(model, mode, "greedy") is not None
+    ]
+    head = [element("th", label(model), " ", label(mode), scope="col") for model, mode in columns]
+    rows = []
+    for group in groups:
+        kind, _, name = group.partition(":")
+        scores = [table.get(model, mode, "greedy", group) for model, mode in columns]
+        number = next((score.n for score in scores if score is not None), 0)
+        shown = {"zh": "Chinese", "en": "English"}.get(name, name) if kind == "language" else title(name)
+        cells = [
+            element(
+                "td",
+                percent(score.value) if score else "–",
+                title=f"{percent(score.low)} to {percent(score.high)}" if score else None,
+            )
+            for score in scores
+        ]
+        rows.append(element("tr", element("th", shown, scope="row"), element("td", count(number)), cells))
+    top = element("tr", element("td"), element("th", "problems", scope="col"), head)
+    return element("div", element("table", element("thead", top), element("tbody", rows)), class_="wide")
