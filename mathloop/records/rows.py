@@ -163,15 +163,16 @@ def _write_json_lines(
     count = 0
     with _disk(path):
         file = partial.open("wb")
-    with file:
+    try:
         for chunk in chunks:
             for row in chunk:
                 count += 1
                 line = _json_line(path, count, row)
                 with _disk(path):
                     file.write(line)
+    finally:
         with _disk(path):
-            file.flush()
+            file.close()
     return count
 
 

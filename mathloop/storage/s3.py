@@ -36,6 +36,8 @@ PART = 16 << 20
 """Bytes of one part of a multipart upload; four of them are in memory at most."""
 CREATE_TRIES = 4
 """A conditional write is tried so often while the server does not answer or answers 409 or 5xx."""
+CREATE_READ_SECONDS = 4.0
+"""Short, since it is small and is the first thing that a round asks of a store."""
 DENIED = {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "ExpiredToken"}
 FULL = {"XMinioStorageFull", "InsufficientStorage", "QuotaExceeded", "XMinioAdminBucketQuotaExceeded"}
 
@@ -91,34 +93,34 @@ class S3Objects:
 
     def create(self, key: str, data: bytes) -> None:
         # The SDK cannot send If-None-Match on a put; a presigned request can.
+        timeout = urllib3.Timeout(connect=CONNECT_SECONDS, read=CREATE_READ_SECONDS)
         unclear = False
         for attempt in range(CREATE_TRIES):
+            last = attempt == CREATE_TRIES - 1
             with self._answered():
                 url = self._client.get_presigned_url(
                     "PUT", self.bucket, self.prefix + key, expires=timedelta(minutes=5)
                 )
                 try:
                     answer = self._http.request(
-                        "PUT", url, body=data, headers={"If-None-Match": "*"}, retries=False
+                        "PUT", url, body=data, headers={"If-None-Match": "*"}, retries=False, timeout=timeout
                     )
                 except HTTPError:
-                    if attempt == CREATE_TRIES - 1:
+                    if last:
                         raise
-                    # It may have been written before the connection broke.
-                    unclear = True
-                    time.sleep(0.2)
-                    continue
-            if answer.status in (200, 201, 204):
-                return
-            if answer.status == 412:
-                if unclear and b"".join(self.read(key)) == data:
+                    answer = None
+            if answer is not None:
+                if answer.status in (200, 201, 204):
                     return
-                raise Taken(f"{self.url}/{key} is already there")
-            if answer.status != 409 and answer.status < 500:
-                break
-            unclear = unclear or answer.status >= 500
-            time.sleep(0.2)
-        raise self._refusal(_error_code(answer.data), answer.status)
+                if answer.status == 412:
+                    if unclear and b"".join(self.read(key)) == data:
+                        return
+                    raise Taken(f"{self.url}/{key} is already there")
+                if last or (answer.status != 409 and answer.status < 500):
+                    raise self._refusal(_error_code(answer.data), answer.status)
+            # Whatever did not get a clear answer may yet have been written.
+            unclear = unclear or answer is None or answer.status >= 500
+            time.sleep(0.2 * 2**attempt)
 
     def exists(self, key: str) -> bool:
         try:
@@ -167,8 +169,8 @@ class S3Objects:
             raise self._unreachable(error.reason or error) from None
         except (HTTPError, OSError) as error:
             raise self._unreachable(error) from None
-        except MinioException as error:
-            raise self._refusal(type(error).__name__, None) from None
+        except MinioException:
+            raise self._refusal(None, None) from None
         except ValueError as error:
             raise StorageRefused(f"{self.url}: {error}") from None
 
@@ -179,20 +181,22 @@ class S3Objects:
             remedy = f"access denied; check {KEY_VARIABLE}, {SECRET_VARIABLE} and what that user may do"
         elif code in FULL or status == 507:
             remedy = "the server has no space left; free some or enlarge it"
+        elif code is None and (status or 0) < 500:
+            remedy = f"the answer is not an S3 server's; is {ENDPOINT_VARIABLE} right?"
         else:
-            remedy = "the server refused; its log says more"
-        return StorageRefused(
-            f"{self.url} at {self.endpoint}: {remedy} ({code or 'no code'}, HTTP {status or '?'})"
-        )
+            remedy = "the server failed or refused; its log says more"
+        said = ", ".join([code or "no code", *([f"HTTP {status}"] if status else [])])
+        return StorageRefused(f"{self.url} at {self.endpoint}: {remedy} ({said})")
 
     def _unreachable(self, error: Exception) -> StorageRefused:
+        untrusted = "TLS failed: http in place of https, or a certificate that is not trusted"
         reasons = {
             urllib3.exceptions.NameResolutionError: "its name is unknown",
             urllib3.exceptions.NewConnectionError: "connection refused",
             urllib3.exceptions.ConnectTimeoutError: f"no connection within {CONNECT_SECONDS:g} s",
-            urllib3.exceptions.ReadTimeoutError: f"no answer within {READ_SECONDS:g} s",
-            urllib3.exceptions.SSLError: "its certificate is not trusted",
-            ssl.SSLError: "its certificate is not trusted",
+            urllib3.exceptions.ReadTimeoutError: "it took the request and did not answer in time",
+            urllib3.exceptions.SSLError: untrusted,
+            ssl.SSLError: untrusted,
         }
         reason = next(
             (words for kind, words in reasons.items() if isinstance(error, kind)), "the connection broke"

