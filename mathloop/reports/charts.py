@@ -12,6 +12,8 @@ from mathloop.reports.figures import label, percent, points, scalar
 from mathloop.reports.markup import Child, Markup, element
 
 Point = tuple[float, float]
+_SHORT = {"champion": "champ."}
+"""Names that would not fit under a panel."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ def curve_chart(name: str, curve: Sequence[Point], context: str) -> Markup:
     """One small multiple: raw points faint, their moving mean strong, the last value beside its end."""
     raw = thin(curve)
     mean, window = smooth(raw)
-    width, height, left, right, top, bottom = 340, 170, 46, 44, 12, 30
+    width, height, left, right, top, bottom = 340, 170, 46, 54, 12, 30
     values = [y for _, y in raw]
     low, high = min(values), max(values)
     pad = (high - low) * 0.06 or max(abs(high), 1.0) * 0.1
@@ -115,9 +117,8 @@ def score_panel(
             element("text", scalar(100 * tick), class_="tick", x=left - 5, y=y(tick) + 4, text_anchor="end")
         )
     for index, model in enumerate(models):
-        drawing.append(
-            element("text", label(model), class_="tick", x=x(index), y=height - 8, text_anchor="middle")
-        )
+        short = _SHORT.get(model) or label(model)
+        drawing.append(element("text", short, class_="tick", x=x(index), y=height - 8, text_anchor="middle"))
     ends = []
     for series, shift in zip(modes, (-4, 4), strict=True):
         placed = [(x(index) + shift, score) for index, score in enumerate(series) if score is not None]

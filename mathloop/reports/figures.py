@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from mathloop.evaluation.table import NAMES
 
 _WORDS = {"kl": "KL", "rm": "RM", "sft": "SFT", "grpo": "GRPO", "cot": "CoT", "tir": "TIR"}
@@ -24,6 +26,8 @@ def points(share: float) -> str:
 
 def scalar(value: float) -> str:
     """Any measured number, to three significant digits."""
+    if not math.isfinite(value):
+        return str(value)
     if value == int(value) and abs(value) < 1e15:
         return f"{int(value):,}".replace("-", "−")
     if abs(value) >= 10_000:

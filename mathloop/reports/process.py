@@ -32,22 +32,25 @@ def stages_section(stages: Sequence[StageReport]) -> Markup:
 
 def curves_section(stages: Sequence[StageReport]) -> Markup | None:
     """Every curve that a stage drew, a small chart each."""
-    groups = []
-    for stage in stages:
-        charts = [
-            element(
-                "figure", element("figcaption", words(name)), curve_chart(words(name), curve, stage.stage)
-            )
-            for name, curve in stage.curves.items()
-            if curve
-        ]
-        if charts:
-            groups.append((element("h3", title(stage.stage)), element("div", charts, class_="curves")))
-    if not groups:
+    charts = [
+        element(
+            "figure",
+            element("figcaption", element("span", title(stage.stage), " · "), words(name)),
+            curve_chart(words(name), curve, title(stage.stage)),
+        )
+        for stage in stages
+        for name, curve in stage.curves.items()
+        if curve
+    ]
+    if not charts:
         return None
     intro = "Faint: every step. Strong: a moving mean, its last value beside it. Point at a chart to read it."
     return element(
-        "section", element("h2", "Curves"), element("p", intro, class_="caption"), groups, id="curves"
+        "section",
+        element("h2", "Curves"),
+        element("p", intro, class_="caption"),
+        element("div", charts, class_="curves"),
+        id="curves",
     )
 
 

@@ -14,7 +14,8 @@ from mathloop.stages import StageReport
 
 SKILL = {"base": 0.3, "champion": 0.46, "sft": 0.5, "grpo": 0.66}
 HOSTILE = (
-    "<script>document.title='owned'</script></style></pre></code><img src=x onerror=\"document.title='owned'\">"
+    "<script>document.title='owned'</script></style></pre></code>"
+    "<img src=x onerror=\"document.title='owned'\">"
     "<svg onload=document.title='owned'>\n```python\n</pre><script>document.title='owned'</script>\n```\n"
     "```output\n\"' onmouseover='document.title=1' <iframe src=https://example.org></iframe>\n```\n\\boxed{<b>1</b>}"
 )
@@ -45,7 +46,7 @@ class Round:
         a, b = self.chance.randint(3, 60), self.chance.randint(3, 60)
         if index % 4 == 3:
             a, b = a * 8191, b * 6007
-            text = f"A factory makes {a} screws a day and packs {b} of each day's in a box. How many is a times b?"
+            text = f"A factory makes {a} screws a day and works {b} days. How many screws is that?"
             return Problem(f"p{index}", text, str(a * b), "nano", family="large_numbers", difficulty=4)
         if index % 5 == 2:
             text = f"小明有{a}个苹果，小红给了他{b}个。他现在一共有多少个苹果？"
@@ -97,27 +98,78 @@ class Round:
             "rule": "ngram_and_lcs",
             "evidence": {"ngram": "has 3 apples tom gives her", "lcs": 0.93},
         }
-        wrote = {"problem": "2 + 2 = ?", "response": evil, "correct": False, "reward": -0.31, "why": "wrong answer"}
+        wrote = {
+            "problem": "2 + 2 = ?",
+            "response": evil,
+            "correct": False,
+            "reward": -0.31,
+            "why": "wrong answer",
+        }
         return [
             StageReport("preflight", 0.2, notes=["Champion 2 and both of its models are in the store."]),
             StageReport("build_problems", 1.4, 1200, 1200, 1180, {"no_answer": 12, "duplicate": 8}),
             StageReport("evolve", 4.2, 1180, 640, 1730, {"malformed": 61, "unchanged": 29}),
-            StageReport("decontaminate_problems", 2.6, 1730, 0, 1712, {"ngram_and_lcs": 14, "near": 4}, samples=[finding] * 2),
             StageReport(
-                "synthesize_cot", 61, 1712, 13696, 4120,
-                {name: 7420, "duplicate": 1310, "below_top_k": 846}, {"tokens_per_second": 9120.4, "accuracy": 0.41},
+                "decontaminate_problems",
+                2.6,
+                1730,
+                0,
+                1712,
+                {"ngram_and_lcs": 14, "near": 4},
+                samples=[finding] * 2,
+            ),
+            StageReport(
+                "synthesize_cot",
+                61,
+                1712,
+                13696,
+                4120,
+                {name: 7420, "duplicate": 1310, "below_top_k": 846},
+                {"tokens_per_second": 9120.4, "accuracy": 0.41},
                 samples=[wrote],
             ),
-            StageReport("synthesize_tir", 74, 1712, 13696, 5022, {"wrong_answer": 6100, "tool_error": 2574}, {"tokens_per_second": 8210}),
+            StageReport(
+                "synthesize_tir",
+                74,
+                1712,
+                13696,
+                5022,
+                {"wrong_answer": 6100, "tool_error": 2574},
+                {"tokens_per_second": 8210},
+            ),
             StageReport("decontaminate_cot", 3.1, 4120, 0, 4120, {}),
-            StageReport("sft", 96, 9142, kept=9142, values={"tokens_per_second": 21800}, curves={"loss": self._decay(2.6, 0.42, 260)}),
-            StageReport("reward_model", 48, 900, kept=702, dropped={"all_right": 120, "all_wrong": 78}, values={"pair_accuracy": 0.77},
-                        curves={"loss": self._decay(0.69, 0.47, 90), "pair_accuracy": self._decay(0.5, 0.77, 12)}),
+            StageReport(
+                "sft",
+                96,
+                9142,
+                kept=9142,
+                values={"tokens_per_second": 21800},
+                curves={"loss": self._decay(2.6, 0.42, 260)},
+            ),
+            StageReport(
+                "reward_model",
+                48,
+                900,
+                kept=702,
+                dropped={"all_right": 120, "all_wrong": 78},
+                values={"pair_accuracy": 0.77},
+                curves={"loss": self._decay(0.69, 0.47, 90), "pair_accuracy": self._decay(0.5, 0.77, 12)},
+            ),
             StageReport("selection", 22, 800, 6400, 312, {"too_easy": 300, "too_hard": 188}),
-            StageReport("grpo", 138, 312, 15104, values={"tokens_per_second": 6400, "learning_rate": 5e-5}, curves={
-                "reward": self._decay(-0.42, 0.31, 118), "kl": self._decay(0.0, 0.021, 118),
-                "length": self._decay(61, 48, 118), "accuracy": self._decay(0.42, 0.68, 118), "loss": self._decay(0.01, -0.02, 118),
-            }),
+            StageReport(
+                "grpo",
+                138,
+                312,
+                15104,
+                values={"tokens_per_second": 6400, "learning_rate": 5e-5},
+                curves={
+                    "reward": self._decay(-0.42, 0.31, 118),
+                    "kl": self._decay(0.0, 0.021, 118),
+                    "length": self._decay(61, 48, 118),
+                    "accuracy": self._decay(0.42, 0.68, 118),
+                    "loss": self._decay(0.01, -0.02, 118),
+                },
+            ),
             StageReport("evaluate", 52, 160, 11520, 11520, {}, {"tokens_per_second": 9800}),
         ]
 
