@@ -1,0 +1,40 @@
+"""Synthesis only: SFT data from the current champion, without training anything."""
+
+from kfp import dsl
+
+from pipelines.synthesis import add_synthesis
+
+
+@dsl.pipeline(name="data")
+def data(
+    store_url: str,
+    problems_file: str = "",
+    seed: int = 0,
+    problems: str = "{}",
+    evolution: str = "{}",
+    decontamination: str = "{}",
+    cot: str = "{}",
+    tir: str = "{}",
+) -> None:
+    """Lets the champion write and select solutions, decontaminated against the benchmark.
+
+    Args:
+        store_url: Store with the champion: a folder, file:///… or s3://bucket/prefix.
+        problems_file: A .jsonl or .parquet file of training problems; empty for the built-in generator.
+        seed: Seed of every stage; the same seed and champion give the same data.
+        problems: Settings of the training problems and the benchmark, as JSON.
+        evolution: Settings of problem evolution, as JSON.
+        decontamination: Settings of decontamination, as JSON.
+        cot: Settings of CoT sampling and selection, as JSON.
+        tir: Settings of TIR sampling and selection, as JSON.
+    """
+    add_synthesis(
+        store_url=store_url,
+        problems_file=problems_file,
+        seed=seed,
+        problems=problems,
+        evolution=evolution,
+        decontamination=decontamination,
+        cot=cot,
+        tir=tir,
+    )

@@ -1,0 +1,134 @@
+"""One round: from the current champion to a challenger, measured, and promoted only if it is better."""
+
+from kfp import dsl
+
+from components.evaluate_round import evaluate_round
+from components.judge_challenger import judge_challenger
+from components.publish_round import publish_round
+from components.report_round import report_round
+from components.sample_reward_data import sample_reward_data
+from components.select_problems import select_problems
+from components.train_grpo import train_grpo
+from components.train_reward_model import train_reward_model
+from components.train_sft import train_sft
+from pipelines.synthesis import add_synthesis
+
+# The run's own id: unique on a cluster, also for recurring runs; the local runner puts its run id there.
+ROUND_ID = dsl.PIPELINE_JOB_ID_PLACEHOLDER
+
+
+@dsl.pipeline(name="improvement-round")
+def improvement_round(
+    store_url: str,
+    problems_file: str = "",
+    seed: int = 0,
+    problems: str = "{}",
+    evolution: str = "{}",
+    decontamination: str = "{}",
+    cot: str = "{}",
+    tir: str = "{}",
+    sft: str = "{}",
+    reward_data: str = "{}",
+    reward_model: str = "{}",
+    selection: str = "{}",
+    grpo: str = "{}",
+    evaluation: str = "{}",
+    gate: str = "{}",
+) -> None:
+    """Lets the champion write solutions, learns from them, and promotes the result if it is better.
+
+    Args:
+        store_url: Store with the champion: a folder, file:///… or s3://bucket/prefix.
+        problems_file: A .jsonl or .parquet file of training problems; empty for the built-in generator.
+        seed: Seed of every stage; the same seed and champion give the same round.
+        problems: Settings of the training problems and the benchmark, as JSON.
+        evolution: Settings of problem evolution, as JSON.
+        decontamination: Settings of decontamination, as JSON.
+        cot: Settings of CoT sampling and selection, as JSON.
+        tir: Settings of TIR sampling and selection, as JSON.
+        sft: Settings of supervised fine-tuning, as JSON.
+        reward_data: Settings of sampling for the reward model, as JSON.
+        reward_model: Settings of reward-model training, as JSON.
+        selection: Settings of choosing GRPO's problems, as JSON.
+        grpo: Settings of GRPO, as JSON.
+        evaluation: Settings of the evaluation, as JSON.
+        gate: Settings of the promotion gate, as JSON.
+    """
+    data = add_synthesis(
+        store_url=store_url,
+        problems_file=problems_file,
+        seed=seed,
+        problems=problems,
+        evolution=evolution,
+        decontamination=decontamination,
+        cot=cot,
+        tir=tir,
+    )
+    champion, benchmark = data.champion.outputs, data.problems.outputs["benchmark"]
+    clean = data.clean_problems.outputs["kept"]
+    tuned = train_sft(
+        problems=clean,
+        cot=data.clean_cot.outputs["kept"],
+        tir=data.clean_tir.outputs["kept"],
+        policy=champion["policy"],
+        config=sft,
+        seed=seed,
+    )
+    student = tuned.outputs["model"]
+    ranked = sample_reward_data(problems=clean, policy=student, config=reward_data, seed=seed)
+    judge = train_reward_model(
+        problems=clean, responses=ranked.outputs["responses"], policy=student, config=reward_model, seed=seed
+    )
+    chosen = select_problems(problems=clean, policy=student, config=selection, seed=seed)
+    trained = train_grpo(
+        problems=chosen.outputs["selected"],
+        policy=student,
+        reward_model=judge.outputs["model"],
+        config=grpo,
+        seed=seed,
+    )
+    measured = evaluate_round(
+        benchmark=benchmark,
+        champion=champion["champion"],
+        base_policy=champion["base"],
+        champion_policy=champion["policy"],
+        sft_policy=student,
+        grpo_policy=trained.outputs["model"],
+        reward_model=judge.outputs["model"],
+        config=evaluation,
+        seed=seed,
+    )
+    results = measured.outputs["results"]
+    judged = judge_challenger(benchmark=benchmark, results=results, config=gate, seed=seed)
+    published = publish_round(
+        store_url=store_url,
+        round_id=ROUND_ID,
+        champion=champion["champion"],
+        gate=judged.outputs["verdict"],
+        policy=trained.outputs["model"],
+        reward_model=judge.outputs["model"],
+    ).set_caching_options(False)
+    report_round(
+        title=f"Round {ROUND_ID}",
+        preflight=data.preflight.outputs["stage_report"],
+        champion=champion["stage_report"],
+        problems=data.problems.outputs["stage_report"],
+        evolution=data.evolution.outputs["stage_report"],
+        decontaminated_problems=data.clean_problems.outputs["stage_report"],
+        cot=data.cot.outputs["stage_report"],
+        tir=data.tir.outputs["stage_report"],
+        decontaminated_cot=data.clean_cot.outputs["stage_report"],
+        decontaminated_tir=data.clean_tir.outputs["stage_report"],
+        sft=tuned.outputs["stage_report"],
+        reward_data=ranked.outputs["stage_report"],
+        reward_model=judge.outputs["stage_report"],
+        selection=chosen.outputs["stage_report"],
+        grpo=trained.outputs["stage_report"],
+        evaluation=measured.outputs["stage_report"],
+        judgment=judged.outputs["stage_report"],
+        publication=published.outputs["stage_report"],
+        benchmark=benchmark,
+        results=results,
+        verdict=judged.outputs["verdict"],
+        published=published.outputs["published"],
+    )

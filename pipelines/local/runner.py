@@ -1,0 +1,74 @@
+"""Runs pipelines one after another in a run's folder, under one live view."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from kfp import local
+from kfp.dsl.graph_component import GraphComponent
+from rich.console import Console
+
+from pipelines.local.folder import RunFolder, slug
+from pipelines.local.tasks import adapted, in_order
+from pipelines.local.view import View
+
+Job = tuple[GraphComponent, Mapping[str, Any]]
+"""A pipeline and its arguments."""
+
+
+def run_pipelines(jobs: Sequence[Job], run: RunFolder, console: Console) -> None:
+    """Runs `jobs` to their end; stages that an earlier attempt finished are not repeated.
+
+    Raises:
+        StageFailed: a stage ended badly; what came before it is kept.
+        KeyboardInterrupt: Ctrl-C, SIGTERM or SIGHUP, after the running stage was ended.
+    """
+    names = {}
+    for pipeline, _ in jobs:
+        names.update(stage_names(pipeline))
+    view = View(f"run {run.id}", list(names.values()), console)
+    with run.locked(), interruptible(), view, adapted(run, names, view):
+        for pipeline, arguments in jobs:
+            _run(pipeline, arguments, run.path)
+
+
+def stage_names(pipeline: GraphComponent) -> dict[str, str]:
+    """Component name (as KFP's local runner calls a task) → stage name, in the order of execution."""
+    tasks = pipeline.pipeline_spec.root.dag.tasks
+    return {
+        tasks[name].component_ref.name.removeprefix("comp-"): slug(tasks[name].task_info.name)
+        for name in in_order(tasks)
+    }
+
+
+def _run(pipeline: GraphComponent, arguments: Mapping[str, Any], folder: Path) -> None:
+    # KFP prints its own story, in colors, to stdout; it goes to a file, for whoever doubts ours.
+    log = open(folder / "kfp.log", "a", encoding="utf-8")  # noqa: SIM115
+    with log, contextlib.redirect_stdout(log), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of images without "python" in their name, of node pools
+        local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(folder))
+        try:
+            pipeline(**arguments)
+        finally:
+            local.config.LocalExecutionConfig.instance = None
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """Lets SIGTERM and a closed terminal end a run as Ctrl-C does."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    old = {sign: signal.signal(sign, interrupt) for sign in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for sign, handler in old.items():
+            signal.signal(sign, handler)

