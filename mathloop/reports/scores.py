@@ -9,7 +9,7 @@ from mathloop.evaluation import Ordering, Score, Table
 from mathloop.evaluation.orderings import LARGE_NUMBERS
 from mathloop.reports.charts import difference_chart, interval_bar, score_panel
 from mathloop.reports.figures import count, duration, label, percent, points, title
-from mathloop.reports.markup import Child, Markup, element
+from mathloop.reports.markup import Child, Markup, clip, element
 from mathloop.stages import StageReport
 
 _PLOTTED = ("base", "champion", "sft", "grpo")
@@ -43,10 +43,11 @@ def headline(
     low, high = float(gate["low"]), float(gate["high"])
     difference = float(gate["difference"])
     metric = str(gate.get("metric", "greedy"))
+    modes = "mean over " + " and ".join(label(str(mode)) for mode in named[0].get("modes", ("cot", "tir")))
     figure = element(
         "div",
         element("p", element("strong", points(difference)), " points", class_="difference"),
-        element("p", f"challenger minus champion, {metric}, mean over CoT and TIR", class_="caption"),
+        element("p", f"challenger minus champion, {metric}, {modes}", class_="caption"),
         difference_chart(difference, low, high, float(gate.get("margin", 0.0))),
         element("p", f"95 % interval {points(low)} to {points(high)}", class_="caption"),
         class_="gate",
@@ -61,7 +62,7 @@ def headline(
             element(
                 "div",
                 element("p", words, class_=f"verdict {kind}"),
-                element("p", f"{reason[:1].upper()}{reason[1:]}.", class_="reason"),
+                element("p", f"{reason[:1].upper()}{clip(reason[1:].rstrip('.'), 1_000)}.", class_="reason"),
                 element("dl", tiles, class_="facts"),
             ),
             figure,
