@@ -134,6 +134,16 @@ def s3(_shared_s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
     return _shared_s3
 
 
+@pytest.fixture
+def own_s3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
+    """An S3 server that the test may kill, with the environment that points at it."""
+    server = start_s3(tmp_path / "own-s3" / "data")
+    for name, value in server.environment().items():
+        monkeypatch.setenv(name, value)
+    yield server
+    server.kill()
+
+
 @pytest.fixture(params=["folder", "s3"])
 def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of an empty store: once in a folder, once on the S3 server."""

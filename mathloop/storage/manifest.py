@@ -150,7 +150,8 @@ def _hashed(path: Path, relative: str) -> FileEntry:
 
 def _entry(item: Any) -> FileEntry:
     entry = FileEntry(**item)
-    if not isinstance(entry.path, str) or (wrong := wrong_path(entry.path)):
+    wrong = wrong_path(entry.path) if isinstance(entry.path, str) else "it is not text"
+    if wrong is not None:
         raise ValueError(f"path {entry.path!r}: {wrong}")
     if type(entry.size) is not int or entry.size < 0 or not SHA256.fullmatch(entry.sha256):
         raise ValueError(f"file {entry.path!r} has no length and SHA-256")

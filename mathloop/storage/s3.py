@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import certifi
 import urllib3
@@ -34,10 +34,11 @@ CONNECT_SECONDS = 3.0
 READ_SECONDS = 30.0
 PART = 16 << 20
 """Bytes of one part of a multipart upload; four of them are in memory at most."""
-CREATE_TRIES = 4
+CREATE_TRIES = 3
 """A conditional write is tried so often while the server does not answer or answers 409 or 5xx."""
-CREATE_READ_SECONDS = 4.0
-"""Short, since it is small and is the first thing that a round asks of a store."""
+CREATE_READ_SECONDS = 8.0
+"""Short, since it is small and is the first thing that a round asks of a store; SeaweedFS was seen to let a
+crowd of writers wait for 3 seconds."""
 DENIED = {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "ExpiredToken"}
 FULL = {"XMinioStorageFull", "InsufficientStorage", "QuotaExceeded", "XMinioAdminBucketQuotaExceeded"}
 
@@ -46,15 +47,7 @@ class S3Objects:
     """A bucket, or the part of it below a prefix."""
 
     def __init__(self, bucket: str, prefix: str) -> None:
-        endpoint = urlsplit(_variable(ENDPOINT_VARIABLE, "expected http://host:port"))
-        if (
-            endpoint.scheme not in ("http", "https")
-            or not endpoint.hostname
-            or endpoint.path not in ("", "/")
-        ):
-            raise StorageRefused(f"{ENDPOINT_VARIABLE} is not an endpoint; expected http://host:port")
-        if endpoint.username or endpoint.password:
-            raise StorageRefused(f"{ENDPOINT_VARIABLE} holds credentials; put them into {KEY_VARIABLE}")
+        endpoint = _endpoint()
         self.bucket, self.prefix = bucket, f"{prefix}/" if prefix else ""
         self.endpoint = f"{endpoint.scheme}://{endpoint.netloc}"
         self._http = urllib3.PoolManager(
@@ -203,6 +196,19 @@ class S3Objects:
         )
         remedy = f"is the server running, and is {ENDPOINT_VARIABLE} right?"
         return StorageRefused(f"{self.url}: no S3 server at {self.endpoint} ({reason}); {remedy}")
+
+
+def _endpoint() -> SplitResult:
+    endpoint = urlsplit(_variable(ENDPOINT_VARIABLE, "expected http://host:port"))
+    if endpoint.username or endpoint.password:
+        raise StorageRefused(f"{ENDPOINT_VARIABLE} holds credentials; put them into {KEY_VARIABLE}")
+    try:
+        usable = endpoint.port != 0 and endpoint.hostname and endpoint.path in ("", "/")
+    except ValueError:
+        usable = False
+    if endpoint.scheme not in ("http", "https") or not usable:
+        raise StorageRefused(f"{ENDPOINT_VARIABLE} is not an endpoint; expected http://host:port")
+    return endpoint
 
 
 def _error_code(body: bytes) -> str | None:

@@ -79,25 +79,20 @@ class Store:
             StorageRefused: `name` already has other content, or is above or below an artifact's name.
         """
         manifest = describe_source(source, check_name(name))
-        if self._settled(manifest):
-            return manifest
-        self._check_apart(name)
-        for entry in manifest.files:
-            key = f"{name}/{entry.path}"
-            if not self._objects.holds(key, entry.size, entry.sha256):
-                path = source / entry.path if manifest.kind == "folder" else source
-                with _Vouched(path, entry) as file:
-                    self._objects.put(key, file, entry.size, entry.sha256)
-        # An earlier publish of other content, killed before its manifest, may have left files.
-        kept = {f"{name}/{entry.path}" for entry in manifest.files}
-        for key in sorted(self._objects.keys(f"{name}/")):
-            if key not in kept:
-                self._objects.remove(key)
-        try:
-            self._objects.create(f"{name}/{MANIFEST}", manifest.to_json())
-        except Taken:
-            if not self._settled(manifest):
-                raise
+        if not self._settled(manifest):
+            self._check_apart(name)
+            for entry in manifest.files:
+                self._put(f"{name}/{entry.path}", source, entry, manifest.kind)
+            try:
+                self._objects.create(f"{name}/{MANIFEST}", manifest.to_json())
+            except Taken:
+                if not self._settled(manifest):
+                    raise
+        # An earlier publish of other content, killed before its manifest, may have left files. They go when
+        # this manifest stands, never before: until then another publisher's may be the one that counts.
+        kept = {f"{name}/{path}" for path in (MANIFEST, *(entry.path for entry in manifest.files))}
+        for key in sorted(set(self._objects.keys(f"{name}/")) - kept):
+            self._objects.remove(key)
         return manifest
 
     def fetch(self, name: str, destination: Path) -> Manifest:
@@ -172,6 +167,11 @@ class Store:
             raise StorageRefused(f"{self.url} ignores If-None-Match: {remedy}")
         finally:
             self._objects.remove(key)
+
+    def _put(self, key: str, source: Path, entry: FileEntry, kind: str) -> None:
+        if not self._objects.holds(key, entry.size, entry.sha256):
+            with _Vouched(source / entry.path if kind == "folder" else source, entry) as file:
+                self._objects.put(key, file, entry.size, entry.sha256)
 
     def _stored(self, name: str) -> Manifest | None:
         data = bytearray()
