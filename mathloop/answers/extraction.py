@@ -31,7 +31,7 @@ _CUE = re.compile(
 _CUE_END = re.compile(r"(?:[\s:：*\"“]|\\\")*")
 _INLINE = r"\\\([^\n]+?\\\)|(?<!\\)\$(?:[^$\\\n]|\\.)+(?<!\\)\$"
 _MATH = re.compile(r"\$\$.+?\$\$|\\\[.+?\\\]|" + _INLINE, re.DOTALL)
-_BROKEN_INLINE = re.compile(r"(?<!\\)\$[ \t]*\n|\\\([ \t]*\n")
+BROKEN_INLINE = re.compile(r"(?<!\\)\$[ \t]*\n|\\\([ \t]*\n")
 """Inline math doesn't span lines, as in Markdown: what follows such an opening is not an answer."""
 _BOLD = re.compile(r"\*\*([^*\n]+)\*\*")
 _NUMBER = re.compile(
@@ -129,7 +129,7 @@ def _after_cue(text: str, language: str) -> str | None:
 
 def _in_sentence(rest: str) -> str | None:
     """The answer in the sentence that `rest` begins with: a formula at its start, else the last one in it."""
-    if _BROKEN_INLINE.match(rest):
+    if BROKEN_INLINE.match(rest):
         return None
     formula = _MATH.match(rest)
     begin = formula.end() if formula else 0
@@ -168,7 +168,7 @@ def _last_said(text: str) -> str | None:
 
 
 def _last_formula_or_number(text: str) -> str | None:
-    if _BROKEN_INLINE.search(text):
+    if BROKEN_INLINE.search(text):
         return None
     last, end = None, -1
     for last_match in _MATH.finditer(text):

@@ -3,38 +3,63 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 
-_TRANSLATED = str.maketrans(
-    {
-        "，": ",", "；": ";", "：": ":", "（": "(", "）": ")", "【": "[", "】": "]", "｛": "{", "｝": "}",
-        "−": "-", "–": "-", "—": "-", "﹣": "-", "－": "-", "＋": "+", "＝": "=", "／": "/", "％": "%", "．": ".",
-        "＜": "<", "＞": ">", "。": ".", "＄": "$", "￥": "¥", "～": "~", "\u3000": " ", "\u00a0": " ", "\u2009": " ",
-        "\u202f": " ", "\u200b": None, "\u200c": None, "\u2060": None, "\ufeff": None, "´": "'", "’": "'", "′": "'",
-    }
-)  # fmt: skip
+MONEY = "＄"
+"""A dollar that means money; a plain `$` only delimits math."""
+
+_FULL_WIDTH = {chr(0xFF01 + offset): chr(0x21 + offset) for offset in range(94)} | {MONEY: MONEY}
+_MARKS = {
+    "。": ".", "、": " 、 ", "【": "[", "】": "]", "−": "-", "–": "-", "—": "-", "﹣": "-", "￥": "¥",
+    "\u3000": " ", "\u00a0": " ", "\u2009": " ", "\u202f": " ", "\u200b": "", "\u200c": "", "\u2060": "",
+    "\ufeff": "", "´": "'", "’": "'", "′": "'", "“": '"', "”": '"', "×": r"\times ", "÷": r"\div ", "·": r"\cdot ",
+    "⋅": r"\cdot ", "∙": r"\cdot ", "√": r"\sqrt ", "∛": r"\sqrt[3] ", "π": r"\pi ", "∞": r"\infty ",
+    "≤": r"\le ", "⩽": r"\le ", "≦": r"\le ", "≥": r"\ge ", "⩾": r"\ge ", "≧": r"\ge ", "≠": r"\ne ",
+    "≈": r"\approx ", "±": r"\pm ", "∓": r"\mp ", "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ", "∅": r"\emptyset ",
+    "°": r"^\circ ", "℃": r"^\circ C", "ℝ": "R", "θ": r"\theta ", "α": r"\alpha ", "β": r"\beta ", "∠": r"\angle ",
+    "½": r"\frac{1}{2}", "⅓": r"\frac{1}{3}", "⅔": r"\frac{2}{3}", "¼": r"\frac{1}{4}", "¾": r"\frac{3}{4}",
+    "∶": ":", "㎝": "cm", "㎡": "m^2", "㎏": "kg", "㎞": "km", "…": r"\ldots ", "⋯": r"\ldots ",
+}  # fmt: skip
+_TRANSLATED = str.maketrans(_FULL_WIDTH | _MARKS)
+_SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ", "0123456789-+n")
+_SUPERSCRIPT = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ]+")
 _SPACING = re.compile(
-    r"\\[,;:!> ]|\\(?:quad|qquad|displaystyle|textstyle|limits|left|right|bigl?|bigr|Bigl?|Bigr|hspace\{[^{}]*\})(?![a-zA-Z])|~"
+    r"(?<!\\)\\[;:> ]|\\(?:displaystyle|textstyle|limits|nolimits|left\.?|right\.?|[bB]igg?[lrm]?|middle|nonumber)"
+    r"(?![a-zA-Z])|\\hspace\*?\{[^{}]*\}|\\hline|~"
 )
 _BRACED_COMMA = re.compile(r"(?<=\d)\s*\{\s*,\s*\}\s*(?:\\!)?\s*(?=\d)")
 _TIGHT_COMMA = re.compile(r"(?<=\d),\s*\\!\s*(?=\d)")
-_SIMPLE_FRACTION = re.compile(r"\\[cdt]?frac\s*(?:\{\s*(\d+)\s*\}|(\d))\s*(?:\{\s*(\d+)\s*\}|(\d))")
-_WRAPPER = re.compile(
-    r"\\(?:text|textbf|textit|textrm|textnormal|mathrm|mathbf|mathit|mbox|operatorname|bf|rm)\s*\{([^{}]*)\}"
-)
+_QUAD = re.compile(r"\\q?quad")
+_ESCAPED_COMMAND = re.compile(r"\\\\(?=[a-zA-Z]{2})")
+_SPACES = re.compile(r"\s+")
+_GLUED_CONNECTIVE = re.compile(r"(?<![a-zA-Z\\])(or|and)(?=[A-Z](?![a-z]))")
+_PLAIN = re.compile(r"[\w.+\-/ ]*", re.ASCII)
 
 
 def normalize(text: str) -> str:
-    """The answer without typesetting: delimiters, spacing commands, full-width forms, a closing full stop."""
-    text = text.translate(_TRANSLATED)
+    """The answer without delimiters, spacing commands, full-width forms and a closing full stop."""
+    if _PLAIN.fullmatch(text):
+        text = text.strip()
+        return text if not text.endswith(".") else text.rstrip(". ")
     if not text.isascii():
-        text = "".join(
-            unicodedata.normalize("NFKC", mark) if mark in "０１２３４５６７８９" else mark for mark in text
-        )
-    if "\\" in text or "{" in text:
+        text = _SUPERSCRIPT.sub(lambda found: "^{" + found.group().translate(_SUPERSCRIPTS) + "}", text)
+        text = text.translate(_TRANSLATED)
+    if "\\" in text:
+        if r"\begin" not in text and r"\\" in text:  # doubly escaped, as JSON dumps leave it
+            text = _ESCAPED_COMMAND.sub(r"\\", text)
+        text = text.replace(r"\$", MONEY).replace(r"\%", "%").replace(r"\#", "#").replace(r"\&", "&")
         text = _BRACED_COMMA.sub(",", text)
         text = _TIGHT_COMMA.sub(",", text)
-        text = text.replace("\\$", "").replace("\\%", "%")
+        text = _QUAD.sub(r" \\quad ", text).replace(r"\,", " ").replace(r"\!", "")
         text = _SPACING.sub(" ", text)
-    text = text.replace("$", "").replace("\\(", "").replace("\\)", "").replace("\\[", "").replace("\\]", "")
-    return re.sub(r"\s+", " ", text).strip().rstrip(".\\").strip()
+        for delimiter in (r"\(", r"\)", r"\[", r"\]"):
+            text = text.replace(delimiter, " ")
+    elif "{" in text:
+        text = _BRACED_COMMA.sub(",", text)
+    if "or" in text or "and" in text:
+        text = _GLUED_CONNECTIVE.sub(r" \1 ", text)
+    if text.count("$") == 1:
+        text = text.replace("$", MONEY)
+    text = _SPACES.sub(" ", text.replace("$", "")).strip()
+    while text.endswith((".", "\\", ",", ";")) and not text.endswith((r"\,", r"\.", r"\;")):
+        text = text[:-1].rstrip()
+    return text

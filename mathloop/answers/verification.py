@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import re
-from fractions import Fraction
+from functools import lru_cache
 from typing import NamedTuple
 
-from mathloop.answers.extraction import extract_answer
+from mathloop.answers.equivalence import Comparison
+from mathloop.answers.extraction import BROKEN_INLINE, extract_answer, last_box
 from mathloop.answers.normalization import normalize
 from mathloop.answers.numbers import read_number
+from mathloop.answers.prover import Prover, Undecided
+from mathloop.answers.reading import read
+from mathloop.answers.syntax import Apply, Collection, Node, Number, Relation, Symbol, Text, rebuild, walk
+from mathloop.answers.tokens import Unreadable
+from mathloop.answers.words import phrase
+
+DECIMAL_PLACES = 6
+"""Places that a decimal must give to pass as the rounded value of a number without a finite expansion."""
+LONGEST_CACHED = 300
 
 
 class Verdict(NamedTuple):
@@ -20,18 +30,35 @@ class Verdict(NamedTuple):
 
 
 _IDENTICAL = Verdict(True, "written the same", "identical")
+_NORMALIZED = Verdict(True, "the same after normalization", "normalized")
 _NO_ANSWER = Verdict(False, "no answer", "empty")
 _NO_GOLD = Verdict(False, "no gold answer", "empty")
 _SAME_NUMBER = Verdict(True, "the same number", "number")
 _OTHER_NUMBER = Verdict(False, "different numbers", "number")
-_UNIT = re.compile(r"\s*(?:\\?%|percent|度|元|个|只|本|页|米|千米|厘米|千克|克|人|[a-zA-Z\u4e00-\u9fff/]+)$")
-_LETTER = re.compile(r"\(?([A-Z])\)?[.:]?")
+_CHOICES = re.compile(r"[A-K](?:(?:\s*[,;、]\s*|\s*|\s+and\s+|\s*和\s*)[A-K])*")
+_CHOICE_WITH_TEXT = re.compile(r"\(\s*([A-K])\s*\)\s*\S.*|([A-K])\s*[.:、)]\s*\S.*", re.DOTALL)
+_BARE_CHOICE = re.compile(
+    r"(?:\\text\w*\s*\{|\\math\w+\s*\{)?\s*\(?\s*([A-K](?:[\s,;、]*[A-K])*)\s*\)?\s*\}?[.:]?"
+)
+_THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")
+_DECIMAL_COMMA = re.compile(r"([-+]?)(\d+),(\d+)")
+_OPENING = re.compile(r"[(\[{]")
+_SQUEEZED = re.compile(r"\s+")
 
 
-def verify(gold: str, prediction: str) -> Verdict:
+def verify(
+    gold: str,
+    prediction: str,
+    *,
+    places: int = DECIMAL_PLACES,
+    strict: bool = True,
+    relations_as_sets: bool = True,
+) -> Verdict:
     """Decides whether `prediction`, an answer and not a whole response, equals `gold`.
 
-    When in doubt it doesn't. Symmetric in its arguments; safe in any thread; always in bounded time.
+    When in doubt it doesn't. Symmetric in its arguments; safe in any thread and process; always in bounded
+    time. `places` decimals let 0.333333 pass for 1/3; `strict=False` lets variables be renamed;
+    `relations_as_sets=False` refuses `1 < x` for `(1, ∞)`.
     """
     if gold == prediction and gold and not gold.isspace():
         return _IDENTICAL
@@ -41,15 +68,14 @@ def verify(gold: str, prediction: str) -> Verdict:
     if not left:
         return _NO_GOLD
     if left == right:
-        return Verdict(True, "the same after normalization", "normalized")
-    left_value, right_value = _value(left), _value(right)
-    if left_value is not None and right_value is not None:
-        return _SAME_NUMBER if left_value & right_value else _OTHER_NUMBER
-    left_letter, right_letter = _LETTER.fullmatch(left), _LETTER.fullmatch(right)
-    if left_letter and right_letter:
-        same = left_letter.group(1) == right_letter.group(1)
-        return Verdict(same, "the same choice" if same else "another choice", "choice")
-    return Verdict(False, "not shown to be equal", "undecided")
+        return _NORMALIZED
+    value = read_number(left)
+    if value is not None and (other := read_number(right)) is not None:
+        return _SAME_NUMBER if value == other else _OTHER_NUMBER
+    choice = _compare_choices(left, right)
+    if choice is not None:
+        return choice
+    return _compare(gold, prediction, places, strict, relations_as_sets)
 
 
 def verify_response(gold: str, response_text: str) -> Verdict:
@@ -58,19 +84,106 @@ def verify_response(gold: str, response_text: str) -> Verdict:
     return _NO_ANSWER if answer is None else verify(gold, answer)
 
 
-def _value(text: str) -> frozenset[Fraction] | None:
-    """The numbers that a plain answer may stand for ("10%" is 10 and 1/10), None where it isn't plain."""
-    if (value := read_number(text)) is not None:
-        return frozenset((value,))
-    percent = text.endswith("%")
-    text = _UNIT.sub("", text).strip()
-    text = text.lstrip("¥€£")
-    match = re.fullmatch(r"(-?)\\[cdt]?frac\s*(?:\{\s*(\d+)\s*\}|(\d))\s*(?:\{\s*(\d+)\s*\}|(\d))", text)
-    if match:
-        sign, *digits = match.groups()
-        top, bottom = (digit for digit in digits if digit)
-        text = f"{sign}{top}/{bottom}"
-    value = read_number(text)
-    if value is None:
+def _compare_choices(left: str, right: str) -> Verdict | None:
+    """Where one answer is a choice letter, or several, and the other is too, perhaps with the option's text."""
+    one, other = _choices(left), _choices(right)
+    if one and other:
+        same = one == other
+        return Verdict(same, "the same choice" if same else "another choice", "choice")
+    letters, text = (one, right) if one else (other, left)
+    if letters and len(letters) == 1 and (match := _CHOICE_WITH_TEXT.fullmatch(text)):
+        same = letters == frozenset(match.group(1) or match.group(2))
+        return Verdict(same, "the same choice" if same else "another choice", "choice")
+    return None
+
+
+def _choices(text: str) -> frozenset[str] | None:
+    match = _BARE_CHOICE.fullmatch(text) if len(text) < 60 else None
+    if match is None:
         return None
-    return frozenset((value, value / 100)) if percent else frozenset((value,))
+    letters = [mark for mark in match.group(1) if mark.isalpha()]
+    return frozenset(letters) if len(set(letters)) == len(letters) else None
+
+
+def _compare(left: str, right: str, places: int, strict: bool, relations_as_sets: bool) -> Verdict:
+    prover = Prover()
+    comparison = Comparison(places, prover)
+    try:
+        for one in _readings(left):
+            for other in _readings(right):
+                if not strict:
+                    one, other = _renamed(one), _renamed(other)
+                if not relations_as_sets and _inequality(other) and not _inequality(one):
+                    continue
+                if comparison.same(one, other):
+                    return Verdict(True, _reason(comparison.rule, prover.used), comparison.rule)
+    except Undecided as doubt:
+        return Verdict(False, f"undecided: {doubt}", "deadline")
+    except RecursionError:
+        return Verdict(False, "undecided: nested too deep", "limit")
+    return Verdict(False, f"not equal as {_KINDS.get(comparison.rule, comparison.rule)}", comparison.rule)
+
+
+def _inequality(node: Node) -> bool:
+    return isinstance(node, Relation) and not set(node.operators) & {"=", "~", "in"}
+
+
+_KINDS = {"expression": "expressions", "collection": "lists, sets or tuples", "relation": "relations",
+    "quantity": "quantities", "interval": "sets of numbers", "structure": "expressions"}  # fmt: skip
+
+
+def _reason(rule: str, proved: bool) -> str:
+    how = ", proved numerically" if proved else ""
+    return f"equal as {_KINDS.get(rule, rule)}{how}"
+
+
+def _readings(text: str) -> tuple[Node, ...]:
+    return _cached_readings(text) if len(text) <= LONGEST_CACHED else _read_all(text)
+
+
+def _read_all(raw: str) -> tuple[Node, ...]:
+    """What an answer may mean: the literal reading first, then commas as thousands or as a decimal point.
+
+    An answer that is no mathematics may be a sentence that holds one; what is neither is words.
+    """
+    if "boxed" in raw:
+        raw = last_box(raw) or raw.partition("boxed")[2].strip(" {") or raw
+    text = normalize(raw)
+    broken = "\n" in raw and BROKEN_INLINE.search(raw)
+    try:
+        if not broken:
+            return (read(text), *_comma_readings(text))
+    except Unreadable:
+        pass
+    inner = extract_answer(raw) if len(raw) < 20_000 else None
+    if inner and inner != raw:
+        return _read_all(inner)
+    return (Text(_SQUEEZED.sub("", text) if "\\" in text or "^" in text else phrase(text)),)
+
+
+_cached_readings = lru_cache(maxsize=4096)(_read_all)
+
+
+def _comma_readings(text: str) -> list[Node]:
+    if "," not in text:
+        return []
+    match = _DECIMAL_COMMA.fullmatch(text)
+    if match and (len(match.group(3)) != 3 or match.group(2) == "0"):
+        number = read_number(f"{match.group(1)}{match.group(2)}.{match.group(3)}")
+        return [] if number is None else [Number(number, len(match.group(3)))]
+    joined = _THOUSANDS.sub(lambda found: found.group().replace(",", ""), text)
+    if joined == text or _OPENING.search(text[: text.index(",")]):
+        return []
+    try:
+        return [read(joined)]
+    except Unreadable:
+        return []
+
+
+def _renamed(node: Node) -> Node:
+    """Variables named by their order of appearance."""
+    order: dict[Node, Node] = {}
+    for part in walk(node):
+        if isinstance(part, Symbol) and len(part.name) == 1 and part.name not in "eifg":
+            order.setdefault(part, Symbol(f"variable {len(order)}"))
+    return rebuild(node, order) if isinstance(node, Apply | Collection) or order else node

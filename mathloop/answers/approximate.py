@@ -1,0 +1,164 @@
+"""Numerical values of expressions: in floats to refute equality, in mpmath (in the worker) to prove it.
+
+Principal values everywhere, but an odd root of a negative number is the real one, as in school.
+"""
+
+from __future__ import annotations
+
+import cmath
+import math
+from fractions import Fraction
+from typing import Any, Protocol
+
+from mathloop.answers.exact import MOST_STEPS, TooBig, Undefined, drawn
+from mathloop.answers.syntax import Apply, Node, Number, Symbol
+
+
+class Arithmetic(Protocol):
+    """What the evaluator needs of a number system."""
+
+    def number(self, value: Fraction) -> Any:
+        """The value as one of its numbers."""
+
+    def constant(self, name: str) -> Any:
+        """pi, e or i."""
+
+    def power(self, base: Any, exponent: Any) -> Any:
+        """base ** exponent, principal value."""
+
+    def function(self, name: str, values: list[Any]) -> Any:
+        """A named function; raises KeyError where it has none."""
+
+    def key(self, value: Any) -> str:
+        """The value rounded well below its precision, to name what an uninterpreted function gives for it."""
+
+
+class Floats:
+    """Complex floats."""
+
+    def number(self, value: Fraction) -> complex:
+        return complex(float(value))
+
+    def constant(self, name: str) -> complex:
+        return {"pi": complex(math.pi), "e": complex(math.e), "i": 1j}[name]
+
+    def power(self, base: complex, exponent: complex) -> complex:
+        return base**exponent
+
+    def function(self, name: str, values: list[complex]) -> complex:
+        first = values[0]
+        if name in ("factorial", "binomial", "arrangements"):
+            return self._counting(name, values)
+        if name in ("floor", "ceil", "max", "min"):
+            reals = [value.real for value in values]
+            if any(abs(value.imag) > 1e-12 or abs(value.real) > 1e15 for value in values):
+                raise Undefined
+            if name in ("floor", "ceil") and abs(reals[0] - round(reals[0])) < 1e-9:
+                return complex(round(reals[0]))
+            return complex({"floor": math.floor, "ceil": math.ceil}[name](reals[0]) if len(reals) == 1 else
+                           {"max": max, "min": min}[name](reals))  # fmt: skip
+        if name == "log" and len(values) == 2:
+            return cmath.log(first) / cmath.log(values[1])
+        return _FLOAT_FUNCTIONS[name](first)
+
+    def _counting(self, name: str, values: list[complex]) -> complex:
+        if any(value.imag or value.real < -0.5 or value.real > 150 for value in values):
+            raise TooBig
+        reals = [value.real for value in values]
+        if name == "factorial":
+            return complex(math.gamma(reals[0] + 1))
+        top = math.gamma(reals[0] + 1) / math.gamma(reals[0] - reals[1] + 1)
+        return complex(top if name == "arrangements" else top / math.gamma(reals[1] + 1))
+
+    def key(self, value: complex) -> str:
+        return f"{value.real:.8e}|{value.imag:.8e}".replace("-0.00000000e+00", "0.00000000e+00")
+
+
+_FLOAT_FUNCTIONS: dict[str, Any] = {
+    "sin": cmath.sin, "cos": cmath.cos, "tan": cmath.tan, "cot": lambda x: 1 / cmath.tan(x),
+    "sec": lambda x: 1 / cmath.cos(x), "csc": lambda x: 1 / cmath.sin(x), "arcsin": cmath.asin,
+    "arccos": cmath.acos, "arctan": cmath.atan, "sinh": cmath.sinh, "cosh": cmath.cosh, "tanh": cmath.tanh,
+    "ln": cmath.log, "log": cmath.log, "abs": lambda x: complex(abs(x)), "degree": lambda x: x * math.pi / 180,
+    "percent": lambda x: x / 100,
+}  # fmt: skip
+
+
+class Approximate:
+    """Evaluates at one point in one arithmetic; `log` is natural unless `decimal_log`."""
+
+    def __init__(
+        self, arithmetic: Arithmetic, point: int, *, integer: bool, decimal_log: bool = False
+    ) -> None:
+        self.arithmetic, self.point, self.integer, self.decimal_log = arithmetic, point, integer, decimal_log
+        self.bound: dict[str, Fraction] = {}
+        self._steps = 0
+
+    def value(self, node: Node) -> Any:
+        """The value; raises `Undefined`, `TooBig` or an ArithmeticError."""
+        self._steps += 1
+        if self._steps > MOST_STEPS:
+            raise TooBig
+        match node:
+            case Number(value, _):
+                return self.arithmetic.number(value)
+            case Symbol(name):
+                return self._symbol(name)
+            case Apply("pow", (base, exponent)):
+                return self._power(base, exponent)
+            case Apply("add", terms):
+                return sum((self.value(term) for term in terms), self.arithmetic.number(Fraction(0)))
+            case Apply("mul", factors):
+                product = self.arithmetic.number(Fraction(1))
+                for factor in factors:
+                    product = product * self.value(factor)
+                return product
+            case Apply(("sum" | "prod") as operation, (Symbol(name), low, high, body)):
+                return self._series(operation, name, low, high, body)
+            case Apply(("call" | "index" | "prime") as operation, arguments):
+                key = "|".join(self.arithmetic.key(self.value(argument)) for argument in arguments)
+                return self.arithmetic.number(drawn(f"{operation} {key}", self.point, False))
+            case Apply("log", (argument,)) if self.decimal_log:
+                return self.arithmetic.function(
+                    "log", [self.value(argument), self.arithmetic.number(Fraction(10))]
+                )
+            case Apply(operation, arguments):
+                try:
+                    return self.arithmetic.function(
+                        operation, [self.value(argument) for argument in arguments]
+                    )
+                except KeyError:
+                    raise TooBig from None
+        raise TooBig
+
+    def _symbol(self, name: str) -> Any:
+        if name in self.bound:
+            return self.arithmetic.number(self.bound[name])
+        if name in ("pi", "e", "i"):
+            return self.arithmetic.constant(name)
+        if name == "oo":
+            raise Undefined
+        return self.arithmetic.number(drawn(name, self.point, self.integer))
+
+    def _power(self, base: Node, exponent: Node) -> Any:
+        below, above = self.value(base), self.value(exponent)
+        if isinstance(exponent, Number) and exponent.value.denominator % 2 and exponent.value.denominator > 1:
+            if abs(below.imag) <= 1e-14 * abs(below.real) and below.real < 0:
+                sign = -1 if exponent.value.numerator % 2 else 1
+                return sign * self.arithmetic.power(-below, above)
+        return self.arithmetic.power(below, above)
+
+    def _series(self, operation: str, name: str, low: Node, high: Node, body: Node) -> Any:
+        ends = [self.value(low), self.value(high)]
+        if any(end.imag or abs(end.real) > 1e6 or end.real != int(end.real) for end in ends):
+            raise TooBig
+        outer = self.bound.get(name)
+        total = self.arithmetic.number(Fraction(0 if operation == "sum" else 1))
+        for index in range(int(ends[0].real), int(ends[1].real) + 1):
+            self.bound[name] = Fraction(index)
+            term = self.value(body)
+            total = total + term if operation == "sum" else total * term
+        if outer is None:
+            self.bound.pop(name, None)
+        else:
+            self.bound[name] = outer
+        return total

@@ -1,0 +1,189 @@
+"""Exact values of expressions at rational points, and formal ones where no rational value exists.
+
+Two expressions that agree at points drawn at random agree everywhere (Schwartz 1980, Zippel 1979). What has
+no rational value (a root, a sine, π) gets a formal one: a number drawn from its operation and arguments, so
+that agreement still proves equality while disagreement proves nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+from functools import lru_cache
+from hashlib import blake2b
+
+from mathloop.answers.syntax import Apply, Collection, Node, Number, Relation, Symbol
+
+CONSTANTS = frozenset(("pi", "e", "i", "oo"))
+MOST_BITS = 30_000
+LARGEST_FACTORIAL = 3_000
+MOST_STEPS = 20_000
+
+
+class Undefined(Exception):
+    """No value at this point (division by zero, a factorial of −1)."""
+
+
+class TooBig(Exception):
+    """The value or the work to find it would not be small."""
+
+
+@lru_cache(maxsize=4096)
+def drawn(name: str, point: int, integer: bool) -> Fraction:
+    """The value of a variable at a numbered point: an integer from 2 to 41, or a rational of mixed sign."""
+    number = int.from_bytes(blake2b(f"{name}@{point}".encode(), digest_size=6).digest(), "big")
+    if integer:
+        return Fraction(2 + number % 40)
+    value = Fraction(1009 + number % 99991, 8179 + (number >> 20) % 9973)
+    return -value if point >= 2 and number & (1 << 40) else value
+
+
+def _drawn_for(operation: str, values: tuple[Fraction, ...], point: int) -> Fraction:
+    """The formal value of an operation on exact arguments; different arguments give different values."""
+    digest = blake2b(operation.encode(), digest_size=8)
+    for value in values:
+        for part in (value.numerator, value.denominator):
+            digest.update(b"/" + part.to_bytes(part.bit_length() // 8 + 1, "big", signed=True))
+    return drawn(digest.hexdigest(), point, False)
+
+
+class Exact:
+    """Evaluates at one point; `formal` tells afterwards whether a formal value was needed."""
+
+    def __init__(self, point: int, integer: bool = False) -> None:
+        self.point, self.integer = point, integer
+        self.formal = False
+        self.bound: dict[str, Fraction] = {}
+        self._steps = 0
+
+    def value(self, node: Node) -> Fraction:
+        """The value of an expression; raises `Undefined` or `TooBig`."""
+        self._steps += 1
+        if self._steps > MOST_STEPS:
+            raise TooBig
+        match node:
+            case Number(value, _):
+                return value
+            case Symbol(name):
+                if name in self.bound:
+                    return self.bound[name]
+                if name in CONSTANTS:
+                    return self._stand_in(name)
+                return drawn(name, self.point, self.integer)
+            case Apply(("sum" | "prod") as operation, (Symbol(name), low, high, body)):
+                return self._series(operation, name, low, high, body)
+            case Apply(operation, arguments):
+                return self._applied(operation, [self.value(argument) for argument in arguments])
+        raise TooBig
+
+    def _applied(self, operation: str, values: list[Fraction]) -> Fraction:
+        match operation, values:
+            case "add", _:
+                return self._small(sum(values, Fraction(0)))
+            case "mul", _:
+                product = Fraction(1)
+                for value in values:
+                    product = self._small(product * value)
+                return product
+            case "pow", [base, exponent]:
+                return self._power(base, exponent)
+            case "abs", [value]:
+                return abs(value) if not self.formal else self._stand_in("abs", value)
+            case "percent", [value]:
+                return value / 100
+            case "factorial", [value] if value.denominator == 1 and not self.formal:
+                if value < 0:
+                    raise Undefined
+                if value > LARGEST_FACTORIAL:
+                    raise TooBig
+                return Fraction(math.factorial(int(value)))
+            case (("binomial" | "arrangements"), [total, chosen]) if (
+                total.denominator == chosen.denominator == 1 and not self.formal
+            ):
+                if total < 0 or chosen < 0:
+                    raise Undefined
+                if total > LARGEST_FACTORIAL:
+                    raise TooBig
+                count = math.comb if operation == "binomial" else math.perm
+                return Fraction(count(int(total), int(chosen)))
+            case "floor", [value] if not self.formal:
+                return Fraction(math.floor(value))
+            case "ceil", [value] if not self.formal:
+                return Fraction(math.ceil(value))
+            case (("max" | "min"), [_, *_]) if not self.formal:
+                return max(values) if operation == "max" else min(values)
+            case (("gcd" | "lcm"), [left, right]) if (
+                left.denominator == right.denominator == 1 and not self.formal
+            ):
+                return Fraction((math.gcd if operation == "gcd" else math.lcm)(int(left), int(right)))
+        return self._stand_in(operation, *values)
+
+    def _power(self, base: Fraction, exponent: Fraction) -> Fraction:
+        if exponent.denominator == 1:
+            if base == 0 and exponent <= 0:
+                raise Undefined
+            bits = max(base.numerator.bit_length(), base.denominator.bit_length())
+            if abs(exponent) * bits > MOST_BITS and abs(base) != 1:
+                raise TooBig
+            return base ** int(exponent) if abs(base) != 1 else base ** (int(exponent) % 2)
+        if exponent.denominator == 2 and base > 0 and not self.formal:
+            top, bottom = math.isqrt(base.numerator), math.isqrt(base.denominator)
+            if top * top == base.numerator and bottom * bottom == base.denominator:
+                return self._power(Fraction(top, bottom), Fraction(exponent.numerator))
+        return self._stand_in("pow", base, exponent)
+
+    def _series(self, operation: str, name: str, low: Node, high: Node, body: Node) -> Fraction:
+        first, last = self.value(low), self.value(high)
+        outer = self.bound.get(name)
+        if first.denominator == last.denominator == 1 and last - first < 500 and not self.formal:
+            total = Fraction(0 if operation == "sum" else 1)
+            for index in range(int(first), int(last) + 1):
+                self.bound[name] = Fraction(index)
+                term = self.value(body)
+                total = self._small(total + term if operation == "sum" else total * term)
+        else:
+            terms = []
+            for index in (Fraction(1013, 17), Fraction(89, 1019)):
+                self.bound[name] = index
+                terms.append(self.value(body))
+            total = self._stand_in(operation, first, last, *terms)
+        if outer is None:
+            self.bound.pop(name, None)
+        else:
+            self.bound[name] = outer
+        return total
+
+    def _stand_in(self, operation: str, *values: Fraction) -> Fraction:
+        self.formal = True
+        return _drawn_for(operation, values, self.point)
+
+    def _small(self, value: Fraction) -> Fraction:
+        if value.numerator.bit_length() + value.denominator.bit_length() > 4 * MOST_BITS:
+            raise TooBig
+        return value
+
+
+def variables(node: Node) -> frozenset[str]:
+    """Names of the free variables, constants left out."""
+    match node:
+        case Symbol(name):
+            return frozenset() if name in CONSTANTS else frozenset((name,))
+        case Apply(("sum" | "prod"), (Symbol(name), low, high, body)):
+            return (variables(body) - {name}) | variables(low) | variables(high)
+        case Apply("call" | "index", (Symbol(_), *rest)):
+            return frozenset().union(*(variables(each) for each in rest), {"function"})
+        case Apply(_, below) | Collection(_, below, _) | Relation(below, _):
+            return frozenset().union(*(variables(child) for child in below))
+    return frozenset()
+
+
+def needs_integers(node: Node) -> bool:
+    """Whether the expression makes sense for integers first: factorials, sums, variable exponents."""
+    match node:
+        case Apply("factorial" | "binomial" | "arrangements" | "sum" | "prod" | "gcd" | "lcm", _):
+            return bool(variables(node)) or any(map(needs_integers, node.arguments))
+        case Apply("pow", (base, exponent)) if variables(exponent) and base != Symbol("e"):
+            return True
+        case Apply(_, below):
+            return any(map(needs_integers, below))
+    return False

@@ -1,0 +1,195 @@
+"""Equality of two expressions: exactly where that is possible, else refuted in floats or proved by the worker."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+from typing import Any
+
+from mathloop.answers.approximate import Approximate, Floats
+from mathloop.answers.exact import Exact, TooBig, Undefined, needs_integers, variables
+from mathloop.answers.prover import Prover
+from mathloop.answers.syntax import Apply, Node, Number, Symbol, walk
+
+FORMAL_POINTS = (0, 2, 3)
+INTEGER_POINTS = tuple(range(4, 16))
+FLOAT_POINTS = (0, 2, 3, 4, 5)
+FLOATS = Floats()
+_MISFORTUNES = (Undefined, TooBig, ArithmeticError, ValueError)
+
+
+def equal_expressions(left: Node, right: Node, prover: Prover) -> bool:
+    """Whether two expressions are equal wherever they are defined.
+
+    Raises `Undecided` where that cannot be found out before the deadline.
+    """
+    if left == right:
+        return True
+    if any(node == Symbol("oo") for side in (left, right) for node in walk(side)):
+        return _formally(left, right) is True
+    integer = needs_integers(left) or needs_integers(right)
+    if integer and variables(left) | variables(right):
+        decided = _at_integers(left, right)
+        if decided is not None:
+            return decided
+    else:
+        decided = _formally(left, right)
+        if decided is not None:
+            return decided
+    if _refuted(left, right, integer):
+        return False
+    return prover.prove("expressions", left, right, integer)
+
+
+def proportional(left: Node, right: Node, prover: Prover) -> bool | None:
+    """Whether left = c·right for a constant c other than 0; None (falsy) where it isn't, True where c > 0.
+
+    False where c < 0, so the caller has to compare with None.
+    """
+    ratio: Fraction | None = None
+    integer = needs_integers(left) or needs_integers(right)
+    try:
+        for point in FORMAL_POINTS if not integer else INTEGER_POINTS[:5]:
+            evaluator = Exact(point, integer)
+            above, below = evaluator.value(left), evaluator.value(right)
+            if evaluator.formal:
+                break
+            if not below or not above:
+                if above or below:
+                    return None
+                continue
+            if ratio is not None and above / below != ratio:
+                return None
+            ratio = above / below
+        else:
+            return None if ratio is None else ratio > 0
+    except _MISFORTUNES:
+        pass
+    return _proportional_in_floats(left, right, integer, prover)
+
+
+def _proportional_in_floats(left: Node, right: Node, integer: bool, prover: Prover) -> bool | None:
+    ratio: complex | None = None
+    for point in FLOAT_POINTS if not integer else INTEGER_POINTS[:5]:
+        try:
+            above = Approximate(FLOATS, point, integer=integer).value(left)
+            below = Approximate(FLOATS, point, integer=integer).value(right)
+            here = above / below
+        except _MISFORTUNES:
+            continue
+        if not cmath_finite(here):
+            continue
+        if ratio is not None and abs(here - ratio) > 1e-7 * abs(ratio):
+            return None
+        ratio = here
+    if ratio is None or abs(ratio.imag) > 1e-9 * abs(ratio) or ratio == 0:
+        return None
+    return ratio.real > 0 if prover.prove("proportional", left, right, integer) else None
+
+
+def constant_value(node: Node) -> float | None:
+    """The real value of an expression without variables, as a float; infinities included."""
+    if node == Symbol("oo"):
+        return math.inf
+    if node == Apply("mul", (Number(Fraction(-1)), Symbol("oo"))):
+        return -math.inf
+    if variables(node):
+        return None
+    try:
+        value = Approximate(FLOATS, 0, integer=False).value(node)
+    except _MISFORTUNES:
+        return None
+    return float(value.real) if abs(value.imag) <= 1e-12 * max(1.0, abs(value.real)) else None
+
+
+def rounded(decimal: Number, exact: Node, places: int) -> bool:
+    """Whether a decimal is another constant's value, cut or rounded to all its places.
+
+    The other must have no finite decimal expansion, and at least `places` places and digits must be given:
+    0.333333 is 1/3, but 0.33 isn't, and 5.000001 isn't 5.
+    """
+    digits = len(str(abs(decimal.value.numerator))) if decimal.value.numerator.bit_length() < 1000 else 0
+    if decimal.places < places or digits < places:
+        return False
+    if isinstance(exact, Number):
+        rest = exact.value.denominator
+        for prime in (2, 5):
+            while rest % prime == 0:
+                rest //= prime
+        return rest > 1 and abs(exact.value - decimal.value) < Fraction(1, 10**decimal.places)
+    value = constant_value(exact)
+    if value is None or not math.isfinite(value):
+        return False
+    tolerance = 10.0**-decimal.places + 4e-16 * abs(value)
+    return abs(value - float(decimal.value)) < tolerance and abs(value - round(value)) > tolerance
+
+
+def cmath_finite(value: complex) -> bool:
+    """Whether both parts are finite."""
+    return math.isfinite(value.real) and math.isfinite(value.imag)
+
+
+def _formally(left: Node, right: Node) -> bool | None:
+    """True or False where exact values decide, None where they don't."""
+    points = FORMAL_POINTS if variables(left) | variables(right) else FORMAL_POINTS[:1]
+    try:
+        for point in points:
+            one, other = Exact(point), Exact(point)
+            if one.value(left) != other.value(right):
+                return None if one.formal or other.formal else False
+    except _MISFORTUNES:
+        return None
+    return True
+
+
+def _at_integers(left: Node, right: Node) -> bool | None:
+    """As `_formally`, at integers where both are defined."""
+    seen = 0
+    for point in INTEGER_POINTS:
+        one, other = Exact(point, integer=True), Exact(point, integer=True)
+        try:
+            values = one.value(left), other.value(right)
+        except Undefined:
+            continue
+        except _MISFORTUNES:
+            return None
+        if values[0] != values[1]:
+            return None if one.formal or other.formal else False
+        seen += 1
+    return True if seen >= 5 else None
+
+
+def _refuted(left: Node, right: Node, integer: bool) -> bool:
+    """Whether floats show a clear difference under every reading of `log`, at a point where either is real."""
+    ambiguous = any(
+        isinstance(node, Apply) and node.operation == "log" for side in (left, right) for node in walk(side)
+    )
+    return all(
+        _differ(left, right, integer, decimal_log)
+        for decimal_log in ((False, True) if ambiguous else (False,))
+    )
+
+
+def _differ(left: Node, right: Node, integer: bool, decimal_log: bool) -> bool:
+    constant = not (variables(left) | variables(right))
+    for point in FLOAT_POINTS[:1] if constant else INTEGER_POINTS[:8] if integer else FLOAT_POINTS:
+        try:
+            one = Approximate(FLOATS, point, integer=integer, decimal_log=decimal_log).value(left)
+            other = Approximate(FLOATS, point, integer=integer, decimal_log=decimal_log).value(right)
+        except _MISFORTUNES:
+            continue
+        if clearly_different(one, other, relative=1e-7, absolute=1e-11) and (
+            constant or _real(one) or _real(other)
+        ):
+            return True
+    return False
+
+
+def clearly_different(one: Any, other: Any, *, relative: float, absolute: float) -> bool:
+    """Whether two computed values differ by more than their errors can explain; NaN and infinity never do."""
+    gap = abs(one - other)
+    return bool(math.isfinite(gap) and gap > relative * max(abs(one), abs(other)) and gap > absolute)
+
+
+def _real(value: complex) -> bool:
+    return abs(value.imag) <= 1e-9 * abs(value.real)

@@ -1,0 +1,184 @@
+"""What stands left of an equals sign: `x`, `f(n)`, `a_3`, `|AB|`, `(x, y)`, `S_1 : S`; and matrices."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from mathloop.answers.syntax import (
+    Apply,
+    Collection,
+    Node,
+    Number,
+    Relation,
+    Symbol,
+    add,
+    multiply,
+    rebuild,
+    walk,
+)
+
+_OF_ANGLES = frozenset(("sin", "cos", "tan", "cot"))
+
+
+def is_name(node: Node) -> bool:
+    """Whether the node only names what is asked for."""
+    match node:
+        case Symbol(name):
+            return name not in ("pi", "oo")
+        case Apply("index" | "call" | "prime", (head, *_)):
+            return is_name(head)
+        case Apply("abs", (inner,)):
+            return is_name(inner)
+        case Apply("mul", factors):
+            return all(_is_point(factor) for factor in factors)
+        case Apply("pow", (base, Number(Fraction(numerator=-1, denominator=1)))):
+            return isinstance(base, Apply) and is_name(base)
+        case Apply(operation, (inner,)) if operation in _OF_ANGLES:
+            return _is_point(inner) or (isinstance(inner, Symbol) and inner.name.startswith("angle"))
+        case Collection("tuple" | "ratio" | "list", items):
+            return all(is_name(item) for item in items)
+    return False
+
+
+def _is_point(node: Node) -> bool:
+    """A capital letter, as in a segment AB; or one over another such product."""
+    match node:
+        case Symbol(name):
+            return len(name) == 1 and name.isupper()
+        case Apply("index", (Symbol(name), *_)):
+            return len(name) == 1 and name.isupper()
+        case Apply("pow", (base, Number(Fraction(numerator=-1, denominator=1)))):
+            return _is_point(base) or (isinstance(base, Apply) and is_name(base))
+    return False
+
+
+def named_value(relation: Relation) -> tuple[Node, Node] | None:
+    """The name and the value of `x = 5`, `x = 10/2 = 5`, `x = 1/3 ≈ 0.33`, `x ∈ [0, 1]`; None if it has no name.
+
+    An expression that is only computed further, `10/2 = 5` or `√3/3 ≈ 0.577`, has the name of nothing.
+    """
+    sides, operators = relation.sides, relation.operators
+    if not set(operators) <= {"=", "~", "in"}:
+        return None
+    while len(sides) > 1 and operators[-1] == "~" and not is_name(sides[-2]):
+        sides, operators = sides[:-1], operators[:-1]
+    named = [side for side in sides if is_name(side)]
+    if len(sides) == 1:
+        return Symbol("nothing"), sides[0]
+    if is_name(sides[-1]) and len(sides) == 2 and not is_name(sides[0]) and operators != ("in",):
+        return sides[1], sides[0]
+    if named and (is_name(sides[0]) or len(sides) > 2):
+        return named[0], sides[-1]
+    if all(_constant(side) for side in sides):
+        return Symbol("nothing"), sides[-1]
+    return None
+
+
+def _constant(node: Node) -> bool:
+    return not isinstance(node, Collection) and all(
+        isinstance(part, (Number, Apply)) or part in (Symbol("pi"), Symbol("e")) for part in walk(node)
+    )
+
+
+def same_name(left: tuple[Node, Node], right: tuple[Node, Node]) -> Node | None:
+    """The right value in the left one's variable, where both name the same thing; else None."""
+    one, other = left[0], right[0]
+    nothing = Symbol("nothing")
+    if one == other or one == nothing or other == nothing:
+        return right[1]
+    match one, other:
+        case Apply("call", (head, Symbol() as ours)), Apply("call", (other_head, Symbol() as theirs)):
+            if head == other_head and not any(part == ours for part in walk(right[1])):
+                return rebuild(right[1], {theirs: ours})
+        case (Symbol("y"), Apply("call", (_, Symbol()))) | (Apply("call", (_, Symbol())), Symbol("y")):
+            return right[1]
+    return None
+
+
+def solved_for_same(left: Relation, right: Relation) -> bool:
+    """Whether both equations hold the same variables."""
+    one, other = (
+        {part for side in relation.sides for part in walk(side) if isinstance(part, Symbol)}
+        for relation in (left, right)
+    )
+    return one == other and len(one) > 1
+
+
+def assignments(collection: Collection) -> tuple[Node, ...] | None:
+    """The values of `x = 1, y = 2`, where at least two different things are named; else None."""
+    if collection.kind not in ("list", "sequence") or len(collection.items) < 2:
+        return None
+    named = [named_value(item) if isinstance(item, Relation) else None for item in collection.items]
+    found = [pair for pair in named if pair is not None]
+    if len(found) != len(named) or len({_family(pair[0]) for pair in found}) < 2:
+        return None
+    return tuple(pair[1] for pair in found)
+
+
+def _family(name: Node) -> Node:
+    """`x_1` and `x_2` are two values of one x, whose order says nothing."""
+    return name.arguments[0] if isinstance(name, Apply) and name.operation == "index" else name
+
+
+def as_vector(matrix: Collection) -> tuple[Node, ...] | None:
+    """The entries of a matrix of one column or one row."""
+    rows = [row.items for row in matrix.items if isinstance(row, Collection)]
+    if all(len(row) == 1 for row in rows):
+        return tuple(row[0] for row in rows)
+    return rows[0] if len(rows) == 1 else None
+
+
+def multiplied_out(node: Node) -> Node:
+    """A sum or product of matrices as one matrix; the node itself where that is not possible."""
+    if not isinstance(node, Apply) or not any(isinstance(part, Collection) for part in walk(node)):
+        return node
+    parts = [multiplied_out(argument) for argument in node.arguments]
+    matrices = [part for part in parts if isinstance(part, Collection) and part.kind == "matrix"]
+    if node.operation == "add" and len(matrices) == len(parts):
+        total = matrices[0]
+        for matrix in matrices[1:]:
+            summed = _entrywise(total, matrix)
+            if summed is None:
+                return node
+            total = summed
+        return total
+    if node.operation == "mul" and matrices and len(matrices) < 6:
+        factors = [part for part in parts if part not in matrices]
+        product: Collection | None = matrices[0]
+        for matrix in matrices[1:]:
+            product = _product(product, matrix) if product is not None else None
+        if product is None:
+            return node
+        rows = [
+            Collection("row", tuple(multiply(*factors, entry) for entry in row.items))
+            for row in product.items
+            if isinstance(row, Collection)
+        ]
+        return Collection("matrix", tuple(rows))
+    return node
+
+
+def _rows(matrix: Collection) -> list[tuple[Node, ...]]:
+    return [row.items for row in matrix.items if isinstance(row, Collection)]
+
+
+def _entrywise(left: Collection, right: Collection) -> Collection | None:
+    one, other = _rows(left), _rows(right)
+    if [len(row) for row in one] != [len(row) for row in other]:
+        return None
+    return Collection(
+        "matrix", tuple(Collection("row", tuple(map(add, *pair))) for pair in zip(one, other, strict=True))
+    )
+
+
+def _product(left: Collection, right: Collection) -> Collection | None:
+    one, other = _rows(left), _rows(right)
+    if len(one[0]) != len(other) or len(one) * len(other) * len(other[0]) > 1000:
+        return None
+    columns = list(zip(*other, strict=True))
+    return Collection(
+        "matrix",
+        tuple(
+            Collection("row", tuple(add(*map(multiply, row, column)) for column in columns)) for row in one
+        ),
+    )

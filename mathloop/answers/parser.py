@@ -1,0 +1,502 @@
+r"""Reads one expression of an answer, in LaTeX or plain text, by recursive descent.
+
+Nothing is ever evaluated as code, and both the number of tokens and the depth are bounded, so a hostile
+answer costs at most milliseconds. `reading.py` reads whole answers with it.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from mathloop.answers.syntax import (
+    HALF,
+    MINUS_ONE,
+    Apply,
+    Collection,
+    Node,
+    Number,
+    Symbol,
+    add,
+    divide,
+    multiply,
+    negate,
+    power,
+)
+from mathloop.answers.tokens import CONSTANTS, FUNCTIONS, Token, Unreadable
+from mathloop.answers.units import WORDS
+
+DEEPEST = 40
+
+_CLOSERS = frozenset(
+    (")", "]", "}", "\\}", ",", ";", "or", "&", "=", "~", "<", "<=", ">", ">=", "!=", "in", ":", "\\cup")
+)
+_STOP_COMMANDS = frozenset(("\\}", "\\\\", "\\quad", "\\cup", "\\cap", "\\setminus", "\\end", "\\pm", "\\mp", "\\to",
+    "\\Rightarrow", "\\rightarrow", "\\implies", "\\pmod", "\\mod", "\\equiv", "\\rfloor", "\\rceil", "\\%"))  # fmt: skip
+_NAMED = {
+    "\\pi": "pi",
+    "\\infty": "oo",
+    "\\emptyset": "empty set",
+    "\\varnothing": "empty set",
+    "\\mathrm{e}": "e",
+}
+_ACCENTS = frozenset(("\\vec", "\\overrightarrow", "\\bar", "\\overline", "\\hat", "\\widehat", "\\tilde", "\\dot",
+    "\\overarc", "\\underline", "\\mathbb", "\\mathcal", "\\boldsymbol", "\\textcircled", "\\bm", "\\mathfrak"))  # fmt: skip
+_PLAIN_ACCENTS = frozenset(("\\boldsymbol", "\\bm", "\\underline"))
+_INVERSES = {"sin": "arcsin", "cos": "arccos", "tan": "arctan"}
+_SYNONYMS = {"asin": "arcsin", "acos": "arccos", "atan": "arctan"}
+_DEFINED = frozenset("fghFGHWT")
+"""Letters that are functions wherever a parenthesis follows."""
+
+
+class Expressions:
+    """Recursive descent over tokens; the methods return trees and move `position`."""
+
+    def __init__(self, tokens: list[Token]) -> None:
+        self.tokens = tokens
+        self.position = 0
+        self.depth = 0
+        self.bars = 0
+
+    @property
+    def token(self) -> Token:
+        return self.tokens[self.position]
+
+    def peek(self, offset: int = 1) -> Token:
+        return self.tokens[min(self.position + offset, len(self.tokens) - 1)]
+
+    def take(self) -> Token:
+        token = self.tokens[self.position]
+        if token.kind != "end":
+            self.position += 1
+        return token
+
+    def accept(self, value: str) -> bool:
+        if self.token.value == value and self.token.kind in ("mark", "command"):
+            self.position += 1
+            return True
+        return False
+
+    def expect(self, value: str) -> None:
+        if not self.accept(value):
+            raise Unreadable(f"expected {value} before {self.token.value or 'the end'}")
+
+    def expression(self) -> Node:
+        """Sums and differences, ± and unary signs included."""
+        self.depth += 1
+        if self.depth > DEEPEST:
+            raise Unreadable("nested too deep")
+        terms = [self._signed_term()]
+        while True:
+            if self.accept("+"):
+                terms.append(self._signed_term())
+            elif self.accept("-"):
+                terms.append(negate(self._signed_term()))
+            elif self.token.value in ("\\pm", "\\mp") and self.token.kind == "command":
+                terms.append(self._signed_term())
+            else:
+                break
+        self.depth -= 1
+        return add(*terms)
+
+    def _signed_term(self) -> Node:
+        if self.accept("-"):
+            return negate(self._signed_term())
+        if self.accept("+"):
+            return self._signed_term()
+        if self.accept("\\pm"):
+            return Apply("pm", (self._signed_term(),))
+        if self.accept("\\mp"):
+            return Apply("pm", (negate(self._signed_term()),))
+        return self._term()
+
+    def _term(self) -> Node:
+        value = self._factor()
+        while True:
+            if self.accept("*"):
+                value = multiply(value, self._signed_factor())
+            elif self.token.value == "/" and self.token.kind == "mark":
+                self.take()
+                value = divide(value, self._signed_factor())
+            elif self._begins_factor():
+                previous = self.tokens[self.position - 1]
+                following = self._factor()
+                value = self._beside(value, following, previous)
+            else:
+                return value
+
+    def _signed_factor(self) -> Node:
+        if self.accept("-"):
+            return negate(self._signed_factor())
+        return self._factor()
+
+    def _beside(self, value: Node, following: Node, previous: Token) -> Node:
+        """A product without a sign, or a mixed number where a proper fraction follows an integer."""
+        if isinstance(following, Number) and previous.kind == "number" and isinstance(value, Number):
+            if following.value.denominator > 1 and 0 < following.value < 1 and not following.places:
+                if value.value.denominator == 1 and not value.places:
+                    return Number(value.value + following.value)
+            elif self.token.value == "/" and self.peek().kind == "number" and value.value.denominator == 1:
+                self.take()
+                fraction = Fraction(following.value, int(self.take().value) or 1)
+                if 0 < fraction < 1:
+                    return Number(value.value + fraction)
+            raise Unreadable("two numbers stand beside each other")
+        return multiply(value, following)
+
+    def _begins_factor(self) -> bool:
+        kind, value, _ = self.token
+        if kind == "end" or (kind == "mark" and value in _CLOSERS):
+            return False
+        if kind == "mark":
+            return value in ("(", "[", "{") or (value == "|" and self.bars == 0)
+        if kind == "command":
+            return value not in _STOP_COMMANDS
+        if kind == "word":
+            return not self._is_noun(value)
+        return kind == "number" or (kind == "text" and len(value) == 1)
+
+    def _is_noun(self, word: str) -> bool:
+        if word in FUNCTIONS or word in CONSTANTS:
+            return False
+        if word.lower() in WORDS and self.position and self.tokens[self.position - 1].kind != "word":
+            return True
+        return len(word) > 3 and not (word.isupper() and len(word) < 6)
+
+    def _factor(self) -> Node:
+        """An atom with its exponent, factorial, percent, degree and index."""
+        value = self._atom()
+        while True:
+            kind, mark, _ = self.token
+            if mark == "^" and kind == "mark":
+                value = self._raised(value)
+            elif mark == "!" and kind == "mark":
+                self.take()
+                value = Apply("factorial", (value,))
+            elif mark == "'" and kind == "mark":
+                self.take()
+                value = Apply("prime", (value,))
+            elif mark == "%" and kind == "mark":
+                self.take()
+                value = Apply("percent", (value,))
+            else:
+                return value
+
+    def _raised(self, value: Node) -> Node:
+        self.expect("^")
+        braced = self.token.value == "{" and self.token.kind == "mark"
+        inner = self.peek() if braced else self.token
+        if inner.value in ("\\circ", "\\degree"):
+            self.position += 2 if braced else 1
+            if braced:
+                self.expect("}")
+            if self.token.value in ("C", "F") and self.token.kind in ("word", "text"):
+                raise Unreadable("a temperature")
+            return Apply("degree", (value,))
+        if inner.value in ("'", "\\prime"):
+            self.position += 2 if braced else 1
+            if braced:
+                self.expect("}")
+            return Apply("prime", (value,))
+        exponent = self.argument(digits=0)
+        return power(value, exponent)
+
+    def argument(self, digits: int) -> Node:
+        r"""What a command applies to: `{…}`, or one token, of which a number gives `digits` digits (0: all)."""
+        if self.accept("{"):
+            value = self.expression()
+            self.expect("}")
+            return value
+        token = self.token
+        if token.kind == "number" and digits and len(token.value) > digits:
+            self.tokens[self.position] = Token("number", token.value[digits:], False)
+            return Number(Fraction(token.value[:digits]))
+        if (
+            token.kind == "word"
+            and token.value not in FUNCTIONS
+            and token.value not in CONSTANTS
+            and len(token.value) > 1
+        ):
+            self.tokens[self.position] = Token("word", token.value[1:], False)
+            return Symbol(token.value[0])
+        if self.accept("-"):
+            return negate(self.argument(digits))
+        if self.accept("+"):
+            return self.argument(digits)
+        return self._atom()
+
+    def _atom(self) -> Node:
+        token = self.take()
+        if token.kind == "number":
+            whole, _, decimals = token.value.partition(".")
+            return Number(Fraction(token.value if whole else "0" + token.value), len(decimals))
+        if token.kind == "word":
+            return self._word(token)
+        if token.kind == "text" and len(token.value) == 1:
+            return self._indexed(Symbol(token.value))
+        if token.kind == "mark":
+            return self._bracketed(token)
+        if token.kind == "command":
+            return self._command(token)
+        raise Unreadable(f"cannot read {token.value or 'an end'} here")
+
+    def _bracketed(self, token: Token) -> Node:
+        self.depth += 1
+        if token.value == "|":
+            self.bars += 1
+            inner = self.expression()
+            self.bars -= 1
+            self.expect("|")
+            self.depth -= 1
+            return Apply("abs", (inner,))
+        if token.value not in ("(", "[", "{"):
+            raise Unreadable(f"cannot read {token.value} here")
+        bars, self.bars = self.bars, 0
+        inner = self.inside(token.value)
+        self.bars = bars
+        self.depth -= 1
+        return inner
+
+    def inside(self, opening: str) -> Node:
+        """What stands between brackets; whole answers may hold lists there, expressions may not."""
+        inner = self.expression()
+        self.expect({"(": ")", "[": "]", "{": "}"}[opening])
+        return inner
+
+    def _word(self, token: Token) -> Node:
+        word = token.value
+        if word in CONSTANTS:
+            return Symbol(CONSTANTS[word])
+        if word in FUNCTIONS:
+            return self._function(_SYNONYMS.get(word, word))
+        for name in ("sqrt", "pi", "sin", "cos", "tan", "log", "ln"):
+            if word.startswith(name) and 0 < len(word) - len(name) <= 2:  # "sqrtx", "pir"
+                self.position -= 1
+                self.tokens[self.position : self.position + 1] = [
+                    Token("word", name, token.space),
+                    Token("word", word[len(name) :], False),
+                ]
+                return self._atom()
+        if len(word) > 1:
+            if self._is_noun(word) and self.token.kind != "end":
+                raise Unreadable(f"the word {word}")
+            if len(word) > 5:
+                raise Unreadable(f"the word {word}")
+            self.position -= 1
+            self.tokens[self.position : self.position + 1] = [
+                Token("word", letter, token.space and not index) for index, letter in enumerate(word)
+            ]
+            factors = [self._letter() for _ in word[1:]]
+            return multiply(*factors, self._letter())
+        self.position -= 1
+        return self._letter()
+
+    def _letter(self) -> Node:
+        return self._indexed(Symbol(self.take().value))
+
+    def _indexed(self, symbol: Symbol) -> Node:
+        """A letter with its index (`x_1`, `F_{n-1}`, `C_n^k`) or the arguments of a function (`f(x)`)."""
+        if self.accept("_"):
+            index = self._index()
+            if symbol.name in ("C", "A", "P") and self.token.value == "^":
+                self.take()
+                return Apply(
+                    "binomial" if symbol.name == "C" else "arrangements", (index, self.argument(digits=0))
+                )
+            symbol_or_term: Node = Apply("index", (symbol, index))
+        else:
+            symbol_or_term = symbol
+        if self.token.value == "(" and (symbol.name in _DEFINED or self._holds_letters()):
+            self.take()
+            arguments = [self.expression()]
+            while self.accept(","):
+                arguments.append(self.expression())
+            self.expect(")")
+            return Apply("call", (symbol_or_term, *arguments))
+        return symbol_or_term
+
+    def _holds_letters(self) -> bool:
+        """Whether a parenthesis holds one letter: `N(n)` is a value of N, `n(n+1)` a product."""
+        return self.peek().kind == "word" and len(self.peek().value) == 1 and self.peek(2).value == ")"
+
+    def _index(self) -> Node:
+        start = self.position
+        try:
+            return self.argument(digits=1)
+        except Unreadable:
+            self.position = start
+        self.expect("{")
+        words = []
+        while self.token.value != "}" and self.token.kind != "end":
+            words.append(self.take().value)
+        self.expect("}")
+        return Symbol(" ".join(words))
+
+    def _function(self, name: str) -> Node:
+        if name == "sqrt":
+            return self._root()
+        base: Node | None = None
+        exponent: Node | None = None
+        while self.token.value in ("_", "^") and self.token.kind == "mark":
+            if self.accept("_"):
+                base = self.argument(digits=0)
+            else:
+                self.take()
+                exponent = self.argument(digits=0)
+        if exponent == MINUS_ONE and name in _INVERSES:
+            name, exponent = _INVERSES[name], None
+        if name == "lg":
+            name, base = "log", Number(Fraction(10))
+        arguments: tuple[Node, ...]
+        if self.token.value in ("(", "[", "{") and self.token.kind == "mark":
+            closing = {"(": ")", "[": "]", "{": "}"}[self.take().value]
+            inner = [self.expression()]
+            while self.accept(","):
+                inner.append(self.expression())
+            self.expect(closing)
+            arguments = tuple(inner)
+        else:
+            arguments = (self._bare_argument(),)
+        if base is not None:
+            if name != "log":
+                raise Unreadable(f"an index below {name}")
+            arguments = (*arguments, base)
+        if name == "exp":
+            value: Node = power(Symbol("e"), arguments[0])
+        else:
+            value = Apply({"det": "determinant"}.get(name, name), arguments)
+        return value if exponent is None else power(value, exponent)
+
+    def _bare_argument(self) -> Node:
+        """The argument of a function without brackets: factors up to the next sign or function."""
+        if self.accept("-"):
+            return negate(self._bare_argument())
+        value = self._factor()
+        while self._begins_factor() and not self._begins_function() and self.token.value != "(":
+            previous = self.tokens[self.position - 1]
+            value = self._beside(value, self._factor(), previous)
+        if self.token.value == "/" and self.peek().kind == "number":  # \sin \pi/6
+            self.take()
+            value = divide(value, self._factor())
+        return value
+
+    def _begins_function(self) -> bool:
+        return self.token.value.lstrip("\\") in FUNCTIONS and self.token.value.lstrip("\\") != "sqrt"
+
+    def _root(self) -> Node:
+        index: Node | None = None
+        if self.accept("["):
+            index = self.expression()
+            self.expect("]")
+        if self.accept("("):
+            inside = self.expression()
+            self.expect(")")
+        else:
+            inside = self.argument(digits=0)
+        return power(inside, HALF if index is None else divide(Number(Fraction(1)), index))
+
+    def _command(self, token: Token) -> Node:
+        name = token.value
+        bare = name[1:]
+        if name == "\\frac":
+            top = self.argument(digits=1)
+            return divide(top, self.argument(digits=1))
+        if name == "\\binom":
+            top = self.argument(digits=1)
+            return Apply("binomial", (top, self.argument(digits=1)))
+        if bare in FUNCTIONS:
+            return self._function(_SYNONYMS.get(bare, bare))
+        if name in _NAMED:
+            return Symbol(_NAMED[name])
+        if name in ("\\lfloor", "\\lceil"):
+            inner = self.expression()
+            self.expect("\\rfloor" if name == "\\lfloor" else "\\rceil")
+            return Apply("floor" if name == "\\lfloor" else "ceil", (inner,))
+        if name in ("\\sum", "\\prod"):
+            return self._sum(bare)
+        if name in _ACCENTS:
+            return self._accented(name)
+        if name == "\\begin":
+            return self.environment()
+        if name == "\\{":
+            return self.braces()
+        if name in ("\\angle", "\\triangle", "\\odot"):
+            return Symbol(bare + " " + self._letters())
+        if name in _STOP_COMMANDS or not bare.isalpha() or self.token.value == "{":
+            raise Unreadable(f"the command {name}")
+        return self._indexed(Symbol(bare.removeprefix("var")))
+
+    def _letters(self) -> str:
+        letters = []
+        while self.token.kind in ("word", "number"):
+            letters.append(self.take().value)
+            if self.accept("_"):
+                letters.append("_" + self.take().value)
+        if not letters:
+            raise Unreadable("an angle without a name")
+        return "".join(letters)
+
+    def _accented(self, name: str) -> Node:
+        braced = self.accept("{")
+        words: list[str] = []
+        depth = 0
+        while braced and not (self.token.value == "}" and not depth) and self.token.kind != "end":
+            depth += {"{": 1, "}": -1}.get(self.token.value, 0)
+            words.append(self.take().value)
+        if braced:
+            self.expect("}")
+        else:
+            words.append(self.take().value)
+        inside = "".join(words)
+        if name in _PLAIN_ACCENTS and len(inside) == 1:
+            return Symbol(inside)
+        return self._indexed(Symbol(f"{name[1:]} {inside}"))
+
+    def _sum(self, name: str) -> Node:
+        self.expect("_")
+        self.expect("{")
+        variable = self._atom()
+        self.expect("=")
+        low = self.expression()
+        self.expect("}")
+        self.expect("^")
+        high = self.argument(digits=0)
+        return Apply(name, (variable, low, high, self._term()))
+
+    def environment(self) -> Node:
+        r"""`\begin{…}` … `\end{…}` of a matrix."""
+        self.expect("{")
+        name = "".join(iter(lambda: self._until_brace(), ""))
+        self.expect("}")
+        if name == "array" and self.accept("{"):
+            while not self.accept("}"):
+                if self.take().kind == "end":
+                    raise Unreadable("braces do not match")
+        elif name not in ("pmatrix", "bmatrix", "matrix", "vmatrix", "Bmatrix", "smallmatrix"):
+            raise Unreadable(f"an environment {name}")
+        rows: list[Node] = []
+        cells: list[Node] = []
+        while not self.accept("\\end"):
+            if self.accept("&"):
+                continue
+            if self.accept("\\\\"):
+                rows.append(Collection("row", tuple(cells)))
+                cells = []
+                continue
+            cells.append(self.expression())
+        if cells:
+            rows.append(Collection("row", tuple(cells)))
+        self.expect("{")
+        while not self.accept("}"):
+            if self.take().kind == "end":
+                raise Unreadable("braces do not match")
+        if not rows or len({len(row.items) for row in rows if isinstance(row, Collection)}) != 1:
+            raise Unreadable("rows of different lengths")
+        matrix = Collection("matrix", tuple(rows))
+        return Apply("determinant", (matrix,)) if name == "vmatrix" else matrix
+
+    def _until_brace(self) -> str:
+        return "" if self.token.value == "}" or self.token.kind == "end" else self.take().value
+
+    def braces(self) -> Node:
+        """An explicit set; only whole answers have them."""
+        raise Unreadable("a set inside an expression")

@@ -1,0 +1,179 @@
+"""Worker processes that prove what arithmetic in this process cannot, killed at their deadline and replaced.
+
+A worker is a plain subprocess, so any thread and any process (daemonic or forked ones too) can have one. It is
+given pickled trees that this process built, never text, and answers with one line of JSON.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import json
+import os
+import pickle
+import select
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+from mathloop.answers.syntax import Node
+
+SECONDS_PER_VERDICT = 2.0
+SECONDS_TO_START = 60.0
+MOST_WORKERS = 2
+MEMORY_BYTES = 1 << 30
+
+
+class Undecided(Exception):
+    """Not found out before the deadline or within the limits; the message says which."""
+
+
+class Prover:
+    """The proofs of one verdict; together they take at most `seconds`, the start of a worker not counted."""
+
+    def __init__(self, seconds: float = SECONDS_PER_VERDICT) -> None:
+        self.seconds = seconds
+        self.used = False
+
+    def prove(self, task: str, left: Node, right: Node, integer: bool) -> bool:
+        """Asks a worker; raises `Undecided` at the deadline."""
+        self.used = True
+        if self.seconds <= 0:
+            raise Undecided("no time is left for another proof")
+        worker = _pool.borrow()
+        started = time.monotonic()
+        try:
+            reply = worker.ask(pickle.dumps((task, left, right, integer, self.seconds)), self.seconds)
+        except BaseException:
+            worker.kill()
+            _pool.lost()
+            raise
+        finally:
+            self.seconds -= time.monotonic() - started
+        _pool.give_back(worker)
+        if reply.get("undecided"):
+            raise Undecided(str(reply["undecided"]))
+        return bool(reply["equal"])
+
+
+class _Worker:
+    def __init__(self) -> None:
+        package_root = str(Path(__file__).parents[2])
+        environment = {
+            "PYTHONPATH": os.pathsep.join([package_root, *filter(None, sys.path)]),
+            "OMP_NUM_THREADS": "1",
+        }
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "mathloop.answers.worker", str(MEMORY_BYTES)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+            cwd="/",
+            start_new_session=True,
+        )
+        try:
+            self._line(SECONDS_TO_START)  # it says that it is ready
+        except BaseException:
+            self.kill()
+            raise
+
+    def ask(self, question: bytes, seconds: float) -> dict[str, object]:
+        assert self.process.stdin is not None
+        try:
+            self.process.stdin.write(len(question).to_bytes(4, "big") + question)
+            self.process.stdin.flush()
+        except OSError:
+            raise Undecided("the worker died") from None
+        reply: dict[str, object] = json.loads(self._line(seconds))
+        return reply
+
+    def _line(self, seconds: float) -> bytes:
+        assert self.process.stdout is not None
+        file = self.process.stdout.fileno()
+        deadline = time.monotonic() + seconds
+        line = b""
+        while not line.endswith(b"\n"):
+            poll = select.poll()
+            poll.register(file, select.POLLIN | select.POLLHUP)
+            if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+                raise Undecided(f"not decided within {seconds:.1f} s")
+            part = os.read(file, 4096)
+            if not part:
+                raise Undecided("the worker died, out of memory or at its deadline")
+            line += part
+        return line
+
+    def alive(self) -> bool:
+        return self.process.poll() is None
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self.forget()
+
+    def forget(self) -> None:
+        """Closes this process's ends of the pipes."""
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+
+
+class _Pool:
+    """At most `MOST_WORKERS` workers, started when first needed; who needs one more waits for it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._idle: list[_Worker] = []
+        self._places = threading.BoundedSemaphore(MOST_WORKERS)
+
+    def borrow(self) -> _Worker:
+        self._places.acquire()
+        try:
+            while True:
+                with self._lock:
+                    worker = self._idle.pop() if self._idle else None
+                if worker is None:
+                    return _Worker()
+                if worker.alive():
+                    return worker
+                worker.kill()
+        except BaseException:
+            self._places.release()
+            raise
+
+    def give_back(self, worker: _Worker) -> None:
+        with self._lock:
+            self._idle.append(worker)
+        self._places.release()
+
+    def lost(self) -> None:
+        self._places.release()
+
+    def close(self) -> None:
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for worker in idle:
+            worker.kill()
+
+    def forget(self) -> None:
+        """Leaves the workers to the parent after a fork."""
+        for worker in self._idle:
+            worker.forget()
+            worker.process.returncode = 0  # not ours to wait for
+
+
+_pool = _Pool()
+
+
+def _after_fork() -> None:
+    global _pool
+    _pool.forget()
+    _pool = _Pool()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+atexit.register(lambda: _pool.close())

@@ -1,0 +1,143 @@
+"""Sets of real numbers: intervals, their unions, and the inequalities that mean them."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import NamedTuple
+
+from mathloop.answers.expressions import constant_value
+from mathloop.answers.names import is_name
+from mathloop.answers.syntax import Apply, Collection, Node, Number, Relation, Symbol, negate
+
+INFINITY = Symbol("oo")
+MINUS_INFINITY = Apply("mul", (Number(Fraction(-1)), INFINITY))
+_FLIPPED = {">": "<", ">=": "<=", "<": ">", "<=": ">="}
+
+
+class Piece(NamedTuple):
+    """One interval; a single number is closed with two equal ends."""
+
+    low: Node
+    high: Node
+    ends: str
+
+
+def ascending(relation: Relation) -> Relation:
+    """The chain with < and <= only, smallest side first, where it can be turned so."""
+    if relation.operators and set(relation.operators) <= {">", ">="}:
+        return Relation(
+            relation.sides[::-1], tuple(_FLIPPED[operator] for operator in relation.operators[::-1])
+        )
+    return relation
+
+
+def variable(relation: Node) -> Node | None:
+    """What the inequality bounds; |x| bounds x."""
+    if not isinstance(relation, Relation):
+        return None
+    side = next((side for side in relation.sides if is_name(side)), None)
+    return side.arguments[0] if isinstance(side, Apply) and side.operation == "abs" else side
+
+
+def pieces(node: Node) -> list[Piece] | None:
+    """The set as ordered, merged intervals; None where the answer isn't one or its ends can't be ordered."""
+    found = _pieces(node)
+    return None if found is None else _merged(found)
+
+
+def _pieces(node: Node) -> list[Piece] | None:
+    match node:
+        case Symbol("mathbb R" | "R"):
+            return [Piece(MINUS_INFINITY, INFINITY, "()")]
+        case Collection("interval", (low, high), ends):
+            return [Piece(low, high, ends)]
+        case Collection("tuple", (low, high)):
+            return [Piece(low, high, "()")]
+        case Collection("union", parts):
+            return _joined(parts)
+        case Collection("set", items):
+            return [Piece(item, item, "[]") for item in items]
+        case Collection("list", parts) if all(isinstance(part, (Relation, Collection)) for part in parts):
+            joined = _joined(parts)
+            return joined if joined is not None and _disjoint(joined) else None
+        case Relation():
+            return _of_relation(ascending(node))
+    return None
+
+
+def _joined(parts: tuple[Node, ...]) -> list[Piece] | None:
+    joined: list[Piece] = []
+    for part in parts:
+        found = _pieces(part)
+        if found is None:
+            return None
+        joined += found
+    return joined
+
+
+def _of_relation(relation: Relation) -> list[Piece] | None:
+    match relation:
+        case Relation((name, value), ("in",)) if is_name(name):
+            return _pieces(value)
+        case Relation((name, value), ("!=",)) if is_name(name):
+            return [Piece(MINUS_INFINITY, value, "()"), Piece(value, INFINITY, "()")]
+        case Relation((low, high), ("<" | "<=" as operator,)):
+            closed = operator == "<="
+            if is_name(low) and not is_name(high):
+                return _bounded(low, MINUS_INFINITY, high, "(", "]" if closed else ")")
+            if is_name(high) and not is_name(low):
+                return _bounded(high, low, INFINITY, "[" if closed else "(", ")")
+        case Relation((low, name, high), ("<" | "<=" as first, "<" | "<=" as second)) if is_name(name):
+            return _bounded(name, low, high, "[" if first == "<=" else "(", "]" if second == "<=" else ")")
+    return None
+
+
+def _bounded(name: Node, low: Node, high: Node, left: str, right: str) -> list[Piece] | None:
+    """low < name < high; for name = |x| the same for x and −x."""
+    if not (isinstance(name, Apply) and name.operation == "abs"):
+        return [Piece(low, high, left + right)]
+    value = constant_value(low)
+    if value is None:
+        return None
+    if value < 0:
+        return [Piece(negate(high), high, {")": "(", "]": "["}[right] + right)]
+    mirrored = Piece(
+        _negative(high), _negative(low), {")": "(", "]": "["}[right] + {"(": ")", "[": "]"}[left]
+    )
+    return [mirrored, Piece(low, high, left + right)]
+
+
+def _negative(node: Node) -> Node:
+    return MINUS_INFINITY if node == INFINITY else negate(node)
+
+
+def _disjoint(found: list[Piece]) -> bool:
+    merged = _merged(found)
+    return merged is not None and len(merged) == len(found)
+
+
+def _merged(found: list[Piece]) -> list[Piece] | None:
+    if len(found) == 1:
+        return found
+    keyed = []
+    for piece in found:
+        low, high = constant_value(piece.low), constant_value(piece.high)
+        if low is None or high is None:
+            return None
+        keyed.append((low, piece.ends[0] != "[", high, piece))
+    keyed.sort(key=lambda each: each[:3])
+    merged = [keyed[0]]
+    for low, opened, high, piece in keyed[1:]:
+        last_low, last_opened, last_high, last = merged[-1]
+        touching = abs(low - last_high) <= 1e-12 * max(1.0, abs(low)) and (not opened or last.ends[1] == "]")
+        if low < last_high - 1e-12 * max(1.0, abs(low)) or touching or low == last_high == float("inf"):
+            if high > last_high or (high == last_high and piece.ends[1] == "]"):
+                merged[-1] = (
+                    last_low,
+                    last_opened,
+                    high,
+                    Piece(last.low, piece.high, last.ends[0] + piece.ends[1]),
+                )
+        else:
+            merged.append((low, opened, high, piece))
+    return [each[3] for each in merged]

@@ -1,0 +1,269 @@
+"""Reads a whole answer: lists, sets, tuples, intervals, relations, ratios, quantities, words."""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+
+from mathloop.answers.equivalence import TIME
+from mathloop.answers.normalization import MONEY
+from mathloop.answers.parser import Expressions
+from mathloop.answers.syntax import Apply, Collection, Node, Number, Quantity, Relation, Symbol, Text, negate
+from mathloop.answers.tokens import Unreadable, tokenize
+from mathloop.answers.words import phrase, read_words
+
+LONGEST = 6000
+"""Characters; a longer answer equals only what is written the same."""
+
+_RELATIONS = frozenset(("=", "~", "<", "<=", ">", ">=", "!=", "in"))
+_CURRENCIES = {MONEY: "dollar", "¥": "yuan", "€": "euro", "£": "£"}
+_SEPARATORS = frozenset((",", "or", "\\quad", "\\\\"))
+_TIME = re.compile(
+    r"(\d{1,2})\s*(?:([:点])\s*(\d{2})?)?(?:分|整)?\s*(?:\\(?:text|mathrm|mbox)\s*\{)?\s*(?:([ap])\.?\s*m\.?)?\s*\}?",
+    re.IGNORECASE,
+)
+_BASED = re.compile(r"\(?\s*([0-9A-Fa-f]+)\s*\)?\s*_\s*\{?\s*(?:\\text\s*\{)?\s*(\d{1,2})\s*\}*")
+_OVERLINE = re.compile(r"(\d*)\.(\d*)\s*(?:\\overline\s*\{?\s*(\d+)\s*\}?|\((\d+)\))")
+_DOTTED = re.compile(r"(\d*)\.(\d*)\s*\\dot\s*\{?\s*(\d)\s*\}?(?:(\d*)\s*\\dot\s*\{?\s*(\d)\s*\}?)?")
+_ELLIPSIS = re.compile(r"(\d*)\.(\d*?)(\d+?)\3{2,}\s*(?:\\[lc]?dots|\.\.\.)")
+_CIRCLED = {chr(0x2460 + index): str(index + 1) for index in range(20)}
+_TEXT_CIRCLED = re.compile(r"\\textcircled\s*\{?\s*(\d+)\s*\}?")
+
+
+def read(text: str) -> Node:
+    """The tree of a normalized answer.
+
+    Raises `Unreadable` where it is neither mathematics nor plain words.
+    """
+    if len(text) > LONGEST:
+        raise Unreadable("the answer is too long")
+    special = _read_special(text)
+    if special is not None:
+        return special
+    text = _expand_repeating(text)
+    return _Answers(tokenize(text)).answer()
+
+
+def _read_special(text: str) -> Node | None:
+    """Times, numbers in a base, circled numbers and numbers in words."""
+    if ":" in text or "点" in text or text.endswith(("m", "m.")):
+        match = _TIME.fullmatch(text)
+        if match is not None and int(match.group(1)) < 25 and int(match.group(3) or 0) < 60:
+            return _time(match)
+    if "_" in text and (match := _BASED.fullmatch(text)):
+        digits, base = match.group(1).lstrip("0") or "0", int(match.group(2))
+        if 2 <= base <= 36 and all(int(digit, 36) < base for digit in digits) and base != 10:
+            return Symbol(f"base {base} {digits.upper()}")
+    circled = (
+        _TEXT_CIRCLED.sub(lambda found: chr(0x2460 + int(found.group(1)) - 1), text)
+        if "circled" in text
+        else text
+    )
+    marks = [mark for mark in circled if mark not in " ,、;和与"]
+    if marks and all(mark in _CIRCLED for mark in marks):
+        return Collection("set", tuple(Symbol(mark) for mark in marks))
+    if not any(mark in "\\{}[]()=<>^" for mark in text):
+        value = read_words(text)
+        if value is not None:
+            return Number(value)
+        if text.startswith("百分之") and (value := _number_or_words(text[3:])) is not None:
+            return Apply("percent", (Number(value),))
+        if (
+            split := re.fullmatch(
+                r"([\d.,]*[零一二两三四五六七八九十百千万亿分之又]+)([\u4e00-\u9fff]{1,3})", text
+            )
+        ) and (value := read_words(split.group(1))) is not None:
+            return Quantity(Number(value), split.group(2))
+    return None
+
+
+def _time(match: re.Match[str]) -> Node | None:
+    """A time of day on 24 hours where the text says that it is one, else a ratio that may be a time."""
+    hour, minute, half = int(match.group(1)), match.group(3), (match.group(4) or "").lower()
+    if not half and match.group(2) == ":":
+        if minute is None:
+            return None
+        return Collection("ratio", (Number(Fraction(hour)), Number(Fraction(minute))), TIME)
+    if not half and match.group(2) is None:
+        return None
+    if half:
+        hour = hour % 12 + (12 if half == "p" else 0)
+    return Symbol(f"time {hour}:{minute or '00'}")
+
+
+def _number_or_words(text: str) -> Fraction | None:
+    return Fraction(text) if re.fullmatch(r"\d{1,20}(?:\.\d{1,20})?", text) else read_words(text)
+
+
+def _expand_repeating(text: str) -> str:
+    """Writes repeating decimals as fractions: `0.\\overline{3}`, `0.\\dot{3}`, `0.(3)`, `0.333...`."""
+    if "." not in text:
+        return text
+    if "overline" in text or "(" in text:
+        text = _OVERLINE.sub(
+            lambda found: _repeating(found.group(1), found.group(2), found.group(3) or found.group(4)), text
+        )
+    if "\\dot" in text:
+        text = _DOTTED.sub(
+            lambda found: _repeating(
+                found.group(1),
+                found.group(2),
+                found.group(3) + (found.group(4) or "") + (found.group(5) or ""),
+            ),
+            text,
+        )
+    if "dots" in text or "..." in text:
+        text = _ELLIPSIS.sub(lambda found: _repeating(found.group(1), found.group(2), found.group(3)), text)
+    return text
+
+
+def _repeating(whole: str, fixed: str, period: str) -> str:
+    if len(whole + fixed + period) > 60:
+        raise Unreadable("a period too long")
+    value = Fraction(
+        int((whole or "0") + fixed + period) - int((whole or "0") + fixed),
+        10 ** len(fixed) * (10 ** len(period) - 1),
+    )
+    return f"\\frac{{{value.numerator}}}{{{value.denominator}}}"
+
+
+class _Answers(Expressions):
+    def answer(self) -> Node:
+        node = self._listing()
+        if self.token.kind != "end":
+            raise Unreadable(f"{self.token.value} is left over")
+        return node
+
+    def _listing(self) -> Node:
+        """Items between separators: commas and "or" make a list, semicolons a sequence (of lists)."""
+        groups: list[list[Node]] = [[]]
+        while True:
+            while self.token.value in _SEPARATORS and self.token.kind in ("mark", "command"):
+                self.take()
+            if self.accept(";"):
+                groups.append([])
+                continue
+            if self._at_end():
+                break
+            groups[-1].append(self._item())
+            if not (self.token.value in _SEPARATORS or self.token.value == ";"):
+                break
+        filled = [group for group in groups if group]
+        if not filled:
+            raise Unreadable("nothing to read")
+        listed = [group[0] if len(group) == 1 else Collection("list", tuple(group)) for group in filled]
+        return listed[0] if len(listed) == 1 else Collection("sequence", tuple(listed))
+
+    def _at_end(self) -> bool:
+        kind, value, _ = self.token
+        return kind == "end" or (kind in ("mark", "command") and value in (")", "]", "}", "\\}"))
+
+    def _item(self) -> Node:
+        """One answer: words, or a chain of relations, with a unit behind it."""
+        if self._begins_words():
+            return self._words()
+        sides = [self._side()]
+        operators: list[str] = []
+        while self.token.value in _RELATIONS and self.token.kind in ("mark", "command"):
+            operators.append(self.take().value)
+            sides.append(self._words() if self._begins_words() else self._side())
+        unit = self._unit()
+        if unit:
+            sides[-1] = Quantity(sides[-1], unit)
+        return Relation(tuple(sides), tuple(operators)) if operators else sides[0]
+
+    def _side(self) -> Node:
+        currency = _CURRENCIES.get(self.token.value)
+        sign = self.token.value == "-" and _CURRENCIES.get(self.peek().value)
+        if currency or sign:
+            self.position += 2 if sign else 1
+            amount = self.expression()
+            return Quantity(negate(amount) if sign else amount, str(currency or sign))
+        value = self.expression()
+        if self.token.value in _CURRENCIES:
+            return Quantity(value, _CURRENCIES[self.take().value])
+        parts = [value]
+        while self.accept("\\cup"):
+            parts.append(self.expression())
+        if len(parts) > 1:
+            return Collection("union", tuple(parts))
+        while self.accept(":"):
+            parts.append(self.expression())
+        return Collection("ratio", tuple(parts)) if len(parts) > 1 else value
+
+    def _begins_words(self) -> bool:
+        kind, value, _ = self.token
+        if kind in ("text", "chinese"):
+            return kind == "chinese" or len(value) > 1
+        return kind == "word" and self._is_noun(value)
+
+    def _words(self) -> Text:
+        words: list[str] = []
+        while self.token.kind in ("word", "text", "chinese") or self.token.value in ("-", "'", '"', "."):
+            words.append(self.take().value)
+        if not (self._at_end() or self.token.value in _SEPARATORS or self.token.value == ";"):
+            raise Unreadable("words and mathematics mixed")
+        return Text(phrase(" ".join(words)))
+
+    def _unit(self) -> str:
+        """The words behind a value, with their exponents (`cm^2`, `km/h`)."""
+        unit = ""
+        while True:
+            kind, value, space = self.token
+            if kind in ("word", "text", "chinese"):
+                unit += (" " if unit and (space or unit[-1].isalpha()) else "") + self.take().value
+            elif unit and value == "^":
+                self.take()
+                exponent = self.argument(digits=1)
+                if not isinstance(exponent, Number):
+                    raise Unreadable("a unit's exponent")
+                unit += f"^{exponent.value}"
+            elif unit and value in ("/", "-", ".", '"'):
+                unit += self.take().value
+            else:
+                return unit.strip()
+
+    def inside(self, opening: str) -> Node:
+        inner = self._listing()
+        closing = self.take().value
+        if opening == "{":
+            if closing != "}":
+                raise Unreadable("braces do not match")
+            return inner
+        if closing not in (")", "]"):
+            raise Unreadable("brackets do not match")
+        ends = opening + closing
+        if not isinstance(inner, Collection) or inner.kind not in ("list", "sequence"):
+            if ends in ("()", "[]"):
+                return inner
+            raise Unreadable("brackets do not match")
+        if ends == "()":
+            return Collection("tuple", inner.items)
+        if len(inner.items) == 2:
+            return Collection("interval", inner.items, ends)
+        if ends == "[]":
+            return Collection("tuple", inner.items)
+        raise Unreadable("an interval of more than two ends")
+
+    def braces(self) -> Node:
+        """`\\{1, 2\\}` or `\\{x | 1 < x\\}`; the opening brace is taken."""
+        if self.accept("\\}"):
+            return Symbol("empty set")
+        bar = self.peek()
+        if (
+            self.token.kind == "word"
+            and len(self.token.value) == 1
+            and (bar.value in ("|", ":") or (bar.value == "in" and self.peek(3).value in ("|", ":")))
+        ):
+            self.position += 2 if bar.value != "in" else 4
+            inner = self._listing()
+            if not isinstance(inner, Relation):
+                raise Unreadable("a set's condition")
+            self.expect("\\}")
+            return inner
+        inner = self._listing()
+        self.expect("\\}")
+        items = (
+            inner.items if isinstance(inner, Collection) and inner.kind in ("list", "sequence") else (inner,)
+        )
+        return Collection("set", items)

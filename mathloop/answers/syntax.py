@@ -1,0 +1,138 @@
+"""What an answer says, as a tree: expressions (`Number`, `Symbol`, `Apply`) and what holds them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A rational number; `places` counts the digits written after a decimal point."""
+
+    value: Fraction
+    places: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Symbol:
+    """A variable, a named constant (`pi`, `e`, `i`, `oo`) or anything else that stands for itself."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Apply:
+    """An operation or function applied to arguments: add, mul, pow, pm, abs, sin, log, call, index, sum, …"""
+
+    operation: str
+    arguments: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """Several answers or one answer with parts.
+
+    kind: list (commas, unordered), sequence (semicolons, ordered), set, tuple, interval, union, matrix (of
+    rows), row, ratio. `ends` holds an interval's brackets: "()", "(]", "[)" or "[]".
+    """
+
+    kind: str
+    items: tuple[Node, ...]
+    ends: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """A chain `sides[0] operators[0] sides[1] …` of =, ~ (approximately), <, <=, >, >=, !=, in."""
+
+    sides: tuple[Node, ...]
+    operators: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """A value with the unit or noun that was written behind it."""
+
+    value: Node
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Words, lower-cased, without punctuation."""
+
+    words: str
+
+
+Node = Number | Symbol | Apply | Collection | Relation | Quantity | Text
+
+ZERO, ONE, MINUS_ONE = Number(Fraction(0)), Number(Fraction(1)), Number(Fraction(-1))
+HALF = Number(Fraction(1, 2))
+
+
+def add(*terms: Node) -> Node:
+    """The sum of the terms."""
+    return terms[0] if len(terms) == 1 else Apply("add", terms)
+
+
+def multiply(*factors: Node) -> Node:
+    """The product of the factors; nested products are flattened."""
+    flat: list[Node] = []
+    for factor in factors:
+        flat.extend(
+            factor.arguments if isinstance(factor, Apply) and factor.operation == "mul" else (factor,)
+        )
+    return flat[0] if len(flat) == 1 else Apply("mul", tuple(flat))
+
+
+def negate(node: Node) -> Node:
+    """−node; a number stays a number."""
+    if isinstance(node, Number):
+        return Number(-node.value, node.places)
+    return multiply(MINUS_ONE, node)
+
+
+def divide(top: Node, bottom: Node) -> Node:
+    """top / bottom; a quotient of integers is a number."""
+    if (
+        isinstance(top, Number)
+        and isinstance(bottom, Number)
+        and bottom.value
+        and not top.places + bottom.places
+    ):
+        return Number(top.value / bottom.value)
+    return multiply(top, power(bottom, MINUS_ONE))
+
+
+def power(base: Node, exponent: Node) -> Node:
+    """base ** exponent."""
+    return Apply("pow", (base, exponent))
+
+
+def walk(node: Node) -> Iterator[Node]:
+    """The node and everything below it."""
+    yield node
+    match node:
+        case Apply(_, below) | Collection(_, below, _) | Relation(below, _):
+            for child in below:
+                yield from walk(child)
+        case Quantity(value, _):
+            yield from walk(value)
+
+
+def rebuild(node: Node, change: dict[Node, Node]) -> Node:
+    """The tree with every subtree found in `change` replaced."""
+    if node in change:
+        return change[node]
+    match node:
+        case Apply(operation, below):
+            return Apply(operation, tuple(rebuild(child, change) for child in below))
+        case Collection(kind, below, ends):
+            return Collection(kind, tuple(rebuild(child, change) for child in below), ends)
+        case Relation(below, operators):
+            return Relation(tuple(rebuild(child, change) for child in below), operators)
+        case Quantity(value, unit):
+            return Quantity(rebuild(value, change), unit)
+    return node

@@ -1,0 +1,119 @@
+"""Cuts a normalized answer into tokens, with a limit on how many."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+MOST_TOKENS = 1500
+LONGEST_DIGITS = 1000
+
+
+class Unreadable(Exception):
+    """The text is not an answer that the parser understands; the message says why."""
+
+
+class Token(NamedTuple):
+    """`kind` is number, command, word, text, chinese, mark or end; `space` tells of white space before it."""
+
+    kind: str
+    value: str
+    space: bool
+
+
+FUNCTIONS = frozenset(
+    "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh log lg ln exp sqrt abs min max gcd lcm det floor ceil "
+    "asin acos atan".split()
+)
+CONSTANTS = {"pi": "pi", "infty": "oo", "infinity": "oo", "inf": "oo", "oo": "oo"}
+_CONNECTIVES = frozenset(("and", "or", "和", "或", "或者", "及", "与", "以及", "且", "并且"))
+_TOKEN = re.compile(
+    r"(?P<number>\d+(?:\.\d+)?|\.\d+)|(?P<text>\\(?:text|textbf|textit|textrm|textnormal|textsf|mathrm|mathbf|mathit"
+    r"|mathsf|mbox|operatorname\*?|rm|bf)(?![a-zA-Z])\s*\{)|(?P<command>\\[a-zA-Z]+|\\.|\\$)|(?P<word>[a-zA-Z]+)"
+    r"|(?P<chinese>[\u4e00-\u9fff]+)|(?P<space>\s+)|(?P<mark>\*\*|<=|>=|!=|==|:=|=>|->|.)",
+    re.DOTALL,
+)
+_CLOSE = re.compile(r"[{}]")
+_CHINESE_CONNECTIVE = re.compile("(或者|或|和|以及|及|与)")
+_ALIASES = {
+    "**": "^", "<=": "<=", ">=": ">=", "!=": "!=", "==": "=", ":=": "=",
+    "\\le": "<=", "\\leq": "<=", "\\leqslant": "<=", "\\leqq": "<=", "\\ge": ">=", "\\geq": ">=",
+    "\\geqslant": ">=", "\\geqq": ">=", "\\lt": "<", "\\gt": ">", "\\ne": "!=", "\\neq": "!=", "\\approx": "~",
+    "\\simeq": "~", "\\doteq": "~", "\\in": "in", "\\times": "*", "\\cdot": "*", "\\ast": "*", "\\div": "/",
+    "\\mid": "|", "\\vert": "|", "\\lvert": "|", "\\rvert": "|", "\\{": "\\{", "\\}": "\\}", "\\lbrace": "\\{",
+    "\\rbrace": "\\}", "\\lbrack": "[", "\\rbrack": "]", "\\or": "or", "\\lor": "or", "\\vee": "or", "\\land": "or",
+    "\\wedge": "or", "、": "or", "\\cup": "\\cup", "\\bigcup": "\\cup", "\\dfrac": "\\frac", "\\tfrac": "\\frac",
+    "\\cfrac": "\\frac", "\\dbinom": "\\binom", "\\tbinom": "\\binom", "\\langle": "(", "\\rangle": ")",
+}  # fmt: skip
+
+
+def tokenize(text: str) -> list[Token]:
+    """The tokens of a normalized answer, ended by one of kind `end`.
+
+    Raises `Unreadable` when there are too many of them.
+    """
+    tokens: list[Token] = []
+    position, space = 0, False
+    while position < len(text):
+        match = _TOKEN.match(text, position)
+        assert match is not None  # every character matches
+        kind, value = str(match.lastgroup), match.group()
+        position = match.end()
+        if kind == "space":
+            space = True
+            continue
+        if kind == "text":
+            value, position = _braced(text, position)
+            tokens.extend(_of_text(value, space))
+        elif kind == "chinese":
+            for part in _CHINESE_CONNECTIVE.split(value):
+                if part:
+                    tokens.append(Token("mark" if part in _CONNECTIVES else kind, _word(part), space))
+        elif kind == "word" and value.lower() in _CONNECTIVES:
+            tokens.append(Token("mark", "or", space))
+        elif kind == "number" and len(value) > LONGEST_DIGITS:
+            raise Unreadable("a number is too long")
+        else:
+            value = _ALIASES.get(value, value)
+            tokens.append(
+                Token(
+                    "command" if value.startswith("\\") else "mark" if kind == "command" else kind,
+                    value,
+                    space,
+                )
+            )
+        space = False
+        if len(tokens) > MOST_TOKENS:
+            raise Unreadable("the answer is too long")
+    tokens.append(Token("end", "", False))
+    return tokens
+
+
+def _word(part: str) -> str:
+    return "or" if part in _CONNECTIVES else part
+
+
+def _of_text(inside: str, space: bool) -> list[Token]:
+    r"""What `\text{…}` stands for: a connective, a letter, a function, a number, a choice or words."""
+    words = inside.strip(" .,;:~")
+    plain = words.lower()
+    if not words:
+        return []
+    if plain in _CONNECTIVES or plain in (", and", ", or"):
+        return [Token("mark", "or", space)]
+    if len(words) == 1 and words.isalpha() and words.isascii():
+        return [Token("text", words, space)]
+    if plain in FUNCTIONS or plain in CONSTANTS:
+        return [Token("word", plain, space)]
+    if any(mark.isdigit() for mark in words) or "\\" in words or words.startswith("("):
+        return [Token(token.kind, token.value, token.space) for token in tokenize(words)[:-1]]
+    return [Token("text", words, space)]
+
+
+def _braced(text: str, start: int) -> tuple[str, int]:
+    depth = 1
+    for match in _CLOSE.finditer(text, start):
+        depth += 1 if match.group() == "{" else -1
+        if depth == 0:
+            return text[start : match.start()], match.end()
+    raise Unreadable("braces do not match")

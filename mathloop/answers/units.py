@@ -1,0 +1,79 @@
+"""Units that answers carry, in English and Chinese, with what converts into what."""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+
+_TABLE = """
+length: mm 1/1000 millimeter millimeters millimetre millimetres 毫米 | cm 1/100 centimeter centimeters centimetre
+  centimetres 厘米 | dm 1/10 decimeter decimeters 分米 | m 1 meter meters metre metres 米 | km 1000 kilometer
+  kilometers kilometre kilometres 千米 公里 | in 127/5000 inch inches 英寸 | ft 381/1250 foot feet 英尺 | yd 1143/1250
+  yard yards 码 | mi 201168/125 mile miles 英里
+mass: mg 1/1000 milligram milligrams 毫克 | g 1 gram grams 克 | kg 1000 kilogram kilograms 千克 公斤 | t 1000000 ton
+  tons tonne tonnes 吨 | lb 45359237/100000 lbs pound pounds 磅 | oz 45359237/1600000 ounce ounces 盎司
+time: ms 1/1000 millisecond milliseconds 毫秒 | s 1 sec secs second seconds 秒 秒钟 | min 60 mins minute minutes
+  分钟 分 | h 3600 hr hrs hour hours 小时 时 | day 86400 days 天 日 | week 604800 weeks 周 星期
+month: month 1 months 个月 | year 12 years yr yrs 年
+volume: ml 1/1000 milliliter milliliters millilitre millilitres 毫升 | l 1 liter liters litre litres 升
+gallon: gallon 1 gallons gal 加仑
+dollar: cent 1/100 cents | dollar 1 dollars usd ＄ 美元
+yuan: fen 1/100 | jiao 1/10 角 | yuan 1 元 块 块钱 rmb ¥ 元钱 人民币
+euro: euro 1 euros €  欧元
+sterling: £ 1
+angle: deg 1 degree degrees 度
+temperature: °c 1 celsius degreescelsius 摄氏度
+percent: % 1 percent pct percentage
+"""
+_SQUARE = re.compile(r"^(?:square|sq\.?|平方)\s*(.+)$")
+_CUBE = re.compile(r"^(?:cubic|立方)\s*(.+)$")
+_POWER = re.compile(r"^(.+?)\s*\^?\s*\{?\s*([23])\s*\}?$")
+_PER = re.compile(r"\s*(?:/|\bper\b|每)\s*")
+_HOUR_ABBREVIATIONS = {"mph": "mile/hour", "kph": "km/h", "kmh": "km/h"}
+
+
+def _read_table() -> dict[str, tuple[str, Fraction]]:
+    units: dict[str, tuple[str, Fraction]] = {}
+    for line in _TABLE.strip().replace("\n  ", " ").splitlines():
+        dimension, _, entries = line.partition(": ")
+        for entry in entries.split("|"):
+            name, factor, *synonyms = entry.split()
+            for word in (name, *synonyms):
+                units[word] = (dimension, Fraction(factor))
+    return units
+
+
+UNITS = _read_table()
+WORDS = (
+    frozenset(word for word in UNITS if len(word) > 1)
+    | _HOUR_ABBREVIATIONS.keys()
+    | {"sq", "square", "cubic"}
+)
+"""What can follow a number without `\\text{}` and still be a unit; one letter may be a variable."""
+
+
+def scale(unit: str) -> tuple[str, Fraction] | None:
+    """The unit's dimension and its size in the dimension's own unit, or None for a noun ("apples")."""
+    unit = unit.strip().strip(".").lower() if len(unit) > 1 else unit
+    unit = _HOUR_ABBREVIATIONS.get(unit, unit)
+    if unit in UNITS:
+        return UNITS[unit]
+    parts = _PER.split(unit)
+    if len(parts) == 2 and all(parts):
+        top, bottom = scale(parts[0]), scale(parts[1])
+        if top and bottom:
+            return f"{top[0]}/{bottom[0]}", top[1] / bottom[1]
+        return None
+    for pattern, exponent in ((_SQUARE, 2), (_CUBE, 3)):
+        if (match := pattern.match(unit)) and (inner := scale(match.group(1))):
+            return f"{inner[0]}^{exponent}", inner[1] ** exponent
+    if (match := _POWER.match(unit)) and (inner := UNITS.get(match.group(1).strip())):
+        exponent = int(match.group(2))
+        return f"{inner[0]}^{exponent}", inner[1] ** exponent
+    return None
+
+
+def same_noun(left: str, right: str) -> bool:
+    """Whether two nouns behind a number are one ("apple" and "apples")."""
+    left, right = (noun.strip(" .").lower().removesuffix("s") for noun in (left, right))
+    return left == right

@@ -1,0 +1,143 @@
+"""Numbers and set phrases in words, English and Chinese."""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+
+_ENGLISH = {
+    word: value
+    for value, word in enumerate(
+        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
+        "seventeen eighteen nineteen".split()
+    )
+} | {
+    word: 10 * (index + 2)
+    for index, word in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split())
+}
+_SCALES = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+_PARTS = {
+    word: value + 3
+    for value, word in enumerate(
+        "third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth".split()
+    )
+} | {"half": 2, "halve": 2, "quarter": 4, "hundredth": 100, "thousandth": 1000}
+_DIGITS = {mark: value for value, mark in enumerate("零一二三四五六七八九")} | {"〇": 0, "两": 2}
+_TENS = {"十": 10, "百": 100, "千": 1000}
+_LARGE = {"万": 10**4, "亿": 10**8}
+_CHINESE = re.compile("[零〇一二两三四五六七八九十百千万亿]+")
+_CHINESE_FRACTION = re.compile("(负?)(?:(.+?)又)?(.+?)分之(.+)")
+_SCALED = re.compile(
+    r"([-+]?\d+(?:,\d{3})*(?:\.\d+)?)\s*(万|亿|thousand|million|billion|trillion)(.*)", re.IGNORECASE
+)
+_PHRASES = {
+    "是": "yes", "对": "true", "正确": "true", "错": "false", "错误": "false", "否": "no", "不是": "no",
+    "无解": "no solution", "方程无解": "no solution", "no solutions": "no solution", "空集": "empty set",
+    "\\emptyset": "empty set", "\\varnothing": "empty set", "不存在": "does not exist", "dne": "does not exist",
+    "奇数": "odd", "偶数": "even", "第一象限": "quadrant i", "first quadrant": "quadrant i",
+    "第二象限": "quadrant ii", "second quadrant": "quadrant ii", "第三象限": "quadrant iii",
+    "third quadrant": "quadrant iii", "第四象限": "quadrant iv", "fourth quadrant": "quadrant iv",
+    "undefined": "undefined", "无意义": "undefined", "东": "east", "南": "south", "西": "west", "北": "north",
+    "无穷大": "infinity", "无理数": "irrational", "有理数": "rational", "椭圆": "ellipse", "圆": "circle",
+    "双曲线": "hyperbola", "抛物线": "parabola", "直线": "line",
+}  # fmt: skip
+_ARTICLE = re.compile(r"^(?:the|a|an)\s+")
+_NOISE = re.compile(r"[\s,.;:!?\"'“”()\-]+")
+
+
+def phrase(text: str) -> str:
+    """Words as they are compared: one spelling for both languages, no case, article or punctuation."""
+    words = _NOISE.sub(" ", text.lower()).strip()
+    words = _PHRASES.get(words, words)
+    return _ARTICLE.sub("", words)
+
+
+def read_words(text: str) -> Fraction | None:
+    """The number that words say ("three quarters", "三又二分之一", "百分之十", "3万"), else None."""
+    if len(text) > 80:
+        return None
+    text = text.strip()
+    if match := _SCALED.fullmatch(text):
+        scale = _LARGE.get(match.group(2)) or _SCALES[match.group(2).lower()]
+        return Fraction(match.group(1).replace(",", "")) * scale if not match.group(3).strip() else None
+    if text.isascii():
+        return _english(text.lower())
+    if match := _CHINESE_FRACTION.fullmatch(text):
+        sign, whole, bottom, top = match.groups()
+        whole_value = chinese_integer(whole) if whole else 0
+        bottom_value, top_value = chinese_integer(bottom), chinese_integer(top)
+        if bottom_value and top_value is not None and whole_value is not None:
+            value = whole_value + Fraction(top_value, bottom_value)
+            return -value if sign else value
+        return None
+    if text in ("一半", "半"):
+        return Fraction(1, 2)
+    negative = text.startswith("负")
+    value_or_none = chinese_integer(text.removeprefix("负"))
+    return None if value_or_none is None else Fraction(-value_or_none if negative else value_or_none)
+
+
+def chinese_integer(text: str) -> int | None:
+    """`三百零五` → 305, None where it isn't a Chinese integer; plain digits are read too."""
+    if text.isascii() and text.isdigit() and len(text) < 30:
+        return int(text)
+    if not _CHINESE.fullmatch(text):
+        return None
+    total = section = digit = 0
+    for mark in text:
+        if mark in _DIGITS:
+            if digit:  # digits one after the other: 二〇二四
+                return (
+                    int("".join(str(_DIGITS[each]) for each in text))
+                    if all(m in _DIGITS for m in text)
+                    else None
+                )
+            digit = _DIGITS[mark]
+        elif mark in _TENS:
+            section += (digit or 1) * _TENS[mark]
+            digit = 0
+        else:
+            total = (total + section + digit) * _LARGE[mark]
+            section = digit = 0
+    return total + section + digit
+
+
+def _english(text: str) -> Fraction | None:
+    words = re.sub(r"[\s-]+", " ", text).replace(" and a half", " and one half").split(" ")
+    negative = words[0] in ("negative", "minus")
+    words = words[1:] if negative else words
+    if not words:
+        return None
+    value = _english_value(words)
+    return -value if negative and value is not None else value
+
+
+def _english_value(words: list[str]) -> Fraction | None:
+    part = words[-1].removesuffix("s")
+    if part in _PARTS and len(words) > 1:
+        head = words[:-1]
+        if "and" in head:
+            split = len(head) - 1 - head[::-1].index("and")
+            whole, top = _english_integer(head[:split]), _english_integer(head[split + 1 :])
+            return None if whole is None or top is None else whole + Fraction(top, _PARTS[part])
+        top = 1 if head in (["a"], ["an"]) else _english_integer(head)
+        return None if top is None else Fraction(top, _PARTS[part])
+    value = _english_integer(words)
+    return None if value is None else Fraction(value)
+
+
+def _english_integer(words: list[str]) -> int | None:
+    total = section = 0
+    if not words:
+        return None
+    for word in words:
+        if word in _ENGLISH:
+            section += _ENGLISH[word]
+        elif word == "hundred":
+            section = (section or 1) * 100
+        elif word in _SCALES:
+            total += (section or 1) * _SCALES[word]
+            section = 0
+        elif word != "and" or len(words) == 1:
+            return None
+    return total + section

@@ -1,0 +1,220 @@
+"""The process that proves: mpmath to 50 digits, and sympy for equations. `prover.py` starts and kills it.
+
+It reads length-prefixed pickles of its parent on stdin and answers with a line of JSON each. It bounds its own
+memory, kills itself at each question's deadline even if the parent is gone, and ends when stdin does.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import resource
+import signal
+import sys
+from fractions import Fraction
+from typing import Any
+
+from mathloop.answers.approximate import Approximate
+from mathloop.answers.exact import TooBig, Undefined, variables
+from mathloop.answers.syntax import Apply, Node, Number, Symbol, walk
+
+DIGITS = (60, 130)
+"""Twice, so that a difference that is only tiny is told from one that shrinks with the precision."""
+POINTS = (0, 1, 2, 3, 4, 5, 6, 7)
+INTEGER_POINTS = tuple(range(4, 20))
+
+
+class Precise:
+    """mpmath's complex numbers."""
+
+    def __init__(self, digits: int) -> None:
+        import mpmath
+
+        self.context = mpmath.mp
+        self.context.dps = digits
+        self.digits = digits
+
+    def number(self, value: Fraction) -> Any:
+        return self.context.mpc(self.context.mpf(value.numerator) / value.denominator)
+
+    def constant(self, name: str) -> Any:
+        return self.context.mpc({"pi": self.context.pi, "e": self.context.e, "i": 1j}[name])
+
+    def power(self, base: Any, exponent: Any) -> Any:
+        if exponent.imag == 0 and exponent.real == int(exponent.real) and abs(exponent.real) < 1 << 40:
+            return base ** int(exponent.real)
+        return base**exponent
+
+    def function(self, name: str, values: list[Any]) -> Any:
+        context = self.context
+        if name == "degree":
+            return values[0] * context.pi / 180
+        if name == "percent":
+            return values[0] / 100
+        if name == "arrangements":
+            return context.rf(values[0] - values[1] + 1, values[1])
+        if name in ("floor", "ceil"):
+            nearest = context.nint(values[0].real)
+            if abs(values[0] - nearest) < context.mpf(10) ** (-self.digits // 2):
+                return context.mpc(nearest)
+            return context.mpc(getattr(context, name)(values[0].real))
+        if name in ("max", "min"):
+            return context.mpc((max if name == "max" else min)(value.real for value in values))
+        names = {"arcsin": "asin", "arccos": "acos", "arctan": "atan", "abs": "fabs"}
+        if name not in _FUNCTIONS:
+            raise KeyError(name)
+        return context.mpc(getattr(context, names.get(name, name))(*values))
+
+    def key(self, value: Any) -> str:
+        return str(self.context.nstr(self.context.chop(value), self.digits // 2))
+
+
+_FUNCTIONS = frozenset(
+    "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh ln log abs factorial binomial".split()
+)
+
+
+def main() -> None:
+    """Serves questions until stdin ends."""
+    resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[1]),) * 2)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    questions = os.fdopen(os.dup(0), "rb")
+    answers = os.fdopen(os.dup(1), "wb")
+    import mpmath
+    import sympy  # noqa: F401  # before the first deadline runs
+
+    mpmath.mp.dps = DIGITS[0]
+    answers.write(b"{}\n")
+    answers.flush()
+    while header := questions.read(4):
+        task, left, right, integer, seconds = pickle.loads(questions.read(int.from_bytes(header, "big")))
+        signal.setitimer(signal.ITIMER_REAL, seconds + 0.5)  # SIGALRM's default is to end the process
+        reply = _reply(task, left, right, integer)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        answers.write(json.dumps(reply).encode() + b"\n")
+        answers.flush()
+
+
+def _reply(task: str, left: Node, right: Node, integer: bool) -> dict[str, object]:
+    try:
+        return {"equal": _TASKS[task](left, right, integer)}
+    except MemoryError:
+        return {"undecided": "it would take too much memory"}
+    except (TooBig, Undefined):
+        return {"undecided": "it has no value that could be computed"}
+    except Exception as error:  # whatever mpmath or sympy trips over is no proof
+        return {"undecided": f"{type(error).__name__} while proving"}
+
+
+def _expressions(left: Node, right: Node, integer: bool) -> bool:
+    has_log = any(
+        isinstance(node, Apply) and node.operation == "log" for side in (left, right) for node in walk(side)
+    )
+    return any(
+        _agree(left, right, integer, decimal_log) for decimal_log in ((False, True) if has_log else (False,))
+    )
+
+
+def _agree(left: Node, right: Node, integer: bool, decimal_log: bool) -> bool:
+    """Whether both agree to full precision at every point where either is real, and at three at least."""
+    constant = not (variables(left) | variables(right))
+    real = complex_ = 0
+    complex_agree = True
+    for point in POINTS[:1] if constant else INTEGER_POINTS if integer else POINTS:
+        try:
+            gaps = [_values(left, right, point, integer, decimal_log, digits) for digits in DIGITS]
+        except (Undefined, ZeroDivisionError, ValueError):
+            continue
+        same = _vanishes(gaps)
+        if constant or any(_is_real(value) for value in gaps[0]):
+            if not same:
+                return False
+            real += 1
+        else:
+            complex_ += 1
+            complex_agree = complex_agree and same
+    needed = 1 if constant else 3
+    return real >= needed or (real == 0 and complex_ >= needed and complex_agree)
+
+
+def _values(
+    left: Node, right: Node, point: int, integer: bool, decimal_log: bool, digits: int
+) -> tuple[Any, Any]:
+    def value(node: Node) -> Any:
+        return Approximate(Precise(digits), point, integer=integer, decimal_log=decimal_log).value(node)
+
+    return value(left), value(right)
+
+
+def _vanishes(pairs: list[tuple[Any, Any]]) -> bool:
+    """Whether the difference is zero to each precision: relative to the values, or shrinking with it."""
+    import mpmath
+
+    for digits, (one, other) in zip(DIGITS, pairs, strict=True):
+        mpmath.mp.dps = digits
+        gap, size = abs(one - other), max(abs(one), abs(other))
+        if gap > mpmath.mpf(10) ** (-0.75 * digits) * size and gap > mpmath.mpf(10) ** (-0.75 * digits):
+            return False
+    (one, other) = pairs[-1]
+    mpmath.mp.dps = DIGITS[-1]
+    gap, size = abs(one - other), max(abs(one), abs(other))
+    first_gap = abs(pairs[0][0] - pairs[0][1])
+    return bool(
+        gap <= mpmath.mpf(10) ** (-0.75 * DIGITS[-1]) * size or gap <= first_gap * mpmath.mpf(10) ** -40
+    )
+
+
+def _is_real(value: Any) -> bool:
+    return bool(abs(value.imag) <= abs(value.real) * 1e-30)
+
+
+def _proportional(left: Node, right: Node, integer: bool) -> bool:
+    """Whether left/right is one constant at every point."""
+    precise = Precise(DIGITS[0])
+    ratios = []
+    for point in INTEGER_POINTS[:8] if integer else POINTS:
+        try:
+            above = Approximate(precise, point, integer=integer).value(left)
+            ratio = above / Approximate(precise, point, integer=integer).value(right)
+        except (Undefined, ZeroDivisionError, ValueError):
+            continue
+        ratios.append(ratio)
+    return len(ratios) >= 3 and all(abs(ratio - ratios[0]) < abs(ratios[0]) * 1e-40 for ratio in ratios)
+
+
+def _equations(left: Node, right: Node, integer: bool) -> bool:
+    """Whether left = 0 and right = 0 have the same solutions: their numerators' square-free parts agree."""
+    import sympy
+
+    parts = []
+    for side in (left, right):
+        numerator = sympy.fraction(sympy.together(to_sympy(side)))[0]
+        polynomial = sympy.Poly(numerator, *sorted(numerator.free_symbols, key=str))
+        parts.append(polynomial.sqf_part().primitive()[1].as_expr())
+    difference = [sympy.expand(parts[0] - parts[1]), sympy.expand(parts[0] + parts[1])]
+    return 0 in difference
+
+
+def to_sympy(node: Node) -> Any:
+    """A rational expression as sympy's; raises TooBig for anything else."""
+    import sympy
+
+    match node:
+        case Number(value, _):
+            return sympy.Rational(value.numerator, value.denominator)
+        case Symbol(name):
+            return sympy.Symbol(name)
+        case Apply("add", terms):
+            return sympy.Add(*map(to_sympy, terms))
+        case Apply("mul", factors):
+            return sympy.Mul(*map(to_sympy, factors))
+        case Apply("pow", (base, Number(exponent, _))) if exponent.denominator == 1 and abs(exponent) <= 12:
+            return to_sympy(base) ** int(exponent)
+    raise TooBig
+
+
+_TASKS = {"expressions": _expressions, "proportional": _proportional, "equations": _equations}
+
+if __name__ == "__main__":
+    main()
