@@ -70,11 +70,13 @@ class LocalObjects:
                     yield chunk
 
     def keys(self, prefix: str) -> Iterator[str]:
-        for folder, _, names in os.walk(self.root / prefix.rpartition("/")[0]):
-            for name in names:
-                key = Path(folder, name).relative_to(self.root).as_posix()
-                if key.startswith(prefix):
-                    yield key
+        top = self.root / prefix.rpartition("/")[0]
+        with disk(self.root):
+            for folder, _, names in os.walk(top, onerror=_raise_unless_missing):
+                for name in names:
+                    key = Path(folder, name).relative_to(self.root).as_posix()
+                    if key.startswith(prefix):
+                        yield key
 
     def remove(self, key: str) -> None:
         with disk(self.root):
@@ -92,11 +94,12 @@ class LocalObjects:
             self._sweep()
             file = path.open("xb")
         try:
-            with file:
-                yield file, path
+            yield file, path
         finally:
+            # Closing writes what is still buffered, which a full disk refuses once more.
             with disk(self.root):
                 path.unlink(missing_ok=True)
+                file.close()
 
     def _sweep(self) -> None:
         for path in (self.root / UNFINISHED).iterdir():
@@ -109,6 +112,12 @@ class LocalObjects:
         # The data must be on the disk before the manifest that vouches for it.
         file.flush()
         os.fsync(file.fileno())
+
+
+def _raise_unless_missing(error: OSError) -> None:
+    # A line of champions that cannot be read must not look like an empty one.
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise error
 
 
 @contextmanager

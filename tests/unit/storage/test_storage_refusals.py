@@ -59,6 +59,12 @@ def test_a_file_in_place_of_the_folder(tmp_path: Path) -> None:
             assert refused(use).startswith(f"{url}: ")
 
 
+def test_a_log_that_cannot_be_read_is_not_taken_for_an_empty_one(tmp_path: Path) -> None:
+    (tmp_path / "_logs").symlink_to("_logs")
+    place = open_store(str(tmp_path))
+    assert refused(lambda: list(place.read_log("champion"))).startswith(f"{tmp_path}: ")
+
+
 def test_a_file_in_the_way_of_a_fetch(tmp_path: Path) -> None:
     place = open_store((tmp_path / "store").as_uri())
     (tmp_path / "file").write_text("x")
@@ -73,10 +79,10 @@ import resource, sys
 from pathlib import Path
 from mathloop.errors import StorageRefused
 from mathloop.storage import open_store
-resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-place = open_store(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)
+place = open_store(sys.argv[2])
 try:
-    getattr(place, sys.argv[2])(*map(eval, sys.argv[3:]))
+    getattr(place, sys.argv[3])(*map(eval, sys.argv[4:]))
 except StorageRefused as error:
     print(error)
 """
@@ -89,12 +95,13 @@ def test_a_disk_that_runs_full_in_the_middle_leaves_nothing(tmp_path: Path) -> N
     place.publish(tmp_path / "source", "whole")
     (tmp_path / "new").mkdir()
     calls = [
-        ("publish", f"Path({str(tmp_path / 'source')!r})", "'other'"),
-        ("append", "'log'", "0", "b'x' * 200_000"),
-        ("fetch", "'whole'", f"Path({str(tmp_path / 'new' / 'copy')!r})"),
+        ("100000", "publish", f"Path({str(tmp_path / 'source')!r})", "'other'"),
+        ("100000", "append", "'log'", "0", "b'x' * 200_000"),
+        ("10", "append", "'log'", "0", "b'x' * 100"),
+        ("100000", "fetch", "'whole'", f"Path({str(tmp_path / 'new' / 'copy')!r})"),
     ]
-    for call in calls:
-        command = [sys.executable, "-c", FULL_DISK, place.url, *call]
+    for limit, *call in calls:
+        command = [sys.executable, "-c", FULL_DISK, limit, place.url, *call]
         answer = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         assert "choose a disk that takes files of this size" in answer
         assert answer.count("\n") == 1
