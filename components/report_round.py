@@ -32,6 +32,7 @@ def report_round(
     page: dsl.Output[dsl.HTML],
     metrics: dsl.Output[dsl.Metrics],
     stage_report: dsl.Output[dsl.Artifact],
+    configuration: str = "{}",
 ) -> None:
     """Draws the round's report: one page of HTML that needs no network.
 
@@ -61,7 +62,9 @@ def report_round(
         page: The report.
         metrics: Scalars of the stage.
         stage_report: What the stage took, made and dropped, as JSON.
+        configuration: Settings to print in the report, as JSON.
     """
+    import json
     from pathlib import Path
 
     from components.ports import record
@@ -78,5 +81,6 @@ def report_round(
         published=Path(published.path),
         out=Path(page.path),
         title=title,
+        configuration=json.loads(configuration),
     )
     record(report, metrics, stage_report)

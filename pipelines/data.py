@@ -2,6 +2,7 @@
 
 from kfp import dsl
 
+from pipelines.placement import place
 from pipelines.synthesis import add_synthesis
 
 
@@ -15,6 +16,7 @@ def data(
     decontamination: str = "{}",
     cot: str = "{}",
     tir: str = "{}",
+    sampler_nodes: dict = {},  # noqa: B006  (KFP reads the default, nobody changes it)
 ) -> None:
     """Lets the champion write and select solutions, decontaminated against the benchmark.
 
@@ -27,8 +29,9 @@ def data(
         decontamination: Settings of decontamination, as JSON.
         cot: Settings of CoT sampling and selection, as JSON.
         tir: Settings of TIR sampling and selection, as JSON.
+        sampler_nodes: Labels of the nodes that sample, as {label: value}; {} leaves it to Kubernetes.
     """
-    add_synthesis(
+    tasks = add_synthesis(
         store_url=store_url,
         problems_file=problems_file,
         seed=seed,
@@ -38,3 +41,4 @@ def data(
         cot=cot,
         tir=tir,
     )
+    place(sampler_nodes, *tasks.sampling)

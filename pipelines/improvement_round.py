@@ -11,6 +11,7 @@ from components.select_problems import select_problems
 from components.train_grpo import train_grpo
 from components.train_reward_model import train_reward_model
 from components.train_sft import train_sft
+from pipelines.placement import place
 from pipelines.synthesis import add_synthesis
 
 # The run's own id: unique on a cluster, also for recurring runs; the local runner puts its run id there.
@@ -34,6 +35,9 @@ def improvement_round(
     grpo: str = "{}",
     evaluation: str = "{}",
     gate: str = "{}",
+    profile: str = "{}",
+    sampler_nodes: dict = {},  # noqa: B006  (KFP reads the default, nobody changes it)
+    trainer_nodes: dict = {},  # noqa: B006
 ) -> None:
     """Lets the champion write solutions, learns from them, and promotes the result if it is better.
 
@@ -53,6 +57,9 @@ def improvement_round(
         grpo: Settings of GRPO, as JSON.
         evaluation: Settings of the evaluation, as JSON.
         gate: Settings of the promotion gate, as JSON.
+        profile: The profile that all these settings came from, as JSON, for the report.
+        sampler_nodes: Labels of the nodes that sample, as {label: value}; {} leaves it to Kubernetes.
+        trainer_nodes: Labels of the nodes that train, as {label: value}; {} leaves it to Kubernetes.
     """
     data = add_synthesis(
         store_url=store_url,
@@ -110,6 +117,7 @@ def improvement_round(
     ).set_caching_options(False)
     report_round(
         title=f"Round {ROUND_ID}",
+        configuration=profile,
         preflight=data.preflight.outputs["stage_report"],
         champion=champion["stage_report"],
         problems=data.problems.outputs["stage_report"],
@@ -132,3 +140,5 @@ def improvement_round(
         verdict=judged.outputs["verdict"],
         published=published.outputs["published"],
     )
+    place(sampler_nodes, *data.sampling, ranked, chosen, measured)
+    place(trainer_nodes, tuned, judge, trained)

@@ -6,10 +6,17 @@ from components.import_model import import_model
 from components.pretrain import pretrain
 from components.publish_base import publish_base
 from components.write_corpus import write_corpus
+from pipelines.placement import place
 
 
 @dsl.pipeline(name="pretraining")
-def pretraining(store_url: str, seed: int = 0, corpus: str = "{}", train: str = "{}") -> None:
+def pretraining(
+    store_url: str,
+    seed: int = 0,
+    corpus: str = "{}",
+    train: str = "{}",
+    trainer_nodes: dict = {},  # noqa: B006  (KFP reads the default, nobody changes it)
+) -> None:
     """Writes a corpus, trains a language model on it from random weights, and publishes it as champion 0.
 
     Args:
@@ -17,9 +24,11 @@ def pretraining(store_url: str, seed: int = 0, corpus: str = "{}", train: str = 
         seed: Seed of the corpus and of the training.
         corpus: Settings of the corpus, as JSON.
         train: Settings of the training and of the model's size, as JSON.
+        trainer_nodes: Labels of the nodes that train, as {label: value}; {} leaves it to Kubernetes.
     """
     text = write_corpus(config=corpus, seed=seed)
     model = pretrain(corpus=text.outputs["corpus"], config=train, seed=seed)
+    place(trainer_nodes, model)
     publish_base(
         store_url=store_url, round_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER, model=model.outputs["model"]
     ).set_caching_options(False)

@@ -30,6 +30,11 @@ class Synthesis:
     clean_cot: PipelineTask
     clean_tir: PipelineTask
 
+    @property
+    def sampling(self) -> tuple[PipelineTask, ...]:
+        """Those that need a model."""
+        return self.evolution, self.cot, self.tir
+
 
 def add_synthesis(
     *,

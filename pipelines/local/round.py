@@ -1,0 +1,123 @@
+"""A whole round on this machine: from a profile to its report, begun or gone on with."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+import mathloop
+from mathloop.errors import BadData
+from pipelines.local.folder import RunFolder
+from pipelines.profile import Head, check_profile, stage_config
+
+if TYPE_CHECKING:
+    from pipelines.local.runner import Job
+
+SECTIONS = (
+    "problems",
+    "evolution",
+    "decontamination",
+    "cot",
+    "tir",
+    "sft",
+    "reward_data",
+    "reward_model",
+    "selection",
+    "grpo",
+    "evaluation",
+    "gate",
+)
+"""Sections of a profile that the improvement round takes, each under its own name."""
+
+
+def begin_round(profile: Head, problems_file: Path | None) -> RunFolder:
+    """Checks what can be checked before anything is computed, then makes the run's folder.
+
+    Raises:
+        UserError: the problems file or the store cannot be used; no folder is left behind.
+    """
+    from mathloop.problems.build import check_file
+    from mathloop.registry import Registry
+    from mathloop.storage import open_store
+
+    if problems_file is not None:
+        check_file(problems_file)
+    url = profile.store if "://" in profile.store else os.path.abspath(profile.store)
+    store = open_store(url)
+    store.check_writable()
+    settings = {
+        "created": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "mathloop": mathloop.__version__,
+        "first": Registry(store).current() is None,
+        "problems_file": "" if problems_file is None else str(problems_file.absolute()),
+        "problems_sha256": "" if problems_file is None else _digest(problems_file),
+        "profile": {**profile.model_dump(mode="json"), "store": url},
+    }
+    return RunFolder.create(settings)
+
+
+def go_on(run: RunFolder, console: Console) -> None:
+    """Runs what is left of a round: the first model where the store had none, then the round; prints its end.
+
+    Raises:
+        BadData: the problems file is not the one that the run began with.
+        StageFailed: a stage ended badly.
+        KeyboardInterrupt: it was stopped.
+    """
+    from pipelines.local.runner import run_pipelines
+
+    settings = run.settings
+    problems_file = settings["problems_file"]
+    if problems_file and _digest(Path(problems_file)) != settings["problems_sha256"]:
+        raise BadData("not the file that this run began with; begin a new run", path=problems_file)
+    profile = check_profile(settings["profile"], f"{run.path}/run.json")
+    run_pipelines(_jobs(profile, problems_file, first=settings["first"]), run, console)
+    _show(run, console)
+
+
+def _jobs(profile: Head, problems_file: str, *, first: bool) -> list[Job]:
+    from pipelines.improvement_round import improvement_round
+    from pipelines.pretraining import model_import, pretraining
+
+    seeded = {"store_url": profile.store, "seed": profile.seed}
+    jobs: list[Job] = []
+    if first and profile.model == "nano":
+        sections = {name: stage_config(profile, name) for name in ("corpus", "train")}
+        jobs.append((pretraining, {**seeded, **sections}))
+    elif first:
+        jobs.append((model_import, {"store_url": profile.store, "source": profile.model}))
+    sections = {name: stage_config(profile, name) for name in SECTIONS}
+    told = {"problems_file": problems_file, "profile": profile.model_dump_json()}
+    jobs.append((improvement_round, {**seeded, **told, **sections}))
+    return jobs
+
+
+def _show(run: RunFolder, console: Console) -> None:
+    """Prints the table, the gate's decision and where the report is."""
+    from mathloop.evaluation import print_table, score_table
+    from mathloop.records import read_problems, read_responses
+
+    benchmark = run.stages / "build-problems" / "benchmark"
+    results = run.stages / "evaluate-round" / "results"
+    table = score_table(read_problems(benchmark), read_responses(results), k=None)
+    published: dict[str, Any] = json.loads((run.stages / "publish-round" / "published").read_text("utf-8"))
+    report = run.path / "report.html"
+    shutil.copyfile(run.stages / "report-round" / "page", report)
+    decision = f"promoted to champion {published['number']}" if published["promoted"] else "not promoted"
+    for text in ("", print_table(table), "", f"{decision}: {published['reason']}", f"report: {report}"):
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _digest(path: Path) -> str:
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise BadData(f"cannot be read ({error.strerror})", path=path) from None
