@@ -99,6 +99,9 @@ class Comparison:
             )
         if self.same(left.value, right):
             return True
+        match right:
+            case Apply("mul", (Number() as value, Symbol(letter))) if size and scale(letter):
+                return self.same(left, Quantity(value, letter))
         if size and size[0] == "percent":
             return self.same(_times(left.value, Fraction(1, 100)), right)
         if size and size[0] == "angle" and any(node == Symbol("pi") for node in walk(right)):

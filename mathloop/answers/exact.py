@@ -1,7 +1,7 @@
 """Exact values of expressions at rational points, and formal ones where no rational value exists.
 
 Two expressions that agree at points drawn at random agree everywhere (Schwartz 1980, Zippel 1979). What has
-no rational value (a root, a sine, π) gets a formal one: a number drawn from its operation and arguments, so
+no rational value, or a huge one (a root, a sine, π, 9^9^9), gets a formal one: a number drawn from its operation and arguments, so
 that agreement still proves equality while disagreement proves nothing.
 """
 
@@ -95,7 +95,7 @@ class Exact:
                 if value < 0:
                     raise Undefined
                 if value > LARGEST_FACTORIAL:
-                    raise TooBig
+                    return self._stand_in(operation, value)
                 return Fraction(math.factorial(int(value)))
             case (("binomial" | "arrangements"), [total, chosen]) if (
                 total.denominator == chosen.denominator == 1 and not self.formal
@@ -103,7 +103,7 @@ class Exact:
                 if total < 0 or chosen < 0:
                     raise Undefined
                 if total > LARGEST_FACTORIAL:
-                    raise TooBig
+                    return self._stand_in(operation, total, chosen)
                 count = math.comb if operation == "binomial" else math.perm
                 return Fraction(count(int(total), int(chosen)))
             case "floor", [value] if not self.formal:
@@ -124,7 +124,7 @@ class Exact:
                 raise Undefined
             bits = max(base.numerator.bit_length(), base.denominator.bit_length())
             if abs(exponent) * bits > MOST_BITS and abs(base) != 1:
-                raise TooBig
+                return self._stand_in("pow", base, exponent)
             return base ** int(exponent) if abs(base) != 1 else base ** (int(exponent) % 2)
         if exponent.denominator == 2 and base > 0 and not self.formal:
             top, bottom = math.isqrt(base.numerator), math.isqrt(base.denominator)

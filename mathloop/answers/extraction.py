@@ -1,6 +1,6 @@
 """Where the final answer of a response stands.
 
-The surest sign wins, and among equals the last one: `\\boxed{}`, then `#### 72`, then a sentence that says
+The surest sign wins, and among equals the last one: `\\boxed{}` (unless "the final answer is $…$" follows), then `#### 72`, then a sentence that says
 "the answer is" or "答案是", then bold, then the last formula or number of the text.
 """
 
@@ -10,7 +10,10 @@ import re
 from collections.abc import Iterator
 
 LONGEST_ANSWER = 20_000
-"""Characters looked at after the sign that announces an answer."""
+"""Characters looked at inside a box."""
+LONGEST_SENTENCE = 4_000
+"""Characters looked at after "the answer is", and at the end of a text without such a sign."""
+MOST_CUES = 8
 LONGEST_GAP = 40
 """Characters between two boxes that still belong to one answer ("\\boxed{1} and \\boxed{2}")."""
 MOST_BOXES = 24
@@ -28,19 +31,23 @@ _CUE = re.compile(
     r"|答案(?:应该|应|就)?(?:是|为|选|：|:)|(?:故|应|因此|所以)选|故填",
     re.IGNORECASE,
 )
-_CUE_END = re.compile(r"(?:[\s:：*\"“]|\\\")*")
-_INLINE = r"\\\([^\n]+?\\\)|(?<!\\)\$(?:[^$\\\n]|\\.)+(?<!\\)\$"
-_MATH = re.compile(r"\$\$.+?\$\$|\\\[.+?\\\]|" + _INLINE, re.DOTALL)
-BROKEN_INLINE = re.compile(r"(?<!\\)\$[ \t]*\n|\\\([ \t]*\n")
+_FINAL = re.compile(r"final answer is[\s:*]*\$", re.IGNORECASE)
+"""Said after the last box, with a formula, it is meant to replace it."""
+_CUE_END = re.compile(r"(?:[\s:：*\"]|\\\")*")
+_INLINE = r"\\\([^\n]{1,3000}?\\\)|(?<!\\)\$(?:[^$\\\n]|\\.){1,3000}(?<!\\)\$"
+_MATH = re.compile(r"\$\$.{1,3000}?\$\$|\\\[.{1,3000}?\\\]|" + _INLINE, re.DOTALL)
+BROKEN_INLINE = re.compile(r"(?<![\\$])\$[ \t]*\n|\\\([ \t]*\n")
 """Inline math doesn't span lines, as in Markdown: what follows such an opening is not an answer."""
 _BOLD = re.compile(r"\*\*([^*\n]+)\*\*")
 _NUMBER = re.compile(
     r"(?<![\w.])[-+−]?[$€¥£]?(?:\d{1,3}(?:[,，]\d{3})+(?!\d)|\d+)?(?:[.,]?\d+)(?:\s?/\s?\d+)?(?:\s*[%％])?(?![a-zA-Z]*\d)"
 )
-_SENTENCE_END = re.compile(r"[.!?](?=\s|\"|\*|$)|[。！？\n]")
+_SENTENCE_END = re.compile(r"(?<!\\)[.!?](?=\s|\"|\*|$)|[。！？\n]")
 _PROSE = re.compile(
-    r"(?<![\\a-zA-Z])(?!sqrt|sin|cos|tan|log|and|or)[a-zA-Z]{2,}(?![a-zA-Z({])|[\u4e00-\u9fff]{3,}"
+    r"(?<![\\a-zA-Z])(?!sqrt|sin|cos|tan|log|ln|(?:and|or|pi|am|pm|cm|km|mm|kg|ml)\b)[a-zA-Z]{2,}(?![a-zA-Z({])"
+    r"|[\u4e00-\u9fff]{3,}"
 )
+_TYPESET = re.compile(r"\\(?:text\w*|mbox|mathrm|begin|end)\s*\{[^{}]*\}|\\[a-zA-Z]+")
 
 
 def extract_answer(text: str, language: str = "en") -> str | None:
@@ -50,7 +57,8 @@ def extract_answer(text: str, language: str = "en") -> str | None:
     between them only where both occur: the last cue of that language wins.
     """
     if "boxed" in text:
-        answer = last_box(text)
+        later = _FINAL.search(text, text.rfind("boxed"))
+        answer = (_after_cue(text[later.start() :], language) if later else None) or last_box(text)
         if answer:
             return answer
     body = _SPECIAL.sub("", text) if "<|" in text else text
@@ -119,9 +127,9 @@ def _after_cue(text: str, language: str) -> str | None:
     cues.sort(
         key=lambda cue: (not cue.group().isascii()) == (language == "zh")
     )  # stable: the last stays last
-    for cue in reversed(cues):
+    for cue in reversed(cues[-MOST_CUES:]):
         start = _CUE_END.match(text, cue.end()).end()  # type: ignore[union-attr]  # it matches the empty string
-        answer = _in_sentence(text[start : start + LONGEST_ANSWER])
+        answer = _in_sentence(text[start : start + LONGEST_SENTENCE])
         if answer:
             return answer
     return None
@@ -144,8 +152,8 @@ def _in_sentence(rest: str) -> str | None:
             break
         begin = spanning.end()
         end = _SENTENCE_END.search(rest, begin)
-    sentence = rest[: end.start() if end else len(rest)].replace("**", "").strip(' \t"“”')
-    if not _PROSE.search(_MATH.sub("", sentence)):
+    sentence = rest[: end.start() if end else len(rest)].replace("**", "").strip(' \t"')
+    if not _PROSE.search(_TYPESET.sub(" ", _MATH.sub("", sentence))):
         return sentence
     if formula:
         return formula.group()
@@ -158,13 +166,16 @@ def _in_sentence(rest: str) -> str | None:
 
 
 def _last_said(text: str) -> str | None:
-    """Bold in the last paragraph, or the last formula or number anywhere."""
+    """A formula that opens the text ("$x$, where …"), bold at its end, or its last formula or number."""
+    opening = _MATH.match(text)
+    if opening and "\n" not in text and text[opening.end() :].lstrip().startswith(","):
+        return opening.group()
     bold = _BOLD.findall(text, max(0, text.rfind("\n\n")))
     if bold:
         inner = bold[-1].strip(" :：.")
         if not _PROSE.search(inner) or _NUMBER.search(inner):
             return _in_sentence(inner)
-    return _last_formula_or_number(text)
+    return _last_formula_or_number(text[-LONGEST_SENTENCE:])
 
 
 def _last_formula_or_number(text: str) -> str | None:

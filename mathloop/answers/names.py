@@ -9,6 +9,7 @@ from mathloop.answers.syntax import (
     Collection,
     Node,
     Number,
+    Quantity,
     Relation,
     Symbol,
     add,
@@ -76,7 +77,8 @@ def named_value(relation: Relation) -> tuple[Node, Node] | None:
 
 def _constant(node: Node) -> bool:
     return not isinstance(node, Collection) and all(
-        isinstance(part, (Number, Apply)) or part in (Symbol("pi"), Symbol("e")) for part in walk(node)
+        isinstance(part, (Number, Apply, Quantity)) or part in (Symbol("pi"), Symbol("e"))
+        for part in walk(node)
     )
 
 
@@ -90,6 +92,9 @@ def same_name(left: tuple[Node, Node], right: tuple[Node, Node]) -> Node | None:
         case Apply("call", (head, Symbol() as ours)), Apply("call", (other_head, Symbol() as theirs)):
             if head == other_head and not any(part == ours for part in walk(right[1])):
                 return rebuild(right[1], {theirs: ours})
+        case (Apply("index", (head, _)), Symbol() as plain) | (Symbol() as plain, Apply("index", (head, _))):
+            if head == plain:
+                return right[1]
         case (Symbol("y"), Apply("call", (_, Symbol()))) | (Apply("call", (_, Symbol())), Symbol("y")):
             return right[1]
     return None

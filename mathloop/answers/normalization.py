@@ -39,7 +39,7 @@ def normalize(text: str) -> str:
     """The answer without delimiters, spacing commands, full-width forms and a closing full stop."""
     if _PLAIN.fullmatch(text):
         text = text.strip()
-        return text if not text.endswith(".") else text.rstrip(". ")
+        return text if not text.endswith(".") or text.endswith("...") else text[:-1].rstrip()
     if not text.isascii():
         text = _SUPERSCRIPT.sub(lambda found: "^{" + found.group().translate(_SUPERSCRIPTS) + "}", text)
         text = text.translate(_TRANSLATED)
@@ -60,6 +60,6 @@ def normalize(text: str) -> str:
     if text.count("$") == 1:
         text = text.replace("$", MONEY)
     text = _SPACES.sub(" ", text.replace("$", "")).strip()
-    while text.endswith((".", "\\", ",", ";")) and not text.endswith((r"\,", r"\.", r"\;")):
+    while text.endswith((".", "\\", ",", ";")) and not text.endswith((r"\,", r"\.", r"\;", "...")):
         text = text[:-1].rstrip()
     return text

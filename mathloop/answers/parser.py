@@ -48,6 +48,30 @@ _DEFINED = frozenset("fghFGHWT")
 """Letters that are functions wherever a parenthesis follows."""
 
 
+_PROSE = frozenset(
+    (
+        "the",
+        "not",
+        "is",
+        "are",
+        "it",
+        "its",
+        "of",
+        "for",
+        "all",
+        "in",
+        "if",
+        "no",
+        "yes",
+        "so",
+        "we",
+        "to",
+        "on",
+        "by",
+    )
+)
+
+
 class Expressions:
     """Recursive descent over tokens; the methods return trees and move `position`."""
 
@@ -277,6 +301,11 @@ class Expressions:
                 ]
                 return self._atom()
         if len(word) > 1:
+            before = self.tokens[self.position - 2] if self.position > 1 else None
+            if (word.lower() in _PROSE and not word.isupper()) or (
+                before is not None and before.kind == "word" and token.space
+            ):
+                raise Unreadable(f"the word {word}")
             if self._is_noun(word) and self.token.kind != "end":
                 raise Unreadable(f"the word {word}")
             if len(word) > 5:

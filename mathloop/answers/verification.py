@@ -35,10 +35,9 @@ _NO_ANSWER = Verdict(False, "no answer", "empty")
 _NO_GOLD = Verdict(False, "no gold answer", "empty")
 _SAME_NUMBER = Verdict(True, "the same number", "number")
 _OTHER_NUMBER = Verdict(False, "different numbers", "number")
-_CHOICES = re.compile(r"[A-K](?:(?:\s*[,;、]\s*|\s*|\s+and\s+|\s*和\s*)[A-K])*")
 _CHOICE_WITH_TEXT = re.compile(r"\(\s*([A-K])\s*\)\s*\S.*|([A-K])\s*[.:、)]\s*\S.*", re.DOTALL)
 _BARE_CHOICE = re.compile(
-    r"(?:\\text\w*\s*\{|\\math\w+\s*\{)?\s*\(?\s*([A-K](?:[\s,;、]*[A-K])*)\s*\)?\s*\}?[.:]?"
+    r"(?:\\text\w*\s*\{|\\math\w+\s*\{)?\s*\(?\s*([A-K](?:(?:[\s,;、和与]|and)*[A-K])*)\s*\)?\s*\}?[.:]?"
 )
 _THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")
 _DECIMAL_COMMA = re.compile(r"([-+]?)(\d+),(\d+)")
@@ -71,7 +70,10 @@ def verify(
         return _NORMALIZED
     value = read_number(left)
     if value is not None and (other := read_number(right)) is not None:
-        return _SAME_NUMBER if value == other else _OTHER_NUMBER
+        if value == other:
+            return _SAME_NUMBER
+        if ("." in left) == ("." in right):  # else one may be the other, rounded
+            return _OTHER_NUMBER
     choice = _compare_choices(left, right)
     if choice is not None:
         return choice
@@ -101,7 +103,7 @@ def _choices(text: str) -> frozenset[str] | None:
     match = _BARE_CHOICE.fullmatch(text) if len(text) < 60 else None
     if match is None:
         return None
-    letters = [mark for mark in match.group(1) if mark.isalpha()]
+    letters = [mark for mark in match.group(1) if "A" <= mark <= "K"]
     return frozenset(letters) if len(set(letters)) == len(letters) else None
 
 
@@ -118,9 +120,9 @@ def _compare(left: str, right: str, places: int, strict: bool, relations_as_sets
                 if comparison.same(one, other):
                     return Verdict(True, _reason(comparison.rule, prover.used), comparison.rule)
     except Undecided as doubt:
-        return Verdict(False, f"undecided: {doubt}", "deadline")
+        return Verdict(False, f"undecided: {doubt}", "undecided")
     except RecursionError:
-        return Verdict(False, "undecided: nested too deep", "limit")
+        return Verdict(False, "undecided: nested too deep", "undecided")
     return Verdict(False, f"not equal as {_KINDS.get(comparison.rule, comparison.rule)}", comparison.rule)
 
 
@@ -147,7 +149,7 @@ def _read_all(raw: str) -> tuple[Node, ...]:
     An answer that is no mathematics may be a sentence that holds one; what is neither is words.
     """
     if "boxed" in raw:
-        raw = last_box(raw) or raw.partition("boxed")[2].strip(" {") or raw
+        raw = extract_answer(raw) if last_box(raw) else raw.partition("boxed")[2].strip(" {")
     text = normalize(raw)
     broken = "\n" in raw and BROKEN_INLINE.search(raw)
     try:

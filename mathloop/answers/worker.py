@@ -1,4 +1,4 @@
-"""The process that proves: mpmath to 50 digits, and sympy for equations. `prover.py` starts and kills it.
+"""The process that proves: mpmath to 80 and 160 digits, and sympy for equations. `prover.py` starts and kills it.
 
 It reads length-prefixed pickles of its parent on stdin and answers with a line of JSON each. It bounds its own
 memory, kills itself at each question's deadline even if the parent is gone, and ends when stdin does.
@@ -19,8 +19,10 @@ from mathloop.answers.approximate import Approximate
 from mathloop.answers.exact import TooBig, Undefined, variables
 from mathloop.answers.syntax import Apply, Node, Number, Symbol, walk
 
-DIGITS = (60, 130)
+DIGITS = (80, 160)
 """Twice, so that a difference that is only tiny is told from one that shrinks with the precision."""
+MOST_DIGITS = 4000
+"""A sum of numbers further apart than that proves nothing: 10^10^10 and 10^10^10 + 1 look the same."""
 POINTS = (0, 1, 2, 3, 4, 5, 6, 7)
 INTEGER_POINTS = tuple(range(4, 20))
 
@@ -70,6 +72,7 @@ class Precise:
         return str(self.context.nstr(self.context.chop(value), self.digits // 2))
 
 
+_FAR = frozenset(("pow", "factorial", "binomial", "arrangements"))
 _FUNCTIONS = frozenset(
     "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh ln log abs factorial binomial".split()
 )
@@ -127,7 +130,7 @@ def _agree(left: Node, right: Node, integer: bool, decimal_log: bool) -> bool:
         except (Undefined, ZeroDivisionError, ValueError):
             continue
         same = _vanishes(gaps)
-        if constant or any(_is_real(value) for value in gaps[0]):
+        if constant or any(_is_real(value) for value in gaps[0][:2]):
             if not same:
                 return False
             real += 1
@@ -138,31 +141,50 @@ def _agree(left: Node, right: Node, integer: bool, decimal_log: bool) -> bool:
     return real >= needed or (real == 0 and complex_ >= needed and complex_agree)
 
 
+class _Measured(Approximate):
+    """Notes the largest binary exponent, of either sign, of a number, power or factorial on the way."""
+
+    largest = 0
+
+    def value(self, node: Node) -> Any:
+        import mpmath
+
+        found = super().value(node)
+        if isinstance(node, Number) or (isinstance(node, Apply) and node.operation in _FAR):
+            self.largest = max(self.largest, abs(int(mpmath.mag(found)))) if found != 0 else self.largest
+        return found
+
+
 def _values(
     left: Node, right: Node, point: int, integer: bool, decimal_log: bool, digits: int
-) -> tuple[Any, Any]:
-    def value(node: Node) -> Any:
-        return Approximate(Precise(digits), point, integer=integer, decimal_log=decimal_log).value(node)
+) -> tuple[Any, Any, int]:
+    """Both values, and the digits that they were computed to: enough for the largest beside the smallest."""
+    while True:
+        evaluators = [
+            _Measured(Precise(digits), point, integer=integer, decimal_log=decimal_log) for _ in (left, right)
+        ]
+        values = [evaluator.value(node) for evaluator, node in zip(evaluators, (left, right), strict=True)]
+        needed = 40 + int(4 * 0.302 * max(evaluator.largest for evaluator in evaluators))
+        if needed <= digits:
+            return values[0], values[1], digits
+        if needed > MOST_DIGITS:
+            raise TooBig
+        digits += needed
 
-    return value(left), value(right)
 
-
-def _vanishes(pairs: list[tuple[Any, Any]]) -> bool:
+def _vanishes(found: list[tuple[Any, Any, int]]) -> bool:
     """Whether the difference is zero to each precision: relative to the values, or shrinking with it."""
     import mpmath
 
-    for digits, (one, other) in zip(DIGITS, pairs, strict=True):
+    gaps = []
+    for one, other, digits in found:
         mpmath.mp.dps = digits
         gap, size = abs(one - other), max(abs(one), abs(other))
-        if gap > mpmath.mpf(10) ** (-0.75 * digits) * size and gap > mpmath.mpf(10) ** (-0.75 * digits):
+        gaps.append(gap)
+        small = mpmath.mpf(10) ** (-0.75 * digits)
+        if gap > small * size and gap > small:
             return False
-    (one, other) = pairs[-1]
-    mpmath.mp.dps = DIGITS[-1]
-    gap, size = abs(one - other), max(abs(one), abs(other))
-    first_gap = abs(pairs[0][0] - pairs[0][1])
-    return bool(
-        gap <= mpmath.mpf(10) ** (-0.75 * DIGITS[-1]) * size or gap <= first_gap * mpmath.mpf(10) ** -40
-    )
+    return bool(gap <= small * size or gap <= gaps[0] * mpmath.mpf(10) ** -40)
 
 
 def _is_real(value: Any) -> bool:
