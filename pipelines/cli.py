@@ -127,15 +127,15 @@ def grade(
     import json
 
     from mathloop.answers import verify
-    from mathloop.records import read_rows
+    from mathloop.records.rows import numbered_rows
 
-    for number, row in enumerate(read_rows(pairs), 1):
-        for field in ("gold", "pred"):
-            if not isinstance(row.get(field), str | int | float):
+    for number, row in numbered_rows(pairs):
+        for field, kinds in (("gold", str | int | float), ("pred", str | int | float | None)):
+            if field not in row or not isinstance(row[field], kinds):
                 raise BadData("expected an answer as text or a number", path=pairs, row=number, field=field)
-        verdict = verify(str(row["gold"]), str(row["pred"]))
+        verdict = verify(str(row["gold"]), "" if row["pred"] is None else str(row["pred"]))
         graded = {**row, "correct": verdict.correct, "reason": verdict.reason}
-        print(json.dumps(graded, ensure_ascii=False), flush=True)
+        print(json.dumps(graded, ensure_ascii=False))
 
 
 @app.command()

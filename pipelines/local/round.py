@@ -15,6 +15,7 @@ from rich.console import Console
 import mathloop
 from mathloop.errors import BadData
 from pipelines.local.folder import RunFolder
+from pipelines.local.launcher import Launcher
 from pipelines.profile import Head, check_profile, stage_config
 
 if TYPE_CHECKING:
@@ -71,14 +72,15 @@ def go_on(run: RunFolder, console: Console) -> None:
         StageFailed: a stage ended badly.
         KeyboardInterrupt: it was stopped.
     """
-    from pipelines.local.runner import run_pipelines
-
     settings = run.settings
     problems_file = settings["problems_file"]
     if problems_file and _digest(Path(problems_file)) != settings["problems_sha256"]:
         raise BadData("not the file that this run began with; begin a new run", path=problems_file)
     profile = check_profile(settings["profile"], f"{run.path}/run.json")
-    run_pipelines(_jobs(profile, problems_file, first=settings["first"]), run, console)
+    with Launcher() as launcher:  # it loads what stages need while we load KFP
+        from pipelines.local.runner import run_pipelines
+
+        run_pipelines(_jobs(profile, problems_file, first=settings["first"]), run, launcher, console)
     _show(run, console)
 
 

@@ -15,6 +15,7 @@ from kfp.dsl.graph_component import GraphComponent
 from rich.console import Console
 
 from pipelines.local.folder import RunFolder, slug
+from pipelines.local.launcher import Launcher
 from pipelines.local.tasks import adapted, in_order
 from pipelines.local.view import View
 
@@ -22,7 +23,7 @@ Job = tuple[GraphComponent, Mapping[str, Any]]
 """A pipeline and its arguments."""
 
 
-def run_pipelines(jobs: Sequence[Job], run: RunFolder, console: Console) -> None:
+def run_pipelines(jobs: Sequence[Job], run: RunFolder, launcher: Launcher, console: Console) -> None:
     """Runs `jobs` to their end; stages that an earlier attempt finished are not repeated.
 
     Raises:
@@ -33,7 +34,7 @@ def run_pipelines(jobs: Sequence[Job], run: RunFolder, console: Console) -> None
     for pipeline, _ in jobs:
         names.update(stage_names(pipeline))
     view = View(f"run {run.id}", list(names.values()), console)
-    with run.locked(), interruptible(), view, adapted(run, names, view):
+    with run.locked(), interruptible(), view, adapted(run, names, launcher, view):
         for pipeline, arguments in jobs:
             _run(pipeline, arguments, run.path)
 

@@ -17,27 +17,22 @@ import hashlib
 import json
 import os
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from kfp.local import executor_input_utils, graph_utils, placeholder_utils, status, subprocess_task_handler
 
 from components.ports import WORK_VARIABLE
 from mathloop.stages import PROGRESS_VARIABLE
 from pipelines.local.folder import RunFolder, write_json
-from pipelines.local.stage import USER_ERROR
+from pipelines.local.launcher import Launcher
 from pipelines.local.view import View
 
 POLL = 0.05
 """Seconds between two looks at a running stage."""
-GRACE = 5.0
-"""Seconds that a stage has to end by itself after Ctrl-C."""
 
 
 class StageFailed(Exception):
@@ -50,12 +45,12 @@ class StageFailed(Exception):
 
 
 @contextmanager
-def adapted(run: RunFolder, names: Mapping[str, str], view: View) -> Iterator[None]:
+def adapted(run: RunFolder, names: Mapping[str, str], launcher: Launcher, view: View) -> Iterator[None]:
     """Makes `kfp.local` work in the run's folder; `names` maps a component's name to its stage's."""
 
     class Handler(subprocess_task_handler.SubprocessTaskHandler):  # type: ignore[misc]
         def run(self) -> status.Status:
-            Stage(self.full_command, run, view).finish()
+            Stage(self.full_command, run, launcher, view).finish()
             return status.Status.SUCCESS
 
     def task_root(pipeline_root: str, pipeline_resource_name: str, task_resource_name: str) -> str:
@@ -88,12 +83,13 @@ def in_order(tasks: Mapping[str, Any]) -> list[str]:
 class Stage:
     """One task, as KFP would have started it: replayed where it is done, else run to its end."""
 
-    def __init__(self, command: Sequence[str], run: RunFolder, view: View) -> None:
+    def __init__(self, command: Sequence[str], run: RunFolder, launcher: Launcher, view: View) -> None:
         at = list(command).index("--executor_input")
         self.source, executor_input, self.function = command[at - 1], command[at + 1], command[at + 3]
         self.input: dict[str, Any] = json.loads(executor_input)
         self.folder = Path(self.input["outputs"]["outputFile"]).parent
-        self.name, self.run, self.view = self.folder.name, run, view
+        self.name, self.run = self.folder.name, run
+        self.launcher, self.view = launcher, view
         self.key = self._key()
 
     def finish(self) -> None:
@@ -110,19 +106,13 @@ class Stage:
         self._prepare()
         self.view.start(self.name)
         started = time.monotonic()
-        log = self.folder / "log.txt"
-        with open(log, "ab") as file:
-            process = self._launch(file)
-            try:
-                exit_code = self._watch(process)
-            except BaseException:
-                stop(process)
-                raise
+        exit_code = self._run()
         seconds = round(time.monotonic() - started, 3)
         if exit_code != 0:
             self.view.fail(self.name, seconds)
-            said = (self.folder / "error.txt").read_text("utf-8") if exit_code == USER_ERROR else None
-            raise StageFailed(self.name, log, exit_code, seconds, said)
+            error = self.folder / "error.txt"
+            said = error.read_text("utf-8") if error.exists() else None
+            raise StageFailed(self.name, self.folder / "log.txt", exit_code, seconds, said)
         outputs = [path for path in self._outputs() if (self.folder / path).exists()]
         write_json(self.folder / "done.json", {"key": self.key, "seconds": seconds, "outputs": outputs})
         self.view.finish(self.name, seconds)
@@ -170,32 +160,20 @@ class Stage:
         (self.folder / "component.py").write_text(self.source, encoding="utf-8")
         write_json(self.folder / "input.json", self.input)
 
-    def _launch(self, log: IO[bytes]) -> subprocess.Popen[bytes]:
+    def _run(self) -> int:
         environment = {
-            **os.environ,
-            "_KFP_RUNTIME": "true",  # kfp then leaves out its compiler and client
-            "PYTHONUNBUFFERED": "1",
-            "PYTHONHASHSEED": "0",
             WORK_VARIABLE: str(self.folder / "work"),
             PROGRESS_VARIABLE: str(self.folder / "progress.jsonl"),
         }
-        arguments = [str(self.folder), self.function, str(os.getpid())]
-        return subprocess.Popen(
-            [sys.executable, "-m", "pipelines.local.stage", *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            env=environment,
-            start_new_session=True,  # Ctrl-C reaches us, and we end the stage with all that it started
-        )
-
-    def _watch(self, process: subprocess.Popen[bytes]) -> int:
+        process = self.launcher.start(self.folder, self.function, environment)
         progress = Progress(self.folder / "progress.jsonl")
-        while True:
-            try:
-                return process.wait(POLL)
-            except subprocess.TimeoutExpired:
+        try:
+            while (exit_code := process.wait(POLL)) is None:
                 self.view.tick(progress.latest())
+        except BaseException:
+            process.stop()
+            raise
+        return exit_code
 
 
 class Progress:
@@ -217,12 +195,3 @@ class Progress:
             if whole:
                 self.row = json.loads(whole.splitlines()[-1])
         return self.row
-
-
-def stop(process: subprocess.Popen[bytes]) -> None:
-    """Ends a stage and all processes of its group: politely, then by force."""
-    for sign, patience in ((signal.SIGTERM, GRACE), (signal.SIGKILL, None)):
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, sign)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(patience)

@@ -1,6 +1,7 @@
 """What a fake stage does besides its arithmetic: leaves traces, and misbehaves when told to."""
 
 import os
+import subprocess
 import time
 from pathlib import Path
 
@@ -16,6 +17,9 @@ def act(stage: str) -> None:
     progress.update(2, tokens=100, loss=0.5)
     work = Path(os.environ["MATHLOOP_WORK"])
     (work / "attempts").open("a").write("x")
+    if os.environ.get("FAKE_LEAVES_CHILD") == stage:
+        child = subprocess.Popen(["sleep", "120"])
+        (work / "child").write_text(str(child.pid))
     if os.environ.get("FAKE_FAIL") == stage:
         print("a line before the end")
         raise ValueError("the fake broke")

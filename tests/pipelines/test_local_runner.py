@@ -168,6 +168,12 @@ def test_a_changed_stage_is_repeated_with_all_that_follows_and_without_its_old_w
     assert (marker.parent / "work" / "attempts").read_text() == "x"
 
 
+def test_what_a_stage_leaves_running_ends_with_it(fake: Fake) -> None:
+    code, _ = fake.run(FAKE_LEAVES_CHILD="first")
+    assert code == 0
+    assert not _alive(int((fake.folder / "stages" / "first" / "work" / "child").read_text()))
+
+
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_ends_the_stage_too(fake: Fake, sign: signal.Signals) -> None:
     process = fake.launch(FAKE_HANG="second")
