@@ -126,16 +126,15 @@ def grade(
     """Prints the same rows with "correct" and "reason", in order."""
     import json
 
-    from mathloop.answers import verify
-    from mathloop.records.rows import numbered_rows
+    from mathloop.answers.grading import grade_rows
 
-    for number, row in numbered_rows(pairs):
-        for field, kinds in (("gold", str | int | float), ("pred", str | int | float | None)):
-            if field not in row or not isinstance(row[field], kinds):
-                raise BadData("expected an answer as text or a number", path=pairs, row=number, field=field)
-        verdict = verify(str(row["gold"]), "" if row["pred"] is None else str(row["pred"]))
-        graded = {**row, "correct": verdict.correct, "reason": verdict.reason}
-        print(json.dumps(graded, ensure_ascii=False))
+    try:
+        rows = open(pairs, "rb")  # noqa: SIM115  (closed below; only its opening may fail here)
+    except OSError as error:
+        raise BadData(f"cannot be read ({error.strerror})", path=pairs) from None
+    with rows:
+        for row in grade_rows(rows, str(pairs)):
+            print(json.dumps(row, ensure_ascii=False))
 
 
 @app.command()

@@ -42,7 +42,7 @@ def begin_round(profile: Head, problems_file: Path | None) -> RunFolder:
     """Checks what can be checked before anything is computed, then makes the run's folder.
 
     Raises:
-        UserError: the problems file or the store cannot be used; no folder is left behind.
+        UserError: the problems file, the store or its champion cannot be used; no folder is left behind.
     """
     from mathloop.problems.build import check_file
     from mathloop.registry import Registry
@@ -53,10 +53,14 @@ def begin_round(profile: Head, problems_file: Path | None) -> RunFolder:
     url = profile.store if "://" in profile.store else os.path.abspath(profile.store)
     store = open_store(url)
     store.check_writable()
+    registry = Registry(store)
+    champion = registry.current()
+    if champion is not None:
+        registry.check_models(champion)
     settings = {
         "created": datetime.now().astimezone().isoformat(timespec="seconds"),
         "mathloop": mathloop.__version__,
-        "first": Registry(store).current() is None,
+        "first": champion is None,
         "problems_file": "" if problems_file is None else str(problems_file.absolute()),
         "problems_sha256": "" if problems_file is None else _digest(problems_file),
         "profile": {**profile.model_dump(mode="json"), "store": url},

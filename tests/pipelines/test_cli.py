@@ -1,0 +1,186 @@
+"""The command line's light commands and its refusals; whole rounds are in tests/system."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+MATHLOOP = [sys.executable, "-m", "pipelines.cli"]
+
+
+def mathloop(*arguments: str, folder: Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*MATHLOOP, *arguments],
+        cwd=folder,
+        input=stdin,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        timeout=60,
+    )
+
+
+def refused(*arguments: str, folder: Path) -> str:
+    """The one line of a refusal, which leaves nothing behind."""
+    before = sorted(folder.rglob("*"))
+    result = mathloop(*arguments, folder=folder)
+    assert result.returncode == 2, result.stdout + result.stderr
+    assert sorted(folder.rglob("*")) == before
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("mathloop: error: ")
+    return line.removeprefix("mathloop: error: ")
+
+
+def test_grade_adds_verdicts_in_order(tmp_path: Path) -> None:
+    rows = [
+        {"gold": "1/2", "pred": "0.5", "id": 7},
+        {"gold": "20001", "pred": "20000"},
+        {"gold": 5, "pred": 5.0},
+        {"gold": "三", "pred": None},
+    ]
+    text = "\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
+    (tmp_path / "pairs.jsonl").write_text(text, encoding="utf-8")
+    result = mathloop("grade", "pairs.jsonl", folder=tmp_path)
+    assert result.returncode == 0, result.stderr
+    graded = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [row["correct"] for row in graded] == [True, False, True, False]
+    assert all(row.pop("reason") for row in graded)
+    assert [{key: row[key] for key in row if key != "correct"} for row in graded] == rows
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            '{"gold": "1", "pred": "1"}\n\n{"gold": "1"}',
+            "pairs.jsonl, row 3, field 'pred': the field is missing",
+        ),
+        ('{"gold": null, "pred": "1"}', "row 1, field 'gold': expected a string or a number"),
+        ('{"gold": "1", ', "pairs.jsonl, row 1"),
+    ],
+)
+def test_grade_refuses_broken_rows(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "pairs.jsonl").write_text(text)
+    assert said in refused("grade", "pairs.jsonl", folder=tmp_path)
+
+
+def test_execute_runs_stdin_in_the_sandbox(tmp_path: Path) -> None:
+    result = mathloop("execute", folder=tmp_path, stdin="x = 6\nprint(x * 7)")
+    assert result.returncode == 0, result.stderr
+    execution = json.loads(result.stdout)
+    assert set(execution) == {"status", "stdout", "error", "seconds"}
+    assert (execution["status"], execution["stdout"].strip()) == ("ok", "42")
+    broken = json.loads(mathloop("execute", folder=tmp_path, stdin="1 / 0").stdout)
+    assert broken["status"] == "error"
+    assert "ZeroDivisionError" in broken["error"]
+
+
+@pytest.mark.parametrize(("command", "stdin"), [(["grade", "pairs.jsonl"], ""), (["execute"], "1 + 1")])
+def test_light_commands_start_without_torch_and_kfp(tmp_path: Path, command: list[str], stdin: str) -> None:
+    (tmp_path / "pairs.jsonl").write_text('{"gold": "1/2", "pred": "0.5"}\n')
+    script = (
+        "import sys; import pipelines.cli as cli\n"
+        f"sys.argv = ['mathloop', *{command!r}]\n"
+        "try: cli.main()\nexcept SystemExit: pass\n"
+        "heavy = {'torch', 'transformers', 'kfp', 'vllm', 'datasets'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    quickest = 9.0
+    for _ in range(5):
+        started = time.monotonic()
+        result = subprocess.run(
+            [sys.executable, "-c", script],
+            cwd=tmp_path,
+            input=stdin,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        quickest = min(quickest, time.monotonic() - started)
+        assert result.returncode == 0, result.stderr
+    assert quickest < 0.5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["run", "--profile", "labtop"], "no profile 'labtop', did you mean 'laptop'"),
+        (["run", "--set", "grpo.stepz=3"], "--set grpo.stepz=3: no such field"),
+        (["run", "--set", "gate.metric=3"], "--set gate.metric=3: input should be"),
+        (["run", "--resume", "20990101-0000-abcd"], "no run '20990101-0000-abcd' to go on with"),
+        (["run", "--problems", "absent.jsonl"], "absent.jsonl: there is no such file"),
+        (["run", "--store", "ftp://somewhere/x"], "ftp://somewhere/x"),
+        (["grade", "absent.jsonl"], "absent.jsonl: cannot be read (No such file or directory)"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_2(tmp_path: Path, arguments: list[str], said: str) -> None:
+    assert said in refused(*arguments, folder=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["run", "--frobnicate"], ["grade"], ["run", "--seed", "x"], ["compile"], ["nothing"]]
+)
+def test_usage_errors_exit_with_2(tmp_path: Path, arguments: list[str]) -> None:
+    result = mathloop(*arguments, folder=tmp_path)
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_resume_takes_no_other_option(tmp_path: Path) -> None:
+    result = mathloop("run", "--resume", "x", "--seed", "3", folder=tmp_path)
+    assert result.returncode == 2
+    assert "its own" in result.stderr or "own settings" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "problems.jsonl"),
+        (b'{"question": "1 + 1?", "answer": "2"}\n{"question": "1 + 2?", \n', "row 2"),
+        (b'{"question": "1 + 1?", "answer": "2"}\n{"question": "1 + 2?"}\n', "row 2, field 'answer'"),
+        (b'{"question": "gr\xf6\xdfer?", "answer": "2"}\n', "UTF-8"),
+        (b'{"text": "1 + 1?", "answer": "2"}\n', "row 1, field 'problem'"),
+    ],
+)
+def test_a_broken_problems_file_is_refused_before_anything_starts(
+    tmp_path: Path, content: bytes, said: str
+) -> None:
+    (tmp_path / "problems.jsonl").write_bytes(content)
+    line = refused("run", "--profile", "tiny", "--problems", "problems.jsonl", folder=tmp_path)
+    assert "problems.jsonl" in line
+    assert said in line
+
+
+def test_a_store_that_refuses_writes_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "store").write_text("a file where a folder is needed")
+    line = refused("run", "--profile", "tiny", "--store", "store", folder=tmp_path)
+    assert "store" in line
+
+
+def test_doctor_names_what_it_looked_at(tmp_path: Path) -> None:
+    result = mathloop("doctor", folder=tmp_path)
+    lines = result.stdout.splitlines()
+    assert [line[5:].partition(":")[0] for line in lines] == [
+        "python", "packages", "model package", "memory", "disk", "sandbox",
+    ]  # fmt: skip
+    assert (result.returncode == 0) == all(line.startswith("ok") for line in lines)
+    assert not list(tmp_path.iterdir())
+
+
+def test_compile_writes_every_pipeline(tmp_path: Path) -> None:
+    result = mathloop("compile", "--out", "deep/er", folder=tmp_path)
+    assert result.returncode == 0, result.stderr
+    written = {path.name for path in (tmp_path / "deep" / "er").iterdir()}
+    assert written == {path.name for path in (ROOT / "pipelines" / "compiled").iterdir()}
+    (tmp_path / "taken").write_text("")
+    assert "taken" in refused("compile", "--out", "taken", folder=tmp_path)
