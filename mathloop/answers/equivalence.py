@@ -9,6 +9,7 @@ from mathloop.answers import names, ranges
 from mathloop.answers.expressions import equal_expressions, proportional, rounded
 from mathloop.answers.prover import Prover, Undecided
 from mathloop.answers.syntax import (
+    MINUS_ONE,
     Apply,
     Collection,
     Node,
@@ -25,6 +26,7 @@ from mathloop.answers.syntax import (
     walk,
 )
 from mathloop.answers.units import same_noun, scale
+from mathloop.answers.words import phrase
 
 MOST_ITEMS = 120
 TIME = "time"
@@ -76,7 +78,10 @@ class Comparison:
         for decimal, other in ((left, right), (right, left)):
             if isinstance(decimal, Number) and decimal.places and rounded(decimal, other, self.places):
                 return True
-        return equal_expressions(left, right, self.prover)
+        if equal_expressions(left, right, self.prover):
+            return True
+        bare = _without_degrees(left), _without_degrees(right)
+        return bare != (left, right) and equal_expressions(*bare, self.prover)
 
     # Quantities
 
@@ -99,9 +104,9 @@ class Comparison:
             )
         if self.same(left.value, right):
             return True
-        match right:
-            case Apply("mul", (Number() as value, Symbol(letter))) if size and scale(letter):
-                return self.same(left, Quantity(value, letter))
+        lettered = _lettered(right) if size else None
+        if lettered is not None and scale(lettered.unit):
+            return self.same(left, lettered)
         if size and size[0] == "percent":
             return self.same(_times(left.value, Fraction(1, 100)), right)
         if size and size[0] == "angle" and any(node == Symbol("pi") for node in walk(right)):
@@ -280,6 +285,10 @@ def _settled(node: Node) -> Node:
             (Number(Fraction(numerator=-1, denominator=1)), Apply("percent" | "degree" as unit, (value,))),
         ):
             return Quantity(negate(value), "%" if unit == "percent" else "degree")
+        case Apply("mul", (Symbol(name), Collection("tuple", _) as point)) if (
+            len(name) == 1 and name.isupper()
+        ):
+            return point
         case Quantity(Relation(sides, operators), unit):
             return Relation((*sides[:-1], Quantity(sides[-1], unit)), operators)
         case Collection("list" | "sequence" | "set", items):
@@ -316,6 +325,30 @@ def _signs(node: Node) -> list[Node]:
     return [plus, minus]
 
 
+def _without_degrees(node: Node) -> Node:
+    """180° − x as 180 − x; a degree sign inside a function is not a matter of notation."""
+    parts = [part for part in walk(node) if isinstance(part, Apply)]
+    if any(part.operation not in ("add", "mul", "pow", "degree") for part in parts):
+        return node
+    return rebuild(node, {part: part.arguments[0] for part in parts if part.operation == "degree"})
+
+
+def _lettered(node: Node) -> Quantity | None:
+    """`20 m/s` and `8 m^2` without `\\text`: a number times letters that may be units; None for other nodes."""
+    match node:
+        case Apply("mul", (Number() as value, Symbol(unit))):
+            return Quantity(value, unit)
+        case Apply("mul", (Number() as value, Symbol(unit), Apply("pow", (Symbol(per), exponent)))) if (
+            exponent == MINUS_ONE
+        ):
+            return Quantity(value, f"{unit}/{per}")
+        case Apply("mul", (Number() as value, Apply("pow", (Symbol(unit), Number(exponent, _))))) if (
+            exponent in (2, 3)
+        ):
+            return Quantity(value, f"{unit}^{exponent}")
+    return None
+
+
 def _is_collection(node: Node) -> bool:
     return isinstance(node, Collection)
 
@@ -338,7 +371,7 @@ def _words(node: Node) -> str | None:
         case Apply("mul", factors) if all(
             isinstance(factor, Symbol) for factor in factors
         ):  # a short word: odd
-            return "".join(factor.name for factor in factors if isinstance(factor, Symbol)).lower()
+            return phrase("".join(factor.name for factor in factors if isinstance(factor, Symbol)))
     return None
 
 

@@ -47,6 +47,11 @@ _PROSE = re.compile(
     r"(?<![\\a-zA-Z])(?!sqrt|sin|cos|tan|log|ln|(?:and|or|pi|am|pm|cm|km|mm|kg|ml)\b)[a-zA-Z]{2,}(?![a-zA-Z({])"
     r"|[\u4e00-\u9fff]{3,}"
 )
+_QUALIFIED = re.compile(
+    r"(?:\b(?:not|least|most|than|over|under|except|below|above|between)|不是|至少|至多|最多|最少|大于|小于|超过|不足|不等于)\s*$",
+    re.IGNORECASE,
+)
+"""What turns a number behind it into another answer ("at least 10")."""
 _TYPESET = re.compile(r"\\(?:text\w*|mbox|mathrm|begin|end)\s*\{[^{}]*\}|\\[a-zA-Z]+")
 
 
@@ -184,6 +189,9 @@ def _last_formula_or_number(text: str) -> str | None:
     last, end = None, -1
     for last_match in _MATH.finditer(text):
         last, end = last_match.group(), last_match.end()
+    start = 0
     for match in _NUMBER.finditer(text, max(end, 0)):
-        last = match.group()
+        last, start = match.group(), match.start()
+    if start and _QUALIFIED.search(text, max(0, start - 20), start):
+        return None
     return last

@@ -30,10 +30,14 @@ def is_name(node: Node) -> bool:
             return is_name(head)
         case Apply("abs", (inner,)):
             return is_name(inner)
+        case Apply(
+            "mul", (Symbol("d"), Symbol(_), Apply("pow", (Apply("mul", (Symbol("d"), Symbol(_))), _)))
+        ):
+            return True
         case Apply("mul", factors):
             return all(_is_point(factor) for factor in factors)
         case Apply("pow", (base, Number(Fraction(numerator=-1, denominator=1)))):
-            return isinstance(base, Apply) and is_name(base)
+            return base == Symbol("f") or (isinstance(base, Apply) and is_name(base))
         case Apply(operation, (inner,)) if operation in _OF_ANGLES:
             return _is_point(inner) or (isinstance(inner, Symbol) and inner.name.startswith("angle"))
         case Collection("tuple" | "ratio" | "list", items):
@@ -137,6 +141,9 @@ def multiplied_out(node: Node) -> Node:
     """A sum or product of matrices as one matrix; the node itself where that is not possible."""
     if not isinstance(node, Apply) or not any(isinstance(part, Collection) for part in walk(node)):
         return node
+    if node.operation == "determinant" and isinstance(node.arguments[0], Collection):
+        rows = _rows(node.arguments[0])
+        return _determinant(rows) if len(rows) == len(rows[0]) <= 4 else node
     parts = [multiplied_out(argument) for argument in node.arguments]
     matrices = [part for part in parts if isinstance(part, Collection) and part.kind == "matrix"]
     if node.operation == "add" and len(matrices) == len(parts):
@@ -161,6 +168,17 @@ def multiplied_out(node: Node) -> Node:
         ]
         return Collection("matrix", tuple(rows))
     return node
+
+
+def _determinant(rows: list[tuple[Node, ...]]) -> Node:
+    """By cofactors of the first row."""
+    if len(rows) == 1:
+        return rows[0][0]
+    terms = []
+    for column, entry in enumerate(rows[0]):
+        minor = _determinant([row[:column] + row[column + 1 :] for row in rows[1:]])
+        terms.append(multiply(Number(Fraction((-1) ** column)), entry, minor))
+    return add(*terms)
 
 
 def _rows(matrix: Collection) -> list[tuple[Node, ...]]:

@@ -28,7 +28,27 @@ from mathloop.answers.units import WORDS
 DEEPEST = 40
 
 _CLOSERS = frozenset(
-    (")", "]", "}", "\\}", ",", ";", "or", "&", "=", "~", "<", "<=", ">", ">=", "!=", "in", ":", "\\cup")
+    (
+        ")",
+        "]",
+        "}",
+        "\\}",
+        ",",
+        ";",
+        "or",
+        "and",
+        "&",
+        "=",
+        "~",
+        "<",
+        "<=",
+        ">",
+        ">=",
+        "!=",
+        "in",
+        ":",
+        "\\cup",
+    )
 )
 _STOP_COMMANDS = frozenset(("\\}", "\\\\", "\\quad", "\\cup", "\\cap", "\\setminus", "\\end", "\\pm", "\\mp", "\\to",
     "\\Rightarrow", "\\rightarrow", "\\implies", "\\pmod", "\\mod", "\\equiv", "\\rfloor", "\\rceil", "\\%"))  # fmt: skip
@@ -120,6 +140,8 @@ class Expressions:
             else:
                 break
         self.depth -= 1
+        if self.accept("\\choose"):
+            return Apply("binomial", (add(*terms), self.expression()))
         return add(*terms)
 
     def _signed_term(self) -> Node:
@@ -168,7 +190,7 @@ class Expressions:
         return multiply(value, following)
 
     def _begins_factor(self) -> bool:
-        kind, value, _ = self.token
+        kind, value, space = self.token
         if kind == "end" or (kind == "mark" and value in _CLOSERS):
             return False
         if kind == "mark":
@@ -177,9 +199,13 @@ class Expressions:
             return value not in _STOP_COMMANDS
         if kind == "word":
             return not self._is_noun(value)
+        if kind == "number" and not space and self.tokens[self.position - 1].kind == "word":
+            raise Unreadable("a number behind a letter")
         return kind == "number" or (kind == "text" and len(value) == 1)
 
     def _is_noun(self, word: str) -> bool:
+        if word == "min":  # minutes, unless a bracket follows
+            return self.position > 0 and self.peek().value not in ("(", "{", "_")
         if word in FUNCTIONS or word in CONSTANTS:
             return False
         if word.lower() in WORDS and self.position and self.tokens[self.position - 1].kind != "word":
@@ -193,6 +219,10 @@ class Expressions:
             kind, mark, _ = self.token
             if mark == "^" and kind == "mark":
                 value = self._raised(value)
+            elif mark == "(" and kind == "mark" and self._is_derived(value):
+                self.take()
+                value = Apply("call", (value, self.expression()))
+                self.expect(")")
             elif mark == "!" and kind == "mark":
                 self.take()
                 value = Apply("factorial", (value,))
@@ -204,6 +234,15 @@ class Expressions:
                 value = Apply("percent", (value,))
             else:
                 return value
+
+    def _is_derived(self, value: Node) -> bool:
+        """Whether the node is f' or f^{-1}, whose parenthesis holds an argument."""
+        match value:
+            case Apply("prime", (Symbol(),)):
+                return True
+            case Apply("pow", (Symbol(name), exponent)):
+                return name in _DEFINED and exponent == MINUS_ONE
+        return False
 
     def _raised(self, value: Node) -> Node:
         self.expect("^")
@@ -332,6 +371,12 @@ class Expressions:
                     "binomial" if symbol.name == "C" else "arrangements", (index, self.argument(digits=0))
                 )
             symbol_or_term: Node = Apply("index", (symbol, index))
+        elif (
+            self.token.kind == "number"
+            and not self.token.space
+            and self.tokens[self.position - 1].kind == "word"
+        ):
+            symbol_or_term = Apply("index", (symbol, Number(Fraction(self.take().value))))  # x1
         else:
             symbol_or_term = symbol
         if self.token.value == "(" and (symbol.name in _DEFINED or self._holds_letters()):

@@ -57,9 +57,13 @@ def _pieces(node: Node) -> list[Piece] | None:
             return _joined(parts)
         case Collection("set", items):
             return [Piece(item, item, "[]") for item in items]
-        case Collection("list", parts) if all(isinstance(part, (Relation, Collection)) for part in parts):
+        case Collection("list", parts, connective) if all(
+            isinstance(part, (Relation, Collection)) for part in parts
+        ):
             joined = _joined(parts)
-            return joined if joined is not None and _disjoint(joined) else None
+            if joined is None or (connective != "and" and (connective == "or" or _disjoint(joined))):
+                return joined
+            return _common(parts)
         case Relation():
             return _of_relation(ascending(node))
     return None
@@ -109,6 +113,36 @@ def _bounded(name: Node, low: Node, high: Node, left: str, right: str) -> list[P
 
 def _negative(node: Node) -> Node:
     return MINUS_INFINITY if node == INFINITY else negate(node)
+
+
+def _common(parts: tuple[Node, ...]) -> list[Piece] | None:
+    """The intersection of several sets; None where it is empty, which nobody means."""
+    common: list[Piece] = [Piece(MINUS_INFINITY, INFINITY, "()")]
+    for part in parts:
+        found = pieces(part)
+        if found is None:
+            return None
+        overlaps = [_overlap(one, other) for one in common for other in found]
+        common = [overlap for overlap in overlaps if overlap is not None]
+    return common or None
+
+
+def _overlap(one: Piece, other: Piece) -> Piece | None:
+    lower = max((_lower(one), _lower(other)), key=lambda end: (end[0], end[1] == "("))
+    upper = min((_upper(one), _upper(other)), key=lambda end: (end[0], end[1] == "]"))
+    if lower[0] > upper[0] or (lower[0] == upper[0] and (lower[1] == "(" or upper[1] == ")")):
+        return None
+    return Piece(lower[2], upper[2], lower[1] + upper[1])
+
+
+def _lower(piece: Piece) -> tuple[float, str, Node]:
+    value = constant_value(piece.low)
+    return (float("nan") if value is None else value, piece.ends[0], piece.low)
+
+
+def _upper(piece: Piece) -> tuple[float, str, Node]:
+    value = constant_value(piece.high)
+    return (float("nan") if value is None else value, piece.ends[1], piece.high)
 
 
 def _disjoint(found: list[Piece]) -> bool:

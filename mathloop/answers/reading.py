@@ -8,7 +8,20 @@ from fractions import Fraction
 from mathloop.answers.equivalence import TIME
 from mathloop.answers.normalization import MONEY
 from mathloop.answers.parser import Expressions
-from mathloop.answers.syntax import Apply, Collection, Node, Number, Quantity, Relation, Symbol, Text, negate
+from mathloop.answers.syntax import (
+    Apply,
+    Collection,
+    Node,
+    Number,
+    Quantity,
+    Relation,
+    Symbol,
+    Text,
+    add,
+    multiply,
+    negate,
+)
+from mathloop.answers.units import scale
 from mathloop.answers.tokens import Unreadable, tokenize
 from mathloop.answers.words import phrase, read_words
 
@@ -17,12 +30,17 @@ LONGEST = 6000
 
 _RELATIONS = frozenset(("=", "~", "<", "<=", ">", ">=", "!=", "in"))
 _CURRENCIES = {MONEY: "dollar", "¥": "yuan", "€": "euro", "£": "£"}
-_SEPARATORS = frozenset((",", "or", "\\quad", "\\\\"))
-_TIME = re.compile(
-    r"(\d{1,2})\s*(?:([:点])\s*(\d{2})?)?(?:分|整)?\s*(?:\\(?:text|mathrm|mbox)\s*\{)?\s*(?:([ap])\.?\s*m\.?)?\s*\}?",
+_SEPARATORS = frozenset((",", "or", "and", "\\quad", "\\\\"))
+_HALF_DAYS = {"上午": "a", "早上": "a", "下午": "p", "晚上": "p"}
+_ABOUT = re.compile(
+    r"^(?:大约|约为?|about|approximately|approx\.?|roughly|nearly)\s+(?=[\d\\])|^(?:大约|约为?)(?=[\d\\])",
     re.IGNORECASE,
 )
-_BASED = re.compile(r"\(?\s*([0-9A-Fa-f]+)\s*\)?\s*_\s*\{?\s*(?:\\text\s*\{)?\s*(\d{1,2})\s*\}*")
+_TIME = re.compile(
+    r"(上午|早上|下午|晚上)?\s*(\d{1,2})\s*(?:([:点])\s*(\d{2})?)?(?:分|整)?\s*(?:\\(?:text|mathrm|mbox)\s*\{)?\s*(?:([ap])\.?\s*m\.?)?\s*\}?",
+    re.IGNORECASE,
+)
+_BASED = re.compile(r"\(?\s*([0-9A-Fa-f]+)\s*\)?\s*_\s*\{?\s*(?:\\text\s*\{|\()?\s*(\d{1,2})\s*[})]*")
 _OVERLINE = re.compile(r"(\d*)\.(\d*)\s*(?:\\overline\s*\{?\s*(\d+)\s*\}?|\((\d+)\))")
 _DOTTED = re.compile(r"(\d*)\.(\d*)\s*\\dot\s*\{?\s*(\d)\s*\}?(?:(\d*)\s*\\dot\s*\{?\s*(\d)\s*\}?)?")
 _ELLIPSIS = re.compile(r"(\d*)\.(\d*?)(\d+?)\3{2,}\s*(?:\\[lc]?dots|\.\.\.)")
@@ -37,6 +55,7 @@ def read(text: str) -> Node:
     """
     if len(text) > LONGEST:
         raise Unreadable("the answer is too long")
+    text = _ABOUT.sub("", text)
     special = _read_special(text)
     if special is not None:
         return special
@@ -48,7 +67,7 @@ def _read_special(text: str) -> Node | None:
     """Times, numbers in a base, circled numbers and numbers in words."""
     if ":" in text or "点" in text or text.endswith(("m", "m.")):
         match = _TIME.fullmatch(text)
-        if match is not None and int(match.group(1)) < 25 and int(match.group(3) or 0) < 60:
+        if match is not None and int(match.group(2)) < 25 and int(match.group(4) or 0) < 60:
             return _time(match)
     if "_" in text and (match := _BASED.fullmatch(text)):
         digits, base = match.group(1).lstrip("0") or "0", int(match.group(2))
@@ -79,12 +98,13 @@ def _read_special(text: str) -> Node | None:
 
 def _time(match: re.Match[str]) -> Node | None:
     """A time of day on 24 hours where the text says that it is one, else a ratio that may be a time."""
-    hour, minute, half = int(match.group(1)), match.group(3), (match.group(4) or "").lower()
-    if not half and match.group(2) == ":":
+    morning, digits, colon, minute, marked = match.groups()
+    hour, half = int(digits), _HALF_DAYS.get(morning or "", (marked or "").lower())
+    if not half and colon == ":":
         if minute is None:
             return None
         return Collection("ratio", (Number(Fraction(hour)), Number(Fraction(minute))), TIME)
-    if not half and match.group(2) is None:
+    if not half and colon is None:
         return None
     if half:
         hour = hour % 12 + (12 if half == "p" else 0)
@@ -137,22 +157,27 @@ class _Answers(Expressions):
     def _listing(self) -> Node:
         """Items between separators: commas and "or" make a list, semicolons a sequence (of lists)."""
         groups: list[list[Node]] = [[]]
+        connectives: set[str] = set()
         while True:
-            while self.token.value in _SEPARATORS and self.token.kind in ("mark", "command"):
-                self.take()
+            while self._at_separator():
+                connectives.add(self.take().value)
             if self.accept(";"):
                 groups.append([])
                 continue
             if self._at_end():
                 break
             groups[-1].append(self._item())
-            if not (self.token.value in _SEPARATORS or self.token.value == ";"):
+            if not (self._at_separator() or self.token.value == ";"):
                 break
         filled = [group for group in groups if group]
         if not filled:
             raise Unreadable("nothing to read")
-        listed = [group[0] if len(group) == 1 else Collection("list", tuple(group)) for group in filled]
+        ends = "and" if "and" in connectives else "or" if "or" in connectives else ""
+        listed = [group[0] if len(group) == 1 else Collection("list", tuple(group), ends) for group in filled]
         return listed[0] if len(listed) == 1 else Collection("sequence", tuple(listed))
+
+    def _at_separator(self) -> bool:
+        return self.token.value in _SEPARATORS and self.token.kind in ("mark", "command")
 
     def _at_end(self) -> bool:
         kind, value, _ = self.token
@@ -169,8 +194,19 @@ class _Answers(Expressions):
             sides.append(self._words() if self._begins_words() else self._side())
         unit = self._unit()
         if unit:
-            sides[-1] = Quantity(sides[-1], unit)
+            sides[-1] = self._compound(Quantity(sides[-1], unit))
         return Relation(tuple(sides), tuple(operators)) if operators else sides[0]
+
+    def _compound(self, first: Quantity) -> Quantity:
+        """2 hours 30 minutes, as hours."""
+        total = first
+        while self.token.kind == "number" and (size := scale(first.unit)):
+            value, unit = self.expression(), self._unit()
+            other = scale(unit)
+            if other is None or other[0] != size[0]:
+                raise Unreadable("two quantities beside each other")
+            total = Quantity(add(total.value, multiply(Number(other[1] / size[1]), value)), first.unit)
+        return total
 
     def _side(self) -> Node:
         currency = _CURRENCIES.get(self.token.value)
@@ -245,17 +281,23 @@ class _Answers(Expressions):
             return Collection("tuple", inner.items)
         raise Unreadable("an interval of more than two ends")
 
+    def _bar_after_variable(self) -> int:
+        """Tokens up to the bar of `x |` or `x \\in \\mathbb{R} |`, the bar included; 0 where there is none."""
+        if self.token.kind != "word" or len(self.token.value) != 1:
+            return 0
+        offset = 1
+        if self.peek().value == "in":
+            while self.peek(offset).kind != "end" and self.peek(offset).value not in ("|", ":", "\\}", ","):
+                offset += 1
+        return offset + 1 if self.peek(offset).value in ("|", ":") else 0
+
     def braces(self) -> Node:
         """`\\{1, 2\\}` or `\\{x | 1 < x\\}`; the opening brace is taken."""
         if self.accept("\\}"):
             return Symbol("empty set")
-        bar = self.peek()
-        if (
-            self.token.kind == "word"
-            and len(self.token.value) == 1
-            and (bar.value in ("|", ":") or (bar.value == "in" and self.peek(3).value in ("|", ":")))
-        ):
-            self.position += 2 if bar.value != "in" else 4
+        bar = self._bar_after_variable()
+        if bar:
+            self.position += bar
             inner = self._listing()
             if not isinstance(inner, Relation):
                 raise Unreadable("a set's condition")

@@ -26,7 +26,9 @@ FUNCTIONS = frozenset(
     "asin acos atan".split()
 )
 CONSTANTS = {"pi": "pi", "infty": "oo", "infinity": "oo", "inf": "oo", "oo": "oo"}
-_CONNECTIVES = frozenset(("and", "or", "和", "或", "或者", "及", "与", "以及", "且", "并且"))
+_CONNECTIVES = {"and": "and", "or": "or", "和": "and", "或": "or", "或者": "or", "及": "and", "与": "and"} | {
+    "以及": "and", "且": "and", "并且": "and"
+}  # fmt: skip
 _TOKEN = re.compile(
     r"(?P<number>\d+(?:\.\d+)?|\.\d+)|(?P<text>\\(?:text|textbf|textit|textrm|textnormal|textsf|mathrm|mathbf|mathit"
     r"|mathsf|mbox|operatorname\*?|rm|bf)(?![a-zA-Z])\s*\{)|(?P<command>\\[a-zA-Z]+|\\.|\\$)|(?P<word>[a-zA-Z]+)"
@@ -34,14 +36,14 @@ _TOKEN = re.compile(
     re.DOTALL,
 )
 _CLOSE = re.compile(r"[{}]")
-_CHINESE_CONNECTIVE = re.compile("(或者|或|和|以及|及|与)")
+_CHINESE_CONNECTIVE = re.compile("(或者|或|和|以及|及|与|并且|且)")
 _ALIASES = {
     "**": "^", "<=": "<=", ">=": ">=", "!=": "!=", "==": "=", ":=": "=",
     "\\le": "<=", "\\leq": "<=", "\\leqslant": "<=", "\\leqq": "<=", "\\ge": ">=", "\\geq": ">=",
     "\\geqslant": ">=", "\\geqq": ">=", "\\lt": "<", "\\gt": ">", "\\ne": "!=", "\\neq": "!=", "\\approx": "~",
     "\\simeq": "~", "\\doteq": "~", "\\in": "in", "\\times": "*", "\\cdot": "*", "\\ast": "*", "\\div": "/",
     "\\mid": "|", "\\vert": "|", "\\lvert": "|", "\\rvert": "|", "\\{": "\\{", "\\}": "\\}", "\\lbrace": "\\{",
-    "\\rbrace": "\\}", "\\lbrack": "[", "\\rbrack": "]", "\\or": "or", "\\lor": "or", "\\vee": "or", "\\land": "or",
+    "\\rbrace": "\\}", "\\lbrack": "[", "\\rbrack": "]", "\\or": "or", "\\lor": "or", "\\vee": "or", "\\land": "and",
     "\\wedge": "or", "、": "or", "\\cup": "\\cup", "\\bigcup": "\\cup", "\\dfrac": "\\frac", "\\tfrac": "\\frac",
     "\\cfrac": "\\frac", "\\dbinom": "\\binom", "\\tbinom": "\\binom", "\\langle": "(", "\\rangle": ")",
 }  # fmt: skip
@@ -68,9 +70,11 @@ def tokenize(text: str) -> list[Token]:
         elif kind == "chinese":
             for part in _CHINESE_CONNECTIVE.split(value):
                 if part:
-                    tokens.append(Token("mark" if part in _CONNECTIVES else kind, _word(part), space))
+                    tokens.append(
+                        Token("mark" if part in _CONNECTIVES else kind, _CONNECTIVES.get(part, part), space)
+                    )
         elif kind == "word" and value.lower() in _CONNECTIVES:
-            tokens.append(Token("mark", "or", space))
+            tokens.append(Token("mark", _CONNECTIVES[value.lower()], space))
         elif kind == "number" and len(value) > LONGEST_DIGITS:
             raise Unreadable("a number is too long")
         else:
@@ -89,23 +93,19 @@ def tokenize(text: str) -> list[Token]:
     return tokens
 
 
-def _word(part: str) -> str:
-    return "or" if part in _CONNECTIVES else part
-
-
 def _of_text(inside: str, space: bool) -> list[Token]:
     r"""What `\text{…}` stands for: a connective, a letter, a function, a number, a choice or words."""
     words = inside.strip(" .,;:~")
     plain = words.lower()
     if not words:
         return []
-    if plain in _CONNECTIVES or plain in (", and", ", or"):
-        return [Token("mark", "or", space)]
+    if plain in _CONNECTIVES:
+        return [Token("mark", _CONNECTIVES[plain], space)]
     if len(words) == 1 and words.isalpha() and words.isascii():
         return [Token("text", words, space)]
     if plain in FUNCTIONS or plain in CONSTANTS:
         return [Token("word", plain, space)]
-    if any(mark.isdigit() for mark in words) or "\\" in words or words.startswith("("):
+    if any(mark.isdigit() for mark in words) or "\\" in words or re.fullmatch(r"\([A-Z]\)", words):
         return [Token(token.kind, token.value, token.space) for token in tokenize(words)[:-1]]
     return [Token("text", words, space)]
 

@@ -35,9 +35,11 @@ _NO_ANSWER = Verdict(False, "no answer", "empty")
 _NO_GOLD = Verdict(False, "no gold answer", "empty")
 _SAME_NUMBER = Verdict(True, "the same number", "number")
 _OTHER_NUMBER = Verdict(False, "different numbers", "number")
-_CHOICE_WITH_TEXT = re.compile(r"\(\s*([A-K])\s*\)\s*\S.*|([A-K])\s*[.:、)]\s*\S.*", re.DOTALL)
+_CHOICE_WITH_TEXT = re.compile(
+    r"(?:\\text\w*\s*\{)?\(\s*([A-K])\s*\)\}?[\s\\]*\S.*|([A-K])\s*[.:、)]\s*\S.*", re.DOTALL
+)
 _BARE_CHOICE = re.compile(
-    r"(?:\\text\w*\s*\{|\\math\w+\s*\{)?\s*\(?\s*([A-K](?:(?:[\s,;、和与]|and)*[A-K])*)\s*\)?\s*\}?[.:]?"
+    r"(?:(?:故?选项?|[Oo]ption|[Cc]hoice)\s*:?\s*)?(?:\\text\w*\s*\{|\\math\w+\s*\{)?\s*\(?\s*([A-K](?:(?:[\s,;、和与]|and)*[A-K])*)\s*\)?\s*\}?[.:]?"
 )
 _THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")
 _DECIMAL_COMMA = re.compile(r"([-+]?)(\d+),(\d+)")

@@ -15,7 +15,7 @@ _ENGLISH = {
     word: 10 * (index + 2)
     for index, word in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split())
 }
-_SCALES = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+_SCALES = {"dozen": 12, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 _PARTS = {
     word: value + 3
     for value, word in enumerate(
@@ -28,7 +28,7 @@ _LARGE = {"万": 10**4, "亿": 10**8}
 _CHINESE = re.compile("[零〇一二两三四五六七八九十百千万亿]+")
 _CHINESE_FRACTION = re.compile("(负?)(?:(.+?)又)?(.+?)分之(.+)")
 _SCALED = re.compile(
-    r"([-+]?\d+(?:,\d{3})*(?:\.\d+)?)\s*(万|亿|thousand|million|billion|trillion)(.*)", re.IGNORECASE
+    r"([-+]?\d+(?:,\d{3})*(?:\.\d+)?)\s*(万|亿|dozen|thousand|million|billion|trillion)(.*)", re.IGNORECASE
 )
 _PHRASES = {
     "是": "yes", "对": "true", "正确": "true", "错": "false", "错误": "false", "否": "no", "不是": "no",
@@ -38,6 +38,8 @@ _PHRASES = {
     "第二象限": "quadrant ii", "second quadrant": "quadrant ii", "第三象限": "quadrant iii",
     "third quadrant": "quadrant iii", "第四象限": "quadrant iv", "fourth quadrant": "quadrant iv",
     "undefined": "undefined", "无意义": "undefined", "东": "east", "南": "south", "西": "west", "北": "north",
+    "真": "true", "假": "false", "星期一": "monday", "星期二": "tuesday", "星期三": "wednesday",
+    "星期四": "thursday", "星期五": "friday", "星期六": "saturday", "星期日": "sunday", "星期天": "sunday",
     "无穷大": "infinity", "无理数": "irrational", "有理数": "rational", "椭圆": "ellipse", "圆": "circle",
     "双曲线": "hyperbola", "抛物线": "parabola", "直线": "line",
 }  # fmt: skip
