@@ -59,7 +59,7 @@ class Floats:
                            {"max": max, "min": min}[name](reals))  # fmt: skip
         if name == "log" and len(values) == 2:
             return cmath.log(first) / cmath.log(values[1])
-        return _FLOAT_FUNCTIONS[name](first)
+        return complex(_FLOAT_FUNCTIONS[name](first))
 
     def _counting(self, name: str, values: list[complex]) -> complex:
         if any(value.imag or value.real < -0.5 or value.real > 150 for value in values):
@@ -78,8 +78,7 @@ _FLOAT_FUNCTIONS: dict[str, Any] = {
     "sin": cmath.sin, "cos": cmath.cos, "tan": cmath.tan, "cot": lambda x: 1 / cmath.tan(x),
     "sec": lambda x: 1 / cmath.cos(x), "csc": lambda x: 1 / cmath.sin(x), "arcsin": cmath.asin,
     "arccos": cmath.acos, "arctan": cmath.atan, "sinh": cmath.sinh, "cosh": cmath.cosh, "tanh": cmath.tanh,
-    "ln": cmath.log, "log": cmath.log, "abs": lambda x: complex(abs(x)), "degree": lambda x: x * math.pi / 180,
-    "percent": lambda x: x / 100,
+    "ln": cmath.log, "log": cmath.log, "abs": abs, "degree": lambda x: x * math.pi / 180, "percent": lambda x: x / 100,
 }  # fmt: skip
 
 
@@ -141,10 +140,10 @@ class Approximate:
 
     def _power(self, base: Node, exponent: Node) -> Any:
         below, above = self.value(base), self.value(exponent)
-        if isinstance(exponent, Number) and exponent.value.denominator % 2 and exponent.value.denominator > 1:
-            if abs(below.imag) <= 1e-14 * abs(below.real) and below.real < 0:
-                sign = -1 if exponent.value.numerator % 2 else 1
-                return sign * self.arithmetic.power(-below, above)
+        root = exponent.value.denominator if isinstance(exponent, Number) else 0
+        if root > 1 and root % 2 and below.real < 0 and abs(below.imag) <= 1e-14 * abs(below.real):
+            sign = -1 if isinstance(exponent, Number) and exponent.value.numerator % 2 else 1
+            return sign * self.arithmetic.power(-below, above)
         return self.arithmetic.power(below, above)
 
     def _series(self, operation: str, name: str, low: Node, high: Node, body: Node) -> Any:

@@ -151,6 +151,10 @@ class Comparison:
             return self._any_order(left.items, right.items)
         if assigned[0] or assigned[1]:
             return self._in_order(assigned[0] or left.items, assigned[1] or right.items)
+        if kinds == {"list", "tuple"} and any(
+            isinstance(item, Relation) for item in (*left.items, *right.items)
+        ):
+            return self._as_ranges(left, right)
         if kinds & _ORDERED:
             return self._in_order(left.items, right.items)
         if (
@@ -334,7 +338,7 @@ def _without_degrees(node: Node) -> Node:
 
 
 def _lettered(node: Node) -> Quantity | None:
-    """`20 m/s` and `8 m^2` without `\\text`: a number times letters that may be units; None for other nodes."""
+    """`20 m/s` and `8 m^2` without `\\text`: a number times letters that may be units, else None."""
     match node:
         case Apply("mul", (Number() as value, Symbol(unit))):
             return Quantity(value, unit)
@@ -359,7 +363,7 @@ def _opaque(node: Node) -> bool:
 
 
 def _same_words(left: Node, right: Node) -> bool:
-    return _words(left) is not None and _words(left) == _words(right)
+    return bool(_words(left)) and _words(left) == _words(right)
 
 
 def _words(node: Node) -> str | None:

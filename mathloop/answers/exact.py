@@ -1,8 +1,8 @@
 """Exact values of expressions at rational points, and formal ones where no rational value exists.
 
 Two expressions that agree at points drawn at random agree everywhere (Schwartz 1980, Zippel 1979). What has
-no rational value, or a huge one (a root, a sine, π, 9^9^9), gets a formal one: a number drawn from its operation and arguments, so
-that agreement still proves equality while disagreement proves nothing.
+no rational value, or a huge one (a root, a sine, π, 9^9^9), gets a formal one: a number drawn from its
+operation and arguments, so that agreement still proves equality while disagreement proves nothing.
 """
 
 from __future__ import annotations
@@ -97,6 +97,10 @@ class Exact:
                 if value > LARGEST_FACTORIAL:
                     return self._stand_in(operation, value)
                 return Fraction(math.factorial(int(value)))
+            case "double factorial", [value] if (
+                value.denominator == 1 and 0 <= value <= 300 and not self.formal
+            ):
+                return Fraction(math.prod(range(int(value), 0, -2)))
             case (("binomial" | "arrangements"), [total, chosen]) if (
                 total.denominator == chosen.denominator == 1 and not self.formal
             ):
@@ -137,8 +141,8 @@ class Exact:
         outer = self.bound.get(name)
         if first.denominator == last.denominator == 1 and last - first < 500 and not self.formal:
             total = Fraction(0 if operation == "sum" else 1)
-            for index in range(int(first), int(last) + 1):
-                self.bound[name] = Fraction(index)
+            for number in range(int(first), int(last) + 1):
+                self.bound[name] = Fraction(number)
                 term = self.value(body)
                 total = self._small(total + term if operation == "sum" else total * term)
         else:
@@ -180,7 +184,9 @@ def variables(node: Node) -> frozenset[str]:
 def needs_integers(node: Node) -> bool:
     """Whether the expression makes sense for integers first: factorials, sums, variable exponents."""
     match node:
-        case Apply("factorial" | "binomial" | "arrangements" | "sum" | "prod" | "gcd" | "lcm", _):
+        case Apply(
+            "factorial" | "double factorial" | "binomial" | "arrangements" | "sum" | "prod" | "gcd" | "lcm", _
+        ):
             return bool(variables(node)) or any(map(needs_integers, node.arguments))
         case Apply("pow", (base, exponent)) if variables(exponent) and base != Symbol("e"):
             return True

@@ -1,4 +1,4 @@
-"""Equality of two expressions: exactly where that is possible, else refuted in floats or proved by the worker."""
+"""Equality of two expressions: exactly where possible, else refuted in floats or proved by the worker."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def _at_integers(left: Node, right: Node) -> bool | None:
 
 
 def _refuted(left: Node, right: Node, integer: bool) -> bool:
-    """Whether floats show a clear difference under every reading of `log`, at a point where either is real."""
+    """Whether floats show a clear difference, under every reading of `log`, where either is real."""
     ambiguous = any(
         isinstance(node, Apply) and node.operation == "log" for side in (left, right) for node in walk(side)
     )

@@ -1,7 +1,8 @@
 """Where the final answer of a response stands.
 
-The surest sign wins, and among equals the last one: `\\boxed{}` (unless "the final answer is $…$" follows), then `#### 72`, then a sentence that says
-"the answer is" or "答案是", then bold, then the last formula or number of the text.
+The surest sign wins, and among equals the last one: `\\boxed{}` (unless "the final answer is $…$" follows),
+then `#### 72`, then a sentence that says "the answer is" or "答案是", then bold, then the last formula or
+number of the text.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ LONGEST_GAP = 40
 MOST_BOXES = 24
 
 _BOX = re.compile(r"boxed\s*(\{|[0-9A-Za-z+-][^\s$\\.,{}]*)")
+_OPEN_BOX = re.compile(r"\\f?boxed\s*\{")
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 _CONNECTIVE = re.compile(r"\b(?:and|or)\b|[和或与及、]")
 _WORD = re.compile(r"[a-zA-Z\u4e00-\u9fff]")
@@ -52,6 +54,8 @@ _QUALIFIED = re.compile(
     re.IGNORECASE,
 )
 """What turns a number behind it into another answer ("at least 10")."""
+_SENTENCE_WORD = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]{3,}|[\u4e00-\u9fff]{2,}")
+_MATHEMATICS = frozenset("\\^_=<>&{}|!")
 _TYPESET = re.compile(r"\\(?:text\w*|mbox|mathrm|begin|end)\s*\{[^{}]*\}|\\[a-zA-Z]+")
 
 
@@ -64,11 +68,18 @@ def extract_answer(text: str, language: str = "en") -> str | None:
     if "boxed" in text:
         later = _FINAL.search(text, text.rfind("boxed"))
         answer = (_after_cue(text[later.start() :], language) if later else None) or last_box(text)
-        if answer:
-            return answer
+        if answer or _OPEN_BOX.search(text):
+            return answer  # a box that never closes was cut off
     body = _SPECIAL.sub("", text) if "<|" in text else text
     body = body.rpartition("</think>")[2].strip() or body
     return _hashed(body) or _after_cue(body, language) or _last_said(body)
+
+
+def is_prose(text: str) -> bool:
+    """Whether the text is a sentence that may hold an answer, rather than an answer that can't be read."""
+    outside = _TYPESET.sub(" ", _MATH.sub(" ", text))
+    words = len(_SENTENCE_WORD.findall(outside))
+    return words >= 8 or (words >= 1 and not any(mark in _MATHEMATICS for mark in outside))
 
 
 def last_box(text: str) -> str | None:

@@ -13,10 +13,10 @@ from mathloop.errors import BadData
 def grade_rows(lines: Iterable[bytes | str], path: str) -> Iterator[dict[str, Any]]:
     """Yields each row of `{"gold", "pred"}` with `correct` and `reason` added; other fields stay as they are.
 
-    A gold answer is a string or a number; a prediction may also be null, which is no answer. Rows may carry the
-    options `precision` (decimal places), `strict` (variables keep their names) and `allow_set_relation_comp`
-    (whether `1 < x` may be `(1, ∞)`). Blank lines are skipped. Raises `BadData` naming `path`, the row and the
-    field of the first row that is broken; rows before it have been yielded.
+    A gold answer is a string or a number; a prediction may also be null, which is no answer. Rows may carry
+    the options `precision` (decimal places), `strict` (variables keep their names) and
+    `allow_set_relation_comp` (whether `1 < x` may be `(1, ∞)`). Blank lines are skipped. Raises `BadData`
+    naming `path`, the row and the field of the first broken row; rows before it have been yielded.
     """
     for number, line in enumerate(lines, start=1):
         if not line.strip():

@@ -58,7 +58,7 @@ def _is_point(node: Node) -> bool:
 
 
 def named_value(relation: Relation) -> tuple[Node, Node] | None:
-    """The name and the value of `x = 5`, `x = 10/2 = 5`, `x = 1/3 ≈ 0.33`, `x ∈ [0, 1]`; None if it has no name.
+    """The name and the value of `x = 5`, `x = 10/2 = 5`, `x = 1/3 ≈ 0.33`, `x ∈ [0, 1]`; None without a name.
 
     An expression that is only computed further, `10/2 = 5` or `√3/3 ≈ 0.577`, has the name of nothing.
     """
@@ -90,7 +90,7 @@ def same_name(left: tuple[Node, Node], right: tuple[Node, Node]) -> Node | None:
     """The right value in the left one's variable, where both name the same thing; else None."""
     one, other = left[0], right[0]
     nothing = Symbol("nothing")
-    if one == other or one == nothing or other == nothing:
+    if one == other or nothing in (one, other):
         return right[1]
     match one, other:
         case Apply("call", (head, Symbol() as ours)), Apply("call", (other_head, Symbol() as theirs)):
@@ -142,8 +142,8 @@ def multiplied_out(node: Node) -> Node:
     if not isinstance(node, Apply) or not any(isinstance(part, Collection) for part in walk(node)):
         return node
     if node.operation == "determinant" and isinstance(node.arguments[0], Collection):
-        rows = _rows(node.arguments[0])
-        return _determinant(rows) if len(rows) == len(rows[0]) <= 4 else node
+        square = _rows(node.arguments[0])
+        return _determinant(square) if len(square) == len(square[0]) <= 4 else node
     parts = [multiplied_out(argument) for argument in node.arguments]
     matrices = [part for part in parts if isinstance(part, Collection) and part.kind == "matrix"]
     if node.operation == "add" and len(matrices) == len(parts):

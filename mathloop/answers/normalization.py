@@ -11,20 +11,20 @@ _FULL_WIDTH = {chr(0xFF01 + offset): chr(0x21 + offset) for offset in range(94)}
 _MARKS = {
     "。": ".", "、": " 、 ", "【": "[", "】": "]", "−": "-", "–": "-", "—": "-", "﹣": "-", "￥": "¥",
     "\u3000": " ", "\u00a0": " ", "\u2009": " ", "\u202f": " ", "\u200b": "", "\u200c": "", "\u2060": "",
-    "\ufeff": "", "´": "'", "’": "'", "′": "'", "“": '"', "”": '"', "×": r"\times ", "÷": r"\div ", "·": r"\cdot ",
-    "⋅": r"\cdot ", "∙": r"\cdot ", "√": r"\sqrt ", "∛": r"\sqrt[3] ", "π": r"\pi ", "∞": r"\infty ",
+    "\ufeff": "", "´": "'", "’": "'", "′": "'", "“": '"', "”": '"', "×": r"\times ", "÷": r"\div ",
+    "·": r"\cdot ",     "⋅": r"\cdot ", "∙": r"\cdot ", "√": r"\sqrt ", "∛": r"\sqrt[3] ", "π": r"\pi ", "∞": r"\infty ",
     "≤": r"\le ", "⩽": r"\le ", "≦": r"\le ", "≥": r"\ge ", "⩾": r"\ge ", "≧": r"\ge ", "≠": r"\ne ",
-    "≈": r"\approx ", "±": r"\pm ", "∓": r"\mp ", "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ", "∅": r"\emptyset ",
-    "°": r"^\circ ", "℃": r"^\circ C", "ℝ": "R", "θ": r"\theta ", "α": r"\alpha ", "β": r"\beta ", "∠": r"\angle ",
-    "½": r"\frac{1}{2}", "⅓": r"\frac{1}{3}", "⅔": r"\frac{2}{3}", "¼": r"\frac{1}{4}", "¾": r"\frac{3}{4}",
+    "≈": r"\approx ", "±": r"\pm ", "∓": r"\mp ", "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ",
+    "∅": r"\emptyset ",     "°": r"^\circ ", "℃": r"^\circ C", "ℝ": "R", "θ": r"\theta ", "α": r"\alpha ", "β": r"\beta ",
+    "∠": r"\angle ",     "½": r"\frac{1}{2}", "⅓": r"\frac{1}{3}", "⅔": r"\frac{2}{3}", "¼": r"\frac{1}{4}", "¾": r"\frac{3}{4}",
     "∶": ":", "㎝": "cm", "㎡": "m^2", "㎏": "kg", "㎞": "km", "…": r"\ldots ", "⋯": r"\ldots ",
 }  # fmt: skip
 _TRANSLATED = str.maketrans(_FULL_WIDTH | _MARKS)
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ", "0123456789-+n")
 _SUPERSCRIPT = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ]+")
 _SPACING = re.compile(
-    r"(?<!\\)\\[;:> ]|\\(?:displaystyle|textstyle|limits|nolimits|left\.?|right\.?|[bB]igg?[lrm]?|middle|nonumber)"
-    r"(?![a-zA-Z])|\\hspace\*?\{[^{}]*\}|\\hline|~"
+    r"(?<!\\)\\[;:> ]|\\(?:displaystyle|textstyle|limits|nolimits|left\.?|right\.?|[bB]igg?[lrm]?|middle"
+    r"|nonumber)(?![a-zA-Z])|\\hspace\*?\{[^{}]*\}|\\hline|~"
 )
 _BRACED_COMMA = re.compile(r"(?<=\d)\s*\{\s*,\s*\}\s*(?:\\!)?\s*(?=\d)")
 _TIGHT_COMMA = re.compile(r"(?<=\d),\s*\\!\s*(?=\d)")
@@ -40,6 +40,8 @@ def normalize(text: str) -> str:
     if _PLAIN.fullmatch(text):
         text = text.strip()
         return text if not text.endswith(".") or text.endswith("...") else text[:-1].rstrip()
+    if text.startswith(("**", "####")):
+        text = text.strip("*# ")
     if not text.isascii():
         text = _SUPERSCRIPT.sub(lambda found: "^{" + found.group().translate(_SUPERSCRIPTS) + "}", text)
         text = text.translate(_TRANSLATED)

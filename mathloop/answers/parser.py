@@ -51,7 +51,7 @@ _CLOSERS = frozenset(
     )
 )
 _STOP_COMMANDS = frozenset(("\\}", "\\\\", "\\quad", "\\cup", "\\cap", "\\setminus", "\\end", "\\pm", "\\mp", "\\to",
-    "\\Rightarrow", "\\rightarrow", "\\implies", "\\pmod", "\\mod", "\\equiv", "\\rfloor", "\\rceil", "\\%"))  # fmt: skip
+    "\\Rightarrow", "\\rightarrow", "\\implies", "\\pmod", "\\choose", "\\lor", "\\land", "\\mod", "\\equiv", "\\rfloor", "\\rceil", "\\%"))  # fmt: skip
 _NAMED = {
     "\\pi": "pi",
     "\\infty": "oo",
@@ -225,7 +225,8 @@ class Expressions:
                 self.expect(")")
             elif mark == "!" and kind == "mark":
                 self.take()
-                value = Apply("factorial", (value,))
+                double = self.accept("!")
+                value = Apply("double factorial" if double else "factorial", (value,))
             elif mark == "'" and kind == "mark":
                 self.take()
                 value = Apply("prime", (value,))
@@ -270,7 +271,7 @@ class Expressions:
             self.expect("}")
             return value
         token = self.token
-        if token.kind == "number" and digits and len(token.value) > digits:
+        if token.kind == "number" and digits and len(token.value) > digits and token.value.isdigit():
             self.tokens[self.position] = Token("number", token.value[digits:], False)
             return Number(Fraction(token.value[:digits]))
         if (
@@ -281,6 +282,8 @@ class Expressions:
         ):
             self.tokens[self.position] = Token("word", token.value[1:], False)
             return Symbol(token.value[0])
+        if token.kind == "word" and len(token.value) == 1 and digits:
+            return Symbol(self.take().value)
         if self.accept("-"):
             return negate(self.argument(digits))
         if self.accept("+"):

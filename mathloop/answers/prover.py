@@ -1,7 +1,7 @@
 """Worker processes that prove what arithmetic in this process cannot, killed at their deadline and replaced.
 
-A worker is a plain subprocess, so any thread and any process (daemonic or forked ones too) can have one. It is
-given pickled trees that this process built, never text, and answers with one line of JSON.
+A worker is a plain subprocess, so any thread and any process (daemonic or forked ones too) can have one. It
+is given pickled trees that this process built, never text, and answers with one line of JSON.
 """
 
 from __future__ import annotations

@@ -21,8 +21,8 @@ from mathloop.answers.syntax import (
     multiply,
     negate,
 )
-from mathloop.answers.units import scale
 from mathloop.answers.tokens import Unreadable, tokenize
+from mathloop.answers.units import scale
 from mathloop.answers.words import phrase, read_words
 
 LONGEST = 6000
@@ -30,7 +30,7 @@ LONGEST = 6000
 
 _RELATIONS = frozenset(("=", "~", "<", "<=", ">", ">=", "!=", "in"))
 _CURRENCIES = {MONEY: "dollar", "¥": "yuan", "€": "euro", "£": "£"}
-_SEPARATORS = frozenset((",", "or", "and", "\\quad", "\\\\"))
+_SEPARATORS = frozenset((",", "or", "and", "\\lor", "\\land", "\\quad", "\\\\"))
 _HALF_DAYS = {"上午": "a", "早上": "a", "下午": "p", "晚上": "p"}
 _ABOUT = re.compile(
     r"^(?:大约|约为?|about|approximately|approx\.?|roughly|nearly)\s+(?=[\d\\])|^(?:大约|约为?)(?=[\d\\])",
@@ -55,12 +55,15 @@ def read(text: str) -> Node:
     """
     if len(text) > LONGEST:
         raise Unreadable("the answer is too long")
-    text = _ABOUT.sub("", text)
+    text = _ABOUT.sub("", text).removeprefix("\\approx").strip()
     special = _read_special(text)
     if special is not None:
         return special
     text = _expand_repeating(text)
-    return _Answers(tokenize(text)).answer()
+    try:
+        return _Answers(tokenize(text)).answer()
+    except RecursionError:
+        raise Unreadable("nested too deep") from None
 
 
 def _read_special(text: str) -> Node | None:
@@ -172,7 +175,10 @@ class _Answers(Expressions):
         filled = [group for group in groups if group]
         if not filled:
             raise Unreadable("nothing to read")
-        ends = "and" if "and" in connectives else "or" if "or" in connectives else ""
+        logical = connectives & {"\\lor", "\\land"}
+        if logical and not all(isinstance(item, Relation) for group in filled for item in group):
+            raise Unreadable("a logical formula")
+        ends = "and" if connectives & {"and", "\\land"} else "or" if connectives & {"or", "\\lor"} else ""
         listed = [group[0] if len(group) == 1 else Collection("list", tuple(group), ends) for group in filled]
         return listed[0] if len(listed) == 1 else Collection("sequence", tuple(listed))
 
@@ -282,7 +288,7 @@ class _Answers(Expressions):
         raise Unreadable("an interval of more than two ends")
 
     def _bar_after_variable(self) -> int:
-        """Tokens up to the bar of `x |` or `x \\in \\mathbb{R} |`, the bar included; 0 where there is none."""
+        """Tokens up to the bar of `x |` or `x \\in \\mathbb{R} |`, the bar included; 0 without one."""
         if self.token.kind != "word" or len(self.token.value) != 1:
             return 0
         offset = 1

@@ -22,9 +22,9 @@ class Token(NamedTuple):
 
 
 FUNCTIONS = frozenset(
-    "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh log lg ln exp sqrt abs min max gcd lcm det floor ceil "
-    "asin acos atan".split()
-)
+    ("sin", "cos", "tan", "cot", "sec", "csc", "arcsin", "arccos", "arctan", "asin", "acos", "atan", "sinh",
+     "cosh", "tanh", "log", "lg", "ln", "exp", "sqrt", "abs", "min", "max", "gcd", "lcm", "det", "floor", "ceil")
+)  # fmt: skip
 CONSTANTS = {"pi": "pi", "infty": "oo", "infinity": "oo", "inf": "oo", "oo": "oo"}
 _CONNECTIVES = {"and": "and", "or": "or", "和": "and", "或": "or", "或者": "or", "及": "and", "与": "and"} | {
     "以及": "and", "且": "and", "并且": "and"
@@ -38,14 +38,15 @@ _TOKEN = re.compile(
 _CLOSE = re.compile(r"[{}]")
 _CHINESE_CONNECTIVE = re.compile("(或者|或|和|以及|及|与|并且|且)")
 _ALIASES = {
-    "**": "^", "<=": "<=", ">=": ">=", "!=": "!=", "==": "=", ":=": "=",
-    "\\le": "<=", "\\leq": "<=", "\\leqslant": "<=", "\\leqq": "<=", "\\ge": ">=", "\\geq": ">=",
-    "\\geqslant": ">=", "\\geqq": ">=", "\\lt": "<", "\\gt": ">", "\\ne": "!=", "\\neq": "!=", "\\approx": "~",
-    "\\simeq": "~", "\\doteq": "~", "\\in": "in", "\\times": "*", "\\cdot": "*", "\\ast": "*", "\\div": "/",
-    "\\mid": "|", "\\vert": "|", "\\lvert": "|", "\\rvert": "|", "\\{": "\\{", "\\}": "\\}", "\\lbrace": "\\{",
-    "\\rbrace": "\\}", "\\lbrack": "[", "\\rbrack": "]", "\\or": "or", "\\lor": "or", "\\vee": "or", "\\land": "and",
-    "\\wedge": "or", "、": "or", "\\cup": "\\cup", "\\bigcup": "\\cup", "\\dfrac": "\\frac", "\\tfrac": "\\frac",
-    "\\cfrac": "\\frac", "\\dbinom": "\\binom", "\\tbinom": "\\binom", "\\langle": "(", "\\rangle": ")",
+    "**": "^", "==": "=", ":=": "=", "、": "or",
+    "\\le": "<=", "\\leq": "<=", "\\leqslant": "<=", "\\leqq": "<=", "\\lt": "<",
+    "\\ge": ">=", "\\geq": ">=", "\\geqslant": ">=", "\\geqq": ">=", "\\gt": ">",
+    "\\ne": "!=", "\\neq": "!=", "\\approx": "~", "\\simeq": "~", "\\doteq": "~", "\\in": "in",
+    "\\times": "*", "\\cdot": "*", "\\ast": "*", "\\div": "/",
+    "\\mid": "|", "\\vert": "|", "\\lvert": "|", "\\rvert": "|", "\\lbrace": "\\{", "\\rbrace": "\\}",
+    "\\lbrack": "[", "\\rbrack": "]", "\\langle": "(", "\\rangle": ")", "\\bigcup": "\\cup",
+    "\\vee": "\\lor", "\\wedge": "\\land",
+    "\\dfrac": "\\frac", "\\tfrac": "\\frac", "\\cfrac": "\\frac", "\\dbinom": "\\binom", "\\tbinom": "\\binom",
 }  # fmt: skip
 
 
@@ -107,7 +108,8 @@ def _of_text(inside: str, space: bool) -> list[Token]:
         return [Token("word", plain, space)]
     if any(mark.isdigit() for mark in words) or "\\" in words or re.fullmatch(r"\([A-Z]\)", words):
         return [Token(token.kind, token.value, token.space) for token in tokenize(words)[:-1]]
-    return [Token("text", words, space)]
+    chinese = all("\u4e00" <= mark <= "\u9fff" for mark in words)
+    return [Token("chinese" if chinese else "text", words, space)]
 
 
 def _braced(text: str, start: int) -> tuple[str, int]:

@@ -6,16 +6,20 @@ import re
 from fractions import Fraction
 
 _TABLE = """
-length: mm 1/1000 millimeter millimeters millimetre millimetres 毫米 | cm 1/100 centimeter centimeters centimetre
-  centimetres 厘米 | dm 1/10 decimeter decimeters 分米 | m 1 meter meters metre metres 米 | km 1000 kilometer
-  kilometers kilometre kilometres 千米 公里 | in 127/5000 inch inches 英寸 | ft 381/1250 foot feet 英尺 | yd 1143/1250
-  yard yards 码 | mi 201168/125 mile miles 英里
-mass: mg 1/1000 milligram milligrams 毫克 | g 1 gram grams 克 | kg 1000 kilogram kilograms 千克 公斤 | t 1000000 ton
-  tons tonne tonnes 吨 | lb 45359237/100000 lbs pound pounds 磅 | oz 45359237/1600000 ounce ounces 盎司
-time: ms 1/1000 millisecond milliseconds 毫秒 | s 1 sec secs second seconds 秒 秒钟 | min 60 mins minute minutes
-  分钟 分 | h 3600 hr hrs hour hours 小时 时 | day 86400 days 天 日 | week 604800 weeks 周 星期
+length: mm 1/1000 millimeter millimeters millimetre millimetres 毫米 | cm 1/100 centimeter
+  centimeters centimetre centimetres 厘米 | dm 1/10 decimeter decimeters 分米 | m 1 meter meters
+  metre metres 米 | km 1000 kilometer kilometers kilometre kilometres 千米 公里 | in 127/5000 inch
+  inches 英寸 | ft 381/1250 foot feet 英尺 | yd 1143/1250 yard yards 码 | mi 201168/125 mile miles
+  英里
+mass: mg 1/1000 milligram milligrams 毫克 | g 1 gram grams 克 | kg 1000 kilogram kilograms 千克 公斤
+  | t 1000000 ton tons tonne tonnes 吨 | lb 45359237/100000 lbs pound pounds 磅 | oz
+  45359237/1600000 ounce ounces 盎司
+time: ms 1/1000 millisecond milliseconds 毫秒 | s 1 sec secs second seconds 秒 秒钟 | min 60 mins
+  minute minutes 分钟 分 | h 3600 hr hrs hour hours 小时 时 | day 86400 days 天 日 | week 604800
+  weeks 周 星期
 month: month 1 months 个月 | year 12 years yr yrs 年
-volume: ml 1/1000 milliliter milliliters millilitre millilitres 毫升 | l 1 liter liters litre litres 升
+volume: ml 1/1000 milliliter milliliters millilitre millilitres 毫升 | l 1 liter liters litre litres
+  升
 gallon: gallon 1 gallons gal 加仑
 dollar: cent 1/100 cents | dollar 1 dollars usd ＄ 美元
 yuan: fen 1/100 | jiao 1/10 角 | yuan 1 元 块 块钱 rmb ¥ 元钱 人民币

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from mathloop.answers.equivalence import Comparison
-from mathloop.answers.extraction import BROKEN_INLINE, extract_answer, last_box
+from mathloop.answers.extraction import BROKEN_INLINE, LONGEST_ANSWER, extract_answer, is_prose, last_box
 from mathloop.answers.normalization import normalize
 from mathloop.answers.numbers import read_number
 from mathloop.answers.prover import Prover, Undecided
@@ -89,7 +89,7 @@ def verify_response(gold: str, response_text: str) -> Verdict:
 
 
 def _compare_choices(left: str, right: str) -> Verdict | None:
-    """Where one answer is a choice letter, or several, and the other is too, perhaps with the option's text."""
+    """Where one answer is a choice letter, or several, and the other too, perhaps with the option's text."""
     one, other = _choices(left), _choices(right)
     if one and other:
         same = one == other
@@ -123,8 +123,8 @@ def _compare(left: str, right: str, places: int, strict: bool, relations_as_sets
                     return Verdict(True, _reason(comparison.rule, prover.used), comparison.rule)
     except Undecided as doubt:
         return Verdict(False, f"undecided: {doubt}", "undecided")
-    except RecursionError:
-        return Verdict(False, "undecided: nested too deep", "undecided")
+    except Exception as fault:  # an answer must never stop a training run
+        return Verdict(False, f"undecided: {type(fault).__name__} while comparing", "fault")
     return Verdict(False, f"not equal as {_KINDS.get(comparison.rule, comparison.rule)}", comparison.rule)
 
 
@@ -151,7 +151,7 @@ def _read_all(raw: str) -> tuple[Node, ...]:
     An answer that is no mathematics may be a sentence that holds one; what is neither is words.
     """
     if "boxed" in raw:
-        raw = extract_answer(raw) if last_box(raw) else raw.partition("boxed")[2].strip(" {")
+        raw = (extract_answer(raw) if last_box(raw) else raw.partition("boxed")[2].strip(" {")) or ""
     text = normalize(raw)
     broken = "\n" in raw and BROKEN_INLINE.search(raw)
     try:
@@ -159,7 +159,7 @@ def _read_all(raw: str) -> tuple[Node, ...]:
             return (read(text), *_comma_readings(text))
     except Unreadable:
         pass
-    inner = extract_answer(raw) if len(raw) < 20_000 else None
+    inner = extract_answer(raw) if len(raw) < LONGEST_ANSWER and is_prose(raw) else None
     if inner and inner != raw:
         return _read_all(inner)
     return (Text(_SQUEEZED.sub("", text) if "\\" in text or "^" in text else phrase(text)),)

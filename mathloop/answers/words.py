@@ -5,23 +5,21 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
-_ENGLISH = {
-    word: value
-    for value, word in enumerate(
-        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
-        "seventeen eighteen nineteen".split()
-    )
-} | {
-    word: 10 * (index + 2)
-    for index, word in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split())
+_SMALL = (
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
+    "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
+)  # fmt: skip
+_TIES = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
+_ENGLISH = {word: value for value, word in enumerate(_SMALL)} | {
+    word: 10 * (index + 2) for index, word in enumerate(_TIES)
 }
 _SCALES = {"dozen": 12, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
-_PARTS = {
-    word: value + 3
-    for value, word in enumerate(
-        "third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth".split()
-    )
-} | {"half": 2, "halve": 2, "quarter": 4, "hundredth": 100, "thousandth": 1000}
+_ORDINALS = (
+    "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth", "eleventh", "twelfth"
+)  # fmt: skip
+_PARTS = {word: value + 3 for value, word in enumerate(_ORDINALS)} | {
+    "half": 2, "halve": 2, "quarter": 4, "hundredth": 100, "thousandth": 1000
+}  # fmt: skip
 _DIGITS = {mark: value for value, mark in enumerate("零一二三四五六七八九")} | {"〇": 0, "两": 2}
 _TENS = {"十": 10, "百": 100, "千": 1000}
 _LARGE = {"万": 10**4, "亿": 10**8}
@@ -33,8 +31,8 @@ _SCALED = re.compile(
 _PHRASES = {
     "是": "yes", "对": "true", "正确": "true", "错": "false", "错误": "false", "否": "no", "不是": "no",
     "无解": "no solution", "方程无解": "no solution", "no solutions": "no solution", "空集": "empty set",
-    "\\emptyset": "empty set", "\\varnothing": "empty set", "不存在": "does not exist", "dne": "does not exist",
-    "奇数": "odd", "偶数": "even", "第一象限": "quadrant i", "first quadrant": "quadrant i",
+    "\\emptyset": "empty set", "\\varnothing": "empty set", "不存在": "does not exist",
+    "dne": "does not exist",     "奇数": "odd", "偶数": "even", "第一象限": "quadrant i", "first quadrant": "quadrant i",
     "第二象限": "quadrant ii", "second quadrant": "quadrant ii", "第三象限": "quadrant iii",
     "third quadrant": "quadrant iii", "第四象限": "quadrant iv", "fourth quadrant": "quadrant iv",
     "undefined": "undefined", "无意义": "undefined", "东": "east", "南": "south", "西": "west", "北": "north",
@@ -99,7 +97,7 @@ def chinese_integer(text: str) -> int | None:
             section += (digit or 1) * _TENS[mark]
             digit = 0
         else:
-            total = (total + section + digit) * _LARGE[mark]
+            total = (total + section + digit) * 10**8 if mark == "亿" else total + (section + digit) * 10**4
             section = digit = 0
     return total + section + digit
 

@@ -1,7 +1,8 @@
-"""The process that proves: mpmath to 80 and 160 digits, and sympy for equations. `prover.py` starts and kills it.
+"""The process that proves: with mpmath to 80 and 160 digits, and with sympy for equations.
 
-It reads length-prefixed pickles of its parent on stdin and answers with a line of JSON each. It bounds its own
-memory, kills itself at each question's deadline even if the parent is gone, and ends when stdin does.
+It reads length-prefixed pickles of its parent (`prover.py`) on stdin and answers with a line of JSON each. It
+bounds its own memory, kills itself at each question's deadline even if the parent is gone, and ends when stdin
+does.
 """
 
 from __future__ import annotations
@@ -74,8 +75,9 @@ class Precise:
 
 _FAR = frozenset(("pow", "factorial", "binomial", "arrangements"))
 _FUNCTIONS = frozenset(
-    "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh ln log abs factorial binomial".split()
-)
+    ("sin", "cos", "tan", "cot", "sec", "csc", "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh", "ln", "log",
+     "abs", "factorial", "binomial")
+)  # fmt: skip
 
 
 def main() -> None:

@@ -1,0 +1,59 @@
+"""`grade_rows` keeps the contract of `mathloop grade`."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from mathloop.answers.grading import grade_rows
+from mathloop.errors import BadData
+
+
+def test_rows_come_back_in_order_with_a_verdict() -> None:
+    rows = [
+        {"gold": "1/2", "pred": "0.5", "id": 7},
+        {"gold": 5, "pred": 5.0},
+        {"gold": "0.5", "pred": None, "note": "没有"},
+        {"gold": "二分之一", "pred": "\\frac12"},
+    ]
+    lines = [json.dumps(row).encode() for row in rows]
+    graded = list(grade_rows([lines[0], b"\n", *lines[1:]], "pairs.jsonl"))
+    assert [row["correct"] for row in graded] == [True, True, False, True]
+    assert all(row["reason"] for row in graded)
+    assert [{key: row[key] for key in given} for row, given in zip(graded, rows, strict=True)] == rows
+
+
+def test_options_of_a_row() -> None:
+    rows = [
+        {"gold": "1/3", "pred": "0.33"},
+        {"gold": "1/3", "pred": "0.33", "precision": 2},
+        {"gold": "$f(x)$", "pred": "$f(y)$"},
+        {"gold": "$f(x)$", "pred": "$f(y)$", "strict": False},
+        {"gold": "(1,\\infty)", "pred": "x>1"},
+        {"gold": "(1,\\infty)", "pred": "x>1", "allow_set_relation_comp": False},
+    ]
+    graded = grade_rows(map(json.dumps, rows), "pairs.jsonl")
+    assert [row["correct"] for row in graded] == [False, True, False, True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("line", "field", "says"),
+    [
+        (b'{"gold": "1", ', None, "not valid JSON"),
+        (b"[1, 2]", None, "object"),
+        (b'{"pred": "1"}', "gold", "missing"),
+        (b'{"gold": "1"}', "pred", "missing"),
+        (b'{"gold": null, "pred": "1"}', "gold", "NoneType"),
+        (b'{"gold": "1", "pred": ["1"]}', "pred", "list"),
+        (b'{"gold": true, "pred": "1"}', "gold", "bool"),
+        (b'{"gold": "1", "pred": "1", "precision": "6"}', "precision", "whole number"),
+        (b"\xff\xfe", None, "not valid JSON"),
+    ],
+)
+def test_a_broken_row_is_named(line: bytes, field: str | None, says: str) -> None:
+    rows = grade_rows([b'{"gold": "1", "pred": "1"}', line], "pairs.jsonl")
+    assert next(rows)["correct"]
+    with pytest.raises(BadData, match=says) as caught:
+        next(rows)
+    assert (caught.value.path, caught.value.row, caught.value.field) == ("pairs.jsonl", 2, field)

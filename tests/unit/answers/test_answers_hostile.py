@@ -1,0 +1,155 @@
+"""No answer hangs, crashes, eats memory or slows its neighbors, from any thread or process."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from mathloop.answers import extract_answer, prover, verify, verify_response
+
+HARD = ("\\sqrt{3+2\\sqrt2}", "1+\\sqrt2")
+"""Equal, and only the worker can prove it."""
+
+MONSTERS = [
+    "9^{9^{9^{9^9}}}", "10^{10^{10}}+1", "(10^{9})!", "((((9!)!)!)!)!", "\\binom{10^9}{10^8}", "e^{e^{e^{e^{79}}}}",
+    "\\sum_{k=1}^{1000000000}\\frac1k", "\\sum_{k=1}^{900}\\sum_{j=1}^{900}\\sum_{i=1}^{900}\\sqrt{ijk}", "2^{2^{2^{2^{2^{2}}}}}",
+    "{" * 1000 + "1" + "}" * 1000, "(" * 1000 + "1" + ")" * 1000, "1" * 100_000, "1+" * 50_000 + "1", "x^" * 3000 + "2",
+    "\\sqrt{" * 500 + "2" + "}" * 500, "((((((x+1)^9+1)^9+1)^9+1)^9+1)^9+1)^9", "(x+y+z)^{10000000}", "\\frac" * 3000, "1," * 3000,
+    "\\boxed{" * 15_000, "\\[" * 40_000, "$" * 100_000, "the answer is " * 8000, "\\text{" * 3000, "|" * 3000 + "x", "0.(" + "1" * 5000 + ")",
+    "一" * 3000, "1e9999", "9" * 5000, "\\begin{pmatrix}" * 500, "a_" * 3000, "\\{" * 3000, "#### " * 20_000, "**" * 30_000, "<|" * 30_000, "x" * 100_000,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("monster", MONSTERS, ids=lambda monster: monster[:20])
+def test_bounded_time(monster: str) -> None:
+    verify(*HARD)  # a worker is warm
+    for gold in ("\\sqrt{2}", monster.replace("9", "8")):
+        started = time.monotonic()
+        verify(gold, monster)
+        verify_response(gold, monster)
+        assert time.monotonic() - started < 2 * prover.SECONDS_PER_VERDICT + 1.5
+
+
+def test_a_monster_is_not_equal_to_its_neighbor() -> None:
+    assert not verify("10^{10^{10}}", "10^{10^{10}}+1").correct
+    assert not verify("\\sqrt2+10^{-500}", "\\sqrt2").correct
+    assert not verify("1+e^{-1000}", "1").correct
+    assert not verify("2004!\\sqrt2", "2006!\\sqrt2").correct
+
+
+def test_killed_worker_is_replaced() -> None:
+    assert verify(*HARD).correct
+    for worker in prover._pool._idle:
+        os.kill(worker.process.pid, signal.SIGKILL)
+        worker.process.wait()
+    assert verify(*HARD).correct
+
+
+def test_worker_killed_in_the_middle_is_undecided_then_replaced() -> None:
+    verify(*HARD)
+    victims = [worker.process.pid for worker in prover._pool._idle]
+    killer = threading.Timer(0.3, lambda: [os.kill(pid, signal.SIGKILL) for pid in victims])
+    killer.start()
+    verdict = verify("9^{9^{9^{9}}}", "8^{9^{9^9}}")
+    killer.join()
+    assert not verdict.correct
+    assert verdict.rule == "undecided"
+    assert verify(*HARD).correct
+
+
+def test_easy_answers_do_not_wait_for_hard_ones() -> None:
+    verify(*HARD)
+    threads = [threading.Thread(target=verify, args=("9^{9^{9^{9}}}", f"{n}^{{9^{{9^9}}}}")) for n in (7, 8)]
+    for thread in threads:
+        thread.start()
+    started = time.monotonic()
+    for number in range(1000):
+        assert verify(f"{number}", f"{number}.0").correct
+    assert time.monotonic() - started < 1.5
+    for thread in threads:
+        thread.join()
+
+
+def test_from_many_threads() -> None:
+    wrong: list[int] = []
+
+    def work(number: int) -> None:
+        for square in range(2, 12):
+            right = verify(f"\\sqrt{{{square * square * 7}}}", f"{square}\\sqrt{{7}}").correct
+            if not right or verify(f"{square}\\sqrt7", f"{square}\\sqrt8").correct:
+                wrong.append(number)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def _in_child(results: multiprocessing.Queue[bool]) -> None:
+    results.put(verify(*HARD).correct and not verify("\\sqrt2", "\\sqrt3").correct)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_from_a_daemonic_child_process(method: str) -> None:
+    assert verify(*HARD).correct
+    context = multiprocessing.get_context(method)
+    results = context.Queue()
+    child = context.Process(target=_in_child, args=(results,), daemon=True)
+    child.start()
+    assert results.get(timeout=60)
+    child.join(timeout=30)
+    assert verify(*HARD).correct
+
+
+def test_workers_end_with_their_parent() -> None:
+    code = (
+        "from mathloop.answers import verify, prover\n"
+        f"assert verify({HARD[0]!r}, {HARD[1]!r}).correct\n"
+        "print([worker.process.pid for worker in prover._pool._idle], flush=True)\n"
+        "import os; os.kill(os.getpid(), 9)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=False)
+    (pid,) = [int(part) for part in done.stdout.strip("[]\n").split(",")]
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline and _running(pid):
+        time.sleep(0.05)
+    assert not _running(pid)
+
+
+def _running(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_light_to_import() -> None:
+    code = "import sys, mathloop.answers, mathloop.answers.grading; print(*sorted(sys.modules))"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert not {"torch", "sympy", "mpmath", "numpy", "pyarrow"} & set(loaded)
+
+
+def test_fast_enough() -> None:
+    started = time.perf_counter()
+    for _ in range(20_000):
+        verify("72", "72")
+    identical = time.perf_counter() - started
+    started = time.perf_counter()
+    for number in range(5_000):
+        verify("1,000", f"{number}.0")
+    assert identical < 0.2
+    assert time.perf_counter() - started < 0.5
+    assert extract_answer("x " * 500 + "\\boxed{7}") == "7"
