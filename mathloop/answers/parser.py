@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+from mathloop.answers.commands import STOP_COMMANDS, read_command, read_function
 from mathloop.answers.syntax import (
-    HALF,
     MINUS_ONE,
     Apply,
-    Collection,
     Node,
     Number,
     Symbol,
@@ -22,107 +21,29 @@ from mathloop.answers.syntax import (
     negate,
     power,
 )
-from mathloop.answers.tokens import CONSTANTS, FUNCTIONS, Token, Unreadable
+from mathloop.answers.tokens import CONSTANTS, FUNCTIONS, Cursor, Token, Unreadable
 from mathloop.answers.units import WORDS
 
 DEEPEST = 40
 
 _CLOSERS = frozenset(
-    (
-        ")",
-        "]",
-        "}",
-        "\\}",
-        ",",
-        ";",
-        "or",
-        "and",
-        "&",
-        "=",
-        "~",
-        "<",
-        "<=",
-        ">",
-        ">=",
-        "!=",
-        "in",
-        ":",
-        "\\cup",
-    )
-)
-_STOP_COMMANDS = frozenset(("\\}", "\\\\", "\\quad", "\\cup", "\\cap", "\\setminus", "\\end", "\\pm", "\\mp", "\\to",
-    "\\Rightarrow", "\\rightarrow", "\\implies", "\\pmod", "\\choose", "\\lor", "\\land", "\\mod", "\\equiv", "\\rfloor", "\\rceil", "\\%"))  # fmt: skip
-_NAMED = {
-    "\\pi": "pi",
-    "\\infty": "oo",
-    "\\emptyset": "empty set",
-    "\\varnothing": "empty set",
-    "\\mathrm{e}": "e",
-}
-_ACCENTS = frozenset(("\\vec", "\\overrightarrow", "\\bar", "\\overline", "\\hat", "\\widehat", "\\tilde", "\\dot",
-    "\\overarc", "\\underline", "\\mathbb", "\\mathcal", "\\boldsymbol", "\\textcircled", "\\bm", "\\mathfrak"))  # fmt: skip
-_PLAIN_ACCENTS = frozenset(("\\boldsymbol", "\\bm", "\\underline"))
-_INVERSES = {"sin": "arcsin", "cos": "arccos", "tan": "arctan"}
-_SYNONYMS = {"asin": "arcsin", "acos": "arccos", "atan": "arctan"}
+    (")", "]", "}", "\\}", ",", ";", "or", "and", "&", "=", "~", "<", "<=", ">", ">=", "!=", "in", ":", "\\cup")
+)  # fmt: skip
 _DEFINED = frozenset("fghFGHWT")
 """Letters that are functions wherever a parenthesis follows."""
-
-
 _PROSE = frozenset(
-    (
-        "the",
-        "not",
-        "is",
-        "are",
-        "it",
-        "its",
-        "of",
-        "for",
-        "all",
-        "in",
-        "if",
-        "no",
-        "yes",
-        "so",
-        "we",
-        "to",
-        "on",
-        "by",
-    )
-)
+    ("the", "not", "is", "are", "it", "its", "of", "for", "all", "in", "if", "no", "yes", "so", "we", "to", "on", "by")
+)  # fmt: skip
+"""Words that could be products of letters but never are."""
 
 
-class Expressions:
+class Expressions(Cursor):
     """Recursive descent over tokens; the methods return trees and move `position`."""
 
     def __init__(self, tokens: list[Token]) -> None:
-        self.tokens = tokens
-        self.position = 0
+        super().__init__(tokens)
         self.depth = 0
         self.bars = 0
-
-    @property
-    def token(self) -> Token:
-        return self.tokens[self.position]
-
-    def peek(self, offset: int = 1) -> Token:
-        return self.tokens[min(self.position + offset, len(self.tokens) - 1)]
-
-    def take(self) -> Token:
-        token = self.tokens[self.position]
-        if token.kind != "end":
-            self.position += 1
-        return token
-
-    def accept(self, value: str) -> bool:
-        if self.token.value == value and self.token.kind in ("mark", "command"):
-            self.position += 1
-            return True
-        return False
-
-    def expect(self, value: str) -> None:
-        if not self.accept(value):
-            raise Unreadable(f"expected {value} before {self.token.value or 'the end'}")
 
     def expression(self) -> Node:
         """Sums and differences, ± and unary signs included."""
@@ -153,29 +74,29 @@ class Expressions:
             return Apply("pm", (self._signed_term(),))
         if self.accept("\\mp"):
             return Apply("pm", (negate(self._signed_term()),))
-        return self._term()
+        return self.term()
 
-    def _term(self) -> Node:
-        value = self._factor()
+    def term(self) -> Node:
+        value = self.factor()
         while True:
             if self.accept("*"):
                 value = multiply(value, self._signed_factor())
             elif self.token.value == "/" and self.token.kind == "mark":
                 self.take()
                 value = divide(value, self._signed_factor())
-            elif self._begins_factor():
+            elif self.begins_factor():
                 previous = self.tokens[self.position - 1]
-                following = self._factor()
-                value = self._beside(value, following, previous)
+                following = self.factor()
+                value = self.beside(value, following, previous)
             else:
                 return value
 
     def _signed_factor(self) -> Node:
         if self.accept("-"):
             return negate(self._signed_factor())
-        return self._factor()
+        return self.factor()
 
-    def _beside(self, value: Node, following: Node, previous: Token) -> Node:
+    def beside(self, value: Node, following: Node, previous: Token) -> Node:
         """A product without a sign, or a mixed number where a proper fraction follows an integer."""
         if isinstance(following, Number) and previous.kind == "number" and isinstance(value, Number):
             if following.value.denominator > 1 and 0 < following.value < 1 and not following.places:
@@ -189,14 +110,14 @@ class Expressions:
             raise Unreadable("two numbers stand beside each other")
         return multiply(value, following)
 
-    def _begins_factor(self) -> bool:
+    def begins_factor(self) -> bool:
         kind, value, space = self.token
         if kind == "end" or (kind == "mark" and value in _CLOSERS):
             return False
         if kind == "mark":
             return value in ("(", "[", "{") or (value == "|" and self.bars == 0)
         if kind == "command":
-            return value not in _STOP_COMMANDS
+            return value not in STOP_COMMANDS
         if kind == "word":
             return not self._is_noun(value)
         if kind == "number" and not space and self.tokens[self.position - 1].kind == "word":
@@ -212,9 +133,9 @@ class Expressions:
             return True
         return len(word) > 3 and not (word.isupper() and len(word) < 6)
 
-    def _factor(self) -> Node:
+    def factor(self) -> Node:
         """An atom with its exponent, factorial, percent, degree and index."""
-        value = self._atom()
+        value = self.atom()
         while True:
             kind, mark, _ = self.token
             if mark == "^" and kind == "mark":
@@ -265,7 +186,7 @@ class Expressions:
         return power(value, exponent)
 
     def argument(self, digits: int) -> Node:
-        r"""What a command applies to: `{…}`, or one token, of which a number gives `digits` digits (0: all)."""
+        """What a command applies to: `{…}` or one token, of a number its first `digits` digits (0: all)."""
         if self.accept("{"):
             value = self.expression()
             self.expect("}")
@@ -288,9 +209,9 @@ class Expressions:
             return negate(self.argument(digits))
         if self.accept("+"):
             return self.argument(digits)
-        return self._atom()
+        return self.atom()
 
-    def _atom(self) -> Node:
+    def atom(self) -> Node:
         token = self.take()
         if token.kind == "number":
             whole, _, decimals = token.value.partition(".")
@@ -298,11 +219,11 @@ class Expressions:
         if token.kind == "word":
             return self._word(token)
         if token.kind == "text" and len(token.value) == 1:
-            return self._indexed(Symbol(token.value))
+            return self.indexed(Symbol(token.value))
         if token.kind == "mark":
             return self._bracketed(token)
         if token.kind == "command":
-            return self._command(token)
+            return read_command(self, token)
         raise Unreadable(f"cannot read {token.value or 'an end'} here")
 
     def _bracketed(self, token: Token) -> Node:
@@ -333,7 +254,7 @@ class Expressions:
         if word in CONSTANTS:
             return Symbol(CONSTANTS[word])
         if word in FUNCTIONS:
-            return self._function(_SYNONYMS.get(word, word))
+            return read_function(self, word)
         for name in ("sqrt", "pi", "sin", "cos", "tan", "log", "ln"):
             if word.startswith(name) and 0 < len(word) - len(name) <= 2:  # "sqrtx", "pir"
                 self.position -= 1
@@ -341,7 +262,7 @@ class Expressions:
                     Token("word", name, token.space),
                     Token("word", word[len(name) :], False),
                 ]
-                return self._atom()
+                return self.atom()
         if len(word) > 1:
             before = self.tokens[self.position - 2] if self.position > 1 else None
             if (word.lower() in _PROSE and not word.isupper()) or (
@@ -362,9 +283,9 @@ class Expressions:
         return self._letter()
 
     def _letter(self) -> Node:
-        return self._indexed(Symbol(self.take().value))
+        return self.indexed(Symbol(self.take().value))
 
-    def _indexed(self, symbol: Symbol) -> Node:
+    def indexed(self, symbol: Symbol) -> Node:
         """A letter with its index (`x_1`, `F_{n-1}`, `C_n^k`) or the arguments of a function (`f(x)`)."""
         if self.accept("_"):
             index = self._index()
@@ -407,172 +328,6 @@ class Expressions:
             words.append(self.take().value)
         self.expect("}")
         return Symbol(" ".join(words))
-
-    def _function(self, name: str) -> Node:
-        if name == "sqrt":
-            return self._root()
-        base: Node | None = None
-        exponent: Node | None = None
-        while self.token.value in ("_", "^") and self.token.kind == "mark":
-            if self.accept("_"):
-                base = self.argument(digits=0)
-            else:
-                self.take()
-                exponent = self.argument(digits=0)
-        if exponent == MINUS_ONE and name in _INVERSES:
-            name, exponent = _INVERSES[name], None
-        if name == "lg":
-            name, base = "log", Number(Fraction(10))
-        arguments: tuple[Node, ...]
-        if self.token.value in ("(", "[", "{") and self.token.kind == "mark":
-            closing = {"(": ")", "[": "]", "{": "}"}[self.take().value]
-            inner = [self.expression()]
-            while self.accept(","):
-                inner.append(self.expression())
-            self.expect(closing)
-            arguments = tuple(inner)
-        else:
-            arguments = (self._bare_argument(),)
-        if base is not None:
-            if name != "log":
-                raise Unreadable(f"an index below {name}")
-            arguments = (*arguments, base)
-        if name == "exp":
-            value: Node = power(Symbol("e"), arguments[0])
-        else:
-            value = Apply({"det": "determinant"}.get(name, name), arguments)
-        return value if exponent is None else power(value, exponent)
-
-    def _bare_argument(self) -> Node:
-        """The argument of a function without brackets: factors up to the next sign or function."""
-        if self.accept("-"):
-            return negate(self._bare_argument())
-        value = self._factor()
-        while self._begins_factor() and not self._begins_function() and self.token.value != "(":
-            previous = self.tokens[self.position - 1]
-            value = self._beside(value, self._factor(), previous)
-        if self.token.value == "/" and self.peek().kind == "number":  # \sin \pi/6
-            self.take()
-            value = divide(value, self._factor())
-        return value
-
-    def _begins_function(self) -> bool:
-        return self.token.value.lstrip("\\") in FUNCTIONS and self.token.value.lstrip("\\") != "sqrt"
-
-    def _root(self) -> Node:
-        index: Node | None = None
-        if self.accept("["):
-            index = self.expression()
-            self.expect("]")
-        if self.accept("("):
-            inside = self.expression()
-            self.expect(")")
-        else:
-            inside = self.argument(digits=0)
-        return power(inside, HALF if index is None else divide(Number(Fraction(1)), index))
-
-    def _command(self, token: Token) -> Node:
-        name = token.value
-        bare = name[1:]
-        if name == "\\frac":
-            top = self.argument(digits=1)
-            return divide(top, self.argument(digits=1))
-        if name == "\\binom":
-            top = self.argument(digits=1)
-            return Apply("binomial", (top, self.argument(digits=1)))
-        if bare in FUNCTIONS:
-            return self._function(_SYNONYMS.get(bare, bare))
-        if name in _NAMED:
-            return Symbol(_NAMED[name])
-        if name in ("\\lfloor", "\\lceil"):
-            inner = self.expression()
-            self.expect("\\rfloor" if name == "\\lfloor" else "\\rceil")
-            return Apply("floor" if name == "\\lfloor" else "ceil", (inner,))
-        if name in ("\\sum", "\\prod"):
-            return self._sum(bare)
-        if name in _ACCENTS:
-            return self._accented(name)
-        if name == "\\begin":
-            return self.environment()
-        if name == "\\{":
-            return self.braces()
-        if name in ("\\angle", "\\triangle", "\\odot"):
-            return Symbol(bare + " " + self._letters())
-        if name in _STOP_COMMANDS or not bare.isalpha() or self.token.value == "{":
-            raise Unreadable(f"the command {name}")
-        return self._indexed(Symbol(bare.removeprefix("var")))
-
-    def _letters(self) -> str:
-        letters = []
-        while self.token.kind in ("word", "number"):
-            letters.append(self.take().value)
-            if self.accept("_"):
-                letters.append("_" + self.take().value)
-        if not letters:
-            raise Unreadable("an angle without a name")
-        return "".join(letters)
-
-    def _accented(self, name: str) -> Node:
-        braced = self.accept("{")
-        words: list[str] = []
-        depth = 0
-        while braced and not (self.token.value == "}" and not depth) and self.token.kind != "end":
-            depth += {"{": 1, "}": -1}.get(self.token.value, 0)
-            words.append(self.take().value)
-        if braced:
-            self.expect("}")
-        else:
-            words.append(self.take().value)
-        inside = "".join(words)
-        if name in _PLAIN_ACCENTS and len(inside) == 1:
-            return Symbol(inside)
-        return self._indexed(Symbol(f"{name[1:]} {inside}"))
-
-    def _sum(self, name: str) -> Node:
-        self.expect("_")
-        self.expect("{")
-        variable = self._atom()
-        self.expect("=")
-        low = self.expression()
-        self.expect("}")
-        self.expect("^")
-        high = self.argument(digits=0)
-        return Apply(name, (variable, low, high, self._term()))
-
-    def environment(self) -> Node:
-        r"""`\begin{…}` … `\end{…}` of a matrix."""
-        self.expect("{")
-        name = "".join(iter(lambda: self._until_brace(), ""))
-        self.expect("}")
-        if name == "array" and self.accept("{"):
-            while not self.accept("}"):
-                if self.take().kind == "end":
-                    raise Unreadable("braces do not match")
-        elif name not in ("pmatrix", "bmatrix", "matrix", "vmatrix", "Bmatrix", "smallmatrix"):
-            raise Unreadable(f"an environment {name}")
-        rows: list[Node] = []
-        cells: list[Node] = []
-        while not self.accept("\\end"):
-            if self.accept("&"):
-                continue
-            if self.accept("\\\\"):
-                rows.append(Collection("row", tuple(cells)))
-                cells = []
-                continue
-            cells.append(self.expression())
-        if cells:
-            rows.append(Collection("row", tuple(cells)))
-        self.expect("{")
-        while not self.accept("}"):
-            if self.take().kind == "end":
-                raise Unreadable("braces do not match")
-        if not rows or len({len(row.items) for row in rows if isinstance(row, Collection)}) != 1:
-            raise Unreadable("rows of different lengths")
-        matrix = Collection("matrix", tuple(rows))
-        return Apply("determinant", (matrix,)) if name == "vmatrix" else matrix
-
-    def _until_brace(self) -> str:
-        return "" if self.token.value == "}" or self.token.kind == "end" else self.take().value
 
     def braces(self) -> Node:
         """An explicit set; only whole answers have them."""

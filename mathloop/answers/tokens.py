@@ -119,3 +119,39 @@ def _braced(text: str, start: int) -> tuple[str, int]:
         if depth == 0:
             return text[start : match.start()], match.end()
     raise Unreadable("braces do not match")
+
+
+class Cursor:
+    """A place among tokens."""
+
+    def __init__(self, tokens: list[Token]) -> None:
+        self.tokens = tokens
+        self.position = 0
+
+    @property
+    def token(self) -> Token:
+        """The token that comes next."""
+        return self.tokens[self.position]
+
+    def peek(self, offset: int = 1) -> Token:
+        """The token `offset` places after the next one."""
+        return self.tokens[min(self.position + offset, len(self.tokens) - 1)]
+
+    def take(self) -> Token:
+        """Takes the next token; the end stays."""
+        token = self.tokens[self.position]
+        if token.kind != "end":
+            self.position += 1
+        return token
+
+    def accept(self, value: str) -> bool:
+        """Takes a mark or command if it comes next."""
+        if self.token.value == value and self.token.kind in ("mark", "command"):
+            self.position += 1
+            return True
+        return False
+
+    def expect(self, value: str) -> None:
+        """Takes a mark or command; raises `Unreadable` if another token comes next."""
+        if not self.accept(value):
+            raise Unreadable(f"expected {value} before {self.token.value or 'the end'}")

@@ -1,0 +1,224 @@
+"""LaTeX commands and named functions: fractions, roots, sums, accents, matrices."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+from mathloop.answers.syntax import (
+    HALF,
+    MINUS_ONE,
+    Apply,
+    Collection,
+    Node,
+    Number,
+    Symbol,
+    divide,
+    negate,
+    power,
+)
+from mathloop.answers.tokens import FUNCTIONS, Token, Unreadable
+
+if TYPE_CHECKING:
+    from mathloop.answers.parser import Expressions
+
+STOP_COMMANDS = frozenset(
+    ("\\}", "\\\\", "\\quad", "\\cup", "\\cap", "\\setminus", "\\end", "\\pm", "\\mp", "\\to", "\\%",
+     "\\Rightarrow", "\\rightarrow", "\\implies", "\\pmod", "\\mod", "\\equiv", "\\choose", "\\lor",
+     "\\land", "\\rfloor", "\\rceil")
+)  # fmt: skip
+"""Commands that begin no factor."""
+
+_NAMED = {"\\pi": "pi", "\\infty": "oo", "\\emptyset": "empty set", "\\varnothing": "empty set"}
+_ACCENTS = frozenset(
+    ("\\vec", "\\overrightarrow", "\\bar", "\\overline", "\\hat", "\\widehat", "\\tilde", "\\dot", "\\bm",
+     "\\overarc", "\\underline", "\\mathbb", "\\mathcal", "\\mathfrak", "\\boldsymbol", "\\textcircled")
+)  # fmt: skip
+_PLAIN_ACCENTS = frozenset(("\\boldsymbol", "\\bm", "\\underline"))
+_INVERSES = {"sin": "arcsin", "cos": "arccos", "tan": "arctan"}
+_SYNONYMS = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "det": "determinant"}
+_MATRICES = frozenset(("pmatrix", "bmatrix", "matrix", "vmatrix", "Bmatrix", "smallmatrix"))
+
+
+def read_command(parser: Expressions, token: Token) -> Node:
+    """What a LaTeX command and its arguments mean; the command itself is taken."""
+    name = token.value
+    bare = name[1:]
+    if name == "\\frac":
+        top = parser.argument(digits=1)
+        return divide(top, parser.argument(digits=1))
+    if name == "\\binom":
+        top = parser.argument(digits=1)
+        return Apply("binomial", (top, parser.argument(digits=1)))
+    if bare in FUNCTIONS:
+        return read_function(parser, bare)
+    if name in _NAMED:
+        return Symbol(_NAMED[name])
+    if name in ("\\lfloor", "\\lceil"):
+        inner = parser.expression()
+        parser.expect("\\rfloor" if name == "\\lfloor" else "\\rceil")
+        return Apply("floor" if name == "\\lfloor" else "ceil", (inner,))
+    if name in ("\\sum", "\\prod"):
+        return _sum(parser, bare)
+    if name in _ACCENTS:
+        return _accented(parser, name)
+    if name == "\\begin":
+        return _environment(parser)
+    if name == "\\{":
+        return parser.braces()
+    if name in ("\\angle", "\\triangle", "\\odot"):
+        return Symbol(bare + " " + _letters(parser))
+    if name in STOP_COMMANDS or not bare.isalpha() or parser.token.value == "{":
+        raise Unreadable(f"the command {name}")
+    return parser.indexed(Symbol(bare.removeprefix("var")))
+
+
+def read_function(parser: Expressions, name: str) -> Node:
+    """A function with its index, exponent and arguments; its name is taken."""
+    name = _SYNONYMS.get(name, name)
+    if name == "sqrt":
+        return _root(parser)
+    base: Node | None = None
+    exponent: Node | None = None
+    while parser.token.value in ("_", "^") and parser.token.kind == "mark":
+        if parser.accept("_"):
+            base = parser.argument(digits=0)
+        else:
+            parser.take()
+            exponent = parser.argument(digits=0)
+    if exponent == MINUS_ONE and name in _INVERSES:
+        name, exponent = _INVERSES[name], None
+    if name == "lg":
+        name, base = "log", Number(Fraction(10))
+    arguments: tuple[Node, ...]
+    if parser.token.value in ("(", "[", "{") and parser.token.kind == "mark":
+        closing = {"(": ")", "[": "]", "{": "}"}[parser.take().value]
+        inner = [parser.expression()]
+        while parser.accept(","):
+            inner.append(parser.expression())
+        parser.expect(closing)
+        arguments = tuple(inner)
+    else:
+        arguments = (_bare_argument(parser),)
+    if base is not None:
+        if name != "log":
+            raise Unreadable(f"an index below {name}")
+        arguments = (*arguments, base)
+    if name == "exp":
+        value: Node = power(Symbol("e"), arguments[0])
+    else:
+        value = Apply(name, arguments)
+    return value if exponent is None else power(value, exponent)
+
+
+def _bare_argument(parser: Expressions) -> Node:
+    """The argument of a function without brackets: factors up to the next sign or function."""
+    if parser.accept("-"):
+        return negate(_bare_argument(parser))
+    value = parser.factor()
+    while parser.begins_factor() and not _begins_function(parser) and parser.token.value != "(":
+        previous = parser.tokens[parser.position - 1]
+        value = parser.beside(value, parser.factor(), previous)
+    if parser.token.value == "/" and parser.peek().kind == "number":  # \sin \pi/6
+        parser.take()
+        value = divide(value, parser.factor())
+    return value
+
+
+def _begins_function(parser: Expressions) -> bool:
+    return parser.token.value.lstrip("\\") in FUNCTIONS and parser.token.value.lstrip("\\") != "sqrt"
+
+
+def _root(parser: Expressions) -> Node:
+    index: Node | None = None
+    if parser.accept("["):
+        index = parser.expression()
+        parser.expect("]")
+    if parser.accept("("):
+        inside = parser.expression()
+        parser.expect(")")
+    else:
+        inside = parser.argument(digits=0)
+    return power(inside, HALF if index is None else divide(Number(Fraction(1)), index))
+
+
+def _letters(parser: Expressions) -> str:
+    letters = []
+    while parser.token.kind in ("word", "number"):
+        letters.append(parser.take().value)
+        if parser.accept("_"):
+            letters.append("_" + parser.take().value)
+    if not letters:
+        raise Unreadable("an angle without a name")
+    return "".join(letters)
+
+
+def _accented(parser: Expressions, name: str) -> Node:
+    """A letter under an arrow or bar: another letter, so that its text is its name."""
+    inside = _braced_text(parser) if parser.accept("{") else parser.take().value
+    if name in _PLAIN_ACCENTS and len(inside) == 1:
+        return Symbol(inside)
+    return parser.indexed(Symbol(f"{name[1:]} {inside}"))
+
+
+def _braced_text(parser: Expressions) -> str:
+    words: list[str] = []
+    depth = 0
+    while depth or parser.token.value != "}":
+        token = parser.take()
+        if token.kind == "end":
+            raise Unreadable("braces do not match")
+        depth += {"{": 1, "}": -1}.get(token.value, 0)
+        words.append(token.value)
+    parser.expect("}")
+    return "".join(words)
+
+
+def _sum(parser: Expressions, name: str) -> Node:
+    parser.expect("_")
+    parser.expect("{")
+    variable = parser.atom()
+    parser.expect("=")
+    low = parser.expression()
+    parser.expect("}")
+    parser.expect("^")
+    high = parser.argument(digits=0)
+    return Apply(name, (variable, low, high, parser.term()))
+
+
+def _environment(parser: Expressions) -> Node:
+    r"""`\begin{…}` … `\end{…}` of a matrix."""
+    parser.expect("{")
+    name = _until_brace(parser)
+    if name == "array" and parser.accept("{"):
+        _until_brace(parser)
+    elif name not in _MATRICES:
+        raise Unreadable(f"an environment {name}")
+    rows: list[Node] = []
+    cells: list[Node] = []
+    while not parser.accept("\\end"):
+        if parser.accept("&"):
+            continue
+        if parser.accept("\\\\"):
+            rows.append(Collection("row", tuple(cells)))
+            cells = []
+            continue
+        cells.append(parser.expression())
+    if cells:
+        rows.append(Collection("row", tuple(cells)))
+    parser.expect("{")
+    _until_brace(parser)
+    if not rows or len({len(row.items) for row in rows if isinstance(row, Collection)}) != 1:
+        raise Unreadable("rows of different lengths")
+    matrix = Collection("matrix", tuple(rows))
+    return Apply("determinant", (matrix,)) if name == "vmatrix" else matrix
+
+
+def _until_brace(parser: Expressions) -> str:
+    words = []
+    while not parser.accept("}"):
+        token = parser.take()
+        if token.kind == "end":
+            raise Unreadable("braces do not match")
+        words.append(token.value)
+    return "".join(words)
