@@ -78,7 +78,8 @@ _FLOAT_FUNCTIONS: dict[str, Any] = {
     "sin": cmath.sin, "cos": cmath.cos, "tan": cmath.tan, "cot": lambda x: 1 / cmath.tan(x),
     "sec": lambda x: 1 / cmath.cos(x), "csc": lambda x: 1 / cmath.sin(x), "arcsin": cmath.asin,
     "arccos": cmath.acos, "arctan": cmath.atan, "sinh": cmath.sinh, "cosh": cmath.cosh, "tanh": cmath.tanh,
-    "ln": cmath.log, "log": cmath.log, "abs": abs, "degree": lambda x: x * math.pi / 180, "percent": lambda x: x / 100,
+    "ln": cmath.log, "log": cmath.log, "abs": abs, "percent": lambda x: x / 100,
+    "degree": lambda x: x * math.pi / 180,
 }  # fmt: skip
 
 

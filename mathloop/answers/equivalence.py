@@ -8,9 +8,19 @@ from fractions import Fraction
 from mathloop.answers import names, ranges
 from mathloop.answers.expressions import equal_expressions, proportional, rounded
 from mathloop.answers.prover import Prover, Undecided
+from mathloop.answers.settling import (
+    has_quotient,
+    is_opaque,
+    is_rational,
+    lettered,
+    on_the_clock,
+    on_twelve_hours,
+    settled,
+    times,
+    without_degrees,
+    words_of,
+)
 from mathloop.answers.syntax import (
-    MINUS_ONE,
-    Apply,
     Collection,
     Node,
     Number,
@@ -22,11 +32,9 @@ from mathloop.answers.syntax import (
     divide,
     multiply,
     negate,
-    rebuild,
     walk,
 )
 from mathloop.answers.units import same_noun, scale
-from mathloop.answers.words import phrase
 
 MOST_ITEMS = 120
 TIME = "time"
@@ -44,7 +52,7 @@ class Comparison:
 
     def same(self, left: Node, right: Node) -> bool:
         """Whether the answers are equal; raises `Undecided`."""
-        left, right = _settled(left), _settled(right)
+        left, right = settled(left), settled(right)
         rule, compare = self._kind(left, right)
         self._depth += 1
         try:
@@ -71,7 +79,7 @@ class Comparison:
         return "expression", self._expressions
 
     def _expressions(self, left: Node, right: Node) -> bool:
-        if _opaque(left) or _opaque(right):
+        if is_opaque(left) or is_opaque(right):
             return False
         if isinstance(left, Number) and isinstance(right, Number) and left.value == right.value:
             return True
@@ -80,7 +88,7 @@ class Comparison:
                 return True
         if equal_expressions(left, right, self.prover):
             return True
-        bare = _without_degrees(left), _without_degrees(right)
+        bare = without_degrees(left), without_degrees(right)
         return bare != (left, right) and equal_expressions(*bare, self.prover)
 
     # Quantities
@@ -94,7 +102,7 @@ class Comparison:
             other = scale(right.unit)
             if size and other:
                 return size[0] == other[0] and self.same(
-                    _times(left.value, size[1]), _times(right.value, other[1])
+                    times(left.value, size[1]), times(right.value, other[1])
                 )
             return (
                 not size
@@ -104,13 +112,13 @@ class Comparison:
             )
         if self.same(left.value, right):
             return True
-        lettered = _lettered(right) if size else None
-        if lettered is not None and scale(lettered.unit):
-            return self.same(left, lettered)
+        with_unit = lettered(right) if size else None
+        if with_unit is not None and scale(with_unit.unit):
+            return self.same(left, with_unit)
         if size and size[0] == "percent":
-            return self.same(_times(left.value, Fraction(1, 100)), right)
+            return self.same(times(left.value, Fraction(1, 100)), right)
         if size and size[0] == "angle" and any(node == Symbol("pi") for node in walk(right)):
-            return self.same(multiply(_times(left.value, Fraction(1, 180)), Symbol("pi")), right)
+            return self.same(multiply(times(left.value, Fraction(1, 180)), Symbol("pi")), right)
         return False
 
     # Lists, sets, tuples, intervals, matrices, ratios
@@ -122,7 +130,7 @@ class Comparison:
             left, right = right, left
         assert isinstance(left, Collection)
         if left.ends == TIME and isinstance(right, Symbol) and right.name.startswith("time "):
-            return _on_the_clock(left) in (right.name, _later(right.name))
+            return on_the_clock(left) in (right.name, on_twelve_hours(right.name))
         if left.kind == "ratio" and len(left.items) == 2:
             return self.same(divide(left.items[0], left.items[1]), right)
         if left.kind in ("set", "list"):
@@ -232,17 +240,13 @@ class Comparison:
 
     def _equations(self, left: Relation, right: Relation) -> bool:
         one, other = (add(side.sides[0], negate(side.sides[1])) for side in (left, right))
-        if any(
-            _is_collection(node) or isinstance(node, (Quantity, Text))
-            for side in (one, other)
-            for node in walk(side)
-        ):
+        if not _plain(one, other):
             return False
         if proportional(one, other, self.prover) is not None:
             return True
         if not names.solved_for_same(left, right) or any(isinstance(node, Collection) for node in walk(one)):
             return False
-        if not _rational(one) or not _rational(other) or not (_has_quotient(one) or _has_quotient(other)):
+        if not is_rational(one) or not is_rational(other) or not (has_quotient(one) or has_quotient(other)):
             return False
         return self.prover.prove("equations", one, other, False)
 
@@ -260,11 +264,7 @@ class Comparison:
             and "in" not in left.operators
         ):
             one, other = (add(side.sides[0], negate(side.sides[1])) for side in (left, right))
-            if not any(
-                _is_collection(node) or isinstance(node, (Quantity, Text))
-                for side in (one, other)
-                for node in walk(side)
-            ):
+            if _plain(one, other):
                 positive = proportional(one, other, self.prover)
                 if positive or (positive is False and left.operators == ("!=",)):
                     return True
@@ -277,129 +277,10 @@ class Comparison:
         return first is not None and second is not None and self._pieces(first, second)
 
 
-def _settled(node: Node) -> Node:
-    """Percent and degree signs as units, ± as two answers, matrices multiplied out, single lists opened."""
-    match node:
-        case Apply("percent", (value,)):
-            return Quantity(value, "%")
-        case Apply("degree", (value,)):
-            return Quantity(value, "degree")
-        case Apply(
-            "mul",
-            (Number(Fraction(numerator=-1, denominator=1)), Apply("percent" | "degree" as unit, (value,))),
-        ):
-            return Quantity(negate(value), "%" if unit == "percent" else "degree")
-        case Apply("mul", (Symbol(name), Collection("tuple", _) as point)) if (
-            len(name) == 1 and name.isupper()
-        ):
-            return point
-        case Quantity(Relation(sides, operators), unit):
-            return Relation((*sides[:-1], Quantity(sides[-1], unit)), operators)
-        case Collection("list" | "sequence" | "set", items):
-            items = tuple(part for item in items for part in _signs(item))
-            if len(items) == 1 and node.kind != "set":
-                return _settled(items[0])
-            return Collection(node.kind, items) if items != node.items else node
-        case Apply() | Relation() | Quantity():
-            signs = _signs(node)
-            if len(signs) > 1:
-                return Collection("list", tuple(signs))
-            return names.multiplied_out(node) if isinstance(node, Apply) else node
-    return node
-
-
-def _on_the_clock(ratio: Collection) -> str:
-    numbers = [int(item.value) for item in ratio.items if isinstance(item, Number)]
-    return f"time {numbers[0]}:{numbers[1]:02}"
-
-
-def _later(time: str) -> str:
-    """A time of day on a clock of twelve hours: 16:30 is 4:30."""
-    hour, _, minute = time.removeprefix("time ").partition(":")
-    return f"time {(int(hour) - 1) % 12 + 1}:{minute}"
-
-
-def _signs(node: Node) -> list[Node]:
-    """The two readings of an answer with ±, or the answer itself."""
-    found = {part for part in walk(node) if isinstance(part, Apply) and part.operation == "pm"}
-    if not found:
-        return [node]
-    plus = rebuild(node, {part: part.arguments[0] for part in found})
-    minus = rebuild(node, {part: negate(part.arguments[0]) for part in found})
-    return [plus, minus]
-
-
-def _without_degrees(node: Node) -> Node:
-    """180° − x as 180 − x; a degree sign inside a function is not a matter of notation."""
-    parts = [part for part in walk(node) if isinstance(part, Apply)]
-    if any(part.operation not in ("add", "mul", "pow", "degree") for part in parts):
-        return node
-    return rebuild(node, {part: part.arguments[0] for part in parts if part.operation == "degree"})
-
-
-def _lettered(node: Node) -> Quantity | None:
-    """`20 m/s` and `8 m^2` without `\\text`: a number times letters that may be units, else None."""
-    match node:
-        case Apply("mul", (Number() as value, Symbol(unit))):
-            return Quantity(value, unit)
-        case Apply("mul", (Number() as value, Symbol(unit), Apply("pow", (Symbol(per), exponent)))) if (
-            exponent == MINUS_ONE
-        ):
-            return Quantity(value, f"{unit}/{per}")
-        case Apply("mul", (Number() as value, Apply("pow", (Symbol(unit), Number(exponent, _))))) if (
-            exponent in (2, 3)
-        ):
-            return Quantity(value, f"{unit}^{exponent}")
-    return None
-
-
-def _is_collection(node: Node) -> bool:
-    return isinstance(node, Collection)
-
-
-def _opaque(node: Node) -> bool:
-    """Whether a symbol is a time, a number in another base or the empty set: equal only to itself."""
-    return isinstance(node, Symbol) and node.name.partition(" ")[0] in ("time", "base", "empty")
-
-
 def _same_words(left: Node, right: Node) -> bool:
-    return bool(_words(left)) and _words(left) == _words(right)
+    return bool(words_of(left)) and words_of(left) == words_of(right)
 
 
-def _words(node: Node) -> str | None:
-    match node:
-        case Text(words):
-            return words
-        case Symbol(name):
-            return name.lower() if len(name) > 1 else name
-        case Apply("mul", factors) if all(
-            isinstance(factor, Symbol) for factor in factors
-        ):  # a short word: odd
-            return phrase("".join(factor.name for factor in factors if isinstance(factor, Symbol)))
-    return None
-
-
-def _times(node: Node, factor: Fraction) -> Node:
-    if factor == 1:
-        return node
-    if isinstance(node, Number):
-        return Number(node.value * factor, node.places)
-    if isinstance(node, Collection):
-        return Collection(node.kind, tuple(_times(item, factor) for item in node.items), node.ends)
-    return multiply(Number(factor), node)
-
-
-def _rational(node: Node) -> bool:
-    return all(
-        isinstance(part, (Number, Symbol))
-        or (isinstance(part, Apply) and part.operation in ("add", "mul", "pow"))
-        for part in walk(node)
-    )
-
-
-def _has_quotient(node: Node) -> bool:
-    return any(
-        isinstance(part, Apply) and part.operation == "pow" and isinstance(part.arguments[1], Number)
-        and part.arguments[1].value < 0 and not isinstance(part.arguments[0], Number)
-        for part in walk(node)
-    )  # fmt: skip
+def _plain(*nodes: Node) -> bool:
+    """Whether only expressions stand in the trees."""
+    return not any(isinstance(part, Collection | Quantity | Text) for node in nodes for part in walk(node))

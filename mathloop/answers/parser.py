@@ -27,12 +27,14 @@ from mathloop.answers.units import WORDS
 DEEPEST = 40
 
 _CLOSERS = frozenset(
-    (")", "]", "}", "\\}", ",", ";", "or", "and", "&", "=", "~", "<", "<=", ">", ">=", "!=", "in", ":", "\\cup")
+    (")", "]", "}", "\\}", ",", ";", "or", "and", "&", "=", "~", "<", "<=",
+     ">", ">=", "!=", "in", ":", "\\cup")
 )  # fmt: skip
 _DEFINED = frozenset("fghFGHWT")
 """Letters that are functions wherever a parenthesis follows."""
 _PROSE = frozenset(
-    ("the", "not", "is", "are", "it", "its", "of", "for", "all", "in", "if", "no", "yes", "so", "we", "to", "on", "by")
+    ("the", "not", "is", "are", "it", "its", "of", "for", "all", "in", "if", "no",
+     "yes", "so", "we", "to", "on", "by")
 )  # fmt: skip
 """Words that could be products of letters but never are."""
 

@@ -23,7 +23,8 @@ class Token(NamedTuple):
 
 FUNCTIONS = frozenset(
     ("sin", "cos", "tan", "cot", "sec", "csc", "arcsin", "arccos", "arctan", "asin", "acos", "atan", "sinh",
-     "cosh", "tanh", "log", "lg", "ln", "exp", "sqrt", "abs", "min", "max", "gcd", "lcm", "det", "floor", "ceil")
+     "cosh", "tanh", "log", "lg", "ln", "exp", "sqrt", "abs", "min", "max", "gcd", "lcm", "det",
+     "floor", "ceil")
 )  # fmt: skip
 CONSTANTS = {"pi": "pi", "infty": "oo", "infinity": "oo", "inf": "oo", "oo": "oo"}
 _CONNECTIVES = {"and": "and", "or": "or", "和": "and", "或": "or", "或者": "or", "及": "and", "与": "and"} | {
@@ -46,7 +47,8 @@ _ALIASES = {
     "\\mid": "|", "\\vert": "|", "\\lvert": "|", "\\rvert": "|", "\\lbrace": "\\{", "\\rbrace": "\\}",
     "\\lbrack": "[", "\\rbrack": "]", "\\langle": "(", "\\rangle": ")", "\\bigcup": "\\cup",
     "\\vee": "\\lor", "\\wedge": "\\land",
-    "\\dfrac": "\\frac", "\\tfrac": "\\frac", "\\cfrac": "\\frac", "\\dbinom": "\\binom", "\\tbinom": "\\binom",
+    "\\dfrac": "\\frac", "\\tfrac": "\\frac", "\\cfrac": "\\frac",
+    "\\dbinom": "\\binom", "\\tbinom": "\\binom",
 }  # fmt: skip
 
 

@@ -30,16 +30,17 @@ _SCALED = re.compile(
 )
 _PHRASES = {
     "是": "yes", "对": "true", "正确": "true", "错": "false", "错误": "false", "否": "no", "不是": "no",
-    "无解": "no solution", "方程无解": "no solution", "no solutions": "no solution", "空集": "empty set",
-    "\\emptyset": "empty set", "\\varnothing": "empty set", "不存在": "does not exist",
-    "dne": "does not exist",     "奇数": "odd", "偶数": "even", "第一象限": "quadrant i", "first quadrant": "quadrant i",
-    "第二象限": "quadrant ii", "second quadrant": "quadrant ii", "第三象限": "quadrant iii",
-    "third quadrant": "quadrant iii", "第四象限": "quadrant iv", "fourth quadrant": "quadrant iv",
-    "undefined": "undefined", "无意义": "undefined", "东": "east", "南": "south", "西": "west", "北": "north",
-    "真": "true", "假": "false", "星期一": "monday", "星期二": "tuesday", "星期三": "wednesday",
-    "星期四": "thursday", "星期五": "friday", "星期六": "saturday", "星期日": "sunday", "星期天": "sunday",
-    "无穷大": "infinity", "无理数": "irrational", "有理数": "rational", "椭圆": "ellipse", "圆": "circle",
-    "双曲线": "hyperbola", "抛物线": "parabola", "直线": "line",
+    "无解": "no solution", "方程无解": "no solution", "no solutions": "no solution",
+    "空集": "empty set", "\\emptyset": "empty set", "\\varnothing": "empty set",
+    "不存在": "does not exist", "dne": "does not exist", "奇数": "odd", "偶数": "even",
+    "第一象限": "quadrant i", "first quadrant": "quadrant i", "第二象限": "quadrant ii",
+    "second quadrant": "quadrant ii", "第三象限": "quadrant iii", "third quadrant": "quadrant iii",
+    "第四象限": "quadrant iv", "fourth quadrant": "quadrant iv", "undefined": "undefined",
+    "无意义": "undefined", "东": "east", "南": "south", "西": "west", "北": "north", "真": "true",
+    "假": "false", "星期一": "monday", "星期二": "tuesday", "星期三": "wednesday", "星期四": "thursday",
+    "星期五": "friday", "星期六": "saturday", "星期日": "sunday", "星期天": "sunday",
+    "无穷大": "infinity", "无理数": "irrational", "有理数": "rational", "椭圆": "ellipse",
+    "圆": "circle", "双曲线": "hyperbola", "抛物线": "parabola", "直线": "line",
 }  # fmt: skip
 _ARTICLE = re.compile(r"^(?:the|a|an)\s+")
 _NOISE = re.compile(r"[\s,.;:!?\"'“”()\-]+")

@@ -1,8 +1,8 @@
 """The process that proves: with mpmath to 80 and 160 digits, and with sympy for equations.
 
 It reads length-prefixed pickles of its parent (`prover.py`) on stdin and answers with a line of JSON each. It
-bounds its own memory, kills itself at each question's deadline even if the parent is gone, and ends when stdin
-does.
+bounds its own memory, kills itself at each question's deadline even if the parent is gone, and ends when
+stdin does.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Precise:
     """mpmath's complex numbers."""
 
     def __init__(self, digits: int) -> None:
-        import mpmath
+        import mpmath  # type: ignore[import-untyped]
 
         self.context = mpmath.mp
         self.context.dps = digits
@@ -75,8 +75,8 @@ class Precise:
 
 _FAR = frozenset(("pow", "factorial", "binomial", "arrangements"))
 _FUNCTIONS = frozenset(
-    ("sin", "cos", "tan", "cot", "sec", "csc", "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh", "ln", "log",
-     "abs", "factorial", "binomial")
+    ("sin", "cos", "tan", "cot", "sec", "csc", "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh", "ln",
+     "log",      "abs", "factorial", "binomial")
 )  # fmt: skip
 
 

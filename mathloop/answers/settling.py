@@ -1,0 +1,146 @@
+"""What is done to an answer's tree before it is compared, and what else can be asked of a tree."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from mathloop.answers import names
+from mathloop.answers.syntax import (
+    MINUS_ONE,
+    Apply,
+    Collection,
+    Node,
+    Number,
+    Quantity,
+    Relation,
+    Symbol,
+    Text,
+    multiply,
+    negate,
+    rebuild,
+    walk,
+)
+from mathloop.answers.words import phrase
+
+
+def settled(node: Node) -> Node:
+    """Percent and degree signs as units, ± as two answers, matrices multiplied out, single lists opened."""
+    match node:
+        case Apply("percent", (value,)):
+            return Quantity(value, "%")
+        case Apply("degree", (value,)):
+            return Quantity(value, "degree")
+        case Apply(
+            "mul",
+            (Number(Fraction(numerator=-1, denominator=1)), Apply("percent" | "degree" as unit, (value,))),
+        ):
+            return Quantity(negate(value), "%" if unit == "percent" else "degree")
+        case Apply("mul", (Symbol(name), Collection("tuple", _) as point)) if (
+            len(name) == 1 and name.isupper()
+        ):
+            return point
+        case Quantity(Relation(sides, operators), unit):
+            return Relation((*sides[:-1], Quantity(sides[-1], unit)), operators)
+        case Collection("list" | "sequence" | "set", items):
+            items = tuple(part for item in items for part in _signs(item))
+            if len(items) == 1 and node.kind != "set":
+                return settled(items[0])
+            return Collection(node.kind, items, node.ends) if items != node.items else node
+        case Apply() | Relation() | Quantity():
+            signs = _signs(node)
+            if len(signs) > 1:
+                return Collection("list", tuple(signs))
+            return names.multiplied_out(node) if isinstance(node, Apply) else node
+    return node
+
+
+def _signs(node: Node) -> list[Node]:
+    """The two readings of an answer with ±, or the answer itself."""
+    found = {part for part in walk(node) if isinstance(part, Apply) and part.operation == "pm"}
+    if not found:
+        return [node]
+    plus = rebuild(node, {part: part.arguments[0] for part in found})
+    minus = rebuild(node, {part: negate(part.arguments[0]) for part in found})
+    return [plus, minus]
+
+
+def lettered(node: Node) -> Quantity | None:
+    """`20 m/s` and `8 m^2` without `\\text`: a number times letters that may be units, else None."""
+    match node:
+        case Apply("mul", (Number() as value, Symbol(unit))):
+            return Quantity(value, unit)
+        case Apply("mul", (Number() as value, Symbol(unit), Apply("pow", (Symbol(per), exponent)))) if (
+            exponent == MINUS_ONE
+        ):
+            return Quantity(value, f"{unit}/{per}")
+        case Apply("mul", (Number() as value, Apply("pow", (Symbol(unit), Number(exponent, _))))) if (
+            exponent in (2, 3)
+        ):
+            return Quantity(value, f"{unit}^{exponent}")
+    return None
+
+
+def without_degrees(node: Node) -> Node:
+    """180° − x as 180 − x; a degree sign inside a function is not a matter of notation."""
+    parts = [part for part in walk(node) if isinstance(part, Apply)]
+    if any(part.operation not in ("add", "mul", "pow", "degree") for part in parts):
+        return node
+    return rebuild(node, {part: part.arguments[0] for part in parts if part.operation == "degree"})
+
+
+def times(node: Node, factor: Fraction) -> Node:
+    """The node times a number; a collection is multiplied item by item."""
+    if factor == 1:
+        return node
+    if isinstance(node, Number):
+        return Number(node.value * factor, node.places)
+    if isinstance(node, Collection):
+        return Collection(node.kind, tuple(times(item, factor) for item in node.items), node.ends)
+    return multiply(Number(factor), node)
+
+
+def on_the_clock(ratio: Collection) -> str:
+    """The time of day that a ratio such as 2:30 may be, named as `reading` names times."""
+    numbers = [int(item.value) for item in ratio.items if isinstance(item, Number)]
+    return f"time {numbers[0]}:{numbers[1]:02}"
+
+
+def on_twelve_hours(time: str) -> str:
+    """A time of day on a clock of twelve hours: 16:30 is 4:30."""
+    hour, _, minute = time.removeprefix("time ").partition(":")
+    return f"time {(int(hour) - 1) % 12 + 1}:{minute}"
+
+
+def is_opaque(node: Node) -> bool:
+    """Whether a symbol is a time, a number in another base or the empty set: equal only to itself."""
+    return isinstance(node, Symbol) and node.name.partition(" ")[0] in ("time", "base", "empty")
+
+
+def words_of(node: Node) -> str | None:
+    """The words that a node is: a text, a symbol, or a short word read as a product of letters."""
+    match node:
+        case Text(words):
+            return words
+        case Symbol(name):
+            return name.lower() if len(name) > 1 else name
+        case Apply("mul", factors) if all(isinstance(factor, Symbol) for factor in factors):
+            return phrase("".join(factor.name for factor in factors if isinstance(factor, Symbol)))
+    return None
+
+
+def is_rational(node: Node) -> bool:
+    """Whether only sums, products and powers stand between numbers and symbols."""
+    return all(
+        isinstance(part, (Number, Symbol))
+        or (isinstance(part, Apply) and part.operation in ("add", "mul", "pow"))
+        for part in walk(node)
+    )
+
+
+def has_quotient(node: Node) -> bool:
+    """Whether anything but a number is a denominator."""
+    return any(
+        isinstance(part, Apply) and part.operation == "pow" and isinstance(part.arguments[1], Number)
+        and part.arguments[1].value < 0 and not isinstance(part.arguments[0], Number)
+        for part in walk(node)
+    )  # fmt: skip
