@@ -16,7 +16,7 @@ import mathloop
 from mathloop.errors import BadData
 from pipelines.local.folder import RunFolder
 from pipelines.local.launcher import Launcher
-from pipelines.profile import Head, check_profile, stage_config
+from pipelines.profile import PRETRAINING, Head, check_profile, stage_config
 
 if TYPE_CHECKING:
     from pipelines.local.runner import Job
@@ -84,24 +84,25 @@ def go_on(run: RunFolder, console: Console) -> None:
     with Launcher() as launcher:  # it loads what stages need while we load KFP
         from pipelines.local.runner import run_pipelines
 
-        run_pipelines(_jobs(profile, problems_file, first=settings["first"]), run, launcher, console)
+        run_pipelines(_jobs(run.id, profile, problems_file, first=settings["first"]), run, launcher, console)
     _show(run, console)
 
 
-def _jobs(profile: Head, problems_file: str, *, first: bool) -> list[Job]:
+def _jobs(run_id: str, profile: Head, problems_file: str, *, first: bool) -> list[Job]:
     from pipelines.improvement_round import improvement_round
+    from pipelines.local.runner import Job
     from pipelines.pretraining import model_import, pretraining
 
-    seeded = {"store_url": profile.store, "seed": profile.seed}
-    jobs: list[Job] = []
+    stored: dict[str, Any] = {"store_url": profile.store}
+    jobs = []
     if first and profile.model == "nano":
-        sections = {name: stage_config(profile, name) for name in ("corpus", "train")}
-        jobs.append((pretraining, {**seeded, **sections}))
+        sections = {name: stage_config(profile, name) for name in PRETRAINING}
+        jobs.append(Job(pretraining, {**stored, "seed": profile.seed, **sections}, f"{run_id}-pretraining"))
     elif first:
-        jobs.append((model_import, {"store_url": profile.store, "source": profile.model}))
+        jobs.append(Job(model_import, {**stored, "source": profile.model}, f"{run_id}-import"))
     sections = {name: stage_config(profile, name) for name in SECTIONS}
     told = {"problems_file": problems_file, "profile": profile.model_dump_json()}
-    jobs.append((improvement_round, {**seeded, **told, **sections}))
+    jobs.append(Job(improvement_round, {**stored, "seed": profile.seed, **told, **sections}, run_id))
     return jobs
 
 

@@ -6,6 +6,7 @@ import contextlib
 import signal
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -19,8 +20,15 @@ from pipelines.local.launcher import Launcher
 from pipelines.local.tasks import adapted, in_order
 from pipelines.local.view import View
 
-Job = tuple[GraphComponent, Mapping[str, Any]]
-"""A pipeline and its arguments."""
+
+@dataclass(frozen=True)
+class Job:
+    """One pipeline to run."""
+
+    pipeline: GraphComponent
+    arguments: Mapping[str, Any]
+    id: str
+    """Stands in for the id that a cluster gives a run, the same on every attempt."""
 
 
 def run_pipelines(jobs: Sequence[Job], run: RunFolder, launcher: Launcher, console: Console) -> None:
@@ -31,12 +39,13 @@ def run_pipelines(jobs: Sequence[Job], run: RunFolder, launcher: Launcher, conso
         KeyboardInterrupt: Ctrl-C, SIGTERM or SIGHUP, after the running stage was ended.
     """
     names = {}
-    for pipeline, _ in jobs:
-        names.update(stage_names(pipeline))
+    for job in jobs:
+        names.update(stage_names(job.pipeline))
     view = View(f"run {run.id}", list(names.values()), console)
-    with run.locked(), interruptible(), view, adapted(run, names, launcher, view):
-        for pipeline, arguments in jobs:
-            _run(pipeline, arguments, run.path)
+    with run.locked(), interruptible(), view:
+        for job in jobs:
+            with adapted(run, job.id, names, launcher, view):
+                _run(job, run.path)
 
 
 def stage_names(pipeline: GraphComponent) -> dict[str, str]:
@@ -48,14 +57,14 @@ def stage_names(pipeline: GraphComponent) -> dict[str, str]:
     }
 
 
-def _run(pipeline: GraphComponent, arguments: Mapping[str, Any], folder: Path) -> None:
+def _run(job: Job, folder: Path) -> None:
     # KFP prints its own story, in colors, to stdout; it goes to a file, for whoever doubts ours.
     log = open(folder / "kfp.log", "a", encoding="utf-8")  # noqa: SIM115
     with log, contextlib.redirect_stdout(log), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of images without "python" in their name, of node pools
         local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(folder))
         try:
-            pipeline(**arguments)
+            job.pipeline(**job.arguments)
         finally:
             local.config.LocalExecutionConfig.instance = None
 

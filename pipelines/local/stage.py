@@ -10,9 +10,11 @@ component; nothing else of KFP is imported.
 from __future__ import annotations
 
 import ctypes
+import gc
 import importlib
 import importlib.util
 import json
+import multiprocessing
 import os
 import select
 import signal
@@ -48,23 +50,25 @@ def main() -> None:
 
 
 def serve() -> None:
-    """Answers one request; returns when the stage has ended. Its fork does not return."""
+    """Answers one request; returns when the stage has ended."""
     line = read_line(0)
     if not line:
         sys.exit()
-    request = json.loads(line)
-    parent = os.getpid()
-    pid = os.fork()
-    if pid == 0:
-        become_stage(request, parent)
-        run(Path(request["folder"]), request["function"])
-        sys.exit()
+    gc.freeze()  # a fork need not copy what it never collects
+    # multiprocessing's fork ends without tearing down torch's modules, which takes a second.
+    stage = multiprocessing.get_context("fork").Process(
+        target=run_stage, args=(json.loads(line), os.getpid())
+    )
+    stage.start()
+    pid = stage.pid
+    assert pid is not None
     answer(pid=pid)
     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
     with suppress(ProcessLookupError):
         os.killpg(pid, signal.SIGKILL)  # what the stage has left running
-    _, status = os.waitpid(pid, 0)
-    answer(exit_code=os.waitstatus_to_exitcode(status))
+    stage.join()
+    assert stage.exitcode is not None
+    answer(exit_code=stage.exitcode)
 
 
 def read_line(file: int) -> bytes:
@@ -79,10 +83,16 @@ def answer(**values: int) -> None:
     os.write(1, json.dumps(values).encode() + b"\n")
 
 
-def become_stage(request: dict[str, Any], parent: int) -> None:
+def run_stage(request: dict[str, Any], server: int) -> None:
+    """What the fork does."""
+    become_stage(request, server)
+    execute(Path(request["folder"]), request["function"])
+
+
+def become_stage(request: dict[str, Any], server: int) -> None:
     """Leaves the server behind: an own session (and so group), the stage's environment, its log as output."""
     os.setsid()
-    die_with(parent)
+    die_with(server)
     os.environ.update(request["environment"])
     log = os.open(Path(request["folder"], "log.txt"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     nothing = os.open(os.devnull, os.O_RDONLY)
@@ -90,7 +100,7 @@ def become_stage(request: dict[str, Any], parent: int) -> None:
         os.dup2(source, target)
 
 
-def run(folder: Path, function: str) -> None:
+def execute(folder: Path, function: str) -> None:
     """Executes the component's function on KFP's executor input, and exits with what became of it."""
     from kfp.dsl.executor import Executor
 

@@ -5,7 +5,7 @@ starts each through a shell that outlives us. Its own cache cannot help a resume
 paths, and it does not see a task that was killed halfway. So, while a run lasts:
 
 - a task's outputs go to the run's stages/<stage>/, which is the same on resume;
-- the pipeline's id is the run's, as it is one id for all attempts on a cluster;
+- the pipeline's id is given, as it is one id for all attempts on a cluster;
 - tasks run in an order that depends on the pipeline only;
 - a task is a process that we start, watch and end, and is not started at all where done.json says that it
   ended well with the same code, settings and inputs. KFP then reads its outputs as if it had just run.
@@ -45,8 +45,13 @@ class StageFailed(Exception):
 
 
 @contextmanager
-def adapted(run: RunFolder, names: Mapping[str, str], launcher: Launcher, view: View) -> Iterator[None]:
-    """Makes `kfp.local` work in the run's folder; `names` maps a component's name to its stage's."""
+def adapted(
+    run: RunFolder, job: str, names: Mapping[str, str], launcher: Launcher, view: View
+) -> Iterator[None]:
+    """Makes `kfp.local` work in the run's folder, as the pipeline run `job`.
+
+    `names` maps a component's name to its stage's.
+    """
 
     class Handler(subprocess_task_handler.SubprocessTaskHandler):  # type: ignore[misc]
         def run(self) -> status.Status:
@@ -59,7 +64,7 @@ def adapted(run: RunFolder, names: Mapping[str, str], launcher: Launcher, view: 
     with ExitStack() as patches:
         for module, name, value in (
             (executor_input_utils, "construct_local_task_root", task_root),
-            (placeholder_utils, "make_random_id", lambda: run.id),
+            (placeholder_utils, "make_random_id", lambda: job),
             (graph_utils, "topological_sort_tasks", lambda tasks: in_order(tasks)[::-1]),
             (subprocess_task_handler, "SubprocessTaskHandler", Handler),
         ):
@@ -173,6 +178,7 @@ class Stage:
         except BaseException:
             process.stop()
             raise
+        self.view.tick(progress.latest())
         return exit_code
 
 

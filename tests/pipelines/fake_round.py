@@ -86,14 +86,14 @@ if __name__ == "__main__":
 
     from pipelines.local.folder import RunFolder
     from pipelines.local.launcher import Launcher
-    from pipelines.local.runner import run_pipelines
+    from pipelines.local.runner import Job, run_pipelines
     from pipelines.local.tasks import StageFailed
 
     runs = Path(sys.argv[1])
     run = RunFolder.find(sys.argv[2], runs) if len(sys.argv) > 2 else RunFolder.create({}, runs)
     try:
         with Launcher() as launcher:
-            run_pipelines([(fake_round, {"start": 5})], run, launcher, Console(file=sys.stdout))
+            run_pipelines([Job(fake_round, {"start": 5}, run.id)], run, launcher, Console(file=sys.stdout))
     except StageFailed as failure:
         print(f"FAILED {failure.stage} {failure.exit_code} {failure.user_error}")
         sys.exit(1)

@@ -1,0 +1,171 @@
+"""Whole tiny rounds with every stage real: undisturbed, killed everywhere, damaged, and a second one."""
+
+from __future__ import annotations
+
+import random
+import re
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+import rounds
+import torch
+from safetensors.torch import load_file, save_file
+
+from mathloop.registry import Registry
+from mathloop.storage import open_store
+
+SEED = "5"
+FIRST = ["write-corpus", "pretrain", "publish-base"]
+ROUND = [
+    "preflight",
+    "build-problems",
+    "fetch-champion",
+    "evolve-problems",
+    "decontaminate-problems",
+    "sample-cot",
+    "sample-tir",
+    "decontaminate-cot",
+    "decontaminate-tir",
+    "train-sft",
+    "sample-reward-data",
+    "select-problems",
+    "train-reward-model",
+    "train-grpo",
+    "evaluate-round",
+    "judge-challenger",
+    "publish-round",
+    "report-round",
+]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, rounds.Outcome]:
+    """A first round, and the folder that it was run in."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    outcome = rounds.finish(rounds.start(folder, "run", "--profile", "tiny", "--seed", SEED))
+    assert outcome.code == 0, outcome.stdout + outcome.stderr
+    return folder, outcome
+
+
+def test_a_first_round_ends_with_every_stage_done_and_a_report(
+    undisturbed: tuple[Path, rounds.Outcome],
+) -> None:
+    folder, outcome = undisturbed
+    run = rounds.only_run(folder)
+    done = re.findall(r"^\[ *\d+/\d+\] (\S+) +done", outcome.stdout, re.MULTILINE)
+    assert sorted(done) == sorted(FIRST + ROUND)
+    assert done[: len(FIRST)] == FIRST
+    for stage in done:
+        report = rounds.artifact(run, stage, "stage_report")
+        assert report["stage"]
+        assert report["seconds"] >= 0
+    page = (run / "report.html").read_text(encoding="utf-8")
+    assert run.name in page
+    assert not re.search(r"(src|href)=[\"']https?://", page)
+    for model in ("base", "SFT", "GRPO"):
+        assert model in outcome.table
+        assert model in page
+    store = open_store(str(folder / "runs" / "store"))
+    history = Registry(store).history()
+    published = rounds.artifact(run, "publish-round", "published")
+    assert history[0].policy == f"base/{run.name}-pretraining/policy"
+    assert len(history) == 1 + published["promoted"]
+    assert outcome.seconds < 120
+
+
+def test_nothing_half_written_is_left(undisturbed: tuple[Path, rounds.Outcome]) -> None:
+    folder, _ = undisturbed
+    assert not [path for path in folder.rglob("*") if path.name.endswith(".partial")]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_kill_9_in_every_stage_changes_nothing(
+    undisturbed: tuple[Path, rounds.Outcome], tmp_path: Path
+) -> None:
+    """One run, killed in each of its stages in turn at a moment drawn at random, each time resumed."""
+    rng = random.Random(7)
+    usual = rounds.only_run(undisturbed[0])
+    arguments = ["run", "--profile", "tiny", "--seed", SEED]
+    caught = 0
+    for stage in FIRST + ROUND:
+        seconds = rounds.artifact(usual, stage, "done.json")["seconds"]
+        process = rounds.start(tmp_path, *arguments)
+        run = rounds.wait_until_begun(tmp_path, stage, process)
+        time.sleep(rng.uniform(0.0, 0.9) * seconds)
+        process.kill()
+        process.communicate()
+        caught += not (run / "stages" / stage / "done.json").exists()
+        arguments = ["run", "--resume", run.name]
+    assert caught >= 0.7 * len(FIRST + ROUND)
+    outcome = rounds.finish(rounds.start(tmp_path, *arguments))
+    assert outcome.code == 0, outcome.stdout + outcome.stderr
+    assert outcome.table == undisturbed[1].table
+    decisions = [rounds.artifact(path, "publish-round", "published")["promoted"] for path in (usual, run)]
+    assert decisions[0] == decisions[1]
+
+
+def test_a_second_round_starts_from_the_champion_and_moves_it_only_if_better(
+    undisturbed: tuple[Path, rounds.Outcome], tmp_path: Path
+) -> None:
+    shutil.copytree(undisturbed[0] / "runs" / "store", tmp_path / "runs" / "store")
+    registry = Registry(open_store(str(tmp_path / "runs" / "store")))
+    before = registry.history()
+    outcome = rounds.finish(rounds.start(tmp_path, "run", "--profile", "tiny", "--seed", "6"))
+    assert outcome.code == 0, outcome.stdout + outcome.stderr
+    run = rounds.only_run(tmp_path)
+    assert sorted(path.name for path in (run / "stages").iterdir()) == sorted(ROUND)
+    verdict = rounds.artifact(run, "judge-challenger", "verdict")
+    published = rounds.artifact(run, "publish-round", "published")
+    assert published["promoted"] == verdict["promote"] == (verdict["low"] > 0)
+    assert registry.history()[: len(before)] == before
+    assert len(registry.history()) == len(before) + published["promoted"]
+
+
+def test_a_damaged_challenger_is_refused_and_the_champion_stays(
+    undisturbed: tuple[Path, rounds.Outcome], tmp_path: Path
+) -> None:
+    shutil.copytree(undisturbed[0] / "runs" / "store", tmp_path / "runs" / "store")
+    registry = Registry(open_store(str(tmp_path / "runs" / "store")))
+    before = registry.history()
+    process = rounds.start(tmp_path, "run", "--profile", "tiny", "--seed", "6")
+    run = rounds.wait_until_begun(tmp_path, "evaluate-round", process)
+    process.kill()
+    process.communicate()
+    (weights,) = (run / "stages" / "train-grpo" / "model").glob("*.safetensors")
+    noise = {name: torch.randn_like(tensor) for name, tensor in load_file(weights).items()}
+    save_file(noise, weights, metadata={"format": "pt"})
+    outcome = rounds.finish(rounds.start(tmp_path, "run", "--resume", run.name))
+    assert outcome.code == 0, outcome.stdout + outcome.stderr
+    assert "not promoted" in outcome.stdout
+    assert rounds.artifact(run, "judge-challenger", "verdict")["promote"] is False
+    assert registry.history() == before
+
+
+def test_a_champion_that_names_a_missing_model_is_one_line(
+    undisturbed: tuple[Path, rounds.Outcome], tmp_path: Path
+) -> None:
+    shutil.copytree(undisturbed[0] / "runs" / "store", tmp_path / "store")
+    champion = Registry(open_store(str(tmp_path / "store"))).current()
+    assert champion
+    shutil.rmtree(tmp_path / "store" / champion.policy)
+    outcome = rounds.finish(rounds.start(tmp_path, "run", "--profile", "tiny", "--store", "store"))
+    assert outcome.code == 2
+    (line,) = outcome.stderr.splitlines()
+    assert line.startswith("mathloop: error: ")
+    assert champion.policy in line
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_stage_that_finds_a_users_mistake_ends_the_run_with_its_one_line(tmp_path: Path) -> None:
+    """An import of a model folder that is not one: found by the stage, not before it."""
+    (tmp_path / "model").mkdir()
+    outcome = rounds.finish(
+        rounds.start(tmp_path, "run", "--profile", "tiny", "--set", f"model={tmp_path / 'model'}")
+    )
+    assert outcome.code == 2
+    (line,) = outcome.stderr.splitlines()
+    assert line.startswith("mathloop: error: ")
+    assert "model" in line
