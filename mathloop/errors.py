@@ -1,15 +1,15 @@
 """One tree of errors, and which of them are the user's to mend.
 
-    MathloopError            anything that mathloop raises on purpose; exit code 1
-    ├── UserError            one clear line: what is wrong, what was expected, what to do; exit code 2
-    │   ├── BadConfig        a profile, a --set or a stage's config
-    │   ├── BadData          a row, file or data set that cannot be read
-    │   ├── BadModel         a model folder or package that is missing or not what a stage needs
-    │   └── StorageRefused   a disk or bucket that does not take or give what was asked
-    ├── Corrupt              an artifact whose checksum does not match its manifest
-    ├── ChampionMoved        somebody else promoted a champion first; nothing was changed
-    ├── SandboxError         the sandbox itself failed (never: the code that ran in it)
-    └── TrainingDiverged     loss, gradient or KL is not finite
+MathloopError            anything that mathloop raises on purpose; exit code 1
+├── UserError            one clear line: what is wrong, what was expected, what to do; exit code 2
+│   ├── BadConfig        a profile, a --set or a stage's config
+│   ├── BadData          a row, file or data set that cannot be read
+│   ├── BadModel         a model folder or package that is missing or not what a stage needs
+│   └── StorageRefused   a disk or bucket that does not take or give what was asked
+├── Corrupt              an artifact whose checksum does not match its manifest
+├── ChampionMoved        somebody else promoted a champion first; nothing was changed
+├── SandboxError         the sandbox itself failed (never: the code that ran in it)
+└── TrainingDiverged     loss, gradient or KL is not finite
 """
 
 from __future__ import annotations
@@ -40,7 +40,12 @@ class BadData(UserError):
     """
 
     def __init__(
-        self, message: str, *, path: Path | str | None = None, row: int | None = None, field: str | None = None
+        self,
+        message: str,
+        *,
+        path: Path | str | None = None,
+        row: int | None = None,
+        field: str | None = None,
     ) -> None:
         self.path, self.row, self.field = path, row, field
         where = [str(path)] if path is not None else []

@@ -1,0 +1,1 @@
+"""Pretraining text. Here: the nano world's corpus; recall, MinHash and quality scoring join it later."""

@@ -1,0 +1,29 @@
+"""What the written corpus looks like. Sizes are documents, shares are fractions of 1."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class CorpusConfig(BaseModel):
+    """A corpus of worked problems with the faults of scraped text: guesses, misreadings and slips."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    documents: int = Field(40_000, ge=1, description="Number of documents")
+    chinese_share: float = Field(0.3, ge=0, le=1, description="Share of documents in Chinese")
+    tir_share: float = Field(0.3, ge=0, le=1, description="Share that calculates with Python (TIR)")
+    guess_share: float = Field(
+        0.35, ge=0, le=1, description="Share of CoT documents that state an answer with no working"
+    )
+    split_share: float = Field(
+        0.3, ge=0, le=1, description="Share of worked CoT documents that split sums into tens and ones"
+    )
+    misread_low: float = Field(0.1, ge=0, le=1, description="Lowest share of misread solutions of a wording")
+    misread_high: float = Field(
+        0.6, ge=0, le=1, description="Highest share of misread solutions of a wording"
+    )
+    slip_share: float = Field(0.08, ge=0, le=1, description="Chance that one calculated number is off")
+    world_seed: int = Field(
+        7, description="Fixes which wordings are misread how often, whatever the round's seed"
+    )

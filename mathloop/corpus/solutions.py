@@ -1,0 +1,96 @@
+"""Writes solutions of nano problems in the formats of the real thing: CoT prose and TIR with Python blocks."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import Literal
+
+from mathloop.problems.nano import NanoProblem, Step, calculate
+from mathloop.records import Mode
+
+Style = Literal["guess", "worked", "split"]
+
+_ENDING = {"en": "The answer is \\boxed{{{}}}.", "zh": "答案是\\boxed{{{}}}。"}
+_FIRST = {"en": "Step by step:", "zh": "分步计算："}
+_TOOL = {"en": "Let Python compute it.", "zh": "用Python计算。"}
+
+
+@dataclass(frozen=True)
+class Faults:
+    """What goes wrong in one solution."""
+
+    misread: bool = False
+    slip: float = 0.0
+    """Chance that a calculated number is off."""
+
+
+def write_solution(nano: NanoProblem, mode: Mode, style: Style, faults: Faults, rng: random.Random) -> str:
+    """Returns one solution text. Without faults, a worked or TIR solution ends in the gold answer."""
+    steps = nano.family.misread if faults.misread else nano.family.steps
+    if mode == "tir":
+        return _with_python(nano, steps, rng)
+    lines: list[str] = []
+    results: list[int] = []
+    for left, operator, right in steps:
+        x, y = (results[int(v[1:])] if v[0] == "#" else nano.numbers[v] for v in (left, right))
+        _, _, _, z = calculate((("a", operator, "b"),), {"a": x, "b": y})[0]
+        if rng.random() < faults.slip:
+            z = _slip(z, rng)
+        lines += _split(x, operator, y, z) if style == "split" else [f"{x} {operator} {y} = {z}"]
+        results.append(z)
+    stop = "。" if nano.problem.language == "zh" else "."
+    ending = _ENDING[nano.problem.language].format(results[-1])
+    if style == "guess":
+        return ending
+    worked = "".join(f"{line}{stop}\n" for line in lines)
+    return f"{_FIRST[nano.problem.language]}\n{worked}{ending}" if style == "split" else f"{worked}{ending}"
+
+
+def _split(x: int, operator: str, y: int, z: int) -> list[str]:
+    """A sum by tens and ones, a product by its easier halves; other steps as they are."""
+    if operator == "+" and x >= 10 and y >= 10:
+        tens, ones = x // 10 * 10 + y // 10 * 10, x % 10 + y % 10
+        return [
+            f"{x // 10 * 10} + {y // 10 * 10} = {tens}",
+            f"{x % 10} + {y % 10} = {ones}",
+            f"{tens} + {ones} = {z}",
+        ]
+    if operator == "-" and x >= 10 and y >= 10:
+        rest = x - y // 10 * 10
+        return [f"{x} - {y // 10 * 10} = {rest}", f"{rest} - {y % 10} = {z}"]
+    if operator == "*" and y > 5 and x > 1:
+        return [f"{x} * 5 = {x * 5}", f"{x} * {y - 5} = {x * (y - 5)}", f"{x * 5} + {x * (y - 5)} = {z}"]
+    return [f"{x} {operator} {y} = {z}"]
+
+
+def _slip(value: int, rng: random.Random) -> int:
+    return max(0, value + rng.choice((-10, -2, -1, 1, 2, 10)))
+
+
+def _with_python(nano: NanoProblem, steps: tuple[Step, ...], rng: random.Random) -> str:
+    """One expression or a line a step, the interpreter's true output, and the answer read from it."""
+    operators = {"/": "//"}
+    done = calculate(steps, nano.numbers)
+    if rng.random() < 0.5:
+        names = "xyz"
+        told = [
+            f"{names[i]} = {_name(left, nano)} {operators.get(operator, operator)} {_name(right, nano)}"
+            for i, (left, operator, right) in enumerate(steps)
+        ]
+        code = "\n".join([*told, f"print({names[len(steps) - 1]})"])
+    else:
+        expressions: list[str] = []
+        for left, operator, right in steps:
+            x, y = (
+                f"({expressions[int(v[1:])]})" if v[0] == "#" else str(nano.numbers[v]) for v in (left, right)
+            )
+            expressions.append(f"{x} {operators.get(operator, operator)} {y}")
+        code = f"print({expressions[-1]})"
+    language = nano.problem.language
+    ending = _ENDING[language].format(done[-1][3])
+    return f"{_TOOL[language]}\n```python\n{code}\n```\n```output\n{done[-1][3]}\n```\n{ending}"
+
+
+def _name(value: str, nano: NanoProblem) -> str:
+    return "xyz"[int(value[1:])] if value[0] == "#" else str(nano.numbers[value])

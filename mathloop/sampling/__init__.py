@@ -1,0 +1,1 @@
+"""Samples responses from a model: decoding, the tool loop, voting, and scoring by a reward model."""

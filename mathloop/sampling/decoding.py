@@ -1,0 +1,227 @@
+"""Batched decoding with any causal language model of transformers, on CPU or GPU.
+
+What makes it quick for many short samples: a prompt is read once for all its samples, keys and values live in
+one preallocated slab per layer (no growing copies), finished sequences leave the batch, and interpreter
+output is fed into the running cache in place of a second prompt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from transformers.cache_utils import Cache, CacheLayerMixin
+
+from mathloop.records import FinishReason
+
+ToolRunner = Callable[[list[str]], list[str]]
+"""Texts so far (each ends in the tool mark) → the text to insert after each mark."""
+
+
+@dataclass
+class Decoded:
+    """One decoded sequence. `sampled[i]` is False where the interpreter wrote token i."""
+
+    prompt: int
+    """Index of its prompt."""
+    tokens: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    """Log-probability of each sampled token under the distribution that it was drawn from, before top-p."""
+    sampled: list[bool] = field(default_factory=list)
+    finish_reason: FinishReason = "length"
+    tool_calls: int = 0
+    forced: list[int] = field(default_factory=list)
+    """Interpreter tokens not fed yet."""
+
+
+class TextDecoder(Protocol):
+    """The part of a tokenizer that decoding needs."""
+
+    def decode(self, tokens: list[int]) -> str: ...
+
+
+@dataclass(frozen=True)
+class Tool:
+    """What happens when a sequence writes `mark`."""
+
+    mark: str
+    may_end: frozenset[int]
+    """Tokens after which the text may end in `mark`; only then is it decoded."""
+    decode: Callable[[list[int]], str]
+    encode: Callable[[str], list[int]]
+    run: ToolRunner
+    limit: int
+    """Calls that one response may make."""
+
+
+class _Slab(CacheLayerMixin):  # type: ignore[misc]
+    """Keys and values of one layer, written in place: [batch, heads, capacity, head_dim]."""
+
+    def __init__(self, capacity: int) -> None:
+        super().__init__()
+        self.capacity, self.length = capacity, 0
+
+    def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
+        batch, heads, _, width = key_states.shape
+        self.keys = key_states.new_empty(batch, heads, self.capacity, width)
+        self.values = value_states.new_empty(batch, heads, self.capacity, value_states.shape[-1])
+        self.is_initialized = True
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        end = self.length + key_states.shape[2]
+        self.keys[:, :, self.length : end] = key_states
+        self.values[:, :, self.length : end] = value_states
+        self.length = end
+        return self.keys[:, :, :end], self.values[:, :, :end]
+
+    def select(self, rows: torch.Tensor) -> None:
+        """Keeps `rows` of the batch, in that order; a row may come more than once."""
+        for name in ("keys", "values"):
+            old = getattr(self, name)
+            new = old.new_empty(len(rows), *old.shape[1:])
+            torch.index_select(old[:, :, : self.length], 0, rows, out=new[:, :, : self.length])
+            setattr(self, name, new)
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        return self.length + query_length, 0
+
+    def get_seq_length(self) -> int:
+        return self.length
+
+    def get_max_length(self) -> int:
+        return self.capacity
+
+
+@torch.inference_mode()
+def decode_batch(
+    model: Any,
+    prompts: Sequence[Sequence[int]],
+    *,
+    samples: int,
+    max_tokens: int,
+    temperature: float,
+    top_p: float,
+    end_tokens: frozenset[int],
+    generator: torch.Generator,
+    tool: Tool | None = None,
+) -> list[Decoded]:
+    """Draws `samples` sequences for each prompt, in order: prompt 0's first.
+
+    `max_tokens` bounds the tokens after the prompt, interpreter output included. Temperature 0 is greedy.
+    """
+    device = next(model.parameters()).device
+    width = max(map(len, prompts))
+    ids = torch.zeros(len(prompts), width, dtype=torch.long)
+    mask = torch.zeros(len(prompts), width + max_tokens, dtype=torch.long)
+    for row, prompt in enumerate(prompts):
+        ids[row, width - len(prompt) :] = torch.tensor(prompt)
+        mask[row, width - len(prompt) :] = 1
+    ids, mask = ids.to(device), mask.to(device)
+    cache = Cache(layers=[_Slab(width + max_tokens) for _ in range(model.config.num_hidden_layers)])
+    positions = (mask[:, :width].cumsum(1) - 1).clamp(min=0)
+    logits = model(
+        input_ids=ids,
+        attention_mask=mask[:, :width],
+        position_ids=positions,
+        past_key_values=cache,
+        use_cache=True,
+    ).logits[:, -1]
+    sequences = [Decoded(prompt) for prompt in range(len(prompts)) for _ in range(samples)]
+    repeated = torch.arange(len(prompts), device=device).repeat_interleave(samples)
+    if samples > 1:
+        _select(cache, repeated)
+    logits, mask, position = logits[repeated], mask[repeated], positions[repeated, -1:] + 1
+    running = list(sequences)
+    for step in range(max_tokens):
+        tokens, logprobs = _draw(logits, temperature, top_p, generator)
+        alive, tokens = _advance(running, tokens, logprobs, end_tokens, tool)
+        if step + 1 == max_tokens or not any(alive):
+            break
+        if sum(alive) <= 0.75 * len(running):
+            rows = torch.tensor([row for row, stays in enumerate(alive) if stays], device=device)
+            running = [sequence for sequence, stays in zip(running, alive, strict=True) if stays]
+            _select(cache, rows)
+            mask, position, tokens = mask[rows], position[rows], tokens[rows]
+        logits = model(
+            input_ids=tokens[:, None],
+            attention_mask=mask[:, : width + step + 1],
+            position_ids=position,
+            past_key_values=cache,
+            use_cache=True,
+        ).logits[:, -1]
+        position = position + 1
+    return sequences
+
+
+def _select(cache: Cache, rows: torch.Tensor) -> None:
+    for layer in cache.layers:
+        layer.select(rows)
+
+
+def _draw(
+    logits: torch.Tensor, temperature: float, top_p: float, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """One token for each row of logits [batch, vocabulary], and its log-probability."""
+    logprobs = torch.log_softmax(logits.float() / (temperature or 1.0), dim=-1)
+    if temperature == 0:
+        tokens = logprobs.argmax(-1)
+    else:
+        probabilities = logprobs.exp()
+        if top_p < 1:
+            ordered, index = probabilities.sort(dim=-1, descending=True)
+            outside = ordered.cumsum(-1) - ordered >= top_p
+            probabilities = probabilities.scatter(-1, index, ordered.masked_fill(outside, 0.0))
+        tokens = torch.multinomial(probabilities, 1, generator=generator)[:, 0]
+    return tokens, logprobs.gather(-1, tokens[:, None])[:, 0]
+
+
+def _advance(
+    running: list[Decoded],
+    tokens: torch.Tensor,
+    logprobs: torch.Tensor,
+    end_tokens: frozenset[int],
+    tool: Tool | None,
+) -> tuple[list[bool], torch.Tensor]:
+    """Appends one token to every running sequence; returns who goes on and the tokens really taken."""
+    drawn, scores = tokens.tolist(), logprobs.tolist()
+    alive = [False] * len(running)
+    asking: list[int] = []
+    for row, sequence in enumerate(running):
+        if sequence.finish_reason != "length":
+            continue
+        if sequence.forced:
+            drawn[row] = sequence.forced.pop(0)
+            sequence.tokens.append(drawn[row])
+            sequence.logprobs.append(0.0)
+            sequence.sampled.append(False)
+            alive[row] = True
+            continue
+        token = drawn[row]
+        sequence.tokens.append(token)
+        sequence.logprobs.append(scores[row])
+        sequence.sampled.append(True)
+        if token in end_tokens:
+            sequence.finish_reason = "stop"
+            continue
+        alive[row] = True
+        if (
+            tool is not None
+            and token in tool.may_end
+            and tool.decode(sequence.tokens[-12:]).endswith(tool.mark)
+        ):
+            if sequence.tool_calls >= tool.limit:
+                sequence.finish_reason, alive[row] = "tool_limit", False
+            else:
+                asking.append(row)
+    if asking and tool is not None:
+        outputs = tool.run([tool.decode(running[row].tokens) for row in asking])
+        for row, output in zip(asking, outputs, strict=True):
+            running[row].tool_calls += 1
+            running[row].forced = tool.encode(output)
+    return alive, torch.tensor(drawn, device=tokens.device)

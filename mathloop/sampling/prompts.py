@@ -1,0 +1,35 @@
+"""The rendered text around a problem: one user turn, with the instruction of the mode (Qwen2.5-Math's own)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mathloop.errors import BadModel
+from mathloop.records import Mode
+
+INSTRUCTIONS: dict[Mode, str] = {
+    "cot": "Please reason step by step, and put your final answer within \\boxed{}.",
+    "tir": (
+        "Please integrate natural language reasoning with programs to solve the problem above, "
+        "and put your final answer within \\boxed{}."
+    ),
+}
+TOOL_MARK = "```output"
+"""A model that has written this waits for the interpreter."""
+
+
+def render_prompt(tokenizer: Any, problem: str, mode: Mode) -> str:
+    """Returns the text that a response follows, by the tokenizer's own chat template.
+
+    Raises BadModel when the tokenizer has none.
+    """
+    if not getattr(tokenizer, "chat_template", None):
+        name = getattr(tokenizer, "name_or_path", "model")
+        raise BadModel(f"{name}: its tokenizer has no chat template; add chat_template.jinja to the folder")
+    turn = [{"role": "user", "content": f"{problem}\n{INSTRUCTIONS[mode]}"}]
+    return str(tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True))
+
+
+def end_of_turn(tokenizer: Any) -> str:
+    """The token that closes a response: the tokenizer's `eos_token`."""
+    return str(tokenizer.eos_token)
