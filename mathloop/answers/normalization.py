@@ -42,7 +42,8 @@ def normalize(text: str) -> str:
     if _PLAIN.fullmatch(text):
         text = text.strip()
         return text if not text.endswith(".") or text.endswith("...") else text[:-1].rstrip()
-    if text.startswith(("**", "####")):
+    text = text.strip()
+    if (text.startswith("**") and text.endswith("**")) or text.startswith("####"):
         text = text.strip("*# ")
     if not text.isascii():
         text = _SUPERSCRIPT.sub(lambda found: "^{" + found.group().translate(_SUPERSCRIPTS) + "}", text)

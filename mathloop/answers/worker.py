@@ -152,6 +152,8 @@ class _Measured(Approximate):
         import mpmath
 
         found = super().value(node)
+        if not mpmath.isfinite(found):
+            raise Undefined
         if isinstance(node, Number) or (isinstance(node, Apply) and node.operation in _FAR):
             self.largest = max(self.largest, abs(int(mpmath.mag(found)))) if found != 0 else self.largest
         return found
@@ -202,6 +204,8 @@ def _proportional(left: Node, right: Node, integer: bool) -> bool:
             above = Approximate(precise, point, integer=integer).value(left)
             ratio = above / Approximate(precise, point, integer=integer).value(right)
         except (Undefined, ZeroDivisionError, ValueError):
+            continue
+        if not precise.context.isfinite(ratio):
             continue
         ratios.append(ratio)
     return len(ratios) >= 3 and all(abs(ratio - ratios[0]) < abs(ratios[0]) * 1e-40 for ratio in ratios)

@@ -16,9 +16,11 @@ from mathloop.answers.words import chinese_integer
 
 QUICK = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 PIECES = [
-    *"0123456789xyzn()[]{}^_+-*/=<>,;:.!|%$ ", "\\frac", "\\sqrt", "\\pi", "\\sin ", "\\log", "\\left", "\\right", "\\{", "\\}",
-    "\\pm ", "\\le ", "\\cup ", "\\in ", "\\infty ", "\\text{", "\\begin{pmatrix}", "\\end{pmatrix}", "\\\\", "&", "\\boxed{", "^{",
-    "_{", "或", "分之", "二", "元", "percent", "cm", "answer is", "\\quad", "\\$", "\n", "and", "°", "\\overline{", "\\dot", "\\sum_{k=1}^",
+    *"0123456789xyzn()[]{}^_+-*/=<>,;:.!|%$ ", "\\frac", "\\sqrt", "\\pi", "\\sin ", "\\log", "\\left",
+    "\\right", "\\{", "\\}", "\\pm ", "\\le ", "\\cup ", "\\in ", "\\infty ", "\\text{",
+    "\\begin{pmatrix}", "\\end{pmatrix}", "\\\\", "&", "\\boxed{", "^{", "_{", "或", "分之", "二", "元",
+    "percent", "cm", "answer is", "\\quad", "\\$", "\n", "and", "°", "\\overline{", "\\dot",
+    "\\sum_{k=1}^",
 ]  # fmt: skip
 LATEX_LIKE = st.lists(st.sampled_from(PIECES), max_size=16).map("".join)
 RATIONAL = st.fractions(min_value=-1000, max_value=1000, max_denominator=60)
