@@ -92,9 +92,10 @@ def load_profile(name: str, sets: Sequence[str] = ()) -> Head:
 
 def check_profile(values: Mapping[str, Any], shown: str, sets: Sequence[str] = ()) -> Head:
     """Builds the profile from plain values; errors name the file `shown`, or the `--set` they came from."""
+    whole = _merged(_defaults(profile_model()), values)
     try:
         # Strict JSON: no text taken for a number, yet lists become tuples and whole numbers fit floats.
-        return profile_model().model_validate_json(json.dumps(values, default=str), strict=True)
+        return profile_model().model_validate_json(json.dumps(whole, default=str), strict=True)
     except ValidationError as error:
         raise BadConfig(_describe(error, shown, sets)) from None
 
@@ -112,11 +113,32 @@ def _load(target: str) -> type[BaseModel]:
     return config
 
 
+def _defaults(model: type[BaseModel]) -> dict[str, Any]:
+    """What a section has where it is silent, field by field: so that one field of a nested config can be
+    given without losing what the stage's own default says in the others."""
+    values = {}
+    for name, field in model.model_fields.items():
+        inner = _model_in(field.annotation)
+        if isinstance(field.default, BaseModel):
+            values[name] = field.default.model_dump(mode="json")
+        elif inner is not None and field.default_factory is not None:
+            values[name] = _defaults(inner)
+    return values
+
+
+def _merged(defaults: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    merged = {**defaults, **values}
+    for name, default in defaults.items():
+        if isinstance(default, Mapping) and isinstance(values.get(name), Mapping):
+            merged[name] = _merged(default, values[name])
+    return merged
+
+
 class _Loader(yaml.SafeLoader):
     """YAML as people mean it: 1e-4 is a number, and a key given twice is a mistake."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]  # type: ignore[no-untyped-call]
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         twice = sorted({str(key) for key in keys if keys.count(key) > 1})
         if twice:
             raise yaml.MarkedYAMLError(problem=f"{twice[0]!r} is given twice", problem_mark=node.start_mark)

@@ -44,12 +44,13 @@ def begin_round(profile: Head, problems_file: Path | None) -> RunFolder:
     Raises:
         UserError: the problems file, the store or its champion cannot be used; no folder is left behind.
     """
-    from mathloop.problems.build import check_file
+    from mathloop.problems.files import read_problem_file
     from mathloop.registry import Registry
     from mathloop.storage import open_store
 
     if problems_file is not None:
-        check_file(problems_file)
+        for _ in read_problem_file(problems_file):
+            pass
     url = profile.store if "://" in profile.store else os.path.abspath(profile.store)
     store = open_store(url)
     store.check_writable()

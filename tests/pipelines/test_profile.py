@@ -32,7 +32,7 @@ class Stage(BaseModel):
     dtype: Literal["float32", "bfloat16"] = "float32"
     shuffle: bool = True
     limit: int | None = None
-    sampling: Sampling = Sampling()
+    sampling: Sampling = Sampling(max_tokens=160)
 
 
 @pytest.fixture(autouse=True)
@@ -80,6 +80,16 @@ grpo:
     # What a run keeps of its profile reads back as the same profile.
     kept = json.loads(json.dumps(profile.model_dump(mode="json")))
     assert profiles.check_profile(kept, "run.json") == profile
+
+
+def test_one_field_of_a_nested_config_leaves_the_stages_own_defaults(
+    load: Callable[..., profiles.Head],
+) -> None:
+    text = HEAD + "grpo: {sampling: {temperatures: [0.5]}}\n"
+    profile = load(text, "pretraining.train.sampling.temperatures=[2]")
+    for section, temperature in (("grpo", 0.5), ("train", 2.0)):
+        sampling = json.loads(profiles.stage_config(profile, section))["sampling"]
+        assert sampling == {"max_tokens": 160, "temperatures": [temperature]}
 
 
 def test_sets_override_and_are_typed_by_the_model(load: Callable[..., profiles.Head]) -> None:
