@@ -2,6 +2,10 @@
 
 `verify` is the reward of reinforcement learning, so it prefers a false "not equal" to a false "equal",
 and no input can make it hang: what plain arithmetic cannot decide goes to a worker process with a deadline.
+
+    response ─ extraction ─▶ answer ─ normalization ─▶ text ─ notation, tokens, parser, reading ─▶ tree
+    tree, tree ─ settling, equivalence (names, ranges, units) ─▶ pairs of expressions
+    expressions: exact values, else floats that refute, else the prover's worker that proves
 """
 
 from mathloop.answers.extraction import extract_answer

@@ -192,7 +192,7 @@ def _environment(parser: Expressions) -> Node:
     name = _until_brace(parser)
     if name == "array" and parser.accept("{"):
         _until_brace(parser)
-    elif name not in _MATRICES:
+    elif name not in _MATRICES and name != "cases":
         raise Unreadable(f"an environment {name}")
     rows: list[Node] = []
     cells: list[Node] = []
@@ -203,13 +203,17 @@ def _environment(parser: Expressions) -> Node:
             rows.append(Collection("row", tuple(cells)))
             cells = []
             continue
-        cells.append(parser.expression())
+        cells.append(parser.cell())
     if cells:
         rows.append(Collection("row", tuple(cells)))
     parser.expect("{")
     _until_brace(parser)
     if not rows or len({len(row.items) for row in rows if isinstance(row, Collection)}) != 1:
         raise Unreadable("rows of different lengths")
+    if name == "cases":
+        if len(rows) < 2 or any(isinstance(row, Collection) and len(row.items) != 1 for row in rows):
+            raise Unreadable("a function in pieces")
+        return Collection("list", tuple(row.items[0] for row in rows if isinstance(row, Collection)), "and")
     matrix = Collection("matrix", tuple(rows))
     return Apply("determinant", (matrix,)) if name == "vmatrix" else matrix
 

@@ -21,6 +21,7 @@ from mathloop.answers.settling import (
     words_of,
 )
 from mathloop.answers.syntax import (
+    TIME,
     Collection,
     Node,
     Number,
@@ -37,8 +38,6 @@ from mathloop.answers.syntax import (
 from mathloop.answers.units import same_noun, scale
 
 MOST_ITEMS = 120
-TIME = "time"
-"""`ends` of a ratio such as 2:30 that may be a time."""
 _ORDERED = frozenset(("tuple", "sequence"))
 
 

@@ -29,7 +29,7 @@ _SPECIAL = re.compile(r"<\|[^|<>\n]{0,40}\|>.*", re.DOTALL)
 _HASHES = re.compile(r"####\s*([^\n]+)")
 _CUE = re.compile(
     r"\banswers?\s*(?:\*\*)?\s*(?:is|are|was|be|=|[:：])(?!\w)"
-    r"|(?:^|\n)\s*A\s*[:：]"
+    r"|\bcorrect\s+(?:option|choice)\s+is\b|(?:^|\n)\s*A\s*[:：](?=[^\n]*\s*\Z)"
     r"|答案(?:应该|应|就)?(?:是|为|选|：|:)|(?:故|应|因此|所以)选|故填",
     re.IGNORECASE,
 )
@@ -54,6 +54,7 @@ _QUALIFIED = re.compile(
     re.IGNORECASE,
 )
 """What turns a number behind it into another answer ("at least 10")."""
+_BOUND = re.compile(r"\s*(?:以上|以下|以内|以外|左右|或以上|及以上|or more|or less|or fewer)")
 _SENTENCE_WORD = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]{3,}|[\u4e00-\u9fff]{2,}")
 _MATHEMATICS = frozenset("\\^_=<>&{}|!")
 _TYPESET = re.compile(r"\\(?:text\w*|mbox|mathrm|begin|end)\s*\{[^{}]*\}|\\[a-zA-Z]+")
@@ -200,9 +201,8 @@ def _last_formula_or_number(text: str) -> str | None:
     last, end = None, -1
     for last_match in _MATH.finditer(text):
         last, end = last_match.group(), last_match.end()
-    start = 0
     for match in _NUMBER.finditer(text, max(end, 0)):
-        last, start = match.group(), match.start()
-    if start and _QUALIFIED.search(text, max(0, start - 20), start):
-        return None
+        last, start, end = match.group(), match.start(), match.end()
+        if _QUALIFIED.search(text, max(0, start - 20), start) or _BOUND.match(text, end):
+            last = None
     return last

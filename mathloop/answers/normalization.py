@@ -32,6 +32,9 @@ _BRACED_COMMA = re.compile(r"(?<=\d)\s*\{\s*,\s*\}\s*(?:\\!)?\s*(?=\d)")
 _TIGHT_COMMA = re.compile(r"(?<=\d),\s*\\!\s*(?=\d)")
 _QUAD = re.compile(r"\\q?quad")
 _ESCAPED_COMMAND = re.compile(r"\\\\(?=[a-zA-Z]{2})")
+_RANGE = re.compile(r"(?<=\d)\s*~\s*(?=\d)")
+_OPEN_ARRAY = re.compile(r"\\\{\s*\\begin\s*\{array\}\s*\{[lcr]\}(.*?)\\end\s*\{array\}", re.DOTALL)
+"""A system of equations typeset as an array behind one brace."""
 _SPACES = re.compile(r"\s+")
 _GLUED_CONNECTIVE = re.compile(r"(?<![a-zA-Z\\])(or|and)(?=[A-Z](?![a-z]))")
 _PLAIN = re.compile(r"[\w.+\-/ ]*", re.ASCII)
@@ -48,6 +51,8 @@ def normalize(text: str) -> str:
     if not text.isascii():
         text = _SUPERSCRIPT.sub(lambda found: "^{" + found.group().translate(_SUPERSCRIPTS) + "}", text)
         text = text.translate(_TRANSLATED)
+    if "~" in text:
+        text = _RANGE.sub(r"\\sim ", text)
     if "\\" in text:
         if r"\begin" not in text and r"\\" in text:  # doubly escaped, as JSON dumps leave it
             text = _ESCAPED_COMMAND.sub(r"\\", text)
@@ -56,6 +61,8 @@ def normalize(text: str) -> str:
         text = _TIGHT_COMMA.sub(",", text)
         text = _QUAD.sub(r" \\quad ", text).replace(r"\,", " ").replace(r"\!", "")
         text = _SPACING.sub(" ", text)
+        if "array" in text:
+            text = _OPEN_ARRAY.sub(r"\\begin{cases}\1\\end{cases}", text)
         for delimiter in (r"\(", r"\)", r"\[", r"\]"):
             text = text.replace(delimiter, " ")
     elif "{" in text:

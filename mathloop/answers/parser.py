@@ -331,6 +331,10 @@ class Expressions(Cursor):
         self.expect("}")
         return Symbol(" ".join(words))
 
+    def cell(self) -> Node:
+        """One entry of a matrix; whole answers may hold equations there."""
+        return self.expression()
+
     def braces(self) -> Node:
         """An explicit set; only whole answers have them."""
         raise Unreadable("a set inside an expression")

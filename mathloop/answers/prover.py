@@ -128,6 +128,7 @@ class _Pool:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._idle: list[_Worker] = []
+        self._started: list[_Worker] = []
         self._places = threading.BoundedSemaphore(MOST_WORKERS)
 
     def borrow(self) -> _Worker:
@@ -137,7 +138,10 @@ class _Pool:
                 with self._lock:
                     worker = self._idle.pop() if self._idle else None
                 if worker is None:
-                    return _Worker()
+                    worker = _Worker()
+                    with self._lock:
+                        self._started = [*filter(_Worker.alive, self._started), worker]
+                    return worker
                 if worker.alive():
                     return worker
                 worker.kill()
@@ -160,8 +164,8 @@ class _Pool:
             worker.kill()
 
     def forget(self) -> None:
-        """Leaves the workers to the parent after a fork."""
-        for worker in self._idle:
+        """Leaves the workers to the parent after a fork, so that they end when it does."""
+        for worker in self._started:
             worker.forget()
             worker.process.returncode = 0  # not ours to wait for
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from mathloop.answers.expressions import constant_value
 from mathloop.answers.names import is_name
-from mathloop.answers.syntax import Apply, Collection, Node, Number, Relation, Symbol, negate
+from mathloop.answers.syntax import Apply, Collection, Node, Number, Relation, Symbol, Text, negate
 
 INFINITY = Symbol("oo")
 MINUS_INFINITY = Apply("mul", (Number(Fraction(-1)), INFINITY))
@@ -47,7 +47,7 @@ def pieces(node: Node) -> list[Piece] | None:
 
 def _pieces(node: Node) -> list[Piece] | None:
     match node:
-        case Symbol("mathbb R" | "R"):
+        case Symbol("R" | "mathbb R") | Text("all real numbers"):
             return [Piece(MINUS_INFINITY, INFINITY, "()")]
         case Collection("interval", (low, high), ends):
             return [Piece(low, high, ends)]

@@ -26,6 +26,8 @@ from mathloop.answers.words import phrase
 def settled(node: Node) -> Node:
     """Percent and degree signs as units, ± as two answers, matrices multiplied out, single lists opened."""
     match node:
+        case Symbol("mathbb R") | Text("all real numbers"):
+            return Symbol("R")
         case Apply("percent", (value,)):
             return Quantity(value, "%")
         case Apply("degree", (value,)):

@@ -70,6 +70,8 @@ Node = Number | Symbol | Apply | Collection | Relation | Quantity | Text
 
 ZERO, ONE, MINUS_ONE = Number(Fraction(0)), Number(Fraction(1)), Number(Fraction(-1))
 HALF = Number(Fraction(1, 2))
+TIME = "time"
+"""`ends` of a ratio such as 2:30 that may be a time of day."""
 
 
 def add(*terms: Node) -> Node:

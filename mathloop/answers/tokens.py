@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from mathloop.answers.units import scale
+
 MOST_TOKENS = 1500
 LONGEST_DIGITS = 1000
 
@@ -108,6 +110,8 @@ def _of_text(inside: str, space: bool) -> list[Token]:
         return [Token("text", words, space)]
     if plain in FUNCTIONS or plain in CONSTANTS:
         return [Token("word", plain, space)]
+    if words[0].isalpha() and not words.isalpha() and scale(words):
+        return [Token("text", words, space)]
     if any(mark.isdigit() for mark in words) or "\\" in words or re.fullmatch(r"\([A-Z]\)", words):
         return [Token(token.kind, token.value, token.space) for token in tokenize(words)[:-1]]
     chinese = all("\u4e00" <= mark <= "\u9fff" for mark in words)

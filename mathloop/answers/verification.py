@@ -44,6 +44,7 @@ _BARE_CHOICE = re.compile(
 _THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")
 _DECIMAL_COMMA = re.compile(r"([-+]?)(\d+),(\d+)")
 _OPENING = re.compile(r"[(\[{]")
+_WORD = re.compile(r"[A-Za-z]{3,}")
 _SQUEEZED = re.compile(r"\s+")
 
 
@@ -76,6 +77,9 @@ def verify(
             return _SAME_NUMBER
         if ("." in left) == ("." in right):  # else one may be the other, rounded
             return _OTHER_NUMBER
+    if _WORD.fullmatch(left) and _WORD.fullmatch(right):  # "Amy" is no product of A, m and y
+        same = phrase(left) == phrase(right)
+        return Verdict(same, "the same word" if same else "another word", "words")
     choice = _compare_choices(left, right)
     if choice is not None:
         return choice

@@ -29,6 +29,8 @@ _SCALED = re.compile(
     r"([-+]?\d+(?:,\d{3})*(?:\.\d+)?)\s*(万|亿|dozen|thousand|million|billion|trillion)(.*)", re.IGNORECASE
 )
 _PHRASES = {
+    "全体实数": "all real numbers", "任意实数": "all real numbers", "一切实数": "all real numbers",
+    "实数集": "all real numbers", "real numbers": "all real numbers",
     "是": "yes", "对": "true", "正确": "true", "错": "false", "错误": "false", "否": "no", "不是": "no",
     "无解": "no solution", "方程无解": "no solution", "no solutions": "no solution",
     "空集": "empty set", "\\emptyset": "empty set", "\\varnothing": "empty set",
