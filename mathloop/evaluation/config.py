@@ -6,6 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from mathloop.sampling.config import SamplingConfig
+
 Kind = Literal["greedy", "mean", "maj", "rm", "pass"]
 """Greedy decoding, or mean@k, maj@k, rm@k, pass@k."""
 
@@ -25,3 +27,13 @@ class GateConfig(BaseModel):
         description="The interval's lower end must exceed this (share of problems, 0 to 1).",
     )
     resamples: int = Field(10_000, ge=100, description="Bootstrap resamples of the benchmark's problems.")
+
+
+class EvaluationConfig(BaseModel):
+    """Every model answers the benchmark greedily and k times, in CoT and TIR (Paper §5)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    samples: int = Field(8, ge=1, description="k of maj@k, rm@k and pass@k")
+    temperature: float = Field(1.0, gt=0, description="Sampling temperature of the k samples")
+    sampling: SamplingConfig = SamplingConfig(max_tokens=160)

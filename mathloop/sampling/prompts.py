@@ -1,4 +1,4 @@
-"""The rendered text around a problem: one user turn, with the instruction of the mode (Qwen2.5-Math's own)."""
+"""The rendered text around a problem: one user turn with its mode's instruction (Qwen2.5-Math's own)."""
 
 from __future__ import annotations
 

@@ -1,0 +1,86 @@
+"""Stage: models answer a benchmark, greedily and k times, in CoT and TIR; a reward model scores the samples."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from mathloop.answers import verify
+from mathloop.evaluation.config import EvaluationConfig
+from mathloop.records import Mode, Problem, Response, read_problems, write_responses
+from mathloop.sampling.sampler import TransformersSampler
+from mathloop.sampling.scoring import RewardModel, score
+from mathloop.stages import Progress, StageReport
+
+_MODES: tuple[Mode, ...] = ("cot", "tir")
+
+
+def run(
+    *,
+    benchmark: Path,
+    models: dict[str, Path],
+    reward_model: Path,
+    out: Path,
+    config: EvaluationConfig,
+    seed: int,
+) -> StageReport:
+    """Writes all Responses to `out`: label, verdict, reward; greedy ones have sample -1 and temperature 0.
+
+    Where the folder `reward_model` is empty or absent, no rewards are written.
+    """
+    started = time.monotonic()
+    problems = list(read_problems(benchmark))
+    judge = RewardModel.load(reward_model) if reward_model.is_dir() and any(reward_model.iterdir()) else None
+    progress = Progress(
+        "evaluation", len(models) * len(_MODES) * len(problems) * (1 + config.samples), "responses"
+    )
+    tokens = 0
+
+    def answered() -> Iterator[Response]:
+        nonlocal tokens
+        for label, folder in models.items():
+            with TransformersSampler.load(folder, config.sampling) as sampler:
+                for mode in _MODES:
+                    for samples, temperature in ((1, 0.0), (config.samples, config.temperature)):
+                        drawn = []
+                        for rollouts in sampler.stream(
+                            problems,
+                            mode=mode,
+                            samples=samples,
+                            temperature=temperature,
+                            seed=seed + 15_485_863,
+                        ):
+                            drawn += [r.response for r in rollouts]
+                            count = sum(r.response.tokens for r in rollouts)
+                            tokens += count
+                            progress.update(len(rollouts), tokens=count)
+                        told = [problems[at // samples] for at in range(len(drawn))]
+                        rewards: list[float | None] = [None] * len(drawn)
+                        if judge is not None:
+                            dialogues = [(p.problem, mode, r.text) for p, r in zip(told, drawn, strict=True)]
+                            rewards = list(score(*judge, dialogues))
+                        for problem, response, reward in zip(told, drawn, rewards, strict=True):
+                            number = -1 if temperature == 0 else response.sample
+                            yield replace(
+                                _judged(problem, response), model=label, reward=reward, sample=number
+                            )
+
+    written = write_responses(out, answered())
+    seconds = time.monotonic() - started
+    return StageReport(
+        "evaluation",
+        seconds,
+        taken=len(problems),
+        made=written,
+        kept=written,
+        values={"tokens": tokens, "tokens_per_second": tokens / seconds},
+    )
+
+
+def _judged(problem: Problem, response: Response) -> Response:
+    if problem.answer is None or response.answer is None:
+        return replace(response, correct=False, reason="no final answer")
+    verdict = verify(problem.answer, response.answer)
+    return replace(response, correct=verdict.correct, reason=verdict.reason)

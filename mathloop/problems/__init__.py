@@ -1,0 +1,1 @@
+"""Problem sources: files, the built-in generator, and evolution."""

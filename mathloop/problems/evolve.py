@@ -1,0 +1,64 @@
+"""Stage: evolves problems by MuggleMath's first operation, "change specific numbers" (Paper §3.1.1).
+
+Evolved problems have no gold answer: synthesis presumes one by a vote. The operations that need a writer
+(fractions, combined concepts, conditions) join when a served model can be asked to write.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from mathloop.problems.config import EvolutionConfig
+from mathloop.records import Problem, read_problems, write_problems
+from mathloop.stages import StageReport
+
+_NUMBER = re.compile(r"(?<![\d.,])\d{1,6}(?![\d.,]*\d)")
+
+
+def run(*, problems: Path, policy: Path, out: Path, config: EvolutionConfig, seed: int) -> StageReport:
+    """Writes the given problems and then up to `config.count` evolved ones. `policy` is not asked yet."""
+    started = time.monotonic()
+    given = list(read_problems(problems))
+    evolved = list(evolve(given, config.count, seed))
+    kept = write_problems(out, [*given, *evolved])
+    return StageReport(
+        "evolution",
+        time.monotonic() - started,
+        taken=len(given),
+        made=len(evolved),
+        kept=kept,
+        samples=[{"problem": p.problem, "operation": p.operation, "parent": p.parent} for p in evolved[:3]],
+    )
+
+
+def evolve(problems: list[Problem], count: int, seed: int) -> Iterator[Problem]:
+    """Yields at most `count` problems with other numbers of the same size, none of them seen before."""
+    rng = random.Random(f"evolve-{seed}")
+    seen = {p.problem for p in problems}
+    parents = [p for p in problems if _NUMBER.search(p.problem)]
+    rng.shuffle(parents)
+    for index, parent in enumerate(parents[:count]):
+        text = _NUMBER.sub(lambda match: str(_other(int(match.group()), rng)), parent.problem)
+        if text in seen:
+            continue
+        seen.add(text)
+        yield replace(
+            parent,
+            id=f"{parent.id}-numbers-{seed}-{index}",
+            problem=text,
+            answer=None,
+            solution=None,
+            parent=parent.id,
+            operation="change_numbers",
+        )
+
+
+def _other(number: int, rng: random.Random) -> int:
+    """Another number with as many digits."""
+    low = 10 ** (len(str(number)) - 1)
+    return rng.randint(max(2, low), max(9, 10 * low - 1)) if number > 1 else number

@@ -1,0 +1,59 @@
+"""Stage: TIR responses for SFT: several temperatures, right answers only, repeats removed (Paper §3.1.2)."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, defaultdict
+from dataclasses import replace
+from pathlib import Path
+
+from mathloop.records import Response, read_problems, write_responses
+from mathloop.stages import StageReport
+from mathloop.synthesis.config import CoTConfig, TIRConfig
+from mathloop.synthesis.cot import select
+from mathloop.synthesis.drawing import draw, tell
+
+
+def run(
+    *, problems: Path, policy: Path, reward_model: Path | None, out: Path, config: TIRConfig, seed: int
+) -> StageReport:
+    """Writes the chosen Responses to `out`. The paper ranks none of them by reward; nor do we."""
+    started = time.monotonic()
+    given = list(read_problems(problems))
+    dropped: Counter[str] = Counter()
+    drawn: dict[str, list[Response]] = defaultdict(list)
+    for index, temperature in enumerate(config.temperatures):
+        for problem, responses in draw(
+            policy,
+            given,
+            mode="tir",
+            samples=config.samples,
+            temperature=temperature,
+            sampling=config.sampling,
+            seed=seed + 7919 * (index + 1),
+            stage="tir",
+        ):
+            known = drawn[problem.id]
+            known += [replace(r, sample=len(known) + at) for at, r in enumerate(responses)]
+    made = sum(map(len, drawn.values()))
+    rule = CoTConfig(keep=config.keep)
+    kept: list[Response] = []
+    samples = []
+    for problem in given:
+        usable = [r for r in drawn[problem.id] if r.tool_calls > 0]
+        dropped["no Python was run"] += len(drawn[problem.id]) - len(usable)
+        chosen = select(problem, usable, rule, dropped, weighted=False)
+        if len(samples) < 6 and usable:
+            told = chosen[0] if chosen else usable[0]
+            samples.append(tell(problem, told, "kept" if chosen else "dropped"))
+        kept += chosen
+    written = write_responses(out, kept)
+    return StageReport(
+        "tir",
+        time.monotonic() - started,
+        taken=len(given),
+        made=made,
+        kept=written,
+        dropped={reason: count for reason, count in dropped.items() if count},
+        samples=samples,
+    )

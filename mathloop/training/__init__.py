@@ -1,0 +1,1 @@
+"""Four recipes on one engine: pretrain, sft, reward_model, grpo."""

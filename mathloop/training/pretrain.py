@@ -1,0 +1,87 @@
+"""Recipe: a small Qwen2 from random weights, on dialogues of a written corpus (Paper §2, in small).
+
+The loss counts every token, the problem's too: this is pretraining.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import torch
+
+from mathloop.records import read_rows
+from mathloop.stages import Progress, StageReport
+from mathloop.training.config import PretrainConfig
+from mathloop.training.engine import Engine, order, thin
+from mathloop.training.losses import token_logprobs
+from mathloop.training.samples import collate, encode, padding_of
+from mathloop.training.saving import save_folder
+from mathloop.training.tokenizer import train_tokenizer
+
+
+def run(*, corpus: Path, model: Path, work: Path, config: PretrainConfig, seed: int) -> StageReport:
+    """Trains on `corpus` (rows of problem, solution, mode) and saves a model folder.
+
+    Killed and started again with the same arguments it goes on from its last checkpoint.
+    """
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    started = time.monotonic()
+    rows = list(read_rows(corpus))
+    tokenizer = train_tokenizer(
+        (f"{r['problem']}\n{r['solution']}" for r in rows[:20_000]), config.vocabulary
+    )
+    samples = [encode(tokenizer, r["problem"], r["mode"], r["solution"]) for r in rows]
+    torch.manual_seed(seed)
+    net = Qwen2ForCausalLM(
+        Qwen2Config(
+            vocab_size=len(tokenizer),
+            hidden_size=config.hidden,
+            intermediate_size=3 * config.hidden,
+            num_hidden_layers=config.layers,
+            num_attention_heads=config.heads,
+            num_key_value_heads=max(1, config.heads // 2),
+            max_position_embeddings=1024,
+            tie_word_embeddings=True,
+            eos_token_id=tokenizer.eos_token_id,
+            bos_token_id=None,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    )
+    net.train()
+    engine = Engine(net, config.optimizer, config.steps, work)
+    engine.resume()
+    lengths = [len(s.tokens) for s in samples]
+    progress = Progress("pretrain", config.steps, "steps")
+    progress.update(engine.step)
+    total = 0
+    while engine.step < config.steps:
+        batch = [samples[i] for i in order(lengths, config.batch_size, engine.step, seed)]
+        tokens, attention, _ = collate(batch, padding_of(tokenizer))
+        logprobs = token_logprobs(net(input_ids=tokens, attention_mask=attention).logits, tokens)
+        mask = attention[:, 1:].float()
+        loss = -(logprobs * mask).sum() / mask.sum()
+        loss.backward()
+        engine.update(loss=float(loss))
+        total += int(attention.sum())
+        progress.update(tokens=int(attention.sum()), loss=float(loss))
+
+    def write(folder: Path) -> None:
+        net.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+
+    save_folder(model, write)
+    seconds = time.monotonic() - started
+    return StageReport(
+        "pretrain",
+        seconds,
+        taken=len(rows),
+        values={
+            "parameters": sum(p.numel() for p in net.parameters()),
+            "tokens": total,
+            "tokens_per_second": total / seconds,
+            "loss": engine.curves["loss"][-1][1],
+        },
+        curves={name: thin(curve) for name, curve in engine.curves.items()},
+    )
