@@ -61,10 +61,8 @@ class Prover:
 class _Worker:
     def __init__(self) -> None:
         package_root = str(Path(__file__).parents[2])
-        environment = {
-            "PYTHONPATH": os.pathsep.join([package_root, *filter(None, sys.path)]),
-            "OMP_NUM_THREADS": "1",
-        }
+        search = os.pathsep.join([package_root, *filter(None, sys.path)])
+        environment = os.environ | {"PYTHONPATH": search, "OMP_NUM_THREADS": "1"}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "mathloop.answers.worker", str(MEMORY_BYTES)],
             stdin=subprocess.PIPE,

@@ -75,7 +75,7 @@ def verify(
     if value is not None and (other := read_number(right)) is not None:
         if value == other:
             return _SAME_NUMBER
-        if ("." in left) == ("." in right):  # else one may be the other, rounded
+        if "/" not in left + right or "." not in left + right:  # else one may be the other, rounded
             return _OTHER_NUMBER
     if _WORD.fullmatch(left) and _WORD.fullmatch(right):  # "Amy" is no product of A, m and y
         same = phrase(left) == phrase(right)
