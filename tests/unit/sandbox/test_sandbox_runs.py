@@ -1,0 +1,196 @@
+"""What programs may do, what they may not, and what the pool survives."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+from pydantic import ValidationError
+
+from mathloop.errors import SandboxError
+from mathloop.sandbox import Sandbox, SandboxConfig, execute
+
+PID = "import os; os.getppid()"
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox(SandboxConfig(seconds=2.0, workers=2)) as sandbox:
+        yield sandbox
+
+
+def test_a_last_expression_is_shown_as_in_a_notebook(sandbox: Sandbox) -> None:
+    execution = sandbox.run("import math\nprint('a')\nmath.comb(10, 3)")
+    assert (execution.status, execution.stdout, execution.text()) == ("ok", "a\n120\n", "a\n120")
+    assert sandbox.run("x = 3").stdout == ""
+    assert sandbox.run("None").stdout == ""
+
+
+def test_an_error_gives_its_last_line_and_what_was_printed(sandbox: Sandbox) -> None:
+    execution = sandbox.run("print('before')\n1 / 0")
+    assert (execution.status, execution.stdout) == ("error", "before\n")
+    assert execution.text() == "ZeroDivisionError: division by zero"
+    assert sandbox.run("x = (").error.startswith("SyntaxError")
+    assert sandbox.run("raise SystemExit").status == "ok"
+    assert sandbox.run("import os; os._exit(7)").status == "error"
+
+
+def test_runs_share_nothing_and_repeat_exactly(sandbox: Sandbox) -> None:
+    sandbox.run("import math; math.pi = 3; leaked = 1")
+    assert sandbox.run("leaked").error.startswith("NameError")
+    assert sandbox.run("import math; math.pi > 3").stdout == "True\n"
+    dice = "import random; (random.random(), hash('x'))"
+    assert sandbox.run(dice, seed=4).stdout == sandbox.run(dice, seed=4).stdout
+    assert sandbox.run(dice, seed=4).stdout != sandbox.run(dice, seed=5).stdout
+
+
+def test_a_session_keeps_names_and_shows_only_the_last_block(sandbox: Sandbox) -> None:
+    with sandbox.session() as session:
+        assert session.run("x = 20\nprint('first')").stdout == "first\n"
+        assert session.run("y = 2\n1 / 0").status == "error"
+        assert session.run("while True: pass").status == "timeout"
+        assert session.run("x * y + 2").stdout == "42\n"
+
+
+def test_an_endless_program_is_stopped(sandbox: Sandbox) -> None:
+    execution = sandbox.run("while True:\n    try:\n        while True: pass\n    except BaseException: pass")
+    assert execution.status == "timeout"
+    assert 1.9 < execution.seconds < 4
+
+
+def test_memory_is_bounded(sandbox: Sandbox) -> None:
+    assert sandbox.run("x = bytearray(1 << 31)").status == "memory"
+    assert sandbox.run("x = bytearray(1 << 28); len(x)").stdout == f"{1 << 28}\n"
+
+
+def test_a_flood_of_output_is_cut_and_the_program_killed(sandbox: Sandbox) -> None:
+    execution = sandbox.run("while True: print('é' * 1000)")
+    assert execution.status == "error"
+    assert len(execution.stdout) == 400
+    assert execution.seconds < 2
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import os\nwhile True: os.fork()",
+        "import socket; socket.socket()",
+        "import os; os.kill(os.getppid(), 9)",
+        "import os, sys; os.execv(sys.executable, ['python', '-c', 'print(1)'])",
+        "import subprocess, sys; subprocess.run([sys.executable, '-c', ''])",
+        "import os; os.unshare(0) if hasattr(os, 'unshare') else os.fork()",
+    ],
+)
+def test_seccomp_refuses(sandbox: Sandbox, code: str) -> None:
+    execution = sandbox.run(code)
+    assert execution.status == "refused", execution
+    assert "Operation not permitted" in execution.error
+
+
+def test_limits_cannot_be_raised_again(sandbox: Sandbox) -> None:
+    code = "import resource as r; r.setrlimit(r.RLIMIT_AS, (r.RLIM_INFINITY, r.RLIM_INFINITY))"
+    assert sandbox.run(code).status in ("error", "refused")
+
+
+def test_threads_work(sandbox: Sandbox) -> None:
+    code = "import threading\nt = threading.Thread(target=print, args=(3,))\nt.start()\nt.join()"
+    assert sandbox.run(code).stdout == "3\n"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "open('/etc/passwd').read()",
+        "open('/proc/self/environ').read()",
+        "open('/tmp/mathloop-sandbox-file', 'w')",
+        "open('file', 'w')",
+        "import os; os.listdir('/')",
+    ],
+)
+def test_landlock_refuses(sandbox: Sandbox, code: str) -> None:
+    if "landlock" not in sandbox.isolation():
+        pytest.skip("this kernel has no Landlock")
+    assert sandbox.run(code).status == "refused"
+
+
+def test_the_environment_is_empty_and_no_pipe_of_the_server_is_open(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECRET", "x")
+    with Sandbox() as fresh:
+        assert fresh.run("import os; dict(os.environ)").stdout == "{}\n"
+    code = """
+import os
+def is_open(n):
+    try: os.fstat(n)
+    except OSError: return False
+    return True
+sum(map(is_open, range(64)))
+"""
+    assert int(sandbox.run(code).stdout) <= 6  # the three streams, /dev/null and the two pipes of the child
+
+
+def test_run_many_keeps_the_order_over_workers(sandbox: Sandbox) -> None:
+    codes = [f"import time; time.sleep({0.05 * (i % 3)}); {i}" for i in range(12)]
+    assert [e.stdout for e in sandbox.run_many(codes)] == [f"{i}\n" for i in range(12)]
+    assert len({e.stdout for e in sandbox.run_many([f"import time; time.sleep(0.1); {PID}"] * 6)}) == 2
+
+
+def test_a_killed_server_is_replaced() -> None:
+    with Sandbox(SandboxConfig()) as sandbox:
+        server = int(sandbox.run(PID).stdout)
+        os.kill(server, signal.SIGKILL)
+        assert sandbox.run("6 * 7").stdout == "42\n"
+        assert int(sandbox.run(PID).stdout) != server
+
+
+def test_a_server_outlives_the_thread_that_started_it() -> None:
+    made: list[Sandbox] = []
+    thread = threading.Thread(target=lambda: made.append(Sandbox()))
+    thread.start()
+    thread.join()
+    with made[0] as sandbox:
+        first = sandbox.run(PID).stdout
+        assert first == sandbox.run(PID).stdout
+
+
+def test_a_server_and_its_program_die_with_their_parent() -> None:
+    code = f"""
+import os, threading, time
+from mathloop.sandbox import Sandbox
+sandbox = Sandbox()
+print(int(sandbox.run({PID!r}).stdout), flush=True)
+threading.Thread(target=sandbox.run, args=("while True: pass",), daemon=True).start()
+time.sleep(0.3)
+os.kill(os.getpid(), 9)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20)
+    server, deadline = int(done.stdout), time.monotonic() + 4
+    while time.monotonic() < deadline and os.path.exists(f"/proc/{server}/cmdline"):
+        with open(f"/proc/{server}/stat") as stat:
+            if stat.read().split()[2] == "Z":
+                return
+        time.sleep(0.05)
+    assert not os.path.exists(f"/proc/{server}")
+
+
+def test_execute_gives_a_dictionary() -> None:
+    done = execute("print(1 + 1)", SandboxConfig())
+    assert (done["status"], done["stdout"], done["error"]) == ("ok", "2\n", "")
+
+
+def test_mistakes_are_told() -> None:
+    with pytest.raises(ValidationError):
+        SandboxConfig(second=1)  # type: ignore[call-arg]
+    with pytest.raises(SandboxError, match="no_such_module"):
+        Sandbox(SandboxConfig(preload=("no_such_module",)))
+    sandbox = Sandbox()
+    sandbox.close()
+    with pytest.raises(SandboxError, match="closed"):
+        sandbox.run("1")
