@@ -1,4 +1,4 @@
-"""Writes solutions of nano problems in the formats of the real thing: CoT prose and TIR with Python blocks."""
+"""Writes solutions of nano problems in the real formats: CoT prose, and TIR with Python blocks."""
 
 from __future__ import annotations
 

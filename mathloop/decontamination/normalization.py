@@ -5,7 +5,27 @@ from __future__ import annotations
 import re
 import unicodedata
 
-_FUNCTIONS = frozenset(["sin", "cos", "tan", "cot", "sec", "csc", "log", "ln", "lg", "exp", "lim", "max", "min", "gcd", "lcm", "det", "mod"])
+_FUNCTIONS = frozenset(
+    [
+        "sin",
+        "cos",
+        "tan",
+        "cot",
+        "sec",
+        "csc",
+        "log",
+        "ln",
+        "lg",
+        "exp",
+        "lim",
+        "max",
+        "min",
+        "gcd",
+        "lcm",
+        "det",
+        "mod",
+    ]
+)
 _GREEK = {
     chr(code): name.removeprefix("GREEK SMALL LETTER ").lower()
     for code in range(0x3B1, 0x3CA)

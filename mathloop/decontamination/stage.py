@@ -12,17 +12,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field
 
 from mathloop.decontamination.matching import Benchmarks
-from mathloop.decontamination.sources import read_items
+from mathloop.decontamination.sources import read_items, solution, statement
 from mathloop.errors import BadData
-from mathloop.records import write_problems, write_responses
-from mathloop.records.rows import write_rows
+from mathloop.records import read_problems, read_responses, read_rows, write_responses, write_rows
 from mathloop.stages import StageReport
-
-_SAMPLES = 6
 
 
 class Config(BaseModel):
@@ -69,21 +67,47 @@ def run(
         read_items(benchmarks), rules=config.rules, ngram=config.ngram, lcs_ratio=config.lcs_ratio
     )
     report = StageReport("decontamination", values={"benchmark_items": float(len(index.items))})
-    with _json_lines(removed) as file:
-        sieve = _Sieve(index, report, file)
-        if responses is not None:
-            report.kept = write_responses(out, sieve.responses(problems, responses))
-        elif problems.suffix == out.suffix == ".jsonl":
-            with _whole(out) as lines:
-                for line in sieve.lines(problems):
-                    lines.write(line)
-                    report.kept += 1
-        elif _is_parquet(problems):
-            schema = pq.read_schema(problems)
-            report.kept = write_rows(out, (row for _, row in sieve.rows(problems)), schema)
-        else:
-            report.kept = write_problems(out, sieve.problems(problems))
-        sieve.progress.finish()
-    report.dropped = dict(sieve.dropped)
+    gone: list[dict[str, str]] = []
+
+    def clean(name: str, text: str) -> bool:
+        report.taken += 1
+        match = index.find(text)
+        if match is not None:
+            reason = f"{match.item.benchmark}: {match.rule}"
+            report.dropped[reason] = report.dropped.get(reason, 0) + 1
+            told = {"benchmark": match.item.benchmark, "benchmark_item": match.item.text}
+            gone.append({"id": name, "text": text, **told, "rule": match.rule, "evidence": match.evidence})
+        return match is None
+
+    if responses is not None:
+        stated = {p.id: p.problem for p in read_problems(problems)}
+        report.kept = write_responses(
+            out,
+            (
+                r
+                for r in read_responses(responses)
+                if clean(f"{r.problem_id} {r.sample}", f"{stated.get(r.problem_id, '')}\n{r.text}")
+            ),
+        )
+    else:
+        report.kept = write_rows(
+            out,
+            (
+                row
+                for number, row in enumerate(read_rows(problems), start=1)
+                if clean(
+                    str(row.get("id", number)),
+                    f"{statement(row, problems, number)}\n{solution(row, problems, number) or ''}",
+                )
+            ),
+            pq.read_schema(problems) if problems.suffix != ".jsonl" else None,
+        )
+    write_rows(removed, gone, _REMOVED)
+    report.samples = list(gone[:6])
     report.seconds = time.monotonic() - started
     return report
+
+
+_REMOVED = pa.schema(
+    [(name, pa.string()) for name in ("id", "text", "benchmark", "benchmark_item", "rule", "evidence")]
+)

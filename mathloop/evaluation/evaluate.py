@@ -1,4 +1,4 @@
-"""Stage: models answer a benchmark, greedily and k times, in CoT and TIR; a reward model scores the samples."""
+"""Stage: models answer a benchmark, greedily and k times, in CoT and TIR; a reward model scores them."""
 
 from __future__ import annotations
 

@@ -6,6 +6,8 @@ import random
 import time
 from pathlib import Path
 
+import pyarrow as pa
+
 from mathloop.errors import BadData
 from mathloop.problems.config import ProblemsConfig
 from mathloop.problems.files import read_problem_file
@@ -36,7 +38,7 @@ def run(
         ]
     else:
         train, held = _from_file(problems_file, config, seed)
-    write_rows(rejects.with_name(rejects.name + ".jsonl") if rejects.suffix == "" else rejects, [])
+    write_rows(rejects, [], pa.schema([("row", pa.int64()), ("reason", pa.string())]))
     kept = write_problems(out, train)
     write_problems(benchmark, held)
     families = {f"train problems of {name}": 0.0 for name in sorted({p.family for p in train if p.family})}

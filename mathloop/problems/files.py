@@ -1,4 +1,4 @@
-"""Reads problems as people have them: JSONL or Parquet with a question and an answer, GSM8K's rows included."""
+"""Reads problems as people have them: JSONL or Parquet with question and answer, also GSM8K's rows."""
 
 from __future__ import annotations
 
