@@ -16,7 +16,7 @@ _SPLITS = ("test", "train", "dev", "validation", "val")
 
 
 def read_items(paths: Sequence[Path]) -> Iterator[Item]:
-    """Yields every question of the benchmark files. Raises BadData where there is none, or a row is broken."""
+    """Yields the questions of the benchmark files. Raises BadData where there are none or a row is broken."""
     if not paths:
         raise BadData("no benchmark given; name at least one file to check against")
     for path in paths:

@@ -1,5 +1,6 @@
 """The paper's pairs, copies in other dress, and what must stay."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,15 @@ import pytest
 from mathloop.decontamination.matching import Benchmarks, Item
 from mathloop.decontamination.stage import Config, run
 from mathloop.errors import BadData
-from mathloop.records import Problem, read_problems, read_rows, write_problems
+from mathloop.records import (
+    Problem,
+    Response,
+    read_problems,
+    read_responses,
+    read_rows,
+    write_problems,
+    write_responses,
+)
 
 PAIRS = [
     (
@@ -19,6 +28,14 @@ PAIRS = [
         "n/1400 terminate?",
         "For how many integer values of n between 1 and 1000 inclusive does the decimal representation of "
         "n/1375 terminate?",
+    ),
+    (
+        "Krista put 1 cent into her new bank on Sunday morning. On Monday she put 2 cents into her bank. On "
+        "Tuesday she put 4 cents into her bank, and she continued to double the amount of money she put into "
+        "her bank each day for two weeks. On what day of the week did the total first exceed $2?",
+        "Krista put 1 cent into her new bank on Sunday morning. On Monday she put 2 cents into her bank. On "
+        "Tuesday she put 4 cents into her bank, and she continued to double the amount of money she put into "
+        "her bank each day for two weeks. On what day of the week did the total first exceed $5?",
     ),
 ]
 
@@ -40,7 +57,7 @@ def test_the_papers_pairs_are_caught_by_its_rule_alone(train: str, test: str) ->
         ("What is 3 + 4?", "what is  3 + 4 ?"),
         ("What is 3 + 4?", "What is ３+４？"),
         ("小明有12个苹果，还剩多少？", "小明有 12 个苹果,还剩多少"),
-        ("Find the sum of the first ten odd numbers.", "Task: find the sum of the first ten odd numbers! Thanks."),
+        ("Find the sum of the first ten odd numbers.", "So: find the sum of the first ten odd numbers! Bye."),
     ],
 )
 def test_copies_in_other_dress_are_exact(item: str, text: str) -> None:
@@ -84,3 +101,65 @@ def test_an_empty_benchmark_is_refused(tmp_path: Path) -> None:
             removed=tmp_path / "removed.jsonl",
             config=Config(),
         )
+
+
+def sieve(folder: Path, train: bytes, bench: bytes) -> list[bytes]:
+    (folder / "train.jsonl").write_bytes(train)
+    (folder / "bench.jsonl").write_bytes(bench)
+    run(
+        problems=folder / "train.jsonl",
+        responses=None,
+        benchmarks=[folder / "bench.jsonl"],
+        out=folder / "out.jsonl",
+        removed=folder / "removed",
+        config=Config(),
+    )
+    return (folder / "out.jsonl").read_bytes().splitlines(keepends=True)
+
+
+def test_kept_lines_stay_byte_for_byte_and_a_solution_does_not_hide_a_short_copy(tmp_path: Path) -> None:
+    kept = b'{"question" :  "Wie gro\\u00df ist 7?", "extra": [1,  2]}\r\n'
+    gone = b'{"question": "what is 3+4", "answer": "3 + 4 is 7\\n#### 7"}\n'
+    bench = b'{"Body": "What is 3", "Question": "+ 4?"}\n'
+    assert sieve(tmp_path, gone + b"\n" + kept, bench) == [kept]
+    (row,) = map(json.loads, (tmp_path / "removed").read_text(encoding="utf-8").splitlines())
+    assert (row["id"], row["text"], row["benchmark"]) == ("1", "what is 3+4", "bench")
+
+
+def test_removed_is_written_when_nothing_went(tmp_path: Path) -> None:
+    assert len(sieve(tmp_path, b'{"text": "one apple"}\n', b'{"problem": "two pears"}\n')) == 1
+    assert (tmp_path / "removed").read_bytes() == b""
+
+
+@pytest.mark.parametrize("row", [b'{"question": 5}\n', b'{"answer": "5"}\n', b'{"question": "a\n'])
+def test_a_broken_row_is_named_in_one_line_and_nothing_is_left(tmp_path: Path, row: bytes) -> None:
+    with pytest.raises(BadData, match="row 2") as caught:
+        sieve(tmp_path, b'{"text": "one apple"}\n' + row, b'{"problem": "two pears"}\n')
+    assert "\n" not in str(caught.value)
+    assert {path.name for path in tmp_path.iterdir()} == {"train.jsonl", "bench.jsonl"}
+
+
+@pytest.mark.parametrize("orphan", [False, True])
+def test_a_response_goes_with_its_problem_or_for_its_own_text(tmp_path: Path, orphan: bool) -> None:
+    write_problems(tmp_path / "problems", [Problem("a", "What is 3 + 4?"), Problem("b", "Name a prime.")])
+    texts = [("a", "Seven."), ("b", "Two."), ("b", PAIRS[0][0])] + [("c", "Lost.")] * orphan
+    write_responses(tmp_path / "responses", [Response(p, i, "cot", t) for i, (p, t) in enumerate(texts)])
+    write_problems(tmp_path / "bench", [Problem("x", "what is 3+4"), Problem("y", PAIRS[0][1])])
+
+    def clean() -> dict[str, int]:
+        return run(
+            problems=tmp_path / "problems",
+            responses=tmp_path / "responses",
+            benchmarks=[tmp_path / "bench"],
+            out=tmp_path / "out",
+            removed=tmp_path / "removed",
+            config=Config.model_validate_json('{"rules": ["exact", "ngram_lcs"]}', strict=True),
+        ).dropped
+
+    if orphan:
+        with pytest.raises(BadData, match="problem_id"):
+            clean()
+        assert not (tmp_path / "out").exists()
+    else:
+        assert clean() == {"bench: exact": 1, "bench: ngram_lcs": 1}
+        assert [response.text for response in read_responses(tmp_path / "out")] == ["Two."]
