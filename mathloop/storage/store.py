@@ -196,7 +196,8 @@ class Store:
     def _check_apart(self, name: str) -> None:
         above = [str(parent) for parent in PurePosixPath(name).parents][:-1]
         other = next((parent for parent in above if self.exists(parent)), None)
-        other = other or next(self.names(f"{name}/"), None)
+        # Its own name may be there by now: another publisher of the same content was quicker.
+        other = other or next((found for found in self.names(f"{name}/") if found != name), None)
         if other is not None:
             message = f"{self.url}: {name!r} and the artifact {other!r} would be one inside the other"
             raise StorageRefused(f"{message}; publish under another name")
