@@ -13,6 +13,7 @@ import rounds
 import torch
 from safetensors.torch import load_file, save_file
 
+from mathloop.records import read_responses
 from mathloop.registry import Registry
 from mathloop.storage import open_store
 
@@ -103,6 +104,9 @@ def test_kill_9_in_every_stage_changes_nothing(
     outcome = rounds.finish(rounds.start(tmp_path, *arguments))
     assert outcome.code == 0, outcome.stdout + outcome.stderr
     assert outcome.table == undisturbed[1].table
+    # Not only the same scores: every model wrote the same answers.
+    answers = [list(read_responses(path / "stages" / "evaluate-round" / "results")) for path in (usual, run)]
+    assert answers[0] == answers[1]
     decisions = [rounds.artifact(path, "publish-round", "published")["promoted"] for path in (usual, run)]
     assert decisions[0] == decisions[1]
 
