@@ -155,20 +155,22 @@ def execute() -> None:
 def decontaminate(
     train: Annotated[Path, typer.Option(metavar="FILE", help="Training data: .jsonl or .parquet.")],
     benchmarks: Annotated[
-        list[Path],
-        typer.Option(metavar="DIR_OR_FILE", help="Benchmark files, or folders of them; repeatable."),
+        list[Path], typer.Option(metavar="DIR_OR_FILES", help="Benchmark files, or folders of them.")
     ],
     out: Annotated[Path, typer.Option(metavar="FILE", help="Rows that stay.")],
     removed: Annotated[Path, typer.Option(metavar="FILE", help="Rows that went, with rule and evidence.")],
+    more: Annotated[
+        list[Path] | None, typer.Argument(hidden=True, help="So that --benchmarks takes a shell's *.jsonl.")
+    ] = None,
 ) -> None:
     """Removes training rows that a benchmark item contaminates."""
     from mathloop.decontamination import stage
 
-    files = [file for path in benchmarks for file in _benchmark_files(path)]
+    files = [file for path in (*benchmarks, *(more or [])) for file in _benchmark_files(path)]
     report = stage.run(
         problems=train, responses=None, benchmarks=files, out=out, removed=removed, config=stage.Config()
     )
-    print(f"{report.kept:,} of {report.taken:,} rows stay; {sum(report.dropped.values()):,} removed")
+    print(f"{report.kept:,} of {report.taken:,} rows stay, {sum(report.dropped.values()):,} removed")
 
 
 def _benchmark_files(path: Path) -> list[Path]:
@@ -184,27 +186,37 @@ def _benchmark_files(path: Path) -> list[Path]:
 def evaluate(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model's folder.")],
     benchmark: Annotated[Path, typer.Argument(metavar="BENCHMARK", help="Problems with answers.")],
-    reward_model: Annotated[Path, typer.Option(metavar="DIR", help="Reward model that ranks samples.")],
-    out: Annotated[Path, typer.Option(metavar="FILE", help="Every response, as Parquet or .jsonl.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Every response: .parquet or .jsonl.")],
+    reward_model: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", exists=True, file_okay=False, help="Reward model that ranks samples."),
+    ] = None,
     profile: Profile = "laptop",
     sets: Sets = None,
 ) -> None:
     """Answers a benchmark with a model, greedily and sampled, and prints the table of scores."""
+    import os
+    import tempfile
+
     from mathloop.evaluation import evaluate as stage
     from mathloop.evaluation import print_table, score_table
-    from mathloop.records import read_problems, read_responses
+    from mathloop.problems.files import read_problem_file
+    from mathloop.records import read_problems, read_responses, write_problems
     from pipelines.profile import load_profile
 
     settings: Any = load_profile(profile, sets or [])
-    stage.run(
-        benchmark=benchmark,
-        models={model.name: model},
-        reward_model=reward_model,
-        out=out,
-        config=settings.evaluation,
-        seed=settings.seed,
-    )
-    print(print_table(score_table(read_problems(benchmark), read_responses(out), k=None)))
+    with tempfile.TemporaryDirectory() as folder:
+        problems = Path(folder) / "benchmark.parquet"
+        write_problems(problems, read_problem_file(benchmark))
+        stage.run(
+            benchmark=problems,
+            models={model.resolve().name: model},
+            reward_model=reward_model or Path(os.devnull),  # not a folder: no rewards
+            out=out,
+            config=settings.evaluation,
+            seed=settings.seed,
+        )
+        print(print_table(score_table(read_problems(problems), read_responses(out), k=None)))
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ class Launcher:
     def __enter__(self) -> Launcher:
         environment = {
             "GOMP_SPINCOUNT": SPINS,
+            "TQDM_DISABLE": "1",  # bars of other libraries make logs unreadable
             **os.environ,
             "_KFP_RUNTIME": "true",  # kfp then leaves out its compiler and client
             "PYTHONUNBUFFERED": "1",

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.profile import load_profile
+
 ROOT = Path(__file__).parents[2]
 MATHLOOP = [sys.executable, "-m", "pipelines.cli"]
 
@@ -36,6 +38,14 @@ def refused(*arguments: str, folder: Path) -> str:
     (line,) = result.stderr.splitlines()
     assert line.startswith("mathloop: error: ")
     return line.removeprefix("mathloop: error: ")
+
+
+def _write(path: Path, rows: list[dict[str, object]]) -> None:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def _read(path: Path) -> list[dict[str, str]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def test_grade_adds_verdicts_in_order(tmp_path: Path) -> None:
@@ -69,6 +79,26 @@ def test_grade_adds_verdicts_in_order(tmp_path: Path) -> None:
 def test_grade_refuses_broken_rows(tmp_path: Path, text: str, said: str) -> None:
     (tmp_path / "pairs.jsonl").write_text(text)
     assert said in refused("grade", "pairs.jsonl", folder=tmp_path)
+
+
+def test_decontaminate_takes_files_globs_and_folders(tmp_path: Path) -> None:
+    leaked = "How many apples are left when Ann eats 3 of her 12 apples and gives 4 away to Bo?"
+    clean = "A train leaves at noon and travels 60 km an hour. How far is it after 3 hours?"
+    other = "What is the sum of all even numbers between 1 and 100, both ends left out of it?"
+    _write(tmp_path / "train.jsonl", [{"question": text} for text in (leaked, clean, other)])
+    (tmp_path / "deep").mkdir()
+    _write(tmp_path / "a.jsonl", [{"problem": leaked}])
+    _write(tmp_path / "deep" / "b.jsonl", [{"problem": other}])
+    rest = ["--train", "train.jsonl", "--out", "kept.jsonl", "--removed", "removed.jsonl"]
+    for benchmarks in (["a.jsonl", "deep/b.jsonl"], ["a.jsonl", "--benchmarks", "deep"]):
+        result = mathloop("decontaminate", "--benchmarks", *benchmarks, *rest, folder=tmp_path)
+        assert result.returncode == 0, result.stderr
+        assert result.stdout == "1 of 3 rows stay, 2 removed\n"
+        assert [row["question"] for row in _read(tmp_path / "kept.jsonl")] == [clean]
+        assert {row["text"] for row in _read(tmp_path / "removed.jsonl")} == {leaked, other}
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "kept.jsonl").unlink()
+    assert "empty: no .jsonl" in refused("decontaminate", "--benchmarks", "empty", *rest, folder=tmp_path)
 
 
 def test_execute_runs_stdin_in_the_sandbox(tmp_path: Path) -> None:
@@ -165,6 +195,11 @@ def test_a_store_that_refuses_writes_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "store").write_text("a file where a folder is needed")
     line = refused("run", "--profile", "tiny", "--store", "store", folder=tmp_path)
     assert "store" in line
+
+
+@pytest.mark.parametrize("name", ["laptop", "smollm", "tiny"])
+def test_shipped_profiles_fit_the_stages(name: str) -> None:
+    assert load_profile(name).name == name
 
 
 def test_doctor_names_what_it_looked_at(tmp_path: Path) -> None:

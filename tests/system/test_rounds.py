@@ -81,7 +81,6 @@ def test_nothing_half_written_is_left(undisturbed: tuple[Path, rounds.Outcome]) 
     assert not [path for path in folder.rglob("*") if path.name.endswith(".partial")]
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_kill_9_in_every_stage_changes_nothing(
     undisturbed: tuple[Path, rounds.Outcome], tmp_path: Path
