@@ -33,13 +33,17 @@ class SandboxConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    seconds: float = Field(5.0, gt=0, le=3600, description="wall time of one run, in seconds")
-    memory_mib: int = Field(512, ge=16, description="address space beyond the warm server's, in MiB")
-    output_chars: int = Field(400, ge=0, description="characters of stdout that are kept")
-    workers: int = Field(1, ge=1, le=256, description="warm servers, each running one program at a time")
-    preload: tuple[str, ...] = Field(("math",), description="modules that a program imports at no cost")
+    seconds: float = Field(default=5.0, gt=0, le=3600, description="wall time of one run, in seconds")
+    memory_mib: int = Field(default=512, ge=16, description="address space beyond the warm server's, in MiB")
+    output_chars: int = Field(default=400, ge=0, description="characters of stdout that are kept")
+    workers: int = Field(
+        default=1, ge=1, le=256, description="warm servers, each running one program at a time"
+    )
+    preload: tuple[str, ...] = Field(
+        default=("math",), description="modules that a program imports at no cost"
+    )
     require: Literal["limits", "seccomp", "landlock"] = Field(
-        "seccomp", description="a layer of isolation without which the sandbox does not start"
+        default="seccomp", description="a layer of isolation without which the sandbox does not start"
     )
 
 
@@ -53,7 +57,7 @@ class Execution:
     seconds: float
 
     def text(self, limit: int = 400) -> str:
-        """What a model is shown: stdout or, if the program failed, the error's last line; `limit` characters."""
+        """What a model is shown, cut to `limit` characters: stdout or, on failure, the error's last line."""
         return (self.stdout if self.status == "ok" else self.error).strip()[:limit]
 
 

@@ -39,12 +39,12 @@ LOST = 99
 # so that the child cannot outlive its server.
 DENIED = {
     "x86_64": (
-        41, 53, 59, 322, 101, 62, 200, 234, 129, 297, 57, 58, 165, 166, 155, 161, 272, 308, 321, 310, 311, 425,
-        434, 424, 438, 298, 323, 248, 249, 250, 175, 313, 246, 169, 29, 64, 68, 157, 428, 429, 430, 442,
+        41, 53, 59, 322, 101, 62, 200, 234, 129, 297, 57, 58, 165, 166, 155, 161, 272, 308, 321, 310, 311,
+        425, 434, 424, 438, 298, 323, 248, 249, 250, 175, 313, 246, 169, 29, 64, 68, 157, 428, 429, 430, 442,
     ),
     "aarch64": (
-        198, 199, 221, 281, 117, 129, 130, 131, 138, 240, 40, 39, 41, 51, 97, 268, 280, 270, 271, 425, 434, 424,
-        438, 241, 282, 217, 218, 219, 105, 273, 104, 142, 194, 190, 186, 167, 428, 429, 430, 442,
+        198, 199, 221, 281, 117, 129, 130, 131, 138, 240, 40, 39, 41, 51, 97, 268, 280, 270, 271, 425, 434,
+        424, 438, 241, 282, 217, 218, 219, 105, 273, 104, 142, 194, 190, 186, 167, 428, 429, 430, 442,
     ),
 }  # fmt: skip
 AUDIT = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
@@ -235,8 +235,7 @@ class Server:
                     waiting.discard(source)
                 if len(kept[source]) > MOST_BYTES:
                     ending = "flood"
-        if ending:
-            os.kill(pid, signal.SIGKILL)
+        os.kill(pid, signal.SIGKILL)  # a child that has closed its pipes could still run
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         os.close(output)
         os.close(result)
@@ -262,7 +261,7 @@ class Server:
 
 
 def run_block(code: str, names: dict[str, Any]) -> tuple[str, str]:
-    """Runs one block as a notebook does, its last expression shown; returns status and the error's last line."""
+    """Runs one block as a notebook does, its last expression shown; returns status and error line."""
     try:
         tree = ast.parse(code, "<block>")
         last = tree.body[-1] if tree.body else None

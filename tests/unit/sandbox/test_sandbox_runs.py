@@ -64,6 +64,12 @@ def test_an_endless_program_is_stopped(sandbox: Sandbox) -> None:
     assert 1.9 < execution.seconds < 4
 
 
+def test_a_program_that_closes_its_pipes_does_not_run_on(sandbox: Sandbox) -> None:
+    started = time.monotonic()
+    assert sandbox.run("import os\nos.closerange(0, 64)\nwhile True: pass").status == "error"
+    assert time.monotonic() - started < 4
+
+
 def test_memory_is_bounded(sandbox: Sandbox) -> None:
     assert sandbox.run("x = bytearray(1 << 31)").status == "memory"
     assert sandbox.run("x = bytearray(1 << 28); len(x)").stdout == f"{1 << 28}\n"
