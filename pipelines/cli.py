@@ -141,14 +141,10 @@ def grade(
 def execute() -> None:
     """Runs Python from stdin in the sandbox; prints JSON with status, stdout, error and seconds."""
     import json
-    from dataclasses import asdict
 
-    from mathloop.sandbox import Sandbox, SandboxConfig
+    from mathloop import sandbox
 
-    with Sandbox(SandboxConfig()) as sandbox:
-        execution = asdict(sandbox.run(sys.stdin.read()))
-    shown = {name: execution[name] for name in ("status", "stdout", "error", "seconds")}
-    print(json.dumps(shown, ensure_ascii=False))
+    print(json.dumps(sandbox.execute(sys.stdin.read(), sandbox.SandboxConfig()), ensure_ascii=False))
 
 
 @app.command()
@@ -186,7 +182,9 @@ def _benchmark_files(path: Path) -> list[Path]:
 def evaluate(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model's folder.")],
     benchmark: Annotated[Path, typer.Argument(metavar="BENCHMARK", help="Problems with answers.")],
-    out: Annotated[Path, typer.Option(metavar="FILE", help="Every response: .parquet or .jsonl.")],
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Keeps every response: .parquet or .jsonl.")
+    ] = None,
     reward_model: Annotated[
         Path | None,
         typer.Option(metavar="DIR", exists=True, file_okay=False, help="Reward model that ranks samples."),
@@ -206,17 +204,17 @@ def evaluate(
 
     settings: Any = load_profile(profile, sets or [])
     with tempfile.TemporaryDirectory() as folder:
-        problems = Path(folder) / "benchmark.parquet"
+        problems, results = Path(folder) / "benchmark.parquet", out or Path(folder) / "results.parquet"
         write_problems(problems, read_problem_file(benchmark))
         stage.run(
             benchmark=problems,
             models={model.resolve().name: model},
             reward_model=reward_model or Path(os.devnull),  # not a folder: no rewards
-            out=out,
+            out=results,
             config=settings.evaluation,
             seed=settings.seed,
         )
-        print(print_table(score_table(read_problems(problems), read_responses(out), k=None)))
+        print(print_table(score_table(read_problems(problems), read_responses(results), k=None)))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 import shutil
+import signal
 import time
 from pathlib import Path
 
@@ -145,6 +146,32 @@ def test_a_damaged_challenger_is_refused_and_the_champion_stays(
     assert "not promoted" in outcome.stdout
     assert rounds.artifact(run, "judge-challenger", "verdict")["promote"] is False
     assert registry.history() == before
+
+
+def test_an_interrupted_run_says_how_to_go_on(tmp_path: Path) -> None:
+    process = rounds.start(tmp_path, "run", "--profile", "tiny")
+    run = rounds.wait_until_begun(tmp_path, "pretrain", process)
+    process.send_signal(signal.SIGINT)
+    outcome = rounds.finish(process)
+    assert outcome.code == 130
+    assert (
+        outcome.stderr.splitlines()[-1] == f"mathloop: stopped; go on with: mathloop run --resume {run.name}"
+    )
+    assert "Traceback" not in outcome.stderr
+
+
+def test_a_failed_stage_shows_its_traceback_and_how_to_go_on(tmp_path: Path) -> None:
+    """A learning rate that no model survives."""
+    diverging = "pretraining.train.optimizer.learning_rate=1e30"
+    outcome = rounds.finish(rounds.start(tmp_path, "run", "--profile", "tiny", "--set", diverging))
+    run = rounds.only_run(tmp_path)
+    assert outcome.code == 1
+    assert f"last lines of {run}/stages/pretrain/log.txt:" in outcome.stderr
+    assert "TrainingDiverged: " in outcome.stderr
+    last = outcome.stderr.splitlines()[-1]
+    assert last.startswith("mathloop: stage pretrain failed after ")
+    assert last.endswith(f"(exit code 1); go on with: mathloop run --resume {run.name}")
+    assert not (run / "stages" / "pretrain" / "model").exists()
 
 
 def test_a_champion_that_names_a_missing_model_is_one_line(
