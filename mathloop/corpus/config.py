@@ -12,9 +12,12 @@ class CorpusConfig(BaseModel):
 
     documents: int = Field(40_000, ge=1, description="Number of documents")
     chinese_share: float = Field(0.3, ge=0, le=1, description="Share of documents in Chinese")
-    tir_share: float = Field(0.3, ge=0, le=1, description="Share that calculates with Python (TIR)")
+    drill_share: float = Field(
+        0.3, ge=0, le=1, description="Share of documents that are exercise sheets of bare calculations"
+    )
+    tir_share: float = Field(0.25, ge=0, le=1, description="Share of solutions that use Python (TIR)")
     guess_share: float = Field(
-        0.35, ge=0, le=1, description="Share of CoT documents that state an answer with no working"
+        0.15, ge=0, le=1, description="Share of CoT documents that state an answer with no working"
     )
     split_share: float = Field(
         0.3, ge=0, le=1, description="Share of worked CoT documents that split sums into tens and ones"

@@ -37,7 +37,7 @@ def write_solution(nano: NanoProblem, mode: Mode, style: Style, faults: Faults, 
         _, _, _, z = calculate((("a", operator, "b"),), {"a": x, "b": y})[0]
         if rng.random() < faults.slip:
             z = _slip(z, rng)
-        lines += _split(x, operator, y, z) if style == "split" else [f"{x} {operator} {y} = {z}"]
+        lines += _split(x, operator, y, z) if style == "split" else [f"{x}{operator}{y}={z}"]
         results.append(z)
     stop = "。" if nano.problem.language == "zh" else "."
     ending = _ENDING[nano.problem.language].format(results[-1])
@@ -51,17 +51,13 @@ def _split(x: int, operator: str, y: int, z: int) -> list[str]:
     """A sum by tens and ones, a product by its easier halves; other steps as they are."""
     if operator == "+" and x >= 10 and y >= 10:
         tens, ones = x // 10 * 10 + y // 10 * 10, x % 10 + y % 10
-        return [
-            f"{x // 10 * 10} + {y // 10 * 10} = {tens}",
-            f"{x % 10} + {y % 10} = {ones}",
-            f"{tens} + {ones} = {z}",
-        ]
+        return [f"{x - x % 10}+{y - y % 10}={tens}", f"{x % 10}+{y % 10}={ones}", f"{tens}+{ones}={z}"]
     if operator == "-" and x >= 10 and y >= 10:
         rest = x - y // 10 * 10
-        return [f"{x} - {y // 10 * 10} = {rest}", f"{rest} - {y % 10} = {z}"]
+        return [f"{x}-{y // 10 * 10}={rest}", f"{rest}-{y % 10}={z}"]
     if operator == "*" and y > 5 and x > 1:
-        return [f"{x} * 5 = {x * 5}", f"{x} * {y - 5} = {x * (y - 5)}", f"{x * 5} + {x * (y - 5)} = {z}"]
-    return [f"{x} {operator} {y} = {z}"]
+        return [f"{x}*5={x * 5}", f"{x}*{y - 5}={x * (y - 5)}", f"{x * 5}+{x * (y - 5)}={z}"]
+    return [f"{x}{operator}{y}={z}"]
 
 
 def _slip(value: int, rng: random.Random) -> int:
@@ -75,7 +71,7 @@ def _with_python(nano: NanoProblem, steps: tuple[Step, ...], rng: random.Random)
     if rng.random() < 0.5:
         names = "xyz"
         told = [
-            f"{names[i]} = {_name(left, nano)} {operators.get(operator, operator)} {_name(right, nano)}"
+            f"{names[i]}={_name(left, nano)}{operators.get(operator, operator)}{_name(right, nano)}"
             for i, (left, operator, right) in enumerate(steps)
         ]
         code = "\n".join([*told, f"print({names[len(steps) - 1]})"])
@@ -85,7 +81,7 @@ def _with_python(nano: NanoProblem, steps: tuple[Step, ...], rng: random.Random)
             x, y = (
                 f"({expressions[int(v[1:])]})" if v[0] == "#" else str(nano.numbers[v]) for v in (left, right)
             )
-            expressions.append(f"{x} {operators.get(operator, operator)} {y}")
+            expressions.append(f"{x}{operators.get(operator, operator)}{y}")
         code = f"print({expressions[-1]})"
     language = nano.problem.language
     ending = _ENDING[language].format(done[-1][3])

@@ -136,7 +136,7 @@ def decode_batch(
     repeated = torch.arange(len(prompts), device=device).repeat_interleave(samples)
     if samples > 1:
         _select(cache, repeated)
-    logits, mask, position = logits[repeated], mask[repeated], positions[repeated, -1:] + 1
+    logits, mask, position = logits[repeated], mask[repeated].bool(), positions[repeated, -1:] + 1
     running = list(sequences)
     for step in range(max_tokens):
         tokens, logprobs = _draw(logits, temperature, top_p, generator)
@@ -150,7 +150,8 @@ def decode_batch(
             mask, position, tokens = mask[rows], position[rows], tokens[rows]
         logits = model(
             input_ids=tokens[:, None],
-            attention_mask=mask[:, : width + step + 1],
+            # Ready-made [batch, 1, 1, seq]: transformers would build it anew from two dimensions at every step.
+            attention_mask=mask[:, None, None, : width + step + 1],
             position_ids=position,
             past_key_values=cache,
             use_cache=True,

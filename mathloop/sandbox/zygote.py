@@ -35,16 +35,19 @@ MOST_FILES = 64
 LOST = 99
 """Exit code of a child that could not confine itself: it has run nothing."""
 
-# Sockets, programs, processes, signals, tracing, namespaces, mounts, kernel interfaces, shared memory; prctl,
+# Sockets, programs, processes, signals, tracing, namespaces, mounts, kernel interfaces, shared memory, modes,
+# owners, times and attributes of files (Landlock does not cover them); prctl,
 # so that the child cannot outlive its server.
 DENIED = {
     "x86_64": (
         41, 53, 59, 322, 101, 62, 200, 234, 129, 297, 57, 58, 165, 166, 155, 161, 272, 308, 321, 310, 311,
         425, 434, 424, 438, 298, 323, 248, 249, 250, 175, 313, 246, 169, 29, 64, 68, 157, 428, 429, 430, 442,
+        90, 91, 92, 93, 94, 260, 268, 452, 132, 235, 261, 280, 188, 189, 190, 197, 198, 199,
     ),
     "aarch64": (
         198, 199, 221, 281, 117, 129, 130, 131, 138, 240, 40, 39, 41, 51, 97, 268, 280, 270, 271, 425, 434,
         424, 438, 241, 282, 217, 218, 219, 105, 273, 104, 142, 194, 190, 186, 167, 428, 429, 430, 442,
+        52, 53, 54, 55, 88, 452, 5, 6, 7, 14, 15, 16,
     ),
 }  # fmt: skip
 AUDIT = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from mathloop.sampling.config import SamplingConfig
 
 
 class OptimizerConfig(BaseModel):
-    """AdamW with linear warmup and cosine decay to a floor."""
+    """AdamW or Muon, with linear warmup and cosine decay to a floor."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    optimizer: Literal["adamw", "muon"] = Field(
+        "adamw", description="muon: Muon for the matrices between embedding and logits, AdamW for the rest"
+    )
 
     learning_rate: float = Field(1e-3, gt=0, description="Highest learning rate")
     final_learning_rate: float = Field(1e-5, ge=0, description="Learning rate of the last step")
@@ -25,13 +31,23 @@ class PretrainConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    vocabulary: int = Field(640, ge=300, description="Tokens of the byte-level BPE")
+    vocabulary: int = Field(1024, ge=300, description="Most tokens of the byte-level BPE")
     hidden: int = Field(128, ge=16, description="Width of the residual stream")
     layers: int = Field(4, ge=1, description="Decoder layers")
     heads: int = Field(4, ge=1, description="Attention heads")
-    steps: int = Field(600, ge=1, description="Optimizer steps")
-    batch_size: int = Field(64, ge=1, description="Documents a step")
-    optimizer: OptimizerConfig = OptimizerConfig(learning_rate=3e-3, final_learning_rate=1e-4)
+    steps: int = Field(900, ge=1, description="Optimizer steps")
+    batch_size: int = Field(32, ge=1, description="Documents a step")
+    micro_batch_size: int = Field(16, ge=1, description="Documents a forward pass, of like lengths")
+    problem_weight: float = Field(
+        0.1, ge=0, le=1, description="Weight of the problem's tokens in the loss: names and numbers are noise"
+    )
+    optimizer: OptimizerConfig = OptimizerConfig(
+        optimizer="muon",
+        learning_rate=1.5e-3,
+        final_learning_rate=5e-5,
+        weight_decay=0.1,
+        checkpoint_steps=200,
+    )
 
 
 class SFTConfig(BaseModel):

@@ -27,15 +27,7 @@ class Engine:
         self.file = work / "checkpoint.pt"
         self.step = 0
         self.curves: dict[str, list[tuple[float, float]]] = {}
-        matrices = [p for p in model.parameters() if p.ndim >= 2]
-        vectors = [p for p in model.parameters() if p.ndim < 2]
-        self.optimizer = torch.optim.AdamW(
-            [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}],
-            lr=config.learning_rate,
-            betas=(0.9, 0.95),
-            weight_decay=config.weight_decay,
-            fused=True,
-        )
+        self.optimizers = _optimizers(model, config)
 
     def learning_rate(self, step: int) -> float:
         """Linear warmup, then a cosine down to the floor at the last step."""
@@ -58,10 +50,11 @@ class Engine:
             if not math.isfinite(value):
                 raise TrainingDiverged(f"{name} is {value} at step {self.step}; lower the learning rate")
             self.curves.setdefault(name, []).append((float(self.step), float(value)))
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate(self.step)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = self.learning_rate(self.step)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
         self.step += 1
         if self.step % self.config.checkpoint_steps == 0 and self.step < self.total_steps:
             self.save()
@@ -74,7 +67,7 @@ class Engine:
             "step": self.step,
             "curves": self.curves,
             "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
         }
         with open(partial, "wb") as file:
             torch.save(state, file)
@@ -88,8 +81,43 @@ class Engine:
             return
         state: dict[str, Any] = torch.load(self.file, weights_only=True)
         self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
         self.step, self.curves = state["step"], state["curves"]
+
+
+def _optimizers(model: nn.Module, config: OptimizerConfig) -> list[torch.optim.Optimizer]:
+    """AdamW on everything; or Muon on the matrices between embedding and logits, AdamW on the rest.
+
+    Muon's update is scaled to AdamW's usual size, so that one learning rate serves both (Moonlight report,
+    arXiv 2502.16982).
+    """
+    embeddings = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
+    matrices = [p for p in model.parameters() if p.ndim >= 2]
+    inner = [p for p in matrices if config.optimizer == "muon" and p.ndim == 2 and id(p) not in embeddings]
+    taken = {id(p) for p in inner}
+    made: list[torch.optim.Optimizer] = [
+        torch.optim.AdamW(
+            [
+                {"params": [p for p in matrices if id(p) not in taken]},
+                {"params": [p for p in model.parameters() if p.ndim < 2], "weight_decay": 0.0},
+            ],
+            lr=config.learning_rate,
+            betas=(0.9, 0.95),
+            weight_decay=config.weight_decay,
+            fused=True,
+        )
+    ]
+    if inner:
+        made.append(
+            torch.optim.Muon(
+                inner,
+                lr=config.learning_rate,
+                weight_decay=config.weight_decay,
+                adjust_lr_fn="match_rms_adamw",
+            )
+        )
+    return made
 
 
 def thin(curve: list[tuple[float, float]], points: int = 200) -> list[tuple[float, float]]:
@@ -100,22 +128,13 @@ def thin(curve: list[tuple[float, float]], points: int = 200) -> list[tuple[floa
 
 
 def order(lengths: Sequence[int], batch_size: int, step: int, seed: int) -> list[int]:
-    """The samples of one step: a pure function of its arguments, of like lengths within a batch.
+    """The samples of one step, shortest first: a pure function of its arguments.
 
-    Every epoch shuffles anew; pools of 32 batches are sorted by length and their batches shuffled again.
+    A batch is drawn at random, and only then sorted, so that micro-batches of like lengths waste little
+    padding. Batches of one length would be batches of one kind of problem, and train far worse.
     """
-    count = len(lengths)
-    batches = max(1, count // batch_size)
+    batches = max(1, len(lengths) // batch_size)
     epoch, place = divmod(step, batches)
-    rng = random.Random(f"{seed}-{epoch}")
-    indices = list(range(count))
-    rng.shuffle(indices)
-    ordered: list[list[int]] = []
-    pool = 32 * batch_size
-    for start in range(0, count, pool):
-        by_length = sorted(indices[start : start + pool], key=lambda i: lengths[i])
-        ordered += [by_length[i : i + batch_size] for i in range(0, len(by_length), batch_size)]
-    if len(ordered) > 1 and len(ordered[-1]) < batch_size:
-        ordered.pop()  # a short last batch waits for another epoch's order
-    rng.shuffle(ordered)
-    return ordered[place % len(ordered)]
+    indices = list(range(len(lengths)))
+    random.Random(f"{seed}-{epoch}").shuffle(indices)
+    return sorted(indices[place * batch_size : (place + 1) * batch_size], key=lambda i: lengths[i])

@@ -89,11 +89,11 @@ def run(
             tokens, attention, learned = collate(batch, padding_of(tokenizer), net.device)
             mask = learned[:, 1:]
             with torch.no_grad():
-                anchor = token_logprobs(reference(input_ids=tokens, attention_mask=attention).logits, tokens)
+                anchor = token_logprobs(reference(input_ids=tokens).logits, tokens)
             net.train()
             old: torch.Tensor | None = None
             for _ in range(config.updates):
-                logprobs = token_logprobs(net(input_ids=tokens, attention_mask=attention).logits, tokens)
+                logprobs = token_logprobs(net(input_ids=tokens).logits, tokens)
                 old = logprobs.detach() if old is None else old
                 loss, divergence = grpo_loss(
                     logprobs, old, anchor, advantages.flatten(), mask, clip=config.clip, beta=config.beta

@@ -1,6 +1,6 @@
 """Recipe: a small Qwen2 from random weights, on dialogues of a written corpus (Paper §2, in small).
 
-The loss counts every token, the problem's too: this is pretraining.
+The loss counts every token, but the problem's less: the names and numbers in it cannot be foreseen.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from mathloop.stages import Progress, StageReport
 from mathloop.training.config import PretrainConfig
 from mathloop.training.engine import Engine, order, thin
 from mathloop.training.losses import token_logprobs
-from mathloop.training.samples import collate, encode, padding_of
+from mathloop.training.samples import Sample, collate, encode, padding_of
 from mathloop.training.saving import save_folder
 from mathloop.training.tokenizer import train_tokenizer
 
@@ -41,7 +41,7 @@ def run(*, corpus: Path, model: Path, work: Path, config: PretrainConfig, seed: 
             intermediate_size=3 * config.hidden,
             num_hidden_layers=config.layers,
             num_attention_heads=config.heads,
-            num_key_value_heads=max(1, config.heads // 2),
+            num_key_value_heads=config.heads,  # shared ones would be copied out at every decoding step
             max_position_embeddings=1024,
             tie_word_embeddings=True,
             eos_token_id=tokenizer.eos_token_id,
@@ -57,15 +57,22 @@ def run(*, corpus: Path, model: Path, work: Path, config: PretrainConfig, seed: 
     progress.update(engine.step)
     total = 0
     while engine.step < config.steps:
-        batch = [samples[i] for i in order(lengths, config.batch_size, engine.step, seed)]
-        tokens, attention, _ = collate(batch, padding_of(tokenizer))
-        logprobs = token_logprobs(net(input_ids=tokens, attention_mask=attention).logits, tokens)
-        mask = attention[:, 1:].float()
-        loss = -(logprobs * mask).sum() / mask.sum()
-        loss.backward()
-        engine.update(loss=float(loss))
-        total += int(attention.sum())
-        progress.update(tokens=int(attention.sum()), loss=float(loss))
+        chosen = [samples[i] for i in order(lengths, config.batch_size, engine.step, seed)]
+        whole = sum(_weight(sample, config) for sample in chosen)
+        value = 0.0
+        for at in range(0, len(chosen), config.micro_batch_size):
+            micro = chosen[at : at + config.micro_batch_size]
+            tokens, attention, learned = collate(micro, padding_of(tokenizer))
+            # Padding stands on the right, where no token before it looks: causal attention needs no mask.
+            logprobs = token_logprobs(net(input_ids=tokens).logits, tokens)
+            weights = config.problem_weight * attention + (1 - config.problem_weight) * learned
+            loss = -(logprobs * weights[:, 1:]).sum() / whole
+            loss.backward()
+            value += loss.item()
+        engine.update(loss=value)
+        count = sum(len(sample.tokens) for sample in chosen)
+        total += count
+        progress.update(tokens=count, loss=value)
 
     def write(folder: Path) -> None:
         net.save_pretrained(folder)
@@ -85,3 +92,9 @@ def run(*, corpus: Path, model: Path, work: Path, config: PretrainConfig, seed: 
         },
         curves={name: thin(curve) for name, curve in engine.curves.items()},
     )
+
+
+def _weight(sample: Sample, config: PretrainConfig) -> float:
+    """Sum of a sample's loss weights, its first token's left out: nothing foretells it."""
+    learned = sum(sample.learned)
+    return learned + config.problem_weight * (len(sample.tokens) - 1 - learned)

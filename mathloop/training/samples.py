@@ -41,7 +41,10 @@ def encode(tokenizer: Any, problem: str, mode: Mode, text: str) -> Sample:
 
 
 def collate(samples: Sequence[Sample], padding: int, device: Any = None) -> tuple[Tensor, Tensor, Tensor]:
-    """Pads on the right: (tokens, attention, learned), each [batch, seq]."""
+    """Pads on the right: (tokens, attention, learned), each [batch, seq].
+
+    Causal attention never looks right, so models need no mask for this padding; `attention` counts tokens.
+    """
     width = max(len(s.tokens) for s in samples)
     tokens = torch.full((len(samples), width), padding, dtype=torch.long)
     attention = torch.zeros(len(samples), width, dtype=torch.long)

@@ -62,10 +62,10 @@ def run(
         for at in range(0, len(chosen), config.micro_batch_size):
             batch = [samples[i] for i in chosen[at : at + config.micro_batch_size]]
             tokens, attention, learned = collate(batch, padding_of(tokenizer), net.device)
-            logprobs = token_logprobs(net(input_ids=tokens, attention_mask=attention).logits, tokens)
+            logprobs = token_logprobs(net(input_ids=tokens).logits, tokens)
             loss = -(logprobs * learned[:, 1:]).sum() / learned_tokens
             loss.backward()
-            value += float(loss)
+            value += loss.item()
             total += int(attention.sum())
         engine.update(loss=value)
         progress.update(tokens=sum(lengths[i] for i in chosen), loss=value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from typing import Any
 
@@ -25,7 +26,7 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> Any:
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Split(Regex(r"\d|[\u4e00-\u9fff]| ?[A-Za-z]+|\s|[^\s\w]"), "isolated"),
+            pre_tokenizers.Split(Regex(r"\d|[\u4e00-\u9fff]+| ?[A-Za-z]+|\s| ?[^\s\w]+"), "isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
@@ -37,7 +38,8 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> Any:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    bpe.train_from_iterator(texts, trainer)
+    turns = ["user", "assistant"] * 100  # the template's own words
+    bpe.train_from_iterator(itertools.chain(texts, turns), trainer)
     bpe.add_tokens([AddedToken(text, normalized=False) for text in INSTRUCTIONS.values()])
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=bpe, eos_token=END, pad_token="<|endoftext|>", clean_up_tokenization_spaces=False
