@@ -19,8 +19,8 @@ class CorpusConfig(BaseModel):
     guess_share: float = Field(
         0.15, ge=0, le=1, description="Share of CoT documents that state an answer with no working"
     )
-    split_share: float = Field(
-        0.3, ge=0, le=1, description="Share of worked CoT documents that split sums into tens and ones"
+    other_way_share: float = Field(
+        0.45, ge=0, le=1, description="Share of the solutions that take a problem's second right way"
     )
     misread_low: float = Field(0.1, ge=0, le=1, description="Lowest share of misread solutions of a wording")
     misread_high: float = Field(

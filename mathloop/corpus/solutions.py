@@ -9,10 +9,9 @@ from typing import Literal
 from mathloop.problems.nano import NanoProblem, Step, calculate
 from mathloop.records import Mode
 
-Style = Literal["guess", "worked", "split"]
+Style = Literal["guess", "worked"]
 
 _ENDING = {"en": "The answer is \\boxed{{{}}}.", "zh": "答案是\\boxed{{{}}}。"}
-_FIRST = {"en": "Step by step:", "zh": "分步计算："}
 _TOOL = {"en": "Let Python compute it.", "zh": "用Python计算。"}
 
 
@@ -21,13 +20,24 @@ class Faults:
     """What goes wrong in one solution."""
 
     misread: bool = False
+    """Carries out the family's misreading; it has no second way."""
     slip: float = 0.0
     """Chance that a calculated number is off."""
 
 
-def write_solution(nano: NanoProblem, mode: Mode, style: Style, faults: Faults, rng: random.Random) -> str:
-    """Returns one solution text. Without faults, a worked or TIR solution ends in the gold answer."""
-    steps = nano.family.misread if faults.misread else nano.family.steps
+def write_solution(
+    nano: NanoProblem,
+    mode: Mode,
+    style: Style,
+    faults: Faults,
+    rng: random.Random,
+    *,
+    other_way: bool = False,
+) -> str:
+    """Returns one solution text. Without faults, it ends in the gold answer."""
+    steps = nano.family.other_steps if other_way else nano.family.steps
+    if faults.misread:
+        steps = nano.family.misread
     if mode == "tir":
         return _with_python(nano, steps, rng)
     lines: list[str] = []
@@ -37,27 +47,13 @@ def write_solution(nano: NanoProblem, mode: Mode, style: Style, faults: Faults, 
         _, _, _, z = calculate((("a", operator, "b"),), {"a": x, "b": y})[0]
         if rng.random() < faults.slip:
             z = _slip(z, rng)
-        lines += _split(x, operator, y, z) if style == "split" else [f"{x}{operator}{y}={z}"]
+        lines.append(f"{x}{operator}{y}={z}")
         results.append(z)
     stop = "。" if nano.problem.language == "zh" else "."
     ending = _ENDING[nano.problem.language].format(results[-1])
     if style == "guess":
         return ending
-    worked = "".join(f"{line}{stop}\n" for line in lines)
-    return f"{_FIRST[nano.problem.language]}\n{worked}{ending}" if style == "split" else f"{worked}{ending}"
-
-
-def _split(x: int, operator: str, y: int, z: int) -> list[str]:
-    """A sum by tens and ones, a product by its easier halves; other steps as they are."""
-    if operator == "+" and x >= 10 and y >= 10:
-        tens, ones = x // 10 * 10 + y // 10 * 10, x % 10 + y % 10
-        return [f"{x - x % 10}+{y - y % 10}={tens}", f"{x % 10}+{y % 10}={ones}", f"{tens}+{ones}={z}"]
-    if operator == "-" and x >= 10 and y >= 10:
-        rest = x - y // 10 * 10
-        return [f"{x}-{y // 10 * 10}={rest}", f"{rest}-{y % 10}={z}"]
-    if operator == "*" and y > 5 and x > 1:
-        return [f"{x}*5={x * 5}", f"{x}*{y - 5}={x * (y - 5)}", f"{x * 5}+{x * (y - 5)}={z}"]
-    return [f"{x}{operator}{y}={z}"]
+    return "".join(f"{line}{stop}\n" for line in lines) + ending
 
 
 def _slip(value: int, rng: random.Random) -> int:

@@ -20,7 +20,6 @@ from mathloop.problems.nano import FAMILIES, LARGE, NanoProblem, calculate, gene
 from mathloop.records import Mode, write_rows
 from mathloop.stages import Progress, StageReport
 
-
 _LARGE_TIR_SHARE = 0.7
 """Who has a calculator takes it for large numbers; written out by hand they are mostly wrong anyway."""
 _SMALL = tuple({family.name for family in FAMILIES} - {LARGE})
@@ -57,10 +56,15 @@ def write_documents(config: CorpusConfig, seed: int) -> Iterator[dict[str, objec
         style: Style = "worked"
         if mode == "cot" and rng.random() < config.guess_share:
             style = "guess"
-        elif mode == "cot" and not large and rng.random() < config.split_share:
-            style = "split"
         misread = rng.random() < misread_share(nano, config)
-        text = write_solution(nano, mode, style, Faults(misread, config.slip_share), rng)
+        text = write_solution(
+            nano,
+            mode,
+            style,
+            Faults(misread, config.slip_share),
+            rng,
+            other_way=rng.random() < config.other_way_share,
+        )
         yield {
             "id": nano.problem.id,
             "problem": nano.problem.problem,

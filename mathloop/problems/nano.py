@@ -2,7 +2,7 @@
 
 It exists so that a whole round can be seen to work on two cores: a model of a million parameters can learn
 it, and can still be wrong about it in ways that a verifier, a reward model and GRPO can mend. Each family is
-one situation with its right calculation and a popular misreading of it (adding where one must subtract,
+one situation with two right calculations and a popular misreading of it (adding where one must subtract,
 forgetting the second person in "together"). `large_numbers` needs products and sums that such a model cannot
 compute in its head, so that Python pays off.
 
@@ -44,6 +44,8 @@ class Family:
     """(random source, difficulty 1 to 3) → numbers for which the right calculation stays a natural number."""
     told: dict[Language, tuple[str, ...]]
     steps: tuple[Step, ...]
+    other_steps: tuple[Step, ...]
+    """A second right way: a vote finds an answer that is reached in several ways, greedy decoding may not."""
     misread: tuple[Step, ...]
 
 
@@ -59,7 +61,7 @@ class NanoProblem:
 
 
 _LEVELS = (1, 2, 3)
-_LARGEST = {1: 9, 2: 14, 3: 20}
+_LARGEST = {1: 5, 2: 7, 3: 9}
 """Largest number drawn, by difficulty: one digit first, as a model learns to copy those first."""
 
 
@@ -73,17 +75,17 @@ def _ordered(rng: random.Random, level: int) -> Numbers:
 
 
 def _groups(rng: random.Random, level: int) -> Numbers:
-    n, m = rng.randint(2, 3 + level), rng.randint(2, 3 + 2 * level)
+    n, m = rng.randint(2, 1 + level), rng.randint(2, 3 + level)
     return {"n": n, "m": m, "k": rng.randint(1, min(n * m - 1, _LARGEST[level]))}
 
 
 def _change(rng: random.Random, level: int) -> Numbers:
-    n, m = rng.randint(2, 3 + level), rng.randint(2, 3 + 2 * level)
+    n, m = rng.randint(2, 1 + level), rng.randint(2, 3 + level)
     return {"n": n, "m": m, "p": n * m + rng.randint(1, _LARGEST[level])}
 
 
 def _times(rng: random.Random, level: int) -> Numbers:
-    return {"a": rng.randint(2, 3 + 2 * level), "n": rng.randint(2, 3 + level)}
+    return {"a": rng.randint(2, 3 + 2 * level), "n": rng.randint(2, 1 + level)}
 
 
 def _large(rng: random.Random, level: int) -> Numbers:
@@ -106,6 +108,7 @@ FAMILIES: tuple[Family, ...] = (
             "zh": ("{x}有{a}个{t}，又买{b}个。现在有几个？", "盒里有{a}个{t}，{x}放进{b}个。现在有几个？"),
         },
         (("a", "+", "b"),),
+        (("b", "+", "a"),),
         (("a", "-", "b"),),
     ),
     Family(
@@ -118,6 +121,7 @@ FAMILIES: tuple[Family, ...] = (
             ),
             "zh": ("{x}有{a}个{t}，给{y}{b}个。还剩几个？", "{x}有{a}个{t}，丢了{b}个。还剩几个？"),
         },
+        (("a", "-", "b"),),
         (("a", "-", "b"),),
         (("a", "+", "b"),),
     ),
@@ -132,6 +136,7 @@ FAMILIES: tuple[Family, ...] = (
             "zh": ("{x}有{a}个{t}，{y}比{x}多{b}个。一共几个？", "{x}读{a}页，{y}多读{b}页。一共几页？"),
         },
         (("a", "+", "b"), ("a", "+", "#0")),
+        (("a", "+", "a"), ("#0", "+", "b")),
         (("a", "+", "b"),),
     ),
     Family(
@@ -145,6 +150,7 @@ FAMILIES: tuple[Family, ...] = (
             "zh": ("{x}有{a}个{t}，{y}比{x}少{b}个。一共几个？", "{x}做{a}个，{y}少做{b}个。一共几个？"),
         },
         (("a", "-", "b"), ("a", "+", "#0")),
+        (("a", "+", "a"), ("#0", "-", "b")),
         (("a", "+", "b"),),
     ),
     Family(
@@ -161,6 +167,7 @@ FAMILIES: tuple[Family, ...] = (
             ),
         },
         (("n", "*", "m"), ("#0", "-", "k")),
+        (("m", "*", "n"), ("#0", "-", "k")),
         (("n", "*", "m"), ("#0", "+", "k")),
     ),
     Family(
@@ -177,6 +184,7 @@ FAMILIES: tuple[Family, ...] = (
             ),
         },
         (("n", "*", "m"), ("p", "-", "#0")),
+        (("m", "*", "n"), ("p", "-", "#0")),
         (("p", "-", "m"), ("#0", "-", "n")),
     ),
     Family(
@@ -190,6 +198,7 @@ FAMILIES: tuple[Family, ...] = (
             "zh": ("{x}有{a}个{t}，{y}是{x}的{n}倍。一共几个？", "{x}走{a}千米，{y}走{n}倍。一共几千米？"),
         },
         (("n", "*", "a"), ("a", "+", "#0")),
+        (("a", "*", "n"), ("#0", "+", "a")),
         (("n", "*", "a"),),
     ),
     Family(
@@ -203,6 +212,7 @@ FAMILIES: tuple[Family, ...] = (
             "zh": ("工厂每天生产{a}个{t}，{n}天几个？", "一车运{a}个{t}，{n}车几个？"),
         },
         (("a", "*", "n"),),
+        (("n", "*", "a"),),
         (("a", "+", "n"),),
     ),
     Family(
@@ -219,6 +229,7 @@ FAMILIES: tuple[Family, ...] = (
             ),
         },
         (("n", "*", "a"), ("#0", "+", "b")),
+        (("a", "*", "n"), ("b", "+", "#0")),
         (("n", "+", "a"), ("#0", "+", "b")),
     ),
 )

@@ -150,7 +150,7 @@ def decode_batch(
             mask, position, tokens = mask[rows], position[rows], tokens[rows]
         logits = model(
             input_ids=tokens[:, None],
-            # Ready-made [batch, 1, 1, seq]: transformers would build it anew from two dimensions at every step.
+            # [batch, 1, 1, seq]: transformers would build it anew from two dimensions at every step.
             attention_mask=mask[:, None, None, : width + step + 1],
             position_ids=position,
             past_key_values=cache,

@@ -6,6 +6,7 @@ import time
 from collections import Counter, defaultdict
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from mathloop.records import Response, read_problems, write_responses
 from mathloop.stages import StageReport
@@ -38,7 +39,7 @@ def run(
     made = sum(map(len, drawn.values()))
     rule = CoTConfig(keep=config.keep)
     kept: list[Response] = []
-    samples = []
+    samples: list[dict[str, Any]] = []
     for problem in given:
         usable = [r for r in drawn[problem.id] if r.tool_calls > 0]
         dropped["no Python was run"] += len(drawn[problem.id]) - len(usable)

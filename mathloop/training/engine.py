@@ -96,12 +96,13 @@ def _optimizers(model: nn.Module, config: OptimizerConfig) -> list[torch.optim.O
     matrices = [p for p in model.parameters() if p.ndim >= 2]
     inner = [p for p in matrices if config.optimizer == "muon" and p.ndim == 2 and id(p) not in embeddings]
     taken = {id(p) for p in inner}
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in matrices if id(p) not in taken]},
+        {"params": [p for p in model.parameters() if p.ndim < 2], "weight_decay": 0.0},
+    ]
     made: list[torch.optim.Optimizer] = [
         torch.optim.AdamW(
-            [
-                {"params": [p for p in matrices if id(p) not in taken]},
-                {"params": [p for p in model.parameters() if p.ndim < 2], "weight_decay": 0.0},
-            ],
+            groups,
             lr=config.learning_rate,
             betas=(0.9, 0.95),
             weight_decay=config.weight_decay,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -34,7 +35,7 @@ def run(*, source: str, model: Path) -> StageReport:
     return StageReport("import_model", time.monotonic() - started, kept=1, values={"parameters": count})
 
 
-def _from_package(name: str) -> tuple[object, object]:
+def _from_package(name: str) -> tuple[Any, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
     spec = importlib.util.find_spec(name.replace("-", "_"))

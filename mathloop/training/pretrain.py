@@ -67,7 +67,7 @@ def run(*, corpus: Path, model: Path, work: Path, config: PretrainConfig, seed: 
             logprobs = token_logprobs(net(input_ids=tokens).logits, tokens)
             weights = config.problem_weight * attention + (1 - config.problem_weight) * learned
             loss = -(logprobs * weights[:, 1:]).sum() / whole
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             value += loss.item()
         engine.update(loss=value)
         count = sum(len(sample.tokens) for sample in chosen)

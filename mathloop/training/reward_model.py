@@ -71,9 +71,9 @@ def run(
         )
         loss = listwise_reward_loss(scores, right, problem)
         loss.backward()  # type: ignore[no-untyped-call]
-        engine.update(loss=float(loss))
+        engine.update(loss=loss.item())
         total += count
-        progress.update(tokens=count, loss=float(loss))
+        progress.update(tokens=count, loss=loss.item())
     net.eval()
     ordered = pairs = 0
     with torch.inference_mode():

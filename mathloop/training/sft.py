@@ -64,7 +64,7 @@ def run(
             tokens, attention, learned = collate(batch, padding_of(tokenizer), net.device)
             logprobs = token_logprobs(net(input_ids=tokens).logits, tokens)
             loss = -(logprobs * learned[:, 1:]).sum() / learned_tokens
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             value += loss.item()
             total += int(attention.sum())
         engine.update(loss=value)

@@ -13,6 +13,8 @@ _TEMPLATE = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + "
     "'<|im_end|>\\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 )
+# Digits and Chinese characters one by one; the marks of every solution (fences, the box, a line's end) may each be one token.
+_PIECES = r"\d|[\u4e00-\u9fff]|\n?```[a-z]*| ?\\boxed\{| ?[A-Za-z]+|[.。]\n|\s| ?[^\s\w`\\]+|[^\s\w]"
 
 
 def train_tokenizer(texts: Iterable[str], vocabulary: int) -> Any:
@@ -26,7 +28,7 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> Any:
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Split(Regex(r"\d|[\u4e00-\u9fff]+| ?[A-Za-z]+|\s| ?[^\s\w]+"), "isolated"),
+            pre_tokenizers.Split(Regex(_PIECES), "isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )

@@ -23,9 +23,10 @@ def test_train_and_benchmark_share_no_numbers_of_a_family() -> None:
 def test_every_style_without_faults_reaches_the_gold_answer() -> None:
     rng = random.Random(0)
     for nano in generate("train", 400, 1):
-        for mode, style in (("cot", "guess"), ("cot", "worked"), ("cot", "split"), ("tir", "worked")):
-            text = write_solution(nano, mode, style, Faults(), rng)  # type: ignore[arg-type]
-            assert verify_response(nano.problem.answer or "", text).correct, (nano.problem, text)
+        for mode, style in (("cot", "guess"), ("cot", "worked"), ("tir", "worked")):
+            for other_way in (False, True):
+                text = write_solution(nano, mode, style, Faults(), rng, other_way=other_way)  # type: ignore[arg-type]
+                assert verify_response(nano.problem.answer or "", text).correct, (nano.problem, text)
 
 
 def test_a_longer_stream_starts_with_the_shorter_and_covers_every_family() -> None:
