@@ -185,7 +185,9 @@ def load_model(folder: Path, dtype: torch.dtype) -> tuple[Any, Any]:
     Raises BadModel when the folder is missing or is not a model.
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()  # a stage's log holds one progress, its own
     if not (folder / "config.json").is_file():
         raise BadModel(f"{folder}: no config.json there; expected a folder that save_pretrained wrote")
     try:

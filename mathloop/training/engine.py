@@ -25,7 +25,7 @@ class Engine:
     def __init__(self, model: nn.Module, config: OptimizerConfig, total_steps: int, work: Path) -> None:
         self.model, self.config, self.total_steps = model, config, total_steps
         self.file = work / "checkpoint.pt"
-        self.step = 0
+        self.step = self.saved = 0
         self.curves: dict[str, list[tuple[float, float]]] = {}
         self.optimizers = _optimizers(model, config)
 
@@ -39,9 +39,10 @@ class Engine:
         fall = config.learning_rate - config.final_learning_rate
         return config.final_learning_rate + fall * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
 
-    def update(self, **values: float) -> None:
+    def update(self, *, checkpoint: bool = True, **values: float) -> None:
         """Clips, steps, and records `values` and the gradient norm at this step.
 
+        A checkpoint that is due waits for an update with `checkpoint`, where a recipe can start again.
         Raises TrainingDiverged when any of them is not finite; the last checkpoint stands.
         """
         norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip))
@@ -56,7 +57,8 @@ class Engine:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         self.step += 1
-        if self.step % self.config.checkpoint_steps == 0 and self.step < self.total_steps:
+        every = self.config.checkpoint_steps
+        if checkpoint and self.step // every > self.saved // every and self.step < self.total_steps:
             self.save()
 
     def save(self) -> None:
@@ -74,6 +76,7 @@ class Engine:
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, self.file)
+        self.saved = self.step
 
     def resume(self) -> None:
         """Goes on from the checkpoint, if there is one."""
@@ -84,6 +87,7 @@ class Engine:
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
         self.step, self.curves = state["step"], state["curves"]
+        self.saved = self.step
 
 
 def _optimizers(model: nn.Module, config: OptimizerConfig) -> list[torch.optim.Optimizer]:

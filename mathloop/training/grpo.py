@@ -92,14 +92,19 @@ def run(
                 anchor = token_logprobs(reference(input_ids=tokens).logits, tokens)
             net.train()
             old: torch.Tensor | None = None
-            for _ in range(config.updates):
+            for update in range(config.updates):
                 logprobs = token_logprobs(net(input_ids=tokens).logits, tokens)
                 old = logprobs.detach() if old is None else old
                 loss, divergence = grpo_loss(
                     logprobs, old, anchor, advantages.flatten(), mask, clip=config.clip, beta=config.beta
                 )
                 loss.backward()  # type: ignore[no-untyped-call]
-                engine.update(loss=float(loss.detach()), KL=float(divergence), **told)
+                engine.update(
+                    checkpoint=update == config.updates - 1,
+                    loss=float(loss.detach()),
+                    KL=float(divergence),
+                    **told,
+                )
             total += int(attention.sum())
             progress.update(tokens=int(attention.sum()), reward=told["reward"])
 

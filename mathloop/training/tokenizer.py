@@ -13,7 +13,7 @@ _TEMPLATE = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + "
     "'<|im_end|>\\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 )
-# Digits and Chinese characters one by one; the marks of every solution (fences, the box, a line's end) may each be one token.
+# Digits and Chinese characters one by one; fences, the box and a line's end may each be one token.
 _PIECES = r"\d|[\u4e00-\u9fff]|\n?```[a-z]*| ?\\boxed\{| ?[A-Za-z]+|[.。]\n|\s| ?[^\s\w`\\]+|[^\s\w]"
 
 
