@@ -13,8 +13,12 @@ _TEMPLATE = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + "
     "'<|im_end|>\\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 )
-# Digits and Chinese characters one by one; fences, the box and a line's end may each be one token.
-_PIECES = r"\d|[\u4e00-\u9fff]|\n?```[a-z]*| ?\\boxed\{| ?[A-Za-z]+|[.。]\n|\s| ?[^\s\w`\\]+|[^\s\w]"
+# Qwen2's own pieces, digits one by one. transformers gives these to any tokenizer that it loads beside a Qwen2
+# model, without a word: with others, the loaded model would read other tokens than it learned.
+_PIECES = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
+    r"|\s+(?!\S)|\s+"
+)
 
 
 def train_tokenizer(texts: Iterable[str], vocabulary: int) -> Any:
@@ -22,15 +26,27 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> Any:
 
     The two mode instructions are tokens of their own: prompts stay short for a model that is.
     """
-    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+    from tokenizers import (
+        AddedToken,
+        Regex,
+        Tokenizer,
+        decoders,
+        models,
+        normalizers,
+        pre_tokenizers,
+        trainers,
+    )
     from transformers import PreTrainedTokenizerFast
 
+    pieces = [
+        pre_tokenizers.Split(Regex(_PIECES), "isolated"),
+        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+    ]
     bpe = Tokenizer(models.BPE())
+    bpe.normalizer = normalizers.NFC()
+    # Chinese is learned character by character: in so small a corpus whole sentences would become tokens.
     bpe.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(_PIECES), "isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
+        [pre_tokenizers.Split(Regex(r"[\u4e00-\u9fff]"), "isolated"), *pieces]
     )
     bpe.decoder = decoders.ByteLevel()
     special = ["<|endoftext|>", "<|im_start|>", END]
@@ -42,6 +58,7 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> Any:
     )
     turns = ["user", "assistant"] * 100  # the template's own words
     bpe.train_from_iterator(itertools.chain(texts, turns), trainer)
+    bpe.pre_tokenizer = pre_tokenizers.Sequence(pieces)
     bpe.add_tokens([AddedToken(text, normalized=False) for text in INSTRUCTIONS.values()])
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=bpe, eos_token=END, pad_token="<|endoftext|>", clean_up_tokenization_spaces=False
