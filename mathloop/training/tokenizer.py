@@ -13,8 +13,8 @@ _TEMPLATE = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + "
     "'<|im_end|>\\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 )
-# Qwen2's own pieces, digits one by one. transformers gives these to any tokenizer that it loads beside a Qwen2
-# model, without a word: with others, the loaded model would read other tokens than it learned.
+# Qwen2's own pieces, digits one by one. transformers gives these to any tokenizer that it loads beside a
+# Qwen2 model, without a word: with others, the loaded model would read other tokens than it learned.
 _PIECES = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
     r"|\s+(?!\S)|\s+"
