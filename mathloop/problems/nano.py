@@ -2,9 +2,9 @@
 
 It exists so that a whole round can be seen to work on two cores: a model of a million parameters can learn
 it, and can still be wrong about it in ways that a verifier, a reward model and GRPO can mend. Each family is
-one situation with two right calculations and a popular misreading of it (adding where one must subtract,
-forgetting the second person in "together"). `large_numbers` needs products and sums that such a model cannot
-compute in its head, so that Python pays off.
+one situation with two right calculations (one, for plain taking away) and a popular misreading of it (adding
+where one must subtract, forgetting the second person in "together"). `large_numbers` needs products and sums
+that such a model cannot compute in its head, so that Python pays off.
 
 Train and benchmark problems never share a family with the same numbers: a hash of both decides the split.
 """
@@ -45,7 +45,7 @@ class Family:
     told: dict[Language, tuple[str, ...]]
     steps: tuple[Step, ...]
     other_steps: tuple[Step, ...]
-    """A second right way: a vote finds an answer that is reached in several ways, greedy decoding may not."""
+    """A second right way, or `steps` again: a vote finds an answer that is reached in several ways."""
     misread: tuple[Step, ...]
 
 
@@ -62,7 +62,7 @@ class NanoProblem:
 
 _LEVELS = (1, 2, 3)
 _LARGEST = {1: 5, 2: 7, 3: 9}
-"""Largest number drawn, by difficulty: one digit first, as a model learns to copy those first."""
+"""Largest number to add or take away, by difficulty: single digits."""
 
 
 def _two(rng: random.Random, level: int) -> Numbers:

@@ -86,8 +86,8 @@ class Engine:
         self.model.load_state_dict(state["model"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
-        self.step, self.curves = state["step"], state["curves"]
-        self.saved = self.step
+        self.step = self.saved = state["step"]
+        self.curves = state["curves"]
 
 
 def _optimizers(model: nn.Module, config: OptimizerConfig) -> list[torch.optim.Optimizer]:
