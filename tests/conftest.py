@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import random
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -14,6 +16,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+# A shell ignores SIGINT for what it starts in the background, and every child inherits that; tests that
+# interrupt a process need the usual signal, however they were started.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 KEY, SECRET = "test-key", "test-secret-that-no-message-may-hold"
 
@@ -35,7 +41,7 @@ class S3Server:
         }
 
     def start(self, seconds: float = 30.0) -> None:
-        """Returns when the bucket `mathloop` takes an object."""
+        """Returns when the bucket `mathloop` takes an object and gives it back."""
         names = ("s3", "master", "volume", "filer", "admin")
         ports = [f"-{name}.port={port}" for name, port in zip(names, self.ports, strict=True)]
         off = ["-admin.ui=false", "-webdav=false", "-s3.port.iceberg=0", "-s3.port.lance=0"]
@@ -48,7 +54,7 @@ class S3Server:
                 env={**os.environ, **self.environment()},
             )
         deadline = time.monotonic() + seconds
-        while not self._takes_objects():
+        while not self._keeps_objects():
             if self.process.poll() is not None or time.monotonic() > deadline:
                 self.kill()
                 raise TimeoutError(f"weed did not start within {seconds} s")
@@ -60,7 +66,7 @@ class S3Server:
             self.process.kill()
             self.process.wait()
 
-    def _takes_objects(self) -> bool:
+    def _keeps_objects(self) -> bool:
         import urllib3
         from minio import Minio
         from minio.error import MinioException
@@ -75,15 +81,11 @@ class S3Server:
             http_client=http,
         )
         try:
-            client.put_object("mathloop", "ready", _Empty(), 0)
+            # A byte, not an empty object: only content needs the volume server, which comes up last.
+            client.put_object("mathloop", "ready", io.BytesIO(b"x"), 1)
+            return client.get_object("mathloop", "ready").data == b"x"
         except (MinioException, urllib3.exceptions.HTTPError, OSError):
             return False
-        return True
-
-
-class _Empty:
-    def read(self, size: int = -1) -> bytes:
-        return b""
 
 
 def free_ports(count: int) -> list[int]:
