@@ -3,7 +3,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test lint format clean
+.PHONY: install demo test lint format docs clean
 install: $(STAMP)
 
 $(STAMP): pyproject.toml
@@ -30,6 +30,9 @@ lint: install
 format: install
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
+
+docs: install
+	$(PY) -m pipelines.reference
 
 clean:
 	rm -rf $(VENV) runs build *.egg-info

@@ -1,0 +1,111 @@
+"""docs/reference.md, written from the code: commands and options, exit codes, every field of a profile."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from typer.main import get_command
+
+from mathloop.errors import MathloopError, UserError
+from pipelines.cli import INTERRUPTED, app
+from pipelines.profile import CONFIGS, FOLDER, PRETRAINING, Head, load_profile, profile_model
+
+FILE = Path(__file__).parents[1] / "docs" / "reference.md"
+INTRO = (
+    "Written from the code by `python -m pipelines.reference` (`make docs`): change the code, not this page."
+)
+EXIT_CODES = {
+    0: "It did what was asked. A round that does not promote its challenger ends so too.",
+    MathloopError.exit_code: "A stage failed, `doctor` found something missing, or something else broke.",
+    UserError.exit_code: "Something to mend in options, settings, files or the store: the message says what.",
+    INTERRUPTED: "Ctrl-C; in a round also SIGTERM or a closed terminal.",
+}
+PROFILES = """A profile is a YAML file of the fields and sections below; `--set section.field=value` overrides
+one. What it leaves out has the default given here, inside a nested section too."""
+KINDS = {int: "whole number", float: "number", str: "text", bool: "true or false"}
+SIGNS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<", "min_length": "length ≥"}
+
+
+def render() -> str:
+    """The whole page; it depends on the code and the shipped profiles alone."""
+    profiles = [load_profile(path.stem) for path in sorted(FOLDER.glob("*.yaml"))]
+    blocks = ["# Reference", INTRO, "## Commands", *_commands(), "## Exit codes"]
+    blocks.append(_table(("code", "when"), ((str(code), said) for code, said in EXIT_CODES.items())))
+    blocks += ["## Profiles", PROFILES]
+    blocks.append(_table(("profile", "what for"), ((f"`{one.name}`", one.description) for one in profiles)))
+    blocks += ["### Top of a profile", _fields(Head)]
+    nested: dict[str, Any] = {}
+    for name in CONFIGS:
+        inner: Any = profile_model().model_fields["pretraining"].annotation
+        model: Any = (inner if name in PRETRAINING else profile_model()).model_fields[name].annotation
+        blocks += _section(f"pretraining.{name}" if name in PRETRAINING else name, model)
+        nested |= {key: field.annotation for key, field in model.model_fields.items() if _is_section(field)}
+    blocks += ["## Nested sections", "These defaults hold where a section above gives no other."]
+    blocks += [block for name, model in nested.items() for block in _section(name, model)]
+    return "\n\n".join(blocks) + "\n"
+
+
+def _commands() -> Iterator[str]:
+    commands: dict[str, Any] = get_command(app).commands  # type: ignore[attr-defined]
+    for name, command in commands.items():
+        usage, rows = ["mathloop", name], []
+        for param in (param for param in command.params if not param.hidden):
+            metavar = param.metavar or param.name.upper()
+            word = metavar if param.param_type_name == "argument" else f"{param.opts[0]} {metavar}"
+            usage.append((word if param.required else f"[{word}]") + ("…" if param.multiple else ""))
+            default = f"`{param.default}`" if isinstance(param.default, str | int | float) else ""
+            rows.append((f"`{word}`", "required" if param.required else default, param.help))
+        yield f"### mathloop {name}"
+        yield inspect.cleandoc(command.help)
+        yield f"```console\n$ {' '.join(usage)}\n```"
+        if rows:
+            yield _table(("option", "default", "what it is"), rows)
+
+
+def _section(name: str, model: type[BaseModel]) -> tuple[str, str, str]:
+    return f"### {name}", inspect.cleandoc(model.__doc__ or ""), _fields(model)
+
+
+def _fields(model: type[BaseModel]) -> str:
+    rows = ((f"`{name}`", *_described(name, field)) for name, field in model.model_fields.items())
+    return _table(("field", "type", "default", "what it is"), rows)
+
+
+def _described(name: str, field: FieldInfo) -> tuple[str, str, str]:
+    """Type, default and description; of a nested section only what differs from its own defaults."""
+    model: Any = field.annotation
+    if _is_section(field):
+        own = model().model_dump()
+        changed = (f"{key}: {value}" for key, value in field.default if value != own[key])
+        return f"section [{name}](#{name})", f"`{{{', '.join(changed)}}}`", inspect.cleandoc(model.__doc__)
+    bounds = [(sign, getattr(rule, key, None)) for key, sign in SIGNS.items() for rule in field.metadata]
+    kind = ", ".join([_kind(model), *(f"{sign} {bound:g}" for sign, bound in bounds if bound is not None)])
+    default = field.default if isinstance(field.default, str) else json.dumps(field.default, default=str)
+    return kind, "required" if field.is_required() else f"`{default}`", field.description or ""
+
+
+def _kind(hint: Any) -> str:
+    if get_origin(hint) is Literal:
+        return " or ".join(f"`{choice}`" for choice in get_args(hint))
+    return f"list of: {_kind(get_args(hint)[0])}" if get_origin(hint) is tuple else KINDS[hint]
+
+
+def _is_section(field: FieldInfo) -> bool:
+    return isinstance(field.default, BaseModel)
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    cells = [head, ("---",) * len(head), *rows]
+    lines = (" | ".join(" ".join(cell.split()).replace("|", r"\|") for cell in row) for row in cells)
+    return "\n".join(f"| {line} |" for line in lines)
+
+
+if __name__ == "__main__":
+    FILE.write_text(render(), encoding="utf-8")
+    print(FILE)
