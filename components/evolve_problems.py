@@ -15,7 +15,7 @@ def evolve_problems(
     config: str = "{}",
     seed: int = 0,
 ) -> None:
-    """Evolves problems: changed numbers, added conditions, more steps. Keeps the given ones too.
+    """Evolves problems by changing their numbers; keeps the given ones too.
 
     Args:
         problems: Problems to evolve.

@@ -20,7 +20,7 @@ def sample_reward_data(
     Args:
         problems: Problems to answer.
         policy: Model that answers.
-        responses: Labelled responses; no problem has only right or only wrong ones.
+        responses: Responses with verdicts, right and wrong.
         metrics: Scalars of the stage.
         stage_report: What the stage took, made and dropped, as JSON.
         config: Settings of the stage as JSON, checked by its Config; what is left out has its default.

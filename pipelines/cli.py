@@ -81,7 +81,7 @@ def _watch_round(work: Any, run_id: str) -> None:
         sys.exit(INTERRUPTED)
     except StageFailed as failure:
         if failure.user_error is not None:
-            print(f"mathloop: error: {failure.user_error}", file=sys.stderr)
+            print(f"mathloop: error: {failure.user_error}; {again}", file=sys.stderr)
             sys.exit(2)
         ending = f"exit code {failure.exit_code}"
         if failure.exit_code < 0:

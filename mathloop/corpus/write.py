@@ -8,6 +8,7 @@ those faults at a known rate, and the round's report shows what became of them.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import random
 import time
 from collections import Counter
@@ -16,13 +17,12 @@ from pathlib import Path
 
 from mathloop.corpus.config import CorpusConfig
 from mathloop.corpus.solutions import Faults, Style, write_solution
-from mathloop.problems.nano import FAMILIES, LARGE, NanoProblem, calculate, generate
+from mathloop.problems.nano import LARGE, NanoProblem, exercises, generate
 from mathloop.records import Mode, write_rows
 from mathloop.stages import Progress, StageReport
 
 _LARGE_TIR_SHARE = 0.7
 """Who has a calculator takes it for large numbers; written out by hand they are mostly wrong anyway."""
-_SMALL = tuple({family.name for family in FAMILIES} - {LARGE})
 
 
 def run(*, out: Path, config: CorpusConfig, seed: int) -> StageReport:
@@ -46,10 +46,13 @@ def run(*, out: Path, config: CorpusConfig, seed: int) -> StageReport:
 def write_documents(config: CorpusConfig, seed: int) -> Iterator[dict[str, object]]:
     """Yields the corpus's rows, a pure function of its arguments."""
     rng = random.Random(f"corpus-{seed}")
-    drills = generate("train", 10**9, seed + 2_000_003, families=_SMALL, chinese_share=config.chinese_share)
-    for nano in generate("train", config.documents, seed + 1_000_003, chinese_share=config.chinese_share):
+    drills = exercises(random.Random(f"drills-{seed}"))
+    told = generate(
+        "train", config.documents, seed + 1_000_003, chinese_share=config.chinese_share, distinct=False
+    )
+    for nano in told:
         if rng.random() < config.drill_share:
-            yield _drill(nano, [next(drills) for _ in range(3)])
+            yield _drill(nano, list(itertools.islice(drills, config.drill_length)))
             continue
         large = nano.family.name == LARGE
         mode: Mode = "tir" if rng.random() < (_LARGE_TIR_SHARE if large else config.tir_share) else "cot"
@@ -76,9 +79,8 @@ def write_documents(config: CorpusConfig, seed: int) -> Iterator[dict[str, objec
         }
 
 
-def _drill(nano: NanoProblem, sources: list[NanoProblem]) -> dict[str, object]:
-    """An exercise sheet: the calculations behind three problems, without their stories."""
-    steps = [step for source in sources for step in calculate(source.family.steps, source.numbers)]
+def _drill(nano: NanoProblem, steps: list[tuple[int, str, int, int]]) -> dict[str, object]:
+    """An exercise sheet in the problem's place and language: calculations without a story."""
     language = nano.problem.language
     asked = ", ".join(f"{x}{operator}{y}" for x, operator, y, _ in steps)
     return {

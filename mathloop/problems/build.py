@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 import time
 from pathlib import Path
@@ -10,7 +11,7 @@ import pyarrow as pa
 
 from mathloop.errors import BadData
 from mathloop.problems.config import ProblemsConfig
-from mathloop.problems.files import read_problem_file
+from mathloop.problems.files import load_problem_file
 from mathloop.problems.nano import generate
 from mathloop.records import Problem, write_problems, write_rows
 from mathloop.stages import StageReport
@@ -25,11 +26,16 @@ def run(
     config: ProblemsConfig,
     seed: int,
 ) -> StageReport:
-    """Writes Problems to `out` and `benchmark`; from a file, the benchmark is held out of it by the seed.
+    """Writes Problems to `out` and `benchmark`, and the broken rows of a file to `rejects`.
 
-    Raises BadData when a file has a broken row or fewer rows than one training and one benchmark problem.
+    A file's benchmark is held out of it by a hash of each statement: whatever the seed, later rounds on the
+    same file are measured on problems that no round has trained on.
+
+    Raises BadData when a file has more broken rows than `config.rejects_share`, or fewer rows than one
+    training and one benchmark problem.
     """
     started = time.monotonic()
+    broken: list[BadData] = []
     if problems_file is None:
         train = [n.problem for n in generate("train", config.train, seed, chinese_share=config.chinese_share)]
         # The benchmark is the same in every round: rounds are compared on it.
@@ -37,8 +43,12 @@ def run(
             n.problem for n in generate("benchmark", config.benchmark, 0, chinese_share=config.chinese_share)
         ]
     else:
-        train, held = _from_file(problems_file, config, seed)
-    write_rows(rejects, [], pa.schema([("row", pa.int64()), ("reason", pa.string())]))
+        train, held, broken = _from_file(problems_file, config, seed)
+    write_rows(
+        rejects,
+        [{"row": error.row, "reason": str(error)} for error in broken],
+        pa.schema([("row", pa.int64()), ("reason", pa.string())]),
+    )
     kept = write_problems(out, train)
     write_problems(benchmark, held)
     families = {f"train problems of {name}": 0.0 for name in sorted({p.family for p in train if p.family})}
@@ -49,16 +59,22 @@ def run(
         "problems",
         time.monotonic() - started,
         made=kept if problems_file is None else 0,
-        taken=0 if problems_file is None else len(train) + len(held),
+        taken=0 if problems_file is None else len(train) + len(held) + len(broken),
         kept=kept,
+        dropped={"broken row": len(broken)} if broken else {},
+        notes=[str(error) for error in broken[:5]],
         values={"benchmark problems": len(held), **families},
     )
 
 
-def _from_file(path: Path, config: ProblemsConfig, seed: int) -> tuple[list[Problem], list[Problem]]:
-    problems = list(read_problem_file(path))
+def _from_file(
+    path: Path, config: ProblemsConfig, seed: int
+) -> tuple[list[Problem], list[Problem], list[BadData]]:
+    problems, broken = load_problem_file(path, config.rejects_share)
     if len(problems) < 2:
         raise BadData("expected at least two rows: one to train on and one to measure with", path=path)
-    random.Random(f"holdout-{seed}").shuffle(problems)
+    problems.sort(key=lambda problem: hashlib.sha256(problem.problem.encode()).digest())
     held = min(config.benchmark, max(1, len(problems) // 4))
-    return problems[held : held + config.train], problems[:held]
+    rest = problems[held:]
+    random.Random(f"train-{seed}").shuffle(rest)
+    return rest[: config.train], problems[:held], broken

@@ -10,11 +10,13 @@ class ProblemsConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    train: int = Field(1200, ge=1, description="Training problems; the first so many rows of a file")
-    benchmark: int = Field(300, ge=1, description="Benchmark problems")
+    train: int = Field(1200, ge=1, description="Training problems; of a file, drawn by the seed")
+    benchmark: int = Field(
+        300, ge=1, description="Benchmark problems; of a file at most a quarter, the same ones for every seed"
+    )
     chinese_share: float = Field(0.3, ge=0, le=1, description="Share of the generator's problems in Chinese")
     rejects_share: float = Field(
-        0.05, ge=0, le=1, description="Share of broken rows in a file past which the stage stops"
+        0.0, ge=0, le=1, description="Share of a file's rows that may be broken and are set aside"
     )
 
 

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from mathloop.errors import BadConfig
 from mathloop.records import Language, Problem
 
 Split = Literal["train", "benchmark"]
@@ -61,31 +62,33 @@ class NanoProblem:
 
 
 _LEVELS = (1, 2, 3)
-_LARGEST = {1: 5, 2: 7, 3: 9}
-"""Largest number to add or take away, by difficulty: single digits."""
 
 
 def _two(rng: random.Random, level: int) -> Numbers:
-    return {"a": rng.randint(2, _LARGEST[level]), "b": rng.randint(2, _LARGEST[level])}
+    return _ordered(rng, 10 * level)
 
 
-def _ordered(rng: random.Random, level: int) -> Numbers:
-    b = rng.randint(1, _LARGEST[level] - 1)
-    return {"a": rng.randint(b + 1, _LARGEST[level]), "b": b}
+def _few(rng: random.Random, level: int) -> Numbers:
+    return _ordered(rng, 4 + 4 * level)
+
+
+def _ordered(rng: random.Random, most: int) -> Numbers:
+    b = rng.randint(1, min(9, most // 2))
+    return {"a": rng.randint(b + 1, most), "b": b}
 
 
 def _groups(rng: random.Random, level: int) -> Numbers:
-    n, m = rng.randint(2, 1 + level), rng.randint(2, 3 + level)
-    return {"n": n, "m": m, "k": rng.randint(1, min(n * m - 1, _LARGEST[level]))}
+    n, m = rng.randint(2, 2 + level), rng.randint(2, 3 + 2 * level)
+    return {"n": n, "m": m, "k": rng.randint(1, min(n * m - 1, 9))}
 
 
 def _change(rng: random.Random, level: int) -> Numbers:
-    n, m = rng.randint(2, 1 + level), rng.randint(2, 3 + level)
-    return {"n": n, "m": m, "p": n * m + rng.randint(1, _LARGEST[level])}
+    n, m = rng.randint(2, 2 + level), rng.randint(2, 3 + 2 * level)
+    return {"n": n, "m": m, "p": n * m + rng.randint(1, 9)}
 
 
 def _times(rng: random.Random, level: int) -> Numbers:
-    return {"a": rng.randint(2, 3 + 2 * level), "n": rng.randint(2, 1 + level)}
+    return {"a": rng.randint(2, 3 + 3 * level), "n": rng.randint(2, 2 + level)}
 
 
 def _large(rng: random.Random, level: int) -> Numbers:
@@ -113,7 +116,7 @@ FAMILIES: tuple[Family, ...] = (
     ),
     Family(
         "loss",
-        _ordered,
+        _two,
         {
             "en": (
                 "{x} has {a} {t} and gives {y} {b}. How many {t} are left?",
@@ -127,7 +130,7 @@ FAMILIES: tuple[Family, ...] = (
     ),
     Family(
         "together_more",
-        _two,
+        _few,
         {
             "en": (
                 "{x} has {a} {t}. {y} has {b} more than {x}. How many {t} together?",
@@ -141,7 +144,7 @@ FAMILIES: tuple[Family, ...] = (
     ),
     Family(
         "together_fewer",
-        _ordered,
+        _few,
         {
             "en": (
                 "{x} has {a} {t}. {y} has {b} fewer than {x}. How many {t} together?",
@@ -235,6 +238,10 @@ FAMILIES: tuple[Family, ...] = (
 )
 
 
+_MOST_REPEATS = 10_000
+"""Repeated statements in a row after which no new one is expected."""
+
+
 def calculate(steps: tuple[Step, ...], numbers: Numbers) -> list[tuple[int, str, int, int]]:
     """Carries out `steps`: a list of (left, operator, right, result), each a natural or negative integer."""
     done: list[tuple[int, str, int, int]] = []
@@ -258,15 +265,16 @@ def generate(
     *,
     families: tuple[str, ...] | None = None,
     chinese_share: float = 0.3,
+    distinct: bool = True,
 ) -> Iterator[NanoProblem]:
-    """Yields `count` different problems of `split`, every family as often as the others.
+    """Yields `count` problems of `split`, every family as often; no statement comes twice if `distinct`.
 
     The stream is a pure function of its arguments; a longer one starts with the shorter one.
     """
     chosen = [family for family in FAMILIES if families is None or family.name in families]
     rng = random.Random(f"nano-{split}-{seed}")
     seen: set[str] = set()
-    index = 0
+    index = repeats = 0
     while index < count:
         family = chosen[rng.randrange(len(chosen))]
         level = rng.choice(_LEVELS)
@@ -279,9 +287,16 @@ def generate(
         statement = family.told[language][telling].format(
             x=x, y=y, t=rng.choice(_THINGS[language]), **numbers
         )
-        if statement in seen:
-            continue
-        seen.add(statement)
+        if distinct:
+            repeats = repeats + 1 if statement in seen else 0
+            if repeats > _MOST_REPEATS:
+                raise BadConfig(
+                    f"the built-in generator has no more than {index:,} different problems "
+                    f"({split} split), {count:,} were asked for; ask for fewer"
+                )
+            if repeats:
+                continue
+            seen.add(statement)
         answer = calculate(family.steps, numbers)[-1][3]
         problem = Problem(
             id=f"nano-{split}-{seed}-{index}",
@@ -294,3 +309,15 @@ def generate(
         )
         yield NanoProblem(problem, family, numbers, telling)
         index += 1
+
+
+def exercises(rng: random.Random) -> Iterator[tuple[int, str, int, int]]:
+    """Yields, without end, calculations that the small families need: (left, operator, right, result).
+
+    Like a multiplication table they tell no story, so they belong to no split.
+    """
+    small = [family for family in FAMILIES if family.name != LARGE]
+    while True:
+        family = rng.choice(small)
+        steps = rng.choice((family.steps, family.other_steps, family.misread))
+        yield rng.choice(calculate(steps, family.draw(rng, rng.choice(_LEVELS))))

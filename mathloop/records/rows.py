@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -36,13 +36,20 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
     return (row for _, row in numbered_rows(path))
 
 
-def numbered_rows(path: Path, columns: Iterable[str] | None = None) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yields (row number from 1 as an editor counts lines, row); of Parquet reads only `columns`."""
+def numbered_rows(
+    path: Path,
+    columns: Iterable[str] | None = None,
+    broken: Callable[[BadData], None] | None = None,
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yields (row number from 1 as an editor counts lines, row); of Parquet reads only `columns`.
+
+    A line that is not a JSON object is raised, or handed to `broken` and passed over.
+    """
     if not path.exists():
         raise BadData("there is no such file; check the path", path=path)
     if not path.is_file():
         raise BadData("this is a folder; give a .parquet or .jsonl file", path=path)
-    return _read_parquet(path, columns) if _is_parquet(path) else _read_json_lines(path)
+    return _read_parquet(path, columns) if _is_parquet(path) else _read_json_lines(path, broken)
 
 
 def write_rows(
@@ -99,11 +106,19 @@ def _is_parquet(path: Path) -> bool:
         return file.read(len(PARQUET_MAGIC)) == PARQUET_MAGIC
 
 
-def _read_json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def _read_json_lines(
+    path: Path, broken: Callable[[BadData], None] | None
+) -> Iterator[tuple[int, dict[str, Any]]]:
     # Bytes are split at \n only, so that U+2028 inside a text is not taken for the end of a line.
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
-            row = _parse(path, number, line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line)
+            try:
+                row = _parse(path, number, line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line)
+            except BadData as error:
+                if broken is None:
+                    raise
+                broken(error)
+                continue
             if row is not None:
                 yield number, row
 

@@ -14,7 +14,9 @@ class CoTConfig(BaseModel):
 
     samples: int = Field(8, ge=1, description="Responses drawn a problem")
     keep: int = Field(
-        4, ge=1, description="Most responses kept a problem (top-k by reward, or the most diverse)"
+        4,
+        ge=1,
+        description="Most responses kept a problem: the best by reward, without one the first that differ",
     )
     temperature: float = Field(1.0, gt=0, description="Sampling temperature")
     agreement: float = Field(0.5, ge=0, le=1, description="Least share of the vote for a presumed answer")
@@ -29,6 +31,7 @@ class TIRConfig(BaseModel):
     samples: int = Field(4, ge=1, description="Responses drawn a problem and temperature")
     keep: int = Field(2, ge=1, description="Most responses kept a problem")
     temperatures: tuple[float, ...] = Field((0.7, 1.0), min_length=1, description="Sampling temperatures")
+    agreement: float = Field(0.5, ge=0, le=1, description="Least share of the vote for a presumed answer")
     sampling: SamplingConfig = SamplingConfig(max_tokens=160)
 
 

@@ -60,7 +60,7 @@ def run(
         taken=len(given),
         made=drawn,
         kept=written,
-        dropped=dict(dropped),
+        dropped={reason: count for reason, count in dropped.items() if count},
         samples=samples,
     )
 
@@ -78,8 +78,10 @@ def select(
         wrong = "not the answer that won the vote"
     else:
         wrong = "wrong answer"
-    right = [r for r in responses if r.correct and r.finish_reason == "stop"]
-    dropped[wrong] += len(responses) - len(right)
+    reached = [r for r in responses if r.correct]
+    dropped[wrong] += len(responses) - len(reached)
+    right = [r for r in reached if r.finish_reason == "stop"]
+    dropped["cut off"] += len(reached) - len(right)
     different = distinct(right)
     dropped["repeated text"] += len(right) - len(different)
     if weighted:

@@ -21,7 +21,7 @@ def run(*, problems: Path, policy: Path, out: Path, config: RewardDataConfig, se
 
     def responses() -> Iterator[Response]:
         nonlocal right, made
-        for mode, chosen in (("cot", given[::2] + given[1::4]), ("tir", given[3::4])):
+        for mode, chosen in (("cot", given[::2]), ("tir", given[1::2])):
             for _, drawn in draw(
                 policy,
                 chosen,

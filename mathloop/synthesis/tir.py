@@ -37,7 +37,7 @@ def run(
             known = drawn[problem.id]
             known += [replace(r, sample=len(known) + at) for at, r in enumerate(responses)]
     made = sum(map(len, drawn.values()))
-    rule = CoTConfig(keep=config.keep)
+    rule = CoTConfig(keep=config.keep, agreement=config.agreement)
     kept: list[Response] = []
     samples: list[dict[str, Any]] = []
     for problem in given:

@@ -67,11 +67,11 @@ def run(
                 temperature=config.temperature,
                 seed=seed * 65_537 + step,
             )
-            verdicts = torch.tensor(_verdicts(chosen, rollouts, config.group))
+            verdicts = torch.tensor(_verdicts(chosen, rollouts, config.group), device=net.device)
             dialogues = [
                 (chosen[i // config.group].problem, mode, r.response.text) for i, r in enumerate(rollouts)
             ]
-            scores = torch.tensor(score(judge, judge_tokenizer, dialogues))
+            scores = torch.tensor(score(judge, judge_tokenizer, dialogues), device=net.device)
             rewards = shaped_reward(scores, verdicts, config.alpha).view(-1, config.group)
             advantages = group_advantages(rewards)
             flat += int((advantages == 0).all(1).sum())

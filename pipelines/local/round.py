@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 import mathloop
-from mathloop.errors import BadData
+from mathloop.errors import BadConfig, BadData
 from pipelines.local.folder import RunFolder
 from pipelines.local.launcher import Launcher
 from pipelines.profile import PRETRAINING, Head, check_profile, stage_config
@@ -21,6 +21,8 @@ from pipelines.profile import PRETRAINING, Head, check_profile, stage_config
 if TYPE_CHECKING:
     from pipelines.local.runner import Job
 
+IMPORTED = "-import"
+"""Ends the id of the pipeline run that imports a model, and so names its place in the store."""
 SECTIONS = (
     "problems",
     "evolution",
@@ -44,13 +46,12 @@ def begin_round(profile: Head, problems_file: Path | None) -> RunFolder:
     Raises:
         UserError: the problems file, the store or its champion cannot be used; no folder is left behind.
     """
-    from mathloop.problems.files import read_problem_file
+    from mathloop.problems.files import load_problem_file
     from mathloop.registry import Registry
     from mathloop.storage import open_store
 
     if problems_file is not None:
-        for _ in read_problem_file(problems_file):
-            pass
+        load_problem_file(problems_file, profile.problems.rejects_share)  # type: ignore[attr-defined]
     url = profile.store if "://" in profile.store else os.path.abspath(profile.store)
     store = open_store(url)
     store.check_writable()
@@ -58,6 +59,7 @@ def begin_round(profile: Head, problems_file: Path | None) -> RunFolder:
     champion = registry.current()
     if champion is not None:
         registry.check_models(champion)
+        _check_line(champion.base, profile)
     settings = {
         "created": datetime.now().astimezone().isoformat(timespec="seconds"),
         "mathloop": mathloop.__version__,
@@ -67,6 +69,17 @@ def begin_round(profile: Head, problems_file: Path | None) -> RunFolder:
         "profile": {**profile.model_dump(mode="json"), "store": url},
     }
     return RunFolder.create(settings)
+
+
+def _check_line(base: str, profile: Head) -> None:
+    """A store continues one line of models; a profile that means another must not join it unnoticed."""
+    imported = f"{IMPORTED}/" in base
+    if imported == (profile.model == "nano"):
+        held = "an imported model" if imported else "a model that was pretrained there"
+        raise BadConfig(
+            f"store {profile.store} continues {held}, and profile {profile.name} starts from {profile.model}: "
+            f"give it a store of its own, --store runs/{profile.name}"
+        )
 
 
 def go_on(run: RunFolder, console: Console) -> None:
@@ -100,7 +113,7 @@ def _jobs(run_id: str, profile: Head, problems_file: str, *, first: bool) -> lis
         sections = {name: stage_config(profile, name) for name in PRETRAINING}
         jobs.append(Job(pretraining, {**stored, "seed": profile.seed, **sections}, f"{run_id}-pretraining"))
     elif first:
-        jobs.append(Job(model_import, {**stored, "source": profile.model}, f"{run_id}-import"))
+        jobs.append(Job(model_import, {**stored, "source": profile.model}, f"{run_id}{IMPORTED}"))
     sections = {name: stage_config(profile, name) for name in SECTIONS}
     told = {"problems_file": problems_file, "profile": profile.model_dump_json()}
     jobs.append(Job(improvement_round, {**stored, "seed": profile.seed, **told, **sections}, run_id))

@@ -7,10 +7,14 @@ import pytest
 
 from mathloop.answers import verify_response
 from mathloop.corpus.solutions import Faults, write_solution
-from mathloop.errors import BadData
+from mathloop.errors import BadConfig, BadData
+from mathloop.problems import build
+from mathloop.problems.config import ProblemsConfig
 from mathloop.problems.evolve import evolve
 from mathloop.problems.files import read_problem_file
 from mathloop.problems.nano import FAMILIES, generate
+from mathloop.records import read_problems, read_rows
+from mathloop.stages import StageReport
 
 
 def test_train_and_benchmark_share_no_numbers_of_a_family() -> None:
@@ -66,3 +70,68 @@ def test_gsm8k_rows_are_read(tmp_path: Path) -> None:
     )
     (problem,) = read_problem_file(file)
     assert problem.answer == "72"
+
+
+def test_rows_are_counted_as_an_editor_does_and_ids_are_not_shared(tmp_path: Path) -> None:
+    file = tmp_path / "problems.jsonl"
+    rows = ['{"id": null, "problem": "1+1?", "answer": 2}', "", '{"id": "a", "problem": "1+2?", "answer": 3}']
+    file.write_text("\n".join(rows), encoding="utf-8")
+    assert [problem.id for problem in read_problem_file(file)] == ["problems-1", "a"]
+    file.write_text("\n".join([*rows, '{"id": "a", "problem": "1+3?", "answer": 4}']), encoding="utf-8")
+    with pytest.raises(BadData, match=r"row 4, field 'id': 'a' is the id of row 3 too"):
+        list(read_problem_file(file))
+
+
+def test_a_files_benchmark_is_the_same_for_every_seed(tmp_path: Path) -> None:
+    file = tmp_path / "problems.jsonl"
+    file.write_text(
+        "".join(f'{{"problem": "{n}+1?", "answer": "{n + 1}"}}\n' for n in range(40)), encoding="utf-8"
+    )
+    held, trained = [], []
+    for seed in (1, 2):
+        out, benchmark = tmp_path / f"{seed}.parquet", tmp_path / f"{seed}-benchmark.parquet"
+        build.run(
+            problems_file=file,
+            out=out,
+            benchmark=benchmark,
+            rejects=tmp_path / "rejects.parquet",
+            config=ProblemsConfig(train=20, benchmark=8),
+            seed=seed,
+        )
+        trained.append({problem.id for problem in read_problems(out)})
+        held.append({problem.id for problem in read_problems(benchmark)})
+    assert held[0] == held[1]
+    assert len(held[0]) == 8
+    assert trained[0] != trained[1]
+    assert not held[0] & (trained[0] | trained[1])
+
+
+def test_broken_rows_are_set_aside_up_to_the_share_that_is_allowed(tmp_path: Path) -> None:
+    file, rejects = tmp_path / "problems.jsonl", tmp_path / "rejects.parquet"
+    good = "".join(f'{{"problem": "{n}+1?", "answer": "{n + 1}"}}\n' for n in range(8))
+    file.write_text(f'{good}{{broken\n{{"problem": "9+1?"}}\n', encoding="utf-8")
+
+    def build_with(share: float) -> StageReport:
+        return build.run(
+            problems_file=file,
+            out=tmp_path / "problems.parquet",
+            benchmark=tmp_path / "benchmark.parquet",
+            rejects=rejects,
+            config=ProblemsConfig(rejects_share=share),
+            seed=0,
+        )
+
+    with pytest.raises(BadData, match="row 9: not JSON"):
+        build_with(0.1)
+    assert not rejects.exists()
+    report = build_with(0.2)
+    assert report.dropped == {"broken row": 2}
+    assert report.taken == 10
+    reasons = {row["row"]: row["reason"] for row in read_rows(rejects)}
+    assert sorted(reasons) == [9, 10]
+    assert "field 'answer': missing" in reasons[10]
+
+
+def test_a_generator_that_has_no_more_says_so() -> None:
+    with pytest.raises(BadConfig, match="no more than .* different problems"):
+        list(generate("benchmark", 10**6, 0, families=("together_times",)))
