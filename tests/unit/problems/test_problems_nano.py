@@ -133,5 +133,5 @@ def test_broken_rows_are_set_aside_up_to_the_share_that_is_allowed(tmp_path: Pat
 
 
 def test_a_generator_that_has_no_more_says_so() -> None:
-    with pytest.raises(BadConfig, match="no more than .* different problems"):
+    with pytest.raises(BadConfig, match=r"no more than .* different problems"):
         list(generate("benchmark", 10**6, 0, families=("together_times",)))
