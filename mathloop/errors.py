@@ -5,8 +5,8 @@ MathloopError            anything that mathloop raises on purpose; exit code 1
 │   ├── BadConfig        a profile, a --set or a stage's config
 │   ├── BadData          a row, file or data set that cannot be read
 │   ├── BadModel         a model folder or package that is missing or not what a stage needs
-│   └── StorageRefused   a disk or bucket that does not take or give what was asked
-├── Corrupt              an artifact whose checksum does not match its manifest
+│   ├── StorageRefused   a disk or bucket that does not take or give what was asked
+│   └── Corrupt          what a store gives is not what was put there
 ├── ChampionMoved        somebody else promoted a champion first; nothing was changed
 ├── SandboxError         the sandbox itself failed (never: the code that ran in it)
 └── TrainingDiverged     loss, gradient or KL is not finite
@@ -50,7 +50,8 @@ class BadData(UserError):
         self.path, self.row, self.field = path, row, field
         where = [str(path)] if path is not None else []
         where += [f"row {row}"] if row is not None else []
-        where += [f"field {field!r}"] if field is not None else []
+        if field is not None:
+            where += [f"field {field if len(field) <= 60 else field[:57] + '...'!r}"]
         super().__init__(f"{', '.join(where)}: {message}" if where else message)
 
 
@@ -62,8 +63,8 @@ class StorageRefused(UserError):
     """A disk or bucket refused: not found, no permission, no space, no answer."""
 
 
-class Corrupt(MathloopError):
-    """What was read is not what was written: a checksum or a length differs."""
+class Corrupt(UserError):
+    """What was read is not what was written: the user restores it, or chooses another store."""
 
 
 class ChampionMoved(MathloopError):

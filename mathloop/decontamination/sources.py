@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from mathloop.decontamination.matching import Item
 from mathloop.errors import BadData
-from mathloop.records.rows import describe, numbered_rows
+from mathloop.lines import describe, is_blank
+from mathloop.records.rows import numbered_rows
 
 _STATEMENT = (("problem",), ("question",), ("Body", "Question"), ("text",))
 """Fields that make up a statement, first present wins; SVAMP splits it in two."""
+COLUMNS = ("id", *(name for names in _STATEMENT for name in names), "solution", "answer")
+"""All fields that are looked at."""
 _SPLITS = ("test", "train", "dev", "validation", "val")
 
 
@@ -20,9 +24,9 @@ def read_items(paths: Sequence[Path]) -> Iterator[Item]:
     if not paths:
         raise BadData("no benchmark given; name at least one file to check against")
     for path in paths:
-        name = path.resolve().parent.name if path.stem in _SPLITS else path.stem
+        name = Path(os.path.realpath(path)).parent.name if path.stem in _SPLITS else path.stem
         empty = True
-        for number, row in numbered_rows(path):
+        for number, row in numbered_rows(path, COLUMNS):
             empty = False
             yield Item(name, statement(row, path, number))
         if empty:
@@ -40,7 +44,7 @@ def statement(row: dict[str, Any], path: Path, number: int) -> str:
             field="problem",
         )
     for name in names:
-        if not isinstance(row[name], str) or not row[name].strip():
+        if not isinstance(row[name], str) or is_blank(row[name]):
             message = f"expected text that is not empty, found {describe(row[name])}"
             raise BadData(message, path=path, row=number, field=name)
     return " ".join(row[name] for name in names)

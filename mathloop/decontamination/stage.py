@@ -2,26 +2,27 @@
 
 Each text is checked by itself: a problem by its statement and its solution, a response by its problem's
 statement and its own text. One pass over the data; only the benchmarks' index and, for responses, the
-problems' statements, and what was removed, are held in memory.
+problems' statements are held in memory.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field
 
 from mathloop.decontamination.matching import Benchmarks
-from mathloop.decontamination.sources import read_items, solution, statement
-from mathloop.errors import BadData, StorageRefused
-from mathloop.records import Response, read_problems, read_responses, write_responses, write_rows
-from mathloop.records.rows import PARQUET_MAGIC, numbered_rows
+from mathloop.decontamination.sources import COLUMNS, read_items, solution, statement
+from mathloop.errors import BadData
+from mathloop.files import check_plain, check_target, reading
+from mathloop.lines import shown
+from mathloop.records import Response, read_problems, read_responses, write_responses
+from mathloop.records.filtering import filter_rows
+from mathloop.records.rows import json_line, line_writer
 from mathloop.stages import StageReport
 
 _SAMPLES = 6
@@ -59,98 +60,63 @@ def run(
         out: Kept rows with all their fields. From .jsonl to .jsonl every line stays byte for byte.
         removed: JSON lines with id, text, benchmark, benchmark_item, rule and evidence; may be empty.
 
+    Neither file appears before both are written.
+
     Raises:
         BadData: a row is broken, a benchmark is empty, or a response belongs to no problem.
         StorageRefused: the disk does not take a file.
     """
     started = time.monotonic()
-    inputs = {path.resolve() for path in (problems, responses, *benchmarks) if path is not None}
-    if out.resolve() == removed.resolve() or {out.resolve(), removed.resolve()} & inputs:
+    inputs = [path for path in (problems, responses, *benchmarks) if path is not None]
+    for path in inputs:
+        with reading(path):
+            check_plain(path)
+    for path in (out, removed):
+        check_target(path)
+    places = {os.path.realpath(path) for path in (out, removed)}
+    if len(places) < 2 or places & {os.path.realpath(path) for path in inputs}:
         raise BadData("out and removed must differ from each other and from every input", path=out)
     index = Benchmarks(
         read_items(benchmarks), rules=config.rules, ngram=config.ngram, lcs_ratio=config.lcs_ratio
     )
     report = StageReport("decontamination", values={"benchmark_items": float(len(index.items))})
-    gone: list[dict[str, str]] = []
+    # Each removal is on the disk at once, so that it cannot be refused when `out` has already appeared.
+    with line_writer(removed, at_once=True) as write:
 
-    def clean(name: str, *passages: str) -> bool:
-        report.taken += 1
-        for text in passages:
-            match = index.find(text)
-            if match is not None:
-                reason = f"{match.item.benchmark}: {match.rule}"
-                report.dropped[reason] = report.dropped.get(reason, 0) + 1
-                told = {"benchmark": match.item.benchmark, "benchmark_item": match.item.text}
-                gone.append(
-                    {"id": name, "text": text, **told, "rule": match.rule, "evidence": match.evidence}
-                )
-                return False
-        return True
+        def clean(name: str, *passages: str) -> bool:
+            report.taken += 1
+            for text in passages:
+                match = index.find(text)
+                if match is not None:
+                    item = match.item
+                    reason = f"{item.benchmark}: {match.rule}"
+                    report.dropped[reason] = report.dropped.get(reason, 0) + 1
+                    told = {"text": text, "benchmark": item.benchmark, "benchmark_item": item.text}
+                    told |= {"rule": match.rule, "evidence": match.evidence}
+                    write(json_line(removed, sum(report.dropped.values()), {"id": name, **told}))
+                    if len(report.samples) < _SAMPLES:
+                        report.samples.append(told)
+                    return False
+            return True
 
-    def clean_row(number: int, row: dict[str, Any]) -> bool:
-        worked = solution(row, problems, number)
-        passages = [statement(row, problems, number), *([worked] if worked else [])]
-        return clean(str(row.get("id", number)), *passages)
+        def clean_row(number: int, row: dict[str, Any]) -> bool:
+            worked = solution(row, problems, number)
+            passages = [statement(row, problems, number), *([worked] if worked else [])]
+            return clean(str(row.get("id", number)), *passages)
 
-    if responses is not None:
-        stated = {problem.id: problem.problem for problem in read_problems(problems)}
-
-        def clean_responses() -> Iterator[Response]:
-            for number, response in enumerate(read_responses(responses), start=1):
-                if response.problem_id not in stated:
-                    message = (
-                        f"no problem {response.problem_id!r} in {problems}; give the problems it answers"
-                    )
-                    raise BadData(message, path=responses, row=number, field="problem_id")
-                if clean(
-                    f"{response.problem_id} {response.sample}", stated[response.problem_id], response.text
-                ):
+        def clean_responses(answers: Path) -> Iterator[Response]:
+            stated = {problem.id: problem.problem for problem in read_problems(problems)}
+            for number, response in enumerate(read_responses(answers), start=1):
+                asked = response.problem_id
+                if asked not in stated:
+                    message = f"no problem {shown(asked)} in {problems}; give the problems it answers"
+                    raise BadData(message, path=answers, row=number, field="problem_id")
+                if clean(f"{asked} {response.sample}", stated[asked], response.text):
                     yield response
 
-        report.kept = write_responses(out, clean_responses())
-    elif problems.suffix == out.suffix == ".jsonl":
-        report.kept = _write_lines(out, _kept_lines(problems, clean_row))
-    else:
-        rows = numbered_rows(problems)
-        kept = (row for number, row in rows if clean_row(number, row))
-        report.kept = write_rows(out, kept, pq.read_schema(problems) if _is_parquet(problems) else None)
-    _write_lines(removed, (json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in gone))
-    report.samples = [{name: row[name] for name in row if name != "id"} for row in gone[:_SAMPLES]]
+        if responses is None:
+            report.kept = filter_rows(problems, out, COLUMNS, clean_row)
+        else:
+            report.kept = write_responses(out, clean_responses(responses))
     report.seconds = time.monotonic() - started
     return report
-
-
-def _kept_lines(path: Path, clean: Callable[[int, dict[str, Any]], bool]) -> Iterator[bytes]:
-    """The raw lines of the rows that `clean` keeps; blank lines, which are no rows, go."""
-    rows = numbered_rows(path)
-    with path.open("rb") as file:
-        raw = enumerate(file, start=1)
-        for number, row in rows:
-            line = next(line for at, line in raw if at == number)
-            if clean(number, row):
-                yield line
-
-
-def _write_lines(path: Path, lines: Iterable[bytes]) -> int:
-    """Writes lines whole or not at all, whatever the path's suffix; returns how many."""
-    partial = path.with_name(path.name + ".partial")
-    count = 0
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            for line in lines:
-                file.write(line)
-                count += 1
-        os.replace(partial, path)
-    except OSError as error:
-        raise StorageRefused(f"{path}: cannot write here ({error.strerror}); choose another place") from None
-    finally:
-        if partial.is_file():
-            partial.unlink()
-    return count
-
-
-def _is_parquet(path: Path) -> bool:
-    """Whether a pipeline's file, which may have no suffix, is Parquet."""
-    with path.open("rb") as file:
-        return file.read(len(PARQUET_MAGIC)) == PARQUET_MAGIC

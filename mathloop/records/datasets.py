@@ -11,7 +11,8 @@ from typing import Any, Literal, NamedTuple, TypeVar, get_args, get_origin, get_
 import pyarrow as pa
 
 from mathloop.errors import BadData
-from mathloop.records.rows import describe, numbered_rows, write_rows
+from mathloop.lines import describe, shown
+from mathloop.records.rows import numbered_rows, write_rows
 from mathloop.records.schema import Problem, Response
 
 Record = TypeVar("Record", Problem, Response)
@@ -77,7 +78,7 @@ class _Column(NamedTuple):
         if isinstance(value, bool) != (self.kind is bool) or not isinstance(value, self.accepted):
             return f"expected {self.expectation}, found {describe(value)}"
         if self.choices and value not in self.choices:
-            return f"expected {self.expectation}, found {value!r}"
+            return f"expected {self.expectation}, found {shown(value)}"
         if isinstance(value, int) and not -(2**63) <= value < 2**63:
             return f"expected {self.expectation} of at most 64 bits"
         if self.name in NEVER_BLANK and isinstance(value, str) and not value.strip():

@@ -7,21 +7,20 @@ artifacts have no suffix). On reading, a name with neither suffix goes by its fi
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from mathloop.errors import BadData, StorageRefused
+from mathloop.errors import BadData
+from mathloop.files import check_plain, open_plain, reading, replacing, writing
+from mathloop.lines import describe, parse_line
+from mathloop.records import parquet
 
 PARQUET_MAGIC = b"PAR1"
-READ_BATCH = 1024
-"""Rows decoded at a time; a row group is streamed in pieces of this size."""
 
 
 def read_rows(path: Path) -> Iterator[dict[str, Any]]:
@@ -45,11 +44,17 @@ def numbered_rows(
 
     A line that is not a JSON object is raised, or handed to `broken` and passed over.
     """
-    if not path.exists():
-        raise BadData("there is no such file; check the path", path=path)
-    if not path.is_file():
-        raise BadData("this is a folder; give a .parquet or .jsonl file", path=path)
-    return _read_parquet(path, columns) if _is_parquet(path) else _read_json_lines(path, broken)
+    with reading(path):
+        check_plain(path)
+    return _read_parquet(path, columns) if is_parquet(path) else _read_json_lines(path, broken)
+
+
+def is_parquet(path: Path) -> bool:
+    """Whether a file that is there is read as Parquet."""
+    if path.suffix in (".parquet", ".jsonl"):
+        return path.suffix == ".parquet"
+    with reading(path), open_plain(path) as file:
+        return file.read(len(PARQUET_MAGIC)) == PARQUET_MAGIC
 
 
 def write_rows(
@@ -65,55 +70,60 @@ def write_rows(
         BadData: a row does not fit the columns, or JSON cannot hold it.
         StorageRefused: the disk does not take the file.
     """
-    path = Path(path)
-    partial = path.with_name(path.name + ".partial")
-    with _disk(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    write = _write_json_lines if path.suffix == ".jsonl" else _write_parquet
-    try:
-        count = write(path, partial, _chunks(rows, row_group), schema)
-        with _disk(path):
-            os.replace(partial, path)
-    except BaseException:
-        if partial.is_file():
-            partial.unlink()
-        raise
+    if path.suffix != ".jsonl":
+        return parquet.write_tables(path, _tables(path, _chunks(rows, row_group), schema), schema)
+    count = 0
+    with line_writer(path) as write:
+        for row in rows:
+            count += 1
+            write(json_line(path, count, row))
     return count
 
 
-def describe(value: Any) -> str:
-    """Says what a value is, in the words of a data file: "text '7'"."""
-    if value is None:
-        return "nothing (null)"
-    names = {
-        bool: "true or false",
-        int: "a number",
-        float: "a number",
-        str: "text",
-        list: "a list",
-        dict: "an object",
-    }
-    shown = repr(value)
-    return (
-        f"{names.get(type(value), type(value).__name__)} {shown if len(shown) <= 40 else shown[:37] + '...'}"
-    )
+@contextmanager
+def line_writer(path: Path, *, at_once: bool = False) -> Iterator[Callable[[bytes], None]]:
+    """Gives a function that writes a line to a file that appears at the end, whole or not at all.
+
+    `at_once`: a disk that is full refuses the very line that it has no space for, not one of the next.
+    """
+    with replacing(path) as partial:
+        with writing(path):
+            file = partial.open("wb")
+
+        def write(line: bytes) -> None:
+            with writing(path):
+                file.write(line)
+                if at_once:
+                    file.flush()
+
+        try:
+            yield write
+        finally:
+            with writing(path):
+                file.close()
 
 
-def _is_parquet(path: Path) -> bool:
-    if path.suffix in (".parquet", ".jsonl"):
-        return path.suffix == ".parquet"
-    with path.open("rb") as file:
-        return file.read(len(PARQUET_MAGIC)) == PARQUET_MAGIC
+def json_line(path: Path, number: int, row: Mapping[str, Any]) -> bytes:
+    """The row as a line of JSON; raises BadData, naming row `number` of `path`, if JSON cannot hold it."""
+    try:
+        return (json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8")
+    except (ValueError, TypeError) as error:
+        field = next((name for name, value in row.items() if not _fits_json(value)), None)
+        reason = parquet.first_line(error)
+        message = (
+            f"JSON lines cannot hold this ({reason}); expected finite numbers, UTF-8 text, lists and dicts"
+        )
+        raise BadData(message, path=path, row=number, field=field) from None
 
 
 def _read_json_lines(
     path: Path, broken: Callable[[BadData], None] | None
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     # Bytes are split at \n only, so that U+2028 inside a text is not taken for the end of a line.
-    with path.open("rb") as file:
+    with reading(path), open_plain(path) as file:
         for number, line in enumerate(file, start=1):
             try:
-                row = _parse(path, number, line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line)
+                row = parse_line(path, number, line)
             except BadData as error:
                 if broken is None:
                     raise
@@ -123,83 +133,13 @@ def _read_json_lines(
                 yield number, row
 
 
-def _parse(path: Path, number: int, line: bytes) -> dict[str, Any] | None:
-    try:
-        text = line.decode("utf-8")
-        if not text.strip():
-            return None
-        row = json.loads(text, parse_constant=_refuse_constant)
-        if "\\ud" in text.lower():
-            json.dumps(row, ensure_ascii=False).encode("utf-8")
-    except UnicodeDecodeError as error:
-        found = f"byte 0x{line[error.start]:02x} at column {error.start + 1}"
-        raise BadData(f"not UTF-8 ({found}); save the file as UTF-8", path=path, row=number) from None
-    except UnicodeEncodeError:
-        expected = "half of a surrogate pair (\\ud800 to \\udfff); write the whole character"
-        raise BadData(expected, path=path, row=number) from None
-    except json.JSONDecodeError as error:
-        cut = "" if line.endswith(b"\n") else " (the file's last line: was it cut off?)"
-        message = f"not JSON: {error.msg} at column {error.colno}{cut}; expected one JSON object a line"
-        raise BadData(message, path=path, row=number) from None
-    except (ValueError, RecursionError) as error:
-        raise BadData(
-            f"JSON that cannot be used: {error}; mend or remove it", path=path, row=number
-        ) from None
-    if not isinstance(row, dict):
-        raise BadData(f"expected a JSON object a line, found {describe(row)}", path=path, row=number)
-    return row
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a JSON number")
-
-
 def _read_parquet(path: Path, columns: Iterable[str] | None) -> Iterator[tuple[int, dict[str, Any]]]:
     number = 0
-    try:
-        # pre_buffer would hold whole row groups, of every column, in memory.
-        with pq.ParquetFile(path, pre_buffer=False, page_checksum_verification=True) as file:
-            names = file.schema_arrow.names
-            wanted = names if columns is None else [name for name in columns if name in names]
-            for batch in file.iter_batches(batch_size=READ_BATCH, columns=wanted):
-                values = [column.to_pylist() for column in batch.columns]
-                for index in range(batch.num_rows):
-                    number += 1
-                    yield number, {name: column[index] for name, column in zip(wanted, values, strict=True)}
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        reason = str(error).splitlines()[0].rstrip(".")
-        message = f"not a whole Parquet file ({reason}); it was cut off or changed: write or copy it again"
-        raise BadData(message, path=path, row=number + 1 if number else None) from None
-
-
-def _write_json_lines(
-    path: Path, partial: Path, chunks: Iterable[list[Mapping[str, Any]]], schema: pa.Schema | None
-) -> int:
-    count = 0
-    with _disk(path):
-        file = partial.open("wb")
-    try:
-        for chunk in chunks:
-            for row in chunk:
-                count += 1
-                line = _json_line(path, count, row)
-                with _disk(path):
-                    file.write(line)
-    finally:
-        with _disk(path):
-            file.close()
-    return count
-
-
-def _json_line(path: Path, number: int, row: Mapping[str, Any]) -> bytes:
-    try:
-        return (json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8")
-    except (ValueError, TypeError) as error:
-        field = next((name for name, value in row.items() if not _fits_json(value)), None)
-        message = (
-            f"JSON lines cannot hold this ({error}); expected finite numbers, UTF-8 text, lists and dicts"
-        )
-        raise BadData(message, path=path, row=number, field=field) from None
+    with parquet.opened(path) as file:
+        for _, rows in parquet.read_batches(path, file, columns):
+            for row in rows:
+                number += 1
+                yield number, row
 
 
 def _fits_json(value: Any) -> bool:
@@ -210,31 +150,15 @@ def _fits_json(value: Any) -> bool:
     return True
 
 
-def _write_parquet(
-    path: Path, partial: Path, chunks: Iterable[list[Mapping[str, Any]]], schema: pa.Schema | None
-) -> int:
+def _tables(
+    path: Path, chunks: Iterable[list[Mapping[str, Any]]], schema: pa.Schema | None
+) -> Iterator[pa.Table]:
     count = 0
-    writer: pq.ParquetWriter | None = None
-    try:
-        for chunk in chunks:
-            table = _table(path, count, chunk, schema)
-            with _disk(path):
-                writer = writer or _parquet_writer(partial, table.schema)
-                writer.write_table(table, row_group_size=len(chunk))
-            schema = table.schema
-            count += len(chunk)
-        with _disk(path):
-            writer = writer or _parquet_writer(partial, schema if schema is not None else pa.schema([]))
-            writer.close()
-    finally:
-        if writer is not None:
-            with _disk(path):
-                writer.close()
-    return count
-
-
-def _parquet_writer(partial: Path, schema: pa.Schema) -> pq.ParquetWriter:
-    return pq.ParquetWriter(partial, schema, compression="zstd", write_page_checksum=True)
+    for chunk in chunks:
+        table = _table(path, count, chunk, schema)
+        yield table
+        schema = table.schema
+        count += len(chunk)
 
 
 def _table(path: Path, before: int, chunk: list[Mapping[str, Any]], schema: pa.Schema | None) -> pa.Table:
@@ -242,7 +166,9 @@ def _table(path: Path, before: int, chunk: list[Mapping[str, Any]], schema: pa.S
     for number, row in enumerate(chunk, start=before + 1):
         for name in row:
             if name not in names:
-                message = f"not among the columns {', '.join(names)}; give write_rows a schema that has it"
+                known = ", ".join(names)
+                known = known if len(known) <= 200 else known[:197] + "..."
+                message = f"not among the columns {known}; give every row of the file the same fields"
                 raise BadData(message, path=path, row=number, field=name)
     columns = []
     for name in names:
@@ -253,7 +179,7 @@ def _table(path: Path, before: int, chunk: list[Mapping[str, Any]], schema: pa.S
         except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
             number = next((i for i, value in enumerate(values) if not _fits_arrow(value, kind)), 0)
             expected = f"expected {kind}" if kind is not None else "expected one type a column"
-            message = f"{expected}, found {describe(values[number])} ({str(error).splitlines()[0]})"
+            message = f"{expected}, found {describe(values[number])} ({parquet.first_line(error)})"
             raise BadData(message, path=path, row=before + number + 1, field=name) from None
     return pa.Table.from_arrays(columns, schema=schema) if schema is not None else pa.table(columns, names)
 
@@ -270,15 +196,3 @@ def _chunks(rows: Iterable[Mapping[str, Any]], size: int) -> Iterator[list[Mappi
     iterator = iter(rows)
     while chunk := list(islice(iterator, size)):
         yield chunk
-
-
-@contextmanager
-def _disk(path: Path) -> Iterator[None]:
-    """Turns an operating system's refusal to write into one line."""
-    try:
-        yield
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise StorageRefused(
-            f"{path}: cannot write here ({reason}); free space or choose another place"
-        ) from None

@@ -1,13 +1,14 @@
 """The paper's pairs, copies in other dress, and what must stay."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from mathloop.decontamination.matching import Benchmarks, Item
 from mathloop.decontamination.stage import Config, run
-from mathloop.errors import BadData
+from mathloop.errors import BadData, StorageRefused
 from mathloop.records import (
     Problem,
     Response,
@@ -163,3 +164,69 @@ def test_a_response_goes_with_its_problem_or_for_its_own_text(tmp_path: Path, or
     else:
         assert clean() == {"bench: exact": 1, "bench: ngram_lcs": 1}
         assert [response.text for response in read_responses(tmp_path / "out")] == ["Two."]
+
+
+def files(folder: Path) -> dict[str, bytes | None]:
+    found = sorted(folder.rglob("*"))
+    return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None for path in found}
+
+
+@pytest.mark.parametrize(
+    ("out", "removed"),
+    [
+        ("new/a/out.jsonl", "folder"),
+        ("folder", "new/removed"),
+        ("new/out.jsonl", "pipe"),
+        ("pipe", "removed"),
+        ("", "removed"),
+        ("out.jsonl", ""),
+        ("out.jsonl", "train.jsonl/removed"),
+        ("train.jsonl", "removed"),
+        ("out.jsonl", "link"),
+        ("same", "./same"),
+        ("out", "out/removed"),
+        ("x" * 300, "removed"),
+    ],
+)
+def test_places_that_will_not_do_are_refused_and_nothing_is_touched(
+    tmp_path: Path, out: str, removed: str
+) -> None:
+    (tmp_path / "train.jsonl").write_bytes(b'{"text": "one apple"}\n{"text": "two pears"}\n')
+    (tmp_path / "bench.jsonl").write_bytes(b'{"text": "two pears"}\n')
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("train.jsonl")
+    before = files(tmp_path)
+    with pytest.raises((BadData, StorageRefused)) as caught:
+        run(
+            problems=tmp_path / "train.jsonl",
+            responses=None,
+            benchmarks=[tmp_path / "bench.jsonl"],
+            out=tmp_path / out if out else Path(out),
+            removed=tmp_path / removed if removed else Path(removed),
+            config=Config(),
+        )
+    assert "\n" not in str(caught.value)
+    assert files(tmp_path) == before
+
+
+@pytest.mark.parametrize("out", ["data.jsonl", "new/a/out.jsonl"])
+@pytest.mark.parametrize("broken", [False, True])
+def test_files_of_like_names_are_not_lost_and_folders_of_a_failure_go(
+    tmp_path: Path, out: str, broken: bool
+) -> None:
+    train = b'{"text": "one apple"}\n' + b'{"text": 5}\n' * broken
+    (tmp_path / "data.jsonl.partial").write_bytes(train)
+    (tmp_path / "bench.jsonl").write_bytes(b'{"text": "two pears"}\n')
+    before = files(tmp_path)
+    arguments = {"problems": tmp_path / "data.jsonl.partial", "responses": None, "config": Config()}
+    places = {"out": tmp_path / out, "removed": tmp_path / "new" / "b" / "removed"}
+    if broken:
+        with pytest.raises(BadData, match="row 2"):
+            run(**arguments, **places, benchmarks=[tmp_path / "bench.jsonl"])  # type: ignore[arg-type]
+        assert files(tmp_path) == before
+    else:
+        run(**arguments, **places, benchmarks=[tmp_path / "bench.jsonl"])  # type: ignore[arg-type]
+        after = files(tmp_path)
+        assert {name: after[name] for name in before} == before
+        assert after[out] == train

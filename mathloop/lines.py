@@ -1,0 +1,105 @@
+"""JSON lines as people write them, and their values as messages show them."""
+
+from __future__ import annotations
+
+import json
+import math
+import unicodedata
+from pathlib import Path
+from typing import Any, NoReturn
+
+from mathloop.errors import BadData
+
+SHOWN = 40
+"""Characters of a value that a message shows."""
+
+
+def parse_line(path: Path | str, number: int, line: bytes) -> dict[str, Any] | None:
+    """The object on line `number` of a file, None where the line is blank; a byte order mark is passed over.
+
+    Raises:
+        BadData: the line is not UTF-8 or not a JSON object whose text and numbers can be written again.
+    """
+    if number == 1:
+        line = line.removeprefix(b"\xef\xbb\xbf")
+    if not line.strip():
+        return None
+    try:
+        return parse_object(line)
+    except json.JSONDecodeError as error:
+        cut = "" if line.endswith(b"\n") else " (the file's last line: was it cut off?)"
+        message = f"not JSON: {error.msg} at column {error.colno}{cut}; expected one JSON object a line"
+        raise BadData(message, path=path, row=number) from None
+    except ValueError as error:
+        raise BadData(f"{error}; mend or remove the row", path=path, row=number) from None
+
+
+def parse_object(data: bytes) -> dict[str, Any]:
+    """Parses a JSON object; raises ValueError, in words, for what could not be written as JSON again."""
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        found = f"byte 0x{data[error.start]:02x} at column {error.start + 1}"
+        raise ValueError(f"not UTF-8 ({found})") from None
+    try:
+        value = _DECODER.decode(text)
+        if "\\ud" in text.lower():
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except RecursionError:
+        raise ValueError("JSON that is nested too deep") from None
+    except UnicodeEncodeError:
+        raise ValueError(
+            "half of a surrogate pair (\\ud800 to \\udfff) where a character should be"
+        ) from None
+    if not isinstance(value, dict):
+        raise ValueError(f"expected a JSON object, found {describe(value)}")
+    return value
+
+
+def describe(value: Any) -> str:
+    """Says what a value is, in the words of a data file: "text '7'"."""
+    if value is None:
+        return "nothing (null)"
+    names = {
+        bool: "true or false",
+        int: "a number",
+        float: "a number",
+        str: "text",
+        list: "a list",
+        dict: "an object",
+    }
+    return f"{names.get(type(value), type(value).__name__)} {shown(value)}"
+
+
+def shown(value: Any) -> str:
+    """A value as Python writes it, cut to `SHOWN` characters."""
+    try:
+        text = repr(value)
+    except RecursionError:
+        return "..."
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
+
+
+def is_blank(text: str) -> bool:
+    """Whether there is nothing to see: only spaces, control characters and characters without width."""
+    return all(unicodedata.category(letter)[0] in "ZC" for letter in text)
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError(f"the number {shown(text)} is too large")
+    return value
+
+
+def _integer(text: str) -> int:
+    if len(text) > 4000:
+        raise ValueError(f"JSON with a number of {len(text)} digits")
+    return int(text)
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+_DECODER = json.JSONDecoder(parse_float=_finite, parse_int=_integer, parse_constant=_refuse_constant)

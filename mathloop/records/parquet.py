@@ -1,0 +1,106 @@
+"""Parquet, read in small batches; what Arrow says of a broken file or value becomes one line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mathloop.errors import BadData
+from mathloop.files import check_plain, reading, replacing, writing
+
+READ_BATCH = 1024
+"""Rows decoded at a time; a row group is streamed in pieces of this size."""
+_REFUSALS = (pa.ArrowException, ValueError, OverflowError, LookupError)
+"""What Arrow raises for values that Python cannot hold: nanoseconds, the year 100,000, unknown time zones."""
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[pq.ParquetFile]:
+    """Opens a Parquet file; raises BadData where it is none, then or while it is read."""
+    with reading(path):
+        check_plain(path)
+        try:
+            # pre_buffer would hold whole row groups, of every column, in memory.
+            with pq.ParquetFile(path, pre_buffer=False, page_checksum_verification=True) as file:
+                names = file.schema_arrow.names
+                twice = next((name for name in names if names.count(name) > 1), None)
+                if twice is not None:
+                    raise BadData("two columns have this name; rename one", path=path, field=twice)
+                yield file
+        except (pa.ArrowException, OSError) as error:
+            if isinstance(error, OSError) and error.errno:
+                raise
+            message = f"not a whole Parquet file ({first_line(error)}); it was cut off or changed"
+            raise BadData(f"{message}: write or copy it again", path=path) from None
+
+
+def read_batches(
+    path: Path, file: pq.ParquetFile, columns: Iterable[str] | None, *, all_columns: bool = False
+) -> Iterator[tuple[pa.RecordBatch, list[dict[str, Any]]]]:
+    """Yields (batch, its rows): rows hold `columns` (None: all), the batch too unless `all_columns`."""
+    number = 0
+    names = file.schema_arrow.names
+    wanted = names if columns is None else [name for name in columns if name in names]
+    for batch in file.iter_batches(batch_size=READ_BATCH, columns=names if all_columns else wanted):
+        values = [_values(path, number, name, batch.column(name)) for name in wanted]
+        rows = [
+            {name: column[index] for name, column in zip(wanted, values, strict=True)}
+            for index in range(batch.num_rows)
+        ]
+        yield batch, rows
+        number += batch.num_rows
+
+
+def write_tables(path: Path, tables: Iterable[pa.Table], schema: pa.Schema | None) -> int:
+    """Writes each table as a row group, whole or not at all; returns the number of rows.
+
+    Without a table the file has the columns of `schema`.
+    """
+    count = 0
+    writer: pq.ParquetWriter | None = None
+    with replacing(path) as partial:
+        try:
+            for table in tables:
+                with writing(path):
+                    writer = writer or _writer(partial, table.schema)
+                    writer.write_table(table, row_group_size=max(1, table.num_rows))
+                count += table.num_rows
+            with writing(path):
+                writer = writer or _writer(partial, schema if schema is not None else pa.schema([]))
+        finally:
+            if writer is not None:
+                with writing(path):
+                    writer.close()
+    return count
+
+
+def first_line(error: Exception) -> str:
+    """What a library says, short enough for a message."""
+    lines = str(error).splitlines() or [type(error).__name__]
+    return lines[0][:200].rstrip(".")
+
+
+def _writer(partial: Path, schema: pa.Schema) -> pq.ParquetWriter:
+    return pq.ParquetWriter(partial, schema, compression="zstd", write_page_checksum=True)
+
+
+def _values(path: Path, before: int, name: str, column: pa.Array) -> list[Any]:
+    try:
+        return column.to_pylist()  # type: ignore[no-any-return]
+    except _REFUSALS:
+        pass
+    values = []
+    for number, scalar in enumerate(column, start=before + 1):
+        try:
+            values.append(scalar.as_py())
+        except _REFUSALS as error:
+            message = f"a value that cannot be used ({first_line(error)}); store it as text"
+            if isinstance(error, UnicodeDecodeError):
+                message = "text that is not UTF-8; write the file again as UTF-8"
+            raise BadData(message, path=path, row=number, field=name) from None
+    return values
