@@ -33,22 +33,30 @@ def test_options_of_a_row() -> None:
         {"gold": "(1,\\infty)", "pred": "x>1"},
         {"gold": "(1,\\infty)", "pred": "x>1", "allow_set_relation_comp": False},
     ]
-    graded = grade_rows(map(json.dumps, rows), "pairs.jsonl")
+    graded = grade_rows([json.dumps(row).encode() for row in rows], "pairs.jsonl")
     assert [row["correct"] for row in graded] == [False, True, False, True, True, False]
 
 
 @pytest.mark.parametrize(
     ("line", "field", "says"),
     [
-        (b'{"gold": "1", ', None, "not valid JSON"),
+        (b'{"gold": "1", ', None, "not JSON"),
         (b"[1, 2]", None, "object"),
         (b'{"pred": "1"}', "gold", "missing"),
         (b'{"gold": "1"}', "pred", "missing"),
-        (b'{"gold": null, "pred": "1"}', "gold", "NoneType"),
+        (b'{"gold": null, "pred": "1"}', "gold", "nothing \\(null\\)"),
         (b'{"gold": "1", "pred": ["1"]}', "pred", "list"),
-        (b'{"gold": true, "pred": "1"}', "gold", "bool"),
+        (b'{"gold": true, "pred": "1"}', "gold", "found true or false"),
         (b'{"gold": "1", "pred": "1", "precision": "6"}', "precision", "whole number"),
-        (b"\xff\xfe", None, "not valid JSON"),
+        (b"\xff\xfe", None, "not UTF-8"),
+        (b'{"gold": "1", "pred": "1", "precision": -1}', "precision", "from 0"),
+        (b'{"gold": "1", "pred": "1", "strict": null}', "strict", "true or false"),
+        (b'{"gold": "1", "pred": "1", "note": "\\ud800"}', None, "surrogate"),
+        (b'{"gold": "1", "pred": "\\udc00"}', None, "surrogate"),
+        (b'{"gold": "1", "pred": 1, "x": [1e999]}', None, "too large"),
+        (b'{"gold": NaN, "pred": 1}', None, "NaN is not a JSON number"),
+        (b'{"gold": "1", "pred": "1", "x": ' + b"[" * 200_000, None, "nested too deep"),
+        (b'{"gold": "1", "pred": ' + b"9" * 5000 + b"}", None, "5000 digits"),
     ],
 )
 def test_a_broken_row_is_named(line: bytes, field: str | None, says: str) -> None:
@@ -57,3 +65,11 @@ def test_a_broken_row_is_named(line: bytes, field: str | None, says: str) -> Non
     with pytest.raises(BadData, match=says) as caught:
         next(rows)
     assert (caught.value.path, caught.value.row, caught.value.field) == ("pairs.jsonl", 2, field)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize("lines", [[], [b"\n", b"  \r\n"], [b"\xef\xbb\xbf"]])
+def test_a_file_without_rows_is_told(lines: list[bytes]) -> None:
+    with pytest.raises(BadData, match=r"pairs\.jsonl: no rows"):
+        list(grade_rows(lines, "pairs.jsonl"))
