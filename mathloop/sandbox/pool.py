@@ -49,7 +49,11 @@ class SandboxConfig(BaseModel):
 
 @dataclass(frozen=True)
 class Execution:
-    """How one program ended: `stdout` is cut, `error` is the error's last line, `seconds` are wall time."""
+    """How one program ended: `stdout` is cut, `error` is the error's last line, `seconds` are wall time.
+
+    All but "timeout" and the seconds are the program's own claims, as its output is: it can print what it
+    likes and end as it likes. Nothing may be trusted because of them; an answer is graded by its final text.
+    """
 
     status: Status
     stdout: str

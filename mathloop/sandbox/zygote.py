@@ -2,6 +2,9 @@
 
 Speaks length-prefixed JSON (4 bytes, big-endian) on stdin and stdout. Its first message says which layers of
 isolation are active. It ends when stdin does or when its parent is gone, and its child dies with it.
+
+What a child says before it runs anything, that it is confined, can be relied on. What it says afterwards is
+the program's own claim: it shares a process with the program, which may write to the same pipe.
 """
 
 from __future__ import annotations
@@ -30,10 +33,12 @@ READ_FILE, READ_DIR = 1 << 2, 1 << 3
 EPERM, ENOSYS = 1, 38
 MOST_BYTES = 1 << 18
 """A program that prints more than this is killed; what is kept of it is far less."""
+MOST_ERROR = 2000
+"""Characters of an error's last line."""
 MOST_THREADS = 64
 MOST_FILES = 64
-LOST = 99
-"""Exit code of a child that could not confine itself: it has run nothing."""
+CLAIMS = ("ok", "error", "memory", "refused")
+"""What a child may say of its program; that it ran out of time, its server says."""
 
 # Sockets, programs, processes, signals, tracing, namespaces, mounts, kernel interfaces, shared memory, modes,
 # owners, times and attributes of files (Landlock does not cover them); prctl,
@@ -173,10 +178,10 @@ class Server:
         return active
 
     def child(self, request: dict[str, Any], output: int, result: int) -> None:
-        """Runs the request's blocks; writes to `result` how the last one ended. Never returns."""
+        """Writes the active layers to `result`, runs the blocks, writes how the last ended. Never returns."""
         LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() != self.pid:
-            os._exit(LOST)
+            os._exit(1)
         os.setsid()
         null = os.open("/dev/null", os.O_RDWR)
         for target in (0, 1, 2):
@@ -186,9 +191,10 @@ class Server:
             os.closerange(low + 1, high)
         active = self.confine(request["seconds"], request["memory_mib"])
         if self.active and active != self.active:
-            os._exit(LOST)
+            os._exit(1)
         sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w")  # noqa: SIM115
         random.seed(request["seed"])
+        os.write(result, json.dumps(active).encode() + b"\n")
         names: dict[str, Any] = {"__name__": "__main__", "__builtins__": __builtins__}
         *earlier, last = request["blocks"]
         for block in earlier:
@@ -199,7 +205,7 @@ class Server:
         try:
             sys.stdout.flush()
         finally:
-            os.write(result, json.dumps([*ended, active]).encode())
+            os.write(result, json.dumps(ended).encode())
             os._exit(0)
 
     def run(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -213,7 +219,7 @@ class Server:
             try:
                 self.child(request, output_in, result_in)
             finally:
-                os._exit(LOST)
+                os._exit(1)
         os.close(output_in)
         os.close(result_in)
         kept = {output: b"", result: b""}
@@ -242,25 +248,31 @@ class Server:
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         os.close(output)
         os.close(result)
-        status, error, active = self.judge(ending, code, kept[result], request["seconds"])
+        confined, _, claim = kept[result].partition(b"\n")
+        status, error = judge(ending, code, bool(confined), claim, request["seconds"])
         stdout = kept[output].decode("utf-8", "replace")[: request["output_chars"]]
         seconds = time.monotonic() - started
-        return {"status": status, "stdout": stdout, "error": error, "seconds": seconds, "active": active}
+        if not self.active and confined:
+            self.active = json.loads(confined)
+        return {"status": status, "stdout": stdout, "error": error, "seconds": seconds}
 
-    def judge(self, ending: str, code: int, report: bytes, seconds: float) -> tuple[str, str, list[str]]:
-        """Status, error and active layers of a child that is gone."""
-        if ending == "timeout" or code in (-signal.SIGXCPU,):
-            return "timeout", f"TimeoutError: ran longer than {seconds:g} s", self.active
-        if ending == "flood":
-            return "error", f"OutputError: printed more than {MOST_BYTES} bytes", self.active
-        if code == LOST and not report:
-            return "lost", "the child could not confine itself", []
-        try:
-            status, error, active = json.loads(report)
-            return str(status), str(error), list(active)
-        except (ValueError, TypeError):
-            reason = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-            return ("ok", "", self.active) if code == 0 else ("error", f"the program {reason}", self.active)
+
+def judge(ending: str, code: int, confined: bool, claim: bytes, seconds: float) -> tuple[str, str]:
+    """Status and error of a child that is gone; "lost" where it could not even begin."""
+    if ending == "timeout" or code == -signal.SIGXCPU:
+        return "timeout", f"TimeoutError: ran longer than {seconds:g} s"
+    if ending == "flood":
+        return "error", f"OutputError: printed more than {MOST_BYTES} bytes"
+    if not confined:
+        return "lost", "the child could not confine itself"
+    try:
+        status, error = json.loads(claim)
+        if status in CLAIMS and isinstance(error, str):
+            return status, error[:MOST_ERROR].encode("utf-8", "replace").decode("utf-8")
+    except (ValueError, TypeError, RecursionError):
+        pass
+    reason = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+    return ("ok", "") if code == 0 and not claim else ("error", f"the program {reason}")
 
 
 def run_block(code: str, names: dict[str, Any]) -> tuple[str, str]:
@@ -276,11 +288,11 @@ def run_block(code: str, names: dict[str, Any]) -> tuple[str, str]:
             if value is not None:
                 print(repr(value))
     except SystemExit as error:
-        return ("ok", "") if error.code in (None, 0) else ("error", f"SystemExit: {error.code}"[:2000])
+        return ("ok", "") if error.code in (None, 0) else ("error", f"SystemExit: {error.code}"[:MOST_ERROR])
     except BaseException as error:
         refused = isinstance(error, PermissionError)
         status = "memory" if isinstance(error, MemoryError) else "refused" if refused else "error"
-        return status, traceback.format_exception_only(error)[-1].strip()[:2000]
+        return status, traceback.format_exception_only(error)[-1].strip()[:MOST_ERROR]
     return "ok", ""
 
 
@@ -305,7 +317,7 @@ def serve() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     server = Server(sys.argv[1:])
     probe = {"blocks": [""], "seconds": 10.0, "memory_mib": 64, "seed": 0, "output_chars": 0}
-    server.active = server.run(probe)["active"]
+    server.run(probe)
     send(sys.stdout.buffer, {"active": server.active})
     while True:
         try:

@@ -9,12 +9,14 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
 from mathloop.errors import SandboxError
-from mathloop.sandbox import Sandbox, SandboxConfig, execute
+from mathloop.sandbox import Sandbox, SandboxConfig, execute, pool
+from mathloop.sandbox.pool import ZYGOTE
 
 PID = "import os; os.getppid()"
 
@@ -68,6 +70,67 @@ def test_a_program_that_closes_its_pipes_does_not_run_on(sandbox: Sandbox) -> No
     started = time.monotonic()
     assert sandbox.run("import os\nos.closerange(0, 64)\nwhile True: pass").status == "error"
     assert time.monotonic() - started < 4
+
+
+FIND_PIPE = """
+import os, sys
+frame = sys._getframe()
+while frame and "result" not in frame.f_locals: frame = frame.f_back
+pipe = frame.f_locals["result"]
+"""
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import os; os._exit(99)",
+        "import os; os._exit(1)",
+        "import os; os.closerange(3, 256)",
+        *(
+            f"{FIND_PIPE}os.write(pipe, {said!r}); os._exit(0)"
+            for said in (
+                b'["lost", "", []]',
+                b'["lost", ""]',
+                b'["weird", ""]',
+                b'["timeout", ""]',
+                b'["ok", 5]',
+                b'["ok", "", []]',
+                b'[["ok"], ""]',
+                b"[" * 9000,
+                b"\xff",
+                b"{}",
+            )
+        ),
+        f'{FIND_PIPE}os.write(pipe, b\'["ok", ""]\')',
+        "raise type('E', (Exception,), {'__str__': lambda self: 1 / 0})",
+        "import json, os; json.dumps = os.write = None",
+    ],
+)
+def test_a_program_that_meddles_with_its_result_ends_in_an_error_of_its_own(
+    sandbox: Sandbox, code: str
+) -> None:
+    assert sandbox.run(code).status == "error"
+    assert sandbox.run("6 * 7").stdout == "42\n"
+
+
+def test_an_error_is_text_that_can_be_written_and_not_too_long(sandbox: Sandbox) -> None:
+    assert sandbox.run("raise ValueError('\\ud800')").error == "ValueError: ?"
+    forged = (
+        f"{FIND_PIPE}import json; os.write(pipe, json.dumps(['error', 'x' * 50_000]).encode()); os._exit(0)"
+    )
+    assert len(sandbox.run(forged).error) == 2000
+
+
+def test_a_child_that_cannot_be_confined_runs_nothing_and_is_the_sandboxs_fault(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    source = ZYGOTE.read_text()
+    broken = source.replace("        if self.active and active !=", "        if self.active and [] !=")
+    assert broken != source
+    (tmp_path / "zygote.py").write_text(broken)
+    monkeypatch.setattr(pool, "ZYGOTE", tmp_path / "zygote.py")
+    with Sandbox() as sandbox, pytest.raises(SandboxError, match="could not confine itself"):
+        sandbox.run("1 + 1")
 
 
 def test_memory_is_bounded(sandbox: Sandbox) -> None:
