@@ -9,7 +9,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from mathloop.errors import BadData, BadModel, ChampionMoved, Corrupt
+from mathloop.files import open_plain, reading
+from mathloop.lines import parse_object
 from mathloop.storage import Store, Taken
+from mathloop.storage.manifest import RESTORE
+from mathloop.storage.store import entry_key
 
 LOG = "champion"
 
@@ -47,13 +51,16 @@ class Champion:
     @classmethod
     def from_json(cls, data: bytes) -> Champion:
         """Reads what `to_json` wrote; raises ValueError where it is something else."""
-        value = json.loads(data)
-        if not isinstance(value, dict) or set(value) != set(cls.__dataclass_fields__):
+        value = parse_object(data)
+        if set(value) != set(cls.__dataclass_fields__):
             raise ValueError(f"expected an object with {', '.join(cls.__dataclass_fields__)}")
         champion = cls(**value)
-        texts = [*champion.models.values(), champion.round_id, champion.created]
-        if not all(isinstance(text, str) for text in texts) or not isinstance(champion.metrics, dict):
-            raise ValueError("expected names of models, a round, a time and metrics")
+        texts = [champion.policy, champion.base, *champion.models.values()]
+        if not all(isinstance(text, str) for text in (*texts, champion.round_id, champion.created)):
+            raise ValueError("expected names of models, a round and a time")
+        metrics = champion.metrics.values() if isinstance(champion.metrics, dict) else [None]
+        if not all(isinstance(number, int | float) for number in metrics):
+            raise ValueError("expected metrics that are numbers")
         if type(champion.number) is not int or champion.parent != (
             champion.number - 1 if champion.number else None
         ):
@@ -64,8 +71,9 @@ class Champion:
     def read(cls, path: Path) -> Champion:
         """Reads the JSON file of a champion that `fetch_champion` wrote; raises BadData."""
         try:
-            return cls.from_json(path.read_bytes())
-        except (OSError, ValueError) as error:
+            with reading(path), open_plain(path) as file:
+                return cls.from_json(file.read())
+        except ValueError as error:
             raise BadData(f"not a champion ({error}); fetch it again from the store", path=path) from None
 
 
@@ -86,14 +94,15 @@ class Registry:
         Raises:
             Corrupt: an entry is missing or cannot be read.
         """
-        champions = []
-        for position, (number, record) in enumerate(self._store.read_log(LOG)):
+        champions: list[Champion] = []
+        for number, record in self._store.read_log(LOG):
             try:
                 champion = Champion.from_json(record)
             except ValueError as error:
-                raise Corrupt(f"{self._store.url}: champion {number} cannot be read ({error})") from None
-            if not position == number == champion.number:
-                raise Corrupt(f"{self._store.url}: the line of champions has no number {position}")
+                broken = f"champion {number} cannot be read ({error})"
+                raise self._damaged(number, broken) from None
+            if not len(champions) == number == champion.number:
+                raise self._damaged(len(champions), f"the line of champions has no number {len(champions)}")
             champions.append(champion)
         return champions
 
@@ -148,8 +157,11 @@ class Registry:
             message = f"the champion moved: {now}, where {was} was expected; nothing was changed"
             raise ChampionMoved(f"{message}; run a round that starts from the present one")
 
+    def _damaged(self, number: int, what: str) -> Corrupt:
+        return Corrupt(f"{self._store.url}: {what}; entry {entry_key(LOG, number)}: {RESTORE}")
+
     def check_models(self, champion: Champion) -> None:
-        """Raises BadModel unless all of the champion's models are in the store."""
+        """Raises BadModel where a model is not in the store, Corrupt where its manifest cannot be read."""
         for what, name in champion.models.items():
             if not self._store.exists(name):
                 missing = f"champion {champion.number} names the {what} {name!r}, which is not there"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import shutil
 import time
 from pathlib import Path
 from typing import Any
 
 from mathloop.errors import BadData, BadModel, ChampionMoved
+from mathloop.files import open_plain, reading, replacing, writing
+from mathloop.lines import parse_object
 from mathloop.registry.champion import Champion, Registry
 from mathloop.stages import StageReport
 from mathloop.storage import Store, open_store
@@ -44,7 +45,7 @@ def fetch_champion(
 
     Raises:
         BadModel: there is no champion, or one of its models is missing.
-        Corrupt: a file is not what was published.
+        Corrupt: an entry, a manifest or a file is not what was published.
     """
     started = time.monotonic()
     store = open_store(store_url)
@@ -174,10 +175,11 @@ def _title(champion: Champion | None) -> str:
 
 def _read_gate(path: Path) -> dict[str, Any]:
     try:
-        verdict = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+        with reading(path), open_plain(path) as file:
+            verdict = parse_object(file.read())
+    except ValueError as error:
         raise BadData(f"not a gate's verdict ({error}); run the gate again", path=path) from None
-    if not isinstance(verdict, dict) or not isinstance(verdict.get("promote"), bool):
+    if not isinstance(verdict.get("promote"), bool):
         raise BadData("expected true or false; run the gate again", path=path, field="promote")
     return verdict
 
@@ -190,11 +192,8 @@ def _metrics(verdict: dict[str, Any]) -> dict[str, float]:
 
 
 def _write(path: Path, data: bytes) -> None:
-    partial = path.with_name(path.name + ".partial")
-    with disk(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as partial, writing(path):
         partial.write_bytes(data)
-        os.replace(partial, path)
 
 
 def _ended(report: StageReport, started: float) -> StageReport:

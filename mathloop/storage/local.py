@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from mathloop.errors import StorageRefused
+from mathloop.files import make_parents, open_plain, remove_empty
 from mathloop.storage.objects import CHUNK, Absent, Readable, Taken
 
 UNFINISHED = "_unfinished"
@@ -32,24 +33,24 @@ class LocalObjects:
         return str(self.root)
 
     def put(self, key: str, source: Readable, size: int, sha256: str) -> None:
-        with self._unfinished() as (file, unfinished), disk(self.root):
+        with self._unfinished(key) as (file, unfinished, place), disk(self.root):
             while chunk := source.read(CHUNK):
                 file.write(chunk)
             self._finish(file)
-            os.replace(unfinished, self._place(key))
+            os.replace(unfinished, place)
 
     def create(self, key: str, data: bytes) -> None:
-        with self._unfinished() as (file, unfinished), disk(self.root):
+        taken = False
+        with self._unfinished(key) as (file, unfinished, place), disk(self.root):
             file.write(data)
             self._finish(file)
             try:
                 # A link appears whole and only if the name is free, which O_EXCL plus a write does not.
-                os.link(unfinished, self._place(key))
+                os.link(unfinished, place)
             except FileExistsError:
-                raise Taken(f"{self.url}/{key} is already there") from None
-
-    def exists(self, key: str) -> bool:
-        return (self.root / key).is_file()
+                taken = True
+        if taken:
+            raise Taken(f"{self.url}/{key} is already there")
 
     def holds(self, key: str, size: int, sha256: str) -> bool:
         path = self.root / key
@@ -60,10 +61,10 @@ class LocalObjects:
                 return hashlib.file_digest(file, "sha256").hexdigest() == sha256
 
     def read(self, key: str) -> Iterator[bytes]:
-        with disk(self.root):
+        with disk(self.root / key):
             try:
-                file = (self.root / key).open("rb")
-            except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+                file = open_plain(self.root / key)
+            except (FileNotFoundError, NotADirectoryError):
                 raise Absent(key) from None
             with file:
                 while chunk := file.read(CHUNK):
@@ -82,24 +83,28 @@ class LocalObjects:
         with disk(self.root):
             (self.root / key).unlink(missing_ok=True)
 
-    def _place(self, key: str) -> Path:
-        path = self.root / key
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path
-
     @contextmanager
-    def _unfinished(self) -> Iterator[tuple[BinaryIO, Path]]:
-        with disk(self.root):
-            path = self._place(f"{UNFINISHED}/{uuid.uuid4().hex}")
-            self._sweep()
-            file = path.open("xb")
+    def _unfinished(self, key: str) -> Iterator[tuple[BinaryIO, Path, Path]]:
+        """A file to write, its path, and the object's: a failure takes away the folders made for them."""
+        path, place = self.root / UNFINISHED / uuid.uuid4().hex, self.root / key
+        made: list[Path] = []
         try:
-            yield file, path
-        finally:
-            # Closing writes what is still buffered, which a full disk refuses once more.
             with disk(self.root):
-                path.unlink(missing_ok=True)
-                file.close()
+                made += make_parents(path)
+                self._sweep()
+                file = path.open("xb")
+            try:
+                with disk(self.root):
+                    made += make_parents(place)
+                yield file, path, place
+            finally:
+                # Closing writes what is still buffered, which a full disk refuses once more.
+                with disk(self.root):
+                    path.unlink(missing_ok=True)
+                    file.close()
+        except BaseException:
+            remove_empty(made)
+            raise
 
     def _sweep(self) -> None:
         for path in (self.root / UNFINISHED).iterdir():
@@ -115,8 +120,10 @@ class LocalObjects:
 
 
 def _raise_unless_missing(error: OSError) -> None:
-    # A line of champions that cannot be read must not look like an empty one.
-    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+    # A line of champions that cannot be read, or a link that leads nowhere, must not look like an empty one.
+    path = Path(error.filename)
+    standing = next(above for above in (path, *path.parents) if os.path.lexists(above))
+    if not isinstance(error, FileNotFoundError) or not standing.exists():
         raise error
 
 
@@ -130,6 +137,7 @@ def disk(path: Path) -> Iterator[None]:
             errno.ENOSPC: "free some space",
             errno.EDQUOT: "free some space",
             errno.EFBIG: "choose a disk that takes files of this size",
+            errno.EINVAL: "restore it from a copy, or choose another place",
             errno.ENOTDIR: "a file stands where a folder should be: choose another folder",
             errno.EEXIST: "a file stands where a folder should be: choose another folder",
             errno.EOPNOTSUPP: "the store needs a file system with hard links: choose another, or S3",

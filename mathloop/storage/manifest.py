@@ -13,9 +13,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from mathloop.errors import BadData, Corrupt, StorageRefused
+from mathloop.lines import parse_object, shown
 
 MANIFEST = "manifest.json"
 FORMAT = 1
+RESTORE = "restore it from a copy, or choose another store"
 SINGLE_FILE = "file"
 """Path of the only file of an artifact that was published from a file."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}(/[A-Za-z0-9][A-Za-z0-9._-]{0,99}){0,7}")
@@ -60,21 +62,20 @@ class Manifest:
             Corrupt: it is not a manifest of `name`, or a path would lead out of the artifact's folder.
         """
         try:
-            value = json.loads(data)
+            value = parse_object(data)
             files = tuple(_entry(item) for item in value["files"])
             manifest = cls(value["name"], value["kind"], files)
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise Corrupt(
-                f"the manifest of {name!r} cannot be read ({type(error).__name__}: {error})"
-            ) from None
+        except (ValueError, KeyError, TypeError) as error:
+            reason = f"{type(error).__name__}: {error}"[:200]
+            raise Corrupt(f"the manifest of {name!r} cannot be read ({reason}); {RESTORE}") from None
         if value.get("format") != FORMAT or manifest.name != name or manifest.kind not in ("file", "folder"):
-            raise Corrupt(f"the manifest of {name!r} is not one of format {FORMAT} for that name")
+            raise Corrupt(f"the manifest of {name!r} is not one of format {FORMAT} for that name; {RESTORE}")
         if manifest.kind == "file" and [entry.path for entry in files] != [SINGLE_FILE]:
-            raise Corrupt(f"the manifest of {name!r} is of one file but lists others")
+            raise Corrupt(f"the manifest of {name!r} is of one file but lists others; {RESTORE}")
         paths = {entry.path for entry in files}
         folders = {str(parent) for path in paths for parent in PurePosixPath(path).parents}
         if len(paths) != len(files) or paths & folders:
-            raise Corrupt(f"the manifest of {name!r} lists a path twice")
+            raise Corrupt(f"the manifest of {name!r} lists a path twice; {RESTORE}")
         return manifest
 
 
@@ -102,7 +103,7 @@ def check_name(name: str) -> str:
     """
     if not NAME.fullmatch(name) or MANIFEST in name.split("/"):
         expected = "one to eight parts like rounds/7/policy, each of letters, digits, '.', '_' and '-'"
-        raise StorageRefused(f"{name!r} cannot name an artifact; expected {expected}")
+        raise StorageRefused(f"{shown(name)} cannot name an artifact; expected {expected}")
     return name
 
 

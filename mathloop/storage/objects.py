@@ -39,9 +39,6 @@ class Objects(Protocol):
     def create(self, key: str, data: bytes) -> None:
         """Writes `data` if the key is free, whole or not at all; raises Taken if it is not."""
 
-    def exists(self, key: str) -> bool:
-        """Whether there is an object under `key`."""
-
     def holds(self, key: str, size: int, sha256: str) -> bool:
         """Whether the object under `key` was put with this length and checksum."""
 

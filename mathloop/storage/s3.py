@@ -29,6 +29,8 @@ REGION_VARIABLE = "MATHLOOP_S3_REGION"
 KEY_VARIABLE = "AWS_ACCESS_KEY_ID"
 SECRET_VARIABLE = "AWS_SECRET_ACCESS_KEY"
 TOKEN_VARIABLE = "AWS_SESSION_TOKEN"
+REGION = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
+_NO_ENDPOINT = f"{ENDPOINT_VARIABLE} is not an endpoint; expected http://host:port"
 
 CONNECT_SECONDS = 3.0
 READ_SECONDS = 30.0
@@ -63,15 +65,23 @@ class S3Objects:
             ca_certs=os.environ.get("SSL_CERT_FILE") or certifi.where(),
             maxsize=16,
         )
-        self._client = Minio(
-            endpoint.netloc,
-            access_key=_variable(KEY_VARIABLE, "give the key of an S3 user"),
-            secret_key=_variable(SECRET_VARIABLE, "give the secret key of an S3 user"),
-            session_token=os.environ.get(TOKEN_VARIABLE),
-            secure=endpoint.scheme == "https",
-            region=os.environ.get(REGION_VARIABLE, "us-east-1"),
-            http_client=self._http,
-        )
+        region = os.environ.get(REGION_VARIABLE, "").strip() or "us-east-1"
+        if not REGION.fullmatch(region):
+            raise StorageRefused(f"{REGION_VARIABLE} is not a region; expected one like us-east-1")
+        key = _variable(KEY_VARIABLE, "give the key of an S3 user")
+        secret = _variable(SECRET_VARIABLE, "give the secret key of an S3 user")
+        try:
+            self._client = Minio(
+                endpoint.netloc,
+                access_key=key,
+                secret_key=secret,
+                session_token=os.environ.get(TOKEN_VARIABLE),
+                secure=endpoint.scheme == "https",
+                region=region,
+                http_client=self._http,
+            )
+        except ValueError:
+            raise StorageRefused(_NO_ENDPOINT) from None
 
     @property
     def url(self) -> str:
@@ -114,14 +124,6 @@ class S3Objects:
             # Whatever did not get a clear answer may yet have been written.
             unclear = unclear or answer is None or answer.status >= 500
             time.sleep(0.2 * 2**attempt)
-
-    def exists(self, key: str) -> bool:
-        try:
-            with self._answered():
-                self._client.stat_object(self.bucket, self.prefix + key)
-        except Absent:
-            return False
-        return True
 
     def holds(self, key: str, size: int, sha256: str) -> bool:
         try:
@@ -199,15 +201,16 @@ class S3Objects:
 
 
 def _endpoint() -> SplitResult:
-    endpoint = urlsplit(_variable(ENDPOINT_VARIABLE, "expected http://host:port"))
-    if endpoint.username or endpoint.password:
-        raise StorageRefused(f"{ENDPOINT_VARIABLE} holds credentials; put them into {KEY_VARIABLE}")
+    text = _variable(ENDPOINT_VARIABLE, "expected http://host:port")
     try:
+        endpoint = urlsplit(text)
         usable = endpoint.port != 0 and endpoint.hostname and endpoint.path in ("", "/")
     except ValueError:
-        usable = False
+        raise StorageRefused(_NO_ENDPOINT) from None
+    if endpoint.username or endpoint.password:
+        raise StorageRefused(f"{ENDPOINT_VARIABLE} holds credentials; put them into {KEY_VARIABLE}")
     if endpoint.scheme not in ("http", "https") or not usable:
-        raise StorageRefused(f"{ENDPOINT_VARIABLE} is not an endpoint; expected http://host:port")
+        raise StorageRefused(_NO_ENDPOINT)
     return endpoint
 
 

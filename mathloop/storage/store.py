@@ -17,12 +17,14 @@ import re
 import shutil
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from mathloop.errors import BadData, Corrupt, StorageRefused
+from mathloop.lines import is_blank, shown
 from mathloop.storage.local import LocalObjects, disk
-from mathloop.storage.manifest import MANIFEST, FileEntry, Manifest, check_name, describe_source
+from mathloop.storage.manifest import MANIFEST, RESTORE, FileEntry, Manifest, check_name, describe_source
 from mathloop.storage.objects import Absent, Objects, Taken
 from mathloop.storage.s3 import S3Objects
 
@@ -42,19 +44,27 @@ def open_store(url: str) -> Store:
     Raises:
         StorageRefused: the URL is none of these, or a variable is not set.
     """
-    expected = "expected a folder, file:///folder or s3://bucket/prefix"
-    if "://" not in url:
-        if not url.strip() or "\0" in url:
-            raise StorageRefused(f"{url!r} is not a store; {expected}")
-        return Store(LocalObjects(Path(url)))
-    parts = urlsplit(url)
-    if parts.scheme == "file" and parts.netloc in ("", "localhost") and parts.path:
-        return Store(LocalObjects(Path(unquote(parts.path))))
-    if parts.scheme == "s3" and BUCKET.fullmatch(parts.netloc) and not parts.query:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        parts = SplitResult("unknown", "", "", "", "")
+    path = None
+    if "://" not in url and not url.startswith(("file:", "s3:")):
+        path = url
+    elif parts.query or parts.fragment:
+        pass
+    elif parts.scheme == "file" and parts.netloc in ("", "localhost") and parts.path.startswith("/"):
+        path = unquote(parts.path)
+    elif parts.scheme == "s3" and BUCKET.fullmatch(parts.netloc):
         prefix = parts.path.strip("/")
         return Store(S3Objects(parts.netloc, check_name(prefix) if prefix else ""))
-    # Whatever stands before an @ may be a password.
-    raise StorageRefused(f"{url.rpartition('@')[2]!r} is not a store; {expected}")
+    if path is None or is_blank(path) or "\0" in path:
+        # Whatever stands before an @ may be a password.
+        told = shown(url.rpartition("@")[2])
+        raise StorageRefused(
+            f"{told} is not a store; expected a folder, file:///folder or s3://bucket/prefix"
+        )
+    return Store(LocalObjects(Path(path)))
 
 
 class Store:
@@ -128,8 +138,8 @@ class Store:
         return manifest
 
     def exists(self, name: str) -> bool:
-        """Whether `name` was published completely."""
-        return self._objects.exists(f"{check_name(name)}/{MANIFEST}")
+        """Whether `name` was published completely; raises Corrupt where its manifest cannot be read."""
+        return self._stored(check_name(name)) is not None
 
     def names(self, prefix: str = "") -> Iterator[str]:
         """Yields the names of complete artifacts that start with `prefix`, sorted."""
@@ -145,25 +155,43 @@ class Store:
         Raises:
             Taken: the entry is there; of any number of writers at once, exactly one does not get this.
         """
-        self._objects.create(_entry_key(log, number), record)
+        self._objects.create(entry_key(log, number), record)
 
     def read_log(self, log: str) -> Iterator[tuple[int, bytes]]:
-        """Yields (number, record) of every entry, in order of the numbers."""
+        """Yields (number, record) of every entry, in order of the numbers.
+
+        Raises:
+            Corrupt: an entry is there by its name only.
+        """
         prefix = f"{LOGS}/{check_name(log)}/"
-        numbers = (key.removeprefix(prefix) for key in self._objects.keys(prefix))
-        for number in sorted(int(text) for text in numbers if re.fullmatch(r"[0-9]{12}", text)):
-            yield number, b"".join(self._objects.read(_entry_key(log, number)))
+        names = (key.removeprefix(prefix) for key in self._objects.keys(prefix))
+        numbers = sorted(int(name) for name in names if re.fullmatch(r"[0-9]{12}", name))
+        for number in numbers:
+            try:
+                yield number, b"".join(self._objects.read(entry_key(log, number)))
+            except Absent:
+                message = f"{self.url}: {entry_key(log, number)} is a name without content"
+                raise Corrupt(f"{message}; {RESTORE}") from None
+        # The next is asked for by its name: a listing can be late, and shows no folder in an entry's place.
+        following = numbers[-1] + 1 if numbers else 0
+        with suppress(Absent):
+            yield following, b"".join(self._objects.read(entry_key(log, following)))
 
     def check_writable(self) -> None:
-        """Writes, overwrites in vain, reads and removes a probe."""
+        """Writes, overwrites in vain, reads and removes a probe; a failure leaves nothing behind."""
         key = f"{PROBES}/{uuid.uuid4().hex}"
-        self._objects.create(key, b"mathloop")
+        conditional = "use a server with conditional writes"
+        try:
+            self._objects.create(key, b"mathloop")
+        except Taken:
+            message = f"{self.url} says of a new name that it is taken"
+            raise StorageRefused(f"{message}; {conditional}") from None
         try:
             self._objects.create(key, b"somebody else")
         except Taken:
             pass
         else:
-            remedy = "two champions could overwrite each other; use a server with conditional writes"
+            remedy = f"two champions could overwrite each other; {conditional}"
             raise StorageRefused(f"{self.url} ignores If-None-Match: {remedy}")
         finally:
             self._objects.remove(key)
@@ -179,12 +207,14 @@ class Store:
             for chunk in self._objects.read(f"{name}/{MANIFEST}"):
                 data += chunk
                 if len(data) > MANIFEST_LIMIT:
-                    raise Corrupt(
-                        f"{self.url}: the manifest of {name!r} is longer than {MANIFEST_LIMIT} bytes"
-                    )
+                    message = f"{self.url}: the manifest of {name!r} is longer than {MANIFEST_LIMIT} bytes"
+                    raise Corrupt(f"{message}; {RESTORE}")
         except Absent:
             return None
-        return Manifest.from_json(bytes(data), name)
+        try:
+            return Manifest.from_json(bytes(data), name)
+        except Corrupt as error:
+            raise Corrupt(f"{self.url}: {error}") from None
 
     def _settled(self, manifest: Manifest) -> bool:
         stored = self._stored(manifest.name)
@@ -215,15 +245,15 @@ class Store:
                         digest.update(chunk)
                         file.write(chunk)
                 except Absent:
-                    raise Corrupt(f"{self.url}: {name!r} has lost its file {entry.path!r}") from None
+                    lost = f"{self.url}: {name!r} has lost its file {entry.path!r}"
+                    raise Corrupt(f"{lost}; {RESTORE}") from None
         if size != entry.size or digest.hexdigest() != entry.sha256:
             found = (
                 f"{size} bytes where the manifest says {entry.size}"
                 if size != entry.size
                 else "another SHA-256"
             )
-            remedy = "restore it, or publish it again under another name"
-            raise Corrupt(f"{self.url}: file {entry.path!r} of {name!r} has {found}; {remedy}")
+            raise Corrupt(f"{self.url}: file {entry.path!r} of {name!r} has {found}; {RESTORE}")
 
 
 class _Vouched:
@@ -253,7 +283,8 @@ class _Vouched:
         return chunk
 
 
-def _entry_key(log: str, number: int) -> str:
+def entry_key(log: str, number: int) -> str:
+    """The object that holds entry `number` of a log."""
     if not 0 <= number < 10**12:
         raise ValueError(f"log entries are numbered from 0, not {number}")
     return f"{LOGS}/{check_name(log)}/{number:012d}"

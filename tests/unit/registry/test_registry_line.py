@@ -120,6 +120,13 @@ BROKEN = {
     "another number": GOOD.to_json().replace(b'"number": 1', b'"number": 2'),
     "another parent": GOOD.to_json().replace(b'"parent": 0', b'"parent": null'),
     "metrics of text": GOOD.to_json().replace(b'"metrics": {}', b'"metrics": "x"'),
+    "a metric of text": GOOD.to_json().replace(b'"metrics": {}', b'"metrics": {"a": "b"}'),
+    "a metric that is none": GOOD.to_json().replace(b'"metrics": {}', b'"metrics": {"a": NaN}'),
+    "no base": GOOD.to_json().replace(b'"base/0/policy"', b"null"),
+    "no policy": GOOD.to_json().replace(b'"rounds/1/policy"', b"null"),
+    "half a character": GOOD.to_json().replace(b'"round_id": "1"', b'"round_id": "\\ud800"'),
+    "too deep": b"[" * 200_000,
+    "an empty object": b"{}",
 }
 
 
@@ -131,8 +138,12 @@ def test_a_broken_entry_is_corrupt_and_not_passed_over(tmp_path: Path, case: str
         place.publish(tmp_path / "model", name)
     promote_base(place)
     place.append("champion", 1, BROKEN[case])
-    with pytest.raises(Corrupt, match="champion 1 cannot be read"):
+    with pytest.raises(
+        Corrupt, match=r"champion 1 cannot be read.*_logs/champion/000000000001: restore"
+    ) as caught:
         Registry(place).current()
+    assert "\n" not in str(caught.value)
+    assert caught.value.exit_code == 2
     (tmp_path / "champion.json").write_bytes(BROKEN[case])
     with pytest.raises(BadData, match=r"champion\.json: not a champion"):
         Champion.read(tmp_path / "champion.json")

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from mathloop.errors import BadData, BadModel, ChampionMoved, StorageRefused
+from mathloop.errors import BadData, BadModel, ChampionMoved, Corrupt, StorageRefused
 from mathloop.registry import Champion, Registry
 from mathloop.registry.stages import fetch_champion, preflight, publish_base, publish_round
 from mathloop.storage import Store, open_store
@@ -257,6 +257,29 @@ def test_a_champion_whose_model_is_missing_stops_a_round_before_it_begins(
         assert said in str(caught.value)
         assert caught.value.exit_code == 2
     assert not (two.folder / "champion.json").exists()
+
+
+@pytest.mark.parametrize("key", ["manifest.json", "weights"])
+@pytest.mark.parametrize("damage", [b"junk", b"[" * 200_000, None])
+def test_a_damaged_model_is_one_line_that_says_what_to_do(
+    tmp_path: Path, key: str, damage: bytes | None
+) -> None:
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base" / "weights").write_text("x")
+    url = str(tmp_path / "store")
+    publish_base(store_url=url, model=tmp_path / "base", round_id="start", out=tmp_path / "out")
+    file = tmp_path / "store" / "base" / "start" / "policy" / key
+    file.unlink() if damage is None else file.write_bytes(damage)
+    one = Round(url, tmp_path, "round-1")
+    stages = [lambda: preflight(store_url=url)] * (key == "manifest.json") + [one.fetch]
+    for stage in stages:
+        with pytest.raises(
+            (BadModel, Corrupt), match=r"restore it from a copy|publish it there again"
+        ) as caught:
+            stage()
+        assert url in str(caught.value)
+        assert "\n" not in str(caught.value)
+        assert caught.value.exit_code == 2
 
 
 def test_a_store_that_refuses_writes_stops_a_round_before_it_begins(tmp_path: Path) -> None:

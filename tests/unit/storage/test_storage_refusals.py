@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from threading import Thread
 
 import pytest
 
-from mathloop.errors import StorageRefused
+from mathloop.errors import Corrupt, StorageRefused
 from mathloop.storage import Store, Taken, open_store, s3
 
 WRONG_SECRET = "wrong-secret-that-no-message-may-hold"
@@ -63,6 +64,53 @@ def test_a_log_that_cannot_be_read_is_not_taken_for_an_empty_one(tmp_path: Path)
     (tmp_path / "_logs").symlink_to("_logs")
     place = open_store(str(tmp_path))
     assert refused(lambda: list(place.read_log("champion"))).startswith(f"{tmp_path}: ")
+
+
+MADE: dict[str, Callable[[Path], object]] = {
+    "file": Path.touch,
+    "folder": Path.mkdir,
+    "pipe": os.mkfifo,
+    "dangling link": lambda path: path.symlink_to("nothing"),
+}
+
+
+@pytest.mark.parametrize(
+    ("where", "made"),
+    [
+        *((where, made) for where in ("_logs", "_logs/champion") for made in MADE if made != "folder"),
+        *(("_logs/champion/000000000000", made) for made in MADE if made != "file"),
+    ],
+)
+def test_something_else_in_a_logs_place_is_not_taken_for_an_empty_log(
+    tmp_path: Path, where: str, made: str
+) -> None:
+    place = open_store(str(tmp_path))
+    (tmp_path / where).parent.mkdir(parents=True, exist_ok=True)
+    MADE[made](tmp_path / where)
+    with pytest.raises((StorageRefused, Corrupt)) as caught:
+        list(place.read_log("champion"))
+    assert str(tmp_path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize("made", ["file", "pipe", "dangling link"])
+@pytest.mark.parametrize("name", ["_probe", "_unfinished"])
+def test_a_check_that_fails_leaves_the_folder_as_it_was(tmp_path: Path, name: str, made: str) -> None:
+    MADE[made](tmp_path / name)
+    assert "choose another folder" in refused(open_store(str(tmp_path)).check_writable)
+    assert os.listdir(tmp_path) == [name]
+
+
+def test_a_check_that_fails_half_way_takes_the_store_away_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    monkeypatch.setattr(os, "link", refuse)
+    assert "hard links" in refused(open_store(str(tmp_path / "new" / "store")).check_writable)
+    assert os.listdir(tmp_path) == []
 
 
 def test_a_file_in_the_way_of_a_fetch(tmp_path: Path) -> None:
@@ -143,6 +191,7 @@ def test_endpoints_that_are_none(s3: object, monkeypatch: pytest.MonkeyPatch) ->
         "http://user:password@127.0.0.1:1",
         "http://a/b",
         "http://a:x",
+        "http://[::1",
     ):
         monkeypatch.setenv("MATHLOOP_S3_ENDPOINT", endpoint)
         assert "MATHLOOP_S3_ENDPOINT" in refused(lambda: open_store("s3://mathloop"))
@@ -159,13 +208,34 @@ def test_urls_that_are_no_store(s3: object) -> None:
         "s3://user:password@bucket",
         "s3://b?x",
         "a\0",
+        "\u200b",
+        "s3://[::1",
+        "http://[bad",
+        "file:relative",
+        "s3:bucket",
+        "file://",
+        "file:///dev/null/a%00b",
+        "file:///a#b",
+        "file:///a?b",
+        "s3://bucket/a#b",
     ):
         assert "is not a store; expected a folder, file:///folder or s3://bucket/prefix" in refused(
             lambda url=url: open_store(url)  # type: ignore[misc]
         )
-    assert "cannot name" in refused(lambda: open_store("s3://bucket/../other"))
+    for prefix in ("../other", "x" * 100_000):
+        line = refused(lambda prefix=prefix: open_store(f"s3://bucket/{prefix}"))  # type: ignore[misc]
+        assert "cannot name" in line
+        assert len(line) < 300
     assert open_store("s3://bucket/a/b/").url == "s3://bucket/a/b"
     assert open_store("file:///a%20b").url == "/a b"
+
+
+@pytest.mark.parametrize("region", ["bad region!", "-x", "x" * 70, "a\nb"])
+def test_a_region_that_is_none(s3: object, monkeypatch: pytest.MonkeyPatch, region: str) -> None:
+    monkeypatch.setenv("MATHLOOP_S3_REGION", region)
+    assert "MATHLOOP_S3_REGION" in refused(lambda: open_store("s3://mathloop"))
+    monkeypatch.setenv("MATHLOOP_S3_REGION", " ")
+    open_store("s3://mathloop").check_writable()
 
 
 def test_a_server_that_is_not_there(s3: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,6 +281,8 @@ class Scripted(BaseHTTPRequestHandler):
             self.reply(507, "XMinioStorageFull")
         elif kind.fault == "no bucket":
             self.reply(404, "NoSuchBucket")
+        elif kind.fault == "says taken":
+            self.reply(412, "PreconditionFailed")
         elif kind.fault == "no S3":
             self.reply(404)
         elif path in kind.objects:
@@ -268,6 +340,7 @@ def faulty(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Store]]:
     ("fault", "said"),
     [
         ("ignores conditions", "ignores If-None-Match"),
+        ("says taken", "says of a new name that it is taken; use a server with conditional writes"),
         ("full", "no space left"),
         ("no bucket", "there is no such bucket"),
         ("no S3", "the answer is not an S3 server's"),
