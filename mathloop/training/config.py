@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mathloop.sampling.config import SamplingConfig
 
@@ -48,6 +48,15 @@ class PretrainConfig(BaseModel):
         weight_decay=0.1,
         checkpoint_steps=200,
     )
+
+    @model_validator(mode="after")
+    def _heads_share_hidden(self) -> Self:
+        # Rotary positions turn a head's numbers in pairs.
+        if self.hidden % (2 * self.heads):
+            raise ValueError(
+                f"hidden ({self.hidden}) must be a multiple of twice the heads (2 x {self.heads}): change one"
+            )
+        return self
 
 
 class SFTConfig(BaseModel):

