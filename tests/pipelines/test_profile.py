@@ -131,6 +131,29 @@ def test_sets_override_and_are_typed_by_the_model(load: Callable[..., profiles.H
         ("grpo: {steps: 1, steps: 2}", "'steps' is given twice"),
         ("grpo: {steps: [1}", "mine.yaml: line 3: not valid YAML"),
         ("seed: -1", "mine.yaml: seed: input should be greater than or equal to 0, found -1"),
+        ("seed: 2147483648", "seed: input should be less than or equal to 2147483647"),
+        ("grpo: {label: a\0b}", "mine.yaml: not text (character "),
+        ("grpo: {steps: 2024-99-99}", 'grpo.steps: input should be a valid integer, found "2024-99-99"'),
+        ("grpo: {steps: !!int abc}", "line 3: not valid YAML: 'abc' is not of type int"),
+        ("grpo: {steps: !!int ''}", "not of type int"),
+        ("grpo: {lr: !!float ''}", "not of type float"),
+        ("grpo: {shuffle: !!bool abc}", "not of type bool"),
+        ("grpo: {label: !!timestamp abc}", "not of type timestamp"),
+        ("grpo: {label: !!timestamp 2024-01-01}", "grpo.label: expected a number, text, list or section"),
+        ("grpo: {2024-01-01: 1}", "grpo.2024-01-01: no such field"),
+        ("grpo: {1: 1}", "mine.yaml: grpo: expected names of fields, found 1"),
+        ("grpo: {!!binary aGk=: 1}", "expected names of fields, found b'hi'"),
+        ("grpo: {label: &a [*a]}", "mine.yaml: grpo.label: too deep or too long"),
+        ("grpo: &a {sampling: *a}", "mine.yaml: grpo.sampling: too deep or too long"),
+        ("grpo: {label: " + "[" * 3000, "not valid YAML: nested too deep"),
+        ("grpo: {label: [" + "[1, 2, 3, 4, 5, 6, 7, 8, 9], " * 2000 + "1]}", "too deep or too long"),
+        ('grpo: {label: "\\ud800"}', "mine.yaml: grpo.label: expected text, found half a surrogate pair"),
+        ('grpo: {label: "\\0"}', "mine.yaml: grpo.label: expected text, found a NUL character"),
+        ("grpo: {lr: .inf}", "mine.yaml: grpo.lr: expected a finite number"),
+        ("grpo: {lr: .nan}", "mine.yaml: grpo.lr: expected a finite number"),
+        ("grpo: {sampling: {temperatures: [1, -.inf]}}", "grpo.sampling.temperatures.1: expected a finite"),
+        ("grpo: {steps: 99999999999999999999}", "grpo.steps: expected a finite number below 2^63"),
+        ("grpo: {steps: " + "9" * 5000 + "}", "is not of type int"),
     ],
 )
 def test_a_mistake_is_one_line(load: Callable[..., profiles.Head], text: str, said: str) -> None:
@@ -162,9 +185,28 @@ def test_other_unreadable_profiles(load: Callable[..., profiles.Head], tmp_path:
         ("=1", "--set =1: expected section.field=value"),
         ("grpo.steps.more=1", "--set grpo.steps.more=1: 'steps' is a value, not a section"),
         ("grpo.steps=[1", "--set grpo.steps=[1: '[1' is not a value"),
+        (
+            "grpo.sampling.temperatures=[x]",
+            "--set grpo.sampling.temperatures=[x]: input should be a valid number",
+        ),
+        ("grpo={stepz: 1}", "--set grpo={stepz: 1}: no such field, did you mean 'steps'"),
+        ("grpo.lr=.inf", "--set grpo.lr=.inf: expected a finite number"),
+        ("grpo.lr=!!int abc", "--set grpo.lr=!!int abc: '!!int abc' is not a value"),
+        ('grpo.lr="\\ud800"', "expected text, found half a surrogate pair"),
+        ("grpo.lr=&a [*a]", "--set grpo.lr=&a [*a]: too deep or too long"),
+        ("grpo.lr=" + "[" * 3000, "is not a value"),
     ],
 )
 def test_a_wrong_set_names_itself(load: Callable[..., profiles.Head], given: str, said: str) -> None:
     with pytest.raises(BadConfig) as caught:
         load(HEAD + "grpo: {steps: 7}\n", given)
     assert said in str(caught.value)
+
+
+def test_a_set_changes_its_own_section_and_none_that_shares_its_alias(
+    load: Callable[..., profiles.Head],
+) -> None:
+    text = HEAD + "grpo: {sampling: &s {max_tokens: 7}}\nsft: {sampling: *s}\n"
+    profile = load(text, "grpo.sampling.max_tokens=9")
+    assert profile.grpo.sampling.max_tokens == 9  # type: ignore[attr-defined]
+    assert profile.sft.sampling.max_tokens == 7  # type: ignore[attr-defined]

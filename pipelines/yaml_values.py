@@ -1,0 +1,108 @@
+"""Settings as people write them in YAML, read into plain values, or refused in one line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import yaml
+
+from mathloop.errors import BadConfig
+
+DEEPEST, MOST = 20, 10_000
+"""Levels and values of settings; aliases in YAML can make endless ones."""
+SHOWN = 80
+"""Characters of a wrong value that are shown."""
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML as people mean it: 1e-4 is a number, a date is text, and a key given twice is a mistake."""
+
+    yaml_implicit_resolvers: ClassVar = {
+        first: [(tag, form) for tag, form in forms if tag != "tag:yaml.org,2002:timestamp"]
+        for first, forms in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, LookupError, AttributeError, ArithmeticError):
+            # Of a tag that its text does not fit.
+            problem = f"{cut(str(node.value))!r} is not of type {node.tag.rpartition(':')[2]}"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark) from None
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        twice = sorted({str(key) for key in keys if keys.count(key) > 1})
+        if twice:
+            raise yaml.MarkedYAMLError(problem=f"{twice[0]!r} is given twice", problem_mark=node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
+
+
+def parse(text: str) -> Any:
+    """One YAML value; raises yaml.YAMLError alone."""
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except RecursionError:
+        raise yaml.MarkedYAMLError(problem="nested too deep") from None
+
+
+def read(path: Path, shown: str) -> dict[str, Any]:
+    """A file of settings; raises BadConfig, which names the file `shown`."""
+    try:
+        values = parse(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise BadConfig(f"{shown}: not UTF-8 (byte {error.start}); save it as UTF-8") from None
+    except yaml.reader.ReaderError as error:
+        raise BadConfig(f"{shown}: not text (character {error.position}: {error.reason})") from None
+    except yaml.MarkedYAMLError as error:
+        line = f" line {error.problem_mark.line + 1}:" if error.problem_mark else ""
+        raise BadConfig(f"{shown}:{line} not valid YAML: {error.problem}") from None
+    if not isinstance(values, dict):
+        raise BadConfig(f"{shown}: expected fields such as `name: …` and sections such as `grpo:`")
+    return values
+
+
+def odd_value(values: Mapping[str, Any]) -> tuple[tuple[str, ...], str] | None:
+    """The first value that no setting can be, with its path; None where all are plain."""
+    todo: list[tuple[tuple[str, ...], Any]] = [((), values)]
+    seen = 0
+    while todo:
+        names, value = todo.pop()
+        seen += 1
+        if len(names) > DEEPEST or seen > MOST:
+            return names[:2], "too deep or too long; is it an alias of what it stands in?"
+        if isinstance(value, Mapping):
+            for key in value:
+                if not isinstance(key, str) or _odd_text(key):
+                    return names, f"expected names of fields, found {ascii(key)[:SHOWN]}"
+            todo += [((*names, key), inner) for key, inner in reversed(value.items())]
+        elif isinstance(value, list):
+            todo += [((*names, str(index)), inner) for index, inner in reversed(list(enumerate(value)))]
+        elif isinstance(value, str):
+            if wrong := _odd_text(value):
+                return names, f"expected text, found {wrong}"
+        elif isinstance(value, int | float):  # a bool is an int
+            if not abs(value) < 2**63:  # nor of "not a number"
+                return names, "expected a finite number below 2^63"
+        elif value is not None:
+            return names, f"expected a number, text, list or section, found a {type(value).__name__}"
+    return None
+
+
+def _odd_text(text: str) -> str:
+    if "\0" in text:
+        return "a NUL character"
+    return "half a surrogate pair" if any("\ud800" <= letter <= "\udfff" for letter in text) else ""
+
+
+def cut(text: str) -> str:
+    """As much of a text as an error shows."""
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
