@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
-from mathloop.errors import BadData, MathloopError
+from mathloop.errors import BadConfig, BadData, MathloopError, StorageRefused, UserError
+from pipelines import streams
+from pipelines.paths import check_folder, check_text, explain
 
 app = typer.Typer(
     help="A math language model that improves itself, in rounds.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -20,6 +23,8 @@ app = typer.Typer(
 INTERRUPTED = 130
 LAST_LINES = 40
 """Lines of a failed stage's log that are shown."""
+UsageError = typer.BadParameter.__mro__[1]
+"""Of click, which typer brings along or imports, depending on its version."""
 
 Profile = Annotated[str, typer.Option(help="A profile's name (laptop, smollm, tiny) or its .yaml file.")]
 Sets = Annotated[
@@ -28,18 +33,47 @@ Sets = Annotated[
 
 
 def main() -> None:
-    """Runs a command; what mathloop raises on purpose becomes one line and an exit code."""
+    """Runs a command; what its user can mend, and what mathloop raises, becomes one line and an exit code."""
     try:
-        app()
+        streams.prepare()
+        _check_call()
+        try:
+            code = app(prog_name="mathloop", standalone_mode=False)
+        finally:
+            sys.stdout.flush()  # while a refusal can still be told
     except MathloopError as error:
-        print(f"mathloop: error: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(error.exit_code)
+        _end(str(error), error.exit_code)
+    except OSError as error:
+        _end(explain(error))
+    except typer.Abort:
+        _end("the input ended", MathloopError.exit_code)
+    except UsageError as error:
+        asked: Any = error
+        command = asked.ctx.command_path if asked.ctx else "mathloop"
+        _end(f"{asked.format_message().rstrip('.')}; see {command} --help")
+    sys.exit(code or 0)
+
+
+def _end(said: str, code: int = UserError.exit_code) -> NoReturn:
+    streams.complain(said)
+    sys.exit(code)
+
+
+def _check_call() -> None:
+    """Refuses what would go wrong in every command."""
+    try:
+        os.getcwd()
+    except OSError:
+        raise BadConfig("the current folder is gone or closed; go to another") from None
+    for argument in sys.argv[1:]:
+        check_text(Path(argument))
 
 
 @app.command()
 def run(
+    ctx: typer.Context,
     profile: Profile = "laptop",
-    seed: Annotated[int | None, typer.Option(min=0, help="Seed of every stage.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, max=2**31 - 1, help="Seed of every stage.")] = None,
     sets: Sets = None,
     problems: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Training problems: .jsonl or .parquet with answers.")
@@ -58,37 +92,45 @@ def run(
 
     console = Console(file=sys.stdout)
     if resume is not None:
-        if profile != "laptop" or sets or (seed, problems, store) != (None, None, None):
-            raise typer.BadParameter("it goes on with the run's own settings", param_hint="--resume")
+        for param in ctx.command.params:
+            source = ctx.get_parameter_source(param.name or "")
+            if param.name != "resume" and source is not None and source.name != "DEFAULT":
+                raise BadConfig(f"--resume goes on with the run's own settings; leave out {param.opts[0]}")
         folder = RunFolder.find(resume)
     else:
         overrides = [
             f"{name}={value}" for name, value in (("seed", seed), ("store", store)) if value is not None
         ]
         folder = begin_round(load_profile(profile, [*(sets or []), *overrides]), problems)
-    _watch_round(lambda: go_on(folder, console), folder.id)
+    _watch_round(lambda: go_on(folder, console), folder.path)
 
 
-def _watch_round(work: Any, run_id: str) -> None:
+def _watch_round(work: Any, folder: Path) -> None:
     """Does the work; says what failed, what the log's end says, and how to go on."""
+    from pipelines.local.folder import RUNS
     from pipelines.local.tasks import StageFailed
 
-    again = f"go on with: mathloop run --resume {run_id}"
+    near = folder.parent == RUNS.resolve()
+    again = f"go on with: mathloop run --resume {folder.name if near else folder}"
     try:
         work()
+    except StorageRefused as error:
+        _end(f"{error}; {again}")
+    except OSError as error:
+        _end(f"{explain(error, folder)}; {again}")
     except KeyboardInterrupt:
         print(f"\nmathloop: stopped; {again}", file=sys.stderr)
         sys.exit(INTERRUPTED)
     except StageFailed as failure:
         if failure.user_error is not None:
-            print(f"mathloop: error: {failure.user_error}; {again}", file=sys.stderr)
-            sys.exit(2)
+            _end(f"{failure.user_error}; {again}")
         ending = f"exit code {failure.exit_code}"
         if failure.exit_code < 0:
             ending = f"killed by signal {-failure.exit_code}"
         print(f"\nlast lines of {failure.log}:", file=sys.stderr)
-        for line in failure.log.read_text("utf-8", errors="replace").splitlines()[-LAST_LINES:]:
-            print(f"  {line}", file=sys.stderr)
+        with suppress(OSError):
+            for line in failure.log.read_text("utf-8", errors="replace").splitlines()[-LAST_LINES:]:
+                print(f"  {line}", file=sys.stderr)
         print(
             f"mathloop: stage {failure.stage} failed after {failure.seconds:.1f} s ({ending}); {again}",
             file=sys.stderr,
@@ -127,12 +169,9 @@ def grade(
     import json
 
     from mathloop.answers.grading import grade_rows
+    from mathloop.files import reading
 
-    try:
-        rows = open(pairs, "rb")  # noqa: SIM115  (closed below; only its opening may fail here)
-    except OSError as error:
-        raise BadData(f"cannot be read ({error.strerror})", path=pairs) from None
-    with rows:
+    with reading(pairs), open(pairs, "rb") as rows:
         for row in grade_rows(rows, str(pairs)):
             print(json.dumps(row, ensure_ascii=False))
 
@@ -144,7 +183,8 @@ def execute() -> None:
 
     from mathloop import sandbox
 
-    print(json.dumps(sandbox.execute(sys.stdin.read(), sandbox.SandboxConfig()), ensure_ascii=False))
+    program = streams.read_program()
+    print(json.dumps(sandbox.execute(program, sandbox.SandboxConfig()), ensure_ascii=False))
 
 
 @app.command()
@@ -174,7 +214,9 @@ def _benchmark_files(path: Path) -> list[Path]:
         return [path]
     files = sorted(file for file in path.rglob("*") if file.suffix in (".jsonl", ".parquet"))
     if not files:
-        raise BadData("no .jsonl or .parquet file in this folder", path=path)
+        raise BadData("no .jsonl or .parquet file in this folder; put the benchmarks there", path=path)
+    for file in files:
+        check_text(file)
     return files
 
 
@@ -193,19 +235,27 @@ def evaluate(
     sets: Sets = None,
 ) -> None:
     """Answers a benchmark with a model, greedily and sampled, and prints the table of scores."""
-    import os
     import tempfile
 
     from mathloop.evaluation import evaluate as stage
     from mathloop.evaluation import print_table, score_table
     from mathloop.problems.files import read_problem_file
     from mathloop.records import read_problems, read_responses, write_problems
+    from mathloop.training.import_model import load_folder
     from pipelines.profile import load_profile
 
     settings: Any = load_profile(profile, sets or [])
+    if out is not None:
+        if out.is_dir() or out.resolve() == benchmark.resolve():
+            raise BadConfig(f"--out {out}: expected a file other than the benchmark")
+        check_folder(out.parent)
     with tempfile.TemporaryDirectory() as folder:
         problems, results = Path(folder) / "benchmark.parquet", out or Path(folder) / "results.parquet"
         write_problems(problems, read_problem_file(benchmark))
+        # The stage shows progress before it loads a model; what is none must be refused by one line alone.
+        for given in (model, reward_model):
+            if given is not None:
+                load_folder(given)
         stage.run(
             benchmark=problems,
             models={model.resolve().name: model},

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +12,10 @@ import yaml
 from kfp import compiler
 from kfp.dsl.graph_component import GraphComponent
 
-from mathloop.errors import StorageRefused
 from pipelines.data import data
 from pipelines.evaluation import evaluation
 from pipelines.improvement_round import improvement_round
+from pipelines.paths import tidied
 from pipelines.pretraining import model_import, pretraining
 
 PIPELINES: tuple[GraphComponent, ...] = (improvement_round, pretraining, model_import, evaluation, data)
@@ -22,20 +24,19 @@ PIPELINES: tuple[GraphComponent, ...] = (improvement_round, pretraining, model_i
 def write_compiled(out: Path) -> list[Path]:
     """Compiles every pipeline into `out`, one file each, and returns the files.
 
-    Raises:
-        StorageRefused: the folder does not take them.
+    Raises OSError when the folder does not take them; then it is as it was before.
     """
-    paths = []
-    for pipeline in PIPELINES:
-        path = out / f"{pipeline.name}.yaml"
-        partial = path.with_name(f"{path.stem}.partial.yaml")
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-            compiler.Compiler().compile(pipeline, str(partial))
-            os.replace(partial, path)
-        except OSError as error:
-            raise StorageRefused(f"{path}: cannot be written ({error.strerror})") from None
-        paths.append(path)
+    paths = [out / f"{pipeline.name}.yaml" for pipeline in PIPELINES]
+    with tidied(out):
+        out.mkdir(parents=True, exist_ok=True)
+        taken = next(filter(Path.is_dir, paths), None)
+        if taken is not None:
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(taken))
+        with tempfile.TemporaryDirectory(dir=out, prefix=".partial-") as folder:
+            for pipeline, path in zip(PIPELINES, paths, strict=True):
+                compiler.Compiler().compile(pipeline, str(Path(folder, path.name)))
+            for path in paths:
+                os.replace(Path(folder, path.name), path)
     return paths
 
 

@@ -7,14 +7,16 @@ import json
 import os
 import re
 import secrets
+import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from mathloop.errors import BadConfig, StorageRefused
+from mathloop.errors import BadConfig
+from pipelines.paths import check_text
 
 RUNS = Path("runs")
 """Where runs are kept, under the folder that the command is called in."""
@@ -26,21 +28,20 @@ class RunFolder:
     """`runs/<RUN>/`: run.json (settings), stages/<stage>/ (outputs, work, log.txt), report.html."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path.absolute()
-        self.id = path.name
+        self.path = path.resolve()
+        self.id = self.path.name
 
     @classmethod
     def create(cls, settings: dict[str, Any], runs: Path = RUNS) -> RunFolder:
-        """Makes a new run with a new id such as 20261124-0012-ab12."""
+        """Makes a new run with a new id such as 20261124-0012-ab12, or raises OSError and leaves none."""
         name = f"{datetime.now():%Y%m%d-%H%M}-{secrets.token_hex(2)}"
         folder = cls(runs / name)
         try:
             folder.stages.mkdir(parents=True)
             write_json(folder.path / "run.json", settings)
-        except OSError as error:
-            raise StorageRefused(
-                f"{folder.path}: cannot be written ({error.strerror}); free space or rights?"
-            ) from None
+        except OSError:
+            shutil.rmtree(folder.path, ignore_errors=True)
+            raise
         return folder
 
     @classmethod
@@ -52,6 +53,7 @@ class RunFolder:
         """
         for path in (runs / name, Path(name)):
             if (path / "run.json").is_file():
+                check_text(path.resolve())
                 return cls(path)
         known = sorted(file.parent.name for file in runs.glob("*/run.json"))
         shown = f"the newest is {known[-1]}" if known else f"there is none in {runs}/"
@@ -63,7 +65,11 @@ class RunFolder:
 
     @property
     def settings(self) -> dict[str, Any]:
-        settings: dict[str, Any] = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
+        """What run.json says; raises BadConfig where it is damaged."""
+        path = self.path / "run.json"
+        settings = read_json(path)
+        if settings is None:
+            raise BadConfig(f"{path}: damaged, expected settings as JSON; begin a new run")
         return settings
 
     @contextmanager
@@ -96,8 +102,23 @@ def slug(name: str) -> str:
 def write_json(path: Path, value: Any) -> None:
     """Writes JSON, whole or not at all."""
     partial = path.with_name(path.name + ".partial")
-    with open(partial, "w", encoding="utf-8") as file:
-        json.dump(value, file, ensure_ascii=False, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
+    try:
+        with open(partial, "w", encoding="utf-8") as file:
+            json.dump(value, file, indent=1)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except OSError as error:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        error.filename = str(path)
+        raise
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """The object that a file holds; None where there is none, or something else."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, IsADirectoryError, ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None

@@ -62,6 +62,8 @@ class Process:
         self._answers = answers
         self._pid: int | None = None
         self._buffer = b""
+        self.error: str | None = None
+        """The one line of a stage that ended with a mistake of the user's."""
 
     def wait(self, seconds: float) -> int | None:
         """The exit code as `subprocess` gives it, None if the stage has not ended after `seconds`."""
@@ -69,7 +71,8 @@ class Process:
         while (answer := self._answer(deadline - time.monotonic())) is not None:
             if "exit_code" in answer:
                 return int(answer["exit_code"])
-            self._pid = answer["pid"]
+            self._pid = answer.get("pid", self._pid)
+            self.error = answer.get("error")
         return None
 
     def stop(self) -> None:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import BaseModel, ConfigDict, ValidationError
 from rich.console import Console
 
 import mathloop
-from mathloop.errors import BadConfig, BadData
-from pipelines.local.folder import RunFolder
+from mathloop.errors import BadConfig, BadData, StorageRefused
+from pipelines.local.folder import RUNS, RunFolder
 from pipelines.local.launcher import Launcher
+from pipelines.paths import check_folder, tidied
 from pipelines.profile import PRETRAINING, Head, check_profile, stage_config
 
 if TYPE_CHECKING:
@@ -44,31 +47,56 @@ def begin_round(profile: Head, problems_file: Path | None) -> RunFolder:
     """Checks what can be checked before anything is computed, then makes the run's folder.
 
     Raises:
-        UserError: the problems file, the store or its champion cannot be used; no folder is left behind.
+        UserError: the problems file, the store, its champion or the model cannot be used.
+        OSError: the disk refuses. Either leaves no folder behind.
     """
-    from mathloop.problems.files import load_problem_file
     from mathloop.registry import Registry
     from mathloop.storage import open_store
+    from mathloop.training.sources import PACKAGE, find_source
 
+    check_folder(RUNS)
     if problems_file is not None:
-        load_problem_file(problems_file, profile.problems.rejects_share)  # type: ignore[attr-defined]
-    url = profile.store if "://" in profile.store else os.path.abspath(profile.store)
+        _check_problems(problems_file, profile)
+    url = _store_url(profile.store)
     store = open_store(url)
-    store.check_writable()
-    registry = Registry(store)
-    champion = registry.current()
-    if champion is not None:
-        registry.check_models(champion)
-        _check_line(champion.base, profile)
-    settings = {
-        "created": datetime.now().astimezone().isoformat(timespec="seconds"),
-        "mathloop": mathloop.__version__,
-        "first": champion is None,
-        "problems_file": "" if problems_file is None else str(problems_file.absolute()),
-        "problems_sha256": "" if problems_file is None else _digest(problems_file),
-        "profile": {**profile.model_dump(mode="json"), "store": url},
-    }
-    return RunFolder.create(settings)
+    with tidied(RUNS, *([] if "://" in store.url else [Path(store.url)])):
+        store.check_writable()
+        registry = Registry(store)
+        champion = registry.current()
+        model = profile.model
+        if champion is not None:
+            registry.check_models(champion)
+            _check_line(champion.base, profile)
+        elif model != "nano":
+            source = find_source(model)
+            model = model if model.startswith(PACKAGE) else str(source.absolute())
+        settings = {
+            "created": datetime.now().astimezone().isoformat(timespec="seconds"),
+            "mathloop": mathloop.__version__,
+            "first": champion is None,
+            "problems_file": "" if problems_file is None else str(problems_file.absolute()),
+            "problems_sha256": "" if problems_file is None else _digest(problems_file),
+            "profile": {**profile.model_dump(mode="json"), "store": url, "model": model},
+        }
+        return RunFolder.create(settings)
+
+
+def _check_problems(path: Path, profile: Head) -> None:
+    from mathloop.problems.files import load_problem_file
+
+    problems, _ = load_problem_file(path, profile.problems.rejects_share)  # type: ignore[attr-defined]
+    if len(problems) < 2:
+        raise BadData("expected at least two rows: one to train on and one to measure with", path=path)
+
+
+def _store_url(text: str) -> str:
+    """A store as its stages need it, wherever they run; what is wrong with a URL `open_store` says."""
+    if "://" in text or not text.strip():
+        return text
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", text):
+        expected = "expected a folder, file:///folder or s3://bucket/prefix"
+        raise StorageRefused(f"{text!r} is not a store; {expected} (a folder of this name is ./{text})")
+    return os.path.abspath(text)
 
 
 def _check_line(base: str, profile: Head) -> None:
@@ -77,28 +105,45 @@ def _check_line(base: str, profile: Head) -> None:
     if imported == (profile.model == "nano"):
         held = "an imported model" if imported else "a model that was pretrained there"
         raise BadConfig(
-            f"store {profile.store} continues {held}, and profile {profile.name} starts from {profile.model}: "
-            f"give it a store of its own, --store runs/{profile.name}"
+            f"store {profile.store} continues {held}, and profile {profile.name} starts from "
+            f"{profile.model}: give it a store of its own, --store runs/{profile.name}"
         )
+
+
+class _Settings(BaseModel):
+    """What go_on needs of run.json."""
+
+    model_config = ConfigDict(strict=True)
+
+    first: bool
+    problems_file: str
+    problems_sha256: str
+    profile: dict[str, Any]
 
 
 def go_on(run: RunFolder, console: Console) -> None:
     """Runs what is left of a round: the first model where the store had none, then the round; prints its end.
 
     Raises:
+        BadConfig: run.json is damaged.
         BadData: the problems file is not the one that the run began with.
         StageFailed: a stage ended badly.
         KeyboardInterrupt: it was stopped.
     """
-    settings = run.settings
-    problems_file = settings["problems_file"]
-    if problems_file and _digest(Path(problems_file)) != settings["problems_sha256"]:
+    shown = f"{run.path}/run.json"
+    try:
+        settings = _Settings.model_validate(run.settings)
+    except ValidationError as error:
+        field = ".".join(map(str, error.errors()[0]["loc"]))
+        raise BadConfig(f"{shown}: {field}: damaged ({error.errors()[0]['msg']}); begin a new run") from None
+    problems_file = settings.problems_file
+    if problems_file and _digest(Path(problems_file)) != settings.problems_sha256:
         raise BadData("not the file that this run began with; begin a new run", path=problems_file)
-    profile = check_profile(settings["profile"], f"{run.path}/run.json")
+    profile = check_profile(settings.profile, shown)
     with Launcher() as launcher:  # it loads what stages need while we load KFP
         from pipelines.local.runner import run_pipelines
 
-        run_pipelines(_jobs(run.id, profile, problems_file, first=settings["first"]), run, launcher, console)
+        run_pipelines(_jobs(run.id, profile, problems_file, first=settings.first), run, launcher, console)
     _show(run, console)
 
 
@@ -141,4 +186,8 @@ def _digest(path: Path) -> str:
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise BadData(f"cannot be read ({error.strerror})", path=path) from None
+        raise BadData(
+            f"cannot be read ({error.strerror}); put it back, or begin a new run", path=path
+        ) from None
+    except ValueError:  # a NUL character
+        raise BadData("is not the name of a file; begin a new run", path=path) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import signal
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -62,6 +63,7 @@ def _run(job: Job, folder: Path) -> None:
     log = open(folder / "kfp.log", "a", encoding="utf-8")  # noqa: SIM115
     with log, contextlib.redirect_stdout(log), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of images without "python" in their name, of node pools
+        logging.raiseExceptions = False  # on a full disk its complaints would drown the one line
         local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(folder))
         try:
             job.pipeline(**job.arguments)

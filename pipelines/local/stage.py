@@ -3,13 +3,15 @@
 Importing torch and transformers takes four seconds, a fork takes milliseconds, and a round has ten stages
 that need them. `python -m pipelines.local.stage PARENT` reads requests from stdin, one JSON line each:
 {"folder", "function", "environment"}; the folder holds component.py and input.json, and takes log.txt. It
-answers {"pid"} when the stage has begun and {"exit_code"} when it has ended. KFP's own executor runs the
-component; nothing else of KFP is imported.
+answers {"pid"} when the stage has begun and {"exit_code"} when it has ended; in between the stage itself
+answers {"error"}, one line, where the mistake is the user's. KFP's own executor runs the component; nothing
+else of KFP is imported.
 """
 
 from __future__ import annotations
 
 import ctypes
+import errno
 import gc
 import importlib
 import importlib.util
@@ -35,7 +37,8 @@ PRELOADED = (
 )
 """Heavy modules that start no thread and open no device when they are imported."""
 USER_ERROR = 2
-"""Exit code of a stage that ended with a UserError; its one line is then in error.txt of its folder."""
+"""Exit code of a stage that ended with a mistake of the user's."""
+FULL = os.strerror(errno.ENOSPC)
 PR_SET_PDEATHSIG = 1
 
 
@@ -62,13 +65,13 @@ def serve() -> None:
     stage.start()
     pid = stage.pid
     assert pid is not None
-    answer(pid=pid)
+    answer(1, pid=pid)
     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
     with suppress(ProcessLookupError):
         os.killpg(pid, signal.SIGKILL)  # what the stage has left running
     stage.join()
     assert stage.exitcode is not None
-    answer(exit_code=stage.exitcode)
+    answer(1, exit_code=stage.exitcode)
 
 
 def read_line(file: int) -> bytes:
@@ -79,14 +82,36 @@ def read_line(file: int) -> bytes:
     return line
 
 
-def answer(**values: int) -> None:
-    os.write(1, json.dumps(values).encode() + b"\n")
+def answer(file: int, **values: int | str) -> None:
+    os.write(file, json.dumps(values).encode() + b"\n")
 
 
 def run_stage(request: dict[str, Any], server: int) -> None:
     """What the fork does."""
+    answers = os.dup(1)
     become_stage(request, server)
-    execute(Path(request["folder"]), request["function"])
+    try:
+        execute(Path(request["folder"]), request["function"])
+    except Exception as error:
+        said = told(error, request["folder"])
+        if said is None:
+            raise
+        # Not through a file: the disk may be full.
+        answer(answers, error=said)
+        with suppress(OSError):
+            print(f"mathloop: error: {said}", file=sys.stderr, flush=True)
+        sys.exit(USER_ERROR)
+
+
+def told(error: Exception, folder: str) -> str | None:
+    """The one line of an error that the user can mend; None of any other."""
+    from mathloop.errors import UserError
+
+    line = " ".join(str(error).split())
+    if isinstance(error, UserError):
+        return line
+    # Libraries wrap what the disk says into errors of their own.
+    return f"{folder}: {line}; free some space" if FULL in line else None
 
 
 def become_stage(request: dict[str, Any], server: int) -> None:
@@ -101,10 +126,8 @@ def become_stage(request: dict[str, Any], server: int) -> None:
 
 
 def execute(folder: Path, function: str) -> None:
-    """Executes the component's function on KFP's executor input, and exits with what became of it."""
+    """Executes the component's function on KFP's executor input."""
     from kfp.dsl.executor import Executor
-
-    from mathloop.errors import UserError
 
     spec = importlib.util.spec_from_file_location("component", folder / "component.py")
     assert spec is not None
@@ -112,12 +135,7 @@ def execute(folder: Path, function: str) -> None:
     component = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(component)
     executor_input = json.loads((folder / "input.json").read_text(encoding="utf-8"))
-    try:
-        Executor(executor_input, getattr(component, function)).execute()
-    except UserError as error:
-        (folder / "error.txt").write_text(" ".join(str(error).split()), encoding="utf-8")
-        print(f"mathloop: error: {error}", file=sys.stderr, flush=True)
-        sys.exit(USER_ERROR)
+    Executor(executor_input, getattr(component, function)).execute()
 
 
 def die_with(parent: int) -> None:

@@ -27,8 +27,8 @@ from kfp.local import executor_input_utils, graph_utils, placeholder_utils, stat
 
 from components.ports import WORK_VARIABLE
 from mathloop.stages import PROGRESS_VARIABLE
-from pipelines.local.folder import RunFolder, write_json
-from pipelines.local.launcher import Launcher
+from pipelines.local.folder import RunFolder, read_json, write_json
+from pipelines.local.launcher import Launcher, Process
 from pipelines.local.view import View
 
 POLL = 0.05
@@ -111,13 +111,11 @@ class Stage:
         self._prepare()
         self.view.start(self.name)
         started = time.monotonic()
-        exit_code = self._run()
+        exit_code, process = self._run()
         seconds = round(time.monotonic() - started, 3)
         if exit_code != 0:
             self.view.fail(self.name, seconds)
-            error = self.folder / "error.txt"
-            said = error.read_text("utf-8") if error.exists() else None
-            raise StageFailed(self.name, self.folder / "log.txt", exit_code, seconds, said)
+            raise StageFailed(self.name, self.folder / "log.txt", exit_code, seconds, process.error)
         outputs = [path for path in self._outputs() if (self.folder / path).exists()]
         write_json(self.folder / "done.json", {"key": self.key, "seconds": seconds, "outputs": outputs})
         self.view.finish(self.name, seconds)
@@ -138,12 +136,15 @@ class Stage:
 
     def _done(self) -> dict[str, Any] | None:
         """What done.json says, if it speaks of this very task and its outputs are still there."""
-        try:
-            done: dict[str, Any] = json.loads((self.folder / "done.json").read_text("utf-8"))
-        except FileNotFoundError:
+        done = read_json(self.folder / "done.json") or {}
+        outputs, seconds = done.get("outputs"), done.get("seconds")
+        if (
+            done.get("key") != self.key
+            or not isinstance(outputs, list)
+            or not isinstance(seconds, int | float)
+        ):
             return None
-        whole = all((self.folder / path).exists() for path in done["outputs"])
-        return done if done["key"] == self.key and whole else None
+        return done if all((self.folder / str(path)).exists() for path in outputs) else None
 
     def _outputs(self) -> list[str]:
         """Paths, relative to the stage's folder, that KFP expects or the component moved an artifact to."""
@@ -156,16 +157,16 @@ class Stage:
     def _prepare(self) -> None:
         """Keeps what an earlier attempt at this task left (stages resume inside), clears anything else."""
         begun = self.folder / "begun.json"
-        if not begun.exists() or json.loads(begun.read_text("utf-8"))["key"] != self.key:
+        if (read_json(begun) or {}).get("key") != self.key:
             shutil.rmtree(self.folder, ignore_errors=True)
             (self.folder / "work").mkdir(parents=True)
             write_json(begun, {"key": self.key})
-        for name in ("done.json", "error.txt", "progress.jsonl"):
+        for name in ("done.json", "progress.jsonl"):
             (self.folder / name).unlink(missing_ok=True)
         (self.folder / "component.py").write_text(self.source, encoding="utf-8")
         write_json(self.folder / "input.json", self.input)
 
-    def _run(self) -> int:
+    def _run(self) -> tuple[int, Process]:
         environment = {
             WORK_VARIABLE: str(self.folder / "work"),
             PROGRESS_VARIABLE: str(self.folder / "progress.jsonl"),
@@ -179,7 +180,7 @@ class Stage:
             process.stop()
             raise
         self.view.tick(progress.latest())
-        return exit_code
+        return exit_code, process
 
 
 class Progress:

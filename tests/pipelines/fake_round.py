@@ -1,6 +1,6 @@
 """A pipeline of three fake stages, and a command that runs it: `python fake_round.py RUNS [RUN]`.
 
-The environment tells a stage to misbehave: FAKE_FAIL, FAKE_USER_ERROR and FAKE_HANG name a stage.
+The environment tells a stage to misbehave: FAKE_FAIL, FAKE_USER_ERROR, FAKE_FULL_DISK and FAKE_HANG name one.
 Every start of a stage appends a line to the file that FAKE_STARTS names.
 """
 

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -25,6 +26,9 @@ def act(stage: str) -> None:
         raise ValueError("the fake broke")
     if os.environ.get("FAKE_USER_ERROR") == stage:
         raise BadData("expected a number", path="numbers.jsonl", row=3, field="answer")
+    if os.environ.get("FAKE_FULL_DISK") == stage:
+        os.dup2(os.open("/dev/full", os.O_WRONLY), 2)  # the log is on the same disk
+        print("x", file=sys.stderr, flush=True)
     if os.environ.get("FAKE_HANG") == stage:
         time.sleep(120)
     progress.update(2)

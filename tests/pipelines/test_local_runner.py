@@ -168,6 +168,28 @@ def test_a_changed_stage_is_repeated_with_all_that_follows_and_without_its_old_w
     assert (marker.parent / "work" / "attempts").read_text() == "x"
 
 
+@pytest.mark.parametrize("content", ["", "garbage", "[]", "{}", '{"key": 3}', None])
+def test_a_damaged_mark_counts_as_none(fake: Fake, content: str | None) -> None:
+    fake.run()
+    for name in ("done.json", "begun.json"):
+        mark = fake.folder / "stages" / "second-stage" / name
+        if content is not None:
+            mark.write_text(content)
+            continue
+        mark.unlink()
+        mark.mkdir()
+    code, output = fake.run(fake.folder.name)
+    assert (code, fake.total) == (0, "15"), output
+    assert fake.started == ["first", "second", "third", "second"]
+
+
+def test_a_full_disk_is_told_though_nothing_can_be_written(fake: Fake) -> None:
+    code, output = fake.run(FAKE_FULL_DISK="second")
+    assert code == 1
+    folder = fake.folder / "stages" / "second-stage"
+    assert f"FAILED second-stage 2 {folder}: [Errno 28] No space left on device; free some space" in output
+
+
 def test_what_a_stage_leaves_running_ends_with_it(fake: Fake) -> None:
     code, _ = fake.run(FAKE_LEAVES_CHILD="first")
     assert code == 0
