@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 
 class CorpusConfig(BaseModel):
@@ -25,9 +26,21 @@ class CorpusConfig(BaseModel):
     )
     misread_low: float = Field(0.1, ge=0, le=1, description="Lowest share of misread solutions of a wording")
     misread_high: float = Field(
-        0.6, ge=0, le=1, description="Highest share of misread solutions of a wording"
+        0.6,
+        ge=0,
+        le=1,
+        validate_default=True,
+        description="Highest share of misread solutions of a wording",
     )
     slip_share: float = Field(0.08, ge=0, le=1, description="Chance that one calculated number is off")
     world_seed: int = Field(
         7, description="Fixes which wordings are misread how often, whatever the round's seed"
     )
+
+    @field_validator("misread_high")
+    @classmethod
+    def _in_order(cls, high: float, given: ValidationInfo) -> float:
+        low = given.data.get("misread_low", high)
+        if low > high:
+            raise PydanticCustomError("order", "Input should be at least misread_low ({low})", {"low": low})
+        return high
