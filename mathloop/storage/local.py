@@ -143,4 +143,6 @@ def disk(path: Path) -> Iterator[None]:
             errno.EOPNOTSUPP: "the store needs a file system with hard links: choose another, or S3",
         }
         remedy = remedies.get(error.errno or 0, "choose a folder that you may read and write")
-        raise StorageRefused(f"{path}: {error.strerror or error}; {remedy}") from None
+        place = error.filename2 or error.filename or path
+        reason = f"{error.strerror or error}" + (f" ({place})" if str(place) != str(path) else "")
+        raise StorageRefused(f"{path}: {reason}; {remedy}") from None
