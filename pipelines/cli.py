@@ -221,6 +221,34 @@ def _benchmark_files(path: Path) -> list[Path]:
 
 
 @app.command()
+def benchmark(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="round: first rounds over several seeds.")],
+    profile: Profile = "laptop",
+    seeds: Annotated[str, typer.Option(metavar="N,N,…", help="A round for each of these seeds.")] = "0,1,2",
+    sets: Sets = None,
+) -> None:
+    """Measures and prints figures. `round` prints the mean scores of rounds and the orderings they keep."""
+    from functools import partial
+
+    from rich.console import Console
+
+    if name != "round":
+        raise BadConfig(f"no benchmark {name!r}; known: round")
+    if not all(seed.isascii() and seed.isdigit() for seed in seeds.split(",")):
+        raise BadConfig(f"--seeds {seeds}: expected whole numbers with commas between them: 0,1,2")
+    from pipelines import benchmark as rounds
+    from pipelines.local.round import go_on
+
+    console = Console(file=sys.stdout)
+    folders = []
+    for seed in map(int, seeds.split(",")):
+        folder = rounds.begin(profile, seed, sets or [])
+        _watch_round(partial(go_on, folder, console), folder.path)
+        folders.append(folder)
+    rounds.print_means(folders, console)
+
+
+@app.command()
 def evaluate(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model's folder.")],
     benchmark: Annotated[Path, typer.Argument(metavar="BENCHMARK", help="Problems with answers.")],

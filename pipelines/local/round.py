@@ -22,6 +22,7 @@ from pipelines.paths import check_folder, tidied
 from pipelines.profile import PRETRAINING, Head, check_profile, stage_config
 
 if TYPE_CHECKING:
+    from mathloop.evaluation import Table
     from pipelines.local.runner import Job
 
 IMPORTED = "-import"
@@ -165,14 +166,21 @@ def _jobs(run_id: str, profile: Head, problems_file: str, *, first: bool) -> lis
     return jobs
 
 
-def _show(run: RunFolder, console: Console) -> None:
-    """Prints the table, the gate's decision and where the report is."""
-    from mathloop.evaluation import print_table, score_table
+def table_of(run: RunFolder) -> Table:
+    """The scores of a round that has ended."""
+    from mathloop.evaluation import score_table
     from mathloop.records import read_problems, read_responses
 
     benchmark = run.stages / "build-problems" / "benchmark"
     results = run.stages / "evaluate-round" / "results"
-    table = score_table(read_problems(benchmark), read_responses(results), k=None)
+    return score_table(read_problems(benchmark), read_responses(results), k=None)
+
+
+def _show(run: RunFolder, console: Console) -> None:
+    """Prints the table, the gate's decision and where the report is."""
+    from mathloop.evaluation import print_table
+
+    table = table_of(run)
     published: dict[str, Any] = json.loads((run.stages / "publish-round" / "published").read_text("utf-8"))
     report = run.path / "report.html"
     shutil.copyfile(run.stages / "report-round" / "page", report)
