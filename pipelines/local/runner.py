@@ -64,7 +64,9 @@ def _run(job: Job, folder: Path) -> None:
     with log, contextlib.redirect_stdout(log), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of images without "python" in their name, of node pools
         logging.raiseExceptions = False  # on a full disk its complaints would drown the one line
-        local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(folder))
+        runner = local.SubprocessRunner(use_venv=False)
+        # No stage uses a workspace. KFP deletes what this names; without a name a kill leaves it in /tmp.
+        local.init(runner, pipeline_root=str(folder), workspace_root=str(folder / "no-workspace"))
         try:
             job.pipeline(**job.arguments)
         finally:

@@ -117,6 +117,15 @@ def test_resumes_after_kill_9_of_the_command(fake: Fake, stage: str) -> None:
     assert (fake.folder / "stages" / stage / "work" / "attempts").read_text() == "xx"
 
 
+def test_kill_9_leaves_nothing_outside_the_run(fake: Fake, tmp_path: Path) -> None:
+    (tmp_path / "temporary").mkdir()
+    process = fake.launch(FAKE_HANG="second", TMPDIR=str(tmp_path / "temporary"))
+    fake.wait_for("second")
+    process.kill()
+    process.communicate()
+    assert not list((tmp_path / "temporary").iterdir())
+
+
 def test_kill_9_of_a_stage_names_it_and_the_run_goes_on(fake: Fake) -> None:
     process = fake.launch(FAKE_HANG="second")
     fake.wait_for("second")
