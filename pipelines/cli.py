@@ -38,7 +38,7 @@ def main() -> None:
         streams.prepare()
         _check_call()
         try:
-            code = app(prog_name="mathloop", standalone_mode=False)
+            code = app(sys.argv[1:] or ["--help"], prog_name="mathloop", standalone_mode=False)
         finally:
             sys.stdout.flush()  # while a refusal can still be told
     except MathloopError as error:

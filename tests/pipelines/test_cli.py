@@ -134,7 +134,6 @@ def test_a_mistake_is_one_line_and_exit_2(tmp_path: Path, arguments: list[str], 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "Missing command; see mathloop --help"),
         (["nothing"], "No such command 'nothing'; see mathloop --help"),
         (["run", "--frobnicate"], "No such option: --frobnicate"),
         (["grade"], "Missing argument 'PAIRS.jsonl'; see mathloop grade --help"),
@@ -152,10 +151,13 @@ def test_resume_takes_no_other_option(tmp_path: Path, option: list[str]) -> None
     assert f"leave out {option[0]}" in refused("run", "--resume", "x", *option, folder=tmp_path)
 
 
-def test_help_is_on_stdout_and_no_error(tmp_path: Path) -> None:
-    result = mathloop("run", "--help", folder=tmp_path)
+@pytest.mark.parametrize(
+    ("arguments", "said"), [(["run", "--help"], "--resume RUN"), (["--help"], "evaluate"), ([], "evaluate")]
+)
+def test_help_is_on_stdout_and_no_error(tmp_path: Path, arguments: list[str], said: str) -> None:
+    result = mathloop(*arguments, folder=tmp_path)
     assert (result.returncode, result.stderr) == (0, "")
-    assert "--resume RUN" in result.stdout
+    assert said in result.stdout
 
 
 @pytest.mark.parametrize(
