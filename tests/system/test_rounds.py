@@ -74,7 +74,6 @@ def test_a_first_round_ends_with_every_stage_done_and_a_report(
     published = rounds.artifact(run, "publish-round", "published")
     assert history[0].policy == f"base/{run.name}-pretraining/policy"
     assert len(history) == 1 + published["promoted"]
-    assert outcome.seconds < 120
 
 
 def test_nothing_half_written_is_left(undisturbed: tuple[Path, rounds.Outcome]) -> None:
