@@ -2,13 +2,12 @@
 
 from kfp import dsl
 
-from components.images import SAMPLER_IMAGE
+from components.images import CONTROL_IMAGE
 
 
-@dsl.component(base_image=SAMPLER_IMAGE, packages_to_install=[], install_kfp_package=False)
+@dsl.component(base_image=CONTROL_IMAGE, packages_to_install=[], install_kfp_package=False)
 def evolve_problems(
     problems: dsl.Input[dsl.Dataset],
-    policy: dsl.Input[dsl.Model],
     evolved: dsl.Output[dsl.Dataset],
     metrics: dsl.Output[dsl.Metrics],
     stage_report: dsl.Output[dsl.Artifact],
@@ -19,7 +18,6 @@ def evolve_problems(
 
     Args:
         problems: Problems to evolve.
-        policy: Model that may write evolved problems.
         evolved: The given problems and the evolved ones.
         metrics: Scalars of the stage.
         stage_report: What the stage took, made and dropped, as JSON.
@@ -34,7 +32,6 @@ def evolve_problems(
 
     report = evolve.run(
         problems=Path(problems.path),
-        policy=Path(policy.path),
         out=Path(evolved.path),
         config=EvolutionConfig.model_validate_json(config),
         seed=seed,

@@ -9,7 +9,6 @@ from components.images import SAMPLER_IMAGE
 def sample_tir(
     problems: dsl.Input[dsl.Dataset],
     policy: dsl.Input[dsl.Model],
-    reward_model: dsl.Input[dsl.Model],
     responses: dsl.Output[dsl.Dataset],
     metrics: dsl.Output[dsl.Metrics],
     stage_report: dsl.Output[dsl.Artifact],
@@ -21,7 +20,6 @@ def sample_tir(
     Args:
         problems: Problems to answer.
         policy: Model that answers.
-        reward_model: Model that ranks right answers; empty where there is none yet.
         responses: Selected responses.
         metrics: Scalars of the stage.
         stage_report: What the stage took, made and dropped, as JSON.
@@ -30,14 +28,13 @@ def sample_tir(
     """
     from pathlib import Path
 
-    from components.ports import model_or_none, record
+    from components.ports import record
     from mathloop.synthesis import tir
     from mathloop.synthesis.config import TIRConfig
 
     report = tir.run(
         problems=Path(problems.path),
         policy=Path(policy.path),
-        reward_model=model_or_none(reward_model),
         out=Path(responses.path),
         config=TIRConfig.model_validate_json(config),
         seed=seed,

@@ -11,12 +11,10 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-Item = TypeVar("Item")
 PROGRESS_VARIABLE = "MATHLOOP_PROGRESS"
 
 
@@ -75,12 +73,6 @@ class Progress:
         if now - self._written >= self.interval or self.done == self.total:
             self._written = now
             self._write(values)
-
-    def track(self, items: Iterable[Item]) -> Iterator[Item]:
-        """Yields `items`, counting each."""
-        for item in items:
-            yield item
-            self.update()
 
     def _write(self, values: dict[str, float]) -> None:
         seconds = time.monotonic() - self.started

@@ -12,6 +12,7 @@ from pipelines.placement import place
 @dsl.pipeline(name="evaluation")
 def evaluation(
     store_url: str,
+    problems_file: str = "",
     seed: int = 0,
     problems: str = "{}",
     evaluation: str = "{}",
@@ -21,14 +22,17 @@ def evaluation(
 
     Args:
         store_url: Store with the champion: a folder, file:///… or s3://bucket/prefix.
-        seed: Seed of the benchmark and of sampling.
+        problems_file: The .jsonl or .parquet file that the rounds held their benchmark out of; empty for the
+            built-in generator.
+        seed: Seed of sampling.
         problems: Settings of the benchmark, as JSON.
         evaluation: Settings of the evaluation, as JSON.
         sampler_nodes: Labels of the nodes that sample, as {label: value}; {} leaves it to Kubernetes.
     """
     checked = preflight(store_url=store_url).set_caching_options(False)
     champion = fetch_champion(store_url=store_url).after(checked).set_caching_options(False)
-    built = build_problems(config=problems, seed=seed).after(checked)
+    built = build_problems(problems_file=problems_file, config=problems, seed=seed).after(checked)
+    built.set_caching_options(False)  # the cache cannot see what stands in the file
     measured = evaluate_champion(
         benchmark=built.outputs["benchmark"],
         policy=champion.outputs["policy"],

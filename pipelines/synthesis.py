@@ -33,7 +33,7 @@ class Synthesis:
     @property
     def sampling(self) -> tuple[PipelineTask, ...]:
         """Those that need a model."""
-        return self.evolution, self.cot, self.tir
+        return self.cot, self.tir
 
 
 def add_synthesis(
@@ -51,18 +51,24 @@ def add_synthesis(
     # The store's state is an input that KFP's cache cannot see.
     checked = preflight(store_url=store_url).set_caching_options(False)
     champion = fetch_champion(store_url=store_url).after(checked).set_caching_options(False)
+    # Nor can it see what stands in the file.
     built = build_problems(problems_file=problems_file, config=problems, seed=seed).after(checked)
+    built.set_caching_options(False)
     benchmark = built.outputs["benchmark"]
-    evolved = evolve_problems(
-        problems=built.outputs["problems"], policy=champion.outputs["policy"], config=evolution, seed=seed
-    )
+    evolved = evolve_problems(problems=built.outputs["problems"], config=evolution, seed=seed)
     clean = decontaminate_problems(
         problems=evolved.outputs["evolved"], benchmark=benchmark, config=decontamination
     )
     kept = clean.outputs["kept"]
-    models = {"policy": champion.outputs["policy"], "reward_model": champion.outputs["reward_model"]}
-    worked = sample_cot(problems=kept, config=cot, seed=seed, **models)
-    computed = sample_tir(problems=kept, config=tir, seed=seed, **models)
+    policy = champion.outputs["policy"]
+    worked = sample_cot(
+        problems=kept,
+        policy=policy,
+        reward_model=champion.outputs["reward_model"],
+        config=cot,
+        seed=seed,
+    )
+    computed = sample_tir(problems=kept, policy=policy, config=tir, seed=seed)
     clean_cot = decontaminate_responses(
         problems=kept, responses=worked.outputs["responses"], benchmark=benchmark, config=decontamination
     ).set_display_name("decontaminate-cot")

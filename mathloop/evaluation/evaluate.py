@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from mathloop.answers import verify
 from mathloop.evaluation.config import EvaluationConfig
-from mathloop.records import Mode, Problem, Response, read_problems, write_responses
+from mathloop.records import Mode, Response, read_problems, write_responses
+from mathloop.sampling.judging import judge
 from mathloop.sampling.sampler import TransformersSampler
 from mathloop.sampling.scoring import RewardModel, score
 from mathloop.stages import Progress, StageReport
@@ -32,7 +32,7 @@ def run(
     """
     started = time.monotonic()
     problems = list(read_problems(benchmark))
-    judge = RewardModel.load(reward_model) if reward_model.is_dir() and any(reward_model.iterdir()) else None
+    scorer = RewardModel.load(reward_model) if reward_model.is_dir() and any(reward_model.iterdir()) else None
     progress = Progress(
         "evaluation", len(models) * len(_MODES) * len(problems) * (1 + config.samples), "responses"
     )
@@ -58,14 +58,13 @@ def run(
                             progress.update(len(rollouts), tokens=count)
                         told = [problems[at // samples] for at in range(len(drawn))]
                         rewards: list[float | None] = [None] * len(drawn)
-                        if judge is not None:
+                        if scorer is not None:
                             dialogues = [(p.problem, mode, r.text) for p, r in zip(told, drawn, strict=True)]
-                            rewards = list(score(*judge, dialogues))
+                            rewards = list(score(*scorer, dialogues))
                         for problem, response, reward in zip(told, drawn, rewards, strict=True):
                             number = -1 if temperature == 0 else response.sample
-                            yield replace(
-                                _judged(problem, response), model=label, reward=reward, sample=number
-                            )
+                            verdict = judge(problem.answer, response)
+                            yield replace(verdict, model=label, reward=reward, sample=number)
 
     written = write_responses(out, answered())
     seconds = time.monotonic() - started
@@ -77,10 +76,3 @@ def run(
         kept=written,
         values={"tokens": tokens, "tokens_per_second": tokens / seconds},
     )
-
-
-def _judged(problem: Problem, response: Response) -> Response:
-    if problem.answer is None or response.answer is None:
-        return replace(response, correct=False, reason="no final answer")
-    verdict = verify(problem.answer, response.answer)
-    return replace(response, correct=verdict.correct, reason=verdict.reason)

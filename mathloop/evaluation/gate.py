@@ -1,7 +1,8 @@
 """The promotion gate: a challenger replaces the champion only if it is measurably better.
 
 Per problem, the score of the challenger minus that of the champion, averaged over CoT and TIR; a paired
-bootstrap over problems gives the 95 % interval of the mean difference. The challenger is promoted if the
+bootstrap over problems, variations of one problem drawn together, gives the 95 % interval of the mean
+difference. The challenger is promoted if the
 interval's lower end exceeds the margin, every reward is finite and it answered all that the champion did.
 """
 
@@ -75,7 +76,9 @@ def decide(outcomes: Outcomes, config: GateConfig, seed: int) -> dict[str, Any]:
         [outcomes.scores(CHALLENGER, mode, k).get(config.metric, nothing) for mode in modes], axis=1
     )
     differences = (ours - theirs).mean(axis=1)
-    low, high = bootstrap_interval(differences[:, None], seed=seed, resamples=config.resamples)
+    low, high = bootstrap_interval(
+        differences[:, None], seed=seed, clusters=outcomes.clusters, resamples=config.resamples
+    )
     difference, low_end, high_end = float(differences.mean()), float(low[0]), float(high[0])
     faults = _faults(outcomes, champion, modes)
     better = low_end > config.margin

@@ -53,11 +53,13 @@ class Outcomes:
 
     def __init__(self, problems: Iterable[Problem], responses: Iterable[Response]) -> None:
         groups: dict[str, tuple[str, ...]] = {}
+        clusters: dict[str, str] = {}
         gradable: set[str] = set()
         for problem in problems:
             names = ["all", f"language:{problem.language}"]
             names += [f"family:{problem.family}"] if problem.family else []
             groups[problem.id] = tuple(names)
+            clusters[problem.id] = problem.parent or problem.id
             if problem.answer is not None:
                 gradable.add(problem.id)
         self.not_finite: dict[str, int] = defaultdict(int)
@@ -83,6 +85,8 @@ class Outcomes:
         """Ids of the problems that scores run over, in the benchmark's order."""
         self.groups = [answered[name] for name in self.problems]
         """Groups of each problem."""
+        self.clusters = [clusters[name] for name in self.problems]
+        """What each problem is a variation of; the problem itself where it stands alone."""
 
     @property
     def entries(self) -> list[tuple[str, str]]:
@@ -138,7 +142,8 @@ def score_table(
     cells = []
     for group in sorted(members, key=lambda name: (name != "all", name)):
         values = np.stack([scores[members[group]] for *_, scores in columns], axis=1)
-        low, high = bootstrap_interval(values, seed=seed)
+        drawn = [outcomes.clusters[index] for index in members[group]]
+        low, high = bootstrap_interval(values, seed=seed, clusters=drawn)
         for column, (model, mode, kind, _) in enumerate(columns):
             metric = kind if kind == "greedy" else f"{kind}@{k}"
             value = float(values[:, column].mean())

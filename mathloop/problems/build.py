@@ -16,6 +16,9 @@ from mathloop.problems.nano import generate
 from mathloop.records import Problem, write_problems, write_rows
 from mathloop.stages import StageReport
 
+HELD_OUT = 0.25
+"""Share of a file's problems that no round of any seed trains on."""
+
 
 def run(
     *,
@@ -28,8 +31,8 @@ def run(
 ) -> StageReport:
     """Writes Problems to `out` and `benchmark`, and the broken rows of a file to `rejects`.
 
-    A file's benchmark is held out of it by a hash of each statement: whatever the seed, later rounds on the
-    same file are measured on problems that no round has trained on.
+    A quarter of a file, by a hash of each statement, is held out: whatever the seed, and if the file grows,
+    later rounds are measured on problems that no round has trained on.
 
     Raises BadData when a file has more broken rows than `config.rejects_share`, or fewer rows than one
     training and one benchmark problem.
@@ -73,8 +76,14 @@ def _from_file(
     problems, broken = load_problem_file(path, config.rejects_share)
     if len(problems) < 2:
         raise BadData("expected at least two rows: one to train on and one to measure with", path=path)
-    problems.sort(key=lambda problem: hashlib.sha256(problem.problem.encode()).digest())
-    held = min(config.benchmark, max(1, len(problems) // 4))
+    problems.sort(key=lambda problem: _digest(problem.problem))
+    # A threshold, not the first so many: no later file or setting moves a problem to the other side.
+    held = sum(_digest(problem.problem)[0] < 256 * HELD_OUT for problem in problems)
+    held = min(max(held, 1), len(problems) - 1)
     rest = problems[held:]
     random.Random(f"train-{seed}").shuffle(rest)
-    return rest[: config.train], problems[:held], broken
+    return rest[: config.train], problems[: min(held, config.benchmark)], broken
+
+
+def _digest(statement: str) -> bytes:
+    return hashlib.sha256(statement.encode()).digest()

@@ -12,7 +12,9 @@ class ProblemsConfig(BaseModel):
 
     train: int = Field(1200, ge=1, description="Training problems; of a file, drawn by the seed")
     benchmark: int = Field(
-        300, ge=1, description="Benchmark problems; of a file at most a quarter, the same ones for every seed"
+        300,
+        ge=1,
+        description="Benchmark problems; of a file, out of the quarter that is held out for all seeds",
     )
     chinese_share: float = Field(0.3, ge=0, le=1, description="Share of the generator's problems in Chinese")
     rejects_share: float = Field(

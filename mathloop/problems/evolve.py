@@ -14,14 +14,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from mathloop.problems.config import EvolutionConfig
+from mathloop.problems.nano import split_of_statement
 from mathloop.records import Problem, read_problems, write_problems
 from mathloop.stages import StageReport
 
 _NUMBER = re.compile(r"(?<![\d.,])\d{1,6}(?![\d.,]*\d)")
 
 
-def run(*, problems: Path, policy: Path, out: Path, config: EvolutionConfig, seed: int) -> StageReport:
-    """Writes the given problems and then up to `config.count` evolved ones. `policy` is not asked yet."""
+def run(*, problems: Path, out: Path, config: EvolutionConfig, seed: int) -> StageReport:
+    """Writes the given problems and then up to `config.count` evolved ones."""
     started = time.monotonic()
     given = list(read_problems(problems))
     evolved = list(evolve(given, config.count, seed))
@@ -44,7 +45,7 @@ def evolve(problems: list[Problem], count: int, seed: int) -> Iterator[Problem]:
     rng.shuffle(parents)
     for index, parent in enumerate(parents[:count]):
         text = _NUMBER.sub(lambda match: str(_other(int(match.group()), rng)), parent.problem)
-        if text in seen:
+        if text in seen or split_of_statement(parent.family, text) == "benchmark":
             continue
         seen.add(text)
         yield replace(

@@ -12,7 +12,10 @@ Train and benchmark problems never share a family with the same numbers: a hash 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import random
+import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -61,6 +64,8 @@ class NanoProblem:
     """Which of the family's wordings."""
 
 
+_NUMBERS = "abnmkp"
+"""Names of numbers in wordings; the others are persons and things."""
 _LEVELS = (1, 2, 3)
 
 
@@ -238,6 +243,8 @@ FAMILIES: tuple[Family, ...] = (
 )
 
 
+_MOST_TELLINGS = 3
+"""Benchmark problems with the same family and numbers: they measure much the same."""
 _MOST_REPEATS = 10_000
 """Repeated statements in a row after which no new one is expected."""
 
@@ -258,6 +265,23 @@ def split_of(family: str, numbers: Numbers, benchmark_share: float = 0.2) -> Spl
     return "benchmark" if digest[0] / 256 < benchmark_share else "train"
 
 
+def split_of_statement(family: str, statement: str) -> Split | None:
+    """The split of a statement that is one of the family's wordings with some numbers; None of any other.
+
+    For who makes statements out of statements, and must not make one of the benchmark's.
+    """
+    told = (wordings for one in FAMILIES if one.name == family for wordings in one.told.values())
+    for form in itertools.chain.from_iterable(told):
+        pattern = re.escape(form)
+        for name in dict.fromkeys(re.findall(r"\{(\w)\}", form)):
+            kind = r"\d+" if name in _NUMBERS else r"\w+?"
+            pattern = pattern.replace(rf"\{{{name}\}}", f"(?P<{name}>{kind})", 1)
+            pattern = pattern.replace(rf"\{{{name}\}}", f"(?P={name})")
+        if found := re.fullmatch(pattern, statement):
+            return split_of(family, {k: int(v) for k, v in found.groupdict().items() if k in _NUMBERS})
+    return None
+
+
 def generate(
     split: Split,
     count: int,
@@ -274,6 +298,7 @@ def generate(
     chosen = [family for family in FAMILIES if families is None or family.name in families]
     rng = random.Random(f"nano-{split}-{seed}")
     seen: set[str] = set()
+    told: Counter[str] = Counter()
     index = repeats = 0
     while index < count:
         family = chosen[rng.randrange(len(chosen))]
@@ -287,8 +312,10 @@ def generate(
         statement = family.told[language][telling].format(
             x=x, y=y, t=rng.choice(_THINGS[language]), **numbers
         )
+        setting = f"{family.name} {' '.join(f'{name}={number}' for name, number in numbers.items())}"
         if distinct:
-            repeats = repeats + 1 if statement in seen else 0
+            told_often = split == "benchmark" and told[setting] == _MOST_TELLINGS
+            repeats = repeats + 1 if statement in seen or told_often else 0
             if repeats > _MOST_REPEATS:
                 raise BadConfig(
                     f"the built-in generator has no more than {index:,} different problems "
@@ -297,6 +324,7 @@ def generate(
             if repeats:
                 continue
             seen.add(statement)
+            told[setting] += 1
         answer = calculate(family.steps, numbers)[-1][3]
         problem = Problem(
             id=f"nano-{split}-{seed}-{index}",
@@ -306,6 +334,7 @@ def generate(
             language=language,
             family=family.name,
             difficulty=level + len(family.steps) - 1,
+            parent=setting,
         )
         yield NanoProblem(problem, family, numbers, telling)
         index += 1

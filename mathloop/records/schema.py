@@ -30,7 +30,8 @@ class Problem:
     solution: str | None = None
     """A reference solution, where the source has one."""
     parent: str | None = None
-    """Id of the problem that it was evolved from."""
+    """What it is a variation of: the id of the problem that it was evolved from, or what the generator calls
+    its family and numbers. Scores count variations of one thing as one draw."""
     operation: str | None = None
     """Evolution operation that made it."""
 

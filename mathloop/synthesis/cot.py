@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from mathloop.records import Problem, Response, read_problems, write_responses
+from mathloop.sampling.judging import judge
 from mathloop.sampling.scoring import RewardModel
 from mathloop.sampling.voting import vote
 from mathloop.stages import StageReport
 from mathloop.synthesis.config import CoTConfig
-from mathloop.synthesis.drawing import distinct, draw, judged, scored, tell
+from mathloop.synthesis.drawing import distinct, draw, scored, tell
 
 
 def run(
@@ -27,7 +28,7 @@ def run(
     """Writes the chosen Responses to `out`; `reward_model` is None in a first round."""
     started = time.monotonic()
     given = list(read_problems(problems))
-    judge = RewardModel.load(reward_model) if reward_model else None
+    scorer = RewardModel.load(reward_model) if reward_model else None
     dropped: Counter[str] = Counter()
     samples: list[dict[str, Any]] = []
     drawn = 0
@@ -45,9 +46,16 @@ def run(
             stage="cot",
         ):
             drawn += len(responses)
-            if judge is not None:
-                ((problem, responses),) = scored(judge, [(problem, responses)])
-            kept = select(problem, responses, config, dropped, weighted=judge is not None)
+            if scorer is not None:
+                ((problem, responses),) = scored(scorer, [(problem, responses)])
+            kept = select(
+                problem,
+                responses,
+                dropped,
+                keep=config.keep,
+                agreement=config.agreement,
+                weighted=scorer is not None,
+            )
             if len(samples) < 6 and responses:
                 told = kept[0] if kept else responses[0]
                 samples.append(tell(problem, told, "kept" if kept else "dropped"))
@@ -66,15 +74,25 @@ def run(
 
 
 def select(
-    problem: Problem, responses: list[Response], config: CoTConfig, dropped: Counter[str], *, weighted: bool
+    problem: Problem,
+    responses: list[Response],
+    dropped: Counter[str],
+    *,
+    keep: int,
+    agreement: float,
+    weighted: bool,
 ) -> list[Response]:
-    """The responses of one problem that SFT learns from; counts the others in `dropped` by reason."""
+    """At most `keep` responses of one problem for SFT to learn from; counts the others in `dropped`.
+
+    Without a gold answer it is presumed by a vote, which it must win with at least the share `agreement`.
+    `weighted` says that the responses have rewards: these then weigh the votes and order what is kept.
+    """
     if problem.answer is None:
         presumed, share = vote(responses, weighted=weighted)
-        if presumed is None or share < config.agreement:
+        if presumed is None or share < agreement:
             dropped["no answer won the vote"] += len(responses)
             return []
-        responses = [judged(presumed, response) for response in responses]
+        responses = [judge(presumed, response) for response in responses]
         wrong = "not the answer that won the vote"
     else:
         wrong = "wrong answer"
@@ -86,5 +104,5 @@ def select(
     dropped["repeated text"] += len(right) - len(different)
     if weighted:
         different.sort(key=lambda r: -(r.reward or 0.0))
-    dropped["past the k best"] += max(0, len(different) - config.keep)
-    return different[: config.keep]
+    dropped["past the k best"] += max(0, len(different) - keep)
+    return different[:keep]

@@ -7,15 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mathloop.answers import verify
 from mathloop.records import Mode, Problem, Response
 from mathloop.sampling.config import SamplingConfig
+from mathloop.sampling.judging import judge
 from mathloop.sampling.sampler import TransformersSampler
 from mathloop.sampling.scoring import RewardModel, score
 from mathloop.stages import Progress
-
-CHUNK = 256
-"""Problems drawn before their responses are handed on: what is in memory at once."""
 
 
 def draw(
@@ -40,24 +37,14 @@ def draw(
             for start in range(0, len(rollouts), samples):
                 problem = problems[at]
                 at += 1
-                yield problem, [judged(problem.answer, r.response) for r in rollouts[start : start + samples]]
-
-
-def judged(gold: str | None, response: Response) -> Response:
-    """The response with the verifier's verdict on its answer; unchanged without a gold answer."""
-    if gold is None:
-        return response
-    if response.answer is None:
-        return replace(response, correct=False, reason="no final answer")
-    verdict = verify(gold, response.answer)
-    return replace(response, correct=verdict.correct, reason=verdict.reason)
+                yield problem, [judge(problem.answer, r.response) for r in rollouts[start : start + samples]]
 
 
 def scored(
-    judge: tuple[RewardModel, Any], drawn: Sequence[tuple[Problem, list[Response]]]
+    scorer: tuple[RewardModel, Any], drawn: Sequence[tuple[Problem, list[Response]]]
 ) -> list[tuple[Problem, list[Response]]]:
     """The same with rewards."""
-    model, tokenizer = judge
+    model, tokenizer = scorer
     dialogues = [(problem.problem, r.mode, r.text) for problem, responses in drawn for r in responses]
     rewards = iter(score(model, tokenizer, dialogues))
     return [(problem, [replace(r, reward=next(rewards)) for r in responses]) for problem, responses in drawn]

@@ -10,14 +10,12 @@ from typing import Any
 
 from mathloop.records import Response, read_problems, write_responses
 from mathloop.stages import StageReport
-from mathloop.synthesis.config import CoTConfig, TIRConfig
+from mathloop.synthesis.config import TIRConfig
 from mathloop.synthesis.cot import select
 from mathloop.synthesis.drawing import draw, tell
 
 
-def run(
-    *, problems: Path, policy: Path, reward_model: Path | None, out: Path, config: TIRConfig, seed: int
-) -> StageReport:
+def run(*, problems: Path, policy: Path, out: Path, config: TIRConfig, seed: int) -> StageReport:
     """Writes the chosen Responses to `out`. The paper ranks none of them by reward; nor do we."""
     started = time.monotonic()
     given = list(read_problems(problems))
@@ -37,13 +35,14 @@ def run(
             known = drawn[problem.id]
             known += [replace(r, sample=len(known) + at) for at, r in enumerate(responses)]
     made = sum(map(len, drawn.values()))
-    rule = CoTConfig(keep=config.keep, agreement=config.agreement)
     kept: list[Response] = []
     samples: list[dict[str, Any]] = []
     for problem in given:
         usable = [r for r in drawn[problem.id] if r.tool_calls > 0]
         dropped["no Python was run"] += len(drawn[problem.id]) - len(usable)
-        chosen = select(problem, usable, rule, dropped, weighted=False)
+        chosen = select(
+            problem, usable, dropped, keep=config.keep, agreement=config.agreement, weighted=False
+        )
         if len(samples) < 6 and usable:
             told = chosen[0] if chosen else usable[0]
             samples.append(tell(problem, told, "kept" if chosen else "dropped"))

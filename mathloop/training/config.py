@@ -97,7 +97,10 @@ class GRPOConfig(BaseModel):
     clip: float = Field(0.2, gt=0, lt=1, description="ε of the clipped ratio")
     beta: float = Field(1e-3, ge=0, description="Weight of the KL to the starting policy")
     alpha: float = Field(0.5, ge=0, description="α of the shaped reward σ(α·r_m) + (r_v − 1)")
-    sampling: SamplingConfig = SamplingConfig(max_tokens=160)
+    sampling: SamplingConfig = Field(
+        SamplingConfig(max_tokens=160),
+        description="Of the rollouts. They are drawn with the weights being trained: dtype does not apply",
+    )
     optimizer: OptimizerConfig = OptimizerConfig(
         learning_rate=1e-4, final_learning_rate=5e-5, weight_decay=0.0, checkpoint_steps=10
     )

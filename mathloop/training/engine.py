@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 import os
 import random
+import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,9 @@ class Engine:
         self.file = work / "checkpoint.pt"
         self.step = self.saved = 0
         self.curves: dict[str, list[tuple[float, float]]] = {}
+        self.counts: Counter[str] = Counter()
+        """What a recipe counts (tokens, groups); goes on after a kill, as `curves` do."""
+        self._started, self._before = time.monotonic(), 0.0
         self.optimizers = _optimizers(model, config)
 
     def learning_rate(self, step: int) -> float:
@@ -35,9 +40,14 @@ class Engine:
         warm = max(1, round(config.warmup * self.total_steps))
         if step < warm:
             return config.learning_rate * (step + 1) / warm
-        done = (step - warm) / max(1, self.total_steps - warm)
+        done = (step - warm) / max(1, self.total_steps - 1 - warm)
         fall = config.learning_rate - config.final_learning_rate
         return config.final_learning_rate + fall * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+
+    @property
+    def seconds(self) -> float:
+        """Time spent on the steps so far, that of killed attempts up to their checkpoint included."""
+        return self._before + time.monotonic() - self._started
 
     def update(self, *, checkpoint: bool = True, **values: float) -> None:
         """Clips, steps, and records `values` and the gradient norm at this step.
@@ -68,6 +78,8 @@ class Engine:
         state = {
             "step": self.step,
             "curves": self.curves,
+            "counts": dict(self.counts),
+            "seconds": self.seconds,
             "model": self.model.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
         }
@@ -87,7 +99,8 @@ class Engine:
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
         self.step = self.saved = state["step"]
-        self.curves = state["curves"]
+        self.curves, self.counts = state["curves"], Counter(state["counts"])
+        self._started, self._before = time.monotonic(), state["seconds"]
 
 
 def _optimizers(model: nn.Module, config: OptimizerConfig) -> list[torch.optim.Optimizer]:

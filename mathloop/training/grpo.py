@@ -13,10 +13,9 @@ from pathlib import Path
 
 import torch
 
-from mathloop.answers import verify_response
-from mathloop.errors import BadData
-from mathloop.records import Mode, Problem, read_problems
-from mathloop.sampling.sampler import Rollout, TransformersSampler, load_model
+from mathloop.records import Mode, read_problems
+from mathloop.sampling.judging import judge
+from mathloop.sampling.sampler import TransformersSampler, load_model
 from mathloop.sampling.scoring import RewardModel, score
 from mathloop.stages import Progress, StageReport
 from mathloop.training.config import GRPOConfig
@@ -38,23 +37,27 @@ def run(
 ) -> StageReport:
     """Trains `policy` on `problems` (all with gold answers) and saves the challenger to `model`.
 
-    Raises BadData when there is no problem, TrainingDiverged when loss or KL is not finite.
+    Without any such problem the challenger is `policy` itself, with a note. The policy of the loss is the one
+    that was sampled, its temperature included. Raises TrainingDiverged when loss or KL is not finite.
     """
     started = time.monotonic()
     pool = [p for p in read_problems(problems) if p.answer is not None]
-    if not pool:
-        raise BadData(
-            "no problem with a gold answer; widen selection.least and selection.most", path=problems
-        )
     net, tokenizer = load_model(policy, torch.float32)
+
+    def write(folder: Path) -> None:
+        net.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+
+    if not pool:
+        save_folder(model, write)
+        note = "No problem was selected, so the challenger is the SFT model: widen selection.least and most."
+        return StageReport("grpo", time.monotonic() - started, notes=[note])
     reference, _ = load_model(policy, torch.float32)
-    judge, judge_tokenizer = RewardModel.load(reward_model)
+    scorer = RewardModel.load(reward_model)
     engine = Engine(net, config.optimizer, config.steps * config.updates, work)
     engine.resume()
     progress = Progress("grpo", config.steps, "steps")
     progress.update(engine.step // config.updates)
-    flat = 0
-    total = 0
     with TransformersSampler(net, tokenizer, config.sampling) as sampler:
         for step in range(engine.step // config.updates, config.steps):
             rng = random.Random(f"grpo-{seed}-{step}")
@@ -67,14 +70,20 @@ def run(
                 temperature=config.temperature,
                 seed=seed * 65_537 + step,
             )
-            verdicts = torch.tensor(_verdicts(chosen, rollouts, config.group), device=net.device)
+            verdicts = torch.tensor(
+                [
+                    float(judge(chosen[i // config.group].answer, r.response).correct is True)
+                    for i, r in enumerate(rollouts)
+                ],
+                device=net.device,
+            )
             dialogues = [
                 (chosen[i // config.group].problem, mode, r.response.text) for i, r in enumerate(rollouts)
             ]
-            scores = torch.tensor(score(judge, judge_tokenizer, dialogues), device=net.device)
+            scores = torch.tensor(score(*scorer, dialogues), device=net.device)
             rewards = shaped_reward(scores, verdicts, config.alpha).view(-1, config.group)
             advantages = group_advantages(rewards)
-            flat += int((advantages == 0).all(1).sum())
+            flat = int((advantages == 0).all(1).sum())
             told = {
                 "reward": float(rewards.mean()),
                 "verifier accuracy": float(verdicts.mean()),
@@ -89,11 +98,14 @@ def run(
             tokens, attention, learned = collate(batch, padding_of(tokenizer), net.device)
             mask = learned[:, 1:]
             with torch.no_grad():
-                anchor = token_logprobs(reference(input_ids=tokens).logits, tokens)
+                anchor = token_logprobs(reference(input_ids=tokens).logits / config.temperature, tokens)
             net.train()
             old: torch.Tensor | None = None
+            # Before the last update of the batch, which may write the checkpoint.
+            engine.counts["groups with no spread"] += flat
+            engine.counts["tokens"] += int(attention.sum())
             for update in range(config.updates):
-                logprobs = token_logprobs(net(input_ids=tokens).logits, tokens)
+                logprobs = token_logprobs(net(input_ids=tokens).logits / config.temperature, tokens)
                 old = logprobs.detach() if old is None else old
                 loss, divergence = grpo_loss(
                     logprobs, old, anchor, advantages.flatten(), mask, clip=config.clip, beta=config.beta
@@ -105,12 +117,7 @@ def run(
                     KL=float(divergence),
                     **told,
                 )
-            total += int(attention.sum())
             progress.update(tokens=int(attention.sum()), reward=told["reward"])
-
-    def write(folder: Path) -> None:
-        net.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
 
     save_folder(model, write)
     seconds = time.monotonic() - started
@@ -120,16 +127,10 @@ def run(
         seconds,
         taken=len(pool),
         made=config.steps * config.problems_per_step * config.group,
-        values={"tokens_per_second": total / seconds, "groups with no spread": flat, **last},
+        values={
+            "tokens_per_second": engine.counts["tokens"] / engine.seconds,
+            "groups with no spread": engine.counts["groups with no spread"],
+            **last,
+        },
         curves={name: thin(curve) for name, curve in engine.curves.items()},
     )
-
-
-def _verdicts(problems: list[Problem], rollouts: list[Rollout], group: int) -> list[float]:
-    """1.0 where a response's final answer is the problem's gold answer."""
-    found: list[float] = []
-    for index, rollout in enumerate(rollouts):
-        gold = problems[index // group].answer
-        assert gold is not None
-        found.append(float(verify_response(gold, rollout.response.text).correct))
-    return found

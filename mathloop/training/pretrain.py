@@ -49,20 +49,19 @@ def run(*, corpus: Path, model: Path, work: Path, config: PretrainConfig, seed: 
             pad_token_id=tokenizer.pad_token_id,
         )
     )
-    net.train()
+    net.to("cuda" if torch.cuda.is_available() else "cpu").train()
     engine = Engine(net, config.optimizer, config.steps, work)
     engine.resume()
     lengths = [len(s.tokens) for s in samples]
     progress = Progress("pretrain", config.steps, "steps")
     progress.update(engine.step)
-    total = 0
     while engine.step < config.steps:
         chosen = [samples[i] for i in order(lengths, config.batch_size, engine.step, seed)]
         whole = sum(_weight(sample, config) for sample in chosen)
         value = 0.0
         for at in range(0, len(chosen), config.micro_batch_size):
             micro = chosen[at : at + config.micro_batch_size]
-            tokens, attention, learned = collate(micro, padding_of(tokenizer))
+            tokens, attention, learned = collate(micro, padding_of(tokenizer), net.device)
             # Padding stands on the right, where no token before it looks: causal attention needs no mask.
             logprobs = token_logprobs(net(input_ids=tokens).logits, tokens)
             weights = config.problem_weight * attention + (1 - config.problem_weight) * learned
@@ -71,7 +70,7 @@ def run(*, corpus: Path, model: Path, work: Path, config: PretrainConfig, seed: 
             value += loss.item()
         engine.update(loss=value)
         count = sum(len(sample.tokens) for sample in chosen)
-        total += count
+        engine.counts["tokens"] += count
         progress.update(tokens=count, loss=value)
 
     def write(folder: Path) -> None:
@@ -86,8 +85,8 @@ def run(*, corpus: Path, model: Path, work: Path, config: PretrainConfig, seed: 
         taken=len(rows),
         values={
             "parameters": sum(p.numel() for p in net.parameters()),
-            "tokens": total,
-            "tokens_per_second": total / seconds,
+            "tokens": engine.counts["tokens"],
+            "tokens_per_second": engine.counts["tokens"] / engine.seconds,
             "loss": engine.curves["loss"][-1][1],
         },
         curves={name: thin(curve) for name, curve in engine.curves.items()},

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import torch
 
-from mathloop.errors import BadData
 from mathloop.records import Response, read_problems, read_responses
 from mathloop.sampling.sampler import load_model
 from mathloop.sampling.scoring import RewardModel, dialogue_tokens, pad
@@ -33,24 +32,46 @@ def run(
     """Fits a scalar head and the policy's backbone to the verifier's verdicts.
 
     Problems whose responses are all right or all wrong have no pair and are dropped and counted. Pair
-    accuracy is measured on held-out problems. Raises BadData when no problem has both.
+    accuracy is measured on held-out problems. With fewer than two problems that have both there is nothing
+    to learn, and the model scores every response 0, with a note.
     """
     started = time.monotonic()
-    told = {p.id: p.problem for p in read_problems(problems)}
+    told, families = {}, {}
+    for p in read_problems(problems):
+        told[p.id], families[p.id] = p.problem, p.parent or p.id
     groups: dict[str, list[Response]] = defaultdict(list)
     for response in read_responses(responses):
         if response.problem_id in told and response.correct is not None:
             groups[response.problem_id].append(response)
     usable = {k: g for k, g in groups.items() if 0 < sum(bool(r.correct) for r in g) < len(g)}
-    if len(usable) < 2:
-        raise BadData(
-            "fewer than two problems have both right and wrong responses; draw more samples", path=responses
-        )
     torch.manual_seed(seed)
     net, tokenizer = RewardModel.from_policy(policy)
-    names = sorted(usable)
-    random.Random(f"reward-{seed}").shuffle(names)
+
+    def write(folder: Path) -> None:
+        around, _ = load_model(policy, torch.float32)
+        around.model.load_state_dict(net.backbone.state_dict())
+        net.save(folder, around, tokenizer)
+
+    one_sided = sum(len(g) for k, g in groups.items() if k not in usable)
+    dropped = {"problem is all right or all wrong": one_sided} if one_sided else {}
+    taken = sum(map(len, groups.values()))
+    if len(usable) < 2:
+        with torch.no_grad():
+            for parameter in net.head[-1].parameters():
+                parameter.zero_()
+        save_folder(model, write)
+        note = "Fewer than two problems have right and wrong responses: the reward model scores all alike."
+        return StageReport(
+            "reward_model", time.monotonic() - started, taken=taken, dropped=dropped, notes=[note]
+        )
+    # Variations of one problem stay on one side, or the held-out ones would be known.
+    kinds = sorted({families[name] for name in usable})
+    random.Random(f"reward-{seed}").shuffle(kinds)
+    place = {kind: at for at, kind in enumerate(kinds)}
+    names = sorted(usable, key=lambda name: (place[families[name]], name))
     held = max(1, round(config.heldout_share * len(names)))
+    while held + 1 < len(names) and families[names[held]] == families[names[held - 1]]:
+        held += 1
     rows = {
         name: [
             dialogue_tokens(tokenizer, told[name], r.mode, r.text, config.max_tokens) for r in usable[name]
@@ -64,7 +85,6 @@ def run(
     engine.resume()
     progress = Progress("reward_model", steps, "steps")
     progress.update(engine.step)
-    total = 0
     while engine.step < steps:
         scores, right, problem, count = _forward(
             net, [train[i] for i in order(lengths, config.batch_size, engine.step, seed)], rows, usable
@@ -72,7 +92,7 @@ def run(
         loss = listwise_reward_loss(scores, right, problem)
         loss.backward()  # type: ignore[no-untyped-call]
         engine.update(loss=loss.item())
-        total += count
+        engine.counts["tokens"] += count
         progress.update(tokens=count, loss=loss.item())
     net.eval()
     ordered = pairs = 0
@@ -85,24 +105,18 @@ def run(
             ordered += int(((scores[:, None] > scores[None, :]) & mask).sum())
             pairs += int(mask.sum())
 
-    def write(folder: Path) -> None:
-        around, _ = load_model(policy, torch.float32)
-        around.model.load_state_dict(net.backbone.state_dict())
-        net.save(folder, around, tokenizer)
-
     save_folder(model, write)
     seconds = time.monotonic() - started
-    one_sided = sum(len(g) for k, g in groups.items() if k not in usable)
     return StageReport(
         "reward_model",
         seconds,
-        taken=sum(map(len, groups.values())),
+        taken=taken,
         kept=sum(map(len, usable.values())),
-        dropped={"problem is all right or all wrong": one_sided} if one_sided else {},
+        dropped=dropped,
         values={
             "pair accuracy on held-out problems": ordered / max(1, pairs),
             "held-out pairs": pairs,
-            "tokens_per_second": total / seconds,
+            "tokens_per_second": engine.counts["tokens"] / engine.seconds,
             "loss": engine.curves["loss"][-1][1],
         },
         curves={name: thin(curve) for name, curve in engine.curves.items()},

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import torch
 
-from mathloop.errors import BadData
 from mathloop.records import read_problems, read_responses
 from mathloop.sampling.sampler import load_model
 from mathloop.stages import Progress, StageReport
@@ -32,7 +31,7 @@ def run(
     """Fine-tunes `policy` on the responses and saves it to `model`.
 
     The loss is a mean over the learned tokens of the whole batch, however it is cut into micro-batches.
-    Raises BadData when no response is left to learn from.
+    With no response to learn from, `model` is `policy` itself, with a note.
     """
     started = time.monotonic()
     net, tokenizer = load_model(policy, torch.float32)
@@ -42,10 +41,18 @@ def run(
     encoded = [encode(tokenizer, told[r.problem_id], r.mode, r.text) for r in read if r.problem_id in told]
     samples = [s for s in encoded if len(s.tokens) <= config.max_tokens]
     dropped["longer than max_tokens"] = len(encoded) - len(samples)
+
+    def write(folder: Path) -> None:
+        net.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+
     if not samples:
-        raise BadData(
-            f"no response left to learn from ({len(read)} read); raise sft.max_tokens or draw more samples",
-            path=responses[0] if responses else None,
+        save_folder(model, write)
+        note = (
+            f"None of {len(read)} responses can be learned from, so the SFT model is the champion: draw more."
+        )
+        return StageReport(
+            "sft", time.monotonic() - started, taken=len(read), dropped=_counted(dropped), notes=[note]
         )
     lengths = [len(s.tokens) for s in samples]
     steps = config.epochs * max(1, len(samples) // config.batch_size)
@@ -54,7 +61,6 @@ def run(
     engine.resume()
     progress = Progress("sft", steps, "steps")
     progress.update(engine.step)
-    total = 0
     while engine.step < steps:
         chosen = order(lengths, config.batch_size, engine.step, seed)
         learned_tokens = sum(sum(samples[i].learned) for i in chosen)
@@ -66,13 +72,9 @@ def run(
             loss = -(logprobs * learned[:, 1:]).sum() / learned_tokens
             loss.backward()  # type: ignore[no-untyped-call]
             value += loss.item()
-            total += int(attention.sum())
+            engine.counts["tokens"] += int(attention.sum())
         engine.update(loss=value)
         progress.update(tokens=sum(lengths[i] for i in chosen), loss=value)
-
-    def write(folder: Path) -> None:
-        net.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
 
     save_folder(model, write)
     seconds = time.monotonic() - started
@@ -81,7 +83,15 @@ def run(
         seconds,
         taken=len(read),
         kept=len(samples),
-        dropped={reason: count for reason, count in dropped.items() if count},
-        values={"tokens": total, "tokens_per_second": total / seconds, "loss": engine.curves["loss"][-1][1]},
+        dropped=_counted(dropped),
+        values={
+            "tokens": engine.counts["tokens"],
+            "tokens_per_second": engine.counts["tokens"] / engine.seconds,
+            "loss": engine.curves["loss"][-1][1],
+        },
         curves={name: thin(curve) for name, curve in engine.curves.items()},
     )
+
+
+def _counted(dropped: dict[str, int]) -> dict[str, int]:
+    return {reason: count for reason, count in dropped.items() if count}

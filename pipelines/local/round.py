@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from mathloop.evaluation import Table
     from pipelines.local.runner import Job
 
-IMPORTED = "-import"
-"""Ends the id of the pipeline run that imports a model, and so names its place in the store."""
+PRETRAINED, IMPORTED = "-pretraining", "-import"
+"""End the id of the pipeline run that makes a store's first model here, and so the model's name."""
 SECTIONS = (
     "problems",
     "evolution",
@@ -102,8 +102,8 @@ def _store_url(text: str) -> str:
 
 def _check_line(base: str, profile: Head) -> None:
     """A store continues one line of models; a profile that means another must not join it unnoticed."""
-    imported = f"{IMPORTED}/" in base
-    if imported == (profile.model == "nano"):
+    imported, pretrained = f"{IMPORTED}/" in base, f"{PRETRAINED}/" in base
+    if imported if profile.model == "nano" else pretrained:
         held = "an imported model" if imported else "a model that was pretrained there"
         raise BadConfig(
             f"store {profile.store} continues {held}, and profile {profile.name} starts from "
@@ -157,7 +157,7 @@ def _jobs(run_id: str, profile: Head, problems_file: str, *, first: bool) -> lis
     jobs = []
     if first and profile.model == "nano":
         sections = {name: stage_config(profile, name) for name in PRETRAINING}
-        jobs.append(Job(pretraining, {**stored, "seed": profile.seed, **sections}, f"{run_id}-pretraining"))
+        jobs.append(Job(pretraining, {**stored, "seed": profile.seed, **sections}, f"{run_id}{PRETRAINED}"))
     elif first:
         jobs.append(Job(model_import, {**stored, "source": profile.model}, f"{run_id}{IMPORTED}"))
     sections = {name: stage_config(profile, name) for name in SECTIONS}

@@ -159,3 +159,21 @@ def test_a_run_reads_files_and_leaves_one_decision(tmp_path):
     gate.run(**paths, out=tmp_path / "again.json", config=GateConfig(), seed=7)
     assert (tmp_path / "again.json").read_text() == (tmp_path / "gate.json").read_text()
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".json", ".json", ".parquet", ".parquet"]
+
+
+def test_variations_of_one_problem_count_as_one_draw() -> None:
+    """Against the slow, obvious way; and copies of problems teach a bootstrap nothing."""
+    random = np.random.default_rng(0)
+    values, names = random.random((12, 2)), list("aabbbcdefffg")
+    low, high = bootstrap_interval(values, seed=5, clusters=names, resamples=4_000)
+    members = [[i for i, name in enumerate(names) if name == one] for one in sorted(set(names))]
+    means = []
+    for _ in range(4_000):
+        drawn = [i for one in random.integers(0, len(members), len(members)) for i in members[one]]
+        means.append(values[drawn].mean(axis=0))
+    np.testing.assert_allclose(np.quantile(means, [0.025, 0.975], axis=0), [low, high], atol=0.02)
+    one, copies = values[:, :1], np.repeat(values[:, :1], 3, axis=0)
+    alone = bootstrap_interval(one, seed=5)
+    np.testing.assert_allclose(
+        bootstrap_interval(copies, seed=5, clusters=[i // 3 for i in range(36)]), alone
+    )

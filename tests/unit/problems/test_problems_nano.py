@@ -1,6 +1,7 @@
 """The nano world: right by construction, split cleanly, the same for the same seed."""
 
 import random
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from mathloop.problems import build
 from mathloop.problems.config import ProblemsConfig
 from mathloop.problems.evolve import evolve
 from mathloop.problems.files import read_problem_file
-from mathloop.problems.nano import FAMILIES, generate
+from mathloop.problems.nano import FAMILIES, generate, split_of_statement
 from mathloop.records import read_problems, read_rows
 from mathloop.stages import StageReport
 
@@ -85,7 +86,7 @@ def test_rows_are_counted_as_an_editor_does_and_ids_are_not_shared(tmp_path: Pat
 def test_a_files_benchmark_is_the_same_for_every_seed(tmp_path: Path) -> None:
     file = tmp_path / "problems.jsonl"
     file.write_text(
-        "".join(f'{{"problem": "{n}+1?", "answer": "{n + 1}"}}\n' for n in range(40)), encoding="utf-8"
+        "".join(f'{{"problem": "{n}+1?", "answer": "{n + 1}"}}\n' for n in range(60)), encoding="utf-8"
     )
     held, trained = [], []
     for seed in (1, 2):
@@ -104,6 +105,42 @@ def test_a_files_benchmark_is_the_same_for_every_seed(tmp_path: Path) -> None:
     assert len(held[0]) == 8
     assert trained[0] != trained[1]
     assert not held[0] & (trained[0] | trained[1])
+
+
+def test_a_larger_benchmark_or_a_longer_file_moves_no_problem_to_the_other_side(tmp_path: Path) -> None:
+    file = tmp_path / "problems.jsonl"
+    rows = [f'{{"problem": "{n}+1?", "answer": "{n + 1}"}}\n' for n in range(80)]
+
+    def sides(count: int, benchmark: int) -> tuple[set[str], set[str]]:
+        file.write_text("".join(rows[:count]), encoding="utf-8")
+        out, held = tmp_path / "out.parquet", tmp_path / "held.parquet"
+        config = ProblemsConfig(train=100, benchmark=benchmark)
+        rejects = tmp_path / "rejects.parquet"
+        build.run(problems_file=file, out=out, benchmark=held, rejects=rejects, config=config, seed=0)
+        return {p.problem for p in read_problems(out)}, {p.problem for p in read_problems(held)}
+
+    first, later = sides(40, 3), sides(80, 100)
+    assert len(first[1]) == 3
+    assert len(later[1]) > 10
+    assert not first[0] & later[1]
+    assert not later[0] & first[1]
+
+
+def test_evolution_makes_no_problem_of_the_benchmarks_side() -> None:
+    train = [nano.problem for nano in generate("train", 400, 1)]
+    evolved = list(evolve(train, 400, 1))
+    assert len(evolved) > 200
+    splits = {split_of_statement(problem.family, problem.problem) for problem in evolved}
+    assert splits == {"train"}
+    for nano in generate("benchmark", 300, 0):
+        assert split_of_statement(nano.family.name, nano.problem.problem) == "benchmark"
+        assert split_of_statement(nano.family.name, "How many?") is None
+
+
+def test_the_benchmark_tells_the_same_numbers_three_times_at_most() -> None:
+    told = Counter(nano.problem.parent for nano in generate("benchmark", 300, 0))
+    assert max(told.values()) <= 3
+    assert len(told) > 150
 
 
 def test_broken_rows_are_set_aside_up_to_the_share_that_is_allowed(tmp_path: Path) -> None:
