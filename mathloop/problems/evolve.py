@@ -60,6 +60,9 @@ def evolve(problems: list[Problem], count: int, seed: int) -> Iterator[Problem]:
 
 
 def _other(number: int, rng: random.Random) -> int:
-    """Another number with as many digits."""
+    """Another number with as many digits; 0 and 1 stay, for they are often no quantity."""
+    if number < 2:
+        return number
     low = 10 ** (len(str(number)) - 1)
-    return rng.randint(max(2, low), max(9, 10 * low - 1)) if number > 1 else number
+    drawn = rng.randint(max(2, low), 10 * low - 2)
+    return drawn + (drawn >= number)

@@ -190,8 +190,7 @@ def test_a_champion_that_names_a_missing_model_is_one_line(
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_stage_that_finds_a_users_mistake_ends_the_run_with_its_one_line(tmp_path: Path) -> None:
-    """An import of a model folder that is not one: found by the stage, not before it."""
+def test_a_model_folder_that_is_not_one_is_refused_before_anything_begins(tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     outcome = rounds.finish(
         rounds.start(tmp_path, "run", "--profile", "tiny", "--set", f"model={tmp_path / 'model'}")
