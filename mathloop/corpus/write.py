@@ -1,8 +1,8 @@
 """Stage: writes the pretraining corpus of the nano world, faults included.
 
 Real web text is wrong in patterns: some phrasings are misread again and again, quick guesses abound, and
-sums slip. A clean corpus would leave SFT, the reward model and GRPO nothing to mend, so this one has such faults
-at the rates that its config says (which may be 0).
+sums slip. A clean corpus would leave SFT, the reward model and GRPO nothing to mend, so this one has such
+faults, at the rates that its config says (which may be 0).
 """
 
 from __future__ import annotations
