@@ -1,7 +1,5 @@
 """Every loss against a slow, obvious version of its formula."""
 
-import math
-
 import pytest
 import torch
 
@@ -39,6 +37,14 @@ def test_listwise_reward_loss_is_the_mean_over_pairs_then_problems(seed: int) ->
     assert torch.allclose(ours, theirs, atol=1e-12)
 
 
+def test_without_a_pair_there_is_nothing_to_learn() -> None:
+    scores = torch.randn(4, requires_grad=True)
+    loss = listwise_reward_loss(scores, torch.tensor([True, True, False, False]), torch.tensor([0, 0, 1, 1]))
+    loss.backward()
+    assert loss.item() == 0.0
+    assert torch.equal(scores.grad, torch.zeros(4))
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_grpo_loss_is_a_mean_over_tokens_then_responses(seed: int) -> None:
     torch.manual_seed(seed)
@@ -47,21 +53,35 @@ def test_grpo_loss_is_a_mean_over_tokens_then_responses(seed: int) -> None:
     advantages, mask = torch.randn(6, dtype=torch.float64), (torch.rand(6, 9) < 0.7).double()
     mask[:, 0] = 1
     loss, divergence = grpo_loss(new, old, anchor, advantages, mask, clip=0.2, beta=0.05)
-    total, kls = 0.0, 0.0
+    gains, kls = [], []
     for i in range(6):
-        gain, kl = 0.0, 0.0
+        gain, kl = [], []
         for t in range(9):
             if mask[i, t]:
-                ratio = math.exp(new[i, t] - old[i, t])
-                clipped = min(max(ratio, 0.8), 1.2)
-                gap = float(anchor[i, t] - new[i, t])
-                term = math.exp(gap) - gap - 1
-                gain += min(ratio * float(advantages[i]), clipped * float(advantages[i])) - 0.05 * term
-                kl += term
-        total += gain / float(mask[i].sum())
-        kls += kl / float(mask[i].sum())
-    assert float(loss) == pytest.approx(-total / 6, abs=1e-9)
-    assert float(divergence) == pytest.approx(kls / 6, abs=1e-9)
+                ratio = torch.exp(new[i, t] - old[i, t])
+                clipped = min(max(ratio, torch.tensor(0.8)), torch.tensor(1.2))
+                gap = anchor[i, t] - new[i, t]
+                kl.append(torch.exp(gap) - gap - 1)
+                gain.append(min(ratio * advantages[i], clipped * advantages[i]) - 0.05 * kl[-1])
+        gains.append(sum(gain) / len(gain))
+        kls.append(sum(kl) / len(kl))
+    reference = -sum(gains) / 6
+    assert torch.allclose(loss, reference, atol=1e-12)
+    assert torch.allclose(divergence, sum(kls) / 6, atol=1e-12)
+    (ours,) = torch.autograd.grad(loss, new)
+    (theirs,) = torch.autograd.grad(reference, new)
+    assert torch.allclose(ours, theirs, atol=1e-12)
+
+
+def test_the_clip_takes_what_is_worse() -> None:
+    # Ratio and advantage of one token each; both clips, and on both sides the case that is not clipped.
+    ratio, advantages = torch.tensor([1.5, 0.5, 0.5, 1.5]), torch.tensor([1.0, -1.0, 1.0, -1.0])
+    new = ratio.log().double()[:, None].requires_grad_()
+    old = torch.zeros(4, 1, dtype=torch.float64)
+    loss, _ = grpo_loss(new, old, old, advantages.double(), torch.ones(4, 1), clip=0.2, beta=0.0)
+    assert loss.item() == pytest.approx(-(1.2 - 0.8 + 0.5 - 1.5) / 4)
+    (gradient,) = torch.autograd.grad(loss, new)
+    assert gradient[:, 0].tolist() == pytest.approx([0.0, 0.0, -0.5 / 4, 1.5 / 4])
 
 
 def test_masked_tokens_have_no_gradient() -> None:
@@ -79,9 +99,15 @@ def test_a_group_with_no_spread_teaches_nothing() -> None:
     assert torch.allclose(advantages[1], torch.tensor([-1.0, 0.0, 1.0]))
 
 
-def test_every_right_answer_outranks_every_wrong_one() -> None:
-    rewards = shaped_reward(torch.tensor([-30.0, 30.0, 0.0]), torch.tensor([1.0, 0.0, 0.0]))
-    assert rewards[0] > -1e-6 >= rewards[1] - 1e-6 > rewards[2]
+@pytest.mark.parametrize("alpha", [0.1, 0.5, 1.0])
+def test_every_right_answer_outranks_every_wrong_one(alpha: float) -> None:
+    scores = torch.linspace(-15, 15, 61)
+    right, wrong = (shaped_reward(scores, torch.full((61,), verdict), alpha) for verdict in (1.0, 0.0))
+    assert right.min() > wrong.max()
+    for rewards in (right, wrong):
+        assert bool((rewards.diff() > 0).all())  # among equals the reward model decides
+    assert right[30].item() == pytest.approx(0.5)
+    assert wrong[30].item() == pytest.approx(-0.5)
 
 
 def test_token_logprobs_are_those_of_the_next_token() -> None:
