@@ -92,6 +92,7 @@ def test_output_comes_after_the_mark(tokenizer: Any, sample: Any) -> None:
 def test_each_sequence_gets_its_own_output(tokenizer: Any, sample: Any) -> None:
     scripts: dict[str, list[Part]] = {
         "Short.": [FIRST, ("\n42\n```\n",), "So \\boxed{42}."],
+        "Twins": [FIRST.replace("7", "8"), ("\n48\n```\n",), "So \\boxed{48}."],  # asks at the same step
         "A longer problem.": ["No Python here: \\boxed{1}."],
         "An error": [
             "```python\nprint(1 / 0)\n```\n```output",
@@ -102,8 +103,8 @@ def test_each_sequence_gets_its_own_output(tokenizer: Any, sample: Any) -> None:
         "Two blocks, and a problem of many words": [FIRST, ("\n42\n```\n",), SECOND, ("\n7\n```\n",), "!"],
     }
     rollouts = sample(scripts, samples=2)
-    assert [r.response.problem_id for r in rollouts] == [f"p{i // 2}" for i in range(10)]
-    assert [r.response.sample for r in rollouts] == [0, 1] * 5
+    assert [r.response.problem_id for r in rollouts] == [f"p{i // 2}" for i in range(12)]
+    assert [r.response.sample for r in rollouts] == [0, 1] * 6
     for index, rollout in enumerate(rollouts):
         check(tokenizer, rollout, list(scripts.values())[index // 2])
 

@@ -54,6 +54,7 @@ def test_without_gold_the_vote_decides() -> None:
     assert kept == ["b", "c"]
     assert dropped == {"not the answer that won the vote": 2}
     assert chosen(OPEN, given, agreement=0.67) == ([], {"no answer won the vote": 4})
+    assert chosen(OPEN, given[:2], agreement=0.5)[0] == ["a"]  # the least share is enough
     assert chosen(OPEN, given[3:], agreement=0.0) == ([], {"no answer won the vote": 1})
 
 

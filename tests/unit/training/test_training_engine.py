@@ -46,6 +46,24 @@ def test_a_resumed_run_is_the_run_at_once(tiny_model: Any, tmp_path: Path, optim
     assert whole.counts == resumed.counts == {"tokens": 10 * 36}
 
 
+def first_change(model: Any, work: Path, optimizer: Any) -> dict[str, torch.Tensor]:
+    """What the first step adds to each parameter, in units of the learning rate."""
+    before = {name: value.detach().clone() for name, value in model.named_parameters()}
+    config = OptimizerConfig(optimizer=optimizer, learning_rate=1e-2, warmup=0.0, weight_decay=0.0)
+    train(Engine(model, config, 10, work), 1)
+    return {name: (value.detach() - before[name]) / 1e-2 for name, value in model.named_parameters()}
+
+
+def test_muon_turns_all_directions_of_an_inner_matrix_alike(tiny_model: Any, tmp_path: Path) -> None:
+    adamw, muon = (first_change(tiny_model(31), tmp_path, name) for name in ("adamw", "muon"))
+    inner, outer = "model.layers.0.self_attn.o_proj.weight", "model.embed_tokens.weight"
+    # The larger half of the singular values: directions without a gradient to speak of stay without.
+    ours, theirs = (torch.linalg.svdvals(change[inner])[:16] for change in (muon, adamw))
+    assert ours[0] / ours[-1] < 1.6 < 3 < theirs[0] / theirs[-1]
+    assert float(muon[inner].square().mean().sqrt()) == pytest.approx(0.2, rel=0.25)  # AdamW's usual size
+    assert torch.allclose(muon[outer], adamw[outer], atol=1e-3)  # the embedding stays AdamW's
+
+
 def line(tmp_path: Path, total: int = 110, **given: Any) -> Engine:
     config = OptimizerConfig(learning_rate=1e-2, final_learning_rate=1e-3, **given)
     return Engine(nn.Linear(3, 1), config, total, tmp_path)
