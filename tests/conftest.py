@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+# Tiny tensors: several threads would only wait for each other. Before anything loads torch.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 # A shell ignores SIGINT for what it starts in the background, and every child inherits that; tests that
 # interrupt a process need the usual signal, however they were started.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -176,7 +176,9 @@ class TransformersSampler:
                     for block in program:
                         execution = session.run(block)
                 self._outputs[program] = execution.text(self.config.tool_chars)
-        return [f"\n{self._outputs.get(program, '')}\n```\n" for program in programs]
+        # A fence that a program prints would end its output block early, or open one of the model's.
+        outputs = [self._outputs.get(program, "").replace("```", "'''") for program in programs]
+        return [f"\n{output}\n```\n" for output in outputs]
 
 
 def load_model(folder: Path, dtype: torch.dtype) -> tuple[Any, Any]:

@@ -19,7 +19,8 @@ def vote(responses: Sequence[Response], *, weighted: bool = False) -> tuple[str 
     for response in responses:
         if response.answer is None:
             continue
-        weight = 1 / (1 + math.exp(-(response.reward or 0.0))) if weighted else 1.0
+        # σ(reward), without exp's overflow.
+        weight = 0.5 + 0.5 * math.tanh(0.5 * (response.reward or 0.0)) if weighted else 1.0
         same = next((a for a in totals if a == response.answer or verify(a, response.answer).correct), None)
         totals[same or response.answer] = totals.get(same or response.answer, 0.0) + weight
     if not totals:

@@ -52,7 +52,10 @@ def scored(
 
 def distinct(responses: Sequence[Response]) -> list[Response]:
     """Without repeated texts, in order."""
-    return list({response.text: response for response in responses}.values())
+    first: dict[str, Response] = {}
+    for response in responses:
+        first.setdefault(response.text, response)
+    return list(first.values())
 
 
 def tell(problem: Problem, response: Response, decision: str) -> dict[str, Any]:

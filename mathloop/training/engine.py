@@ -109,9 +109,10 @@ def _optimizers(model: nn.Module, config: OptimizerConfig) -> list[torch.optim.O
     Muon's update is scaled to AdamW's usual size, so that one learning rate serves both (Moonlight report,
     arXiv 2502.16982).
     """
-    embeddings = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
+    ends = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
+    ends |= {id(p) for name, p in model.named_parameters() if name == "lm_head.weight"}
     matrices = [p for p in model.parameters() if p.ndim >= 2]
-    inner = [p for p in matrices if config.optimizer == "muon" and p.ndim == 2 and id(p) not in embeddings]
+    inner = [p for p in matrices if config.optimizer == "muon" and p.ndim == 2 and id(p) not in ends]
     taken = {id(p) for p in inner}
     groups: list[dict[str, Any]] = [
         {"params": [p for p in matrices if id(p) not in taken]},

