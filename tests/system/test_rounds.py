@@ -165,7 +165,7 @@ def test_an_interrupted_run_says_how_to_go_on(tmp_path: Path) -> None:
 
 def test_a_failed_stage_shows_its_traceback_and_how_to_go_on(tmp_path: Path) -> None:
     """A learning rate that no model survives."""
-    diverging = "pretraining.train.optimizer.learning_rate=1e30"
+    diverging = "pretraining.train.optimizer.learning_rate=1e15"
     outcome = rounds.finish(rounds.start(tmp_path, "run", "--profile", "tiny", "--set", diverging))
     run = rounds.only_run(tmp_path)
     assert outcome.code == 1
