@@ -31,7 +31,7 @@ class StageReport:
     kept: int = 0
     """Records that came out."""
     dropped: dict[str, int] = field(default_factory=dict)
-    """Reason → number of records."""
+    """Reason → number of records; reasons that dropped none are left out."""
     values: dict[str, float] = field(default_factory=dict)
     """Scalars for a table: accuracies, tokens, tokens per second, losses."""
     curves: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
@@ -40,6 +40,9 @@ class StageReport:
     """A few records to read: problem, response, verdict, reward, why kept or dropped."""
     notes: list[str] = field(default_factory=list)
     """Sentences for the reader: what was skipped and why."""
+
+    def __post_init__(self) -> None:
+        self.dropped = {reason: count for reason, count in self.dropped.items() if count}
 
     def write(self, path: Path) -> None:
         """Writes the report as JSON, whole or not at all."""

@@ -2,8 +2,8 @@
 
 Per problem, the score of the challenger minus that of the champion, averaged over CoT and TIR; a paired
 bootstrap over problems, variations of one problem drawn together, gives the 95 % interval of the mean
-difference. The challenger is promoted if the
-interval's lower end exceeds the margin, every reward is finite and it answered all that the champion did.
+difference. The challenger is promoted if the interval's lower end exceeds the margin, every reward is finite
+and it answered all that the champion did.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ def run(
         made=kept if problems_file is None else 0,
         taken=0 if problems_file is None else len(train) + len(held) + len(broken),
         kept=kept,
-        dropped={"broken row": len(broken)} if broken else {},
+        dropped={"broken row": len(broken)},
         notes=[str(error) for error in broken[:5]],
         values={"benchmark problems": len(held), **families},
     )
@@ -74,8 +74,6 @@ def _from_file(
     path: Path, config: ProblemsConfig, seed: int
 ) -> tuple[list[Problem], list[Problem], list[BadData]]:
     problems, broken = load_problem_file(path, config.rejects_share)
-    if len(problems) < 2:
-        raise BadData("expected at least two rows: one to train on and one to measure with", path=path)
     problems.sort(key=lambda problem: _digest(problem.problem))
     # A threshold, not the first so many: no later file or setting moves a problem to the other side.
     held = sum(_digest(problem.problem)[0] < 256 * HELD_OUT for problem in problems)

@@ -42,15 +42,17 @@ def read_problem_file(path: Path, broken: list[BadData] | None = None) -> Iterat
 
 
 def load_problem_file(path: Path, rejects_share: float) -> tuple[list[Problem], list[BadData]]:
-    """The file's problems, and what is wrong with its broken rows.
+    """The problems that a round takes from a file, and what is wrong with its broken rows.
 
     Raises:
-        BadData: more than `rejects_share` of the rows are broken: the first one.
+        BadData: more than `rejects_share` of the rows are broken: the first one; or fewer than two are whole.
     """
     broken: list[BadData] = []
     problems = list(read_problem_file(path, broken))
     if len(broken) > rejects_share * (len(problems) + len(broken)):
         raise broken[0]
+    if len(problems) < 2:
+        raise BadData("expected at least two rows: one to train on and one to measure with", path=path)
     return problems, broken
 
 

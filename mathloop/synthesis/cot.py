@@ -68,7 +68,7 @@ def run(
         taken=len(given),
         made=drawn,
         kept=written,
-        dropped={reason: count for reason, count in dropped.items() if count},
+        dropped=dropped,
         samples=samples,
     )
 

@@ -43,6 +43,6 @@ def run(*, problems: Path, policy: Path, out: Path, config: RewardDataConfig, se
         taken=len(read),
         made=made,
         kept=written,
-        dropped={"problem without a gold answer": len(read) - len(given)} if len(given) < len(read) else {},
+        dropped={"problem without a gold answer": len(read) - len(given)},
         values={"share of right responses": right / max(1, made)},
     )

@@ -48,6 +48,6 @@ def run(*, problems: Path, policy: Path, out: Path, config: SelectionConfig, see
         taken=len(read),
         made=len(given) * config.samples,
         kept=written,
-        dropped={reason: count for reason, count in dropped.items() if count},
+        dropped=dropped,
         curves={"problems by right samples": [(n, spread[n]) for n in range(config.samples + 1)]},
     )

@@ -54,6 +54,6 @@ def run(*, problems: Path, policy: Path, out: Path, config: TIRConfig, seed: int
         taken=len(given),
         made=made,
         kept=written,
-        dropped={reason: count for reason, count in dropped.items() if count},
+        dropped=dropped,
         samples=samples,
     )

@@ -53,7 +53,7 @@ def run(
         net.save(folder, around, tokenizer)
 
     one_sided = sum(len(g) for k, g in groups.items() if k not in usable)
-    dropped = {"problem is all right or all wrong": one_sided} if one_sided else {}
+    dropped = {"problem is all right or all wrong": one_sided}
     taken = sum(map(len, groups.values()))
     if len(usable) < 2:
         with torch.no_grad():

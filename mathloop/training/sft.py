@@ -51,9 +51,7 @@ def run(
         note = (
             f"None of {len(read)} responses can be learned from, so the SFT model is the champion: draw more."
         )
-        return StageReport(
-            "sft", time.monotonic() - started, taken=len(read), dropped=_counted(dropped), notes=[note]
-        )
+        return StageReport("sft", time.monotonic() - started, taken=len(read), dropped=dropped, notes=[note])
     lengths = [len(s.tokens) for s in samples]
     steps = config.epochs * max(1, len(samples) // config.batch_size)
     net.train()
@@ -83,7 +81,7 @@ def run(
         seconds,
         taken=len(read),
         kept=len(samples),
-        dropped=_counted(dropped),
+        dropped=dropped,
         values={
             "tokens": engine.counts["tokens"],
             "tokens_per_second": engine.counts["tokens"] / engine.seconds,
@@ -91,7 +89,3 @@ def run(
         },
         curves={name: thin(curve) for name, curve in engine.curves.items()},
     )
-
-
-def _counted(dropped: dict[str, int]) -> dict[str, int]:
-    return {reason: count for reason, count in dropped.items() if count}
