@@ -56,6 +56,8 @@ class TransformersSampler:
         self._may_end: frozenset[int] | None = None
         self._sandbox: Sandbox | None = None
         self._outputs: dict[tuple[str, ...], str] = {}
+        self._lasting: dict[tuple[str, ...], tuple[str, ...]] = {}
+        """Of a solution's blocks those whose names last, which a block that ran out of time leaves none of."""
 
     @classmethod
     def load(cls, folder: Path, config: SamplingConfig) -> TransformersSampler:
@@ -167,15 +169,12 @@ class TransformersSampler:
         assert self._sandbox is not None
         programs = [tuple(_CODE.findall(text)) for text in texts]
         fresh = list(dict.fromkeys(p for p in programs if p and p not in self._outputs))
-        singles = [program for program in fresh if len(program) == 1]
-        for program, execution in zip(singles, self._sandbox.run_many([p[0] for p in singles]), strict=True):
+        earlier = [self._lasting.get(program[:-1], program[:-1]) for program in fresh]
+        runs = [(*blocks, program[-1]) for blocks, program in zip(earlier, fresh, strict=True)]
+        executions = self._sandbox.run_many(runs, keep=True)
+        for program, blocks, run, execution in zip(fresh, earlier, runs, executions, strict=True):
             self._outputs[program] = execution.text(self.config.tool_chars)
-        for program in fresh:
-            if len(program) > 1:
-                with self._sandbox.session() as session:
-                    for block in program:
-                        execution = session.run(block)
-                self._outputs[program] = execution.text(self.config.tool_chars)
+            self._lasting[program] = run if execution.kept else blocks
         # A fence that a program prints would end its output block early, or open one of the model's.
         outputs = [self._outputs.get(program, "").replace("```", "'''") for program in programs]
         return [f"\n{output}\n```\n" for output in outputs]

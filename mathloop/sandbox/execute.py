@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 from mathloop.sandbox.pool import Sandbox, SandboxConfig
@@ -10,5 +9,7 @@ from mathloop.sandbox.pool import Sandbox, SandboxConfig
 
 def execute(code: str, config: SandboxConfig) -> dict[str, Any]:
     """Starts a sandbox, runs `code` and returns status, stdout, error and seconds."""
-    with Sandbox(config) as sandbox:
-        return asdict(sandbox.run(code))
+    bare = config.model_copy(update={"preload": ()})  # to warm a server up for one program would not pay
+    with Sandbox(bare) as sandbox:
+        done = sandbox.run(code)
+    return {"status": done.status, "stdout": done.stdout, "error": done.error, "seconds": done.seconds}

@@ -1,7 +1,8 @@
-"""A warm server that forks one confined child for each program; imports nothing of mathloop.
+"""A warm server that forks one confined child for each program, and keeps children of unfinished solutions.
 
-Speaks length-prefixed JSON (4 bytes, big-endian) on stdin and stdout. Its first message says which layers of
-isolation are active. It ends when stdin does or when its parent is gone, and its child dies with it.
+Run as a script, so that it loads nothing of mathloop but its three neighbors. Speaks length-prefixed JSON
+(4 bytes, big-endian) on what were its stdin and stdout. Its first message says which layers of isolation are
+active. It ends when its input does, and its children die with it.
 
 What a child says before it runs anything, that it is confined, can be relied on. What it says afterwards is
 the program's own claim: it shares a process with the program, which may write to the same pipe.
@@ -10,255 +11,270 @@ the program's own claim: it shares a process with the program, which may write t
 from __future__ import annotations
 
 import ast
+import contextlib
 import ctypes
-import gc
-import importlib
+import fcntl
 import json
 import os
-import platform
 import random
 import resource
 import select
+import shutil
 import signal
-import struct
 import sys
 import time
 import traceback
+import types
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-LIBC = ctypes.CDLL(None, use_errno=True)
-PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP = 1, 38, 22
-LANDLOCK_CREATE, LANDLOCK_ADD, LANDLOCK_RESTRICT = 444, 445, 446
-READ_FILE, READ_DIR = 1 << 2, 1 << 3
-EPERM, ENOSYS = 1, 38
+if __name__ == "__main__":  # its neighbors, without all that mathloop.sandbox itself imports
+    _ROOM = Path(__file__).resolve().parent
+    for _name, _folder in (("mathloop", _ROOM.parent), ("mathloop.sandbox", _ROOM)):
+        sys.modules[_name] = types.ModuleType(_name)
+        sys.modules[_name].__path__ = [str(_folder)]
+
+from mathloop.sandbox.confinement import Confinement, die_with_parent, enter_namespaces, limit_cpu
+from mathloop.sandbox.preloading import preload
+
 MOST_BYTES = 1 << 18
 """A program that prints more than this is killed; what is kept of it is far less."""
 MOST_ERROR = 2000
 """Characters of an error's last line."""
-MOST_THREADS = 64
-MOST_FILES = 64
+MOST_PARKED_BYTES = 32 << 20
+"""A child that holds more memory of its own than this, or a file, is not kept for its next block."""
 CLAIMS = ("ok", "error", "memory", "refused")
 """What a child may say of its program; that it ran out of time, its server says."""
-
-# Sockets, programs, processes, signals, tracing, namespaces, mounts, kernel interfaces, shared memory, modes,
-# owners, times and attributes of files (Landlock does not cover them); prctl,
-# so that the child cannot outlive its server.
-DENIED = {
-    "x86_64": (
-        41, 53, 59, 322, 101, 62, 200, 234, 129, 297, 57, 58, 165, 166, 155, 161, 272, 308, 321, 310, 311,
-        425, 434, 424, 438, 298, 323, 248, 249, 250, 175, 313, 246, 169, 29, 64, 68, 157, 428, 429, 430, 442,
-        90, 91, 92, 93, 94, 260, 268, 452, 132, 235, 261, 280, 188, 189, 190, 197, 198, 199,
-    ),
-    "aarch64": (
-        198, 199, 221, 281, 117, 129, 130, 131, 138, 240, 40, 39, 41, 51, 97, 268, 280, 270, 271, 425, 434,
-        424, 438, 241, 282, 217, 218, 219, 105, 273, 104, 142, 194, 190, 186, 167, 428, 429, 430, 442,
-        52, 53, 54, 55, 88, 452, 5, 6, 7, 14, 15, 16,
-    ),
-}  # fmt: skip
-AUDIT = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
-CLONE = {"x86_64": 56, "aarch64": 220}
-CLONE3 = 435
-CLONE_THREAD = 0x10000
+_FORK = ctypes.PyDLL(None).fork
+"""Python's own fork also makes locks anew and seeds generators, for threads that a server does not have: it
+touches 200 pages, which is a quarter of a run's time."""
+LOWEST_OWN_FILE, HIGHEST_FILE = 256, 1024
 
 
-class Filter(ctypes.Structure):
-    """struct sock_fprog."""
+@dataclass
+class Child:
+    """A forked child as its server sees it: where its output and its claims come from, where code goes."""
 
-    _fields_ = (("length", ctypes.c_ushort), ("code", ctypes.c_char_p))
+    pid: int
+    output: int
+    result: int
+    code: int
+    cpu_seconds: float
+    outer_pid: str = ""
+    """Its process number in /proc; the namespace has others."""
+    claims: bytes = b""
+    printed: bytes = b""
+    confined: bool = False
+    unsent: bytes = b""
+    open_pipes: set[int] = field(default_factory=set)
 
-
-def seccomp_program(machine: str) -> bytes:
-    """The BPF program that answers the denied system calls with EPERM; empty for an unknown machine."""
-    if machine not in DENIED:
-        return b""
-    load, equal, at_least, any_bit, give = 0x20, 0x15, 0x35, 0x45, 0x06
-    allow, kill, deny = 0x7FFF0000, 0x80000000, 0x00050000
-
-    def line(code: int, true: int, false: int, value: int) -> bytes:
-        return struct.pack("=HBBI", code, true, false, value)
-
-    lines = [
-        line(load, 0, 0, 4),
-        line(equal, 1, 0, AUDIT[machine]),
-        line(give, 0, 0, kill),
-        line(load, 0, 0, 0),
-    ]
-    if machine == "x86_64":  # the x32 calls have numbers of their own
-        lines += [line(at_least, 0, 1, 0x40000000), line(give, 0, 0, deny | EPERM)]
-    for number in DENIED[machine]:
-        lines += [line(equal, 0, 1, number), line(give, 0, 0, deny | EPERM)]
-    lines += [line(equal, 0, 1, CLONE3), line(give, 0, 0, deny | ENOSYS)]  # glibc then falls back to clone
-    lines += [line(equal, 0, 3, CLONE[machine]), line(load, 0, 0, 16), line(any_bit, 1, 0, CLONE_THREAD)]
-    lines += [line(give, 0, 0, deny | EPERM), line(give, 0, 0, allow)]
-    return b"".join(lines)
-
-
-def readable_paths() -> list[str]:
-    """Where the interpreter, its packages and the system's libraries lie."""
-    paths = [sys.prefix, sys.base_prefix, sys.exec_prefix, os.path.dirname(os.__file__)]
-    paths += [
-        "/usr/lib",
-        "/lib",
-        "/lib64",
-        "/usr/share/zoneinfo",
-        "/etc/ld.so.cache",
-        "/dev/null",
-        "/dev/urandom",
-    ]
-    return [
-        path for path in dict.fromkeys(map(os.path.realpath, paths)) if path != "/" and os.path.exists(path)
-    ]
-
-
-def landlock_rules() -> int:
-    """A Landlock ruleset (file descriptor) that allows reading `readable_paths` only; -1 without Landlock."""
-    version = LIBC.syscall(LANDLOCK_CREATE, None, ctypes.c_size_t(0), 1)
-    if version < 1:
-        return -1
-    files = (1 << (13 if version < 2 else 14 if version < 3 else 15 if version < 5 else 16)) - 1
-    attributes = struct.pack("=Q", files)
-    if version >= 4:
-        attributes += struct.pack("=Q", 3)  # TCP bind and connect
-    if version >= 6:
-        attributes += struct.pack("=Q", 3)  # abstract sockets and signals
-    rules: int = LIBC.syscall(LANDLOCK_CREATE, attributes, ctypes.c_size_t(len(attributes)), 0)
-    for path in readable_paths() if rules >= 0 else ():
-        place = os.open(path, os.O_PATH | os.O_CLOEXEC)
-        access = READ_FILE | READ_DIR if os.path.isdir(path) else READ_FILE
-        LIBC.syscall(LANDLOCK_ADD, rules, 1, struct.pack("=Qi", access, place), 0)
-        os.close(place)
-    return rules
-
-
-def limit(kind: int, value: int) -> None:
-    """Lowers one resource limit, soft and hard."""
-    hard = resource.getrlimit(kind)[1]
-    value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-    resource.setrlimit(kind, (value, value))
+    def close(self) -> None:
+        """Closes the server's ends of its pipes."""
+        for pipe in (self.output, self.result, self.code):
+            os.close(pipe)
 
 
 class Server:
-    """The warm process: modules loaded, rules prepared."""
+    """The warm process: modules loaded, confinement prepared."""
 
-    def __init__(self, preload: list[str]) -> None:
-        for module in preload:
-            importlib.import_module(module)
-        self.parent = os.getppid()
+    def __init__(self, modules: list[str], without: list[str], scratch: str) -> None:
+        self.namespaces = "namespaces" not in without and enter_namespaces(scratch)
         self.pid = os.getpid()
-        self.rules = landlock_rules()
-        self.program = seccomp_program(platform.machine())
-        self.active: list[str] = []
+        self.input, self.answers = (fcntl.fcntl(stream, fcntl.F_DUPFD, LOWEST_OWN_FILE) for stream in (0, 1))
+        null = os.open("/dev/null", os.O_RDWR)
+        for stream in (0, 1, 2):
+            os.dup2(null, stream)
+        os.close(null)
+        sys.stdout.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[union-attr]
+        self.scratch = scratch if self.namespaces else None
+        self.confinement = Confinement(self.scratch, without)
+        preload(modules)
         with open("/proc/self/statm") as statm:
-            self.own_bytes = int(statm.read().split()[0]) * resource.getpagesize()
+            self.own_bytes, self.resident_bytes = (
+                int(pages) * resource.getpagesize() for pages in statm.read().split()[:2]
+            )
+        self.active: list[str] = []
+        self.parked: dict[int, Child] = {}
+        self.last_parked = 0
         os.environ.clear()
-        gc.collect()
-        gc.freeze()
+        self.confinement.server()
 
-    def confine(self, seconds: float, memory_mib: int) -> list[str]:
-        """Gives up, in the child and for good, what a program does not need; returns the active layers."""
-        limit(resource.RLIMIT_AS, self.own_bytes + memory_mib * (1 << 20))
-        limit(resource.RLIMIT_CPU, int(seconds) + 2)
-        limit(resource.RLIMIT_NPROC, MOST_THREADS)
-        limit(resource.RLIMIT_FSIZE, 0)
-        limit(resource.RLIMIT_NOFILE, MOST_FILES)
-        limit(resource.RLIMIT_CORE, 0)
-        active = ["limits"]
-        header = struct.pack("=Ii", 0x20080522, 0)
-        if LIBC.capset(header, bytes(24)) == 0:  # root could raise its limits again
-            active.append("no capabilities")
-        if LIBC.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0:
-            active.append("no new privileges")
-        if self.rules >= 0 and LIBC.syscall(LANDLOCK_RESTRICT, self.rules, 0) == 0:
-            active.append("landlock")
-        if self.rules >= 0:
-            os.close(self.rules)
-        code = Filter(len(self.program) // 8, self.program)
-        if self.program and LIBC.prctl(PR_SET_SECCOMP, 2, ctypes.byref(code), 0, 0) == 0:
-            active.append("seccomp")
-        return active
+    # In the child
 
-    def child(self, request: dict[str, Any], output: int, result: int) -> None:
-        """Writes the active layers to `result`, runs the blocks, writes how the last ended. Never returns."""
-        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    def child(self, request: dict[str, Any], output: int, result: int, code: int) -> None:
+        """Says that it is confined, runs block after block and says how each ended. Never returns."""
+        die_with_parent()
         if os.getppid() != self.pid:
             os._exit(1)
-        os.setsid()
-        null = os.open("/dev/null", os.O_RDWR)
-        for target in (0, 1, 2):
-            os.dup2(null, target)
-        kept = sorted({null, output, result, self.rules} - {-1})
-        for low, high in zip([2, *kept], [*kept, 256], strict=True):
-            os.closerange(low + 1, high)
-        active = self.confine(request["seconds"], request["memory_mib"])
-        if self.active and active != self.active:
-            os._exit(1)
-        sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w")  # noqa: SIM115
-        random.seed(request["seed"])
-        os.write(result, json.dumps(active).encode() + b"\n")
-        names: dict[str, Any] = {"__name__": "__main__", "__builtins__": __builtins__}
-        *earlier, last = request["blocks"]
-        for block in earlier:
-            run_block(block, names)
-        sys.stdout.flush()
+        outer = _outer_pid()
         os.dup2(output, 1)
-        ended = run_block(last, names)
-        try:
-            sys.stdout.flush()
-        finally:
-            os.write(result, json.dumps(ended).encode())
-            os._exit(0)
+        kept = sorted({result, code, self.confinement.rules} - {-1})
+        for low, high in zip([2, *kept], [*kept, HIGHEST_FILE], strict=True):
+            os.closerange(low + 1, high)
+        address_space = self.own_bytes + request["memory_mib"] * (1 << 20)
+        active = self.confinement.child(address_space, request["seconds"])
+        if self.active and active != self.active[: len(active)]:
+            os._exit(1)
+        seed(request["seed"])
+        os.write(result, json.dumps([active, outer]).encode() + b"\n")
+        names: dict[str, Any] = {"__name__": "__main__", "__builtins__": __builtins__}
+        block = request["blocks"][0]
+        while True:
+            ended = run_block(block, names)
+            try:
+                sys.stdout.flush()
+            finally:
+                os.write(result, json.dumps(ended).encode() + b"\n")
+            size = int.from_bytes(os.read(code, 4), "big")
+            if not size:
+                os._exit(0)
+            block = _exactly(code, size).decode()
+
+    # In the server
 
     def run(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Forks a child for the request, reads what it prints and kills it at the deadline."""
+        """Runs the last of the request's blocks in a parked child, or all of them in a fresh one."""
         started = time.monotonic()
-        deadline = started + request["seconds"]
+        for number in request["drop"]:
+            self.end(self.parked.pop(number, None))
+        child = self.parked.pop(request["parked"], None)
+        blocks = request["blocks"][-1:]
+        if child is None:
+            child, blocks = self.fork(request), request["blocks"][1:]
+            ending = self.watch(child, started + request["seconds"])
+        else:
+            ending = ""
+        for block in blocks:
+            if ending:
+                break
+            self.go_on(child, block, request["seconds"])
+            ending = self.watch(child, time.monotonic() + request["seconds"])
+        return self.finish(child, ending, request) | {"seconds": time.monotonic() - started}
+
+    def fork(self, request: dict[str, Any]) -> Child:
+        """A fresh child that runs the request's first block."""
         output, output_in = os.pipe()
         result, result_in = os.pipe()
-        pid = os.fork()
+        code_out, code = os.pipe()
+        pid = _FORK()
         if pid == 0:
             try:
-                self.child(request, output_in, result_in)
+                self.child(request, output_in, result_in, code_out)
             finally:
                 os._exit(1)
-        os.close(output_in)
-        os.close(result_in)
-        kept = {output: b"", result: b""}
+        for pipe in (output_in, result_in, code_out):
+            os.close(pipe)
+        for pipe in (output, result, code):
+            os.set_blocking(pipe, False)
+        return Child(pid, output, result, code, request["seconds"], open_pipes={output, result})
+
+    def go_on(self, child: Child, block: str, seconds: float) -> None:
+        """Wakes a child for its next block; what it said or printed without being asked is forgotten."""
+        child.cpu_seconds += seconds + 1
+        limit_cpu(child.pid, child.cpu_seconds)
+        for pipe in (child.output, child.result):
+            with contextlib.suppress(BlockingIOError):
+                while os.read(pipe, 1 << 16):
+                    pass
+        child.claims = child.printed = b""
+        data = block.encode()
+        child.unsent += len(data).to_bytes(4, "big") + data
+        os.kill(child.pid, signal.SIGCONT)
+
+    def watch(self, child: Child, deadline: float) -> str:
+        """Reads what a child prints until its block ends; "timeout", "flood", "gone" or "" for a claim."""
         poll = select.poll()
-        poll.register(output, select.POLLIN)
-        poll.register(result, select.POLLIN)
-        poll.register(0, 0)  # the parent's end closing
-        ending = ""
-        waiting = {output, result}
-        while waiting and not ending:
+        for pipe in child.open_pipes:
+            poll.register(pipe, select.POLLIN)
+        poll.register(self.input, 0)  # the caller's end closing
+        if child.unsent:
+            poll.register(child.code, select.POLLOUT)
+        while child.open_pipes:
             left = deadline - time.monotonic()
-            events = poll.poll(min(max(left, 0), 1) * 1000)
             if left <= 0:
-                ending = "timeout"
-            if os.getppid() != self.parent or any(source == 0 for source, _ in events):
-                os._exit(0)  # the child follows
-            for source, _ in events:
-                data = os.read(source, 65536)
-                kept[source] += data
+                return "timeout"
+            for source, _ in poll.poll(left * 1000 + 1):
+                if source == self.input:
+                    os._exit(0)  # the child follows
+                if source == child.code:
+                    child.unsent = _sent(child.code, child.unsent)
+                    if not child.unsent:
+                        poll.unregister(child.code)
+                    continue
+                data = _available(source)
                 if not data:
                     poll.unregister(source)
-                    waiting.discard(source)
-                if len(kept[source]) > MOST_BYTES:
-                    ending = "flood"
-        os.kill(pid, signal.SIGKILL)  # a child that has closed its pipes could still run
-        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        os.close(output)
-        os.close(result)
-        confined, _, claim = kept[result].partition(b"\n")
-        status, error = judge(ending, code, bool(confined), claim, request["seconds"])
-        stdout = kept[output].decode("utf-8", "replace")[: request["output_chars"]]
-        seconds = time.monotonic() - started
-        if not self.active and confined:
-            self.active = json.loads(confined)
-        return {"status": status, "stdout": stdout, "error": error, "seconds": seconds}
+                    child.open_pipes.discard(source)
+                elif source == child.output:
+                    child.printed += data
+                else:
+                    child.claims += data
+            if not child.confined and b"\n" in child.claims:
+                said, _, child.claims = child.claims.partition(b"\n")
+                active, child.outer_pid = json.loads(said)
+                child.confined = True
+                self.active = self.active or [*active, *(["namespaces"] if self.namespaces else [])]
+            if child.confined and b"\n" in child.claims:
+                if child.output in child.open_pipes:
+                    child.printed += _available(child.output)
+                return ""
+            if len(child.printed) + len(child.claims) > MOST_BYTES:
+                return "flood"
+        return "gone"
+
+    def finish(self, child: Child, ending: str, request: dict[str, Any]) -> dict[str, Any]:
+        """Parks the child or ends it; the answer, where `alive` says whether it lived to the block's end."""
+        parked = 0
+        alive = not ending and not _claims(child.claims, "memory")
+        if alive and request["keep"] and self.may_park(child):
+            os.kill(child.pid, signal.SIGSTOP)
+            self.last_parked = parked = self.last_parked + 1
+            self.parked[parked] = child
+        code = 0 if parked else self.end(child)
+        claim = child.claims.partition(b"\n")[0]
+        status, error = judge(ending, code, child.confined, claim, request["seconds"])
+        stdout = child.printed.decode("utf-8", "replace")[: request["output_chars"]]
+        return {"status": status, "stdout": stdout, "error": error, "alive": alive, "parked": parked}
+
+    def may_park(self, child: Child) -> bool:
+        """Whether a child holds little enough to be kept."""
+        try:
+            with open(f"/proc/{child.outer_pid}/statm") as statm:
+                resident = int(statm.read().split()[1]) * resource.getpagesize()
+        except (OSError, ValueError, IndexError):
+            return False
+        files = bool(self.scratch and os.listdir(self.scratch))
+        return not files and resident - self.resident_bytes < MOST_PARKED_BYTES
+
+    def end(self, child: Child | None) -> int:
+        """Kills a child, with all that it left; returns its exit code."""
+        if child is None:
+            return 0
+        os.kill(child.pid, signal.SIGKILL)  # one that has closed its pipes could still run
+        code = os.waitstatus_to_exitcode(os.waitpid(child.pid, 0)[1])
+        child.close()
+        if self.scratch and (left := os.listdir(self.scratch)):
+            for name in left:
+                path = os.path.join(self.scratch, name)
+                with contextlib.suppress(NotADirectoryError):
+                    shutil.rmtree(path)
+                    continue
+                os.unlink(path)
+        return code
+
+
+def seed(number: int) -> None:
+    """Seeds every generator that a program may use without seeding it."""
+    random.seed(number)
+    if numpy := sys.modules.get("numpy.random"):
+        numpy.seed(number % (1 << 32))
+    if sympy := sys.modules.get("sympy.core.random"):
+        sympy.seed(number)
 
 
 def judge(ending: str, code: int, confined: bool, claim: bytes, seconds: float) -> tuple[str, str]:
-    """Status and error of a child that is gone; "lost" where it could not even begin."""
+    """Status and error of a block that has ended; "lost" where its child could not even begin."""
     if ending == "timeout" or code == -signal.SIGXCPU:
         return "timeout", f"TimeoutError: ran longer than {seconds:g} s"
     if ending == "flood":
@@ -273,6 +289,10 @@ def judge(ending: str, code: int, confined: bool, claim: bytes, seconds: float) 
         pass
     reason = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
     return ("ok", "") if code == 0 and not claim else ("error", f"the program {reason}")
+
+
+def _claims(said: bytes, status: str) -> bool:
+    return said.startswith(f'["{status}"'.encode())
 
 
 def run_block(code: str, names: dict[str, Any]) -> tuple[str, str]:
@@ -296,35 +316,62 @@ def run_block(code: str, names: dict[str, Any]) -> tuple[str, str]:
     return "ok", ""
 
 
-def receive(stream: Any) -> dict[str, Any]:
-    """The next request; raises EOFError at the end of the stream."""
-    size = stream.read(4)
-    if len(size) < 4:
-        raise EOFError
-    request: dict[str, Any] = json.loads(stream.read(int.from_bytes(size, "big")))
-    return request
+def _outer_pid() -> str:
+    try:
+        return os.readlink("/proc/self")
+    except OSError:
+        return ""
 
 
-def send(stream: Any, answer: dict[str, Any]) -> None:
-    """Writes one length-prefixed answer."""
-    data = json.dumps(answer).encode()
-    stream.write(len(data).to_bytes(4, "big") + data)
-    stream.flush()
+def _available(pipe: int) -> bytes:
+    """What can be read at once, without waiting; empty at the end of the pipe or when nothing is there."""
+    try:
+        return os.read(pipe, 1 << 18)
+    except BlockingIOError:
+        return b""
+
+
+def _sent(pipe: int, data: bytes) -> bytes:
+    """Writes what the pipe takes; the rest, nothing where nobody reads any more."""
+    try:
+        return data[os.write(pipe, data) :]
+    except BlockingIOError:
+        return data
+    except BrokenPipeError:
+        return b""
+
+
+def _exactly(pipe: int, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        part = os.read(pipe, size - len(data))
+        if not part:
+            raise EOFError
+        data += part
+    return data
+
+
+def _write(pipe: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(pipe, view) :]
 
 
 def serve() -> None:
-    """Answers requests until stdin ends."""
+    """Answers requests until the input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    server = Server(sys.argv[1:])
+    server = Server(**json.loads(sys.argv[1]))
     probe = {"blocks": [""], "seconds": 10.0, "memory_mib": 64, "seed": 0, "output_chars": 0}
-    server.run(probe)
-    send(sys.stdout.buffer, {"active": server.active})
+    server.run(probe | {"parked": 0, "drop": [], "keep": False})
+    message = {"active": server.active}
     while True:
+        data = json.dumps(message).encode()
+        _write(server.answers, len(data).to_bytes(4, "big") + data)
         try:
-            request = receive(sys.stdin.buffer)
+            request = json.loads(_exactly(server.input, int.from_bytes(_exactly(server.input, 4), "big")))
         except EOFError:
             return
-        send(sys.stdout.buffer, server.run(request))
+        message = server.run(request)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,10 @@ from mathloop.errors import SandboxError
 from mathloop.sandbox import Sandbox, SandboxConfig, execute, pool
 from mathloop.sandbox.pool import ZYGOTE
 
-PID = "import os; os.getppid()"
+
+def server(sandbox: Sandbox) -> int:
+    """The process number of its first running server."""
+    return sandbox._slots[0].servers()[0].process.pid
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +130,8 @@ def test_a_child_that_cannot_be_confined_runs_nothing_and_is_the_sandboxs_fault(
     source = ZYGOTE.read_text()
     broken = source.replace("        if self.active and active !=", "        if self.active and [] !=")
     assert broken != source
+    room = f"_ROOM = Path({str(ZYGOTE.parent)!r})"
+    broken = broken.replace("_ROOM = Path(__file__).resolve().parent", room)
     (tmp_path / "zygote.py").write_text(broken)
     monkeypatch.setattr(pool, "ZYGOTE", tmp_path / "zygote.py")
     with Sandbox() as sandbox, pytest.raises(SandboxError, match="could not confine itself"):
@@ -211,15 +216,17 @@ sum(map(is_open, range(64)))
 def test_run_many_keeps_the_order_over_workers(sandbox: Sandbox) -> None:
     codes = [f"import time; time.sleep({0.05 * (i % 3)}); {i}" for i in range(12)]
     assert [e.stdout for e in sandbox.run_many(codes)] == [f"{i}\n" for i in range(12)]
-    assert len({e.stdout for e in sandbox.run_many([f"import time; time.sleep(0.1); {PID}"] * 6)}) == 2
+    started = time.monotonic()
+    sandbox.run_many(["import time; time.sleep(0.3)"] * 4)
+    assert time.monotonic() - started < 1.1
 
 
 def test_a_killed_server_is_replaced() -> None:
     with Sandbox(SandboxConfig()) as sandbox:
-        server = int(sandbox.run(PID).stdout)
-        os.kill(server, signal.SIGKILL)
+        first = server(sandbox)
+        os.kill(first, signal.SIGKILL)
         assert sandbox.run("6 * 7").stdout == "42\n"
-        assert int(sandbox.run(PID).stdout) != server
+        assert server(sandbox) != first
 
 
 def test_a_server_outlives_the_thread_that_started_it() -> None:
@@ -228,28 +235,44 @@ def test_a_server_outlives_the_thread_that_started_it() -> None:
     thread.start()
     thread.join()
     with made[0] as sandbox:
-        first = sandbox.run(PID).stdout
-        assert first == sandbox.run(PID).stdout
+        first = server(sandbox)
+        assert sandbox.run("6 * 7").stdout == "42\n"
+        assert server(sandbox) == first
 
 
 def test_a_server_and_its_program_die_with_their_parent() -> None:
-    code = f"""
+    code = """
 import os, threading, time
 from mathloop.sandbox import Sandbox
 sandbox = Sandbox()
-print(int(sandbox.run({PID!r}).stdout), flush=True)
 threading.Thread(target=sandbox.run, args=("while True: pass",), daemon=True).start()
-time.sleep(0.3)
-os.kill(os.getpid(), 9)
+time.sleep(0.5)
+print(sandbox._slots[0].servers()[0].process.pid, flush=True)
+time.sleep(60)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20)
-    server, deadline = int(done.stdout), time.monotonic() + 4
-    while time.monotonic() < deadline and os.path.exists(f"/proc/{server}/cmdline"):
-        with open(f"/proc/{server}/stat") as stat:
-            if stat.read().split()[2] == "Z":
-                return
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    family = _family(int(parent.stdout.readline()))
+    assert len(family) >= 2  # the server, and the program that runs
+    parent.kill()
+    parent.communicate()
+    deadline = time.monotonic() + 4
+    while time.monotonic() < deadline and any(map(_running, family)):
         time.sleep(0.05)
-    assert not os.path.exists(f"/proc/{server}")
+    assert not any(map(_running, family))
+
+
+def _family(pid: int) -> list[int]:
+    """A process and all below it."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [pid, *(each for child in children for each in _family(int(child)))]
+
+
+def _running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False
 
 
 def test_execute_gives_a_dictionary() -> None:
