@@ -57,7 +57,7 @@ class TransformersSampler:
         self._sandbox: Sandbox | None = None
         self._outputs: dict[tuple[str, ...], str] = {}
         self._lasting: dict[tuple[str, ...], tuple[str, ...]] = {}
-        """Of a solution's blocks those whose names last, which a block that ran out of time leaves none of."""
+        """Which blocks of a solution count: one that ran out of time leaves no names behind."""
 
     @classmethod
     def load(cls, folder: Path, config: SamplingConfig) -> TransformersSampler:
