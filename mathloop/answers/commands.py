@@ -13,7 +13,9 @@ from mathloop.answers.syntax import (
     Node,
     Number,
     Symbol,
+    add,
     divide,
+    multiply,
     negate,
     power,
 )
@@ -34,9 +36,12 @@ _ACCENTS = frozenset(
     ("\\vec", "\\overrightarrow", "\\bar", "\\overline", "\\hat", "\\widehat", "\\tilde", "\\dot", "\\bm",
      "\\overarc", "\\underline", "\\mathbb", "\\mathcal", "\\mathfrak", "\\boldsymbol", "\\textcircled")
 )  # fmt: skip
+_ACCENT_SYNONYMS = {"\\overrightarrow": "\\vec", "\\widehat": "\\hat"}
 _PLAIN_ACCENTS = frozenset(("\\boldsymbol", "\\bm", "\\underline"))
 _INVERSES = {"sin": "arcsin", "cos": "arccos", "tan": "arctan"}
 _SYNONYMS = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "det": "determinant"}
+_IF = frozenset(("if", "for", "when", "where", "当", "若"))
+"""What may introduce the condition of a function in pieces."""
 _MATRICES = frozenset(("pmatrix", "bmatrix", "matrix", "vmatrix", "Bmatrix", "smallmatrix"))
 
 
@@ -106,6 +111,8 @@ def read_function(parser: Expressions, name: str) -> Node:
         arguments = (*arguments, base)
     if name == "exp":
         value: Node = power(Symbol("e"), arguments[0])
+    elif name == "cis":
+        value = add(Apply("cos", arguments), multiply(Symbol("i"), Apply("sin", arguments)))
     else:
         value = Apply(name, arguments)
     return value if exponent is None else power(value, exponent)
@@ -158,6 +165,9 @@ def _accented(parser: Expressions, name: str) -> Node:
     inside = _braced_text(parser) if parser.accept("{") else parser.take().value
     if name in _PLAIN_ACCENTS and len(inside) == 1:
         return Symbol(inside)
+    if name == "\\mathbb" and inside in ("R", "Z", "N", "Q", "C"):
+        return Symbol(inside)  # as it is in plain text
+    name = _ACCENT_SYNONYMS.get(name, name)
     return parser.indexed(Symbol(f"{name[1:]} {inside}"))
 
 
@@ -203,6 +213,11 @@ def _environment(parser: Expressions) -> Node:
             rows.append(Collection("row", tuple(cells)))
             cells = []
             continue
+        if parser.token.value in (",", ";", ".") and name == "cases":
+            parser.take()
+            continue
+        if parser.token.kind == "text" and parser.token.value.lower() in _IF:
+            parser.take()
         cells.append(parser.cell())
     if cells:
         rows.append(Collection("row", tuple(cells)))
@@ -211,6 +226,8 @@ def _environment(parser: Expressions) -> Node:
     if not rows or len({len(row.items) for row in rows if isinstance(row, Collection)}) != 1:
         raise Unreadable("rows of different lengths")
     if name == "cases":
+        if len(rows) > 1 and all(isinstance(row, Collection) and len(row.items) == 2 for row in rows):
+            return Collection("pieces", tuple(rows))
         if len(rows) < 2 or any(isinstance(row, Collection) and len(row.items) != 1 for row in rows):
             raise Unreadable("a function in pieces")
         return Collection("list", tuple(row.items[0] for row in rows if isinstance(row, Collection)), "and")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 
 from mathloop.answers import names, ranges
-from mathloop.answers.expressions import equal_expressions, proportional, rounded
+from mathloop.answers.expressions import constant_value, equal_expressions, proportional, rounded
 from mathloop.answers.prover import Prover, Undecided
 from mathloop.answers.settling import (
     has_quotient,
@@ -21,7 +21,9 @@ from mathloop.answers.settling import (
     words_of,
 )
 from mathloop.answers.syntax import (
+    ELEMENT,
     TIME,
+    Apply,
     Collection,
     Node,
     Number,
@@ -38,7 +40,7 @@ from mathloop.answers.syntax import (
 from mathloop.answers.units import same_noun, scale
 
 MOST_ITEMS = 120
-_ORDERED = frozenset(("tuple", "sequence"))
+_ORDERED = frozenset(("tuple", "sequence", "division"))
 
 
 class Comparison:
@@ -109,13 +111,20 @@ class Comparison:
                 and same_noun(left.unit, right.unit)
                 and self.same(left.value, right.value)
             )
+        if size and size[0] == "percent":
+            if self.same(times(left.value, Fraction(1, 100)), right):
+                return True
+            value = constant_value(right)  # 15 may stand for 15 %, but 0.98 does not for 0.98 %
+            return value is not None and abs(value) > 1 and self.same(left.value, right)
         if self.same(left.value, right):
             return True
+        if size and isinstance(right, Symbol) and right.name.startswith("time "):  # 3时 and 3:00
+            hours, _, minutes = right.name.removeprefix("time ").partition(":")
+            passed = Number(Fraction(60 * int(hours) + int(minutes)))
+            return size[0] == "time" and self.same(times(left.value, size[1] / 60), passed)
         with_unit = lettered(right) if size else None
         if with_unit is not None and scale(with_unit.unit):
             return self.same(left, with_unit)
-        if size and size[0] == "percent":
-            return self.same(times(left.value, Fraction(1, 100)), right)
         if size and size[0] == "angle" and any(node == Symbol("pi") for node in walk(right)):
             return self.same(multiply(times(left.value, Fraction(1, 180)), Symbol("pi")), right)
         return False
@@ -133,6 +142,8 @@ class Comparison:
         if left.kind == "ratio" and len(left.items) == 2:
             return self.same(divide(left.items[0], left.items[1]), right)
         if left.kind in ("set", "list"):
+            if left.kind == "set" and self._depth > 1:
+                return False  # in a set, {2} is not 2
             unique = self._distinct(left.items)
             return len(unique) == 1 and self.same(unique[0], right)
         first, second = ranges.pieces(left), ranges.pieces(right)
@@ -142,6 +153,8 @@ class Comparison:
         kinds = {left.kind, right.kind}
         if kinds == {"ratio"}:
             return not left.ends == right.ends == TIME and self._ratios(left.items, right.items)
+        if kinds == {"pieces"}:
+            return self._any_order(left.items, right.items)
         if kinds <= {"matrix", "row"}:
             return len(left.items) == len(right.items) and all(map(self.same, left.items, right.items))
         if "matrix" in kinds:
@@ -164,15 +177,14 @@ class Comparison:
             return self._as_ranges(left, right)
         if kinds & _ORDERED:
             return self._in_order(left.items, right.items)
-        if (
-            kinds == {"list"}
-            and len(left.items) == len(right.items)
-            and self._in_order(left.items, right.items)
-        ):
+        if kinds == {"list"} and {left.ends, right.ends} == {"and", "or"} and _bounds(left, right):
+            return self._as_ranges(left, right)
+        if kinds == {"list"} and self._in_order(left.items, right.items):
             return True
-        first, second = ranges.pieces(left), ranges.pieces(right)
-        if first is not None and second is not None and self._pieces(first, second):
+        if self._as_ranges(left, right):
             return True
+        if len(left.items) != len(right.items) and _numbers(left) and _numbers(right):
+            return False  # 1, 1, 2 may be a sequence
         return self._any_order(left.items, right.items)
 
     def _in_order(self, left: Sequence[Node], right: Sequence[Node]) -> bool:
@@ -234,7 +246,7 @@ class Comparison:
             value, relation = (named, right) if named is not None else (other, left)
             assert value is not None
             variable = ranges.variable(relation)
-            return variable is not None and variable == value[0] and self._as_ranges(value[1], relation)
+            return variable in (value[0], ELEMENT) and self._as_ranges(value[1], relation)
         return self._inequalities(left, right)
 
     def _equations(self, left: Relation, right: Relation) -> bool:
@@ -267,13 +279,24 @@ class Comparison:
                 positive = proportional(one, other, self.prover)
                 if positive or (positive is False and left.operators == ("!=",)):
                     return True
-        if ranges.variable(left) is None or ranges.variable(left) != ranges.variable(right):
+        bounded = {ranges.variable(left), ranges.variable(right)} - {ELEMENT}
+        if None in bounded or len(bounded) > 1:
             return False
         return self._as_ranges(left, right)
 
     def _as_ranges(self, left: Node, right: Node) -> bool:
         first, second = ranges.pieces(left), ranges.pieces(right)
         return first is not None and second is not None and self._pieces(first, second)
+
+
+def _bounds(*collections: Collection) -> bool:
+    """Whether an inequality is among the items."""
+    items = (item for collection in collections for item in collection.items)
+    return any(isinstance(item, Relation) and not set(item.operators) <= {"=", "~"} for item in items)
+
+
+def _numbers(collection: Collection) -> bool:
+    return all(isinstance(item, Number | Apply | Symbol) for item in collection.items)
 
 
 def _same_words(left: Node, right: Node) -> bool:

@@ -28,6 +28,8 @@ def equal_expressions(left: Node, right: Node, prover: Prover) -> bool:
     if any(node == Symbol("oo") for side in (left, right) for node in walk(side)):
         return _formally(left, right) is True
     integer = needs_integers(left) or needs_integers(right)
+    if (steps(left) or steps(right)) and _step_apart(left, right):
+        return False
     if integer and variables(left) | variables(right):
         decided = _at_integers(left, right)
         if decided is not None:
@@ -39,6 +41,32 @@ def equal_expressions(left: Node, right: Node, prover: Prover) -> bool:
     if _refuted(left, right, integer):
         return False
     return prover.prove("expressions", left, right, integer)
+
+
+def steps(node: Node) -> bool:
+    """Whether a variable stands in a floor, a ceiling, a maximum or a minimum: points at random tell little."""
+    return any(
+        isinstance(part, Apply) and part.operation in ("floor", "ceil", "max", "min") and variables(part)
+        for part in walk(node)
+    )
+
+
+def _step_apart(left: Node, right: Node) -> bool:
+    """Whether the two differ at an integer or a half, where steps are."""
+    names = sorted(variables(left) | variables(right))
+    for number in range(-6, 35):
+        values = []
+        for side in (left, right):
+            evaluator = Approximate(FLOATS, 0, integer=False)
+            evaluator.bound = {name: Fraction(number, 2 if number < 8 else 1) + 3 * place
+                               for place, name in enumerate(names)}  # fmt: skip
+            try:
+                values.append(evaluator.value(side))
+            except _MISFORTUNES:
+                break
+        if len(values) == 2 and clearly_different(*values, relative=1e-7, absolute=1e-11):
+            return True
+    return False
 
 
 def proportional(left: Node, right: Node, prover: Prover) -> bool | None:
@@ -85,6 +113,26 @@ def _proportional_in_floats(left: Node, right: Node, integer: bool, prover: Prov
     if ratio is None or abs(ratio.imag) > 1e-9 * abs(ratio) or ratio == 0:
         return None
     return ratio.real > 0 if prover.prove("proportional", left, right, integer) else None
+
+
+def linear(node: Node) -> tuple[Fraction, Fraction] | None:
+    """(a, b) of a·x + b in the node's one variable, with rational a ≠ 0; None where it is something else."""
+    names = variables(node)
+    if len(names) != 1:
+        return None
+    values = []
+    for number in (0, 1, 3, 10):
+        evaluator = Exact(0)
+        evaluator.bound = dict.fromkeys(names, Fraction(number))
+        try:
+            values.append(evaluator.value(node))
+        except _MISFORTUNES:
+            return None
+        if evaluator.formal:
+            return None
+    offset, slope = values[0], values[1] - values[0]
+    straight = values[2] == 3 * slope + offset and values[3] == 10 * slope + offset
+    return (slope, offset) if slope and straight else None
 
 
 def constant_value(node: Node) -> float | None:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from mathloop.answers.units import UNITS
+
 LONGEST_ANSWER = 20_000
 """Characters looked at inside a box."""
 LONGEST_SENTENCE = 4_000
@@ -29,21 +31,55 @@ _SPECIAL = re.compile(r"<\|[^|<>\n]{0,40}\|>.*", re.DOTALL)
 _HASHES = re.compile(r"####\s*([^\n]+)")
 _CUE = re.compile(
     r"\banswers?\s*(?:\*\*)?\s*(?:is|are|was|be|=|[:：])(?!\w)"
-    r"|\bcorrect\s+(?:option|choice)\s+is\b|(?:^|\n)\s*A\s*[:：](?=[^\n]*\s*\Z)"
-    r"|答案(?:应该|应|就)?(?:是|为|选|：|:)|(?:故|应|因此|所以)选|故填",
+    r"|\bcorrect\s+(?:option|choice|statement)s?\s*(?:is|are|[:：])|(?:^|\n)\s*A\s*[:：](?=[^\n]*\s*\Z)"
+    r"|答案】|答案(?:应该|应|就)?(?:是|为|选|：|:)|(?:故|应|因此|所以)选|故填|(?:^|[\n。])\s*答\s*[:：]",
     re.IGNORECASE,
 )
 _FINAL = re.compile(r"final answer is[\s:*]*\$", re.IGNORECASE)
 """Said after the last box, with a formula, it is meant to replace it."""
-_CUE_END = re.compile(r"(?:[\s:：*\"]|\\\")*")
+_CUE_END = re.compile(r"(?:[\s:：*\"]|\\\"|(?:therefore|thus|hence|then|simply)\s)*")
 _INLINE = r"\\\([^\n]{1,3000}?\\\)|(?<!\\)\$(?:[^$\\\n]|\\.){1,3000}(?<!\\)\$"
 _MATH = re.compile(r"\$\$.{1,3000}?\$\$|\\\[.{1,3000}?\\\]|" + _INLINE, re.DOTALL)
 BROKEN_INLINE = re.compile(r"(?<![\\$])\$[ \t]*\n|\\\([ \t]*\n")
 """Inline math doesn't span lines, as in Markdown: what follows such an opening is not an answer."""
+_EXPLAINED = re.compile(r"\s*,\s*(?:where|with|for|in which|as|since|其中)")
+_CONNECTIVES = re.compile(
+    r"^(?:(?:因此|所以|故|综上所述|综上|于是|从而|即|答|therefore|thus|so|hence)[，,：:\s]*)+", re.IGNORECASE
+)
+_HAN = re.compile("[\u4e00-\u9fff]")
+_CHINESE_SENTENCE = re.compile(r"[。！？；\n]+|;\s")
+_CHINESE_CHECK = re.compile("(?:验证|检验|验算|[(（])")
+_COPULA = re.compile("(?<![因成分作认])为|(?<!不)是|即(?!可)|等于|[填选打在]|[:：](?!\\d)")
+"""What stands before the value of something."""
+_UNITS = "|".join(sorted((unit for unit in UNITS if not unit.isascii()), key=len, reverse=True))
+_CHINESE_UNIT = re.compile(f"或者?|[和且与、，；每]|{_UNITS}|[个只人本件条张组颗袋棵辆名岁支枚位次种]")
+_MEASURED = rf"\d+(?:\.\d+)?\s*(?:平方|立方)?(?:{_UNITS})(?:/(?:{_UNITS}))?"
+_CHINESE_QUANTITY = re.compile(rf"[-－]?{_MEASURED}(?:{_MEASURED})*")
+_FIRST_BLANK = re.compile("第(?:一|1)(?:个)?空")
+_LEFT_OVER = re.compile(r"(\d+)[^\d，,。]{0,6}[，,]?[^\d，,。]{0,4}余[^\d，,。余]{0,3}(\d+)")
+_NUMERAL = "[零一二两三四五六七八九十百千万]"
+_NUMERALS = re.compile(
+    f"{_NUMERAL}+分之{_NUMERAL}+|{_NUMERAL}{{2,}}(?={_UNITS}|[个只人本件条张组颗袋棵辆名岁支枚位次种])"
+)
+LONGEST_PHRASE = 14
+"""Chinese characters of an answer that may be a phrase as it stands, such as 北偏东30°."""
+LONGEST_WORDS = 30
+"""Characters of a sentence without a number that may be the answer as a whole."""
+_BOLD_END = re.compile(r"\*\*([^*\n]+)\*\*[.。!！]?\s*$")
 _BOLD = re.compile(r"\*\*([^*\n]+)\*\*")
 _NUMBER = re.compile(
-    r"(?<![\w.])[-+−]?[$€¥£]?(?:\d{1,3}(?:[,，]\d{3})+(?!\d)|\d+)?(?:[.,]?\d+)(?:\s?/\s?\d+)?(?:\s*[%％])?(?![a-zA-Z]*\d)"
+    r"(?<![\w.])\d{1,2}:\d{2}(?!\d)(?:\s?[ap]\.?m\b\.?)?|(?<![a-zA-Z\d_.])[-+−]?[$€¥£]?(?:\d{1,3}(?:[,，]\d{3})+(?!\d)|\d+)?(?:[.,]?\d+)(?:\s?/\s?\d+)?(?:\s*[%％])?(?![a-zA-Z]*\d)",
+    re.IGNORECASE,
 )
+_EQUATIONS = re.compile(
+    r"\b[a-z]\s*=\s*[-+]?[\d./]+(?:\s*(?:,|or|and|,\s*(?:or|and))\s*[a-z]\s*=\s*[-+]?[\d./]+)+(?=[.\s]*$)"
+)
+"""Several solutions at the end of a text: "x = 2 or x = -3"."""
+_CHECK = re.compile(
+    r"\n\s*(?:\([^()\n]*(?:\([^()\n]*\)[^()\n]*)*\)|\*{0,2}(?:verification|check|note)\b.*)\s*\Z",
+    re.IGNORECASE | re.DOTALL,
+)
+"""A last paragraph that only checks what was said before it."""
 _SENTENCE_END = re.compile(r"(?<!\\)[.!?](?=\s|\"|\*|$)|[。！？\n]")
 _PROSE = re.compile(
     r"(?<![\\a-zA-Z])(?!sqrt|sin|cos|tan|log|ln|(?:and|or|pi|am|pm|cm|km|mm|kg|ml)\b)[a-zA-Z]{2,}(?![a-zA-Z({])"
@@ -79,6 +115,8 @@ def extract_answer(text: str, language: str = "en") -> str | None:
 def is_prose(text: str) -> bool:
     """Whether the text is a sentence that may hold an answer, rather than an answer that can't be read."""
     outside = _TYPESET.sub(" ", _MATH.sub(" ", text))
+    if _HAN.search(outside):
+        return len(_HAN.findall(outside)) >= LONGEST_PHRASE or _COPULA.search(outside) is not None
     words = len(_SENTENCE_WORD.findall(outside))
     return words >= 8 or (words >= 1 and not any(mark in _MATHEMATICS for mark in outside))
 
@@ -172,6 +210,8 @@ def _in_sentence(rest: str) -> str | None:
     sentence = rest[: end.start() if end else len(rest)].replace("**", "").strip(' \t"')
     if not _PROSE.search(_TYPESET.sub(" ", _MATH.sub("", sentence))):
         return sentence
+    if _HAN.search(sentence) and not formula:
+        return _in_chinese_sentence(sentence)
     if formula:
         return formula.group()
     number = _NUMBER.match(sentence)
@@ -185,14 +225,53 @@ def _in_sentence(rest: str) -> str | None:
 def _last_said(text: str) -> str | None:
     """A formula that opens the text ("$x$, where …"), bold at its end, or its last formula or number."""
     opening = _MATH.match(text)
-    if opening and "\n" not in text and text[opening.end() :].lstrip().startswith(","):
+    if opening and "\n" not in text and _EXPLAINED.match(text, opening.end()):
         return opening.group()
+    text = _CHECK.sub("", text)
+    if (bold_end := _BOLD_END.search(text)) and len(bold_end.group(1).split()) < 5:
+        return _in_sentence(_CONNECTIVES.sub("", bold_end.group(1)).strip(" :：.。"))
+    last_line = text.rstrip()[text.rstrip().rfind("\n") + 1 :]
+    if _HAN.search(last_line):
+        return _said_in_chinese(last_line[-LONGEST_SENTENCE:])
+    if solutions := _EQUATIONS.search(text[-LONGEST_SENTENCE:]):
+        return solutions.group()
     bold = _BOLD.findall(text, max(0, text.rfind("\n\n")))
     if bold:
         inner = bold[-1].strip(" :：.")
         if not _PROSE.search(inner) or _NUMBER.search(inner):
             return _in_sentence(inner)
     return _last_formula_or_number(text[-LONGEST_SENTENCE:])
+
+
+def _said_in_chinese(text: str) -> str | None:
+    """The answer in the last sentence of a text, one that only checks it left out."""
+    sentences = [each for each in _CHINESE_SENTENCE.split(text) if each.strip()]
+    while len(sentences) > 1 and _CHINESE_CHECK.match(sentences[-1].strip()):
+        sentences.pop()
+    return _in_chinese_sentence(sentences[-1].strip()) if sentences else None
+
+
+def _in_chinese_sentence(sentence: str) -> str | None:
+    """What the sentence says that something is: a formula, a quantity with its unit, or words."""
+    sentence = _CONNECTIVES.sub("", sentence.replace("**", "")).strip(' \t"“”')
+    if blank := _FIRST_BLANK.search(sentence):
+        return sentence[blank.start() :]
+    if division := _LEFT_OVER.search(sentence):
+        return f"{division.group(1)}余{division.group(2)}"
+    *_, copula = [None, *_COPULA.finditer(sentence)]
+    tail = sentence[copula.end() :].strip(' "“”') if copula else ""
+    if tail and not _HAN.search(_CHINESE_UNIT.sub("", _MATH.sub("", tail))):
+        return tail
+    quantities = [found.group() for found in _CHINESE_QUANTITY.finditer(sentence)]
+    if quantities and not _QUALIFIED.search(sentence, 0, sentence.rfind(quantities[-1])):
+        return quantities[-1]
+    found = _last_formula_or_number(sentence)
+    if found or any(mark.isdigit() for mark in sentence):
+        return found or tail or None
+    if numerals := _NUMERALS.findall(sentence):
+        return str(numerals[-1])
+    said = tail or sentence
+    return said if said and len(said) <= LONGEST_WORDS else None
 
 
 def _last_formula_or_number(text: str) -> str | None:

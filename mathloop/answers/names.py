@@ -12,6 +12,7 @@ from mathloop.answers.syntax import (
     Quantity,
     Relation,
     Symbol,
+    Text,
     add,
     multiply,
     rebuild,
@@ -26,6 +27,8 @@ def is_name(node: Node) -> bool:
     match node:
         case Symbol(name):
             return name not in ("pi", "oo")
+        case Text():
+            return True
         case Apply("index" | "call" | "prime", (head, *_)):
             return is_name(head)
         case Apply("abs", (inner,)):
@@ -81,7 +84,7 @@ def named_value(relation: Relation) -> tuple[Node, Node] | None:
 
 def _constant(node: Node) -> bool:
     return not isinstance(node, Collection) and all(
-        isinstance(part, (Number, Apply, Quantity)) or part in (Symbol("pi"), Symbol("e"))
+        isinstance(part, (Number, Apply, Quantity)) or part in (Symbol("pi"), Symbol("e"), Symbol("i"))
         for part in walk(node)
     )
 
@@ -99,6 +102,9 @@ def same_name(left: tuple[Node, Node], right: tuple[Node, Node]) -> Node | None:
         case (Apply("index", (head, _)), Symbol() as plain) | (Symbol() as plain, Apply("index", (head, _))):
             if head == plain:
                 return right[1]
+        case Apply("index", (head, Symbol() as ours)), Apply("index", (other_head, Symbol() as theirs)):
+            if head == other_head and not any(part == ours for part in walk(right[1])):
+                return rebuild(right[1], {theirs: ours})
         case (Symbol("y"), Apply("call", (_, Symbol()))) | (Apply("call", (_, Symbol())), Symbol("y")):
             return right[1]
     return None

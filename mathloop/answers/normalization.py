@@ -14,15 +14,21 @@ _MARKS = {
     "\u2060": "", "\ufeff": "", "´": "'", "’": "'", "′": "'", "“": '"', "”": '"', "×": r"\times ",
     "÷": r"\div ", "·": r"\cdot ", "⋅": r"\cdot ", "∙": r"\cdot ", "√": r"\sqrt ",
     "∛": r"\sqrt[3] ", "π": r"\pi ", "∞": r"\infty ", "≤": r"\le ", "⩽": r"\le ", "≦": r"\le ",
-    "≥": r"\ge ", "⩾": r"\ge ", "≧": r"\ge ", "≠": r"\ne ", "≈": r"\approx ", "±": r"\pm ",
+    "≥": r"\ge ", "⩾": r"\ge ", "≧": r"\ge ", "≠": r"\ne ", "≡": r"\equiv ", "≈": r"\approx ", "±": r"\pm ",
     "∓": r"\mp ", "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ", "∅": r"\emptyset ", "°": r"^\circ ",
     "℃": r"^\circ C", "ℝ": "R", "θ": r"\theta ", "α": r"\alpha ", "β": r"\beta ", "∠": r"\angle ",
     "½": r"\frac{1}{2}", "⅓": r"\frac{1}{3}", "⅔": r"\frac{2}{3}", "¼": r"\frac{1}{4}",
-    "¾": r"\frac{3}{4}", "∶": ":", "㎝": "cm", "㎡": "m^2", "㎏": "kg", "㎞": "km", "…": r"\ldots ",
+    "¾": r"\frac{3}{4}", "∶": ":", "∣": "|", "｜": "|", "㎝": "cm", "㎡": "m^2", "㎏": "kg", "㎞": "km", "…": r"\ldots ",
     "⋯": r"\ldots ",
 }  # fmt: skip
 _TRANSLATED = str.maketrans(_FULL_WIDTH | _MARKS)
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ", "0123456789-+n")
+_SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉ₙ₋₊", "0123456789n-+")
+_SUBSCRIPT = re.compile("[₀₁₂₃₄₅₆₇₈₉ₙ₋₊]+")
+_JUDGED = {mark: "true" for mark in "√✓✔☑"} | {mark: "false" for mark in "×✗✘✕❌"}
+"""Marks that judge a statement, where nothing else stands."""
+_DOTS = re.compile(r"\\(?:dots[cbm]?|cdots|hdots)(?![a-zA-Z])")
+_CHOOSE = re.compile(r"\{\s*\}\s*[_^]\s*\{?\s*(\d+)\s*\}?\s*C\s*_\s*\{?\s*(\d+)\s*\}?")
 _SUPERSCRIPT = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ]+")
 _SPACING = re.compile(
     r"(?<!\\)\\[;:> ]|\\(?:displaystyle|textstyle|limits|nolimits|left\.?|right\.?|[bB]igg?[lrm]?|middle"
@@ -33,7 +39,7 @@ _TIGHT_COMMA = re.compile(r"(?<=\d),\s*\\!\s*(?=\d)")
 _QUAD = re.compile(r"\\q?quad")
 _ESCAPED_COMMAND = re.compile(r"\\\\(?=[a-zA-Z]{2})")
 _RANGE = re.compile(r"(?<=\d)\s*~\s*(?=\d)")
-_OPEN_ARRAY = re.compile(r"\\\{\s*\\begin\s*\{array\}\s*\{[lcr]\}(.*?)\\end\s*\{array\}", re.DOTALL)
+_OPEN_ARRAY = re.compile(r"\\\{\s*\\begin\s*\{array\}\s*\{[lcr\s]{1,3}\}(.*?)\\end\s*\{array\}", re.DOTALL)
 """A system of equations typeset as an array behind one brace."""
 _SPACES = re.compile(r"\s+")
 _GLUED_CONNECTIVE = re.compile(r"(?<![a-zA-Z\\])(or|and)(?=[A-Z](?![a-z]))")
@@ -46,10 +52,14 @@ def normalize(text: str) -> str:
         text = text.strip()
         return text if not text.endswith(".") or text.endswith("...") else text[:-1].rstrip()
     text = text.strip()
+    if text in _JUDGED:
+        return _JUDGED[text]
     if (text.startswith("**") and text.endswith("**")) or text.startswith("####"):
         text = text.strip("*# ")
+    plain = "{" in text and "\\" not in text and "$" not in text
     if not text.isascii():
         text = _SUPERSCRIPT.sub(lambda found: "^{" + found.group().translate(_SUPERSCRIPTS) + "}", text)
+        text = _SUBSCRIPT.sub(lambda found: "_{" + found.group().translate(_SUBSCRIPTS) + "}", text)
         text = text.translate(_TRANSLATED)
     if "~" in text:
         text = _RANGE.sub(r"\\sim ", text)
@@ -61,17 +71,40 @@ def normalize(text: str) -> str:
         text = _TIGHT_COMMA.sub(",", text)
         text = _QUAD.sub(r" \\quad ", text).replace(r"\,", " ").replace(r"\!", "")
         text = _SPACING.sub(" ", text)
+        if "dots" in text:
+            text = _DOTS.sub(r"\\ldots", text)
         if "array" in text:
             text = _OPEN_ARRAY.sub(r"\\begin{cases}\1\\end{cases}", text)
         for delimiter in (r"\(", r"\)", r"\[", r"\]"):
             text = text.replace(delimiter, " ")
-    elif "{" in text:
+    if "{" in text:
+        text = _CHOOSE.sub(r"\\binom{\1}{\2}", text.replace("{:}", ":"))
+    if "\\" not in text and "{" in text:
         text = _BRACED_COMMA.sub(",", text)
     if "or" in text or "and" in text:
         text = _GLUED_CONNECTIVE.sub(r" \1 ", text)
+    if plain:
+        text = _with_sets(text)
     if text.count("$") == 1:
         text = text.replace("$", MONEY)
     text = _SPACES.sub(" ", text.replace("$", "")).strip()
     while text.endswith((".", "\\", ",", ";")) and not text.endswith((r"\,", r"\.", r"\;", "...")):
         text = text[:-1].rstrip()
     return text
+
+
+def _with_sets(text: str) -> str:
+    """Braces as set brackets: that is what they are outside LaTeX, unless an index, power or root has them."""
+    parts: list[str] = []
+    groups: list[bool] = []
+    for position, mark in enumerate(text):
+        if mark == "{":
+            before = text[position - 1 : position]
+            groups.append(before in ("^", "_", "}") or (before.isalnum() and before.isascii()))
+        if mark == "{" or (mark == "}" and groups):
+            parts.append(mark if groups[-1] else "\\" + mark)
+            if mark == "}":
+                groups.pop()
+        else:
+            parts.append(mark)
+    return "".join(parts)

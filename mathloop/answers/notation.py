@@ -5,41 +5,80 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
-from mathloop.answers.syntax import TIME, Apply, Collection, Node, Number, Quantity, Symbol
+from mathloop.answers.syntax import TIME, Apply, Collection, Node, Number, Quantity, Relation, Symbol
 from mathloop.answers.tokens import Unreadable
-from mathloop.answers.words import read_words
+from mathloop.answers.words import chinese_integer, read_words
 
-_HALF_DAYS = {"上午": "a", "早上": "a", "下午": "p", "晚上": "p"}
+_HALF_DAYS = {"凌晨": "a", "上午": "a", "早上": "a", "下午": "p", "傍晚": "p", "晚上": "p", "中午": "p"}
 _ABOUT = re.compile(
     r"^(?:大约|about|approximately|approx\.?|roughly|nearly)\s+(?=[\d\\])|^(?:大约|约为?)(?=[\d\\])",
     re.IGNORECASE,
 )
 _TIME = re.compile(
-    r"(上午|早上|下午|晚上)?\s*(\d{1,2})\s*(?:([:点])\s*(\d{2})?)?(?:分|整)?"
+    r"(凌晨|上午|早上|中午|下午|傍晚|晚上)?\s*(\d{1,2})\s*(?:(:)\s*(\d{2})|([点时])\s*(?:(\d{1,2})|(半))?)?(?:分|整)?"
     r"\s*(?:\\(?:text|mathrm|mbox)\s*\{)?\s*(?:([ap])\.?\s*m\.?)?\s*\}?",
     re.IGNORECASE,
 )
-_BASED = re.compile(r"\(?\s*([0-9A-Fa-f]+)\s*\)?\s*_\s*\{?\s*(?:\\text\s*\{|\()?\s*(\d{1,2})\s*[})]*")
-_OVERLINE = re.compile(r"(\d*)\.(\d*)\s*(?:\\overline\s*\{?\s*(\d+)\s*\}?|\((\d+)\))")
+_DATE = re.compile(
+    r"(?:(\d{4}|[零〇一二三四五六七八九]{4})年)?(\d{1,2}|[一二三四五六七八九十]{1,2})月(\d{1,2}|[一二三四五六七八九十]{1,3})[日号]"
+    r"|(\d{4})-(\d{1,2})-(\d{1,2})"
+)
+_BASES = {
+    word: index + 2
+    for index, word in enumerate(("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"))
+} | {"eleven": 11, "twelve": 12, "sixteen": 16}  # fmt: skip
+_BASE = r"(\d{1,2}|" + "|".join(_BASES) + ")"
+_BASED = re.compile(
+    r"\(?\s*(?:\\(?:text|mathrm)\s*\{)?\s*([0-9A-Fa-f]+)\s*\}?\s*\)?\s*"
+    r"(?:_\s*\{?\s*(?:\\(?:text|mathrm)\s*\{|\()?\s*(?:base\s*\}?\s*)?|,?\s*(?:\(|in\s+)?base[\s-]*)"
+    + _BASE
+    + r"\s*[})]*"
+)
+_DIVIDED = re.compile(
+    r"(?:商(?:为|是)?\s*)?(\d+|[一二两三四五六七八九十百]+)\s*[,，]?\s*"
+    r"(?:余数?(?:为|是)?|(?:\\ldots\s*)+|\.{3,6}|\\text\s*\{\s*(?:R|remainder)\s*\}|R|remainder|with remainder)\s*"
+    r"(\d+|[一二两三四五六七八九十百]+)"
+)
+_RESIDUE = re.compile(
+    r"(?:(?P<name>.+?)\s*\\equiv\s*)?(?P<values>[-\d][-\d\s,]*(?:or\s*[-\d\s]+)?)"
+    r"\s*\\?\(?\s*\\?(?:p|b)?mod\s*\{?\s*(?P<modulus>\d{1,9})\s*\}?\s*\\?\)?"
+)
+_ARC = re.compile(r"(\d+)\s*\^\s*\{?\\circ\s*\}?\s*(\d{1,2})\s*'(?:\s*(\d{1,2})\s*(?:''|\"))?")
+_PART_NUMBERS = re.compile(r"(?:\(\d\)\s*[,、和]?\s*){2,}")
+_CONDITION = re.compile(r"\s*\\?\s*\(\s*([a-z]\s*\\in\s*[^()]+)\)$")
+_TO = re.compile(r"(?<=\d)\s*(?:\\text\s*\{\s*to\s*\}|to)\s*(?=\d)")
+_OVERLINE = re.compile(r"(\d*)\.(\d*)\s*(?:\\(?:overline|bar)\s*\{?\s*(\d+)\s*\}?|\((\d+)\))")
 _DOTTED = re.compile(r"(\d*)\.(\d*)\s*\\dot\s*\{?\s*(\d)\s*\}?(?:(\d*)\s*\\dot\s*\{?\s*(\d)\s*\}?)?")
 _ELLIPSIS = re.compile(r"(\d*)\.(\d*?)(\d+?)\3{2,}\s*(?:\\[lc]?dots|\.\.\.)")
 _PARTS = re.compile(r"\s*[;,.]?\s*\((\d)\)\s*")
 _RATIO = re.compile(r"(?<=\d)\s*比\s*(?=\d)")
 _CIRCLED = {chr(0x2460 + index): str(index + 1) for index in range(20)}
 _TEXT_CIRCLED = re.compile(r"\\textcircled\s*\{?\s*(\d+)\s*\}?")
+_TEXT = re.compile(r"\\(?:text|mathrm|textbf|mbox)\s*\{([^{}]*)\}")
 _COUNTED = re.compile(r"([\d.,]*[零一二两三四五六七八九十百千万亿分之又]+)([\u4e00-\u9fff]{1,3})")
 
 
 def read_notation(text: str) -> Node | None:
     """Times, numbers in a base, circled numbers and numbers in words."""
-    if ":" in text or "点" in text or text.endswith(("m", "m.")):
+    if ":" in text or text.lower().endswith(("m", "m.")) or any(mark in text for mark in "点时"):
         match = _TIME.fullmatch(text)
-        if match is not None and int(match.group(2)) < 25 and int(match.group(4) or 0) < 60:
-            return _time(match)
-    if "_" in text and (match := _BASED.fullmatch(text)):
-        digits, base = match.group(1).lstrip("0") or "0", int(match.group(2))
-        if 2 <= base <= 36 and all(int(digit, 36) < base for digit in digits) and base != 10:
-            return Symbol(f"base {base} {digits.upper()}")
+        if match is not None and int(match.group(2)) < 25 and (time := _time(match)) is not None:
+            return time
+    if ("月" in text or "-" in text) and (match := _DATE.fullmatch(text)):
+        return _date(match)
+    if ("_" in text or "base" in text) and (match := _BASED.fullmatch(text)):
+        digits, base = match.group(1).lstrip("0") or "0", _BASES.get(match.group(2)) or int(match.group(2))
+        if 2 <= base <= 36 and all(int(digit, 36) < base for digit in digits):
+            return Number(Fraction(digits)) if base == 10 else Symbol(f"base {base} {digits.upper()}")
+    if match := _DIVIDED.fullmatch(text):
+        parts = [chinese_integer(part) for part in match.groups()]
+        return Collection("division", tuple(Number(Fraction(part or 0)) for part in parts))
+    if "mod" in text and (match := _RESIDUE.fullmatch(text)):
+        return _residues(match)
+    if _PART_NUMBERS.fullmatch(text):
+        return Collection(
+            "set", tuple(Symbol(chr(0x245F + int(digit))) for digit in text if digit in "123456789")
+        )
     circled = (
         _TEXT_CIRCLED.sub(lambda found: chr(0x2460 + int(found.group(1)) - 1), text)
         if "circled" in text
@@ -48,6 +87,8 @@ def read_notation(text: str) -> Node | None:
     marks = [mark for mark in circled if mark not in " ,、;和与"]
     if marks and all(mark in _CIRCLED for mark in marks):
         return Collection("set", tuple(Symbol(mark) for mark in marks))
+    if match := _TEXT.fullmatch(text):
+        text = match.group(1).strip()
     if not any(mark in "\\{}[]()=<>^" for mark in text):
         value = read_words(text)
         if value is not None:
@@ -61,17 +102,41 @@ def read_notation(text: str) -> Node | None:
 
 def _time(match: re.Match[str]) -> Node | None:
     """A time of day on 24 hours where the text says that it is one, else a ratio that may be a time."""
-    morning, digits, colon, minute, marked = match.groups()
-    hour, half = int(digits), _HALF_DAYS.get(morning or "", (marked or "").lower())
-    if not half and colon == ":":
-        if minute is None:
-            return None
-        return Collection("ratio", (Number(Fraction(hour)), Number(Fraction(minute))), TIME)
-    if not half and colon is None:
+    part_of_day, digits, colon, minute, mark, minutes, half_hour, marked = match.groups()
+    hour, half = int(digits), _HALF_DAYS.get(part_of_day or "", (marked or "").lower())
+    past = 30 if half_hour else int(minute or minutes or 0)
+    if past > 59:
         return None
-    if half:
+    if not half and colon:
+        return Collection("ratio", (Number(Fraction(hour)), Number(Fraction(past))), TIME)
+    if not half and (mark is None or (mark == "时" and not (minutes or half_hour))):
+        return None
+    if half and hour <= 12:
         hour = hour % 12 + (12 if half == "p" else 0)
-    return Symbol(f"time {hour}:{minute or '00'}")
+    return Symbol(f"time {hour}:{past:02}")
+
+
+def _date(match: re.Match[str]) -> Node:
+    year, month, day, *numeric = match.groups()
+    parts = numeric if month is None else [year, month, day]
+    numbers = [chinese_integer(part) if part else None for part in parts]
+    return Symbol("date " + "-".join("" if number is None else str(number) for number in numbers))
+
+
+def _residues(match: re.Match[str]) -> Node:
+    """x ≡ 10 (mod 7) as x = 3, with the modulus for its unit."""
+    modulus = int(match["modulus"])
+    if not modulus:
+        raise Unreadable("a modulus of zero")
+    digits = re.findall(r"-?\d{1,30}", match["values"])
+    values = [Quantity(Number(Fraction(int(each) % modulus)), f"mod {modulus}") for each in digits]
+    listed: Node = values[0] if len(values) == 1 else Collection("list", tuple(values), "or")
+    name = (match["name"] or "").strip()
+    if not name:
+        return listed
+    if not re.fullmatch(r"[a-zA-Z]", name):
+        raise Unreadable("a congruence of more than a variable")
+    return Relation((Symbol(name), listed), ("=",))
 
 
 def _number_or_words(text: str) -> Fraction | None:
@@ -85,9 +150,15 @@ def rewritten(text: str) -> str:
         text = _without_part_numbers(text)
     if "比" in text:
         text = _RATIO.sub(":", text)
+    if "to" in text:
+        text = _TO.sub(":", text)
+    if text.endswith(")"):
+        text = _CONDITION.sub(r", \1", text)
+    if "'" in text:
+        text = _ARC.sub(_in_degrees, text)
     if "." not in text:
         return text
-    if "overline" in text or "(" in text:
+    if any(mark in text for mark in ("overline", "bar", "(")):
         text = _OVERLINE.sub(
             lambda found: _repeating(found.group(1), found.group(2), found.group(3) or found.group(4)), text
         )
@@ -103,6 +174,11 @@ def rewritten(text: str) -> str:
     if "dots" in text or "..." in text:
         text = _ELLIPSIS.sub(lambda found: _repeating(found.group(1), found.group(2), found.group(3)), text)
     return text
+
+
+def _in_degrees(found: re.Match[str]) -> str:
+    seconds = 3600 * int(found[1]) + 60 * int(found[2]) + int(found[3] or 0)
+    return rf"(\frac{{{seconds}}}{{3600}})^\circ "
 
 
 def _repeating(whole: str, fixed: str, period: str) -> str:

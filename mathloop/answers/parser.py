@@ -6,10 +6,12 @@ answer costs at most milliseconds. `reading.py` reads whole answers with it.
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 
 from mathloop.answers.commands import STOP_COMMANDS, read_command, read_function
 from mathloop.answers.syntax import (
+    ELEMENT,
     MINUS_ONE,
     Apply,
     Node,
@@ -30,6 +32,14 @@ _CLOSERS = frozenset(
     (")", "]", "}", "\\}", ",", ";", "or", "and", "&", "=", "~", "<", "<=",
      ">", ">=", "!=", "in", ":", "\\cup")
 )  # fmt: skip
+_GLUED = re.compile(r"(sqrt|pi|sin|cos|tan|log|ln)([a-z]{1,2}?)(?:(sin|cos|tan|ln)([a-z]{1,2}))?")
+"""Functions without space around them: "sqrtx", "pir", "sinxcosx"."""
+_ENGLISH = frozenset(
+    ("cost", "costs", "tank", "tang", "tans", "tanks", "sins", "sink", "sing", "sinks", "logs", "logo", "pin",
+     "pins", "pie", "pies", "pier", "ping", "pink", "pint", "pig", "pigs", "pit", "pits", "pile", "pine", "pipe",
+     "pita", "pill", "since")
+)  # fmt: skip
+_LETTER_UNITS = frozenset("gmshLltNJWVA")
 _DEFINED = frozenset("fghFGHWT")
 """Letters that are functions wherever a parenthesis follows."""
 _PROSE = frozenset(
@@ -37,6 +47,10 @@ _PROSE = frozenset(
      "yes", "so", "we", "to", "on", "by")
 )  # fmt: skip
 """Words that could be products of letters but never are."""
+
+
+def _glued(word: str) -> re.Match[str] | None:
+    return None if word in _ENGLISH else _GLUED.fullmatch(word)
 
 
 class Expressions(Cursor):
@@ -110,6 +124,11 @@ class Expressions(Cursor):
                 if 0 < fraction < 1:
                     return Number(value.value + fraction)
             raise Unreadable("two numbers stand beside each other")
+        match following:  # 12½ %
+            case Apply("percent", (Number() as part,)) if (
+                isinstance(value, Number) and value.value.denominator == 1 and 0 < part.value < 1
+            ):
+                return Apply("percent", (Number(value.value + part.value),))
         return multiply(value, following)
 
     def begins_factor(self) -> bool:
@@ -126,10 +145,18 @@ class Expressions(Cursor):
             raise Unreadable("a number behind a letter")
         return kind == "number" or (kind == "text" and len(value) == 1)
 
+    def _is_unit(self) -> bool:
+        """Whether a lone letter behind a number and a space, with nothing after it, is a unit: `250 g`."""
+        if self.token.value not in _LETTER_UNITS or not self.token.space or not self.position:
+            return False
+        return self.tokens[self.position - 1].kind == "number" and self.peek().kind == "end"
+
     def _is_noun(self, word: str) -> bool:
+        if len(word) == 1:
+            return self._is_unit()
         if word == "min":  # minutes, unless a bracket follows
             return self.position > 0 and self.peek().value not in ("(", "{", "_")
-        if word in FUNCTIONS or word in CONSTANTS:
+        if word in FUNCTIONS or word in CONSTANTS or word == ELEMENT.name or _glued(word):
             return False
         if word.lower() in WORDS and self.position and self.tokens[self.position - 1].kind != "word":
             return True
@@ -257,14 +284,16 @@ class Expressions(Cursor):
             return Symbol(CONSTANTS[word])
         if word in FUNCTIONS:
             return read_function(self, word)
-        for name in ("sqrt", "pi", "sin", "cos", "tan", "log", "ln"):
-            if word.startswith(name) and 0 < len(word) - len(name) <= 2:  # "sqrtx", "pir"
-                self.position -= 1
-                self.tokens[self.position : self.position + 1] = [
-                    Token("word", name, token.space),
-                    Token("word", word[len(name) :], False),
-                ]
-                return self.atom()
+        if match := _glued(word):
+            self.position -= 1
+            parts = [Token("word", part, False) for part in match.groups() if part]
+            self.tokens[self.position : self.position + 1] = [
+                parts[0]._replace(space=token.space),
+                *parts[1:],
+            ]
+            return self.atom()
+        if word == ELEMENT.name:
+            return ELEMENT
         if len(word) > 1:
             before = self.tokens[self.position - 2] if self.position > 1 else None
             if (word.lower() in _PROSE and not word.isupper()) or (
@@ -280,7 +309,7 @@ class Expressions(Cursor):
                 Token("word", letter, token.space and not index) for index, letter in enumerate(word)
             ]
             factors = [self._letter() for _ in word[1:]]
-            return multiply(*factors, self._letter())
+            return multiply(*factors, self.factor())  # in ab^2 only b is squared
         self.position -= 1
         return self._letter()
 
@@ -289,6 +318,13 @@ class Expressions(Cursor):
 
     def indexed(self, symbol: Symbol) -> Node:
         """A letter with its index (`x_1`, `F_{n-1}`, `C_n^k`) or the arguments of a function (`f(x)`)."""
+        if symbol.name == "C" and self._holds_integers():
+            self.take()
+            total = self.atom()
+            self.expect(",")
+            chosen = self.atom()
+            self.expect(")")
+            return Apply("binomial", (total, chosen))
         if self.accept("_"):
             index = self._index()
             if symbol.name in ("C", "A", "P") and self.token.value == "^":
@@ -313,6 +349,14 @@ class Expressions(Cursor):
             self.expect(")")
             return Apply("call", (symbol_or_term, *arguments))
         return symbol_or_term
+
+    def _holds_integers(self) -> bool:
+        """Whether a parenthesis with two integers follows: C(12, 5)."""
+        kinds = [self.peek(offset) for offset in range(5)]
+        wanted = ("(", "number", ",", "number", ")")
+        return all(
+            token.value == want or token.kind == want for token, want in zip(kinds, wanted, strict=True)
+        )
 
     def _holds_letters(self) -> bool:
         """Whether a parenthesis holds one letter: `N(n)` is a value of N, `n(n+1)` a product."""

@@ -5,12 +5,26 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import NamedTuple
 
-from mathloop.answers.expressions import constant_value
+from mathloop.answers.exact import variables
+from mathloop.answers.expressions import constant_value, linear
 from mathloop.answers.names import is_name
-from mathloop.answers.syntax import Apply, Collection, Node, Number, Relation, Symbol, Text, negate
+from mathloop.answers.syntax import (
+    ELEMENT,
+    Apply,
+    Collection,
+    Node,
+    Number,
+    Relation,
+    Symbol,
+    Text,
+    add,
+    divide,
+    negate,
+)
 
 INFINITY = Symbol("oo")
 MINUS_INFINITY = Apply("mul", (Number(Fraction(-1)), INFINITY))
+_MIRRORED = {"(": ")", ")": "(", "[": "]", "]": "["}
 _FLIPPED = {">": "<", ">=": "<=", "<": ">", "<=": ">="}
 
 
@@ -36,6 +50,9 @@ def variable(relation: Node) -> Node | None:
     if not isinstance(relation, Relation):
         return None
     side = next((side for side in relation.sides if is_name(side)), None)
+    if side is None:
+        letters = {name for side in relation.sides for name in variables(side)}
+        return Symbol(letters.pop()) if len(letters) == 1 else None
     return side.arguments[0] if isinstance(side, Apply) and side.operation == "abs" else side
 
 
@@ -81,6 +98,8 @@ def _joined(parts: tuple[Node, ...]) -> list[Piece] | None:
 
 def _of_relation(relation: Relation) -> list[Piece] | None:
     match relation:
+        case Relation(sides, operators) if set(operators) <= {"<", "<="} and not any(map(is_name, sides)):
+            return _of_linear(relation)
         case Relation((name, value), ("in",)) if is_name(name):
             return _pieces(value)
         case Relation((name, value), ("!=",)) if is_name(name):
@@ -94,6 +113,36 @@ def _of_relation(relation: Relation) -> list[Piece] | None:
         case Relation((low, name, high), ("<" | "<=" as first, "<" | "<=" as second)) if is_name(name):
             return _bounded(name, low, high, "[" if first == "<=" else "(", "]" if second == "<=" else ")")
     return None
+
+
+def _of_linear(relation: Relation) -> list[Piece] | None:
+    """|2x − 1| < 3 and the like: solved for the side, then for the variable in it."""
+    lines = [side for side in relation.sides if variables(side)]
+    if len(lines) != 1:
+        return None
+    inner = lines[0]
+    stand_in: Node = ELEMENT
+    if isinstance(inner, Apply) and inner.operation == "abs":
+        inner, stand_in = inner.arguments[0], Apply("abs", (ELEMENT,))
+    line = linear(inner)
+    sides = tuple(stand_in if side is lines[0] else side for side in relation.sides)
+    found = _of_relation(Relation(sides, relation.operators)) if line else None
+    if line is None or found is None:
+        return None
+    slope, offset = line
+    moved = [
+        Piece(_solved(each.low, slope, offset), _solved(each.high, slope, offset), each.ends)
+        for each in found
+    ]
+    if slope > 0:
+        return moved
+    return [Piece(high, low, _MIRRORED[ends[1]] + _MIRRORED[ends[0]]) for low, high, ends in moved]
+
+
+def _solved(end: Node, slope: Fraction, offset: Fraction) -> Node:
+    if end in (INFINITY, MINUS_INFINITY):
+        return end if slope > 0 else INFINITY if end == MINUS_INFINITY else MINUS_INFINITY
+    return divide(add(end, Number(-offset)), Number(slope))
 
 
 def _bounded(name: Node, low: Node, high: Node, left: str, right: str) -> list[Piece] | None:

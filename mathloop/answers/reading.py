@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 
+from mathloop.answers import chinese
 from mathloop.answers.normalization import MONEY
 from mathloop.answers.notation import read_notation, rewritten
 from mathloop.answers.parser import Expressions
 from mathloop.answers.syntax import (
+    ELEMENT,
     Collection,
     Node,
     Number,
@@ -18,6 +20,7 @@ from mathloop.answers.syntax import (
     add,
     multiply,
     negate,
+    rebuild,
 )
 from mathloop.answers.tokens import Unreadable, tokenize
 from mathloop.answers.units import scale
@@ -29,6 +32,7 @@ LONGEST = 6000
 _RELATIONS = frozenset(("=", "~", "<", "<=", ">", ">=", "!=", "in"))
 _CURRENCIES = {MONEY: "dollar", "¥": "yuan", "€": "euro", "£": "£"}
 _SEPARATORS = frozenset((",", "or", "and", "\\lor", "\\land", "\\quad", "\\\\"))
+_SIGNS = ("<", ">", "\\le", "\\ge", "\\ne", "\\geq", "\\leq")
 _BOUNDS = frozenset(
     ("以上", "以下", "以内", "以外", "左右", "上下", "多", "余", "or more", "or less", "plus")
 )  # fmt: skip
@@ -62,7 +66,9 @@ def read(text: str) -> Node:
     """
     if len(text) > LONGEST:
         raise Unreadable("the answer is too long")
-    text = rewritten(text)
+    text = rewritten(text if text.isascii() else chinese.rewritten(text))
+    if text.startswith(_SIGNS):
+        text = f"{ELEMENT.name} {text}"  # "> 10", of a number without a name
     special = read_notation(text)
     if special is not None:
         return special
@@ -113,9 +119,9 @@ class _Answers(Expressions):
 
     def _item(self) -> Node:
         """One answer: words, or a chain of relations, with a unit behind it."""
-        if self._begins_words():
-            return self._words()
-        sides = [self._side()]
+        sides: list[Node] = [self._words() if self._begins_words() else self._side()]
+        if isinstance(sides[0], Text) and self.token.value != "=":
+            return sides[0]
         operators: list[str] = []
         while self.token.value in _RELATIONS and self.token.kind in ("mark", "command"):
             operators.append(self.take().value)
@@ -130,6 +136,8 @@ class _Answers(Expressions):
         total = first
         while self.token.kind == "number" and (size := scale(first.unit)):
             value, unit = self.expression(), self._unit()
+            if size[0] == "yuan" and unit == "分":
+                unit = "fen"
             other = scale(unit)
             if other is None or other[0] != size[0]:
                 raise Unreadable("two quantities beside each other")
@@ -157,6 +165,8 @@ class _Answers(Expressions):
 
     def _begins_words(self) -> bool:
         kind, value, _ = self.token
+        if value == ELEMENT.name:
+            return False
         if kind in ("text", "chinese"):
             return kind == "chinese" or len(value) > 1
         return kind == "word" and self._is_noun(value)
@@ -165,7 +175,8 @@ class _Answers(Expressions):
         words: list[str] = []
         while self.token.kind in ("word", "text", "chinese") or self.token.value in ("-", "'", '"', "."):
             words.append(self.take().value)
-        if not (self._at_end() or self.token.value in _SEPARATORS or self.token.value == ";"):
+        closed = self._at_end() or self.token.value in _SEPARATORS or self.token.value in (";", "=")
+        if not closed:
             raise Unreadable("words and mathematics mixed")
         return Text(phrase(" ".join(words)))
 
@@ -221,6 +232,17 @@ class _Answers(Expressions):
                 offset += 1
         return offset + 1 if self.peek(offset).value in ("|", ":") else 0
 
+    def _builder(self, bar: int, closing: str) -> Node:
+        """What stands behind `{x |`, as the relation or relations that hold for every element."""
+        variable = Symbol(self.token.value)
+        self.position += bar
+        inner = self._listing()
+        self.expect(closing)
+        parts = inner.items if isinstance(inner, Collection) and inner.kind == "list" else (inner,)
+        if not all(isinstance(part, Relation) for part in parts):
+            raise Unreadable("a set's condition")
+        return rebuild(inner, {variable: ELEMENT})
+
     def cell(self) -> Node:
         return self._item()
 
@@ -230,12 +252,7 @@ class _Answers(Expressions):
             return Symbol("empty set")
         bar = self._bar_after_variable()
         if bar:
-            self.position += bar
-            inner = self._listing()
-            if not isinstance(inner, Relation):
-                raise Unreadable("a set's condition")
-            self.expect("\\}")
-            return inner
+            return self._builder(bar, "\\}")
         inner = self._listing()
         self.expect("\\}")
         items = (

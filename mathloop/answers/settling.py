@@ -115,7 +115,7 @@ def on_twelve_hours(time: str) -> str:
 
 def is_opaque(node: Node) -> bool:
     """Whether a symbol is a time, a number in another base or the empty set: equal only to itself."""
-    return isinstance(node, Symbol) and node.name.partition(" ")[0] in ("time", "base", "empty")
+    return isinstance(node, Symbol) and node.name.partition(" ")[0] in ("time", "date", "base", "empty")
 
 
 def words_of(node: Node) -> str | None:

@@ -35,7 +35,7 @@ class Collection:
     """Several answers or one answer with parts.
 
     kind: list (commas, unordered), sequence (semicolons, ordered), set, tuple, interval, union, matrix (of
-    rows), row, ratio. `ends` holds an interval's brackets: "()", "(]", "[)" or "[]".
+    rows), row, ratio, pieces (rows of value and condition), division (quotient and remainder). `ends` holds an interval's brackets: "()", "(]", "[)" or "[]".
     """
 
     kind: str
@@ -70,6 +70,8 @@ Node = Number | Symbol | Apply | Collection | Relation | Quantity | Text
 
 ZERO, ONE, MINUS_ONE = Number(Fraction(0)), Number(Fraction(1)), Number(Fraction(-1))
 HALF = Number(Fraction(1, 2))
+ELEMENT = Symbol("element")
+"""Any element of a set, whatever letter stood before the bar of `{x | 1 < x}`."""
 TIME = "time"
 """`ends` of a ratio such as 2:30 that may be a time of day."""
 

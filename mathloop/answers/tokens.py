@@ -26,7 +26,7 @@ class Token(NamedTuple):
 FUNCTIONS = frozenset(
     ("sin", "cos", "tan", "cot", "sec", "csc", "arcsin", "arccos", "arctan", "asin", "acos", "atan", "sinh",
      "cosh", "tanh", "log", "lg", "ln", "exp", "sqrt", "abs", "min", "max", "gcd", "lcm", "det",
-     "floor", "ceil")
+     "floor", "ceil", "cis")
 )  # fmt: skip
 CONSTANTS = {"pi": "pi", "infty": "oo", "infinity": "oo", "inf": "oo", "oo": "oo"}
 _CONNECTIVES = {"and": "and", "or": "or", "和": "and", "或": "or", "或者": "or", "及": "and", "与": "and"} | {

@@ -45,6 +45,7 @@ _THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")
 _DECIMAL_COMMA = re.compile(r"([-+]?)(\d+),(\d+)")
 _OPENING = re.compile(r"[(\[{]")
 _WORD = re.compile(r"[A-Za-z]{3,}")
+_DEGREE = re.compile(r"\s*\^\s*\{?\\circ\s*\}?\s*")
 _SQUEEZED = re.compile(r"\s+")
 
 
@@ -77,12 +78,12 @@ def verify(
             return _SAME_NUMBER
         if "/" not in left + right or "." not in left + right:  # else one may be the other, rounded
             return _OTHER_NUMBER
-    if _WORD.fullmatch(left) and _WORD.fullmatch(right):  # "Amy" is no product of A, m and y
-        same = phrase(left) == phrase(right)
-        return Verdict(same, "the same word" if same else "another word", "words")
     choice = _compare_choices(left, right)
     if choice is not None:
         return choice
+    if _WORD.fullmatch(left) and _WORD.fullmatch(right):  # "Amy" is no product of A, m and y
+        same = phrase(left) == phrase(right)
+        return Verdict(same, "the same word" if same else "another word", "words")
     return _compare(gold, prediction, places, strict, relations_as_sets)
 
 
@@ -166,6 +167,7 @@ def _read_all(raw: str) -> tuple[Node, ...]:
     inner = extract_answer(raw) if len(raw) < LONGEST_ANSWER and is_prose(raw) else None
     if inner and inner != raw:
         return _read_all(inner)
+    text = _DEGREE.sub("度", text)
     return (Text(_SQUEEZED.sub("", text) if "\\" in text or "^" in text else phrase(text)),)
 
 

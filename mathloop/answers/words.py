@@ -24,6 +24,7 @@ _DIGITS = {mark: value for value, mark in enumerate("零一二三四五六七八
 _TENS = {"十": 10, "百": 100, "千": 1000}
 _LARGE = {"万": 10**4, "亿": 10**8}
 _CHINESE = re.compile("[零〇一二两三四五六七八九十百千万亿]+")
+_CHINESE_DECIMAL = re.compile("([零〇一二两三四五六七八九十百千]+)点([零〇一二三四五六七八九]+)")
 _CHINESE_FRACTION = re.compile("(负?)(?:(.+?)又)?(.+?)分之(.+)")
 _SCALED = re.compile(
     r"([-+]?\d+(?:,\d{3})*(?:\.\d+)?)\s*(万|亿|dozen|thousand|million|billion|trillion)(.*)", re.IGNORECASE
@@ -31,10 +32,11 @@ _SCALED = re.compile(
 _PHRASES = {
     "全体实数": "all real numbers", "任意实数": "all real numbers", "一切实数": "all real numbers",
     "实数集": "all real numbers", "real numbers": "all real numbers",
-    "是": "yes", "对": "true", "正确": "true", "错": "false", "错误": "false", "否": "no", "不是": "no",
+    "是": "yes", "对": "true", "正确": "true", "错": "false", "错误": "false", "不对": "false", "不正确": "false", "否": "no", "不是": "no",
     "无解": "no solution", "方程无解": "no solution", "no solutions": "no solution",
     "空集": "empty set", "\\emptyset": "empty set", "\\varnothing": "empty set",
     "不存在": "does not exist", "dne": "does not exist", "奇数": "odd", "偶数": "even",
+    "第1象限": "quadrant i", "第2象限": "quadrant ii", "第3象限": "quadrant iii", "第4象限": "quadrant iv",
     "第一象限": "quadrant i", "first quadrant": "quadrant i", "第二象限": "quadrant ii",
     "second quadrant": "quadrant ii", "第三象限": "quadrant iii", "third quadrant": "quadrant iii",
     "第四象限": "quadrant iv", "fourth quadrant": "quadrant iv", "undefined": "undefined",
@@ -44,6 +46,31 @@ _PHRASES = {
     "无穷大": "infinity", "无理数": "irrational", "有理数": "rational", "椭圆": "ellipse",
     "圆": "circle", "双曲线": "hyperbola", "抛物线": "parabola", "直线": "line",
 }  # fmt: skip
+_REWRITTEN = (
+    (re.compile("没有"), "无"),
+    (re.compile("[周礼]拜?(?=[一二三四五六日天]$)"), "星期"),
+    (re.compile("(?<=[分要])(?:而不|非)"), "不"),
+    (re.compile("又不"), "也不"),
+    (re.compile("充分必要"), "充要"),
+    (re.compile("(?<=[分要])条件$"), ""),
+    (
+        re.compile(
+            "^(?:原|该|此|这个?|本)?(?:分式|一元二次)?(?:方程组?|不等式组?|命题|说法|结论|判断|题)(?:是|为)?(?=[无有错正不真假])"
+        ),
+        "",
+    ),
+    (re.compile("^.*(?<!不)是(?=[\u4e00-\u9fff]{2})"), ""),
+    (re.compile("^(?:是|为|向|互相|相互|保持|一个|只有)(?=[\u4e00-\u9fff])"), ""),
+    (re.compile("^一个(?=[\u4e00-\u9fff])"), ""),
+    (re.compile("^不存在(?:这样|符合|满足|这种).*$"), "不存在"),
+    (re.compile("(?<=[\u4e00-\u9fff])(?:了|的)$"), ""),
+    (re.compile("无数多"), "无数"),
+    (re.compile("无实(?:数)?(?:根|解)"), "无实数根"),
+    (re.compile("正三角形"), "等边三角形"),
+    (re.compile("命题$"), ""),
+    (re.compile("°"), "度"),
+)
+"""Other ways of saying the same in Chinese."""
 _ARTICLE = re.compile(r"^(?:the|a|an)\s+")
 _NOISE = re.compile(r"[\s,.;:!?\"'“”()\-]+")
 
@@ -51,6 +78,9 @@ _NOISE = re.compile(r"[\s,.;:!?\"'“”()\-]+")
 def phrase(text: str) -> str:
     """Words as they are compared: one spelling for both languages, no case, article or punctuation."""
     words = _NOISE.sub(" ", text.lower()).strip()
+    if not words.isascii():
+        for pattern, replacement in _REWRITTEN:
+            words = pattern.sub(replacement, words)
     words = _PHRASES.get(words, words)
     return _ARTICLE.sub("", words)
 
@@ -73,6 +103,10 @@ def read_words(text: str) -> Fraction | None:
             value = whole_value + Fraction(top_value, bottom_value)
             return -value if sign else value
         return None
+    if match := _CHINESE_DECIMAL.fullmatch(text):
+        whole_part, places = chinese_integer(match.group(1)), match.group(2)
+        digits = "".join(str(_DIGITS[mark]) for mark in places)
+        return None if whole_part is None else Fraction(f"{whole_part}.{digits}")
     if text in ("一半", "半"):
         return Fraction(1, 2)
     negative = text.startswith("负")
