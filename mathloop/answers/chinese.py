@@ -1,4 +1,4 @@
-"""Rewrites what Chinese says in words (不小于10, 根号3, 长为6米, 每小时60千米) in the notation of formulas."""
+"""Rewrites what Chinese says in words (不小于10, 根号3, 长为6米) in the notation of formulas."""
 
 from __future__ import annotations
 

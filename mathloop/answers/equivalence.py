@@ -101,6 +101,9 @@ class Comparison:
         size = scale(left.unit)
         if isinstance(right, Quantity):
             other = scale(right.unit)
+            if size and other and {size[0], other[0]} == {"angle", "radian"}:
+                turned, radians = (left, right) if size[0] == "angle" else (right, left)
+                return self.same(multiply(times(turned.value, Fraction(1, 180)), Symbol("pi")), radians.value)
             if size and other:
                 return size[0] == other[0] and self.same(
                     times(left.value, size[1]), times(right.value, other[1])
@@ -161,7 +164,7 @@ class Comparison:
             matrix, other = (left, right) if left.kind == "matrix" else (right, left)
             vector = names.as_vector(matrix)
             return other.kind == "tuple" and vector is not None and self._in_order(vector, other.items)
-        if kinds & {"interval", "union"}:
+        if kinds & {"interval", "union", "difference"}:
             first, second = ranges.pieces(left), ranges.pieces(right)
             return first is not None and second is not None and self._pieces(first, second)
         if "set" in kinds:
@@ -296,7 +299,7 @@ def _bounds(*collections: Collection) -> bool:
 
 
 def _numbers(collection: Collection) -> bool:
-    return all(isinstance(item, Number | Apply | Symbol) for item in collection.items)
+    return all(isinstance(item, Number | Apply | Symbol | Quantity) for item in collection.items)
 
 
 def _same_words(left: Node, right: Node) -> bool:

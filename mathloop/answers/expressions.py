@@ -44,7 +44,7 @@ def equal_expressions(left: Node, right: Node, prover: Prover) -> bool:
 
 
 def steps(node: Node) -> bool:
-    """Whether a variable stands in a floor, a ceiling, a maximum or a minimum: points at random tell little."""
+    """Whether a variable stands in a floor, ceiling, maximum or minimum, where steps may hide."""
     return any(
         isinstance(part, Apply) and part.operation in ("floor", "ceil", "max", "min") and variables(part)
         for part in walk(node)

@@ -18,15 +18,17 @@ _MARKS = {
     "∓": r"\mp ", "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ", "∅": r"\emptyset ", "°": r"^\circ ",
     "℃": r"^\circ C", "ℝ": "R", "θ": r"\theta ", "α": r"\alpha ", "β": r"\beta ", "∠": r"\angle ",
     "½": r"\frac{1}{2}", "⅓": r"\frac{1}{3}", "⅔": r"\frac{2}{3}", "¼": r"\frac{1}{4}",
-    "¾": r"\frac{3}{4}", "∶": ":", "∣": "|", "｜": "|", "㎝": "cm", "㎡": "m^2", "㎏": "kg", "㎞": "km", "…": r"\ldots ",
+    "¾": r"\frac{3}{4}", "∶": ":", "∣": "|", "㎝": "cm", "㎡": "m^2", "㎏": "kg", "㎞": "km", "…": r"\ldots ",
     "⋯": r"\ldots ",
 }  # fmt: skip
 _TRANSLATED = str.maketrans(_FULL_WIDTH | _MARKS)
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ", "0123456789-+n")
 _SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉ₙ₋₊", "0123456789n-+")
 _SUBSCRIPT = re.compile("[₀₁₂₃₄₅₆₇₈₉ₙ₋₊]+")
-_JUDGED = {mark: "true" for mark in "√✓✔☑"} | {mark: "false" for mark in "×✗✘✕❌"}
+_JUDGED = dict.fromkeys("√✓✔☑", "true") | dict.fromkeys("×✗✘✕❌", "false")
 """Marks that judge a statement, where nothing else stands."""
+_ROW_GAP = re.compile(r"\\\\\s*\[-?[\d.]+\s*(?:pt|ex|em|mm|cm)\]")
+_BARE_COMMAND = re.compile(r"(?<![a-zA-Z\\])(?=(?:d?frac|sqrt)\{)")
 _DOTS = re.compile(r"\\(?:dots[cbm]?|cdots|hdots)(?![a-zA-Z])")
 _CHOOSE = re.compile(r"\{\s*\}\s*[_^]\s*\{?\s*(\d+)\s*\}?\s*C\s*_\s*\{?\s*(\d+)\s*\}?")
 _SUPERSCRIPT = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ]+")
@@ -67,6 +69,7 @@ def normalize(text: str) -> str:
         if r"\begin" not in text and r"\\" in text:  # doubly escaped, as JSON dumps leave it
             text = _ESCAPED_COMMAND.sub(r"\\", text)
         text = text.replace(r"\$", MONEY).replace(r"\%", "%").replace(r"\#", "#").replace(r"\&", "&")
+        text = _ROW_GAP.sub(r"\\\\", text).replace(r"\colon", ":")
         text = _BRACED_COMMA.sub(",", text)
         text = _TIGHT_COMMA.sub(",", text)
         text = _QUAD.sub(r" \\quad ", text).replace(r"\,", " ").replace(r"\!", "")
@@ -78,6 +81,7 @@ def normalize(text: str) -> str:
         for delimiter in (r"\(", r"\)", r"\[", r"\]"):
             text = text.replace(delimiter, " ")
     if "{" in text:
+        text = _BARE_COMMAND.sub(r"\\", text)
         text = _CHOOSE.sub(r"\\binom{\1}{\2}", text.replace("{:}", ":"))
     if "\\" not in text and "{" in text:
         text = _BRACED_COMMA.sub(",", text)
@@ -94,7 +98,7 @@ def normalize(text: str) -> str:
 
 
 def _with_sets(text: str) -> str:
-    """Braces as set brackets: that is what they are outside LaTeX, unless an index, power or root has them."""
+    """Braces as set brackets, which they are outside LaTeX where no index, power or root has them."""
     parts: list[str] = []
     groups: list[bool] = []
     for position, mark in enumerate(text):

@@ -30,22 +30,23 @@ _BASES = {
 _BASE = r"(\d{1,2}|" + "|".join(_BASES) + ")"
 _BASED = re.compile(
     r"\(?\s*(?:\\(?:text|mathrm)\s*\{)?\s*([0-9A-Fa-f]+)\s*\}?\s*\)?\s*"
-    r"(?:_\s*\{?\s*(?:\\(?:text|mathrm)\s*\{|\()?\s*(?:base\s*\}?\s*)?|,?\s*(?:\(|in\s+)?base[\s-]*)"
+    r"(?:_\s*\{?\s*(?:\\(?:text|mathrm)\s*\{|\()?\s*(?:base\s*\}?\s*)?|,?\s*(?:\(|in\s+|\\text\s*\{\s*)?base[\s}-]*)"
     + _BASE
     + r"\s*[})]*"
 )
 _DIVIDED = re.compile(
     r"(?:商(?:为|是)?\s*)?(\d+|[一二两三四五六七八九十百]+)\s*[,，]?\s*"
-    r"(?:余数?(?:为|是)?|(?:\\ldots\s*)+|\.{3,6}|\\text\s*\{\s*(?:R|remainder)\s*\}|R|remainder|with remainder)\s*"
+    r"(?:余数?(?:为|是)?|(?:\\ldots\s*)+|\.{3,6}|\\text\s*\{\s*(?:R|remainder)\s*\}|R|(?:with\s*)?remainder)\s*"
     r"(\d+|[一二两三四五六七八九十百]+)"
 )
 _RESIDUE = re.compile(
     r"(?:(?P<name>.+?)\s*\\equiv\s*)?(?P<values>[-\d][-\d\s,]*(?:or\s*[-\d\s]+)?)"
-    r"\s*\\?\(?\s*\\?(?:p|b)?mod\s*\{?\s*(?P<modulus>\d{1,9})\s*\}?\s*\\?\)?"
+    r"[\s\\]*\(?\s*\\?(?:(?:mathrm|text|operatorname)\s*\{\s*mod\s*\}|[pb]?mod)[\s\\]*\{?\s*(?P<modulus>\d{1,9})\s*\}?\s*\\?\)?"
 )
 _ARC = re.compile(r"(\d+)\s*\^\s*\{?\\circ\s*\}?\s*(\d{1,2})\s*'(?:\s*(\d{1,2})\s*(?:''|\"))?")
 _PART_NUMBERS = re.compile(r"(?:\(\d\)\s*[,、和]?\s*){2,}")
 _CONDITION = re.compile(r"\s*\\?\s*\(\s*([a-z]\s*\\in\s*[^()]+)\)$")
+_POINT = re.compile(r"^\\text\s*\{\s*(?:the\s+)?(?:points?|vertex|center|answer is)\s*\}\s*(?=\()")
 _TO = re.compile(r"(?<=\d)\s*(?:\\text\s*\{\s*to\s*\}|to)\s*(?=\d)")
 _OVERLINE = re.compile(r"(\d*)\.(\d*)\s*(?:\\(?:overline|bar)\s*\{?\s*(\d+)\s*\}?|\((\d+)\))")
 _DOTTED = re.compile(r"(\d*)\.(\d*)\s*\\dot\s*\{?\s*(\d)\s*\}?(?:(\d*)\s*\\dot\s*\{?\s*(\d)\s*\}?)?")
@@ -145,7 +146,7 @@ def _number_or_words(text: str) -> Fraction | None:
 
 def rewritten(text: str) -> str:
     """The text with repeating decimals as fractions and without "about", part numbers and 比."""
-    text = _ABOUT.sub("", text).removeprefix("\\approx").strip()
+    text = _ABOUT.sub("", _POINT.sub("", text)).removeprefix("\\approx").strip()
     if text.startswith("(1)"):
         text = _without_part_numbers(text)
     if "比" in text:

@@ -36,15 +36,15 @@ _GLUED = re.compile(r"(sqrt|pi|sin|cos|tan|log|ln)([a-z]{1,2}?)(?:(sin|cos|tan|l
 """Functions without space around them: "sqrtx", "pir", "sinxcosx"."""
 _ENGLISH = frozenset(
     ("cost", "costs", "tank", "tang", "tans", "tanks", "sins", "sink", "sing", "sinks", "logs", "logo", "pin",
-     "pins", "pie", "pies", "pier", "ping", "pink", "pint", "pig", "pigs", "pit", "pits", "pile", "pine", "pipe",
-     "pita", "pill", "since")
+     "pins", "pie", "pies", "pier", "ping", "pink", "pint", "pig", "pigs", "pit", "pits", "pile", "pine",
+     "pipe", "pita", "pill", "since")
 )  # fmt: skip
 _LETTER_UNITS = frozenset("gmshLltNJWVA")
 _DEFINED = frozenset("fghFGHWT")
 """Letters that are functions wherever a parenthesis follows."""
 _PROSE = frozenset(
-    ("the", "not", "is", "are", "it", "its", "of", "for", "all", "in", "if", "no",
-     "yes", "so", "we", "to", "on", "by")
+    ("the", "not", "an", "is", "are", "it", "its", "of", "for", "all", "in", "if", "no",
+     "yes", "an", "so", "we", "to", "on", "by")
 )  # fmt: skip
 """Words that could be products of letters but never are."""
 
@@ -102,8 +102,9 @@ class Expressions(Cursor):
                 value = divide(value, self._signed_factor())
             elif self.begins_factor():
                 previous = self.tokens[self.position - 1]
+                bracketed = self.token.value in ("(", "[") and self.token.kind == "mark"
                 following = self.factor()
-                value = self.beside(value, following, previous)
+                value = multiply(value, following) if bracketed else self.beside(value, following, previous)
             else:
                 return value
 
@@ -149,7 +150,12 @@ class Expressions(Cursor):
         """Whether a lone letter behind a number and a space, with nothing after it, is a unit: `250 g`."""
         if self.token.value not in _LETTER_UNITS or not self.token.space or not self.position:
             return False
-        return self.tokens[self.position - 1].kind == "number" and self.peek().kind == "end"
+        before, after = self.tokens[self.position - 1], 1
+        if self.peek().value == "^":  # 9π m^2
+            after = 5 if self.peek(2).value == "{" else 3
+        return (before.kind == "number" or before.value in ("\\pi", "}", ")")) and self.peek(
+            after
+        ).kind == "end"
 
     def _is_noun(self, word: str) -> bool:
         if len(word) == 1:

@@ -68,6 +68,9 @@ def _pieces(node: Node) -> list[Piece] | None:
             return [Piece(MINUS_INFINITY, INFINITY, "()")]
         case Collection("interval", (low, high), ends):
             return [Piece(low, high, ends)]
+        case Collection("difference", (whole, Collection("set", points))):
+            apart = (Relation((ELEMENT, point), ("!=",)) for point in points)
+            return _common((whole, *apart))
         case Collection("tuple", (low, high)):
             return [Piece(low, high, "()")]
         case Collection("union", parts):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from fractions import Fraction
 
 from mathloop.answers import chinese
 from mathloop.answers.normalization import MONEY
@@ -32,31 +33,20 @@ LONGEST = 6000
 _RELATIONS = frozenset(("=", "~", "<", "<=", ">", ">=", "!=", "in"))
 _CURRENCIES = {MONEY: "dollar", "¥": "yuan", "€": "euro", "£": "£"}
 _SEPARATORS = frozenset((",", "or", "and", "\\lor", "\\land", "\\quad", "\\\\"))
+_SCALES = {
+    "thousand": 10**3,
+    "million": 10**6,
+    "billion": 10**9,
+    "trillion": 10**12,
+    "万": 10**4,
+    "亿": 10**8,
+}
+_SCALED = re.compile("(thousand\\b|million\\b|billion\\b|trillion\\b|万|亿)")
 _SIGNS = ("<", ">", "\\le", "\\ge", "\\ne", "\\geq", "\\leq")
 _BOUNDS = frozenset(
     ("以上", "以下", "以内", "以外", "左右", "上下", "多", "余", "or more", "or less", "plus")
 )  # fmt: skip
 """What behind a number makes it more or less than the number."""
-_TEXT_BOUNDS = frozenset(
-    (
-        "以上",
-        "以下",
-        "以内",
-        "以外",
-        "左右",
-        "上下",
-        "多",
-        "余",
-        "或以上",
-        "及以上",
-        "or more",
-        "or less",
-        "plus",
-    )
-)
-"""What behind a number makes it more or less than the number."""
-_PARTS = re.compile(r"\s*[;,.]?\s*\((\d)\)\s*")
-_CIRCLED = re.compile(r"\\textcircled\s*\{?\s*(\d+)\s*\}?")
 
 
 def read(text: str) -> Node:
@@ -127,6 +117,9 @@ class _Answers(Expressions):
             operators.append(self.take().value)
             sides.append(self._words() if self._begins_words() else self._side())
         unit = self._unit()
+        if (split := _SCALED.match(unit)) and not isinstance(sides[-1], Text):
+            sides[-1] = multiply(Number(Fraction(_SCALES[split.group(1)])), sides[-1])
+            unit = unit[split.end() :].strip()
         if unit:
             sides[-1] = self._compound(Quantity(sides[-1], unit))
         return Relation(tuple(sides), tuple(operators)) if operators else sides[0]
@@ -150,8 +143,13 @@ class _Answers(Expressions):
         if currency or sign:
             self.position += 2 if sign else 1
             amount = self.expression()
+            if split := _SCALED.match(self.token.value):
+                amount = multiply(Number(Fraction(_SCALES[split.group(1)])), amount)
+                self.take()
             return Quantity(negate(amount) if sign else amount, str(currency or sign))
         value = self.expression()
+        if self.accept("\\setminus"):
+            return Collection("difference", (value, self.expression()))
         if self.token.value in _CURRENCIES:
             return Quantity(value, _CURRENCIES[self.take().value])
         parts = [value]

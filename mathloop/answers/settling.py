@@ -20,6 +20,7 @@ from mathloop.answers.syntax import (
     rebuild,
     walk,
 )
+from mathloop.answers.units import scale
 from mathloop.answers.words import phrase
 
 
@@ -41,6 +42,8 @@ def settled(node: Node) -> Node:
             len(name) == 1 and name.isupper()
         ):
             return point
+        case Quantity(Symbol("a"), noun) if scale(noun) is None:
+            return Text(phrase(noun))  # "a circle"
         case Quantity(Relation(sides, operators), unit):
             return Relation((*sides[:-1], Quantity(sides[-1], unit)), operators)
         case Collection("list" | "sequence" | "set", items):

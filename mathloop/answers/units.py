@@ -26,6 +26,7 @@ yuan: fen 1/100 | jiao 1/10 角 | yuan 1 元 块 块钱 rmb ¥ 元钱 人民币
 euro: euro 1 euros €  欧元
 sterling: £ 1
 angle: deg 1 degree degrees 度
+radian: radian 1 radians rad 弧度
 temperature: °c 1 celsius degreescelsius 摄氏度
 percent: % 1 percent pct percentage
 """

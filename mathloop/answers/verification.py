@@ -42,6 +42,8 @@ _BARE_CHOICE = re.compile(
     r"(?:(?:故?选项?|[Oo]ption|[Cc]hoice)\s*:?\s*)?(?:\\text\w*\s*\{|\\math\w+\s*\{)?\s*\(?\s*([A-K](?:(?:[\s,;、和与]|and)*[A-K])*)\s*\)?\s*\}?[.:]?"
 )
 _THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")
+_ZEROS = re.compile(r"\d,0\d\d")
+"""What no list has: 1,000 is a thousand."""
 _DECIMAL_COMMA = re.compile(r"([-+]?)(\d+),(\d+)")
 _OPENING = re.compile(r"[(\[{]")
 _WORD = re.compile(r"[A-Za-z]{3,}")
@@ -161,7 +163,8 @@ def _read_all(raw: str) -> tuple[Node, ...]:
     broken = "\n" in raw and BROKEN_INLINE.search(raw)
     try:
         if not broken:
-            return (read(text), *_comma_readings(text))
+            joined = _comma_readings(text)
+            return tuple(joined) if joined and _ZEROS.search(text) else (read(text), *joined)
     except Unreadable:
         pass
     inner = extract_answer(raw) if len(raw) < LONGEST_ANSWER and is_prose(raw) else None
@@ -178,7 +181,7 @@ def _comma_readings(text: str) -> list[Node]:
     if "," not in text:
         return []
     match = _DECIMAL_COMMA.fullmatch(text)
-    if match and (len(match.group(3)) != 3 or match.group(2) == "0"):
+    if match and len(match.group(3)) not in (1, 0 if match.group(2) == "0" else 3):  # 1,2 may be two numbers
         number = read_number(f"{match.group(1)}{match.group(2)}.{match.group(3)}")
         return [] if number is None else [Number(number, len(match.group(3)))]
     joined = _THOUSANDS.sub(lambda found: found.group().replace(",", ""), text)

@@ -20,6 +20,7 @@ _ORDINALS = (
 _PARTS = {word: value + 3 for value, word in enumerate(_ORDINALS)} | {
     "half": 2, "halve": 2, "quarter": 4, "hundredth": 100, "thousandth": 1000
 }  # fmt: skip
+_PLACES = {"first": 1, "second": 2} | {word: value + 3 for value, word in enumerate(_ORDINALS)}
 _DIGITS = {mark: value for value, mark in enumerate("零一二三四五六七八九")} | {"〇": 0, "两": 2}
 _TENS = {"十": 10, "百": 100, "千": 1000}
 _LARGE = {"万": 10**4, "亿": 10**8}
@@ -32,7 +33,8 @@ _SCALED = re.compile(
 _PHRASES = {
     "全体实数": "all real numbers", "任意实数": "all real numbers", "一切实数": "all real numbers",
     "实数集": "all real numbers", "real numbers": "all real numbers",
-    "是": "yes", "对": "true", "正确": "true", "错": "false", "错误": "false", "不对": "false", "不正确": "false", "否": "no", "不是": "no",
+    "是": "yes", "对": "true", "正确": "true", "错": "false", "错误": "false", "否": "no", "不是": "no",
+    "不对": "false", "不正确": "false",
     "无解": "no solution", "方程无解": "no solution", "no solutions": "no solution",
     "空集": "empty set", "\\emptyset": "empty set", "\\varnothing": "empty set",
     "不存在": "does not exist", "dne": "does not exist", "奇数": "odd", "偶数": "even",
@@ -71,7 +73,8 @@ _REWRITTEN = (
     (re.compile("°"), "度"),
 )
 """Other ways of saying the same in Chinese."""
-_ARTICLE = re.compile(r"^(?:the|a|an)\s+")
+_ORDINAL = re.compile(r"(\d{1,9})(?:st|nd|rd|th)")
+_ARTICLE = re.compile(r"^(?:on\s+|in\s+)?(?:the|a|an)\s+|^(?:on|in)\s+(?=\w)")
 _NOISE = re.compile(r"[\s,.;:!?\"'“”()\-]+")
 
 
@@ -94,6 +97,8 @@ def read_words(text: str) -> Fraction | None:
         scale = _LARGE.get(match.group(2)) or _SCALES[match.group(2).lower()]
         return Fraction(match.group(1).replace(",", "")) * scale if not match.group(3).strip() else None
     if text.isascii():
+        if match := _ORDINAL.fullmatch(text.lower()):
+            return Fraction(match.group(1))
         return _english(text.lower())
     if match := _CHINESE_FRACTION.fullmatch(text):
         sign, whole, bottom, top = match.groups()
@@ -159,6 +164,8 @@ def _english_value(words: list[str]) -> Fraction | None:
             return None if whole is None or top is None else whole + Fraction(top, _PARTS[part])
         top = 1 if head in (["a"], ["an"]) else _english_integer(head)
         return None if top is None else Fraction(top, _PARTS[part])
+    if len(words) == 1 and (place := _PLACES.get(words[0])):
+        return Fraction(place)
     value = _english_integer(words)
     return None if value is None else Fraction(value)
 

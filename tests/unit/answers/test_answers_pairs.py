@@ -1,4 +1,4 @@
-"""Every pair of `pairs.jsonl` gets the verdict that stands there, whichever of the two is gold."""
+"""Every pair and response of the .jsonl files beside this gets its verdict, whichever of a pair is gold."""
 
 from __future__ import annotations
 
@@ -8,9 +8,14 @@ from typing import Any
 
 import pytest
 
-from mathloop.answers import verify
+from mathloop.answers import verify, verify_response
 
-PAIRS = [json.loads(line) for line in Path(__file__).with_name("pairs.jsonl").read_text("utf-8").splitlines()]
+
+def _rows(name: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in Path(__file__).with_name(name).read_text("utf-8").splitlines()]
+
+
+PAIRS = [row for name in ("pairs", "pairs_english", "pairs_chinese") for row in _rows(f"{name}.jsonl")]
 
 
 @pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: f"{pair['kind']}:{pair['gold']}|{pair['pred']}"[:60])
@@ -20,6 +25,11 @@ def test_pair(pair: dict[str, Any]) -> None:
         assert verdict.correct == pair["equal"], verdict
         assert verdict.reason
         assert verdict.rule
+
+
+@pytest.mark.parametrize("row", _rows("responses.jsonl"), ids=lambda row: row["response"][-50:])
+def test_response(row: dict[str, Any]) -> None:
+    assert verify_response(row["gold"], row["response"]).correct == row["equal"]
 
 
 def test_both_verdicts_and_both_languages_are_there() -> None:
