@@ -34,8 +34,8 @@ class Apply:
 class Collection:
     """Several answers or one answer with parts.
 
-    kind: list (commas, unordered), sequence (semicolons, ordered), set, tuple, interval, union, difference (of
-    two sets), matrix (of rows), row, ratio, pieces (rows of value and condition), division (quotient and
+    kind: list (commas, unordered), sequence (semicolons, ordered), set, tuple, interval, union, difference
+    (of two sets), matrix (of rows), row, ratio, pieces (rows of value and condition), division (quotient and
     remainder). `ends` holds an interval's brackets: "()", "(]", "[)" or "[]".
     """
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from random import Random
 
 import pytest
 
@@ -135,6 +136,40 @@ def _running(pid: int) -> bool:
             return file.read().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+LONG = bool(os.environ.get("MATHLOOP_LONG_TESTS"))
+PIECES = [
+    *"0123456789xyznkabAB()[]{}^_+-*/=<>,;:.!|%$'~ ", "\\frac", "\\sqrt", "\\sqrt[3]", "\\pi", "\\sin ",
+    "\\log", "\\left(", "\\right)", "\\{", "\\}", "\\pm ", "\\le ", "\\cup ", "\\in ", "\\infty ",
+    "\\text{", "\\setminus", "\\begin{pmatrix}", "\\end{pmatrix}", "\\begin{cases}", "\\end{cases}",
+    "\\\\", "&", "\\boxed{", "^{", "_{", "\\binom", "\\lfloor ", "\\rfloor", "\\pmod", "\\equiv ",
+    "\\sum_{k=1}^", "\\overline{", "\\dot", "\\cdot ", "或", "和", "分之", "二", "三", "十", "元", "角",
+    "小时", "余", "不", "大于", "是", "为", "根号", "第一空", "象限", "月", "日", "点", "半", "答案是",
+    "percent", "cm", "answer is", "\\quad", "\\$", "\n", "and", "°", "sin", "cos", "million",
+    "9^{9^{9}}", "99!", "10^{50}", "e^{", "i", "(-2)^{", "0.(3)", "1,000", "####",
+]  # fmt: skip
+
+
+def test_fuzz() -> None:
+    """Random strings get a verdict in time and leave nothing behind; 100,000 of them in the long tests."""
+    random = Random(7)
+    verify(*HARD)
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(100_000 if LONG else 5_000):
+        gold = "".join(random.choices(PIECES, k=random.randrange(1, 14)))
+        other = gold.replace(random.choice(PIECES), random.choice(PIECES)) if random.random() < 0.5 else None
+        prediction = other or "".join(random.choices(PIECES, k=random.randrange(1, 14)))
+        started = time.monotonic()
+        verdict = verify(gold, prediction)
+        verify_response(gold, prediction)
+        assert verdict.rule != "fault", (gold, prediction, verdict)
+        assert time.monotonic() - started < 2 * prover.SECONDS_PER_VERDICT + 1.5, (gold, prediction)
+    assert len(os.listdir("/proc/self/fd")) <= before + 2 * prover.MOST_WORKERS
+    children = subprocess.run(
+        ["ps", "--ppid", str(os.getpid()), "-o", "cmd="], capture_output=True, text=True
+    )
+    assert children.stdout.count("answers.worker") <= prover.MOST_WORKERS
 
 
 def test_light_to_import() -> None:
