@@ -24,6 +24,8 @@ LAYERS = ("limits", "seccomp", "landlock", "namespaces")
 """From the weakest to the strongest; each is used together with those before it."""
 SCRATCH_BYTES = 16 << 20
 SCRATCH_FILES = 256
+MOST_PROCESSES = 256
+"""Threads and processes of a server with all its children."""
 MOST_FILES = 64
 """Open files of one program."""
 
@@ -113,6 +115,8 @@ class Confinement:
     def server(self) -> bool:
         """Confines the server and all that it forks; whether that worked."""
         _lower(resource.RLIMIT_CORE, 0)
+        if self.scratch:  # in a namespace of its own, where this counts nobody else's; root is not held to it
+            _lower(resource.RLIMIT_NPROC, MOST_PROCESSES)
         _lower(resource.RLIMIT_FSIZE, SCRATCH_BYTES if self.scratch else 0)
         LIBC.capset(struct.pack("=Ii", 0x20080522, 0), bytes(24))
         return LIBC.prctl(_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 and _filter(self._server_filter)
@@ -153,7 +157,7 @@ def readable_paths() -> list[str]:
 def _landlock_rules(scratch: str | None) -> int:
     """A Landlock ruleset (file descriptor): reading `readable_paths`, writing the scratch; -1 without one."""
     version = LIBC.syscall(_LANDLOCK_CREATE, None, ctypes.c_size_t(0), 1)
-    if version < 1:
+    if version < 3:  # before, truncating was not covered: opening with O_TRUNC would empty any library
         return -1
     files = (1 << (13 if version < 2 else 14 if version < 3 else 15 if version < 5 else 16)) - 1
     attributes = struct.pack("=Q", files)

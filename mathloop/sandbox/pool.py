@@ -178,10 +178,15 @@ class _Slot:
         self.bare: Worker | None = None
         self.full: Worker | None = None
         self.busy = False
+        self.forgotten: deque[tuple[int, Blocks]] = deque()
 
     def run(self, blocks: Blocks, seed: int, keep: bool) -> Execution:
         request = {"blocks": list(blocks), "seed": seed, "keep": keep}
         request |= self.config.model_dump(include={"seconds", "memory_mib", "output_chars"})
+        while self.forgotten:
+            key = self.forgotten.popleft()
+            for worker in self.servers():
+                worker.drop(key)
         for attempt in (1, 2):
             worker = self._holder((seed, blocks[:-1])) or self._server(blocks)
             parked = worker.parked.pop((seed, blocks[:-1]), 0)
@@ -322,9 +327,8 @@ class Sandbox:
 
     def forget(self, blocks: Sequence[str], seed: int = 0) -> None:
         """Ends the process that waits for a block after these."""
-        with self._freed:
-            for worker in (worker for slot in self._slots if not slot.busy for worker in slot.servers()):
-                worker.drop((seed, tuple(blocks)))
+        for slot in self._slots:
+            slot.forgotten.append((seed, tuple(blocks)))
 
     def _run(self, blocks: Blocks, seed: int, keep: bool, wanted: _Slot | None = None) -> Execution:
         if self._closed:

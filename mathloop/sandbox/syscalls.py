@@ -9,7 +9,7 @@ only the server needs.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 _PATHS = """
 open 2 - | openat 257 56 | openat2 437 437 | creat 85 - | chdir 80 49 | mkdir 83 - | mkdirat 258 34
@@ -49,19 +49,25 @@ sigaltstack 131 132 | wait4 61 260 | waitid 247 95 | prlimit64 302 261
 """
 _SERVER_ONLY = """
 kill 62 129 | tgkill 234 131 | prctl 157 167 | setrlimit 160 164 | landlock_restrict_self 446 446
+chmod 90 - | fchmodat 268 53
 """
 
 AUDIT = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 """What the kernel calls the two machines in a filter's input."""
 CLONE3 = 435
-CLONE_THREAD = 0x10000
+THREAD_FLAGS = (0x3D0F00, 0x7D0F00)
+"""What glibc and musl give clone for a thread: all is shared, nothing waits."""
+FCNTL = (0, 1, 2, 3, 4, 5, 6, 7, 36, 37, 38, 1030, 1032)
+"""Duplicating, flags, locks, a pipe's size. Not owners and signals, which reach any process, nor leases."""
+IOCTL = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
+"""Terminal attributes and size, bytes to read, blocking, closing on exec. Not: flags of inodes."""
 EPERM, ENOSYS = 1, 38
 
-_LOAD, _EQUAL, _ANY_BIT, _GIVE = 0x20, 0x15, 0x45, 0x06
+_LOAD, _EQUAL, _GIVE = 0x20, 0x15, 0x06
 _ALLOW, _KILL, _REFUSE = 0x7FFF0000, 0x80000000, 0x00050000
 _NUMBER, _MACHINE = 0, 4
 """Offsets in `struct seccomp_data`."""
-FIRST_ARGUMENT, THIRD_ARGUMENT = 16, 32
+FIRST_ARGUMENT, SECOND_ARGUMENT, THIRD_ARGUMENT = 16, 24, 32
 
 
 def numbers(table: str, machine: str) -> list[int]:
@@ -95,15 +101,14 @@ def child_filter(machine: str, files: bool) -> bytes:
         return b""
     denied = numbers(_SERVER_ONLY, machine) + ([] if files else numbers(_PATHS, machine))
     (clone,), (limits,) = numbers("clone 56 220", machine), numbers("prlimit64 302 261", machine)
+    (fcntl,), (ioctl,) = numbers("fcntl 72 25", machine), numbers("ioctl 16 29", machine)
     allow, refuse = _line(_GIVE, 0, 0, _ALLOW), _line(_GIVE, 0, 0, _REFUSE | EPERM)
     lines = [
         _line(_LOAD, 0, 0, _NUMBER),
         *_answer(sorted(denied), _REFUSE | EPERM),
-        _line(_EQUAL, 0, 4, clone),  # threads only
-        _line(_LOAD, 0, 0, FIRST_ARGUMENT),
-        _line(_ANY_BIT, 0, 1, CLONE_THREAD),
-        allow,
-        refuse,
+        *_only(clone, FIRST_ARGUMENT, THREAD_FLAGS),
+        *_only(fcntl, SECOND_ARGUMENT, FCNTL),
+        *_only(ioctl, SECOND_ARGUMENT, IOCTL),
         _line(_EQUAL, 0, 5, limits),  # reading only: no new limits
         _line(_LOAD, 0, 0, THIRD_ARGUMENT),
         _line(_EQUAL, 0, 2, 0),
@@ -118,6 +123,16 @@ def child_filter(machine: str, files: bool) -> bytes:
 def _line(code: int, true: int, false: int, value: int) -> bytes:
     """One BPF instruction; `true` and `false` are how many to skip."""
     return struct.pack("=HBBI", code, true, false, value)
+
+
+def _only(call: int, argument: int, values: Collection[int]) -> list[bytes]:
+    """Allows a call with one of these values (32 bits, as the kernel reads them), else refuses it."""
+    return [
+        _line(_EQUAL, 0, 2 * len(values) + 2, call),
+        _line(_LOAD, 0, 0, argument),
+        *_answer(values, _ALLOW),
+        _line(_GIVE, 0, 0, _REFUSE | EPERM),
+    ]
 
 
 def _answer(calls: Iterable[int], value: int) -> list[bytes]:

@@ -19,7 +19,6 @@ import os
 import random
 import resource
 import select
-import shutil
 import signal
 import sys
 import time
@@ -49,6 +48,9 @@ CLAIMS = ("ok", "error", "memory", "refused")
 _FORK = ctypes.PyDLL(None).fork
 """Python's own fork also makes locks anew and seeds generators, for threads that a server does not have: it
 touches 200 pages, which is a quarter of a run's time."""
+NO_FORK = {"status": "lost", "error": "the system gives no process", "parked": 0} | {
+    "stdout": "", "alive": False, "seconds": 0.0
+}  # fmt: skip
 LOWEST_OWN_FILE, HIGHEST_FILE = 256, 1024
 
 
@@ -88,6 +90,8 @@ class Server:
         os.close(null)
         sys.stdout.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[union-attr]
         self.scratch = scratch if self.namespaces else None
+        use = os.statvfs(scratch)
+        self.scratch_files = use.f_files - use.f_ffree
         self.confinement = Confinement(self.scratch, without)
         preload(modules)
         with open("/proc/self/statm") as statm:
@@ -126,22 +130,24 @@ class Server:
                 sys.stdout.flush()
             finally:
                 os.write(result, json.dumps(ended).encode() + b"\n")
-            size = int.from_bytes(os.read(code, 4), "big")
-            if not size:
+            header = os.read(code, 4)
+            if not header:
                 os._exit(0)
-            block = _exactly(code, size).decode()
+            block = _exactly(code, int.from_bytes(header, "big")).decode("utf-8", "surrogatepass")
 
     # In the server
 
     def run(self, request: dict[str, Any]) -> dict[str, Any]:
         """Runs the last of the request's blocks in a parked child, or all of them in a fresh one."""
-        started = time.monotonic()
         for number in request["drop"]:
             self.end(self.parked.pop(number, None))
+        started = time.monotonic()
         child = self.parked.pop(request["parked"], None)
         blocks = request["blocks"][-1:]
         if child is None:
-            child, blocks = self.fork(request), request["blocks"][1:]
+            child, blocks = self.fork(request) or self.fork_alone(request), request["blocks"][1:]
+            if child is None:
+                return NO_FORK
             ending = self.watch(child, started + request["seconds"])
         else:
             ending = ""
@@ -152,8 +158,14 @@ class Server:
             ending = self.watch(child, time.monotonic() + request["seconds"])
         return self.finish(child, ending, request) | {"seconds": time.monotonic() - started}
 
-    def fork(self, request: dict[str, Any]) -> Child:
-        """A fresh child that runs the request's first block."""
+    def fork_alone(self, request: dict[str, Any]) -> Child | None:
+        """A fresh child, all that wait ended before: the system has run out of processes or memory."""
+        for number in [*self.parked]:
+            self.end(self.parked.pop(number))
+        return self.fork(request)
+
+    def fork(self, request: dict[str, Any]) -> Child | None:
+        """A fresh child that runs the request's first block; None where the system gives none."""
         output, output_in = os.pipe()
         result, result_in = os.pipe()
         code_out, code = os.pipe()
@@ -165,6 +177,10 @@ class Server:
                 os._exit(1)
         for pipe in (output_in, result_in, code_out):
             os.close(pipe)
+        if pid < 0:  # as a process number, -1 would be everyone
+            for pipe in (output, result, code):
+                os.close(pipe)
+            return None
         for pipe in (output, result, code):
             os.set_blocking(pipe, False)
         return Child(pid, output, result, code, request["seconds"], open_pipes={output, result})
@@ -175,10 +191,10 @@ class Server:
         limit_cpu(child.pid, child.cpu_seconds)
         for pipe in (child.output, child.result):
             with contextlib.suppress(BlockingIOError):
-                while os.read(pipe, 1 << 16):
-                    pass
+                for _ in range(MOST_BYTES >> 16):  # one that goes on writing would never be done
+                    os.read(pipe, 1 << 16)
         child.claims = child.printed = b""
-        data = block.encode()
+        data = block.encode("utf-8", "surrogatepass")
         child.unsent += len(data).to_bytes(4, "big") + data
         os.kill(child.pid, signal.SIGCONT)
 
@@ -228,24 +244,37 @@ class Server:
         parked = 0
         alive = not ending and not _claims(child.claims, "memory")
         if alive and request["keep"] and self.may_park(child):
-            os.kill(child.pid, signal.SIGSTOP)
             self.last_parked = parked = self.last_parked + 1
             self.parked[parked] = child
         code = 0 if parked else self.end(child)
         claim = child.claims.partition(b"\n")[0]
         status, error = judge(ending, code, child.confined, claim, request["seconds"])
         stdout = child.printed.decode("utf-8", "replace")[: request["output_chars"]]
+        child.printed = child.claims = b""  # the next children inherit what is here
         return {"status": status, "stdout": stdout, "error": error, "alive": alive, "parked": parked}
 
     def may_park(self, child: Child) -> bool:
-        """Whether a child holds little enough to be kept."""
+        """Stops a child; whether it did stop, has one thread and holds little enough to be kept."""
+        os.kill(child.pid, signal.SIGSTOP)
+        deadline = time.monotonic() + 0.2
         try:
-            with open(f"/proc/{child.outer_pid}/statm") as statm:
-                resident = int(statm.read().split()[1]) * resource.getpagesize()
+            while True:
+                with open(f"/proc/{child.outer_pid}/stat") as stat:
+                    fields = stat.read().rpartition(")")[2].split()
+                if fields[0] == "T":
+                    break
+                if fields[0] == "Z" or time.monotonic() > deadline:
+                    return False
+                time.sleep(0.00005)
+            threads, resident = int(fields[17]), int(fields[21]) * resource.getpagesize()
         except (OSError, ValueError, IndexError):
             return False
-        files = bool(self.scratch and os.listdir(self.scratch))
-        return not files and resident - self.resident_bytes < MOST_PARKED_BYTES
+        if threads != 1 or resident - self.resident_bytes >= MOST_PARKED_BYTES:
+            return False
+        if not self.scratch:
+            return True
+        use = os.statvfs(self.scratch)  # also of files that are open and have no name
+        return use.f_bfree == use.f_blocks and use.f_files - use.f_ffree == self.scratch_files
 
     def end(self, child: Child | None) -> int:
         """Kills a child, with all that it left; returns its exit code."""
@@ -254,14 +283,28 @@ class Server:
         os.kill(child.pid, signal.SIGKILL)  # one that has closed its pipes could still run
         code = os.waitstatus_to_exitcode(os.waitpid(child.pid, 0)[1])
         child.close()
-        if self.scratch and (left := os.listdir(self.scratch)):
-            for name in left:
-                path = os.path.join(self.scratch, name)
-                with contextlib.suppress(NotADirectoryError):
-                    shutil.rmtree(path)
-                    continue
-                os.unlink(path)
+        if self.scratch:
+            folder = os.open(self.scratch, os.O_RDONLY | os.O_DIRECTORY)
+            _empty(folder)
+            os.close(folder)
         return code
+
+
+def _empty(folder: int) -> None:
+    """Removes all in an open folder, whatever its rights and however deep."""
+    with os.scandir(folder) as entries:
+        found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+    for name, is_folder in found:
+        if not is_folder:
+            os.unlink(name, dir_fd=folder)
+            continue
+        os.chmod(name, 0o700, dir_fd=folder)
+        inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY, dir_fd=folder)
+        try:
+            _empty(inner)
+        finally:
+            os.close(inner)
+        os.rmdir(name, dir_fd=folder)
 
 
 def seed(number: int) -> None:
@@ -357,21 +400,26 @@ def _write(pipe: int, data: bytes) -> None:
         view = view[os.write(pipe, view) :]
 
 
+def _send(pipe: int, message: dict[str, Any]) -> None:
+    data = json.dumps(message).encode()
+    _write(pipe, len(data).to_bytes(4, "big") + data)
+
+
 def serve() -> None:
     """Answers requests until the input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     server = Server(**json.loads(sys.argv[1]))
     probe = {"blocks": [""], "seconds": 10.0, "memory_mib": 64, "seed": 0, "output_chars": 0}
     server.run(probe | {"parked": 0, "drop": [], "keep": False})
-    message = {"active": server.active}
+    _send(server.answers, {"active": server.active})
     while True:
-        data = json.dumps(message).encode()
-        _write(server.answers, len(data).to_bytes(4, "big") + data)
         try:
             request = json.loads(_exactly(server.input, int.from_bytes(_exactly(server.input, 4), "big")))
         except EOFError:
             return
-        message = server.run(request)
+        _send(
+            server.answers, server.run(request)
+        )  # no name for the answer: the next children would inherit it
 
 
 if __name__ == "__main__":
