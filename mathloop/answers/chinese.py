@@ -12,6 +12,8 @@ _BLANK = re.compile(
 )
 _ROOT = re.compile(rf"(?:({_NUMERAL})倍)?根号下?\s*\(?({_NUMERAL})\)?")
 _ROOT_PART = re.compile(rf"({_NUMERAL})分之(\\sqrt\{{\d+(?:\.\d+)?\}})")
+_ANSWER = re.compile("^(?:最终|正确)?的?(?:答案|选项)(?:应?(?:该)?(?:是|为|选))?:?\\s*")
+_MIXED = re.compile(r"(\d)又(\d+\s*/\s*\d+|\\frac)")
 _COMPARED = (
     (re.compile("(?:大于|多于|高于)(?:或|或者)?等于|不(?:小于|少于|低于)|至少(?:为|是)?|≥"), r" \ge "),
     (re.compile("(?:小于|少于|低于)(?:或|或者)?等于|不(?:大于|超过|多于|高于)|至多(?:为|是)?|≤"), r" \le "),
@@ -49,6 +51,8 @@ def rewritten(text: str) -> str:
     """The normalized answer with its Chinese phrases in formulas."""
     if "空" in text and _BLANK.match(text):
         text = _BLANK.sub(";", text).strip("; ")
+    text = _ANSWER.sub("", text)
+    text = _MIXED.sub(r"\1 \2", text)
     if "根号" in text:
         text = _ROOT.sub(_root, text)
         text = _ROOT_PART.sub(lambda found: rf"\frac{{{found[2]}}}{{{_digits(found[1])}}}", text)

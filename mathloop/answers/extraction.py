@@ -32,7 +32,7 @@ _HASHES = re.compile(r"####\s*([^\n]+)")
 _CUE = re.compile(
     r"\banswers?\s*(?:\*\*)?\s*(?:is|are|was|be|=|[:：])(?!\w)"
     r"|\bcorrect\s+(?:option|choice|statement)s?\s*(?:is|are|[:：])|(?:^|\n)\s*A\s*[:：](?=[^\n]*\s*\Z)"
-    r"|答案】|答案(?:应该|应|就)?(?:是|为|选|：|:)|(?:故|应|因此|所以)选|故填|(?:^|[\n。])\s*答\s*[:：]",
+    r"|答案】|答案(?:应该|应|就)?(?:是|为|选|：|:)|(?:故|应|因此|所以)选(?!项)|故填|(?:^|[\n。])\s*答\s*[:：]",
     re.IGNORECASE,
 )
 _FINAL = re.compile(r"final answer is[\s:*]*\$", re.IGNORECASE)
@@ -48,13 +48,16 @@ _CONNECTIVES = re.compile(
 )
 _HAN = re.compile("[\u4e00-\u9fff]")
 _CHINESE_SENTENCE = re.compile(r"[。！？；\n]+|;\s")
+_RUN_ON = re.compile(r"\n\s*(?:\*\*)?(?:Question|Problem|Q|问题|题目)\s*\d{0,3}\s*[:：]")
 _CHINESE_CHECK = re.compile("(?:验证|检验|验算|[(（])")
-_COPULA = re.compile("(?<![因成分作认])为|(?<!不)是|即(?!可)|等于|[填选打在]|[:：](?!\\d)")
+_COPULA = re.compile("(?<![因成分作认])为|(?<!不)是|即(?!可)|等于|[填打在]|选(?!项)|[:：](?!\\d)")
 """What stands before the value of something."""
 _UNITS = "|".join(sorted((unit for unit in UNITS if not unit.isascii()), key=len, reverse=True))
 _CHINESE_UNIT = re.compile(f"或者?|[和且与、，；每]|{_UNITS}|[个只人本件条张组颗袋棵辆名岁支枚位次种]")
 _MEASURED = rf"\d+(?:\.\d+)?\s*(?:平方|立方)?(?:{_UNITS})(?:/(?:{_UNITS}))?"
 _CHINESE_QUANTITY = re.compile(rf"[-－]?{_MEASURED}(?:{_MEASURED})*")
+_SECOND_BLANK = re.compile(r"第[二三四2-4]个?空|(?<![a-zA-Z])[a-zA-Z]_\{?\w+\}?")
+_CHOSEN = re.compile(r"选项?\s*([A-H])(?![a-zA-Z])")
 _FIRST_BLANK = re.compile("第(?:一|1)(?:个)?空")
 _LEFT_OVER = re.compile(r"(\d+)[^\d，,。]{0,6}[，,]?[^\d，,。]{0,4}余[^\d，,。余]{0,3}(\d+)")
 _NUMERAL = "[零一二两三四五六七八九十百千万]"
@@ -68,7 +71,7 @@ LONGEST_WORDS = 30
 _BOLD_END = re.compile(r"\*\*([^*\n]+)\*\*[.。!！]?\s*$")
 _BOLD = re.compile(r"\*\*([^*\n]+)\*\*")
 _NUMBER = re.compile(
-    r"(?<![\w.])\d{1,2}:\d{2}(?!\d)(?:\s?[ap]\.?m\b\.?)?|(?<![a-zA-Z\d_.])[-+−]?[$€¥£]?(?:\d{1,3}(?:[,，]\d{3})+(?!\d)|\d+)?(?:[.,]?\d+)(?:\s?/\s?\d+)?(?:\s*[%％])?(?![a-zA-Z]*\d)",
+    r"(?<![\w.])(?:\d+\s?\*?\s?)?sqrt\s?\([^()\n]{1,60}\)(?:\s?/\s?\d+)?|(?<![\w.])\d{1,2}:\d{2}(?!\d)(?:\s?[ap]\.?m\b\.?)?|(?<![a-zA-Z\d_.])[-+−]?[$€¥£]?(?:\d{1,3}(?:[,，]\d{3})+(?!\d)|\d+)?(?:[.,]?\d+)(?:\s?/\s?\d+)?(?:\s*[%％])?(?![a-zA-Z]*\d)",
     re.IGNORECASE,
 )
 _EQUATIONS = re.compile(
@@ -102,6 +105,7 @@ def extract_answer(text: str, language: str = "en") -> str | None:
     Cues of both languages are always understood, since models mix them; `language` ("en" or "zh") decides
     between them only where both occur: the last cue of that language wins.
     """
+    text = _without_run_on(text).replace(r"\fbox{", r"\boxed{")
     if "boxed" in text:
         later = _FINAL.search(text, text.rfind("boxed"))
         answer = (_after_cue(text[later.start() :], language) if later else None) or last_box(text)
@@ -110,6 +114,15 @@ def extract_answer(text: str, language: str = "en") -> str | None:
     body = _SPECIAL.sub("", text) if "<|" in text else text
     body = body.rpartition("</think>")[2].strip() or body
     return _hashed(body) or _after_cue(body, language) or _last_said(body)
+
+
+def _without_run_on(text: str) -> str:
+    """The text up to where, after an answer, it goes on with a question of its own."""
+    for question in _RUN_ON.finditer(text):
+        before = text[: question.start()]
+        if "boxed" in before or "####" in before or _CUE.search(before):
+            return before
+    return text
 
 
 def is_prose(text: str) -> bool:
@@ -167,7 +180,7 @@ def _closing_brace(text: str, opening: int) -> int | None:
 def _joins(gap: str) -> bool:
     if len(gap) > LONGEST_GAP:
         return False
-    words = _COMMAND.sub(" ", gap)
+    words = _COMMAND.sub(" ", _SECOND_BLANK.sub(" ", gap))
     return _CONNECTIVE.search(words) is not None or _WORD.search(words) is None
 
 
@@ -182,12 +195,17 @@ def _after_cue(text: str, language: str) -> str | None:
     cues.sort(
         key=lambda cue: (not cue.group().isascii()) == (language == "zh")
     )  # stable: the last stays last
+    cut_off: str | None = None
     for cue in reversed(cues[-MOST_CUES:]):
         start = _CUE_END.match(text, cue.end()).end()  # type: ignore[union-attr]  # it matches the empty string
         answer = _in_sentence(text[start : start + LONGEST_SENTENCE])
-        if answer:
+        if cut_off:  # the end of a text that repeats itself: "The answer is 15. The answer is 1"
+            return answer if answer and answer.startswith(cut_off) else cut_off
+        if answer and len(cues) > 1 and text.endswith(answer) and cue is cues[-1]:
+            cut_off = answer
+        elif answer:
             return answer
-    return None
+    return cut_off
 
 
 def _in_sentence(rest: str) -> str | None:
@@ -208,7 +226,8 @@ def _in_sentence(rest: str) -> str | None:
         begin = spanning.end()
         end = _SENTENCE_END.search(rest, begin)
     sentence = rest[: end.start() if end else len(rest)].replace("**", "").strip(' \t"')
-    if not _PROSE.search(_TYPESET.sub(" ", _MATH.sub("", sentence))):
+    told = _TYPESET.sub(" ", _MATH.sub("", sentence))
+    if not _PROSE.search(told) and not (_NUMBER.search(told) and _HAN.match(_CHINESE_UNIT.sub("", told))):
         return sentence
     if _HAN.search(sentence) and not formula:
         return _in_chinese_sentence(sentence)
@@ -224,6 +243,8 @@ def _in_sentence(rest: str) -> str | None:
 
 def _last_said(text: str) -> str | None:
     """A formula that opens the text ("$x$, where …"), bold at its end, or its last formula or number."""
+    if "\n" not in text and len(text) <= LONGEST_PHRASE and not is_prose(text):
+        return text.strip() or None
     opening = _MATH.match(text)
     if opening and "\n" not in text and _EXPLAINED.match(text, opening.end()):
         return opening.group()
@@ -254,6 +275,8 @@ def _said_in_chinese(text: str) -> str | None:
 def _in_chinese_sentence(sentence: str) -> str | None:
     """What the sentence says that something is: a formula, a quantity with its unit, or words."""
     sentence = _CONNECTIVES.sub("", sentence.replace("**", "")).strip(' \t"“”')
+    if chosen := _CHOSEN.search(sentence):
+        return chosen.group(1)
     if blank := _FIRST_BLANK.search(sentence):
         return sentence[blank.start() :]
     if division := _LEFT_OVER.search(sentence):

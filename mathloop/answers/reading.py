@@ -57,6 +57,7 @@ def read(text: str) -> Node:
     if len(text) > LONGEST:
         raise Unreadable("the answer is too long")
     text = rewritten(text if text.isascii() else chinese.rewritten(text))
+    text = text.removeprefix("=").lstrip()
     if text.startswith(_SIGNS):
         text = f"{ELEMENT.name} {text}"  # "> 10", of a number without a name
     special = read_notation(text)
