@@ -93,10 +93,9 @@ def _sandbox() -> Finding:
 
     try:
         with Sandbox(SandboxConfig()) as sandbox:
-            execution = sandbox.run("print(6 * 7)")
+            execution, layers = sandbox.run("print(6 * 7)"), ", ".join(sandbox.isolation())
     except (MathloopError, OSError) as error:
         return Finding("sandbox", False, f"does not start: {error}")
     good = execution.stdout.strip() == "42"
-    return Finding(
-        "sandbox", good, f"ran a program in {execution.seconds:.2f} s" if good else execution.error
-    )
+    said = f"ran a program in {execution.seconds:.3f} s; held by {layers}"
+    return Finding("sandbox", good, said if good else execution.error)

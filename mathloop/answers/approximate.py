@@ -10,6 +10,7 @@ import math
 from fractions import Fraction
 from typing import Any, Protocol
 
+from mathloop.answers import deadline
 from mathloop.answers.exact import MOST_STEPS, TooBig, Undefined, drawn
 from mathloop.answers.syntax import Apply, Node, Number, Symbol
 
@@ -96,6 +97,7 @@ class Approximate:
     def value(self, node: Node) -> Any:
         """The value; raises `Undefined`, `TooBig` or an ArithmeticError."""
         self._steps += 1
+        deadline.check()
         if self._steps > MOST_STEPS:
             raise TooBig
         match node:

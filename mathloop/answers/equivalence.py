@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 
-from mathloop.answers import names, ranges
+from mathloop.answers import deadline, names, ranges
+from mathloop.answers.deadline import Undecided
 from mathloop.answers.expressions import constant_value, equal_expressions, proportional, rounded
-from mathloop.answers.prover import Prover, Undecided
+from mathloop.answers.prover import Prover
 from mathloop.answers.settling import (
     has_quotient,
     is_opaque,
@@ -53,6 +54,7 @@ class Comparison:
 
     def same(self, left: Node, right: Node) -> bool:
         """Whether the answers are equal; raises `Undecided`."""
+        deadline.check()
         left, right = settled(left), settled(right)
         rule, compare = self._kind(left, right)
         self._depth += 1

@@ -12,6 +12,7 @@ from fractions import Fraction
 from functools import lru_cache
 from hashlib import blake2b
 
+from mathloop.answers import deadline
 from mathloop.answers.syntax import Apply, Collection, Node, Number, Relation, Symbol
 
 CONSTANTS = frozenset(("pi", "e", "i", "oo"))
@@ -59,6 +60,7 @@ class Exact:
     def value(self, node: Node) -> Fraction:
         """The value of an expression; raises `Undefined` or `TooBig`."""
         self._steps += 1
+        deadline.check()
         if self._steps > MOST_STEPS:
             raise TooBig
         match node:

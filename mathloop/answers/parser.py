@@ -171,7 +171,7 @@ class Expressions(Cursor):
     def factor(self) -> Node:
         """An atom with its exponent, factorial, percent, degree and index."""
         value = self.atom()
-        while True:
+        for _ in range(DEEPEST):
             kind, mark, _ = self.token
             if mark == "^" and kind == "mark":
                 value = self._raised(value)
@@ -191,6 +191,7 @@ class Expressions(Cursor):
                 value = Apply("percent", (value,))
             else:
                 return value
+        raise Unreadable("nested too deep")
 
     def _is_derived(self, value: Node) -> bool:
         """Whether the node is f' or f^{-1}, whose parenthesis holds an argument."""
@@ -217,7 +218,11 @@ class Expressions(Cursor):
             if braced:
                 self.expect("}")
             return Apply("prime", (value,))
+        self.depth += 1
+        if self.depth > DEEPEST:
+            raise Unreadable("nested too deep")
         exponent = self.argument(digits=0)
+        self.depth -= 1
         return power(value, exponent)
 
     def argument(self, digits: int) -> Node:

@@ -18,6 +18,8 @@ import threading
 import time
 from pathlib import Path
 
+from mathloop.answers import deadline
+from mathloop.answers.deadline import Undecided
 from mathloop.answers.syntax import Node
 
 SECONDS_PER_VERDICT = 2.0
@@ -26,32 +28,26 @@ MOST_WORKERS = 2
 MEMORY_BYTES = 1 << 30
 
 
-class Undecided(Exception):
-    """Not found out before the deadline or within the limits; the message says which."""
-
-
 class Prover:
-    """The proofs of one verdict; together they take at most `seconds`, the start of a worker not counted."""
+    """The proofs of one verdict, all before its deadline; the start of a worker is not counted."""
 
-    def __init__(self, seconds: float = SECONDS_PER_VERDICT) -> None:
-        self.seconds = seconds
+    def __init__(self) -> None:
         self.used = False
 
     def prove(self, task: str, left: Node, right: Node, integer: bool) -> bool:
         """Asks a worker; raises `Undecided` at the deadline."""
         self.used = True
-        if self.seconds <= 0:
-            raise Undecided("no time is left for another proof")
+        deadline.check()
+        waiting = time.monotonic()
         worker = _pool.borrow()
-        started = time.monotonic()
+        deadline.extend(time.monotonic() - waiting)
+        seconds = min(deadline.left(), SECONDS_PER_VERDICT)
         try:
-            reply = worker.ask(pickle.dumps((task, left, right, integer, self.seconds)), self.seconds)
+            reply = worker.ask(pickle.dumps((task, left, right, integer, seconds)), seconds)
         except BaseException:
             worker.kill()
             _pool.lost()
             raise
-        finally:
-            self.seconds -= time.monotonic() - started
         _pool.give_back(worker)
         if reply.get("undecided"):
             raise Undecided(str(reply["undecided"]))

@@ -56,6 +56,15 @@ def read(text: str) -> Node:
     """
     if len(text) > LONGEST:
         raise Unreadable("the answer is too long")
+    try:
+        return _read(text)
+    except RecursionError:
+        raise Unreadable("nested too deep") from None
+    except ValueError:
+        raise Unreadable("a number is too long") from None
+
+
+def _read(text: str) -> Node:
     text = rewritten(text if text.isascii() else chinese.rewritten(text))
     text = text.removeprefix("=").lstrip()
     if text.startswith(_SIGNS):
@@ -63,10 +72,7 @@ def read(text: str) -> Node:
     special = read_notation(text)
     if special is not None:
         return special
-    try:
-        return _Answers(tokenize(text)).answer()
-    except RecursionError:
-        raise Unreadable("nested too deep") from None
+    return _Answers(tokenize(text)).answer()
 
 
 class _Answers(Expressions):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 from mathloop.answers import names
+from mathloop.answers.deadline import Undecided
 from mathloop.answers.syntax import (
     MINUS_ONE,
     Apply,
@@ -22,6 +23,8 @@ from mathloop.answers.syntax import (
 )
 from mathloop.answers.units import scale
 from mathloop.answers.words import phrase
+
+MOST_SIGNS = 6
 
 
 def settled(node: Node) -> Node:
@@ -64,6 +67,8 @@ def _signs(node: Node) -> list[Node]:
     found = {part for part in walk(node) if isinstance(part, Apply) and part.operation == "pm"}
     if not found:
         return [node]
+    if len(found) > MOST_SIGNS:
+        raise Undecided("too many signs")
     plus = rebuild(node, {part: part.arguments[0] for part in found})
     minus = rebuild(node, {part: negate(part.arguments[0]) for part in found})
     return [plus, minus]

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 
+from mathloop.answers import deadline
+
 
 @dataclass(frozen=True, slots=True)
 class Number:
@@ -118,6 +120,7 @@ def power(base: Node, exponent: Node) -> Node:
 
 def walk(node: Node) -> Iterator[Node]:
     """The node and everything below it."""
+    deadline.check()
     yield node
     match node:
         case Apply(_, below) | Collection(_, below, _) | Relation(below, _):
@@ -129,6 +132,7 @@ def walk(node: Node) -> Iterator[Node]:
 
 def rebuild(node: Node, change: dict[Node, Node]) -> Node:
     """The tree with every subtree found in `change` replaced."""
+    deadline.check()
     if node in change:
         return change[node]
     match node:

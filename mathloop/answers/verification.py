@@ -6,11 +6,13 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
+from mathloop.answers import deadline
+from mathloop.answers.deadline import Undecided
 from mathloop.answers.equivalence import Comparison
 from mathloop.answers.extraction import BROKEN_INLINE, LONGEST_ANSWER, extract_answer, is_prose, last_box
 from mathloop.answers.normalization import normalize
 from mathloop.answers.numbers import read_number
-from mathloop.answers.prover import Prover, Undecided
+from mathloop.answers.prover import SECONDS_PER_VERDICT, Prover
 from mathloop.answers.reading import read
 from mathloop.answers.syntax import Apply, Collection, Node, Number, Relation, Symbol, Text, rebuild, walk
 from mathloop.answers.tokens import Unreadable
@@ -119,6 +121,7 @@ def _choices(text: str) -> frozenset[str] | None:
 def _compare(left: str, right: str, places: int, strict: bool, relations_as_sets: bool) -> Verdict:
     prover = Prover()
     comparison = Comparison(places, prover)
+    deadline.start(SECONDS_PER_VERDICT)
     try:
         for one in _readings(left):
             for other in _readings(right):
@@ -130,8 +133,14 @@ def _compare(left: str, right: str, places: int, strict: bool, relations_as_sets
                     return Verdict(True, _reason(comparison.rule, prover.used), comparison.rule)
     except Undecided as doubt:
         return Verdict(False, f"undecided: {doubt}", "undecided")
+    except RecursionError:
+        return Verdict(False, "undecided: nested too deep", "undecided")
+    except (ArithmeticError, ValueError):
+        return Verdict(False, "undecided: numbers too large to compare", "undecided")
     except Exception as fault:  # an answer must never stop a training run
         return Verdict(False, f"undecided: {type(fault).__name__} while comparing", "fault")
+    finally:
+        deadline.stop()
     return Verdict(False, f"not equal as {_KINDS.get(comparison.rule, comparison.rule)}", comparison.rule)
 
 

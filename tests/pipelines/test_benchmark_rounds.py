@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from mathloop.evaluation import Score, Table
-from pipelines import benchmark
+from pipelines.benchmarks import rounds
 
 
 def table(**greedy: float) -> Table:
@@ -18,7 +18,7 @@ def table(**greedy: float) -> Table:
 
 def test_orderings_are_of_the_means() -> None:
     tables = [table(base=0.5, sft=0.4, grpo=0.7), table(base=0.2, sft=0.5, grpo=0.1)]
-    assert benchmark.orderings(tables) == [
+    assert rounds.orderings(tables) == [
         "holds  SFT improves on the base model: SFT greedy 45.0 above base greedy 35.0",
         "FAILS  GRPO improves on SFT: GRPO greedy 40.0 above SFT greedy 45.0",
     ]
@@ -26,9 +26,9 @@ def test_orderings_are_of_the_means() -> None:
 
 def test_means_are_shown_by_model_and_mode(monkeypatch: pytest.MonkeyPatch) -> None:
     tables = {"one": table(base=0.5, sft=0.4), "two": table(base=0.2, sft=0.6)}
-    monkeypatch.setattr(benchmark, "table_of", tables.__getitem__)
+    monkeypatch.setattr(rounds, "table_of", tables.__getitem__)
     console = Console(file=io.StringIO(), width=100)
-    benchmark.print_means(list(tables), console)  # type: ignore[arg-type]
+    rounds.print_means(list(tables), console)  # type: ignore[arg-type]
     shown = console.file.getvalue()  # type: ignore[attr-defined]
     assert "base CoT" in shown
     assert "35.0" in shown
