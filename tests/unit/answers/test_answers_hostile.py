@@ -13,7 +13,7 @@ from random import Random
 
 import pytest
 
-from mathloop.answers import extract_answer, prover, verify, verify_response
+from mathloop.answers import prover, verify, verify_response
 
 HARD = ("\\sqrt{3+2\\sqrt2}", "1+\\sqrt2")
 """Equal, and only the worker can prove it."""
@@ -184,16 +184,3 @@ def test_light_to_import() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout.split()
     assert not {"torch", "sympy", "mpmath", "numpy", "pyarrow"} & set(loaded)
-
-
-def test_fast_enough() -> None:
-    started = time.perf_counter()
-    for _ in range(20_000):
-        verify("72", "72")
-    identical = time.perf_counter() - started
-    started = time.perf_counter()
-    for number in range(5_000):
-        verify("1,000", f"{number}.0")
-    assert identical < 0.2 + SLACK
-    assert time.perf_counter() - started < 0.5 + SLACK
-    assert extract_answer("x " * 500 + "\\boxed{7}") == "7"

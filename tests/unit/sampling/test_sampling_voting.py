@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import torch
 
 from mathloop.errors import BadModel
 from mathloop.records import Mode, Response
-from mathloop.sampling.scoring import HEAD_FILE, RewardModel, dialogue_tokens, score
+from mathloop.sampling.scoring import RewardModel, dialogue_tokens, score
 from mathloop.sampling.voting import vote
 
 DIALOGUES: list[tuple[str, Mode, str]] = [
@@ -119,12 +120,28 @@ def test_a_long_dialogue_loses_its_beginning(policy: Path) -> None:
     assert len(whole) > 7
 
 
+def test_what_is_saved_scores_the_same_and_has_the_form_that_vllm_reads(policy: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+    from transformers import AutoModelForCausalLM
+
+    model, tokenizer = RewardModel.from_policy(policy)
+    before = score(model.eval(), tokenizer, DIALOGUES)
+    model.save(tmp_path / "saved", AutoModelForCausalLM.from_pretrained(policy), tokenizer)
+    loaded, again = RewardModel.load(tmp_path / "saved")
+    assert score(loaded, again, DIALOGUES) == pytest.approx(before, abs=1e-6)
+    config = json.loads((tmp_path / "saved" / "config.json").read_text())
+    assert (config["architectures"], config["num_labels"]) == (["Qwen2ForRewardModel"], 1)
+    names = set(load_file(tmp_path / "saved" / "model.safetensors"))
+    assert {"score.0.weight", "score.0.bias", "score.2.weight", "score.2.bias"} <= names
+    assert not any(name.startswith("lm_head") for name in names)
+
+
 def test_a_folder_without_a_head_that_fits_is_refused(policy: Path) -> None:
     from safetensors.torch import save_file
 
-    with pytest.raises(BadModel, match=HEAD_FILE):
+    with pytest.raises(BadModel, match="no reward head"):
         RewardModel.load(policy)
     narrow = RewardModel(torch.nn.Identity(), 8).head.state_dict()
-    save_file(narrow, policy / HEAD_FILE)
+    save_file({f"score.{name}": value for name, value in narrow.items()}, policy / "head.safetensors")
     with pytest.raises(BadModel, match="width"):
         RewardModel.load(policy)
