@@ -4,7 +4,7 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 
-.PHONY: install demo test lint format docs clean
+.PHONY: install demo test lint format docs images sbom manifests clean
 install: $(STAMP)
 
 $(STAMP): pyproject.toml
@@ -36,6 +36,20 @@ format: install
 
 docs: install
 	$(PY) -m pipelines.reference
+
+# make images [PREFIX=registry.example.com/team] [TAG=0.1.0] [VARIANT=cpu] [PUSH=1] [IMAGES="control trainer"]
+# [BUILD_OPTIONS="--build-arg PIP_INDEX_URL=…"]: container images with docker or buildah; docs/images.md.
+images:
+	@$(PYTHON) images/build.py $(IMAGES) --prefix '$(PREFIX)' --tag '$(TAG)' --variant '$(VARIANT)' \
+		$(if $(filter 1,$(PUSH)),--push) -- $(BUILD_OPTIONS)
+
+# With the same PREFIX, TAG, VARIANT and IMAGES: what is inside them, into build/sbom.
+sbom:
+	@$(PYTHON) images/sbom.py $(IMAGES) --prefix '$(PREFIX)' --tag '$(TAG)' --variant '$(VARIANT)'
+
+# Every overlay with kustomize, checked, into build/manifests; needs no cluster.
+manifests: install
+	$(PY) tests/manifests/manifest_rules.py build/manifests
 
 clean:
 	rm -rf $(VENV) runs build *.egg-info

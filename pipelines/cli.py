@@ -26,10 +26,23 @@ LAST_LINES = 40
 UsageError = typer.BadParameter.__mro__[1]
 """Of click, which typer brings along or imports, depending on its version."""
 
-Profile = Annotated[str, typer.Option(help="A profile's name (laptop, smollm, tiny) or its .yaml file.")]
+Profile = Annotated[str, typer.Option(help="A profile's name (gpu, laptop, smollm, tiny) or its .yaml file.")]
 Sets = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Overrides a field: grpo.steps=10.")
 ]
+Seed = Annotated[int | None, typer.Option(min=0, max=2**31 - 1, help="Seed of every stage.")]
+Pipeline = Annotated[
+    str,
+    typer.Option(metavar="NAME", help="improvement-round, pretraining, model-import, evaluation or data."),
+]
+Serve = Annotated[bool, typer.Option("--serve", help="A promoted champion goes behind its KServe endpoints.")]
+Host = Annotated[
+    str | None,
+    typer.Option(metavar="URL", help="KFP's address; else KF_PIPELINES_ENDPOINT, else by the kubeconfig."),
+]
+Namespace = Annotated[str | None, typer.Option(help="Of the runs: your profile's, in a multi-user Kubeflow.")]
+Stored = Annotated[str, typer.Option(metavar="URL", help="Store of the champions.")]
+CLUSTER_STORE = "s3://mathloop/store"
 
 
 def main() -> None:
@@ -92,9 +105,8 @@ def run(
 
     console = Console(file=sys.stdout)
     if resume is not None:
-        for param in ctx.command.params:
-            source = ctx.get_parameter_source(param.name or "")
-            if param.name != "resume" and source is not None and source.name != "DEFAULT":
+        for param in _given(ctx):
+            if param.name != "resume":
                 raise BadConfig(f"--resume goes on with the run's own settings; leave out {param.opts[0]}")
         folder = RunFolder.find(resume)
     else:
@@ -103,6 +115,12 @@ def run(
         ]
         folder = begin_round(load_profile(profile, [*(sets or []), *overrides]), problems)
     _watch_round(lambda: go_on(folder, console), folder.path)
+
+
+def _given(ctx: typer.Context) -> list[Any]:
+    """The parameters that the command line names."""
+    sources = ((param, ctx.get_parameter_source(param.name or "")) for param in ctx.command.params)
+    return [param for param, source in sources if source is not None and source.name != "DEFAULT"]
 
 
 def _watch_round(work: Any, folder: Path) -> None:
@@ -141,20 +159,140 @@ def _watch_round(work: Any, folder: Path) -> None:
 @app.command("compile")
 def compile_pipelines(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for one .yaml a pipeline.")],
+    profile: Annotated[
+        str | None, typer.Option(help="Compiles its pools in; its settings become the defaults.")
+    ] = None,
+    sets: Sets = None,
 ) -> None:
     """Writes every pipeline as KFP's intermediate representation, for a cluster."""
     from pipelines.compiling import write_compiled
+    from pipelines.profile import load_profile
 
-    for path in write_compiled(out):
+    if profile is None and sets:
+        raise BadConfig("--set changes a profile; give one by --profile")
+    for path in write_compiled(out, None if profile is None else load_profile(profile, sets or [])):
         print(path)
 
 
 @app.command()
-def doctor() -> None:
-    """Says what is missing on this machine; exits with 1 where something is."""
-    from pipelines.doctor import examine
+def submit(
+    profile: Profile = "laptop",
+    sets: Sets = None,
+    seed: Seed = None,
+    pipeline: Pipeline = "improvement-round",
+    serve: Serve = False,
+    host: Host = None,
+    namespace: Namespace = None,
+) -> None:
+    """Starts a run on a cluster; the pipeline is uploaded there as a new version if it changed."""
+    from pipelines.cluster import submitting
 
-    findings = examine()
+    submitting.submit(
+        pipeline=pipeline,
+        profile=profile,
+        sets=sets or [],
+        seed=seed,
+        serve=serve,
+        host=host,
+        namespace=namespace,
+    )
+
+
+@app.command()
+def schedule(
+    cron: Annotated[
+        str | None, typer.Option(metavar="CRON", help='When, in UTC: "0 2 * * *"; six fields with seconds.')
+    ] = None,
+    listed: Annotated[bool, typer.Option("--list", help="Prints the schedules there.")] = False,
+    delete: Annotated[
+        bool, typer.Option("--delete", help="Deletes the one of this pipeline and profile.")
+    ] = False,
+    profile: Profile = "laptop",
+    sets: Sets = None,
+    seed: Seed = None,
+    pipeline: Pipeline = "improvement-round",
+    serve: Serve = False,
+    host: Host = None,
+    namespace: Namespace = None,
+) -> None:
+    """Has a cluster start runs again and again: one at a time, of the newest version, none made up for.
+
+    Called again it changes the schedule of this pipeline and profile, and never makes a second one.
+    """
+    from pipelines.cluster import scheduling
+
+    if [cron is not None, listed, delete].count(True) != 1:
+        raise BadConfig("give one of --cron, --list and --delete")
+    if listed:
+        scheduling.list_schedules(host=host, namespace=namespace)
+    elif delete:
+        scheduling.delete_schedule(
+            pipeline=pipeline, profile=profile, sets=sets or [], host=host, namespace=namespace
+        )
+    else:
+        scheduling.schedule(
+            cron=cron or "",
+            pipeline=pipeline,
+            profile=profile,
+            sets=sets or [],
+            seed=seed,
+            serve=serve,
+            host=host,
+            namespace=namespace,
+        )
+
+
+@app.command()
+def rounds(
+    limit: Annotated[int, typer.Option(min=1, max=100, help="Runs to print.")] = 20,
+    store: Stored = CLUSTER_STORE,
+    host: Host = None,
+    namespace: Namespace = None,
+) -> None:
+    """Prints a cluster's newest runs, and the line of champions with what their gates measured."""
+    from pipelines.cluster import champions
+
+    champions.rounds(limit=limit, store=store, host=host, namespace=namespace)
+
+
+@app.command()
+def rollback(
+    to: Annotated[
+        int | None, typer.Option(min=0, help="Champion to go back to, else the one before.")
+    ] = None,
+    store: Stored = CLUSTER_STORE,
+    serve: Annotated[bool, typer.Option("--serve", help="Puts it behind the endpoints as well.")] = False,
+    profile: Profile = "laptop",
+    sets: Sets = None,
+) -> None:
+    """Makes an earlier champion's models champion again, as a new entry of the line."""
+    from pipelines.cluster import champions
+
+    champions.rollback(to=to, store=store, serve=serve, profile=profile, sets=sets or [])
+
+
+@app.command()
+def doctor(
+    ctx: typer.Context,
+    cluster: Annotated[
+        bool, typer.Option("--cluster", help="Looks at the kubeconfig's cluster in place of this machine.")
+    ] = False,
+    profile: Profile = "laptop",
+    sets: Sets = None,
+    host: Host = None,
+    namespace: Namespace = None,
+) -> None:
+    """Says what is missing here, or on a cluster for a profile; exits with 1 where something is."""
+    if cluster:
+        from pipelines.cluster.examining import examine_cluster
+
+        findings = examine_cluster(profile=profile, sets=sets or [], host=host, namespace=namespace)
+    else:
+        from pipelines.doctor import examine
+
+        for param in _given(ctx):
+            raise BadConfig(f"doctor takes {param.opts[0]} with --cluster alone")
+        findings = examine()
     for finding in findings:
         print(f"{'ok  ' if finding.good else 'MISS'} {finding.what}: {finding.said}")
     if not all(finding.good for finding in findings):
@@ -222,27 +360,65 @@ def _benchmark_files(path: Path) -> list[Path]:
 
 @app.command()
 def benchmark(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="round: first rounds over several seeds.")],
+    ctx: typer.Context,
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="round: first rounds over several seeds. grade: verdicts beside Math-Verify's. sandbox: runs"
+            " beside python -c, hostile programs, what many runs leave.",
+        ),
+    ],
     profile: Profile = "laptop",
-    seeds: Annotated[str, typer.Option(metavar="N,N,…", help="A round for each of these seeds.")] = "0,1,2",
+    seeds: Annotated[
+        str, typer.Option(metavar="N,N,…", help="With round: a round for each of these seeds.")
+    ] = "0,1,2",
     sets: Sets = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="With grade: labeled answers; without, they are generated."),
+    ] = None,
+    long: Annotated[
+        bool, typer.Option("--long", help="With sandbox: 10,000 runs in place of 1,000.")
+    ] = False,
 ) -> None:
-    """Measures and prints figures. `round` prints the mean scores of rounds and the orderings they keep."""
+    """Measures and prints figures, beside a peer's from the same run where there is one.
+
+    `round` prints the mean scores of rounds and the orderings they keep.
+    """
+    takes = {"round": ("profile", "seeds", "sets"), "grade": ("data",), "sandbox": ("long",)}
+    if name not in takes:
+        raise BadConfig(f"no benchmark {name!r}; known: {', '.join(takes)}")
+    for param in _given(ctx):
+        if param.name != "name" and param.name not in takes[name]:
+            owner = next(other for other, options in takes.items() if param.name in options)
+            raise BadConfig(f"benchmark {name} takes no {param.opts[0]}; it is for benchmark {owner}")
+    if name == "grade":
+        from pipelines.benchmarks import grading
+
+        grading.run(data)
+    elif name == "sandbox":
+        from pipelines.benchmarks import sandboxing
+
+        sandboxing.run(long)
+    else:
+        _benchmark_rounds(profile, seeds, sets or [])
+
+
+def _benchmark_rounds(profile: str, seeds: str, sets: list[str]) -> None:
     from functools import partial
 
     from rich.console import Console
 
-    if name != "round":
-        raise BadConfig(f"no benchmark {name!r}; known: round")
     if not all(seed.isascii() and seed.isdigit() for seed in seeds.split(",")):
         raise BadConfig(f"--seeds {seeds}: expected whole numbers with commas between them: 0,1,2")
-    from pipelines import benchmark as rounds
+    from pipelines.benchmarks import rounds
     from pipelines.local.round import go_on
 
     console = Console(file=sys.stdout)
     folders = []
     for seed in map(int, seeds.split(",")):
-        folder = rounds.begin(profile, seed, sets or [])
+        folder = rounds.begin(profile, seed, sets)
         _watch_round(partial(go_on, folder, console), folder.path)
         folders.append(folder)
     rounds.print_means(folders, console)
@@ -293,6 +469,71 @@ def evaluate(
             seed=settings.seed,
         )
         print(print_table(score_table(read_problems(problems), read_responses(results), k=None)))
+
+
+@app.command()
+def serve(
+    store: Annotated[
+        str | None, typer.Option(metavar="URL", help="The store whose champion answers, else runs/store.")
+    ] = None,
+    model: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="In its place: a policy's folder.")
+    ] = None,
+    reward_model: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="With --model: a reward model's folder.")
+    ] = None,
+    policy_url: Annotated[
+        str | None, typer.Option(metavar="URL", help="In its place: vLLM with the policy.")
+    ] = None,
+    reward_model_url: Annotated[
+        str | None, typer.Option(metavar="URL", help="With --policy-url: vLLM with the reward model.")
+    ] = None,
+    host: Annotated[str, typer.Option(metavar="ADDRESS", help="0.0.0.0 is every network.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 is any free one.")] = 8080,
+    deadline: Annotated[
+        float, typer.Option(metavar="SECONDS", min=1, max=86400, help="From a question to its answer.")
+    ] = 300,
+    wait: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0, max=86400, help="For vLLM to come up, at the start.")
+    ] = 0,
+) -> None:
+    """Answers problems over HTTP, as OpenAI's chat completions, until it is stopped."""
+    from pipelines import serving
+
+    serving.serve(
+        store=store,
+        model=model,
+        reward_model=reward_model,
+        policy_url=policy_url,
+        reward_model_url=reward_model_url,
+        host=host,
+        port=port,
+        deadline=deadline,
+        wait=wait,
+    )
+
+
+@app.command()
+def ask(
+    problem: Annotated[str, typer.Argument(metavar="PROBLEM", help="The problem; - reads standard input.")],
+    url: Annotated[str, typer.Option(metavar="URL", help="A running server.")] = "http://127.0.0.1:8080",
+    samples: Annotated[
+        int | None, typer.Option(min=1, help="Responses to choose from; 8 unless the server says else.")
+    ] = None,
+    strategy: Annotated[
+        str | None, typer.Option(metavar="NAME", help="greedy, maj or rm; rm where a reward model is.")
+    ] = None,
+    mode: Annotated[
+        str | None, typer.Option(metavar="NAME", help="cot (prose, the default) or tir (with Python).")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="The same seed, the same answer.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Prints the server's whole reply.")] = False,
+) -> None:
+    """Asks a running server, and shows the answer and the candidates with votes and rewards."""
+    from pipelines import serving
+
+    fields = {"samples": samples, "strategy": strategy, "mode": mode, "seed": seed}
+    serving.ask(problem, url=url, fields=fields, as_json=as_json)
 
 
 if __name__ == "__main__":

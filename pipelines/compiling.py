@@ -3,26 +3,37 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import yaml
-from kfp import compiler
+from kfp import compiler, dsl
 from kfp.dsl.graph_component import GraphComponent
 
+import mathloop
+from mathloop.cluster.config import PoolsConfig
 from pipelines.data import data
 from pipelines.evaluation import evaluation
 from pipelines.improvement_round import improvement_round
 from pipelines.paths import tidied
+from pipelines.placement import CODE_VERSION_VARIABLE, placed
 from pipelines.pretraining import model_import, pretraining
+from pipelines.profile import CONFIGS, Head, stage_config
 
 PIPELINES: tuple[GraphComponent, ...] = (improvement_round, pretraining, model_import, evaluation, data)
+CLUSTER_STORE = "s3://mathloop/store"
+"""What a profile whose store is a folder of this machine uses on a cluster."""
 
 
-def write_compiled(out: Path) -> list[Path]:
+def write_compiled(out: Path, profile: Head | None = None) -> list[Path]:
     """Compiles every pipeline into `out`, one file each, and returns the files.
+
+    Without a profile the pools are empty, settings have the stages' defaults, and nothing depends on the
+    code's version: equal pipelines give equal files. With one, its pools are compiled in and its settings
+    are the parameters' defaults.
 
     Raises OSError when the folder does not take them; then it is as it was before.
     """
@@ -34,10 +45,62 @@ def write_compiled(out: Path) -> list[Path]:
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(taken))
         with tempfile.TemporaryDirectory(dir=out, prefix=".partial-") as folder:
             for pipeline, path in zip(PIPELINES, paths, strict=True):
-                compiler.Compiler().compile(pipeline, str(Path(folder, path.name)))
+                compile_one(pipeline, Path(folder, path.name), profile)
             for path in paths:
                 os.replace(Path(folder, path.name), path)
     return paths
+
+
+def compile_one(pipeline: GraphComponent, path: Path, profile: Head | None = None) -> None:
+    """Traces one pipeline for a cluster and writes it to `path`."""
+    pools = PoolsConfig() if profile is None else profile.pools  # type: ignore[attr-defined]
+    with placed(pools, "" if profile is None else code_version()):
+        traced = dsl.pipeline(name=pipeline.name)(pipeline.pipeline_func)
+    defaults = {"store_url": CLUSTER_STORE} if profile is None else arguments_of(pipeline, profile)
+    compiler.Compiler().compile(traced, str(path), pipeline_parameters=defaults)
+
+
+def arguments_of(pipeline: GraphComponent, profile: Head) -> dict[str, Any]:
+    """The pipeline's parameters as a profile gives them, for a cluster."""
+    profile = for_cluster(profile)
+    pools: PoolsConfig = profile.pools  # type: ignore[attr-defined]
+    known: dict[str, Any] = {
+        **{section: stage_config(profile, section) for section in CONFIGS if section != "pools"},
+        "store_url": profile.store,
+        "seed": profile.seed,
+        "source": profile.model,
+        "profile": profile.model_dump_json(),
+        "sampler_nodes": dict(pools.sampler.node_selector),
+        "trainer_nodes": dict(pools.trainer.node_selector),
+        "deployment": pools.serving.model_dump_json(),
+    }
+    if profile.model == "nano":
+        del known["source"]
+    parameters = pipeline.pipeline_spec.root.input_definitions.parameters
+    return {name: value for name, value in known.items() if name in parameters}
+
+
+def for_cluster(profile: Head) -> Head:
+    """The profile with nothing in it that only this machine has: a store or a model in a folder."""
+    changes = {}
+    if not profile.store.startswith("s3://"):
+        changes["store"] = CLUSTER_STORE
+    if profile.model != "nano" and not profile.model.startswith("package:"):
+        changes["model"] = "nano"
+    return profile.model_copy(update=changes)
+
+
+def code_version() -> str:
+    """What KFP's cache must not outlive: MATHLOOP_CODE_VERSION, or the version and a hash of the sources."""
+    given = os.environ.get(CODE_VERSION_VARIABLE, "").strip()
+    if given:
+        return given
+    root = Path(__file__).parents[1]
+    digest = hashlib.sha256()
+    for package in ("mathloop", "components", "pipelines"):
+        for path in sorted((root / package).rglob("*.py")):
+            digest.update(f"{path.relative_to(root)}\0".encode() + path.read_bytes() + b"\0")
+    return f"{mathloop.__version__}+{digest.hexdigest()[:12]}"
 
 
 def comparable(path: Path) -> list[Any]:

@@ -2,7 +2,7 @@
 
 from kfp import dsl
 
-from pipelines.placement import place
+from pipelines.placement import place, retried
 from pipelines.synthesis import add_synthesis
 
 
@@ -17,6 +17,7 @@ def data(
     cot: str = "{}",
     tir: str = "{}",
     sampler_nodes: dict = {},  # noqa: B006  (KFP reads the default, nobody changes it)
+    sampler_tolerations: list = [],  # noqa: B006
 ) -> None:
     """Lets the champion write and select solutions, decontaminated against the benchmark.
 
@@ -30,6 +31,7 @@ def data(
         cot: Settings of CoT sampling and selection, as JSON.
         tir: Settings of TIR sampling and selection, as JSON.
         sampler_nodes: Labels of the nodes that sample, as {label: value}; {} leaves it to Kubernetes.
+        sampler_tolerations: Taints that they may have beside their pool's, as [{key, operator, effect}].
     """
     tasks = add_synthesis(
         store_url=store_url,
@@ -41,4 +43,6 @@ def data(
         cot=cot,
         tir=tir,
     )
-    place(sampler_nodes, *tasks.sampling)
+    place("sampler", *tasks.sampling, nodes=sampler_nodes, tolerations=sampler_tolerations)
+    place("control", *tasks.light)
+    retried(*tasks.moving)

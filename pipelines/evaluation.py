@@ -6,7 +6,7 @@ from components.build_problems import build_problems
 from components.evaluate_champion import evaluate_champion
 from components.fetch_champion import fetch_champion
 from components.preflight import preflight
-from pipelines.placement import place
+from pipelines.placement import place, retried
 
 
 @dsl.pipeline(name="evaluation")
@@ -17,6 +17,7 @@ def evaluation(
     problems: str = "{}",
     evaluation: str = "{}",
     sampler_nodes: dict = {},  # noqa: B006  (KFP reads the default, nobody changes it)
+    sampler_tolerations: list = [],  # noqa: B006
 ) -> None:
     """Answers the benchmark with the current champion, greedily and sampled, in CoT and TIR.
 
@@ -28,6 +29,7 @@ def evaluation(
         problems: Settings of the benchmark, as JSON.
         evaluation: Settings of the evaluation, as JSON.
         sampler_nodes: Labels of the nodes that sample, as {label: value}; {} leaves it to Kubernetes.
+        sampler_tolerations: Taints that they may have beside their pool's, as [{key, operator, effect}].
     """
     checked = preflight(store_url=store_url).set_caching_options(False)
     champion = fetch_champion(store_url=store_url).after(checked).set_caching_options(False)
@@ -40,4 +42,6 @@ def evaluation(
         config=evaluation,
         seed=seed,
     )
-    place(sampler_nodes, measured)
+    place("sampler", measured, nodes=sampler_nodes, tolerations=sampler_tolerations)
+    place("control", checked, champion, built)
+    retried(checked, champion)

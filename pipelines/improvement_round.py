@@ -1,7 +1,10 @@
 """One round: from the current champion to a challenger, measured, and promoted only if it is better."""
 
+from typing import Any
+
 from kfp import dsl
 
+from components.deploy_champion import deploy_champion
 from components.evaluate_round import evaluate_round
 from components.judge_challenger import judge_challenger
 from components.publish_round import publish_round
@@ -11,11 +14,9 @@ from components.select_problems import select_problems
 from components.train_grpo import train_grpo
 from components.train_reward_model import train_reward_model
 from components.train_sft import train_sft
-from pipelines.placement import place
+from pipelines.placement import cluster, place, retried
 from pipelines.synthesis import add_synthesis
-
-# The run's own id: unique on a cluster, also for recurring runs; the local runner puts its run id there.
-ROUND_ID = dsl.PIPELINE_JOB_ID_PLACEHOLDER
+from pipelines.training import ROUND_ID, add_training
 
 
 @dsl.pipeline(name="improvement-round")
@@ -37,7 +38,11 @@ def improvement_round(
     gate: str = "{}",
     profile: str = "{}",
     sampler_nodes: dict = {},  # noqa: B006  (KFP reads the default, nobody changes it)
+    sampler_tolerations: list = [],  # noqa: B006
     trainer_nodes: dict = {},  # noqa: B006
+    trainer_tolerations: list = [],  # noqa: B006
+    serving: bool = False,
+    deployment: str = "{}",
 ) -> None:
     """Lets the champion write solutions, learns from them, and promotes the result if it is better.
 
@@ -59,7 +64,11 @@ def improvement_round(
         gate: Settings of the promotion gate, as JSON.
         profile: The profile that all these settings came from, as JSON, for the report.
         sampler_nodes: Labels of the nodes that sample, as {label: value}; {} leaves it to Kubernetes.
+        sampler_tolerations: Taints that they may have beside their pool's, as [{key, operator, effect}].
         trainer_nodes: Labels of the nodes that train, as {label: value}; {} leaves it to Kubernetes.
+        trainer_tolerations: Taints that they may have beside their pool's, as [{key, operator, effect}].
+        serving: Whether a promoted champion is put behind its KServe endpoints; ignored on one machine.
+        deployment: Settings of serving, as JSON.
     """
     data = add_synthesis(
         store_url=store_url,
@@ -73,26 +82,39 @@ def improvement_round(
     )
     champion, benchmark = data.champion.outputs, data.problems.outputs["benchmark"]
     clean = data.clean_problems.outputs["kept"]
-    tuned = train_sft(
+    training: dict[str, Any] = {
+        "store_url": store_url,
+        "nodes": trainer_nodes,
+        "tolerations": trainer_tolerations,
+        "seed": seed,
+    }
+    tuned = add_training(
+        train_sft,
         problems=clean,
         cot=data.clean_cot.outputs["kept"],
         tir=data.clean_tir.outputs["kept"],
         policy=champion["policy"],
         config=sft,
-        seed=seed,
+        **training,
     )
     student = tuned.outputs["model"]
     ranked = sample_reward_data(problems=clean, policy=student, config=reward_data, seed=seed)
-    judge = train_reward_model(
-        problems=clean, responses=ranked.outputs["responses"], policy=student, config=reward_model, seed=seed
+    judge = add_training(
+        train_reward_model,
+        problems=clean,
+        responses=ranked.outputs["responses"],
+        policy=student,
+        config=reward_model,
+        **training,
     )
     chosen = select_problems(problems=clean, policy=student, config=selection, seed=seed)
-    trained = train_grpo(
+    trained = add_training(
+        train_grpo,
         problems=chosen.outputs["selected"],
         policy=student,
         reward_model=judge.outputs["model"],
         config=grpo,
-        seed=seed,
+        **training,
     )
     measured = evaluate_round(
         benchmark=benchmark,
@@ -115,7 +137,7 @@ def improvement_round(
         policy=trained.outputs["model"],
         reward_model=judge.outputs["model"],
     ).set_caching_options(False)
-    report_round(
+    page = report_round(
         title=f"Round {ROUND_ID}",
         configuration=profile,
         preflight=data.preflight.outputs["stage_report"],
@@ -140,5 +162,16 @@ def improvement_round(
         verdict=judged.outputs["verdict"],
         published=published.outputs["published"],
     )
-    place(sampler_nodes, *data.sampling, ranked, chosen, measured)
-    place(trainer_nodes, tuned, judge, trained)
+    sampling = (*data.sampling, ranked, chosen, measured)
+    place("sampler", *sampling, nodes=sampler_nodes, tolerations=sampler_tolerations)
+    place("control", *data.light, judged, published, page)
+    retried(*data.moving, published)
+    pools = cluster()
+    if pools is not None:  # one machine has no KServe
+        with dsl.If(serving == True, name="serving"):  # noqa: E712  (a comparison that KFP makes)
+            deployed = deploy_champion(
+                store_url=store_url, published=published.outputs["published"], config=deployment
+            ).set_caching_options(False)
+            # Three times ready and asked, and the way back.
+            each = pools.serving.ready_seconds + 2 * pools.serving.smoke_seconds
+            place("control", deployed, seconds=4 * each)

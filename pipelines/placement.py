@@ -1,14 +1,150 @@
 """Where tasks run on a cluster: the one place that knows of node pools. The local runner ignores all of it.
 
-A pool is a node selector, label → value, given as a pipeline parameter, so that who starts a run in the
-UI can choose another pool without compiling again. An empty selector leaves the choice to Kubernetes.
+A pipeline is traced twice. Importing it traces it for this machine: of the pools it has only the JSON
+parameters. `compile`, `submit` and `schedule` trace it again inside `placed(...)`, for a cluster: then every
+task gets what its pool in the profile says, and the store's address and keys by reference to a ConfigMap and
+a Secret, never by value.
+
+The JSON forms (`sampler_nodes`, `sampler_tolerations`, …) are pipeline parameters, so that who starts a run
+in the UI can choose another pool without compiling again: a selector given there replaces the compiled one,
+tolerations are added to the compiled ones.
+
+What kfp-kubernetes 2.17 cannot say stands elsewhere: a pod's priorityClassName (a pool's `priority` is
+Kueue's), affinity between pods, capabilities (KFP itself drops them all), and tolerations of KFP's driver
+pods, which need some node without a taint.
 """
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from kfp import kubernetes
 from kfp.dsl import PipelineTask
 
+from mathloop.cluster.config import Affinity, Pool, PoolsConfig
 
-def place(nodes: dict[str, str], *tasks: PipelineTask) -> None:
-    """Has the tasks run on nodes that carry the labels `nodes` (a pipeline parameter)."""
+CODE_VERSION_VARIABLE = "MATHLOOP_CODE_VERSION"
+"""Part of KFP's cache key, which holds a task's environment but cannot see the package that it calls."""
+SECRET_KEYS = {"accesskey": "AWS_ACCESS_KEY_ID", "secretkey": "AWS_SECRET_ACCESS_KEY"}
+CONFIG_MAP_KEYS = {"endpoint": "MATHLOOP_S3_ENDPOINT", "region": "MATHLOOP_S3_REGION"}
+LABELS = {f"app.kubernetes.io/{key}": "mathloop" for key in ("name", "part-of", "managed-by")}
+STORE_CLIENT = {"mathloop.dev/store-client": "true"}
+"""Whom network policies let through to the store."""
+SHARED_MEMORY = "/dev/shm"
+BACKOFF = {"backoff_duration": "30s", "backoff_factor": 2.0, "backoff_max_duration": "300s"}
+
+PoolName = Literal["sampler", "trainer", "control"]
+
+
+@dataclass(frozen=True)
+class Placement:
+    """What a pipeline is traced for."""
+
+    pools: PoolsConfig
+    code_version: str
+    """Enters the cache key of every task; empty leaves it out."""
+
+
+_current: ContextVar[Placement | None] = ContextVar("placement", default=None)
+
+
+@contextmanager
+def placed(pools: PoolsConfig, code_version: str = "") -> Iterator[None]:
+    """Pipelines that are traced inside are for a cluster with these pools."""
+    token = _current.set(Placement(pools, code_version))
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def cluster() -> PoolsConfig | None:
+    """The pools that the pipeline is being traced for; None on this machine."""
+    placement = _current.get()
+    return placement.pools if placement else None
+
+
+def place(
+    name: PoolName, *tasks: PipelineTask, nodes: Any = None, tolerations: Any = None, seconds: int = 0
+) -> None:
+    """Has the tasks run in a pool.
+
+    Args:
+        nodes: a pipeline parameter of type dict: labels that replace the pool's own selector.
+        tolerations: a pipeline parameter of type list, added to the pool's own.
+        seconds: replaces the pool's own timeout where a task waits for other pods.
+    """
+    placement = _current.get()
     for task in tasks:
-        kubernetes.add_node_selector_json(task, nodes)
+        if placement is not None:
+            _settle(task, name, placement)
+            timeout = seconds or getattr(placement.pools, name).timeout_seconds
+            if timeout:
+                kubernetes.set_timeout(task, timeout)
+        if nodes is not None:
+            kubernetes.add_node_selector_json(task, nodes)
+        if tolerations is not None:
+            kubernetes.add_toleration_json(task, tolerations)
+
+
+def retried(*tasks: PipelineTask) -> None:
+    """Has KFP try again what only moves data to or from the store, with growing pauses.
+
+    Only on a cluster: here a failed stage is gone on with by `--resume`. KFP ignores it inside ParallelFor,
+    where no task of ours stands.
+    """
+    pools = cluster()
+    if pools is not None and pools.retries:
+        for task in tasks:
+            task.set_retry(pools.retries, **BACKOFF)
+
+
+def _settle(task: PipelineTask, name: str, placement: Placement) -> None:
+    pool: Pool = getattr(placement.pools, name)
+    _give_resources(task, pool)
+    for key, value in pool.node_selector.items():
+        kubernetes.add_node_selector(task, key, value)
+    for toleration in pool.tolerations:
+        kubernetes.add_toleration(task, **toleration.to_kubernetes())
+    for affinity in pool.affinity:
+        _attract(task, affinity)
+    if pool.shared_memory:
+        kubernetes.empty_dir_mount(task, "shared-memory", SHARED_MEMORY, "Memory", pool.shared_memory)
+    if pool.image_pull_policy:
+        kubernetes.set_image_pull_policy(task, pool.image_pull_policy)
+    kubernetes.set_security_context(task, run_as_user=pool.run_as_user or None, run_as_non_root=True)
+    for key, value in {
+        **LABELS,
+        **STORE_CLIENT,
+        "app.kubernetes.io/component": name,
+        **pool.labels(),
+    }.items():
+        kubernetes.add_pod_label(task, key, value)
+    kubernetes.use_secret_as_env(task, placement.pools.secret, SECRET_KEYS)
+    kubernetes.use_config_map_as_env(task, placement.pools.config_map, CONFIG_MAP_KEYS)
+    if placement.code_version:
+        task.set_env_variable(CODE_VERSION_VARIABLE, placement.code_version)
+
+
+def _give_resources(task: PipelineTask, pool: Pool) -> None:
+    if pool.cpu:
+        task.set_cpu_request(pool.cpu)
+    if pool.cpu_limit:
+        task.set_cpu_limit(pool.cpu_limit)
+    if pool.memory:
+        task.set_memory_request(pool.memory)
+    if pool.memory_limit:
+        task.set_memory_limit(pool.memory_limit)
+    if pool.gpus:
+        task.set_accelerator_type(pool.accelerator).set_accelerator_limit(pool.gpus)
+
+
+def _attract(task: PipelineTask, affinity: Affinity) -> None:
+    term: dict[str, Any] = {"key": affinity.key, "operator": affinity.operator}
+    if affinity.values:
+        term["values"] = list(affinity.values)
+    kubernetes.add_node_affinity(task, match_expressions=[term], weight=affinity.weight or None)

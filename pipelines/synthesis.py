@@ -35,6 +35,17 @@ class Synthesis:
         """Those that need a model."""
         return self.cot, self.tir
 
+    @property
+    def light(self) -> tuple[PipelineTask, ...]:
+        """Those that need none."""
+        decontaminating = self.clean_problems, self.clean_cot, self.clean_tir
+        return self.preflight, self.champion, self.problems, self.evolution, *decontaminating
+
+    @property
+    def moving(self) -> tuple[PipelineTask, ...]:
+        """Those that only wait for the store."""
+        return self.preflight, self.champion
+
 
 def add_synthesis(
     *,

@@ -117,7 +117,7 @@ def run(
                     KL=float(divergence),
                     **told,
                 )
-            progress.update(tokens=int(attention.sum()), reward=told["reward"])
+            progress.update(tokens=int(attention.sum()), reward=told["reward"], KL=float(divergence))
 
     save_folder(model, write)
     seconds = time.monotonic() - started

@@ -172,7 +172,7 @@ def test_other_unreadable_profiles(load: Callable[..., profiles.Head], tmp_path:
         profiles.load_profile(str(tmp_path / "latin.yaml"))
     with pytest.raises(BadConfig, match=r"mine.yaml: description: missing"):
         load("name: mine")
-    with pytest.raises(BadConfig, match=r"no profile 'labtop', did you mean 'laptop'; known: laptop, "):
+    with pytest.raises(BadConfig, match=r"no profile 'labtop', did you mean 'laptop'; known: gpu, laptop, "):
         profiles.load_profile("labtop")
 
 

@@ -1,0 +1,91 @@
+# Training: torch and DeepSpeed, by torchrun on one pod or by a TrainJob on several.
+#
+#   make images            or: docker build -f images/trainer.Dockerfile -t mathloop/trainer:0.1.0 .
+#   make images VARIANT=cpu    docker build … --build-arg VARIANT=cpu -t mathloop/trainer:0.1.0-cpu .
+#
+# No CUDA base: torch's wheel brings CUDA's libraries along; the node brings the driver. DeepSpeed's own kernels
+# are not built (DS_BUILD_OPS=0): optimizers are torch's. Without a GPU its ranks talk through one compiled part,
+# built here, since compiling it at every start takes 20 seconds, a compiler and a folder to write to.
+#
+# DIGEST names the base's index for all platforms; BASE's tag only says what it is. Change both together.
+ARG BASE=docker.io/library/python:3.11.16-slim-bookworm
+ARG DIGEST=sha256:a36c24f9cbdf4fd0f52d67f0823eeac19c2028c637cecc392d97f980d4fec56b
+ARG VARIANT=gpu
+
+FROM ${BASE}@${DIGEST} AS builder
+ARG PIP_INDEX_URL=https://pypi.org/simple
+ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore \
+    PACKAGES=lib/python3.11/site-packages DS_BUILD_OPS=0
+COPY images/pins/build.txt /pins/
+RUN python3 -m venv /opt/build \
+    && /opt/build/bin/pip install --no-deps --require-hashes --requirement /pins/build.txt \
+    && python3 -m venv --without-pip /opt/mathloop
+ARG VARIANT=gpu
+COPY images/pins/trainer-${VARIANT}.txt /pins/
+RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --require-hashes \
+        --requirement "/pins/trainer-${VARIANT}.txt" --extra-index-url "${TORCH_INDEX}" --wheel-dir /wheels \
+    && /opt/build/bin/pip --python /opt/mathloop/bin/python install --no-deps --no-index /wheels/*.whl \
+    && rm -r /wheels
+RUN if [ "${VARIANT}" = cpu ]; then \
+        apt-get update && apt-get install --yes --no-install-recommends g++ && rm -rf /var/lib/apt/lists/* \
+        && grep --after-context=1 "^deepspeed==" /pins/trainer-cpu.txt > /pins/deepspeed.txt \
+        && PATH=/opt/build/bin:${PATH} PYTHONPATH="/opt/mathloop/${PACKAGES}" \
+            DS_ACCELERATOR=cpu DS_BUILD_SHM_COMM=1 \
+            pip wheel --no-deps --no-build-isolation --require-hashes --requirement /pins/deepspeed.txt \
+            --wheel-dir /wheels \
+        && /opt/build/bin/pip --python /opt/mathloop/bin/python install --no-deps --no-index --force-reinstall \
+            /wheels/*.whl \
+        && rm -r /wheels; \
+    fi
+
+# The largest folders, apart: layers of their own, which a new pin of something else leaves as they are.
+RUN mkdir --parents "/torch/${PACKAGES}" \
+    && for folder in torch nvidia; do \
+        if [ -d "/opt/mathloop/${PACKAGES}/${folder}" ]; then \
+            mv "/opt/mathloop/${PACKAGES}/${folder}" "/torch/${PACKAGES}/"; \
+        fi; \
+    done
+
+FROM builder AS package
+COPY pyproject.toml README.md LICENSE /source/
+COPY mathloop /source/mathloop
+COPY components /source/components
+COPY pipelines /source/pipelines
+RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheels /source \
+    && /opt/build/bin/pip --python /opt/mathloop/bin/python install --no-deps --no-index /wheels/*.whl \
+        --prefix /package
+
+FROM ${BASE}@${DIGEST} AS runtime-gpu
+# NCCL finds InfiniBand through these, where nodes have it.
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends ibverbs-providers \
+    && rm -rf /var/lib/apt/lists/*
+ENV NVIDIA_DRIVER_CAPABILITIES=compute,utility
+
+FROM ${BASE}@${DIGEST} AS runtime-cpu
+ENV DS_ACCELERATOR=cpu
+
+# One of the two stages above.
+# hadolint ignore=DL3006
+FROM runtime-${VARIANT}
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="mathloop trainer" \
+      org.opencontainers.image.description="Training of mathloop's policies and reward models" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+COPY --from=builder /torch /opt/mathloop
+COPY --from=builder /opt/mathloop /opt/mathloop
+COPY --from=package /package /opt/mathloop
+# The root may be read-only and the user any number: whatever is written goes below /tmp.
+ENV PATH=/opt/mathloop/bin:/usr/local/bin:/usr/bin:/bin \
+    PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
+    HOME=/tmp USER=mathloop XDG_CACHE_HOME=/tmp/.cache \
+    HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 \
+    HF_HUB_DISABLE_TELEMETRY=1
+USER 65532:65532
+WORKDIR /tmp
+ENTRYPOINT ["mathloop"]
+CMD ["--help"]

@@ -1,0 +1,15 @@
+# Safe to run again. Secrets go through the environment and stdin, never through an argument. The image has a
+# shell and little else: no grep, no sed.
+set -eu
+scheme=${ENDPOINT%%://*}
+export MC_HOST_store="$scheme://$ROOT_KEY:$ROOT_SECRET@${ENDPOINT#*://}"
+until mc ready store; do sleep 2; done
+mc mb --ignore-existing store/mathloop
+mc admin policy create store mathloop /etc/mathloop/policy.json
+printf '%s\n%s\n' "$KEY" "$SECRET" | mc admin user add store
+# Attaching what is attached is an error of its own: what counts is how the account stands afterwards.
+mc admin policy attach store mathloop --user "$KEY" || true
+case $(mc admin user info store "$KEY") in
+    *"PolicyName: mathloop"*) echo "the bucket and its account are ready" ;;
+    *) echo "the account has no policy" >&2; exit 1 ;;
+esac

@@ -1,0 +1,251 @@
+"""Puts a champion behind its endpoints: beside the old one, asked, a share of traffic, all of it; or back.
+
+Every step can be repeated: a deployment that was killed is gone on with, and one that is done does nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from mathloop.cluster import rollout
+from mathloop.cluster.config import ServingConfig
+from mathloop.cluster.inference_services import POLICY, SOLVER, Service, address, services_of, state_of
+from mathloop.cluster.kubernetes import (
+    INFERENCE_SERVICE,
+    SERVICE_ACCOUNT,
+    Cluster,
+    ClusterRefused,
+    Unreachable,
+)
+from mathloop.errors import BadData, MathloopError
+from mathloop.files import open_plain, reading
+from mathloop.lines import parse_object
+from mathloop.registry import Champion, Registry
+from mathloop.stages import StageReport
+from mathloop.storage import open_store
+
+POLL_SECONDS = 5.0
+MODEL = "mathloop"
+QUESTION = "Ann has 3 apples and gets 4 more. How many apples does she have?"
+
+Ask = Callable[[str, str, dict[str, Any], float], dict[str, Any]]
+"""(URL, path, JSON body, seconds) → the answer's JSON; raises OSError, or ValueError where it is none."""
+
+
+class DeploymentFailed(MathloopError):
+    """The champion is not served; the message says why, and who is."""
+
+
+def run(*, store_url: str, published: Path, config: ServingConfig) -> StageReport:
+    """Deploys the store's champion if `published` says that a round promoted one.
+
+    Args:
+        published: JSON file of the publishing stage, of which `promoted` is read.
+
+    Raises:
+        DeploymentFailed: it did not become ready or did not answer; what was served before is served.
+        ClusterRefused: the cluster lacks KServe, permission or an answer.
+    """
+    started = time.monotonic()
+    report = StageReport("deploy_champion", taken=1)
+    champion = Registry(open_store(store_url)).current()
+    if not _promoted(published) or champion is None:
+        report.notes.append("No champion was promoted: what is served stays.")
+    else:
+        deploy(Cluster.connect(), champion, open_store(store_url).url, config)
+        report.kept, report.values["champion"] = 1, champion.number
+        report.notes.append(f"Champion {champion.number} (round {champion.round_id}) is served.")
+    report.seconds = time.monotonic() - started
+    return report
+
+
+def _promoted(published: Path) -> bool:
+    try:
+        with reading(published), open_plain(published) as file:
+            return bool(parse_object(file.read())["promoted"])
+    except (ValueError, KeyError):
+        raise BadData("expected what publish_round writes; run it again", path=published) from None
+
+
+def deploy(
+    cluster: Cluster,
+    champion: Champion,
+    store_url: str,
+    config: ServingConfig,
+    *,
+    say: Callable[[str], None] = print,
+    ask: Ask | None = None,
+    poll_seconds: float = POLL_SECONDS,
+) -> None:
+    """Has the champion served by all its InferenceServices, or by none of them.
+
+    Raises:
+        DeploymentFailed: as `run`.
+    """
+    step = _Deployment(cluster, config, say, ask or asker(cluster), poll_seconds)
+    wanted = services_of(champion, store_url, config)
+    new = [service for service in wanted if rollout.create(cluster, service)]
+    for service in new:
+        say(f"{service.name}: created for champion {champion.number}")
+    moving = [one for one in wanted if one not in new and not rollout.is_settled(cluster, one)]
+    try:
+        step.take_over(moving)
+        unmoved = [service for service in wanted if service not in moving]
+        step.wait(unmoved, canary=False)
+        step.smoke(unmoved, canary=False)
+    except (MathloopError, OSError) as error:
+        if isinstance(error, ClusterRefused) and not isinstance(error, Unreachable) and not moving:
+            raise
+        step.go_back(moving)
+        back = f"{_names(moving)} went back" if moving else f"{_names(new)} stays, to be looked at"
+        raise DeploymentFailed(f"champion {champion.number} is not served: {error}; {back}") from None
+    for service in wanted:
+        rollout.settle(cluster, service)
+    say(f"champion {champion.number} is served by {_names(wanted)}")
+
+
+class _Deployment:
+    def __init__(
+        self, cluster: Cluster, config: ServingConfig, say: Callable[[str], None], ask: Ask, poll: float
+    ) -> None:
+        self.cluster, self.config, self.say, self.ask, self.poll = cluster, config, say, ask, poll
+
+    def take_over(self, moving: Sequence[Service]) -> None:
+        """The three steps, each for all services before the next."""
+        for service in moving:
+            rollout.begin(self.cluster, service)
+        self.wait(moving, canary=True)
+        self.smoke(moving, canary=True)
+        for service in moving:
+            rollout.shift(self.cluster, service, self.config.canary_percent)
+            self.say(f"{service.name}: {self.config.canary_percent} % of the traffic to the new champion")
+        self.wait(moving, canary=True)
+        self.smoke(moving, canary=True)
+        # The solver first: the former one asks the former vLLM services, which end when they are promoted.
+        for service in reversed(moving):
+            rollout.promote(self.cluster, service)
+            self.say(f"{service.name}: all traffic to the new champion")
+            self.wait([service], canary=False)
+        self.smoke(moving, canary=False)
+
+    def go_back(self, moving: Sequence[Service]) -> None:
+        """Former champions again: traffic first, then what stands in the way of the next deployment."""
+        left = []
+        for service in reversed(moving):
+            with suppress(ClusterRefused):
+                if rollout.pin(self.cluster, service):
+                    left.append(service)
+                self.say(f"{service.name}: back to the former champion")
+        if self.config.mode == "Knative":
+            for service in left:
+                rollout.restore(self.cluster, service, dark=True)
+            with suppress(DeploymentFailed):
+                self.wait(left, canary=False)
+        for service in left:
+            rollout.restore(self.cluster, service, dark=False)
+
+    def wait(self, waited: Sequence[Service], *, canary: bool) -> None:
+        """Returns when all are ready."""
+        deadline = time.monotonic() + self.config.ready_seconds
+        last: dict[str, str] = {}
+        for service in waited:
+            while True:
+                state = state_of(self._read(service), service, canary=canary)
+                if state.ready:
+                    break
+                if state.failed:
+                    raise DeploymentFailed(f"{service.name} cannot start ({state.failed})")
+                if last.get(service.name) != state.said:
+                    self.say(f"{service.name}: waiting; {state.said}")
+                    last[service.name] = state.said
+                if time.monotonic() > deadline:
+                    raise DeploymentFailed(
+                        f"{service.name} is not ready after {self.config.ready_seconds} s ({state.said})"
+                    )
+                time.sleep(self.poll)
+            self.say(f"{service.name}: ready")
+
+    def smoke(self, asked: Sequence[Service], *, canary: bool) -> None:
+        """Asks policy and solver a question; any answer will do, as long as it is one."""
+        for service in asked:
+            if service.name not in (POLICY, SOLVER):
+                continue
+            url = address(self._read(service), service, canary=canary)
+            answer = self._answer(service, url)
+            self.say(f"{service.name}: answers {answer[:60]!r}")
+
+    def _answer(self, service: Service, url: str) -> str:
+        # vLLM calls its model by the service's name.
+        body: dict[str, Any] = {"model": service.name, "max_tokens": 32, "temperature": 0}
+        path = "/v1/completions"
+        if service.name == SOLVER:
+            body["model"] = MODEL
+            path, body["messages"] = "/v1/chat/completions", [{"role": "user", "content": QUESTION}]
+        else:
+            body["prompt"] = QUESTION
+        deadline = time.monotonic() + self.config.smoke_seconds
+        while True:
+            try:
+                choice = self.ask(url, path, body, max(1.0, deadline - time.monotonic()))["choices"][0]
+                text = str(choice.get("text") or choice["message"]["content"])
+                if text.strip():
+                    return text
+                said = "an empty answer"
+            except (OSError, ValueError, LookupError, TypeError) as error:
+                said = str(error)[:200] or type(error).__name__
+            # A route may take some seconds to reach the gateway.
+            if time.monotonic() + self.poll > deadline:
+                raise DeploymentFailed(f"{service.name} at {url or 'no URL'} gives no answer ({said})")
+            time.sleep(self.poll)
+
+    def _read(self, service: Service) -> dict[str, Any]:
+        found = self.cluster.get(INFERENCE_SERVICE, service.name, self.config.namespace)
+        if found is None:
+            raise DeploymentFailed(f"InferenceService {service.name} was deleted by somebody else")
+        return found
+
+
+def asker(cluster: Cluster) -> Ask:
+    """Inside the cluster by its names; from elsewhere through the API server, which proxies to Services."""
+
+    def ask(url: str, path: str, body: dict[str, Any], seconds: float) -> dict[str, Any]:
+        host = urlsplit(url).hostname or ""
+        service, _, rest = host.partition(".")
+        namespace, _, domain = rest.partition(".")
+        if (SERVICE_ACCOUNT / "token").is_file() or domain != "svc.cluster.local":
+            return ask_http(url, path, body, seconds)
+        try:
+            return cluster.ask_service(service, namespace, path, body, seconds)
+        except ClusterRefused as error:
+            raise OSError(str(error)) from None
+
+    return ask
+
+
+def ask_http(url: str, path: str, body: dict[str, Any], seconds: float) -> dict[str, Any]:
+    """Asks over HTTP; raises OSError or ValueError."""
+    import urllib3
+
+    try:
+        answer = urllib3.PoolManager(retries=False).request(
+            "POST",
+            url.rstrip("/") + path,
+            body=json.dumps(body).encode(),
+            headers={"Content-Type": "application/json"},
+            timeout=urllib3.Timeout(connect=5.0, read=seconds),
+        )
+    except urllib3.exceptions.HTTPError as error:
+        raise OSError(f"no answer: {type(error).__name__}") from None
+    if answer.status != 200:
+        raise ValueError(f"HTTP {answer.status}")
+    return dict(json.loads(answer.data))
+
+
+def _names(named: Sequence[Service]) -> str:
+    return ", ".join(service.name for service in named) or "nothing"

@@ -1,0 +1,131 @@
+"""Asks a running solver. The server is not trusted: its reply is bounded and checked before it is shown."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import certifi
+import urllib3
+
+from mathloop.errors import UserError
+from mathloop.lines import parse_object
+from mathloop.serving.config import KEY_VARIABLE, MODEL
+from mathloop.serving.urls import check_url
+
+LARGEST = 64 << 20
+"""Bytes of a reply."""
+CONNECT_SECONDS = 5.0
+READ_SECONDS = 3600.0
+"""The server has a deadline of its own."""
+START = "start one with `mathloop serve`, or give --url"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One final answer among the responses."""
+
+    answer: str | None
+    votes: int
+    weighted_votes: float | None
+    reward: float | None
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What the server answered."""
+
+    text: str
+    answer: str | None
+    strategy: str
+    answers_with: str
+    candidates: list[Candidate]
+    """The chosen one first."""
+    seconds: float
+    tokens: int
+    body: dict[str, Any]
+    """The whole reply."""
+
+
+def ask(url: str, problem: str, fields: dict[str, Any]) -> Reply:
+    """Asks the solver at `url`; `fields` go into the request beside the problem.
+
+    Raises UserError where it cannot be reached, refuses, or answers with something else.
+    """
+    root = check_url("--url", url)
+    headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
+    if key := os.environ.get(KEY_VARIABLE, "").strip():
+        headers["Authorization"] = f"Bearer {key}"
+    body = {"model": MODEL, "messages": [{"role": "user", "content": problem}], **fields}
+    pool = urllib3.PoolManager(
+        timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS),
+        retries=False,
+        ca_certs=os.environ.get("SSL_CERT_FILE") or certifi.where(),
+    )
+    try:
+        answer = pool.request(
+            "POST",
+            f"{root}/v1/chat/completions",
+            body=json.dumps(body).encode(),
+            headers=headers,
+            preload_content=False,
+        )
+        data = answer.read(LARGEST + 1)
+    except (urllib3.exceptions.HTTPError, OSError) as error:
+        raise UserError(f"no server at {root} ({_reason(error)}); {START}") from None
+    try:
+        if len(data) > LARGEST:
+            raise ValueError(f"more than {LARGEST} bytes")
+        reply = parse_object(data)
+        if answer.status != 200:
+            raise UserError(f"{root} refuses: {reply['error']['message']}")
+        return _checked(reply)
+    except (ValueError, KeyError, TypeError, IndexError):
+        found = f"status {answer.status}"
+        raise UserError(f"{root} answers, but not as a mathloop solver does ({found}); {START}") from None
+
+
+def _checked(reply: dict[str, Any]) -> Reply:
+    """Raises ValueError, KeyError, TypeError or IndexError where something is missing or of another type."""
+    told = reply["mathloop"]
+    candidates = [
+        Candidate(
+            _text_or_none(one["answer"]),
+            int(one["votes"]),
+            _number_or_none(one["weighted_votes"]),
+            _number_or_none(one["reward"]),
+        )
+        for one in told["candidates"]
+    ]
+    return Reply(
+        text=str(reply["choices"][0]["message"]["content"]),
+        answer=_text_or_none(told["answer"]),
+        strategy=str(told["strategy"]),
+        answers_with=str(told["answers_with"]),
+        candidates=candidates,
+        seconds=float(told["seconds"]["total"]),
+        tokens=int(reply["usage"]["completion_tokens"]),
+        body=reply,
+    )
+
+
+def _text_or_none(value: Any) -> str | None:
+    if not isinstance(value, str | None):
+        raise TypeError
+    return value
+
+
+def _number_or_none(value: Any) -> float | None:
+    return None if value is None else float(value)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, urllib3.exceptions.NewConnectionError):  # before the time-out, whose kind it is
+        return "nothing listens there, or the host is unknown"
+    if isinstance(error, urllib3.exceptions.ConnectTimeoutError):
+        return "it does not answer"
+    if isinstance(error, urllib3.exceptions.ReadTimeoutError):
+        return "it does not answer in time"
+    return "the connection broke off"

@@ -1,0 +1,143 @@
+"""An endpoint that is asked for JSON. It is not trusted: what it says is bounded, checked, shown in short."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import ssl
+from typing import Any
+
+import certifi
+import httpx
+
+from mathloop.lines import parse_object
+from mathloop.serving.config import ENDPOINT_KEY_VARIABLE
+from mathloop.serving.refusals import Refused
+
+LARGEST = 32 << 20
+"""Bytes of one answer."""
+TRIES = 4
+FIRST_PAUSE = 0.25
+"""Seconds before the second try; each later pause is twice as long."""
+LONGEST_PAUSE = 5.0
+BUSY = (429, 502, 503, 504)
+SHOWN = 200
+"""Characters of an endpoint's own words that are passed on."""
+
+
+def open_client(seconds: float) -> httpx.AsyncClient:
+    """The HTTP client for all endpoints; `seconds` bound the silence between two bytes of an answer.
+
+    It knows no proxy, follows no redirect, and takes certificates to trust from SSL_CERT_FILE.
+    """
+    context = ssl.create_default_context(cafile=os.environ.get("SSL_CERT_FILE") or certifi.where())
+    key = os.environ.get(ENDPOINT_KEY_VARIABLE, "").strip()
+    return httpx.AsyncClient(
+        verify=context,
+        trust_env=False,
+        timeout=httpx.Timeout(seconds, connect=3.0, pool=None),
+        limits=httpx.Limits(max_connections=64, max_keepalive_connections=16),
+        headers={"Accept-Encoding": "identity", **({"Authorization": f"Bearer {key}"} if key else {})},
+    )
+
+
+class Endpoint:
+    """A server of OpenAI's API below `root`; `what` it is, messages say: the policy, the reward model."""
+
+    def __init__(self, what: str, root: str, client: httpx.AsyncClient) -> None:
+        self.what, self.root = what, root
+        self._client = client
+        self._model: str | None = None
+
+    async def model(self) -> str:
+        """The name of the first model that it serves."""
+        answer = await self.ask("GET", "/v1/models")
+        models = answer.get("data")
+        if not isinstance(models, list) or not models or not isinstance(models[0], dict):
+            raise self.odd("no list of models")
+        name = models[0].get("id")
+        if not isinstance(name, str) or not name.isprintable() or not 0 < len(name) <= SHOWN:
+            raise self.odd("a model without a name")
+        self._model = name
+        return name
+
+    async def post(self, path: str, payload: dict[str, Any]) -> dict[str, Any]:
+        """What it answers to a request for its model. Raises Refused: 400 where that is refused, else 503."""
+        if self._model is None:
+            await self.model()
+        return await self.ask("POST", path, {"model": self._model, **payload})
+
+    async def ask(self, method: str, path: str, payload: dict[str, Any] | None = None) -> dict[str, Any]:
+        """The JSON object that it answers; asked again, after pauses, while it is away or busy."""
+        status, data, reason = 0, b"", ""
+        for attempt in range(TRIES):
+            try:
+                status, data = await self._exchange(method, path, payload)
+            except httpx.ReadTimeout:
+                raise self._away("does not answer in time") from None
+            except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+                status, reason = 0, _reason(error)
+            else:
+                if status < 300:
+                    return self._object(data)
+                reason = f"answers {status} to {path}"
+            if status not in (0, *BUSY) or attempt == TRIES - 1:
+                break
+            await asyncio.sleep(min(FIRST_PAUSE * 2**attempt, LONGEST_PAUSE) * random.uniform(0.75, 1.25))
+        if status == 404 and method == "POST":
+            self._model = None  # it may serve another one by now
+        if status in (400, 413, 422):
+            raise Refused(400, f"{self.what} refuses the request: {self._words(data)}", code="model_refused")
+        if status in (401, 403):
+            reason += f" (set {ENDPOINT_KEY_VARIABLE})"
+        raise self._away(reason if status == 0 else f"{reason}: {self._words(data)}")
+
+    def odd(self, found: str) -> Refused:
+        """What to raise where an answer is not what its API promises."""
+        return self._away(f"answers with {found}, which is not vLLM's API")
+
+    def _away(self, reason: str) -> Refused:
+        return Refused(
+            503,
+            f"{self.what} cannot be asked at the moment; try again later",
+            code="model_unavailable",
+            retry_after=5,
+            detail=f"{self.what} at {self.root} {reason}",
+        )
+
+    async def _exchange(self, method: str, path: str, payload: dict[str, Any] | None) -> tuple[int, bytes]:
+        async with self._client.stream(method, f"{self.root}{path}", json=payload) as response:
+            if response.headers.get("content-encoding", "identity") != "identity":
+                raise self.odd("a compressed body")
+            data = bytearray()
+            async for part in response.aiter_raw():
+                data += part
+                if len(data) > LARGEST:
+                    raise self.odd(f"more than {LARGEST} bytes")
+            return response.status_code, bytes(data)
+
+    def _object(self, data: bytes) -> dict[str, Any]:
+        try:
+            return parse_object(data)
+        except ValueError as error:
+            raise self.odd(f"something else than JSON ({error})") from None
+
+    def _words(self, data: bytes) -> str:
+        """The message of an error object, or nothing much."""
+        try:
+            answer = parse_object(data)
+        except ValueError:
+            return "no reason given"
+        error = answer.get("error", answer)
+        message = error.get("message") if isinstance(error, dict) else error
+        text = "".join(c if c.isprintable() else " " for c in str(message or "no reason given"))
+        return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, httpx.ConnectTimeout):
+        return "cannot be reached (no connection in time)"
+    if isinstance(error, httpx.ConnectError):
+        return "cannot be reached"
+    return f"breaks off ({type(error).__name__})"

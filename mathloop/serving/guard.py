@@ -1,0 +1,113 @@
+"""What stands before every route: which paths there are, who may ask, and how much they may send.
+
+KServe's server brings routes that load, unload and predict; none of them is for the solver's users.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
+from typing import Any
+
+from mathloop.serving import metrics
+from mathloop.serving.refusals import Refused
+from mathloop.serving.wire import encode
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Message, Receive, Send], Awaitable[None]]
+
+CHAT = "/v1/chat/completions"
+OPEN = frozenset({"/", "/metrics", "/v2/health/live", "/v2/health/ready"})
+"""For probes and Prometheus, which hold no key."""
+READ = re.compile(r"/v1/models(/[^/:]+)?|/v2(/models(/[^/:]+(/ready)?)?)?")
+
+
+class Guard:
+    """ASGI middleware; answers what it refuses with OpenAI's error object."""
+
+    def __init__(self, app: App, *, key: str | None, body_bytes: int) -> None:
+        self._app, self._bytes = app, body_bytes
+        self._key = None if key is None else key.encode()
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        if scope["type"] != "http":
+            return  # a websocket that nobody accepts is closed
+        try:
+            self._check(scope)
+        except Refused as refused:
+            await reply(refused, send)
+            return
+        limited = _Limited(receive, send, self._bytes)
+        with suppress(_TooLarge):
+            await self._app(scope, limited.receive, limited.send)
+        if limited.too_large and not limited.begun:
+            await reply(_too_large(self._bytes), send)
+
+    def _check(self, scope: Message) -> None:
+        path, method = scope["path"], scope["method"]
+        headers = {name.lower(): value for name, value in scope["headers"]}
+        reads = path in OPEN or READ.fullmatch(path) is not None
+        if not reads and path != CHAT:
+            raise Refused(404, f"there is nothing here; ask POST {CHAT}", code="unknown_url")
+        if method not in (("GET", "HEAD") if reads else ("POST",)):
+            raise Refused(405, f"{method} is not for this path", code="method_not_allowed")
+        if self._key is not None and path not in OPEN:
+            scheme, _, given = headers.get(b"authorization", b"").partition(b" ")
+            if scheme.lower() != b"bearer" or not hmac.compare_digest(given.strip(), self._key):
+                raise Refused(401, "a key is needed: Authorization: Bearer …", code="invalid_api_key")
+        if path == CHAT:
+            kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+            if kind != b"application/json":  # what a page of another site can send without asking is not
+                raise Refused(415, "Content-Type: expected application/json", code="unsupported_media_type")
+        length = headers.get(b"content-length", b"0")
+        if not length.isdigit() or int(length) > self._bytes:
+            raise _too_large(self._bytes)
+
+
+async def reply(refused: Refused, send: Send) -> None:
+    """Sends a refusal."""
+    metrics.REFUSED.labels(str(refused.status)).inc()
+    body = encode(refused.body()).encode()
+    headers = {"Content-Type": "application/json", "Content-Length": str(len(body)), **refused.headers()}
+    if refused.status in (413, 415):
+        headers["Connection"] = "close"  # nobody reads what is still coming
+    raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": refused.status, "headers": raw})
+    await send({"type": "http.response.body", "body": body})
+
+
+class _TooLarge(Exception):
+    """The body went past its bound while it was read."""
+
+
+class _Limited:
+    """A request's two ends, the incoming one bounded."""
+
+    def __init__(self, receive: Receive, send: Send, most: int) -> None:
+        self._receive, self._send, self._left = receive, send, most
+        self.too_large = self.begun = False
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        self._left -= len(message.get("body", b""))
+        if self._left < 0:
+            self.too_large = True
+            raise _TooLarge
+        return message
+
+    async def send(self, message: Message) -> None:
+        if self.too_large and not self.begun:
+            return  # what the routes made of the broken body
+        self.begun = True
+        await self._send(message)
+
+
+def _too_large(most: int) -> Refused:
+    return Refused(413, f"the body is longer than {most} bytes", code="body_too_large")

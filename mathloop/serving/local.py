@@ -1,0 +1,203 @@
+"""The engine that runs the models here, with transformers: one question at a time, in a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from mathloop.errors import BadModel, MathloopError
+from mathloop.records import Mode, Problem, Response
+from mathloop.registry import Registry
+from mathloop.sampling.config import SamplingConfig
+from mathloop.sampling.prompts import render_prompt
+from mathloop.sampling.sampler import TransformersSampler
+from mathloop.sampling.scoring import RewardModel, score
+from mathloop.serving.config import ServingConfig
+from mathloop.serving.engines import Drawn
+from mathloop.serving.questions import MODES, Question
+from mathloop.serving.refusals import Refused
+from mathloop.storage import open_store
+
+Found = TypeVar("Found")
+FRESH_AFTER = 100
+"""TIR questions after which a new sampler takes over: one remembers the output of every program it ran."""
+
+
+class _Stopped(Exception):
+    """Whoever asked has gone, or the deadline has passed."""
+
+
+class LocalEngine:
+    """Policy and reward model in this process."""
+
+    parallel = 1
+    modes: tuple[Mode, ...] = MODES
+
+    def __init__(
+        self,
+        name: str,
+        policy: tuple[Any, Any],
+        reward_model: tuple[RewardModel, Any] | None,
+        config: ServingConfig,
+    ) -> None:
+        self.name = name
+        self._model, self._tokenizer = policy
+        self._scorer = reward_model
+        self._config = config
+        self._sampler: TransformersSampler | None = None
+        self._tir_questions = 0
+        self._context = _context(self._model, self._tokenizer)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
+        self._stop = threading.Event()
+        # Every decoding step calls the model: the one place where a generation can be stopped at once.
+        for module in (self._model, *(reward_model or ())[:1]):
+            module.register_forward_pre_hook(self._check)
+
+    @classmethod
+    def load(cls, policy: Path, reward_model: Path | None, config: ServingConfig, name: str) -> LocalEngine:
+        """Loads model folders. Raises BadModel, whatever is wrong with one."""
+        loaded = _loaded(policy, lambda folder: _policy(folder))
+        scorer = None if reward_model is None else _loaded(reward_model, RewardModel.load)
+        return cls(name, loaded, scorer, config)
+
+    @classmethod
+    def load_champion(cls, store_url: str, config: ServingConfig) -> LocalEngine:
+        """Fetches a store's champion, every file against its checksum, and loads it; keeps no copy on disk.
+
+        Raises:
+            BadModel: there is no champion, or one of its models is missing.
+            Corrupt: a file is not what was published.
+            StorageRefused: the store cannot be read.
+        """
+        store = open_store(store_url)
+        registry = Registry(store)
+        champion = registry.current()
+        if champion is None:
+            raise BadModel(f"{store.url} has no champion yet; make one with `mathloop run`, or name another")
+        registry.check_models(champion)
+        with tempfile.TemporaryDirectory(prefix="mathloop-champion-") as folder:
+            policy = Path(folder) / "policy"
+            store.fetch(champion.policy, policy)
+            reward_model = None
+            if champion.reward_model is not None:
+                reward_model = Path(folder) / "reward_model"
+                store.fetch(champion.reward_model, reward_model)
+            name = f"champion {champion.number} (round {champion.round_id})"
+            return cls.load(policy, reward_model, config, name)
+
+    @property
+    def has_reward_model(self) -> bool:
+        return self._scorer is not None
+
+    async def prepare(self) -> None:
+        """It is loaded: nothing to wait for."""
+
+    async def draw(self, question: Question) -> Drawn:
+        return await self._apart(lambda: self._draw(question))
+
+    async def rewards(self, question: Question, responses: Sequence[Response]) -> list[float]:
+        return await self._apart(lambda: self._score(question, responses))
+
+    async def close(self) -> None:
+        await self._apart(self._close_sampler)
+        self._thread.shutdown()
+
+    async def _apart(self, work: Callable[[], Found]) -> Found:
+        """Runs `work` in the engine's thread; if the caller is cancelled, the work ends at its next step."""
+        stop = threading.Event()
+
+        def run() -> Found:
+            self._stop = stop
+            self._check()
+            return work()
+
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, run)
+        except asyncio.CancelledError:
+            stop.set()
+            raise
+
+    def _check(self, *_: Any) -> None:
+        if self._stop.is_set():
+            raise _Stopped
+
+    def _draw(self, question: Question) -> Drawn:
+        prompt, limit = self._measure(question)
+        together = max(1, self._config.tokens_at_once // (prompt + limit))
+        sampler = self._fresh_sampler(question)
+        sampler.config = SamplingConfig(max_tokens=limit, top_p=question.top_p)
+        problem = Problem("question", question.problem, language=question.language)
+        responses: list[Response] = []
+        while len(responses) < question.samples:
+            rollouts = sampler.sample(
+                [problem],
+                mode=question.mode,
+                samples=min(together, question.samples - len(responses)),
+                temperature=question.temperature,
+                seed=question.seed + 15_485_863 * len(responses),
+            )
+            responses += [rollout.response for rollout in rollouts]
+        return Drawn(responses, prompt, sum(response.tokens for response in responses), question.seed)
+
+    def _measure(self, question: Question) -> tuple[int, int]:
+        """Tokens of the prompt, and how many a response may have."""
+        text = render_prompt(self._tokenizer, question.problem, question.mode)
+        prompt = len(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+        left = self._context - prompt
+        if left < 1 or (left < question.max_tokens and not question.may_cut):
+            asked = "" if question.may_cut else f", and max_tokens asks for {question.max_tokens} more"
+            message = f"the problem takes {prompt} tokens{asked}; the model's context has {self._context}"
+            raise Refused(400, message, param="messages", code="context_length_exceeded")
+        return prompt, min(left, question.max_tokens)
+
+    def _fresh_sampler(self, question: Question) -> TransformersSampler:
+        self._tir_questions += question.mode == "tir"
+        if self._sampler is None or self._tir_questions > FRESH_AFTER:
+            self._close_sampler()
+            self._sampler = TransformersSampler(self._model, self._tokenizer, SamplingConfig())
+            self._tir_questions = 0
+        return self._sampler
+
+    def _score(self, question: Question, responses: Sequence[Response]) -> list[float]:
+        assert self._scorer is not None
+        dialogues = [(question.problem, question.mode, response.text) for response in responses]
+        together = max(1, self._config.tokens_at_once // self._context)
+        rewards = score(*self._scorer, dialogues, batch_size=together, max_tokens=self._context)
+        if not all(map(math.isfinite, rewards)):
+            raise Refused(500, "the reward model's scores are not numbers; choose maj", code="internal_error")
+        return rewards
+
+    def _close_sampler(self) -> None:
+        if self._sampler is not None:
+            self._sampler.close()
+            self._sampler = None
+
+
+def _policy(folder: Path) -> tuple[Any, Any]:
+    sampler = TransformersSampler.load(folder, SamplingConfig())
+    return sampler.model.eval(), sampler.tokenizer
+
+
+def _context(model: Any, tokenizer: Any) -> int:
+    """Tokens that the model was made for; a tokenizer that knows no bound says 10^30."""
+    bound = getattr(model.config, "max_position_embeddings", None) or 4096
+    return int(min(bound, getattr(tokenizer, "model_max_length", bound)))
+
+
+def _loaded(folder: Path, load: Callable[[Path], Found]) -> Found:
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()  # what is wrong is said once, by us
+    try:
+        return load(folder)
+    except MathloopError:
+        raise
+    except Exception as error:  # loaders do not say what a damaged file makes them raise
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise BadModel(f"{folder}: cannot be loaded as a model ({reason}); save it again") from error

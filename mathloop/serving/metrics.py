@@ -1,0 +1,17 @@
+"""Prometheus metrics of the solver, beside those that kserve keeps, at /metrics."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+SECONDS = Histogram(
+    "mathloop_request_seconds",
+    "Seconds from a question to its answer",
+    ("strategy", "mode", "status"),
+    buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600),
+)
+"""`status` is ok, cancelled, or the HTTP status that it was refused with."""
+QUEUE = Gauge("mathloop_queue_length", "Questions that wait for their turn")
+TOKENS = Counter("mathloop_generated_tokens", "Tokens sampled")
+CANDIDATES = Counter("mathloop_candidates", "Responses drawn")
+REFUSED = Counter("mathloop_refused", "Requests refused before they were questions", ("status",))

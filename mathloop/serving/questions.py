@@ -1,0 +1,234 @@
+"""A chat completion request becomes a Question, or is refused in one line.
+
+OpenAI's own fields keep OpenAI's meaning. Ours stand beside them (`extra_body` of OpenAI's client):
+`strategy`, `samples`, `mode`. A field that would change the answer and is not supported is refused.
+"""
+
+from __future__ import annotations
+
+import difflib
+import secrets
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+from mathloop.lines import describe, is_blank, parse_object, shown
+from mathloop.records import Language, Mode
+from mathloop.serving.config import MODEL, ServingConfig
+from mathloop.serving.refusals import Refused
+
+Strategy = Literal["greedy", "maj", "rm"]
+STRATEGIES: tuple[Strategy, ...] = ("greedy", "maj", "rm")
+"""One response at temperature 0; the most frequent answer; the response with the highest reward."""
+MODES: tuple[Mode, ...] = ("cot", "tir")
+Choice = TypeVar("Choice", bound=str)
+ROLES = ("system", "developer", "user", "assistant")
+
+TAKEN = (
+    "model", "messages", "stream", "stream_options", "n", "temperature", "top_p", "seed", "max_tokens",
+    "max_completion_tokens", "strategy", "samples", "mode",
+)  # fmt: skip
+NEUTRAL: dict[str, tuple[Any, ...]] = {
+    "frequency_penalty": (0,),
+    "presence_penalty": (0,),
+    "logit_bias": ({},),
+    "logprobs": (False,),
+    "top_logprobs": (0,),
+    "stop": ([], ""),
+    "tools": ([],),
+    "tool_choice": ("none", "auto"),
+    "parallel_tool_calls": (False, True),
+    "functions": ([],),
+    "function_call": ("none", "auto"),
+    "response_format": ({"type": "text"},),
+    "modalities": (["text"],),
+}
+"""Fields of OpenAI's that are not supported, with the values that ask for nothing."""
+IGNORED = (
+    "user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "reasoning_effort",
+    "verbosity",
+)  # fmt: skip
+"""Fields that say nothing about the answer, or nothing that this model could follow."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """A problem and how it is to be answered; everything is decided."""
+
+    problem: str
+    strategy: Strategy
+    samples: int
+    mode: Mode
+    temperature: float
+    """0 for greedy."""
+    top_p: float
+    seed: int
+    """Drawn where the request has none."""
+    max_tokens: int
+    """Bound of each response, in tokens."""
+    seeded: bool = True
+    """The request has a seed."""
+    may_cut: bool = True
+    """The bound is the server's own: it gives way where the model's context ends earlier."""
+    stream: bool = False
+    stream_usage: bool = False
+    """The stream ends with a chunk of usage."""
+
+    @property
+    def language(self) -> Language:
+        """Chinese where more than a fifth of the characters are."""
+        chinese = sum("\u4e00" <= c <= "\u9fff" for c in self.problem)
+        return "zh" if chinese > 0.2 * len(self.problem) else "en"
+
+
+def read_question(
+    body: bytes, config: ServingConfig, *, has_reward_model: bool, modes: tuple[Mode, ...] = MODES
+) -> Question:
+    """The question of a request's body. Raises Refused: 400, 404 for another model, 422 for a wrong value."""
+    try:
+        fields = {name: value for name, value in parse_object(body).items() if value is not None}
+    except ValueError as error:
+        raise Refused(400, f"the body is not a JSON object: {error}", code="invalid_json") from None
+    _check_names(fields)
+    if fields.get("model", MODEL) != MODEL:
+        found = shown(fields["model"])
+        raise Refused(
+            404, f"model: there is no {found}, only {MODEL!r}", param="model", code="model_not_found"
+        )
+    if _whole(fields, "n", 1, 1, 2**31) != 1:
+        message = "n: expected 1: one answer is chosen; `samples` says out of how many, and all are returned"
+        raise Refused(400, message, param="n", code="unsupported_value")
+    strategy, temperature = _strategy(fields, config, has_reward_model)
+    samples = 1 if strategy == "greedy" else min(config.samples, config.most_samples)
+    samples = _whole(fields, "samples", samples, 1, config.most_samples)
+    if strategy == "greedy" and samples != 1:
+        message = f"samples: greedy draws one response, not {samples}; leave it out, or choose maj or rm"
+        raise Refused(422, message, param="samples")
+    mode = _choice(fields, "mode", MODES, "cot")
+    if mode not in modes:
+        message = f"mode: this server's policy answers in {', '.join(modes)} only, not in {mode}"
+        raise Refused(422, message, param="mode", code="unsupported_value")
+    limit = "max_completion_tokens" if "max_completion_tokens" in fields else "max_tokens"
+    options = fields.get("stream_options", {})
+    if not isinstance(options, dict):
+        raise _wrong("stream_options", "an object", options)
+    return Question(
+        problem=_problem(fields.get("messages")),
+        strategy=strategy,
+        samples=samples,
+        mode=mode,
+        temperature=temperature,
+        top_p=_number(fields, "top_p", 1.0, 1e-6, 1.0),
+        seed=_whole(fields, "seed", secrets.randbelow(2**31), -(2**63), 2**63 - 1),
+        max_tokens=_whole(fields, limit, config.max_tokens, 1, 2**20),
+        seeded="seed" in fields,
+        may_cut=limit not in fields,
+        stream=_flag(fields, "stream"),
+        stream_usage=_flag(options, "include_usage"),
+    )
+
+
+def _check_names(fields: dict[str, Any]) -> None:
+    for name, value in fields.items():
+        if name in NEUTRAL and value not in NEUTRAL[name]:
+            message = f"{name}: not supported by this server; leave it out"
+            raise Refused(400, message, param=name, code="unsupported_parameter")
+        if name not in TAKEN and name not in NEUTRAL and name not in IGNORED:
+            near = difflib.get_close_matches(name, TAKEN, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(TAKEN)}"
+            told = shown(name)
+            raise Refused(
+                400, f"{told}: no field of this API; {hint}", param=name[:60], code="unknown_parameter"
+            )
+
+
+def _strategy(
+    fields: dict[str, Any], config: ServingConfig, has_reward_model: bool
+) -> tuple[Strategy, float]:
+    """Strategy and temperature; a temperature of 0 alone asks for greedy, as OpenAI's clients mean it."""
+    usual: Strategy = "rm" if has_reward_model else "maj"
+    if fields.get("temperature") == 0 and "samples" not in fields:
+        usual = "greedy"
+    strategy = _choice(fields, "strategy", STRATEGIES, usual)
+    if strategy == "rm" and not has_reward_model:
+        message = "strategy: rm needs a reward model, and none is served here; choose maj or greedy"
+        raise Refused(422, message, param="strategy", code="unsupported_value")
+    if strategy == "greedy":
+        if _number(fields, "temperature", 0.0, 0.0, 2.0) != 0:
+            message = "temperature: greedy means 0; leave it out, or choose maj or rm"
+            raise Refused(422, message, param="temperature")
+        return strategy, 0.0
+    temperature = _number(fields, "temperature", config.temperature, 0.0, 2.0)
+    if temperature == 0:
+        message = (
+            f"temperature: {strategy} over equal responses is greedy; give one above 0, or choose greedy"
+        )
+        raise Refused(422, message, param="temperature")
+    return strategy, temperature
+
+
+def _problem(messages: Any) -> str:
+    """The last user message. Earlier turns and system messages are passed over: the policy has one turn."""
+    if not isinstance(messages, list) or not messages:
+        raise Refused(422, "messages: expected a list with the problem as its last message", param="messages")
+    for number, message in enumerate(messages):
+        if not isinstance(message, dict) or message.get("role") not in ROLES:
+            expected = f"an object with a role ({', '.join(ROLES)}) and content"
+            raise _wrong(f"messages[{number}]", expected, message)
+    last = messages[-1]
+    where = f"messages[{len(messages) - 1}].content"
+    if last["role"] != "user":
+        raise Refused(422, "messages: the last one must be the user's: it is the problem", param="messages")
+    text = _text(last.get("content"), where)
+    if is_blank(text) or "\0" in text:
+        raise Refused(
+            422, f"{where}: the problem is empty; write one", param="messages", code="empty_problem"
+        )
+    return text.strip()
+
+
+def _text(content: Any, where: str) -> str:
+    if isinstance(content, list):
+        for part in content:
+            if not (
+                isinstance(part, dict) and part.get("type") == "text" and isinstance(part.get("text"), str)
+            ):
+                raise _wrong(where, "text, or a list of text parts", part)
+        return "\n".join(part["text"] for part in content)
+    if not isinstance(content, str):
+        raise _wrong(where, "text, or a list of text parts", content)
+    return content
+
+
+def _choice(fields: dict[str, Any], name: str, choices: tuple[Choice, ...], usual: Choice) -> Choice:
+    value = fields.get(name, usual)
+    chosen = next((choice for choice in choices if choice == value), None)
+    if chosen is None:
+        raise _wrong(name, f"{', '.join(choices[:-1])} or {choices[-1]}", value)
+    return chosen
+
+
+def _whole(fields: dict[str, Any], name: str, usual: int, low: int, high: int) -> int:
+    value = fields.get(name, usual)
+    if type(value) is not int or not low <= value <= high:
+        raise _wrong(name, f"a whole number from {low} to {high}", value)
+    return value
+
+
+def _number(fields: dict[str, Any], name: str, usual: float, low: float, high: float) -> float:
+    value = fields.get(name, usual)
+    if type(value) not in (int, float) or not low <= value <= high:
+        raise _wrong(name, f"a number from {low:g} to {high:g}", value)
+    return float(value)
+
+
+def _flag(fields: dict[str, Any], name: str) -> bool:
+    value = fields.get(name, False)
+    if not isinstance(value, bool):
+        raise _wrong(name, "true or false", value)
+    return value
+
+
+def _wrong(where: str, expected: str, found: Any) -> Refused:
+    return Refused(
+        422, f"{where}: expected {expected}, found {describe(found)}", param=where.partition("[")[0]
+    )

@@ -1,0 +1,53 @@
+"""What a request is refused with: an HTTP status and OpenAI's error object, in one clear line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+KINDS = {
+    401: "authentication_error",
+    404: "not_found_error",
+    500: "server_error",
+    503: "server_error",
+    504: "server_error",
+}
+"""OpenAI's error types by status; the client's own mistakes are all "invalid_request_error"."""
+
+
+class Refused(Exception):
+    """A request that gets no answer. Its message is shown to whoever asked: nothing of the server in it.
+
+    `detail` says more, for the log and for who starts the server: addresses, statuses.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        retry_after: int | None = None,
+        detail: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.detail = detail or message
+        self.status, self.message, self.param, self.code = status, message, param, code
+        self.retry_after = retry_after
+        """Seconds after which asking again may help."""
+
+    def body(self) -> dict[str, Any]:
+        """OpenAI's error object."""
+        kind = KINDS.get(self.status, "invalid_request_error")
+        return {
+            "error": {"message": self.message, "type": kind, "param": self.param, "code": self.code},
+        }
+
+    def headers(self) -> dict[str, str]:
+        """When to try again, in the words of HTTP and of OpenAI's client, which else repeats any 5xx."""
+        headers = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
+        if self.status in (500, 504):
+            headers["x-should-retry"] = "false"
+        if self.status == 401:
+            headers["WWW-Authenticate"] = "Bearer"
+        return headers

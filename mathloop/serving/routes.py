@@ -1,0 +1,146 @@
+"""The solver's routes: they read a question, wait for its answer, and put it on the wire."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import suppress
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response, StreamingResponse
+from starlette.requests import ClientDisconnect
+
+from mathloop.serving import metrics, wire
+from mathloop.serving.config import MODEL
+from mathloop.serving.guard import CHAT
+from mathloop.serving.questions import read_question
+from mathloop.serving.refusals import Refused
+from mathloop.serving.solver import Answer, Solver
+
+BODY_SECONDS = 30.0
+"""That a request's body may take to come."""
+PING_SECONDS = 10.0
+"""Between two signs of life in a stream: gateways close what is silent, most often after 15 to 60 seconds."""
+
+
+def solver_routes(solver: Solver) -> APIRouter:
+    """Chat completions, the list of models, and readiness. They go before KServe's own of the same paths."""
+    router = APIRouter()
+    created = int(time.time())
+
+    async def models() -> Response:
+        return _json(wire.models_list(solver, created))
+
+    async def model(name: str) -> Response:
+        if name != MODEL:
+            return _refusal(Refused(404, f"there is only the model {MODEL!r}", code="model_not_found"))
+        return _json(wire.model_object(solver, created))
+
+    async def chat(request: Request) -> Response:
+        engine = solver.engine
+        try:
+            body = await _body(request)
+            question = read_question(
+                body, solver.config, has_reward_model=engine.has_reward_model, modes=engine.modes
+            )
+            task = solver.ask(question)
+        except Refused as refused:
+            metrics.REFUSED.labels(str(refused.status)).inc()
+            return _refusal(refused)
+        reply_id, now = f"chatcmpl-{uuid.uuid4().hex}", int(time.time())
+        if question.stream:
+            events = _events(task, wire.Stream(reply_id, now), engine.name)
+            return _TiedToTask(task, events)
+        try:
+            answer = await _unless_gone(request, task)
+        except Refused as refused:
+            return _refusal(refused)
+        if answer is None:
+            return Response(status_code=499)  # nobody reads it
+        return _json(wire.completion(answer, engine.name, reply_id, now))
+
+    async def ready() -> Response:
+        # KServe's own says yes whatever its models say.
+        body = wire.encode({"ready": solver.ready}).encode()
+        return Response(body, 200 if solver.ready else 503, media_type="application/json")
+
+    router.add_api_route("/v2/health/ready", ready, methods=["GET"])
+    router.add_api_route("/v1/models", models, methods=["GET"])
+    router.add_api_route("/v1/models/{name}", model, methods=["GET"])
+    router.add_api_route(CHAT, chat, methods=["POST"])
+    return router
+
+
+async def _body(request: Request) -> bytes:
+    """Raises Refused where it does not come: an open request would hold up the server's end."""
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            return await request.body()
+    except TimeoutError:
+        raise Refused(408, f"the body did not come within {BODY_SECONDS:g} seconds", code="timeout") from None
+    except ClientDisconnect:
+        raise Refused(400, "the body broke off", code="invalid_json") from None
+
+
+async def _unless_gone(request: Request, task: asyncio.Task[Answer]) -> Answer | None:
+    """The answer; None where the client has hung up, with the work stopped."""
+    gone = asyncio.create_task(_hung_up(request))
+    try:
+        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        return await task if task.done() else None
+    finally:
+        gone.cancel()
+        await _stop(task)
+
+
+async def _hung_up(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _stop(task: asyncio.Task[Answer]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError, Refused):
+        await task
+
+
+async def _events(task: asyncio.Task[Answer], stream: wire.Stream, model_name: str) -> AsyncIterator[bytes]:
+    yield stream.opening()
+    while not task.done():
+        await asyncio.wait({task}, timeout=PING_SECONDS)
+        if not task.done():
+            yield wire.PING
+    try:
+        answer = task.result()
+    except Refused as refused:
+        for part in stream.refused(refused):
+            yield part
+        return
+    for part in stream.answered(answer, model_name):
+        yield part
+
+
+class _TiedToTask(StreamingResponse):
+    """A stream of server-sent events; when it ends, however it ends, the work behind it ends too."""
+
+    def __init__(self, task: asyncio.Task[Answer], events: AsyncIterator[bytes]) -> None:
+        headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+        super().__init__(events, media_type="text/event-stream", headers=headers)
+        self._task = task
+
+    async def __call__(self, scope, receive, send) -> None:  # type: ignore[no-untyped-def]
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await _stop(self._task)
+
+
+def _json(value: dict[str, object]) -> Response:
+    return Response(wire.encode(value).encode(), media_type="application/json")
+
+
+def _refusal(refused: Refused) -> Response:
+    body = wire.encode(refused.body()).encode()
+    return Response(body, refused.status, refused.headers(), media_type="application/json")

@@ -1,0 +1,185 @@
+"""A question's way to its answer: a place in the queue, responses, rewards, a choice, within a deadline."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import math
+import time
+from collections import deque
+from dataclasses import dataclass, replace
+
+from mathloop.errors import MathloopError
+from mathloop.records import Response
+from mathloop.serving import metrics
+from mathloop.serving.ballots import Candidate, choose, tally
+from mathloop.serving.config import ServingConfig
+from mathloop.serving.engines import Drawn, Engine
+from mathloop.serving.questions import Question
+from mathloop.serving.refusals import Refused
+
+LOG = logging.getLogger("mathloop.serving")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is known of a question in the end."""
+
+    question: Question
+    chosen: Candidate
+    candidates: list[Candidate]
+    """The chosen one first, then by votes, or by reward where the reward model chose."""
+    drawn: Drawn
+    seconds: dict[str, float]
+    """Wall time by part: queue, draw, reward, total."""
+
+    @property
+    def response(self) -> Response:
+        return self.chosen.best
+
+
+class Queue:
+    """Lets `parallel` questions at the engine, first come first served, and `length` more wait."""
+
+    def __init__(self, parallel: int, length: int) -> None:
+        self._turns = asyncio.Semaphore(parallel)
+        self._parallel, self._length = parallel, length
+        self._inside = 0
+        self._recent: deque[float] = deque(maxlen=16)
+        """Seconds that the last questions took at the engine."""
+
+    def enter(self) -> Place:
+        """A place, to be left again. Raises Refused (503, with a time to come back) when all are taken."""
+        if self._inside >= self._parallel + self._length:
+            usual = sum(self._recent) / len(self._recent) if self._recent else 1.0
+            wait = math.ceil(min(max(usual * self._inside / self._parallel, 1.0), 60.0))
+            message = f"{self._inside} questions are before this one, as many as may wait; ask again later"
+            raise Refused(503, message, code="queue_full", retry_after=wait)
+        self._inside += 1
+        metrics.QUEUE.set(max(0, self._inside - self._parallel))
+        return Place(self)
+
+    async def turn(self) -> None:
+        await self._turns.acquire()
+
+    def leave(self, seconds: float | None) -> None:
+        """`seconds` at the engine; None where it never was the question's turn."""
+        self._inside -= 1
+        metrics.QUEUE.set(max(0, self._inside - self._parallel))
+        if seconds is not None:
+            self._recent.append(seconds)
+            self._turns.release()
+
+
+class Place:
+    """One question's place in a queue."""
+
+    def __init__(self, queue: Queue) -> None:
+        self._queue = queue
+        self._began: float | None = None
+        self._left = False
+
+    async def turn(self) -> None:
+        """Returns when the question may go to the engine."""
+        await self._queue.turn()
+        self._began = time.monotonic()
+
+    def leave(self) -> None:
+        """Gives the place up; a second time does nothing."""
+        if not self._left:
+            self._left = True
+            self._queue.leave(None if self._began is None else time.monotonic() - self._began)
+
+
+class Solver:
+    """Answers questions with one engine."""
+
+    def __init__(self, engine: Engine, config: ServingConfig) -> None:
+        self.engine, self.config = engine, config
+        self.ready = False
+        """Whether the engine said that it can answer."""
+        self._queue = Queue(engine.parallel, config.queue)
+
+    async def prepare(self) -> None:
+        """Raises Refused while the engine cannot answer."""
+        await self.engine.prepare()
+        self.ready = True
+
+    def ask(self, question: Question) -> asyncio.Task[Answer]:
+        """The answer, being worked on; to cancel the task stops the work. It raises Refused and nothing else.
+
+        Raises Refused at once where the queue is full, or the engine is not ready.
+        """
+        if not self.ready:
+            raise Refused(
+                503, "the models are not there yet; ask again later", code="not_ready", retry_after=5
+            )
+        place = self._queue.enter()
+        task = asyncio.create_task(self._measured(question, place))
+        task.add_done_callback(lambda _: place.leave())  # also of a task that was cancelled before it began
+        return task
+
+    async def _measured(self, question: Question, place: Place) -> Answer:
+        started, status = time.monotonic(), "cancelled"
+        try:
+            answer = await self._answered(question, place)
+            status = "ok"
+            return answer
+        except Refused as refused:
+            status = str(refused.status)
+            if refused.status >= 500:
+                LOG.warning("%s", refused.detail)
+            raise
+        except MathloopError as error:
+            status = "500"
+            LOG.error("a question failed: %s", error)
+            raise Refused(
+                500, "the answer failed; the server's log says why", code="internal_error"
+            ) from None
+        except Exception:
+            status = "500"
+            LOG.exception("a question failed")
+            raise Refused(
+                500, "the answer failed; the server's log says why", code="internal_error"
+            ) from None
+        finally:
+            seconds = time.monotonic() - started
+            metrics.SECONDS.labels(question.strategy, question.mode, status).observe(seconds)
+            told = {"strategy": question.strategy, "mode": question.mode, "samples": question.samples}
+            LOG.info(json.dumps({**told, "status": status, "seconds": round(seconds, 3)}))
+
+    async def _answered(self, question: Question, place: Place) -> Answer:
+        marks = [time.monotonic()]
+        try:
+            async with asyncio.timeout(self.config.deadline):
+                await place.turn()
+                marks.append(time.monotonic())
+                drawn = await self.engine.draw(question)
+                metrics.TOKENS.inc(drawn.completion_tokens)
+                metrics.CANDIDATES.inc(len(drawn.responses))
+                marks.append(time.monotonic())
+                responses = drawn.responses
+                if question.strategy == "rm":
+                    rewards = await self.engine.rewards(question, responses)
+                    pairs = zip(responses, rewards, strict=True)
+                    responses = [replace(response, reward=reward) for response, reward in pairs]
+                marks.append(time.monotonic())
+                # The verifier compares answers, in bounded time, but not in none.
+                candidates = await asyncio.to_thread(tally, responses)
+        except TimeoutError:
+            message = f"no answer within {self.config.deadline:g} seconds; ask for fewer samples or tokens"
+            raise Refused(504, message, code="deadline_exceeded") from None
+        chosen = choose(candidates, question.strategy)
+        ordered = sorted(candidates, key=lambda one: (one is not chosen, -_rank(one, question)))
+        parts = ("queue", "draw", "reward")
+        seconds = {name: end - start for name, start, end in zip(parts, marks, marks[1:], strict=False)}
+        seconds["total"] = time.monotonic() - marks[0]
+        return Answer(question, chosen, ordered, drawn, seconds)
+
+
+def _rank(candidate: Candidate, question: Question) -> float:
+    reward = candidate.best.reward
+    if question.strategy == "rm" and reward is not None:
+        return reward
+    return float(candidate.votes)

@@ -1,0 +1,126 @@
+"""OpenAI's objects, and the framing of server-sent events."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from mathloop.serving.ballots import Candidate
+from mathloop.serving.config import MODEL
+from mathloop.serving.refusals import Refused
+from mathloop.serving.solver import Answer, Solver
+
+FINISH = {"stop": "stop", "length": "length", "tool_limit": "length"}
+DONE = b"data: [DONE]\n\n"
+PING = b": working\n\n"
+"""A comment, which clients pass over: it keeps gateways from closing a connection that is silent."""
+
+
+def models_list(solver: Solver, created: int) -> dict[str, Any]:
+    """The reply to GET /v1/models."""
+    return {"object": "list", "data": [model_object(solver, created)]}
+
+
+def model_object(solver: Solver, created: int) -> dict[str, Any]:
+    """The one model, with what it can do."""
+    engine = solver.engine
+    able = {
+        "answers_with": engine.name,
+        "strategies": ["greedy", "maj", *(["rm"] if engine.has_reward_model else [])],
+        "modes": list(engine.modes),
+        "most_samples": solver.config.most_samples,
+    }
+    return {"id": MODEL, "object": "model", "created": created, "owned_by": "mathloop", "mathloop": able}
+
+
+def completion(answer: Answer, model_name: str, reply_id: str, created: int) -> dict[str, Any]:
+    """The reply to a chat completion, `mathloop` beside OpenAI's own fields."""
+    message = {"role": "assistant", "content": answer.response.text, "refusal": None}
+    finish = FINISH[answer.response.finish_reason]
+    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish}
+    return {
+        "id": reply_id,
+        "object": "chat.completion",
+        "created": created,
+        "model": MODEL,
+        "choices": [choice],
+        "usage": usage(answer),
+        "mathloop": extension(answer, model_name),
+    }
+
+
+def usage(answer: Answer) -> dict[str, int]:
+    """Tokens: the prompt once, the responses all together."""
+    prompt, sampled = answer.drawn.prompt_tokens, answer.drawn.completion_tokens
+    return {"prompt_tokens": prompt, "completion_tokens": sampled, "total_tokens": prompt + sampled}
+
+
+def extension(answer: Answer, model_name: str) -> dict[str, Any]:
+    """What OpenAI's API has no place for."""
+    question = answer.question
+    return {
+        "answer": answer.chosen.answer,
+        "strategy": question.strategy,
+        "samples": question.samples,
+        "mode": question.mode,
+        "temperature": question.temperature,
+        "seed": answer.drawn.seed,
+        "answers_with": model_name,
+        "candidates": [_candidate(candidate) for candidate in answer.candidates],
+        "seconds": {name: round(value, 3) for name, value in answer.seconds.items()},
+    }
+
+
+def _candidate(candidate: Candidate) -> dict[str, Any]:
+    best = candidate.best
+    return {
+        "answer": candidate.answer,
+        "votes": candidate.votes,
+        "weighted_votes": candidate.weighted_votes,
+        "reward": best.reward,
+        "samples": len(candidate.responses),
+        "finish_reason": best.finish_reason,
+        "text": best.text,
+    }
+
+
+class Stream:
+    """The chunks of one streamed reply, in their order: opening, content, closing, perhaps usage, DONE."""
+
+    def __init__(self, reply_id: str, created: int) -> None:
+        self._frame = {"id": reply_id, "object": "chat.completion.chunk", "created": created, "model": MODEL}
+
+    def opening(self) -> bytes:
+        """Who speaks: sent before there is anything to say."""
+        return self._chunk({"role": "assistant", "content": ""}, None)
+
+    def answered(self, answer: Answer, model_name: str) -> Iterator[bytes]:
+        """All the rest. The closing chunk carries `mathloop`."""
+        for line in answer.response.text.splitlines(keepends=True):
+            yield self._chunk({"content": line}, None)
+        finish = FINISH[answer.response.finish_reason]
+        yield self._chunk({}, finish, mathloop=extension(answer, model_name))
+        if answer.question.stream_usage:
+            yield event({**self._frame, "choices": [], "usage": usage(answer)})
+        yield DONE
+
+    def refused(self, refused: Refused) -> Iterator[bytes]:
+        """The end of a stream that has begun and gets no answer."""
+        yield event(refused.body())
+        yield DONE
+
+    def _chunk(self, delta: dict[str, Any], finish: str | None, **more: Any) -> bytes:
+        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
+        return event({**self._frame, "choices": [choice], **more})
+
+
+def event(value: dict[str, Any]) -> bytes:
+    """A server-sent event."""
+    return f"data: {encode(value)}\n\n".encode()
+
+
+def encode(value: Any) -> str:
+    """JSON as replies hold it: text as it is, half surrogate pairs escaped, so that it is always UTF-8."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -1,0 +1,1 @@
+"""What the command line does on a cluster, through the official clients and the user's kubeconfig."""

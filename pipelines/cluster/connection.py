@@ -1,0 +1,147 @@
+"""KFP's client, by a URL, from inside the cluster, or through the kubeconfig; refusals are one line."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+from mathloop.cluster.kubernetes import SERVICE_ACCOUNT, Cluster, ClusterRefused, Unreachable
+from mathloop.errors import BadConfig
+
+NAMESPACE = "kubeflow"
+"""Where KFP is installed; where runs are, it says itself, or `--namespace` does."""
+ENDPOINT_VARIABLE = "KF_PIPELINES_ENDPOINT"
+TOKEN_VARIABLE = "KF_PIPELINES_TOKEN"
+SERVICE = f"ml-pipeline.{NAMESPACE}.svc.cluster.local:8888"
+PROXY = f"/api/v1/namespaces/{NAMESPACE}/services/ml-pipeline:http/proxy"
+FORWARD = f"kubectl port-forward -n {NAMESPACE} svc/ml-pipeline-ui 8080:80"
+INSTALL = "install Kubeflow Pipelines 2.17 (docs/cluster.md), or give its address by --host"
+CONNECT_SECONDS, READ_SECONDS = 5.0, 30.0
+
+
+class Pipelines:
+    """A KFP API server that has answered."""
+
+    def __init__(self, client: Any, host: str, ui: str, multi_user: bool) -> None:
+        self.client, self.host, self.ui, self.multi_user = client, host, ui, multi_user
+
+    def run_url(self, run_id: str) -> str:
+        """Where the UI shows a run."""
+        return f"{self.ui}/#/runs/details/{run_id}"
+
+    @contextlib.contextmanager
+    def answered(self, what: str) -> Iterator[Any]:
+        """Yields the client; turns what it raises into one line. `what` is done: "list runs"."""
+        import urllib3
+        from kfp_server_api import ApiException
+
+        try:
+            # It prints links and warnings of its own.
+            with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                yield self.client
+        except ApiException as error:
+            raise _refused(error.status, self.host, what) from None
+        except urllib3.exceptions.HTTPError:
+            raise _unreachable(self.host) from None
+
+
+def connect(host: str | None = None) -> Pipelines:
+    """Finds KFP by `--host` or KF_PIPELINES_ENDPOINT, else in this pod's cluster, else by the kubeconfig.
+
+    Raises:
+        ClusterRefused: there is no kubeconfig, no KFP, no permission or no answer.
+        BadConfig: the host is not a URL.
+    """
+    quiet()
+    given = host or os.environ.get(ENDPOINT_VARIABLE, "").strip()
+    in_pod = (SERVICE_ACCOUNT / "token").is_file()
+    url = given or (f"http://{SERVICE}" if in_pod else "")
+    if url:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.password:
+            raise BadConfig(f"--host: expected http://host:port of KFP, found {url.rpartition('@')[2]!r}")
+        health = _health(url.rstrip("/"))
+        url, ui = url.rstrip("/"), url.rstrip("/")
+    else:
+        cluster = Cluster.connect()
+        try:
+            health = cluster.request(f"{PROXY}/apis/v2beta1/healthz")
+        except Unreachable as error:
+            if "HTTP 503" in str(error):  # what the API server says of a Service without a pod
+                raise ClusterRefused(
+                    f"KFP in {NAMESPACE} of {cluster.host} has no ready pod: kubectl get pods -n {NAMESPACE}"
+                ) from None
+            raise
+        except ClusterRefused as error:
+            if "no permission" in str(error):
+                raise ClusterRefused(
+                    f"no permission to reach KFP through {cluster.host}: ask for `create` and `get` of "
+                    f"services/proxy in {NAMESPACE}, or {FORWARD} and --host http://localhost:8080"
+                ) from None
+            raise ClusterRefused(
+                f"no Kubeflow Pipelines in {NAMESPACE} of {cluster.host}: {INSTALL}"
+            ) from None
+        url, ui = cluster.host, "http://localhost:8080"
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import kfp
+
+        client = kfp.Client(
+            host=url if given else None,
+            existing_token=os.environ.get(TOKEN_VARIABLE) or None,
+            ui_host=ui,
+        )
+    return Pipelines(client, url, ui, bool(health.get("multi_user")))
+
+
+def _health(url: str) -> dict[str, Any]:
+    """What KFP says of itself; the client would ask for half a minute where nobody answers."""
+    import json
+
+    import urllib3
+
+    token = os.environ.get(TOKEN_VARIABLE)
+    try:
+        answer = urllib3.PoolManager(retries=False).request(
+            "GET",
+            f"{url}/apis/v2beta1/healthz",
+            headers={"Authorization": f"Bearer {token}"} if token else {},
+            timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS),
+        )
+        if answer.status != 200:
+            raise _refused(answer.status, url, "ask it for its health")
+        return dict(json.loads(answer.data))
+    except urllib3.exceptions.HTTPError:
+        raise _unreachable(url) from None
+    except (ValueError, TypeError):
+        raise ClusterRefused(f"{url} is not Kubeflow Pipelines: {INSTALL}") from None
+
+
+def _refused(status: int | None, host: str, what: str) -> ClusterRefused:
+    if status in (401, 403):
+        return ClusterRefused(
+            f"KFP at {host}: no permission to {what}; in a multi-user Kubeflow give your profile's "
+            f"--namespace, and a token in {TOKEN_VARIABLE}"
+        )
+    if status in (404, 405):
+        return ClusterRefused(f"{host} has no v2beta1 API of Kubeflow Pipelines: {INSTALL}")
+    return ClusterRefused(
+        f"KFP at {host} refused to {what} (HTTP {status}); the ml-pipeline pod's log says why"
+    )
+
+
+def _unreachable(host: str) -> ClusterRefused:
+    return ClusterRefused(f"no Kubeflow Pipelines at {host}; is it running, and is --host right? {INSTALL}")
+
+
+def quiet() -> None:
+    """Libraries tell of every retry; the one line at the end is enough."""
+    for name in ("urllib3", "kubernetes", "kfp", "root"):
+        logging.getLogger(name if name != "root" else None).setLevel(logging.ERROR)

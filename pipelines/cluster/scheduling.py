@@ -1,0 +1,141 @@
+"""`mathloop schedule`: a run again and again, one at a time, of the newest version, without catching up."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from mathloop.errors import BadConfig
+from pipelines.cluster.connection import Pipelines, connect
+from pipelines.cluster.submitting import options, settings_of
+from pipelines.cluster.uploading import EXPERIMENT, arguments, check_namespace, find_pipeline, upload
+
+FIELD = re.compile(r"[0-9A-Za-z*/,?#-]+")
+PREFIX = "mathloop "
+"""Begins the names of our recurring runs."""
+
+
+def schedule(
+    *,
+    cron: str,
+    pipeline: str,
+    profile: str,
+    sets: Sequence[str],
+    seed: int | None,
+    serve: bool,
+    host: str | None,
+    namespace: str | None,
+) -> None:
+    """Makes sure that there is exactly one recurring run of this pipeline and profile, with this cron.
+
+    It names no version: every run takes the newest of its pipeline, with that version's defaults, and what
+    `--set`, `--seed` and `--serve` gave here.
+    """
+    timing = six_fields(cron)
+    component = find_pipeline(pipeline)
+    settings, base = settings_of(profile, sets)
+    given = arguments(settings, base, component, options(seed, serve))
+    pipelines = connect(host)
+    check_namespace(pipelines, namespace)
+    uploaded = upload(pipelines, component, base, namespace)
+    name = PREFIX + uploaded.name
+    same, others = [], []
+    for job in _jobs(pipelines, namespace):
+        if job.display_name == name:
+            (same if _fits(job, timing, given, uploaded.pipeline_id) else others).append(job)
+    if not same:
+        _create(pipelines, uploaded.experiment_id, name, timing, given, uploaded.pipeline_id)
+    # The new one stands before the old ones go: a kill in between leaves one too many, never none.
+    for job in (*same[1:], *others):
+        with pipelines.answered("delete a recurring run") as client:
+            client.delete_recurring_run(job.recurring_run_id)
+    said = "is as it was" if same else "updated" if others else "created"
+    print(f"schedule {name.removeprefix(PREFIX)!r} {said}: {timing} (seconds first), one run at a time")
+
+
+def six_fields(cron: str) -> str:
+    """KFP's cron has a field of seconds before the usual five; raises BadConfig."""
+    fields = cron.split()
+    if len(fields) == 5:
+        fields = ["0", *fields]
+    if len(fields) != 6 or not all(FIELD.fullmatch(field) for field in fields):
+        raise BadConfig(f'--cron {cron!r}: expected five or six fields, such as "0 2 * * *" for 2 a.m. UTC')
+    return " ".join(fields)
+
+
+def list_schedules(*, host: str | None, namespace: str | None) -> None:
+    """Prints a line for each of ours."""
+    pipelines = connect(host)
+    check_namespace(pipelines, namespace)
+    jobs = [job for job in _jobs(pipelines, namespace) if job.display_name.startswith(PREFIX)]
+    for job in jobs:
+        print(f"{job.display_name.removeprefix(PREFIX)}  {_cron(job)}  {job.status or ''}".rstrip())
+    if not jobs:
+        print("no schedule; make one with: mathloop schedule --cron '0 2 * * *'")
+
+
+def delete_schedule(
+    *, pipeline: str, profile: str, sets: Sequence[str], host: str | None, namespace: str | None
+) -> None:
+    """Removes the schedule of this pipeline and profile, however many jobs it has."""
+    name = f"{find_pipeline(pipeline).name}-{settings_of(profile, sets)[1].name}"
+    pipelines = connect(host)
+    check_namespace(pipelines, namespace)
+    found = [job for job in _jobs(pipelines, namespace) if job.display_name == PREFIX + name]
+    if not found:
+        raise BadConfig(f"no schedule {name!r}; list them with: mathloop schedule --list")
+    for job in found:
+        with pipelines.answered("delete a recurring run") as client:
+            client.delete_recurring_run(job.recurring_run_id)
+    print(f"schedule {name!r} deleted; runs that began go on")
+
+
+def _jobs(pipelines: Pipelines, namespace: str | None) -> list[Any]:
+    found: list[Any] = []
+    token = ""
+    while True:
+        with pipelines.answered("list recurring runs") as client:
+            page = client.list_recurring_runs(page_token=token, page_size=100, namespace=namespace)
+        found += page.recurring_runs or []
+        token = page.next_page_token or ""
+        if not token:
+            return found
+
+
+def _cron(job: Any) -> str:
+    return str(job.trigger.cron_schedule.cron) if job.trigger and job.trigger.cron_schedule else "?"
+
+
+def _fits(job: Any, timing: str, given: dict[str, Any], pipeline_id: str) -> bool:
+    reference = job.pipeline_version_reference
+    parameters = (job.runtime_config.parameters if job.runtime_config else None) or {}
+    return (
+        _cron(job) == timing
+        and parameters == given
+        and reference is not None
+        and reference.pipeline_id == pipeline_id
+        and not reference.pipeline_version_id
+        and str(job.mode) == "ENABLE"
+    )
+
+
+def _create(
+    pipelines: Pipelines, experiment: str, name: str, timing: str, given: dict[str, Any], pipeline_id: str
+) -> None:
+    import kfp_server_api as api
+
+    job = api.V2beta1RecurringRun(
+        experiment_id=experiment,
+        display_name=name,
+        description=f"{EXPERIMENT}: nightly or so, one at a time",
+        mode=api.RecurringRunMode.ENABLE,
+        max_concurrency="1",
+        no_catchup=True,
+        trigger=api.V2beta1Trigger(cron_schedule=api.V2beta1CronSchedule(cron=timing)),
+        pipeline_version_reference=api.V2beta1PipelineVersionReference(pipeline_id=pipeline_id),
+        runtime_config=api.V2beta1RuntimeConfig(parameters=given),
+    )
+    with pipelines.answered("make a recurring run") as client:
+        # kfp.Client 2.17 refuses a pipeline without a version; the API takes it for the newest.
+        client._recurring_run_api.recurring_run_service_create_recurring_run(job)

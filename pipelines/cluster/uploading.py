@@ -1,0 +1,116 @@
+"""A pipeline in KFP for a profile: compiled, and uploaded as a new version only where it differs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kfp.dsl.graph_component import GraphComponent
+
+from mathloop.cluster.kubernetes import ClusterRefused
+from mathloop.errors import BadConfig
+from pipelines.cluster.connection import Pipelines
+from pipelines.compiling import PIPELINES, comparable, compile_one
+from pipelines.profile import Head
+
+EXPERIMENT = "mathloop"
+PAGE = 100
+
+
+@dataclass(frozen=True)
+class Uploaded:
+    """A version of a pipeline, and the experiment that its runs are in."""
+
+    name: str
+    pipeline_id: str
+    version_id: str
+    version: str
+    """`ir-` and the hash of what was compiled."""
+    new: bool
+    experiment_id: str
+
+
+def find_pipeline(name: str) -> GraphComponent:
+    """The pipeline of this name; raises BadConfig."""
+    known = {pipeline.name: pipeline for pipeline in PIPELINES}
+    if name not in known:
+        raise BadConfig(f"no pipeline {name!r}; known: {', '.join(known)}")
+    return known[name]
+
+
+def upload(pipelines: Pipelines, pipeline: GraphComponent, profile: Head, namespace: str | None) -> Uploaded:
+    """Compiles the pipeline with the profile's pools and makes sure that KFP has it.
+
+    A profile has a pipeline of its own there, so that a schedule follows the newest version of its profile.
+    """
+    name = f"{pipeline.name}-{profile.name}"
+    with tempfile.TemporaryDirectory(prefix="mathloop-") as folder:
+        path = Path(folder, f"{name}.yaml")
+        compile_one(pipeline, path, profile)
+        text = json.dumps(comparable(path), sort_keys=True)
+        version = f"ir-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+        pipeline_id = _pipeline(pipelines, name, namespace)
+        found = _versions(pipelines, pipeline_id)
+        new = version not in found
+        if new:
+            with pipelines.answered("upload a pipeline") as client:
+                made = client.upload_pipeline_version(str(path), version, pipeline_id=pipeline_id)
+            found[version] = made.pipeline_version_id
+    with pipelines.answered("make an experiment") as client:
+        experiment = client.create_experiment(EXPERIMENT, "mathloop's rounds", namespace=namespace)
+    return Uploaded(name, pipeline_id, found[version], version, new, experiment.experiment_id)
+
+
+def _pipeline(pipelines: Pipelines, name: str, namespace: str | None) -> str:
+    """The id of the pipeline; it is made without a version, so that every version is named by its content."""
+    import kfp_server_api
+
+    wanted = {"operation": "EQUALS", "key": "display_name", "stringValue": name}
+    with pipelines.answered("list pipelines") as client:
+        found = client.list_pipelines(namespace=namespace, filter=json.dumps({"predicates": [wanted]}))
+    if found.pipelines:
+        return str(found.pipelines[0].pipeline_id)
+    with pipelines.answered("make a pipeline") as client:
+        # kfp.Client makes no pipeline without a file; the API that it is made of does.
+        made = client._pipelines_api.pipeline_service_create_pipeline(
+            kfp_server_api.V2beta1Pipeline(display_name=name, namespace=namespace)
+        )
+    return str(made.pipeline_id)
+
+
+def _versions(pipelines: Pipelines, pipeline_id: str) -> dict[str, str]:
+    """Display name → id."""
+    found: dict[str, str] = {}
+    token = ""
+    while True:
+        with pipelines.answered("list versions") as client:
+            page = client.list_pipeline_versions(pipeline_id, page_token=token, page_size=PAGE)
+        found.update({one.display_name: one.pipeline_version_id for one in page.pipeline_versions or []})
+        token = page.next_page_token or ""
+        if not token:
+            return found
+
+
+def check_namespace(pipelines: Pipelines, namespace: str | None) -> None:
+    """Raises ClusterRefused where a multi-user Kubeflow is asked without a profile's namespace."""
+    if pipelines.multi_user and not namespace:
+        raise ClusterRefused(
+            f"KFP at {pipelines.host} is multi-user: give your profile's namespace by --namespace"
+        )
+
+
+def arguments(profile: Any, base: Any, pipeline: GraphComponent, more: dict[str, Any]) -> dict[str, Any]:
+    """What a run is given beside the version's defaults: fields that `--set` and other options changed."""
+    from pipelines.compiling import arguments_of
+
+    wanted, usual = arguments_of(pipeline, profile), arguments_of(pipeline, base)
+    changed = {name: value for name, value in wanted.items() if value != usual.get(name)}
+    known = pipeline.pipeline_spec.root.input_definitions.parameters
+    for name, value in more.items():
+        if value is not None and name not in known:
+            raise BadConfig(f"pipeline {pipeline.name} takes no {name}; leave it out")
+    return {**changed, **{name: value for name, value in more.items() if value is not None}}

@@ -1,0 +1,153 @@
+"""`mathloop serve` and `mathloop ask`: which models answer, and how an answer looks on a terminal."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mathloop.errors import BadConfig, BadData
+from mathloop.lines import is_blank
+from mathloop.serving.client import Reply
+from mathloop.serving.config import ServingConfig
+
+if TYPE_CHECKING:
+    from mathloop.serving.engines import Engine
+
+STORE = "runs/store"
+"""Whose champion answers where nothing is named: the shipped profiles' store."""
+
+
+def serve(
+    *,
+    store: str | None,
+    model: Path | None,
+    reward_model: Path | None,
+    policy_url: str | None,
+    reward_model_url: str | None,
+    host: str,
+    port: int,
+    deadline: float,
+    wait: float,
+) -> None:
+    """Serves until it is told to stop.
+
+    Raises:
+        UserError: options that exclude each other, no champion, a broken model, a taken port, a silent URL.
+    """
+    _check_sources(store, model, reward_model, policy_url, reward_model_url)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # while models load: what was fetched is removed
+    from mathloop.serving import server
+    from mathloop.serving.solver import Solver
+
+    config = ServingConfig(deadline=deadline)
+    key = server.read_key()
+    bound = server.bind(host, port)
+    engine = _load(store, model, reward_model, policy_url, reward_model_url, config)
+    shown = f"[{host}]" if ":" in host else host
+    url = f"http://{shown}:{bound.getsockname()[1]}"
+
+    def told() -> None:
+        print(f"serving {engine.name} at {url}; stop with Ctrl-C", flush=True)
+
+    server.serve(Solver(engine, config), bound, key=key, wait=wait, told=told)
+
+
+def _check_sources(
+    store: str | None,
+    model: Path | None,
+    reward_model: Path | None,
+    policy_url: str | None,
+    reward_model_url: str | None,
+) -> None:
+    named = [
+        name
+        for name, given in (("--store", store), ("--model", model), ("--policy-url", policy_url))
+        if given is not None
+    ]
+    if len(named) > 1:
+        raise BadConfig(f"{' and '.join(named)} each name a policy; give one of them")
+    if reward_model is not None and model is None:
+        raise BadConfig("--reward-model goes with --model; a store's champion brings its own")
+    if reward_model_url is not None and policy_url is None:
+        raise BadConfig("--reward-model-url goes with --policy-url; give both")
+
+
+def _load(
+    store: str | None,
+    model: Path | None,
+    reward_model: Path | None,
+    policy_url: str | None,
+    reward_model_url: str | None,
+    config: ServingConfig,
+) -> Engine:
+    if policy_url is not None:
+        from mathloop.serving.remote import RemoteEngine
+
+        return RemoteEngine(policy_url, reward_model_url, config)
+    from mathloop.serving.local import LocalEngine
+
+    if model is not None:
+        return LocalEngine.load(model, reward_model, config, name=f"the model in {model.resolve().name}")
+    return LocalEngine.load_champion(STORE if store is None else store, config)
+
+
+def ask(problem: str, *, url: str, fields: dict[str, Any], as_json: bool) -> None:
+    """Asks a running server and prints the answer, with what it was chosen from.
+
+    Raises:
+        UserError: an empty problem, an unreachable server, or one that refuses; its own line.
+    """
+    from mathloop.serving import client
+    from pipelines import streams
+
+    if problem == "-":
+        problem = streams.read_program()
+    if is_blank(problem):
+        raise BadData("the problem is empty; give it as an argument, or - and the text on standard input")
+    reply = client.ask(url, problem, {name: value for name, value in fields.items() if value is not None})
+    print(json.dumps(reply.body, ensure_ascii=False, indent=1) if as_json else "\n".join(_lines(reply)))
+
+
+def _lines(reply: Reply) -> list[str]:
+    """The answer, the response that gives it, and the candidates."""
+    rows = [["", "answer", "votes", "weighted", "reward"]]
+    for number, candidate in enumerate(reply.candidates):
+        answer = "(none)" if candidate.answer is None else candidate.answer
+        rows.append(
+            [
+                "" if number else "▸",
+                _short(answer),
+                str(candidate.votes),
+                _number(candidate.weighted_votes),
+                _number(candidate.reward),
+            ]
+        )
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    table = [
+        "  ".join(
+            cell.ljust(width) if column < 2 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+    ending = f"{reply.strategy}, {reply.tokens:,} tokens, {reply.seconds:.1f} s, {reply.answers_with}"
+    answer = "no final answer" if reply.answer is None else f"answer: {reply.answer}"
+    text = [f"  {line}" for line in reply.text.splitlines()]
+    return [_visible(line) for line in (answer, "", *text, "", *table, "", ending)]
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= 40 else f"{line[:39]}…"
+
+
+def _visible(line: str) -> str:
+    """A model may write what a terminal would obey."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)

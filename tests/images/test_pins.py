@@ -1,0 +1,96 @@
+"""The pins of the images: whole, hashed, and what pyproject.toml asks for."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import dockerfiles
+import pytest
+from dockerfiles import DOCKERFILES, IMAGES, ROOT
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+PINS = IMAGES / "pins"
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def _load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"images_{name}", IMAGES / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+EXTRAS: dict[str, tuple[str, ...]] = _load("pin").EXTRAS
+each_pins = pytest.mark.parametrize("name", EXTRAS)
+
+
+def test_every_pins_file_has_an_image_and_every_image_its_pins() -> None:
+    assert {path.stem for path in PINS.iterdir()} == {*EXTRAS, "build"}
+    used = {
+        source
+        for path in DOCKERFILES
+        for keyword, rest in dockerfiles.instructions(path)
+        if keyword == "COPY"
+        for source in re.findall(r"images/pins/(\S+)\.txt", rest)
+    }
+    both = {source.replace("${VARIANT}", variant) for source in used for variant in ("cpu", "gpu")}
+    assert both == {*EXTRAS, "build"}
+
+
+@pytest.mark.parametrize("path", sorted(PINS.glob("*.txt")), ids=lambda path: path.stem)
+def test_every_line_is_a_version_or_a_hash(path: Path) -> None:
+    text = re.sub(r" \\\n +", " ", path.read_text())
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    assert lines
+    for line in lines:
+        assert re.fullmatch(r"[a-z0-9-]+==[0-9][0-9a-z.+]*( --hash=sha256:[0-9a-f]{64})+", line)
+    names = [line.partition("==")[0] for line in lines]
+    assert names == sorted(set(names))
+
+
+@each_pins
+def test_pins_are_versions_that_pyproject_allows(name: str) -> None:
+    """After a change of a requirement: python images/pin.py."""
+    pins = _pins(name)
+    for requirement in _requirements(EXTRAS[name]):
+        pinned = pins.get(canonicalize_name(requirement.name))
+        assert pinned is not None, f"{requirement} is not in images/pins/{name}.txt"
+        assert requirement.specifier.contains(pinned), f"{requirement} is pinned to {pinned}"
+
+
+@each_pins
+def test_an_image_carries_only_what_it_is_for(name: str) -> None:
+    pins = _pins(name)
+    image, _, variant = name.partition("-")
+    assert ("torch" in pins) == (name not in ("control", "solver-gpu"))
+    assert ("vllm" in pins) == (name == "sampler-gpu")
+    assert ("deepspeed" in pins) == (image == "trainer")
+    assert ("kserve" in pins) == (image == "solver")
+    assert ("kfp" in pins) == (image != "solver"), "a step of a pipeline starts by kfp"
+    assert not {"pytest", "ruff", "mypy", "jupyter"} & set(pins)
+    if variant != "gpu":
+        assert not [package for package in pins if package.startswith("nvidia-")]
+        assert pins.get("torch", "+cpu").endswith("+cpu")
+
+
+def _pins(name: str) -> dict[str, str]:
+    return dict(re.findall(r"^([a-z0-9-]+)==(\S+)", (PINS / f"{name}.txt").read_text(), re.MULTILINE))
+
+
+def _requirements(extras: tuple[str, ...]) -> Iterator[Requirement]:
+    asked = [*PROJECT["dependencies"]]
+    for extra in extras:
+        asked += PROJECT["optional-dependencies"][extra]
+    for requirement in map(Requirement, asked):
+        if requirement.name == "mathloop":
+            yield from _requirements(tuple(requirement.extras))
+        else:
+            yield requirement

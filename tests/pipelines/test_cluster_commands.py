@@ -1,0 +1,302 @@
+"""submit, schedule, rounds and rollback as a user calls them, against fakes of KFP and Kubernetes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from command import MATHLOOP, ROOT
+from fake_cluster import TOKEN, FakeCluster
+from fake_kfp import FakeKfp
+from typer.main import get_command
+
+from mathloop.cluster.config import ServingConfig
+from mathloop.cluster.inference_services import services_of
+from mathloop.registry import Champion, Registry
+from mathloop.storage import open_store
+from pipelines.cli import app
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeCluster]:
+    cluster = FakeCluster()
+    cluster.kfp = FakeKfp()
+    yield cluster
+    cluster.close()
+
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def call(fake: FakeCluster, tmp_path: Path) -> Run:
+    """Calls `mathloop …` with a kubeconfig of the fake, in a home of its own."""
+    kubeconfig = fake.write_kubeconfig(tmp_path / "kubeconfig")
+
+    def call(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        home = {"HOME": str(tmp_path), "KUBECONFIG": str(kubeconfig), "PYTHONPATH": str(ROOT)}
+        return subprocess.run(
+            [*MATHLOOP, *arguments],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            env={**os.environ, **home, **environment},
+            timeout=120,
+        )
+
+    return call
+
+
+def done(result: subprocess.CompletedProcess[str]) -> str:
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert result.stderr == ""
+    return result.stdout
+
+
+def refused(result: subprocess.CompletedProcess[str]) -> str:
+    assert result.returncode == 2, result.stdout + result.stderr
+    (line,) = result.stderr.splitlines()
+    assert TOKEN not in line
+    return line.removeprefix("mathloop: error: ")
+
+
+def test_submit_twice_is_one_version_and_two_runs(fake: FakeCluster, call: Run) -> None:
+    first = done(call("submit", "--profile", "gpu", "--seed", "7", "--set", "grpo.steps=3"))
+    second = done(call("submit", "--profile", "gpu"))
+    assert (len(fake.kfp.pipelines), len(fake.kfp.versions), len(fake.kfp.runs)) == (1, 1, 2)
+    (version,) = fake.kfp.versions.values()
+    (pipeline,) = fake.kfp.pipelines.values()
+    assert pipeline["display_name"] == "improvement-round-gpu"
+    assert f"new version {version['display_name']}" in first
+    assert f", version {version['display_name']}" in second
+    run, other = fake.kfp.runs.values()
+    assert run["pipeline_version_reference"]["pipeline_version_id"] == version["pipeline_version_id"]
+    given = run["runtime_config"]["parameters"]
+    # What was set travels with the run; the version's own defaults stay the profile's.
+    assert set(given) == {"seed", "grpo", "profile"}
+    assert given["seed"] == 7
+    assert '"steps":3' in given["grpo"]
+    assert not (other.get("runtime_config") or {}).get("parameters")
+    assert f"/#/runs/details/{run['run_id']}" in first
+    assert "kubectl port-forward" in first
+
+
+def test_a_changed_pool_is_a_new_version_and_other_profiles_have_pipelines_of_their_own(
+    fake: FakeCluster, call: Run
+) -> None:
+    done(call("submit", "--profile", "gpu"))
+    done(call("submit", "--profile", "gpu", "--set", "pools.sampler.gpus=2"))
+    done(call("submit", "--profile", "laptop", "--pipeline", "pretraining"))
+    done(call("submit", "--profile", "gpu", MATHLOOP_CODE_VERSION="another"))
+    names = sorted(row["display_name"] for row in fake.kfp.pipelines.values())
+    assert names == ["improvement-round-gpu", "pretraining-laptop"]
+    assert len(fake.kfp.versions) == 4
+    assert any("value: another" in row["text"] for row in fake.kfp.versions.values())
+
+
+def test_submit_by_host_and_serve(fake: FakeCluster, call: Run) -> None:
+    shown = done(call("submit", "--host", fake.url, "--serve", KUBECONFIG="/absent"))
+    assert f"{fake.url}/#/runs/details/" in shown
+    (run,) = fake.kfp.runs.values()
+    assert run["runtime_config"]["parameters"] == {"serving": True}
+
+
+def test_schedule_called_often_is_one_job_of_the_newest_version(fake: FakeCluster, call: Run) -> None:
+    for _ in range(3):
+        shown = done(call("schedule", "--cron", "0 2 * * *", "--profile", "gpu"))
+    assert "is as it was" in shown
+    (job,) = fake.kfp.recurring.values()
+    assert job["trigger"] == {"cron_schedule": {"cron": "0 0 2 * * *"}}
+    assert (job["max_concurrency"], job["no_catchup"]) == ("1", True)
+    # No version: every run takes the newest.
+    assert set(job["pipeline_version_reference"]) == {"pipeline_id"}
+    # Six fields are taken as they are; what changes replaces the job.
+    assert "updated" in done(call("schedule", "--cron", "30 0 3 * * *", "--profile", "gpu"))
+    (changed,) = fake.kfp.recurring.values()
+    assert changed["recurring_run_id"] != job["recurring_run_id"]
+    assert changed["trigger"]["cron_schedule"]["cron"] == "30 0 3 * * *"
+    assert "improvement-round-gpu  30 0 3 * * *" in done(call("schedule", "--list"))
+    # Another profile's schedule is another.
+    done(call("schedule", "--cron", "0 2 * * *", "--profile", "laptop", "--seed", "3", "--serve"))
+    assert len(fake.kfp.recurring) == 2
+    assert "deleted" in done(call("schedule", "--delete", "--profile", "gpu"))
+    (left,) = fake.kfp.recurring.values()
+    assert left["runtime_config"]["parameters"] == {"seed": 3, "serving": True}
+    assert "no schedule 'improvement-round-gpu'" in refused(call("schedule", "--delete", "--profile", "gpu"))
+
+
+def test_a_schedule_that_is_there_twice_becomes_one(fake: FakeCluster, call: Run) -> None:
+    done(call("schedule", "--cron", "0 2 * * *"))
+    (job,) = fake.kfp.recurring.values()
+    fake.kfp.recurring["again"] = {**job, "recurring_run_id": "again"}
+    assert "is as it was" in done(call("schedule", "--cron", "0 2 * * *"))
+    assert len(fake.kfp.recurring) == 1
+
+
+@pytest.fixture
+def line(s3: Any) -> tuple[str, Registry]:
+    """A store with champions 0, 1 and 2."""
+    import tempfile
+    import uuid
+
+    url = f"s3://mathloop/test-{uuid.uuid4().hex}"
+    store = open_store(url)
+    registry, last = Registry(store), None
+    with tempfile.TemporaryDirectory() as folder:
+        for number in range(3):
+            for model in ("policy", "reward_model"):
+                path = Path(folder, f"{number}-{model}")
+                path.write_text(f"{number} {model}")
+                store.publish(path, f"rounds/r{number}/{model}")
+            last = registry.promote(
+                f"rounds/r{number}/policy",
+                f"rounds/r{number}/reward_model",
+                round_id=f"r{number}",
+                expected=last,
+                base="rounds/r0/policy",
+                metrics={"greedy": 0.5 + number / 10},
+            )
+    return url, registry
+
+
+def test_rounds_lists_runs_and_champions(fake: FakeCluster, call: Run, line: tuple[str, Registry]) -> None:
+    assert "no run; start one with: mathloop submit" in done(call("rounds", "--store", line[0]))
+    done(call("submit", "--profile", "gpu"))
+    (run,) = fake.kfp.runs.values()
+    run["state"] = "SUCCEEDED"
+    shown = done(call("rounds", "--store", line[0])).splitlines()
+    assert "SUCCEEDED" in shown[0]
+    assert run["run_id"] in shown[0]
+    champions = [row.split() for row in shown if row.strip()[:1].isdigit() and " r" in row]
+    assert [(row[0], row[2], row[4]) for row in champions] == [
+        ("0", "r0", "0.5"), ("1", "r1", "0.6"), ("2", "r2", "0.7"),
+    ]  # fmt: skip
+
+
+def test_rollback_is_a_new_entry_with_the_old_models(call: Run, line: tuple[str, Registry]) -> None:
+    url, registry = line
+    done(call("rollback", "--store", url))
+    assert _now(registry) == (3, "rounds/r1/policy", 2)
+    done(call("rollback", "--store", url, "--to", "0"))
+    assert _now(registry) == (4, "rounds/r0/policy", 3)
+    assert "already has the models of 0" in refused(call("rollback", "--store", url, "--to", "0"))
+    assert "no champion 9; there are 0 to 4" in refused(call("rollback", "--store", url, "--to", "9"))
+    assert len(registry.history()) == 5
+
+
+def _now(registry: Registry) -> tuple[int, str, int | None]:
+    champion = registry.current()
+    assert isinstance(champion, Champion)
+    return champion.number, champion.policy, champion.parent
+
+
+def test_rollback_serves_the_old_models_through_the_api_servers_proxy(
+    fake: FakeCluster, call: Run, line: tuple[str, Registry]
+) -> None:
+    def reconcile(plural: str, body: dict[str, Any]) -> None:
+        name = body["metadata"]["name"]
+        body["status"] = {
+            "observedGeneration": body["metadata"]["generation"],
+            "conditions": [{"type": "Ready", "status": "True"}],
+            "address": {"url": f"http://{name}-predictor.mathloop.svc.cluster.local"},
+        }
+
+    fake.controllers.append(reconcile)
+    fake.answers = lambda service, path: (200, {"choices": [{"text": "7", "message": {"content": "7"}}]})
+    shown = done(call("rollback", "--store", line[0], "--serve", "--profile", "gpu"))
+    assert "champion 3 is served by mathloop-policy, mathloop-reward-model, mathloop-solver" in shown
+    policy = fake.find("inferenceservices", "mathloop-policy")
+    assert policy is not None
+    assert policy["spec"]["predictor"]["model"]["storageUri"] == f"{line[0]}/rounds/r1/policy"
+
+
+@pytest.mark.parametrize("command", ["submit", "rounds", "schedule --list", "schedule --cron '0 2 * * *'"])
+def test_what_keeps_kfp_away_is_one_line(fake: FakeCluster, call: Run, command: str) -> None:
+    import shlex
+
+    words = shlex.split(command)
+    fake.kfp.status = 403
+    assert "no permission to" in refused(call(*words))
+    fake.kfp.status = 500
+    assert "HTTP 500" in refused(call(*words))
+    fake.kfp = None
+    assert f"no Kubeflow Pipelines in kubeflow of {fake.url}: install" in refused(call(*words))
+    assert "no kubeconfig" in refused(call(*words, KUBECONFIG="/absent"))
+    assert "no Kubeflow Pipelines at http://127.0.0.1:9" in refused(
+        call(*words, "--host", "http://127.0.0.1:9")
+    )
+    assert "expected http://host:port" in refused(call(*words, "--host", "localhost:8080"))
+    fake.down = True
+    assert "has no ready pod: kubectl get pods -n kubeflow" in refused(call(*words))
+    fake.close()
+    assert "no Kubernetes API server" in refused(call(*words))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["submit", "--profile", "gpo"], "no profile 'gpo', did you mean 'gpu'"),
+        (["submit", "--set", "pools.smapler.gpus=1"], "no such field, did you mean 'sampler'"),
+        (["submit", "--profile", "gpu", "--set", "pools.trainer.gpus=8"], "set trainer.gpus to 1, or tra"),
+        (["submit", "--profile", "gpu", "--set", "pools.sampler.accelerator="], "needs accelerator"),
+        (["submit", "--pipeline", "round"], "no pipeline 'round'; known: improvement-round"),
+        (["submit", "--pipeline", "pretraining", "--serve"], "pipeline pretraining takes no serving"),
+        (["schedule", "--cron", "nightly"], "expected five or six fields"),
+        (["schedule", "--cron", "0 2 * * ;"], "expected five or six fields"),
+        (["schedule"], "give one of --cron, --list and --delete"),
+        (["schedule", "--list", "--delete"], "give one of --cron, --list and --delete"),
+        (["rollback", "--store", "s3://mathloop/x"], "MATHLOOP_S3_ENDPOINT is not set"),
+        (["doctor", "--profile", "gpu"], "doctor takes --profile with --cluster alone"),
+        (["compile", "--out", "x", "--set", "grpo.steps=1"], "give one by --profile"),
+        (["compile", "--out", "x", "--profile", "nope"], "no profile 'nope'"),
+    ],
+)
+def test_a_mistake_is_one_line(call: Run, arguments: list[str], said: str) -> None:
+    assert said in refused(call(*arguments, MATHLOOP_S3_ENDPOINT=""))
+
+
+def test_an_s3_endpoint_that_is_not_there_is_one_line(call: Run) -> None:
+    keys = {"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "secret-that-no-message-may-hold"}
+    line = refused(call("rollback", MATHLOOP_S3_ENDPOINT="http://127.0.0.1:9", **keys))
+    assert "no S3 server at http://127.0.0.1:9 (connection refused)" in line
+    assert "secret" not in line
+
+
+def test_a_multi_user_kubeflow_wants_a_namespace(fake: FakeCluster, call: Run) -> None:
+    fake.kfp.multi_user = True
+    assert "give your profile's namespace by --namespace" in refused(call("submit"))
+    done(call("submit", "--namespace", "ann"))
+    (experiment,) = fake.kfp.experiments.values()
+    assert experiment["namespace"] == "ann"
+
+
+@pytest.mark.parametrize("vllm", [True, False])
+@pytest.mark.parametrize("mode", ["Standard", "Knative"])
+def test_the_solver_is_called_as_its_command_wants(mode: str, vllm: bool) -> None:
+    """Its image runs `mathloop serve` with the arguments of its InferenceService."""
+    champion = Champion(3, "rounds/r/policy", "rounds/r/reward_model", "base", "r", 2, {}, "")
+    config = ServingConfig.model_validate({"mode": mode, "vllm": vllm})
+    solver = services_of(champion, "s3://mathloop/store", config)[-1].predictor
+    command: Any = get_command(app).commands["serve"]  # type: ignore[attr-defined]
+    context = command.make_context("serve", [], resilient_parsing=True)
+    context.resilient_parsing = False
+    given, left, _ = command.make_parser(context).parse_args(list(solver["model"]["args"]))
+    assert left == []
+    models = {"policy_url", "reward_model_url", "wait"} if vllm else {"model", "reward_model"}
+    assert set(given) == {"host", *models}
+
+
+def test_what_is_uploaded_holds_no_secret_and_nothing_of_this_machine(
+    fake: FakeCluster, call: Run, tmp_path: Path
+) -> None:
+    done(call("submit", "--profile", "smollm", AWS_SECRET_ACCESS_KEY="secret-that-no-message-may-hold"))
+    (version,) = fake.kfp.versions.values()
+    for part in ("secret-that", TOKEN, str(tmp_path), str(ROOT)):
+        assert part not in version["text"]
+    documents = list(yaml.safe_load_all(version["text"]))
+    assert documents[0]["pipelineInfo"]["name"] == "improvement-round"

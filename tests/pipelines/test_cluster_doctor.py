@@ -1,0 +1,165 @@
+"""`mathloop doctor --cluster` on a bare, a half-ready and a ready cluster."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command import MATHLOOP, ROOT
+from fake_cluster import TOKEN, FakeCluster
+from fake_kfp import FakeKfp
+
+Look = Callable[..., tuple[int, dict[str, tuple[bool, str]]]]
+SECRET_VALUE = "c2VjcmV0LXRoYXQtbm8tbWVzc2FnZS1tYXktaG9sZA=="
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeCluster]:
+    cluster = FakeCluster()
+    yield cluster
+    cluster.close()
+
+
+@pytest.fixture
+def look(fake: FakeCluster, tmp_path: Path) -> Look:
+    """Exit code, and what was looked at → (whether it is good, what was said)."""
+    kubeconfig = fake.write_kubeconfig(tmp_path / "kubeconfig")
+
+    def look(*arguments: str, **environment: str) -> tuple[int, dict[str, tuple[bool, str]]]:
+        result = subprocess.run(
+            [*MATHLOOP, "doctor", "--cluster", *arguments],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "KUBECONFIG": str(kubeconfig), "PYTHONPATH": str(ROOT), **environment},
+            timeout=120,
+        )
+        assert result.stderr == "", result.stderr
+        for secret in (TOKEN, SECRET_VALUE):
+            assert secret not in result.stdout
+        rows = [(line[:4], *line[5:].partition(": ")[::2]) for line in result.stdout.splitlines()]
+        assert {mark for mark, _, _ in rows} <= {"ok  ", "MISS"}
+        return result.returncode, {what: (mark == "ok  ", said) for mark, what, said in rows}
+
+    return look
+
+
+def equip(fake: FakeCluster, namespaces: tuple[str, ...] = ("mathloop", "kubeflow")) -> None:
+    """Everything that the overlay `gpu` applies."""
+    fake.kfp = FakeKfp()
+    for namespace in namespaces:
+        named = {"namespace": namespace}
+        fake.put(
+            "secrets",
+            {
+                "metadata": {"name": "mathloop-s3", **named},
+                "data": {"accesskey": SECRET_VALUE, "secretkey": SECRET_VALUE},
+            },
+        )
+        data = {"endpoint": "http://minio:9000", "region": "us-east-1", "store": "s3://mathloop/store"}
+        fake.put("configmaps", {"metadata": {"name": "mathloop-store", **named}, "data": data})
+        fake.put("localqueues", {"metadata": {"name": "mathloop", **named}})
+    for runtime in ("mathloop-vllm", "mathloop-vllm-pooling", "mathloop-solver"):
+        fake.put("servingruntimes", {"metadata": {"name": runtime, "namespace": "mathloop"}})
+    fake.put("clusterstoragecontainers", {"metadata": {"name": "mathloop-s3"}})
+    fake.put("clustertrainingruntimes", {"metadata": {"name": "mathloop-torchrun"}})
+    for pool in ("sampler", "trainer"):
+        add_node(fake, pool, "1")
+
+
+def add_node(fake: FakeCluster, pool: str, gpus: str) -> None:
+    labels = {"mathloop.dev/pool": pool}
+    status = {"allocatable": {"cpu": "16", "nvidia.com/gpu": gpus}}
+    fake.put(
+        "nodes", {"metadata": {"name": f"{pool}-{fake.count('nodes')}", "labels": labels}, "status": status}
+    )
+
+
+def test_a_ready_cluster(fake: FakeCluster, look: Look, s3: Any) -> None:
+    equip(fake)
+    code, found = look("--profile", "gpu", "--set", "store=s3://mathloop/doctor")
+    assert [what for what, (good, _) in found.items() if not good] == []
+    assert code == 0
+    assert found["kubernetes"][1].startswith("v1.36.1")
+    assert "single user" in found["kubeflow pipelines"][1]
+    assert found["inferenceservices.serving.kserve.io"][1] == "v1beta1"
+    assert found["pool sampler"][1] == "1 nvidia.com/gpu on 1 nodes with mathloop.dev/pool=sampler"
+    assert found["rights to pods/log"][1] == "get in mathloop"
+    assert "takes writes" in found["bucket"][1]
+    assert {"Secret kubeflow/mathloop-s3", "ConfigMap mathloop/mathloop-store"} <= set(found)
+
+
+def test_a_bare_cluster(fake: FakeCluster, look: Look) -> None:
+    fake.crds.clear()
+    code, found = look("--profile", "gpu", MATHLOOP_S3_ENDPOINT="")
+    assert code == 1
+    good = {what for what, (good, _) in found.items() if good}
+    rights = {what for what in found if what.startswith("rights")}
+    assert good == {"kubernetes", *rights}  # of a cluster's admin
+    for what, said in (
+        ("kubeflow pipelines", "install Kubeflow Pipelines 2.17"),
+        ("inferenceservices.serving.kserve.io", "not v1beta1; install KServe 0.20 or newer"),
+        ("trainjobs.trainer.kubeflow.org", "not v1alpha1; install Kubeflow Trainer v2"),
+        ("localqueues.kueue.x-k8s.io", "install Kueue"),
+        ("Secret mathloop/mathloop-s3", "kubectl create secret generic mathloop-s3 -n mathloop --from-file"),
+        ("ConfigMap mathloop/mathloop-store", "kubectl apply -k manifests/overlays/"),
+        ("ConfigMap kubeflow/mathloop-store", "runs-namespace"),
+        ("ServingRuntime mathloop-vllm", "install KServe"),
+        ("LocalQueue mathloop/mathloop", "install Kueue"),
+        ("pool trainer", "kubectl label node NODE mathloop.dev/pool=trainer"),
+        ("bucket", "MATHLOOP_S3_ENDPOINT is not set"),
+    ):
+        assert said in found[what][1], what
+
+
+def test_a_half_ready_cluster(fake: FakeCluster, look: Look, own_s3: Any) -> None:
+    equip(fake, ("mathloop",))
+    own_s3.kill()
+    fake.crds["inferenceservices.serving.kserve.io"] = "v1alpha2"
+    fake.denied |= {("create", "trainjobs"), ("delete", "trainjobs"), ("get", "secrets")}
+    with fake.lock:
+        del fake.objects[("servingruntimes", "mathloop", "mathloop-solver")]
+        fake.objects[("configmaps", "mathloop", "mathloop-store")]["data"].pop("endpoint")
+    code, found = look("--profile", "gpu", "--set", "pools.trainer.nodes=2")
+    assert code == 1
+    missing = {what: said for what, (good, said) in found.items() if not good}
+    assert set(missing) == {
+        "inferenceservices.serving.kserve.io",
+        "rights to trainjobs",
+        "Secret mathloop/mathloop-s3",
+        "Secret kubeflow/mathloop-s3",
+        "ConfigMap mathloop/mathloop-store",
+        "ConfigMap kubeflow/mathloop-store",
+        "ServingRuntime mathloop-solver",
+        "LocalQueue kubeflow/mathloop",
+        "pool trainer",
+        "bucket",
+    }
+    assert "may not create, delete in mathloop" in missing["rights to trainjobs"]
+    assert "no permission to get secrets" in missing["Secret mathloop/mathloop-s3"]
+    assert "lacks endpoint" in missing["ConfigMap mathloop/mathloop-store"]
+    assert "1 nvidia.com/gpu on 1 nodes" in missing["pool trainer"]
+    assert "2 with 1 each are needed" in missing["pool trainer"]
+    assert "no S3 server" in missing["bucket"]
+    # What was missing is applied: a profile's namespace, and a second node.
+    add_node(fake, "trainer", "8")
+    _, found = look("--profile", "gpu", "--set", "pools.trainer.nodes=2", "--namespace", "mathloop")
+    assert found["pool trainer"][0]
+    assert "ConfigMap kubeflow/mathloop-store" not in found
+
+
+def test_a_profile_without_gpus_asks_for_none(fake: FakeCluster, look: Look) -> None:
+    equip(fake)
+    for runtime in ("mathloop-vllm-cpu", "mathloop-vllm-pooling-cpu", "mathloop-solver-cpu"):
+        fake.put("servingruntimes", {"metadata": {"name": runtime, "namespace": "mathloop"}})
+    fake.crds.pop("localqueues.kueue.x-k8s.io")
+    _, found = look("--profile", "laptop", "--set", "pools.serving.runtimes=cpu", MATHLOOP_S3_ENDPOINT="")
+    assert [what for what, (good, _) in found.items() if not good] == ["bucket"]
+    assert found["pool trainer"] == (True, "asks for no accelerator")
+    assert "ServingRuntime mathloop-solver-cpu" in found
+    _, found = look("--set", "pools.serving={runtimes: cpu, vllm: false}", MATHLOOP_S3_ENDPOINT="")
+    assert not any("vllm" in what for what in found)

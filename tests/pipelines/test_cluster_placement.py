@@ -1,0 +1,228 @@
+"""Compiled pipelines of every profile: pools, secrets by reference, code and seed in the cache key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from mathloop.cluster.config import Pool, PoolsConfig
+from pipelines import compiling
+from pipelines.compiling import arguments_of, code_version, write_compiled
+from pipelines.profile import FOLDER, load_profile
+
+ROOT = Path(__file__).parents[2]
+PROFILES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
+PIPELINES = [pipeline.name for pipeline in compiling.PIPELINES]
+SAMPLING = {"sample-cot", "sample-tir", "sample-reward-data", "select-problems", "evaluate-round"}
+TRAINING = {"train-sft", "train-reward-model", "train-grpo"}
+SECRET = "a-secret-that-no-file-may-hold"
+
+
+class Compiled:
+    """One compiled pipeline, looked at by the name of a component."""
+
+    def __init__(self, path: Path) -> None:
+        self.text = path.read_text(encoding="utf-8")
+        self.spec, platforms = yaml.safe_load_all(self.text)
+        self.platforms: dict[str, Any] = platforms["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+        self.executors: dict[str, Any] = self.spec["deploymentSpec"]["executors"]
+
+    def names(self) -> set[str]:
+        return {name.removeprefix("exec-") for name in self.executors}
+
+    def container(self, name: str) -> dict[str, Any]:
+        container: dict[str, Any] = self.executors[f"exec-{name}"]["container"]
+        return container
+
+    def pod(self, name: str) -> dict[str, Any]:
+        pod: dict[str, Any] = self.platforms[f"exec-{name}"]
+        return pod
+
+    def tasks(self) -> dict[str, Any]:
+        groups = [self.spec["root"]["dag"]["tasks"]]
+        groups += [part["dag"]["tasks"] for part in self.spec["components"].values() if "dag" in part]
+        return {name: task for group in groups for name, task in group.items()}
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Compiled]]:
+    """Profile → pipeline; compiled where secrets stand in the environment."""
+    found: dict[str, dict[str, Compiled]] = {}
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "MATHLOOP_S3_ENDPOINT"):
+            patch.setenv(name, SECRET)
+        patch.setenv("MATHLOOP_CODE_VERSION", "code-1")
+        for profile in (*PROFILES, "nodes"):
+            out = tmp_path_factory.mktemp(profile)
+            sets = ["pools.trainer.nodes=2", "pools.trainer.gpus=4"] if profile == "nodes" else []
+            write_compiled(out, load_profile("gpu" if sets else profile, sets))
+            found[profile] = {path.stem: Compiled(path) for path in out.iterdir()}
+    return found
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_every_profile_compiles_with_its_settings_as_defaults(
+    compiled: dict[str, dict[str, Compiled]], profile: str
+) -> None:
+    assert set(compiled[profile]) == set(PIPELINES)
+    settings = load_profile(profile)
+    for pipeline in compiling.PIPELINES:
+        parameters = compiled[profile][pipeline.name].spec["root"]["inputDefinitions"]["parameters"]
+        for name, value in arguments_of(pipeline, settings).items():
+            assert parameters[name]["defaultValue"] == value
+        assert parameters["store_url"]["defaultValue"].startswith("s3://")
+        # Who opens the form in the UI can start at once.
+        assert all("defaultValue" in one or one.get("isOptional") for one in parameters.values())
+
+
+@pytest.mark.parametrize("profile", [*PROFILES, "nodes"])
+def test_no_secret_and_nothing_of_this_machine(
+    compiled: dict[str, dict[str, Compiled]], profile: str
+) -> None:
+    for one in compiled[profile].values():
+        for part in (SECRET, str(ROOT), str(Path.home()) + "/", "/tmp/", "pip install"):
+            assert part not in one.text
+        for name in one.names():
+            (secret,) = one.pod(name)["secretAsEnv"]
+            assert secret["secretName"] == "mathloop-s3"
+            assert {entry["envVar"] for entry in secret["keyToEnv"]} == {
+                "AWS_ACCESS_KEY_ID",
+                "AWS_SECRET_ACCESS_KEY",
+            }
+            (store,) = one.pod(name)["configMapAsEnv"]
+            assert store["configMapName"] == "mathloop-store"
+            assert one.pod(name)["securityContext"]["runAsNonRoot"] is True
+
+
+@pytest.mark.parametrize(("pool", "names"), [("sampler", SAMPLING), ("trainer", TRAINING)])
+def test_each_gpu_step_carries_its_pool(
+    compiled: dict[str, dict[str, Compiled]], pool: str, names: set[str]
+) -> None:
+    one = compiled["gpu"]["improvement-round"]
+    for name in names:
+        pod = one.pod(name)
+        accelerator = one.container(name)["resources"]["accelerator"]
+        assert (accelerator["resourceType"], accelerator["resourceCount"]) == ("nvidia.com/gpu", "1")
+        assert pod["nodeSelector"]["labels"] == {"mathloop.dev/pool": pool}
+        (own, chosen) = pod["tolerations"]
+        assert own == {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
+        assert chosen["tolerationJson"] == {"componentInputParameter": f"{pool}_tolerations"}
+        # The same selector is the default of the parameter that the UI may change.
+        assert pod["nodeSelector"]["nodeSelectorJson"] == {"componentInputParameter": f"{pool}_nodes"}
+        (shared,) = pod["emptyDirMounts"]
+        assert (shared["mountPath"], shared["medium"], shared["sizeLimit"]) == ("/dev/shm", "Memory", "8Gi")
+        assert pod["podMetadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "mathloop"
+        assert int(pod["activeDeadlineSeconds"]) > 3600
+        for kind in ("CpuRequest", "CpuLimit", "MemoryRequest", "MemoryLimit"):
+            assert one.container(name)["resources"][f"resource{kind}"]
+    defaults = one.spec["root"]["inputDefinitions"]["parameters"]
+    assert defaults[f"{pool}_nodes"]["defaultValue"] == {"mathloop.dev/pool": pool}
+    for name in one.names() - SAMPLING - TRAINING:
+        assert "accelerator" not in one.container(name)["resources"]
+        assert "nodeSelector" not in one.pod(name)
+        assert one.pod(name)["podMetadata"]["labels"]["app.kubernetes.io/component"] == "control"
+
+
+def test_everything_that_a_pool_can_say_reaches_the_task(tmp_path: Path) -> None:
+    sets = [
+        "pools.sampler.affinity=[{key: gpu, values: [h100]}, {key: zone, operator: Exists, weight: 5}]",
+        "pools.sampler.priority=nightly",
+        "pools.sampler.run_as_user=10001",
+        "pools.sampler.image_pull_policy=Always",
+        "pools.secret=keys",
+        "pools.config_map=place",
+    ]
+    write_compiled(tmp_path, load_profile("gpu", sets))
+    pod = Compiled(tmp_path / "data.yaml").pod("sample-cot")
+    assert pod["nodeAffinity"] == [
+        {"matchExpressions": [{"key": "gpu", "operator": "In", "values": ["h100"]}]},
+        {"matchExpressions": [{"key": "zone", "operator": "Exists"}], "weight": 5},
+    ]
+    assert pod["podMetadata"]["labels"]["kueue.x-k8s.io/priority-class"] == "nightly"
+    assert pod["securityContext"] == {"runAsUser": "10001", "runAsNonRoot": True}
+    assert pod["imagePullPolicy"] == "Always"
+    assert pod["secretAsEnv"][0]["secretName"] == "keys"
+    assert pod["configMapAsEnv"][0]["configMapName"] == "place"
+
+
+def test_training_on_several_nodes_is_launched(compiled: dict[str, dict[str, Compiled]]) -> None:
+    one = compiled["nodes"]["improvement-round"]
+    assert not one.names() & TRAINING
+    launched = {
+        task["taskInfo"]["name"]: task["inputs"]
+        for name, task in one.tasks().items()
+        if name.startswith("launch-training")
+    }
+    assert set(launched) == TRAINING
+    for name, inputs in launched.items():
+        recipe = inputs["parameters"]["recipe"]["runtimeValue"]["constant"]
+        assert recipe == name.removeprefix("train-").replace("-", "_")
+        pool = Pool.model_validate_json(inputs["parameters"]["pool"]["runtimeValue"]["constant"])
+        assert (pool.nodes, pool.gpus) == (2, 4)
+        assert inputs["parameters"]["nodes"] == {"componentInputParameter": "trainer_nodes"}
+    # The launcher needs no GPU, and outlives queue and run of its job.
+    assert "accelerator" not in one.container("launch-training")["resources"]
+    assert int(one.pod("launch-training")["activeDeadlineSeconds"]) > 3 * 86_400
+    (name,) = {name for name in compiled["nodes"]["pretraining"].names() if "train" in name}
+    assert name == "launch-training"
+
+
+def test_code_and_seed_are_in_every_cache_key(compiled: dict[str, dict[str, Compiled]]) -> None:
+    """KFP's key holds image, command, arguments and environment; seeds are arguments."""
+    for one in compiled["gpu"].values():
+        for name in one.names():
+            assert {"name": "MATHLOOP_CODE_VERSION", "value": "code-1"} in one.container(name)["env"]
+    tasks = compiled["gpu"]["improvement-round"].tasks()
+    for name in {*SAMPLING, *TRAINING}:
+        assert tasks[name]["inputs"]["parameters"]["seed"] == {"componentInputParameter": "seed"}
+
+
+def test_the_code_version_is_given_or_of_the_sources(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MATHLOOP_CODE_VERSION", raising=False)
+    assert code_version() == code_version()
+    assert code_version().startswith("0.1.0+")
+    monkeypatch.setenv("MATHLOOP_CODE_VERSION", "sha-1")
+    assert code_version() == "sha-1"
+
+
+def test_golden_files_hold_no_code_version_and_are_ready_for_the_ui() -> None:
+    for path in (ROOT / "pipelines" / "compiled").glob("*.yaml"):
+        one = Compiled(path)
+        assert "MATHLOOP_CODE_VERSION" not in one.text
+        assert all(one.pod(name)["secretAsEnv"] for name in one.names())
+        parameters = one.spec["root"]["inputDefinitions"]["parameters"]
+        assert parameters["store_url"]["defaultValue"] == compiling.CLUSTER_STORE
+
+
+def test_what_waits_for_the_store_is_tried_again(compiled: dict[str, dict[str, Compiled]]) -> None:
+    tasks = compiled["gpu"]["improvement-round"].tasks()
+    again = {name for name, task in tasks.items() if "retryPolicy" in task}
+    assert again == {"preflight", "fetch-champion", "publish-round"}
+    policy = tasks["publish-round"]["retryPolicy"]
+    assert policy["maxRetryCount"] == 2
+    assert policy["backoffFactor"] == 2.0
+
+
+def test_deployment_is_off_by_default_and_absent_on_one_machine(
+    compiled: dict[str, dict[str, Compiled]],
+) -> None:
+    one = compiled["gpu"]["improvement-round"]
+    assert one.spec["root"]["inputDefinitions"]["parameters"]["serving"]["defaultValue"] is False
+    condition = one.spec["root"]["dag"]["tasks"]["condition-1"]
+    assert "serving" in condition["triggerPolicy"]["condition"]
+    assert condition["dependentTasks"] == ["publish-round"]
+    local = next(one for one in compiling.PIPELINES if one.name == "improvement-round")
+    assert "condition-1" not in local.pipeline_spec.root.dag.tasks
+    assert "mathloop-s3" not in str(local.platform_spec)
+
+
+def test_empty_pools_ask_for_nothing(tmp_path: Path) -> None:
+    assert PoolsConfig().sampler.resources() == {}
+    write_compiled(tmp_path, load_profile("laptop"))
+    one = Compiled(tmp_path / "improvement-round.yaml")
+    for name in one.names():
+        assert "resources" not in one.container(name)
+        assert "emptyDirMounts" not in one.pod(name)

@@ -1,0 +1,170 @@
+"""A training that is handed to a TrainJob: through the store there and back, and done only once."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import threading
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_cluster import FakeCluster, now
+
+from mathloop.cluster import launching, train_job, training_node
+from mathloop.cluster.config import Pool
+from mathloop.cluster.kubernetes import Cluster
+from mathloop.errors import BadConfig
+from mathloop.stages import StageReport
+
+
+@pytest.fixture
+def store(s3: Any) -> str:
+    return f"s3://mathloop/test-{uuid.uuid4().hex}"
+
+
+@pytest.fixture
+def trainer(fake: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """Trainer and its nodes: node 0 does the task of a job that is created; the tasks that were done."""
+    done: list[dict[str, Any]] = []
+
+    def train(task: training_node.Task, paths: dict[str, Path], model: Path, work: Path) -> StageReport:
+        done.append(task.model_dump())
+        model.mkdir()
+        told = {name: path.read_text() for name, path in paths.items()}
+        (model / "model.safetensors").write_text(json.dumps(told, sort_keys=True))
+        return StageReport("sft", taken=len(paths), values={"loss": 0.5})
+
+    def work(job: dict[str, Any]) -> None:
+        (task,) = [one["value"] for one in job["spec"]["trainer"]["env"] if "value" in one]
+        training_node.run(task)
+        condition = {"type": "Complete", "status": "True", "reason": "", "message": ""}
+        fake.status(
+            "trainjobs", job["metadata"]["name"], {"conditions": [{**condition, "lastTransitionTime": now()}]}
+        )
+
+    def reconcile(plural: str, job: dict[str, Any]) -> None:
+        if plural == "trainjobs" and not job.get("status"):
+            threading.Thread(target=work, args=(job,), daemon=True).start()
+
+    monkeypatch.setattr(training_node, "_train", train)
+    fake.controllers.append(reconcile)
+    return done
+
+
+def launch(cluster: Cluster, store: str, folder: Path, **more: Any) -> StageReport:
+    inputs = {}
+    for name in ("problems", "cot", "tir", "policy"):
+        inputs[name] = folder / name
+        inputs[name].write_text(f"the {name}")
+    (folder / "work").mkdir(exist_ok=True)
+    arguments: dict[str, Any] = {
+        "recipe": "sft", "inputs": inputs, "store_url": store, "round_id": "round-1",
+        "model": folder / "model", "work": folder / "work", "access": "{}",
+        "pool": Pool(nodes=2).model_dump_json(), "nodes": {}, "tolerations": [], "config": "{}", "seed": 7,
+    }  # fmt: skip
+    return launching.run(**{**arguments, **more}, cluster=cluster, say=str, poll_seconds=0.05)
+
+
+def test_inputs_and_model_go_through_the_store(
+    fake: FakeCluster, cluster: Cluster, store: str, trainer: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    report = launch(cluster, store, tmp_path)
+    assert (report.stage, report.values) == ("sft", {"loss": 0.5})
+    told = json.loads((tmp_path / "model" / "model.safetensors").read_text())
+    assert told == {name: f"the {name}" for name in ("problems", "cot", "tir", "policy")}
+    (task,) = trainer
+    assert (task["recipe"], task["seed"], task["config"]) == ("sft", 7, "{}")
+    assert fake.count("trainjobs") == 0
+    # A launcher that was killed after its job's end only takes the model.
+    requests = len(fake.requests)
+    again = launch(cluster, store, tmp_path, model=tmp_path / "again")
+    assert again == report
+    assert (tmp_path / "again" / "model.safetensors").is_file()
+    assert len(fake.requests) == requests
+
+
+def test_the_job_holds_no_key_of_the_store(
+    fake: FakeCluster, cluster: Cluster, store: str, trainer: list[dict[str, Any]], tmp_path: Path, s3: Any
+) -> None:
+    seen: list[str] = []
+    fake.controllers.append(lambda _, body: seen.append(json.dumps(body)))
+    launch(cluster, store, tmp_path)
+    assert seen
+    assert not any(s3.environment()["AWS_SECRET_ACCESS_KEY"] in text for text in seen)
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"recipe": "dpo"}, "Task: recipe: "),
+        ({"pool": '{"gpu": 1}'}, "Pool: gpu: "),
+        ({"access": '{"token": "x"}'}, "Access: token: "),
+    ],
+)
+def test_wrong_settings_are_one_line(
+    cluster: Cluster, store: str, tmp_path: Path, more: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(BadConfig) as caught:
+        launch(cluster, store, tmp_path, **more)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "inputs"),
+    [
+        ("pretrain", {"corpus"}),
+        ("sft", {"problems", "cot", "tir", "policy"}),
+        ("reward_model", {"problems", "responses", "policy"}),
+        ("grpo", {"problems", "policy", "reward_model"}),
+    ],
+)
+def test_a_task_calls_its_recipe_as_it_wants_to_be_called(
+    recipe: str, inputs: set[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import importlib
+
+    module = importlib.import_module(f"mathloop.training.{recipe}")
+    signature = inspect.signature(module.run)
+    called: list[inspect.BoundArguments] = []
+
+    def run(**arguments: Any) -> StageReport:
+        called.append(signature.bind(**arguments))
+        return StageReport(recipe)
+
+    monkeypatch.setattr(module, "run", run)
+    task = training_node.Task.model_validate(
+        {"recipe": recipe, "store_url": "s", "inputs": {}, "output": "o", "config": "{}", "seed": 3}
+    )
+    paths = {name: tmp_path / name for name in inputs}
+    training_node._train(task, paths, tmp_path / "model", tmp_path / "work")
+    assert called[0].arguments["seed"] == 3
+
+
+def test_the_other_ranks_have_nothing_to_do_yet(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RANK", "1")
+    training_node.main()
+    assert "rank 1" in capsys.readouterr().out
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv(train_job.TASK_VARIABLE, '{"recipe": "dpo"}')
+    with pytest.raises(SystemExit) as ended:
+        training_node.main()
+    assert ended.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == "mathloop: error: MATHLOOP_TRAINING_TASK: recipe: launch the step again"
+
+
+def test_the_component_hands_over_what_the_pipeline_connects() -> None:
+    from components.launch_training import launch_training
+
+    taken = set(launch_training.component_spec.inputs)
+    wanted: Callable[[str], set[str]] = lambda recipe: set(  # noqa: E731
+        inspect.signature(__import__(f"mathloop.training.{recipe}", fromlist=["run"]).run).parameters
+    )
+    for recipe in training_node.CONFIGS:
+        assert wanted(recipe) - {"model", "work", "config", "seed", "responses"} <= taken

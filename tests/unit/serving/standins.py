@@ -1,0 +1,140 @@
+"""Stand-ins: an engine that says what it is told, and a real HTTP server that plays vLLM's API."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Callable, Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from mathloop.records import Response
+from mathloop.serving.engines import Drawn
+from mathloop.serving.questions import MODES, Question
+
+
+def response(answer: str | None, reward: float | None = None, text: str | None = None) -> Response:
+    written = text or ("no idea" if answer is None else f"so \\boxed{{{answer}}}")
+    return Response("question", 0, "cot", written, answer=answer, reward=reward, tokens=3)
+
+
+class ScriptedEngine:
+    """Gives the answers of a list, one after another; waits where it is told to."""
+
+    name = "a script"
+    modes = MODES
+
+    def __init__(
+        self, answers: Sequence[str | None], rewards: Sequence[float] | None = None, parallel: int = 1
+    ) -> None:
+        self.answers, self.scores, self.parallel = answers, rewards, parallel
+        self.may_go = asyncio.Event()
+        self.may_go.set()
+        self.failure: Exception | None = None
+        self.drawn = self.stopped = self.most_at_once = self.at_once = 0
+        self.questions: list[Question] = []
+
+    @property
+    def has_reward_model(self) -> bool:
+        return self.scores is not None
+
+    async def prepare(self) -> None:
+        pass
+
+    async def draw(self, question: Question) -> Drawn:
+        self.questions.append(question)
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        try:
+            await self.may_go.wait()
+        except asyncio.CancelledError:
+            self.stopped += 1
+            raise
+        finally:
+            self.at_once -= 1
+        if self.failure is not None:
+            raise self.failure
+        self.drawn += 1
+        given = [self.answers[at % len(self.answers)] for at in range(question.samples)]
+        return Drawn([response(answer) for answer in given], 11, 3 * question.samples, question.seed)
+
+    async def rewards(self, question: Question, responses: Sequence[Response]) -> list[float]:
+        assert self.scores is not None
+        return [self.scores[at % len(self.scores)] for at in range(len(responses))]
+
+    async def close(self) -> None:
+        pass
+
+
+TEMPLATE = ("<|im_start|>", "user", "Ċ", "1", "<|im_end|>", "Ċ", "<|im_start|>", "assistant", "Ċ", "2")
+Reply = tuple[int, bytes, dict[str, str]]
+
+
+class VLLMStandIn:
+    """Answers as vLLM 0.32 was seen to, with a policy that says 7 and a reward model that likes short texts.
+
+    `broken[path]` takes a path over: it maps a request to (status, body, headers), or to None for "as usual".
+    """
+
+    def __init__(self, port: int = 0) -> None:
+        self.asked: list[tuple[str, dict[str, Any], dict[str, str]]] = []
+        self.broken: dict[str, Callable[[dict[str, Any]], Reply | None]] = {}
+        self.context = 1024
+        owner = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                self.answer({})
+
+            def do_POST(self) -> None:
+                self.answer(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+
+            def answer(self, body: dict[str, Any]) -> None:
+                owner.asked.append((self.path, body, dict(self.headers.items())))
+                broken = owner.broken.get(self.path)
+                given = broken(body) if broken is not None else None
+                status, data, headers = given or (200, json.dumps(owner.usual(self.path, body)).encode(), {})
+                self.send_response(status)
+                for name, value in {"Content-Length": str(len(data)), **headers}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(data)
+
+            def log_message(self, format: str, *arguments: Any) -> None:
+                pass
+
+        class Quiet(ThreadingHTTPServer):
+            daemon_threads = True
+
+            def handle_error(self, request: Any, client_address: Any) -> None:
+                pass  # a client that hung up
+
+        self._server = Quiet(("127.0.0.1", port), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
+
+    def usual(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        if path == "/v1/models":
+            return {"object": "list", "data": [{"id": "stand-in", "max_model_len": self.context}]}
+        if path == "/tokenize":
+            after = [] if body.get("continue_final_message") else ["<|im_end|>", "Ċ"]
+            count = sum(len(message["content"]) for message in body["messages"])
+            return {"count": count, "max_model_len": self.context, "token_strs": [*TEMPLATE, *after]}
+        if path == "/v1/chat/completions":
+            texts = ["3+4=7. \\boxed{7}"] * (body.get("n", 1) - 1) + ["\\boxed{8}"]
+            choices = [
+                {"index": at, "message": {"content": text}, "finish_reason": "stop"}
+                for at, text in enumerate(texts)
+            ]
+            usage = {"prompt_tokens": 5, "completion_tokens": 10 * len(texts)}
+            return {"choices": choices, "usage": usage}
+        assert path == "/pooling"
+        length = len(body["messages"][-1]["content"])
+        return {"data": [{"index": 0, "data": [[100.0], [9.0], [20.0 - length]]}]}
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()

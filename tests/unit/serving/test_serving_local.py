@@ -1,0 +1,235 @@
+"""The engine that runs the models here, on a model of random weights."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+import torch
+
+from mathloop.errors import BadModel, Corrupt, StorageRefused
+from mathloop.records import Problem, Response
+from mathloop.registry import Registry
+from mathloop.sampling.config import SamplingConfig
+from mathloop.sampling.sampler import TransformersSampler
+from mathloop.sampling.scoring import RewardModel, score
+from mathloop.serving.config import ServingConfig
+from mathloop.serving.local import LocalEngine
+from mathloop.serving.questions import Question
+from mathloop.serving.refusals import Refused
+from mathloop.storage import open_store
+
+Found = TypeVar("Found")
+
+
+def question(**changes: Any) -> Question:
+    usual: dict[str, Any] = {"strategy": "rm", "samples": 4, "mode": "cot", "temperature": 1.0, "top_p": 1.0}
+    return Question(**{"problem": "What is 3 + 4?", **usual, "seed": 7, "max_tokens": 12, **changes})
+
+
+@pytest.fixture
+def folders(tmp_path: Path, tiny_model: Callable[..., Any], tokenizer: Any) -> tuple[Path, Path]:
+    """A policy's and a reward model's."""
+    policy, reward_model = tmp_path / "policy", tmp_path / "reward_model"
+    model = tiny_model(len(tokenizer))
+    model.config.max_position_embeddings = 256
+    model.save_pretrained(policy)
+    tokenizer.save_pretrained(policy)
+    torch.manual_seed(1)
+    head, _ = RewardModel.from_policy(policy)
+    head.save(reward_model, model, tokenizer)
+    return policy, reward_model
+
+
+@pytest.fixture
+def load(folders: tuple[Path, Path]) -> Callable[..., LocalEngine]:
+    def make(**settings: Any) -> LocalEngine:
+        return LocalEngine.load(*folders, ServingConfig(**settings), "tiny")
+
+    return make
+
+
+def run(engine: LocalEngine, work: Coroutine[Any, Any, Found]) -> Found:
+    async def whole() -> Found:
+        try:
+            return await work
+        finally:
+            await engine.close()
+
+    return asyncio.run(whole())
+
+
+def texts(responses: list[Response]) -> list[str]:
+    return [response.text for response in responses]
+
+
+def test_it_draws_what_the_evaluations_sampler_draws(
+    load: Callable[..., LocalEngine], folders: tuple[Path, Path]
+) -> None:
+    engine = load()
+    drawn = run(engine, engine.draw(question()))
+    with TransformersSampler.load(folders[0], SamplingConfig(max_tokens=12)) as sampler:
+        problem = Problem("question", "What is 3 + 4?")
+        rollouts = sampler.sample([problem], mode="cot", samples=4, temperature=1.0, seed=7)
+    assert texts(drawn.responses) == [rollout.response.text for rollout in rollouts]
+    assert drawn.prompt_tokens == len(rollouts[0].prompt_tokens)
+    assert drawn.completion_tokens == sum(len(rollout.tokens) for rollout in rollouts)
+
+
+def test_rewards_are_the_reward_models(load: Callable[..., LocalEngine], folders: tuple[Path, Path]) -> None:
+    engine = load()
+
+    async def both() -> tuple[list[Response], list[float]]:
+        responses = (await engine.draw(question())).responses
+        return responses, await engine.rewards(question(), responses)
+
+    responses, rewards = run(engine, both())
+    dialogues = [("What is 3 + 4?", "cot", response.text) for response in responses]
+    assert rewards == pytest.approx(score(*RewardModel.load(folders[1]), dialogues), abs=1e-5)  # type: ignore[arg-type]
+
+
+def test_many_long_responses_are_drawn_in_parts(load: Callable[..., LocalEngine]) -> None:
+    engine = load(tokens_at_once=150)
+    largest = 0
+
+    def watch(module: Any, positional: Any, named: Any) -> None:
+        nonlocal largest
+        largest = max(largest, len(named["input_ids"]))
+
+    engine._model.register_forward_pre_hook(watch, with_kwargs=True)
+    drawn = run(engine, engine.draw(question(samples=9)))
+    assert len(drawn.responses) == 9
+    assert len(set(texts(drawn.responses))) > 3
+    assert largest < 9
+
+
+def test_python_runs_where_it_is_asked_for(load: Callable[..., LocalEngine]) -> None:
+    engine = load()
+    drawn = run(engine, engine.draw(question(mode="tir", samples=2)))
+    assert [response.mode for response in drawn.responses] == ["tir", "tir"]
+
+
+def test_the_context_bounds_problem_and_response(load: Callable[..., LocalEngine]) -> None:
+    engine = load()
+
+    async def ask() -> None:
+        drawn = await engine.draw(question(max_tokens=100_000))
+        assert max(response.tokens for response in drawn.responses) <= 256 - drawn.prompt_tokens
+        for changes in ({"problem": "why " * 300}, {"max_tokens": 100_000, "may_cut": False}):
+            with pytest.raises(Refused) as caught:
+                await engine.draw(question(**changes))
+            assert (caught.value.status, caught.value.code) == (400, "context_length_exceeded")
+            assert "256" in caught.value.message
+
+    run(engine, ask())
+
+
+def test_a_cancelled_question_stops_in_the_middle_and_the_next_one_goes_on(
+    load: Callable[..., LocalEngine],
+) -> None:
+    engine = load()
+    steps = 0
+
+    def slow(*_: Any) -> None:
+        nonlocal steps
+        steps += 1
+        time.sleep(0.01)
+
+    engine._model.register_forward_pre_hook(slow)
+
+    async def ask() -> int:
+        task = asyncio.create_task(engine.draw(question(max_tokens=200, samples=8)))
+        while steps < 5:
+            await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await engine.draw(question(max_tokens=1))
+        return steps
+
+    assert run(engine, ask()) < 20
+
+
+def test_a_question_that_is_cancelled_before_its_turn_never_runs(load: Callable[..., LocalEngine]) -> None:
+    engine = load()
+    steps = 0
+
+    def count(*_: Any) -> None:
+        nonlocal steps
+        steps += 1
+        time.sleep(0.02)
+
+    engine._model.register_forward_pre_hook(count)
+
+    async def ask() -> None:
+        first = asyncio.create_task(engine.draw(question(max_tokens=8)))
+        second = asyncio.create_task(engine.draw(question(max_tokens=200)))
+        await asyncio.sleep(0.05)
+        second.cancel()
+        await first
+
+    run(engine, ask())
+    assert steps <= 9
+
+
+def test_a_champion_is_fetched_checked_and_not_left_on_disk(
+    folders: tuple[Path, Path], tmp_path: Path, store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(scratch))
+    store = open_store(store_url)
+    with pytest.raises(BadModel, match="has no champion yet; make one with `mathloop run`"):
+        LocalEngine.load_champion(store_url, ServingConfig())
+    store.publish(folders[0], "base/r0/policy")
+    registry = Registry(store)
+    first = registry.promote(
+        "base/r0/policy", None, round_id="r0", expected=None, base="base/r0/policy", metrics={}
+    )
+    engine = LocalEngine.load_champion(store_url, ServingConfig())
+    assert (engine.name, engine.has_reward_model) == ("champion 0 (round r0)", False)
+    store.publish(folders[0], "rounds/r1/policy")
+    store.publish(folders[1], "rounds/r1/reward_model")
+    names = "rounds/r1/policy", "rounds/r1/reward_model"
+    registry.promote(*names, round_id="r1", expected=first, base="base/r0/policy", metrics={})
+    engine = LocalEngine.load_champion(store_url, ServingConfig())
+    assert (engine.name, engine.has_reward_model) == ("champion 1 (round r1)", True)
+    assert len(run(engine, engine.draw(question())).responses) == 4
+    assert not list(scratch.iterdir())
+
+
+def test_a_champion_that_was_tampered_with_is_not_loaded(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    store = open_store(str(tmp_path / "store"))
+    store.publish(folders[0], "base/r0/policy")
+    Registry(store).promote(
+        "base/r0/policy", None, round_id="r0", expected=None, base="base/r0/policy", metrics={}
+    )
+    weights = tmp_path / "store" / "base" / "r0" / "policy" / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.chmod(0o644)
+    weights.write_bytes(data)
+    with pytest.raises(Corrupt, match=r"model\.safetensors"):
+        LocalEngine.load_champion(str(tmp_path / "store"), ServingConfig())
+
+
+def test_what_is_no_store_or_model_is_one_line(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    with pytest.raises(StorageRefused):
+        LocalEngine.load_champion("ftp://x", ServingConfig())
+    with pytest.raises(BadModel, match="no reward head"):
+        LocalEngine.load(folders[0], folders[0], ServingConfig(), "tiny")
+    with pytest.raises(BadModel, match=r"no config\.json"):
+        LocalEngine.load(tmp_path, None, ServingConfig(), "tiny")
+    (folders[0] / "model.safetensors").write_bytes(b"not weights")
+    with pytest.raises(BadModel, match="cannot be loaded") as caught:
+        LocalEngine.load(folders[0], None, ServingConfig(), "tiny")
+    assert "\n" not in str(caught.value)
+    config = json.loads((folders[0] / "config.json").read_text())
+    (folders[0] / "config.json").write_text(json.dumps({**config, "hidden_size": "wide"}))
+    with pytest.raises(BadModel):
+        LocalEngine.load(folders[0], None, ServingConfig(), "tiny")

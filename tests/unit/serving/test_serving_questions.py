@@ -1,0 +1,155 @@
+"""A request's body becomes a question, or one line that says what to mend."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mathloop.serving.config import ServingConfig
+from mathloop.serving.questions import Question, read_question
+from mathloop.serving.refusals import Refused
+
+CONFIG = ServingConfig()
+PROBLEM = {"role": "user", "content": "What is 3 + 4?"}
+
+
+def read(has_reward_model: bool = True, modes: Any = ("cot", "tir"), **fields: Any) -> Question:
+    body = {"model": "mathloop", "messages": [PROBLEM], **fields}
+    return read_question(json.dumps(body).encode(), CONFIG, has_reward_model=has_reward_model, modes=modes)
+
+
+def refused(**fields: Any) -> Refused:
+    with pytest.raises(Refused) as caught:
+        read(**fields)
+    assert "\n" not in caught.value.message
+    assert caught.value.body()["error"]["type"]
+    return caught.value
+
+
+def test_the_reward_model_chooses_where_there_is_one_and_the_majority_else() -> None:
+    assert read().strategy == "rm"
+    assert read(has_reward_model=False).strategy == "maj"
+    assert (read().samples, read().temperature, read().mode) == (8, 1.0, "cot")
+    assert refused(has_reward_model=False, strategy="rm").status == 422
+
+
+def test_temperature_zero_alone_means_greedy() -> None:
+    question = read(temperature=0)
+    assert (question.strategy, question.samples, question.temperature) == ("greedy", 1, 0.0)
+    assert read(strategy="greedy").temperature == 0.0
+    for contradiction in (
+        {"strategy": "greedy", "temperature": 0.5},
+        {"strategy": "greedy", "samples": 4},
+        {"strategy": "maj", "temperature": 0},
+        {"samples": 8, "temperature": 0},
+    ):
+        assert refused(**contradiction).status == 422
+
+
+def test_the_problem_is_the_last_user_message() -> None:
+    earlier = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}]
+    talk = [*earlier, {"role": "assistant", "content": "Hello"}, PROBLEM]
+    assert read(messages=talk).problem == "What is 3 + 4?"
+    parts = [{"type": "text", "text": "What is"}, {"type": "text", "text": "3 + 4?"}]
+    assert read(messages=[{"role": "user", "content": parts}]).problem == "What is\n3 + 4?"
+
+
+def test_a_seed_is_drawn_where_none_is_given() -> None:
+    assert (read(seed=7).seed, read(seed=7).seeded, read().seeded) == (7, True, False)
+    assert len({read().seed for _ in range(5)}) > 1
+
+
+def test_only_the_servers_own_bound_on_tokens_gives_way() -> None:
+    assert read().may_cut
+    assert (read(max_tokens=5).max_tokens, read(max_tokens=5).may_cut) == (5, False)
+    assert read(max_completion_tokens=6).max_tokens == 6
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "said"),
+    [
+        ({"model": "gpt-4"}, 404, "only 'mathloop'"),
+        ({"n": 2}, 400, "`samples` says"),
+        ({"tools": [{"type": "function"}]}, 400, "tools: not supported"),
+        ({"stop": ["x"]}, 400, "stop: not supported"),
+        ({"logprobs": True}, 400, "logprobs: not supported"),
+        ({"response_format": {"type": "json_object"}}, 400, "response_format: not supported"),
+        ({"stratgy": "maj"}, 400, "did you mean strategy?"),
+        ({"strategy": "best"}, 422, "expected greedy, maj or rm, found text 'best'"),
+        ({"strategy": ["maj"]}, 422, "expected greedy, maj or rm"),
+        ({"mode": "prose"}, 422, "expected cot or tir"),
+        ({"mode": "tir", "modes": ("cot",)}, 422, "answers in cot only"),
+        ({"samples": 65}, 422, "from 1 to 64"),
+        ({"samples": 0}, 422, "from 1 to 64"),
+        ({"samples": 2.0}, 422, "a whole number"),
+        ({"samples": True}, 422, "a whole number"),
+        ({"temperature": -1}, 422, "from 0 to 2"),
+        ({"temperature": "hot"}, 422, "from 0 to 2, found text 'hot'"),
+        ({"top_p": 0}, 422, "top_p"),
+        ({"seed": 2**64}, 422, "seed"),
+        ({"max_tokens": 0}, 422, "max_tokens"),
+        ({"stream": "yes"}, 422, "stream: expected true or false"),
+        ({"stream_options": []}, 422, "stream_options"),
+        ({"messages": []}, 422, "messages"),
+        ({"messages": "What is 3 + 4?"}, 422, "messages"),
+        ({"messages": [{"role": "user", "content": " \u200b\n"}]}, 422, "the problem is empty"),
+        ({"messages": [{"role": "user", "content": 7}]}, 422, "messages[0].content: expected text"),
+        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, 422, "text parts"),
+        ({"messages": [{"role": "tool", "content": "x"}]}, 422, "messages[0]"),
+        ({"messages": [PROBLEM, {"role": "assistant", "content": "7"}]}, 422, "the last one must be"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_in_one_line(fields: dict[str, Any], status: int, said: str) -> None:
+    error = refused(**fields)
+    assert error.status == status
+    assert said in error.message
+
+
+def test_fields_that_ask_for_nothing_are_taken() -> None:
+    harmless = {"n": 1, "stop": None, "tools": [], "frequency_penalty": 0.0, "logprobs": False, "user": "me"}
+    assert read(**harmless).problem == "What is 3 + 4?"
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"[]", b"\xff", b'{"seed": NaN}', b"[" * 9999, b'{"a": "\\ud800"}']
+)
+def test_what_is_not_a_json_object_is_400(body: bytes) -> None:
+    with pytest.raises(Refused) as caught:
+        read_question(body, CONFIG, has_reward_model=True)
+    assert caught.value.status == 400
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+NAMES = st.sampled_from(
+    ["model", "messages", "n", "samples", "temperature", "strategy", "mode", "stream", "seed"]
+)
+
+
+@given(st.dictionaries(NAMES | st.text(max_size=8), VALUES, max_size=5))
+def test_whatever_is_sent_ends_as_a_question_or_a_refusal(fields: dict[str, Any]) -> None:
+    body = json.dumps({"messages": [PROBLEM], **fields}).encode()
+    question = error = None
+    try:
+        question = read_question(body, CONFIG, has_reward_model=True)
+    except Refused as refusal:
+        error = refusal
+    if error is not None:
+        assert error.status in (400, 404, 422)
+        assert len(error.message) < 400
+    if question is not None:
+        assert 1 <= question.samples <= CONFIG.most_samples
+        assert (question.temperature == 0) == (question.strategy == "greedy")
+
+
+def test_the_language_of_a_problem() -> None:
+    chinese = {"role": "user", "content": "小明有3个苹果，又买4个。现在有几个？"}
+    assert read(messages=[chinese]).language == "zh"
+    assert read().language == "en"

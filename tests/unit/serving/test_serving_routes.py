@@ -1,0 +1,341 @@
+"""Routes and guard on a real HTTP server, with a scripted engine behind them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+from fastapi import FastAPI
+from standins import ScriptedEngine
+
+from mathloop.errors import SandboxError
+from mathloop.serving import routes
+from mathloop.serving.config import ServingConfig
+from mathloop.serving.guard import Guard
+from mathloop.serving.refusals import Refused
+from mathloop.serving.routes import solver_routes
+from mathloop.serving.solver import Solver
+
+KEY = "a-key-that-no-reply-may-hold"
+ASKED = {"model": "mathloop", "messages": [{"role": "user", "content": "What is 3 + 4?"}]}
+CHAT = "/v1/chat/completions"
+
+
+class Served:
+    """A solver behind uvicorn, in a thread of its own."""
+
+    def __init__(self, engine: ScriptedEngine, config: ServingConfig, key: str | None = None) -> None:
+        self.engine, self.solver = engine, Solver(engine, config)
+        self.solver.ready = True
+        app = FastAPI()
+        app.include_router(solver_routes(self.solver))
+        app.add_middleware(Guard, key=key, body_bytes=config.body_bytes)
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.port = self._socket.getsockname()[1]
+        self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=30)
+        self._server = uvicorn.Server(uvicorn.Config(app, log_config=None))
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+        while not self._server.started:
+            time.sleep(0.005)
+
+    def _run(self) -> None:
+        async def serve() -> None:
+            self._loop = asyncio.get_running_loop()
+            await self._server.serve(sockets=[self._socket])
+
+        asyncio.run(serve())
+
+    def ask(self, **fields: Any) -> httpx.Response:
+        return self.client.post(CHAT, json={**ASKED, **fields})
+
+    def hold(self) -> None:
+        """From now on, questions stay at the engine."""
+        self.engine.may_go.clear()
+
+    def let_go(self) -> None:
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(self.engine.may_go.set)
+
+    def close(self) -> None:
+        self.let_go()
+        self._server.should_exit = True
+        self._thread.join()
+        self.client.close()
+
+
+Start = Callable[..., Served]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    running: list[Served] = []
+
+    def begin(engine: ScriptedEngine, key: str | None = None, **settings: Any) -> Served:
+        running.append(Served(engine, ServingConfig(**settings), key))
+        return running[-1]
+
+    yield begin
+    for served in running:
+        served.close()
+
+
+def wait_until(holds: Callable[[], bool], seconds: float = 10) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+def events(text: str) -> list[Any]:
+    """The data of a stream's events; the last one is [DONE]."""
+    blocks = [block for block in text.split("\n\n") if block and not block.startswith(":")]
+    assert blocks[-1] == "data: [DONE]"
+    return [json.loads(block.removeprefix("data: ")) for block in blocks[:-1]]
+
+
+def test_a_reply_is_openais_with_the_candidates_beside_it(start: Start) -> None:
+    served = start(ScriptedEngine(["7", "8", "7", None], [1.0, 3.0, 2.0, 9.0]))
+    reply = served.ask(samples=4, seed=5).json()
+    assert reply["object"] == "chat.completion"
+    (choice,) = reply["choices"]
+    assert choice["message"] == {"role": "assistant", "content": "so \\boxed{8}", "refusal": None}
+    assert (choice["index"], choice["finish_reason"]) == (0, "stop")
+    assert reply["usage"] == {"prompt_tokens": 11, "completion_tokens": 12, "total_tokens": 23}
+    told = reply["mathloop"]
+    assert (told["answer"], told["strategy"], told["seed"], told["samples"]) == ("8", "rm", 5, 4)
+    rows = [(one["answer"], one["votes"], one["reward"], one["samples"]) for one in told["candidates"]]
+    assert rows == [("8", 1, 3.0, 1), (None, 0, 9.0, 1), ("7", 2, 2.0, 2)]
+    assert told["candidates"][2]["weighted_votes"] == pytest.approx(0.7311 + 0.8808, abs=1e-3)
+    assert set(told["seconds"]) == {"queue", "draw", "reward", "total"}
+    assert all(value >= 0 for value in told["seconds"].values())
+
+
+def test_without_a_reward_model_the_majority_answers(start: Start) -> None:
+    told = start(ScriptedEngine(["7", "8", "7"])).ask(samples=3).json()["mathloop"]
+    assert (told["answer"], told["strategy"]) == ("7", "maj")
+    assert [one["reward"] for one in told["candidates"]] == [None, None]
+
+
+def test_a_stream_has_role_content_finish_and_done(start: Start) -> None:
+    served = start(ScriptedEngine(["7"]))
+    streamed = served.ask(stream=True, strategy="greedy", stream_options={"include_usage": True})
+    assert streamed.headers["content-type"].startswith("text/event-stream")
+    chunks = events(streamed.text)
+    assert {chunk["object"] for chunk in chunks} == {"chat.completion.chunk"}
+    assert len({chunk["id"] for chunk in chunks}) == 1
+    deltas = [chunk["choices"][0]["delta"] for chunk in chunks[:-1]]
+    assert deltas[0] == {"role": "assistant", "content": ""}
+    assert "".join(delta.get("content", "") for delta in deltas) == "so \\boxed{7}"
+    finishes = [chunk["choices"][0]["finish_reason"] for chunk in chunks[:-1]]
+    assert finishes == [None] * (len(finishes) - 1) + ["stop"]
+    assert chunks[-2]["mathloop"]["answer"] == "7"
+    assert (chunks[-1]["choices"], chunks[-1]["usage"]["total_tokens"]) == ([], 14)
+
+
+def test_a_stream_shows_that_it_lives(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(routes, "PING_SECONDS", 0.02)
+    served = start(ScriptedEngine(["7"]))
+    served.hold()
+    with served.client.stream("POST", CHAT, json={**ASKED, "stream": True}) as streamed:
+        lines = streamed.iter_lines()
+        assert "assistant" in next(lines)
+        assert [next(lines) for _ in range(3)][1] == ": working"
+        served.let_go()
+        assert list(lines)[-2] == "data: [DONE]"
+
+
+def test_a_failure_in_a_stream_is_an_error_event(start: Start) -> None:
+    engine = ScriptedEngine(["7"])
+    engine.failure = Refused(503, "the policy is away", code="model_unavailable")
+    (opening, error) = events(start(engine).ask(stream=True).text)
+    assert opening["choices"][0]["delta"]["role"] == "assistant"
+    assert error["error"]["message"] == "the policy is away"
+
+
+def test_one_question_is_at_the_engine_and_the_queue_is_bounded(start: Start) -> None:
+    served = start(ScriptedEngine(["7"]), queue=2)
+    served.hold()
+    with ThreadPoolExecutor(3) as threads:
+        waiting = [threads.submit(served.ask) for _ in range(3)]
+        wait_until(lambda: served.solver._queue._inside == 3)
+        for stream in (False, True):
+            refused = served.ask(stream=stream)
+            assert refused.status_code == 503
+            assert refused.json()["error"]["code"] == "queue_full"
+            assert 1 <= int(refused.headers["retry-after"]) <= 60
+        served.let_go()
+        assert [each.result().status_code for each in waiting] == [200] * 3
+    assert served.engine.most_at_once == 1
+    assert served.ask().status_code == 200
+
+
+def test_an_engine_that_can_is_asked_side_by_side(start: Start) -> None:
+    served = start(ScriptedEngine(["7"], parallel=4))
+    served.hold()
+    with ThreadPoolExecutor(4) as threads:
+        waiting = [threads.submit(served.ask) for _ in range(4)]
+        wait_until(lambda: served.engine.at_once == 4)
+        served.let_go()
+        assert [each.result().status_code for each in waiting] == [200] * 4
+
+
+def test_the_deadline_covers_the_wait_and_stops_the_work(start: Start) -> None:
+    served = start(ScriptedEngine(["7"]), deadline=0.1)
+    served.hold()
+    late = served.ask()
+    assert late.status_code == 504
+    assert late.headers["x-should-retry"] == "false"
+    assert "0.1 seconds" in late.json()["error"]["message"]
+    assert served.engine.stopped == 1
+    served.let_go()
+    assert served.ask().status_code == 200
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_whoever_hangs_up_stops_the_work(start: Start, stream: bool) -> None:
+    served = start(ScriptedEngine(["7"]))
+    served.hold()
+    body = json.dumps({**ASKED, "stream": stream})
+    with socket.create_connection(("127.0.0.1", served.port)) as client:
+        head = f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        client.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
+        wait_until(lambda: served.engine.at_once == 1)
+    wait_until(lambda: served.engine.stopped == 1)
+    served.let_go()
+    assert served.ask().status_code == 200
+
+
+def test_whoever_hangs_up_in_the_queue_leaves_it(start: Start) -> None:
+    served = start(ScriptedEngine(["7"]), queue=1)
+    served.hold()
+    with ThreadPoolExecutor(1) as threads:
+        first = threads.submit(served.ask)
+        wait_until(lambda: served.engine.at_once == 1)
+        with pytest.raises(httpx.ReadTimeout):
+            served.client.post(CHAT, json=ASKED, timeout=0.1)
+        wait_until(lambda: served.solver._queue._inside == 1)
+        served.let_go()
+        assert first.result().status_code == 200
+    assert served.engine.drawn == 1
+
+
+@pytest.mark.parametrize("failure", [RuntimeError(f"secret {KEY}"), SandboxError(f"secret {KEY}")])
+def test_what_fails_inside_is_told_to_the_log_alone(start: Start, failure: Exception) -> None:
+    engine = ScriptedEngine(["7"])
+    engine.failure = failure
+    broken = start(engine).ask()
+    assert broken.status_code == 500
+    assert broken.json()["error"]["type"] == "server_error"
+    assert KEY not in broken.text
+
+
+def test_before_the_models_are_there_questions_are_503(start: Start) -> None:
+    served = start(ScriptedEngine(["7"]))
+    assert served.client.get("/v2/health/ready").status_code == 200
+    served.solver.ready = False
+    assert served.ask().status_code == 503
+    assert served.client.get("/v2/health/ready").status_code == 503
+
+
+def test_models(start: Start) -> None:
+    served = start(ScriptedEngine(["7"], [1.0]))
+    (model,) = served.client.get("/v1/models").json()["data"]
+    assert (model["id"], model["object"]) == ("mathloop", "model")
+    assert model["mathloop"]["strategies"] == ["greedy", "maj", "rm"]
+    assert served.client.get("/v1/models/mathloop").json() == model
+    assert served.client.get("/v1/models/gpt-4").status_code == 404
+
+
+def test_a_key_is_asked_for_where_one_is_set(start: Start) -> None:
+    served = start(ScriptedEngine(["7"]), key=KEY)
+    for given in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": f"Basic {KEY}"}):
+        refused = served.client.post(CHAT, json=ASKED, headers=given)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (401, "invalid_api_key")
+        assert served.client.get("/v1/models", headers=given).status_code == 401
+        assert KEY not in refused.text
+    right = {"Authorization": f"Bearer {KEY}"}
+    assert served.client.post(CHAT, json=ASKED, headers=right).status_code == 200
+    assert served.client.get("/v2/health/ready").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("POST", "/v2/repository/models/mathloop/unload", 404),
+        ("POST", "/v1/models/mathloop:predict", 404),
+        ("POST", "/v2/models/mathloop/infer", 404),
+        ("GET", "/openapi.json", 404),
+        ("GET", "/v1/models/../../etc/passwd", 404),
+        ("GET", CHAT, 405),
+        ("OPTIONS", CHAT, 405),
+        ("DELETE", "/v1/models/mathloop", 405),
+    ],
+)
+def test_there_are_no_other_doors(start: Start, method: str, path: str, status: int) -> None:
+    refused = start(ScriptedEngine(["7"])).client.request(method, path)
+    assert refused.status_code == status
+    assert refused.json()["error"]["message"]
+
+
+def test_a_page_of_another_site_cannot_ask(start: Start) -> None:
+    served = start(ScriptedEngine(["7"]))
+    body = json.dumps(ASKED)
+    for kind in ("text/plain", "application/x-www-form-urlencoded"):
+        assert served.client.post(CHAT, content=body, headers={"Content-Type": kind}).status_code == 415
+    kind = "application/json; charset=utf-8"
+    assert served.client.post(CHAT, content=body, headers={"Content-Type": kind}).status_code == 200
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_is_bounded_announced_or_not(start: Start, chunked: bool) -> None:
+    served = start(ScriptedEngine(["7"]), body_bytes=5000)
+    body = json.dumps({**ASKED, "user": "x" * 6000}).encode()
+    content: Any = iter([body[:100], body[100:]]) if chunked else body
+    headers = {"Content-Type": "application/json"}
+    refused = served.client.post(CHAT, content=content, headers=headers)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (413, "body_too_large")
+    assert served.engine.questions == []
+    fits = json.dumps({**ASKED, "user": "x" * 4000}).encode()
+    assert served.client.post(CHAT, content=iter([fits]), headers=headers).status_code == 200
+
+
+def test_mistakes_are_openais_error_objects(start: Start) -> None:
+    served = start(ScriptedEngine(["7"]))
+    error = served.ask(strategy="best")
+    assert error.status_code == 422
+    assert error.json()["error"] == {
+        "message": "strategy: expected greedy, maj or rm, found text 'best'",
+        "type": "invalid_request_error",
+        "param": "strategy",
+        "code": None,
+    }
+    assert (
+        served.client.post(CHAT, content=b"{", headers={"Content-Type": "application/json"}).status_code
+        == 400
+    )
+
+
+def test_a_body_that_does_not_come_is_not_waited_for(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(routes, "BODY_SECONDS", 0.1)
+    served = start(ScriptedEngine(["7"]))
+    head = (
+        f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{{"
+    )
+    with socket.create_connection(("127.0.0.1", served.port)) as client:
+        client.sendall(head.encode())
+        assert client.recv(4096).startswith(b"HTTP/1.1 408")
+    with socket.create_connection(("127.0.0.1", served.port)) as client:
+        client.sendall(head.encode())
+    assert served.ask().status_code == 200
+    assert served.engine.drawn == 1
