@@ -50,6 +50,11 @@ class Floats:
         first = values[0]
         if name in ("factorial", "binomial", "arrangements"):
             return self._counting(name, values)
+        if name in ("gcd", "lcm"):
+            whole = [round(value.real) for value in values]
+            if any(abs(value - number) > 1e-9 for value, number in zip(values, whole, strict=True)):
+                raise Undefined
+            return complex((math.gcd if name == "gcd" else math.lcm)(*whole))
         if name in ("floor", "ceil", "max", "min"):
             reals = [value.real for value in values]
             if any(abs(value.imag) > 1e-12 or abs(value.real) > 1e15 for value in values):

@@ -13,6 +13,7 @@ _BLANK = re.compile(
 _ROOT = re.compile(rf"(?:({_NUMERAL})倍)?根号下?\s*\(?({_NUMERAL})\)?")
 _ROOT_PART = re.compile(rf"({_NUMERAL})分之(\\sqrt\{{\d+(?:\.\d+)?\}})")
 _ANSWER = re.compile("^(?:最终|正确)?的?(?:答案|选项)(?:应?(?:该)?(?:是|为|选))?:?\\s*")
+_BLANK_NUMBER = re.compile(r"第([一二三四五六]|\d)个?空")
 _MIXED = re.compile(r"(\d)又(\d+\s*/\s*\d+|\\frac)")
 _COMPARED = (
     (re.compile("(?:大于|多于|高于)(?:或|或者)?等于|不(?:小于|少于|低于)|至少(?:为|是)?|≥"), r" \ge "),
@@ -40,8 +41,8 @@ _QUADRANT_LIST = re.compile("^第?[一二三四](?:象限)?(?:[、,和或及\\s]
 _PER = re.compile(
     r"^每(小时|分钟|分|秒|天|时)(?:行驶|行|走|跑|飞行)?(\d+(?:\.\d+)?)\s*([\u4e00-\u9fffa-z]{1,4})$"
 )
-_NEGATIVE = ("不", "没", "未", "非", "无", "应")
-"""No name of a value ends so."""
+_OTHER = re.compile("[不没未非无或]|可能|一定|相反|倒数|平方|立方|一半|应$")
+"""What is said with these is not the value itself."""
 _HALF = re.compile(rf"^(?:({_NUMERAL})个)?半(小时|天|年|月|周|千克|公斤|斤|吨|米|升)$")
 _AND_HALF = re.compile(rf"^({_NUMERAL})(小时|天|年|千克|公斤|斤|吨|米|升)半$")
 _DISCOUNT = re.compile(r"^打?([一二三四五六七八九]|\d)([一二三四五六七八九]|\d|)折$")
@@ -50,6 +51,9 @@ _DISCOUNT = re.compile(r"^打?([一二三四五六七八九]|\d)([一二三四�
 def rewritten(text: str) -> str:
     """The normalized answer with its Chinese phrases in formulas."""
     if "空" in text and _BLANK.match(text):
+        numbers = [_digits(found) for found in _BLANK_NUMBER.findall(text)]
+        if numbers != sorted(numbers):
+            return text
         text = _BLANK.sub(";", text).strip("; ")
     text = _ANSWER.sub("", text)
     text = _MIXED.sub(r"\1 \2", text)
@@ -81,7 +85,7 @@ def _root(found: re.Match[str]) -> str:
 
 def _named(found: re.Match[str]) -> str:
     before, name = found[1], found[2]
-    return found[0] if name.endswith(_NEGATIVE) else rf"{before}\text{{{name}}}="
+    return found[0] if _OTHER.search(name) else rf"{before}\text{{{name}}}="
 
 
 def _quadrants(found: re.Match[str]) -> str:

@@ -24,6 +24,7 @@ from mathloop.answers.settling import (
 from mathloop.answers.syntax import (
     ELEMENT,
     TIME,
+    ZERO,
     Apply,
     Collection,
     Node,
@@ -38,7 +39,7 @@ from mathloop.answers.syntax import (
     negate,
     walk,
 )
-from mathloop.answers.units import same_noun, scale
+from mathloop.answers.units import droppable, same_noun, scale
 
 MOST_ITEMS = 120
 _ORDERED = frozenset(("tuple", "sequence", "division"))
@@ -116,6 +117,8 @@ class Comparison:
                 and same_noun(left.unit, right.unit)
                 and self.same(left.value, right.value)
             )
+        if not size and not droppable(left.unit):
+            return False
         if size and size[0] == "percent":
             if self.same(times(left.value, Fraction(1, 100)), right):
                 return True
@@ -126,7 +129,8 @@ class Comparison:
         if size and isinstance(right, Symbol) and right.name.startswith("time "):  # 3时 and 3:00
             hours, _, minutes = right.name.removeprefix("time ").partition(":")
             passed = Number(Fraction(60 * int(hours) + int(minutes)))
-            return size[0] == "time" and self.same(times(left.value, size[1] / 60), passed)
+            whole = minutes == "00" and left.unit == "时"
+            return whole and self.same(times(left.value, size[1] / 60), passed)
         with_unit = lettered(right) if size else None
         if with_unit is not None and scale(with_unit.unit):
             return self.same(left, with_unit)
@@ -150,12 +154,16 @@ class Comparison:
             if left.kind == "set" and self._depth > 1:
                 return False  # in a set, {2} is not 2
             unique = self._distinct(left.items)
+            if unique and unique[0] == Symbol("empty set"):
+                return False
             return len(unique) == 1 and self.same(unique[0], right)
         first, second = ranges.pieces(left), ranges.pieces(right)
         return first is not None and second is not None and self._pieces(first, second)
 
     def _two_collections(self, left: Collection, right: Collection) -> bool:
         kinds = {left.kind, right.kind}
+        if "ratio" in kinds and len(kinds) > 1:
+            return False
         if kinds == {"ratio"}:
             return not left.ends == right.ends == TIME and self._ratios(left.items, right.items)
         if kinds == {"pieces"}:
@@ -171,6 +179,8 @@ class Comparison:
             return first is not None and second is not None and self._pieces(first, second)
         if "set" in kinds:
             return not kinds & {"tuple"} and self._any_order(left.items, right.items)
+        if self._unrelated(left, right):
+            return self._any_order(left.items, right.items)
         assigned = names.assignments(left), names.assignments(right)
         if assigned[0] and assigned[1]:
             return self._any_order(left.items, right.items)
@@ -190,7 +200,18 @@ class Comparison:
             return True
         if len(left.items) != len(right.items) and _numbers(left) and _numbers(right):
             return False  # 1, 1, 2 may be a sequence
+        if len(left.items) == len(right.items) and kinds == {"list"}:
+            return self._matched(left.items, list(right.items))
         return self._any_order(left.items, right.items)
+
+    def _unrelated(self, left: Collection, right: Collection) -> bool:
+        """Whether conditions on different variables are listed: a > 0, b > 0."""
+        bounded = {
+            ranges.variable(item)
+            for item in (*left.items, *right.items)
+            if isinstance(item, Relation) and not set(item.operators) <= {"=", "~"}
+        }
+        return len(bounded) > 1
 
     def _in_order(self, left: Sequence[Node], right: Sequence[Node]) -> bool:
         return len(left) == len(right) and all(map(self.same, left, right))
@@ -199,6 +220,12 @@ class Comparison:
         one, other = self._distinct(left), self._distinct(right)
         if len(one) != len(other):
             return False
+        return self._matched(one, other)
+
+    def _matched(self, one: Sequence[Node], other: list[Node]) -> bool:
+        """Whether the items are the same, each as often."""
+        if len(one) > MOST_ITEMS:
+            raise Undecided("too many items to match")
         for item in one:
             match = next((index for index, candidate in enumerate(other) if self.same(item, candidate)), None)
             if match is None:
@@ -216,9 +243,14 @@ class Comparison:
         return unique
 
     def _ratios(self, left: Sequence[Node], right: Sequence[Node]) -> bool:
-        return len(left) == len(right) and all(
-            self.same(multiply(left[0], after), multiply(right[0], before))
-            for before, after in zip(left[1:], right[1:], strict=True)
+        zeros = [[self.same(item, ZERO) for item in items] for items in (left, right)]
+        return (
+            zeros[0] == zeros[1]
+            and not zeros[0][0]
+            and all(
+                self.same(multiply(left[0], after), multiply(right[0], before))
+                for before, after in zip(left[1:], right[1:], strict=True)
+            )
         )
 
     def _pieces(self, left: list[ranges.Piece], right: list[ranges.Piece]) -> bool:
@@ -236,7 +268,7 @@ class Comparison:
         named = names.named_value(left)
         if not isinstance(right, Relation):
             if named is not None:
-                return self.same(named[1], right)
+                return self._true_chain(left) and self.same(names.in_order_of_names(*named), right)
             if "=" in left.operators:
                 return False
             return self._as_ranges(left, right)
@@ -253,6 +285,18 @@ class Comparison:
             variable = ranges.variable(relation)
             return variable in (value[0], ELEMENT) and self._as_ranges(value[1], relation)
         return self._inequalities(left, right)
+
+    def _true_chain(self, relation: Relation) -> bool:
+        """Whether the constants of `x = 10/2 = 5` are equal: 4 = 5 has no value."""
+        places = [place for place, side in enumerate(relation.sides) if names.is_name(side)]
+        after = (
+            relation.sides[places[-1] + 1 :]
+            if places and places[-1] + 1 < len(relation.sides)
+            else relation.sides
+        )
+        constants = [value for side in after if (value := constant_value(side)) is not None]
+        close = "~" in relation.operators
+        return close or all(abs(value - constants[0]) <= 1e-9 * max(1.0, abs(value)) for value in constants)
 
     def _equations(self, left: Relation, right: Relation) -> bool:
         one, other = (add(side.sides[0], negate(side.sides[1])) for side in (left, right))

@@ -15,7 +15,22 @@ FORMAL_POINTS = (0, 2, 3)
 INTEGER_POINTS = tuple(range(4, 16))
 FLOAT_POINTS = (0, 2, 3, 4, 5)
 FLOATS = Floats()
+
+
+class _RealFloats(Floats):
+    """Floats whose even roots of negative numbers are undefined: √(xy) = √x·√y where the roots are real."""
+
+    def power(self, base: complex, exponent: complex) -> complex:
+        if base.real < 0 and (exponent.imag or exponent.real != int(exponent.real)):
+            raise Undefined
+        return super().power(base, exponent)
+
+
+REAL_FLOATS = _RealFloats()
 _MISFORTUNES = (Undefined, TooBig, ArithmeticError, ValueError)
+
+
+_INFINITIES = (Symbol("oo"), Apply("mul", (Number(Fraction(-1)), Symbol("oo"))))
 
 
 def equal_expressions(left: Node, right: Node, prover: Prover) -> bool:
@@ -26,7 +41,7 @@ def equal_expressions(left: Node, right: Node, prover: Prover) -> bool:
     if left == right:
         return True
     if any(node == Symbol("oo") for side in (left, right) for node in walk(side)):
-        return _formally(left, right) is True
+        return constant_value(left) == constant_value(right) and left in _INFINITIES and right in _INFINITIES
     integer = needs_integers(left) or needs_integers(right)
     if (steps(left) or steps(right)) and _step_apart(left, right):
         return False
@@ -43,29 +58,67 @@ def equal_expressions(left: Node, right: Node, prover: Prover) -> bool:
     return prover.prove("expressions", left, right, integer)
 
 
+_STEPPED = frozenset(("floor", "ceil", "max", "min", "abs", "gcd", "lcm"))
+_FAR = (-2013, 2), (-417, 10), (-20, 1), (199, 200), (399, 200), (-1, 200), (1, 200), (20003, 20)
+_PROBES = (
+    *(Fraction(half, 2) for half in range(-13, 14)),
+    *map(Fraction, range(7, 131)),
+    *(Fraction(top, bottom) for top, bottom in _FAR),
+)
+"""Where steps and changes of sign may be: small halves, integers, just below integers, far out."""
+
+
 def steps(node: Node) -> bool:
-    """Whether a variable stands in a floor, ceiling, maximum or minimum, where steps may hide."""
-    return any(
-        isinstance(part, Apply) and part.operation in ("floor", "ceil", "max", "min") and variables(part)
-        for part in walk(node)
-    )
+    """Whether a variable stands in a step, an absolute value or an even root: random points tell little."""
+    for part in walk(node):
+        match part:
+            case Apply("pow", (base, Number(exponent, _))) if exponent.denominator % 2 == 0:
+                if variables(base):
+                    return True
+            case Apply(operation, _) if operation in _STEPPED and variables(part):
+                return True
+    return False
 
 
 def _step_apart(left: Node, right: Node) -> bool:
-    """Whether the two differ at an integer or a half, where steps are."""
+    """Whether the two differ at one of the probes, where both are real."""
     names = sorted(variables(left) | variables(right))
-    for number in range(-6, 35):
+    for probe in _PROBES:
+        for turned in (1, -1) if len(names) > 1 else (1,):
+            values = []
+            for side in (left, right):
+                evaluator = Approximate(REAL_FLOATS, 0, integer=False)
+                evaluator.bound = {
+                    name: (probe + 3 * place) * turned**place for place, name in enumerate(names)
+                }
+                try:
+                    values.append(evaluator.value(side))
+                except _MISFORTUNES:
+                    break
+            if len(values) == 2 and clearly_different(*values, relative=1e-7, absolute=1e-9):
+                return True
+    return False
+
+
+def _ratio_varies(left: Node, right: Node) -> bool:
+    """Whether left/right is not the same at all probes where both are real."""
+    names = variables(left) | variables(right)
+    ratio: complex | None = None
+    for probe in _PROBES:
         values = []
         for side in (left, right):
-            evaluator = Approximate(FLOATS, 0, integer=False)
-            evaluator.bound = {name: Fraction(number, 2 if number < 8 else 1) + 3 * place
-                               for place, name in enumerate(names)}  # fmt: skip
+            evaluator = Approximate(REAL_FLOATS, 0, integer=False)
+            evaluator.bound = {name: probe + 3 * place for place, name in enumerate(sorted(names))}
             try:
                 values.append(evaluator.value(side))
             except _MISFORTUNES:
                 break
-        if len(values) == 2 and clearly_different(*values, relative=1e-7, absolute=1e-11):
+        if len(values) < 2 or abs(values[1]) < 1e-9 or not cmath_finite(values[0] / values[1]):
+            continue
+        here = values[0] / values[1]
+        if ratio is not None and abs(here - ratio) > 1e-7 * max(abs(ratio), 1e-9):
             return True
+        ratio = here
     return False
 
 
@@ -74,6 +127,8 @@ def proportional(left: Node, right: Node, prover: Prover) -> bool | None:
 
     False where c < 0, so the caller has to compare with None.
     """
+    if (steps(left) or steps(right)) and _ratio_varies(left, right):
+        return None
     ratio: Fraction | None = None
     integer = needs_integers(left) or needs_integers(right)
     try:
@@ -164,12 +219,21 @@ def rounded(decimal: Number, exact: Node, places: int) -> bool:
         for prime in (2, 5):
             while rest % prime == 0:
                 rest //= prime
-        return rest > 1 and abs(exact.value - decimal.value) < Fraction(1, 10**decimal.places)
+        left_over = float((exact.value - decimal.value) * 10**decimal.places)
+        return rest > 1 and _as_rounded(left_over, decimal.value < 0)
     value = constant_value(exact)
     if value is None or not math.isfinite(value):
         return False
-    tolerance = 10.0**-decimal.places + 4e-16 * abs(value)
-    return abs(value - float(decimal.value)) < tolerance and abs(value - round(value)) > tolerance
+    noise = 4e-16 * abs(value) * 10.0**decimal.places
+    gap = (value - float(decimal.value)) * 10.0**decimal.places
+    return _as_rounded(gap, decimal.value < 0, noise) and abs(value - round(value)) > 10.0**-decimal.places
+
+
+def _as_rounded(gap: float, negative: bool, noise: float = 0.0) -> bool:
+    """Whether exact − decimal, in units of the last place, is what rounding or cutting leaves."""
+    if abs(gap) <= 0.5 + noise:
+        return True
+    return -1.0 < gap < 0 if negative else 0 < gap < 1.0
 
 
 def cmath_finite(value: complex) -> bool:

@@ -31,8 +31,9 @@ _SPECIAL = re.compile(r"<\|[^|<>\n]{0,40}\|>.*", re.DOTALL)
 _HASHES = re.compile(r"####\s*([^\n]+)")
 _CUE = re.compile(
     r"\banswers?\s*(?:\*\*)?\s*(?:is|are|was|be|=|[:：])(?!\w)"
-    r"|\bcorrect\s+(?:option|choice|statement)s?\s*(?:is|are|[:：])|(?:^|\n)\s*A\s*[:：](?=[^\n]*\s*\Z)"
-    r"|答案】|答案(?:应该|应|就)?(?:是|为|选|：|:)|(?:故|应|因此|所以)选(?!项)|故填|(?:^|[\n。])\s*答\s*[:：]",
+    r"|\bcorrect\s+(?:option|choice|statement)s?\s*(?:is|are|[:：])|(?:^|\n)[ \t]*A\s*[:：](?=[^\n]*\s*\Z)"
+    r"|答案】|答案(?:应该|应|就)?(?:是|为|选|：|:)|(?:故|应|因此|所以)选(?!项)|故填"
+    r"|(?:^|[\n。])[ \t]*答[ \t]*[:：]",
     re.IGNORECASE,
 )
 _FINAL = re.compile(r"final answer is[\s:*]*\$", re.IGNORECASE)
@@ -48,8 +49,57 @@ _CONNECTIVES = re.compile(
 )
 _HAN = re.compile("[\u4e00-\u9fff]")
 _CHINESE_SENTENCE = re.compile(r"[。！？；\n]+|;\s")
-_RUN_ON = re.compile(r"\n\s*(?:\*\*)?(?:Question|Problem|Q|问题|题目)\s*\d{0,3}\s*[:：]")
+_NOT_BEFORE = re.compile(
+    r"(?:\bnot|n['’]t(?:\s+be)?|\bnever|不是|并非|不为|不等于|不可能是)\s*(?:equal\s+to\s*)?[$\\(\[\s]*$",
+    re.IGNORECASE,
+)
+_WRONG_AFTER = re.compile(
+    r"[$\\)\]\s]*(?:(?:is|was)\s+(?:wrong|incorrect|false|not)|isn['’]t|[?？]\s*(?:no|wrong|不)|是?(?:错|不对|不正确))",
+    re.IGNORECASE,
+)
+_INSTRUCTED = re.compile(
+    r"\b(?:write|give|put|enter|return|output|report)\s*(?:(?:your|the)\s+(?:final\s+)?answer\s+(?:in|as|within|inside)\s*)?"
+    r"[$\\(\[\s]*$",
+    re.IGNORECASE,
+)
+_IF = re.compile(r"\bif\b", re.IGNORECASE)
+_DENIED_CUE = re.compile(
+    r"n['’]t\s+(?:think|believe)|\bnot\s+(?:true|the\s+case|correct)\b|\bwrong\s+that\b|\bdoubt\b|不认为|并非",
+    re.IGNORECASE,
+)
+_DENIAL = re.compile(
+    r"\banswers?\s+(?:is(?:n['’]t|\s+(?:definitely\s+|certainly\s+)?not)|can(?:not|['’]t)|could\s*(?:not|n['’]t))\b"
+    r"|答案(?:一定|肯定|绝对|应该)?(?:不|并非)",
+    re.IGNORECASE,
+)
+_REFUSING = re.compile(
+    r"\s*(?:not|never|anything\s+but|less|more|fewer|greater|smaller|larger|at\s+(?:least|most)|over|under|above|below)\b"
+    r"|\s*(?:不(?:是|为|等于|一定|可能|会|能)|并非|大于|小于|至少|至多)",
+    re.IGNORECASE,
+)
+_HEDGE = re.compile(
+    r"\b(?:or|either|maybe|perhaps|possibly|unless|otherwise|if)\b|不确定|还是|或|可能(?!性)", re.IGNORECASE
+)
+_EITHER = re.compile(r"\b(?:or|either|maybe|perhaps|possibly)\b", re.IGNORECASE)
+_GIVEN_UP = re.compile(
+    r"\bI(?:\s+am|['’]m)?\s+(?:cannot|can['’]t|could\s*n[o'’]t|unable|not\s+sure|do\s*n[o'’]t\s+know|guess)\b"
+    r"|\bSorry\b|我不(?:会|知道|确定)",
+    re.IGNORECASE,
+)
+_GOES_ON = re.compile(
+    r"(?:\s+\d+\s*/\s*\d+|\s?:\s?\d+|\s?\^\s?\{?\d+\}?|[a-zA-Z](?![a-zA-Z])|\s?(?:million|billion|thousand|hundred|trillion)\b)+",
+    re.IGNORECASE,
+)
+"""What behind a number belongs to it: 3 1/2, 5:3, 5^2, 5x, 5 million."""
+_RUN = re.compile(r"[\d., ()+*/^:=<>≤≥√π|−-]|(?<![A-Za-z'’])[A-Za-z](?![A-Za-z])")
+_RUN_ON_RIGHT = re.compile(r"[\d., ()+*/^:=<>≤≥√π|−-]")
+_DOUBT = re.compile(
+    "不(?:一定|可能|能|会|应该?|再)?(?:是|为|等于|选|对)|并非|而非|不确定|还是|或许|也许|可能(?!性)|倒数|相反数|绝对值|之间"
+    r"|\d\s*(?:到|至|或)\s*\d|[个只人元岁]\s*(?:或|还是)"
+)
+_RUN_ON = re.compile(r"\n[ \t]*(?:\*\*)?(?:Question|Problem|Q|问题|题目)\s*\d{0,3}\s*[:：]")
 _CHINESE_CHECK = re.compile("(?:验证|检验|验算|[(（])")
+_LISTED = re.compile(r"(?:\d[\d./°%]*|\$[^$]+\$)\s*(?:或|和)\s*(?:\d|\$)[^\u4e00-\u9fff]*$")
 _COPULA = re.compile("(?<![因成分作认])为|(?<!不)是|即(?!可)|等于|[填打在]|选(?!项)|[:：](?!\\d)")
 """What stands before the value of something."""
 _UNITS = "|".join(sorted((unit for unit in UNITS if not unit.isascii()), key=len, reverse=True))
@@ -58,6 +108,7 @@ _MEASURED = rf"\d+(?:\.\d+)?\s*(?:平方|立方)?(?:{_UNITS})(?:/(?:{_UNITS}))?"
 _CHINESE_QUANTITY = re.compile(rf"[-－]?{_MEASURED}(?:{_MEASURED})*")
 _SECOND_BLANK = re.compile(r"第[二三四2-4]个?空|(?<![a-zA-Z])[a-zA-Z]_\{?\w+\}?")
 _CHOSEN = re.compile(r"选项?\s*([A-H])(?![a-zA-Z])")
+_REJECTED = re.compile("不|排除|非|错|误")
 _FIRST_BLANK = re.compile("第(?:一|1)(?:个)?空")
 _LEFT_OVER = re.compile(r"(\d+)[^\d，,。]{0,6}[，,]?[^\d，,。]{0,4}余[^\d，,。余]{0,3}(\d+)")
 _NUMERAL = "[零一二两三四五六七八九十百千万]"
@@ -79,7 +130,7 @@ _EQUATIONS = re.compile(
 )
 """Several solutions at the end of a text: "x = 2 or x = -3"."""
 _CHECK = re.compile(
-    r"\n\s*(?:\([^()\n]*(?:\([^()\n]*\)[^()\n]*)*\)|\*{0,2}(?:verification|check|note)\b.*)\s*\Z",
+    r"\n[ \t]*(?:\([^()\n]*(?:\([^()\n]*\)[^()\n]*)*\)|\*{0,2}(?:verification|check|note)\b.*)\s*\Z",
     re.IGNORECASE | re.DOTALL,
 )
 """A last paragraph that only checks what was said before it."""
@@ -105,15 +156,24 @@ def extract_answer(text: str, language: str = "en") -> str | None:
     Cues of both languages are always understood, since models mix them; `language` ("en" or "zh") decides
     between them only where both occur: the last cue of that language wins.
     """
+    if "think>" in text:
+        text = text.rpartition("</think>")[2] if "</think>" in text else text.partition("<think>")[0]
     text = _without_run_on(text).replace(r"\fbox{", r"\boxed{")
+    boxed = "boxed" in text
+    if boxed:
+        text = _without_denied(text)
     if "boxed" in text:
         later = _FINAL.search(text, text.rfind("boxed"))
         answer = (_after_cue(text[later.start() :], language) if later else None) or last_box(text)
         if answer or _OPEN_BOX.search(text):
             return answer  # a box that never closes was cut off
     body = _SPECIAL.sub("", text) if "<|" in text else text
-    body = body.rpartition("</think>")[2].strip() or body
-    return _hashed(body) or _after_cue(body, language) or _last_said(body)
+    answer = _hashed(body)
+    if answer is None:
+        answer = _after_cue(body.strip(), language)
+    if answer is None and not boxed:
+        answer = _last_said(body.strip())
+    return answer or None
 
 
 def _without_run_on(text: str) -> str:
@@ -122,6 +182,20 @@ def _without_run_on(text: str) -> str:
         before = text[: question.start()]
         if "boxed" in before or "####" in before or _CUE.search(before):
             return before
+    return text
+
+
+def _without_denied(text: str) -> str:
+    """The text without the boxes of which it says that they are wrong, or that only tell where to write."""
+    for start, end, _ in list(_boxes_from_the_end(text)):
+        sentence = text[max(text.rfind(".", 0, start), text.rfind("\n", 0, start)) + 1 : end + 40]
+        told = _INSTRUCTED.search(text[max(0, start - 60) : start]) and _IF.search(sentence)
+        if (
+            told
+            or _NOT_BEFORE.search(text[max(0, start - 40) : start])
+            or _WRONG_AFTER.match(text[end : end + 40])
+        ):
+            text = f"{text[:start].rstrip('$')} {text[end:].lstrip('$')}"
     return text
 
 
@@ -195,23 +269,46 @@ def _after_cue(text: str, language: str) -> str | None:
     cues.sort(
         key=lambda cue: (not cue.group().isascii()) == (language == "zh")
     )  # stable: the last stays last
+    denials = [denial.start() for denial in _DENIAL.finditer(text)]
+    if denials and denials[-1] >= max((cue.start() for cue in cues), default=0):
+        return ""
     cut_off: str | None = None
+    later = len(text)
     for cue in reversed(cues[-MOST_CUES:]):
         start = _CUE_END.match(text, cue.end()).end()  # type: ignore[union-attr]  # it matches the empty string
+        if _DENIED_CUE.search(_before_in_sentence(text, cue.start())):
+            return ""
         answer = _in_sentence(text[start : start + LONGEST_SENTENCE])
+        if cut_off and not _repeated(text[start:later], answer):
+            return cut_off
+        later = cue.start()
         if cut_off:  # the end of a text that repeats itself: "The answer is 15. The answer is 1"
             return answer if answer and answer.startswith(cut_off) else cut_off
         if answer and len(cues) > 1 and text.endswith(answer) and cue is cues[-1]:
             cut_off = answer
-        elif answer:
+        elif answer is not None:
             return answer
     return cut_off
+
+
+def _before_in_sentence(text: str, position: int) -> str:
+    """What stands in the sentence before a position, 80 characters at most."""
+    before = text[max(0, position - 80) : position]
+    return re.split(r"[.!?。！？\n]\s*", before)[-1]
+
+
+def _repeated(between: str, answer: str | None) -> bool:
+    """Whether between two cues stands nothing but the first one's answer."""
+    rest = between.replace(answer or "", "", 1).strip(" \n.。$*")
+    return bool(answer) and rest.lower() in ("", "so the", "the", "the final", "so", "所以", "最终")
 
 
 def _in_sentence(rest: str) -> str | None:
     """The answer in the sentence that `rest` begins with: a formula at its start, else the last one in it."""
     if BROKEN_INLINE.match(rest):
         return None
+    if _REFUSING.match(rest):
+        return ""
     formula = _MATH.match(rest)
     begin = formula.end() if formula else 0
     end = _SENTENCE_END.search(rest, begin)
@@ -231,14 +328,18 @@ def _in_sentence(rest: str) -> str | None:
         return sentence
     if _HAN.search(sentence) and not formula:
         return _in_chinese_sentence(sentence)
+    values = {found.group() for found in _MATH.finditer(sentence)} or {
+        n.group() for n in _NUMBER.finditer(sentence)
+    }
+    if len(values) > 1 and _HEDGE.search(told):
+        return ""
     if formula:
         return formula.group()
     number = _NUMBER.match(sentence)
-    return (
-        number.group()
-        if number
-        else _last_formula_or_number(sentence) or (sentence if len(sentence) <= 80 else None)
-    )
+    if number:
+        more = _GOES_ON.match(sentence, number.end())
+        return sentence[: more.end() if more else number.end()]
+    return _last_formula_or_number(sentence) or (sentence if len(sentence) <= 80 else None)
 
 
 def _last_said(text: str) -> str | None:
@@ -254,6 +355,8 @@ def _last_said(text: str) -> str | None:
     last_line = text.rstrip()[text.rstrip().rfind("\n") + 1 :]
     if _HAN.search(last_line):
         return _said_in_chinese(last_line[-LONGEST_SENTENCE:])
+    if _GIVEN_UP.search(text[-300:]):
+        return None
     if solutions := _EQUATIONS.search(text[-LONGEST_SENTENCE:]):
         return solutions.group()
     bold = _BOLD.findall(text, max(0, text.rfind("\n\n")))
@@ -261,7 +364,14 @@ def _last_said(text: str) -> str | None:
         inner = bold[-1].strip(" :：.")
         if not _PROSE.search(inner) or _NUMBER.search(inner):
             return _in_sentence(inner)
-    return _last_formula_or_number(text[-LONGEST_SENTENCE:])
+    ending = text[-LONGEST_SENTENCE:]
+    last_sentence = re.split(r"[.!?\n]\s+", ending.strip())[-1]
+    if (
+        _EITHER.search(last_sentence)
+        and len({found.group() for found in _NUMBER.finditer(last_sentence)}) > 1
+    ):
+        return None
+    return _last_formula_or_number(ending)
 
 
 def _said_in_chinese(text: str) -> str | None:
@@ -275,12 +385,21 @@ def _said_in_chinese(text: str) -> str | None:
 def _in_chinese_sentence(sentence: str) -> str | None:
     """What the sentence says that something is: a formula, a quantity with its unit, or words."""
     sentence = _CONNECTIVES.sub("", sentence.replace("**", "")).strip(' \t"“”')
-    if chosen := _CHOSEN.search(sentence):
-        return chosen.group(1)
+    chosen = [
+        found.group(1)
+        for found in _CHOSEN.finditer(sentence)
+        if not _REJECTED.search(sentence[max(0, found.start() - 4) : found.start()])
+        and not _REJECTED.match(sentence[found.end() : found.end() + 4].lstrip())
+    ]
+    if chosen:
+        return chosen[-1]
     if blank := _FIRST_BLANK.search(sentence):
         return sentence[blank.start() :]
     if division := _LEFT_OVER.search(sentence):
         return f"{division.group(1)}余{division.group(2)}"
+    clause = re.split("[，,]", sentence)[-1]
+    if _DOUBT.search(clause) or "不确定" in sentence:
+        return "" if not _LISTED.search(clause) else clause[_LISTED.search(clause).start() :]  # type: ignore[union-attr]
     *_, copula = [None, *_COPULA.finditer(sentence)]
     tail = sentence[copula.end() :].strip(' "“”') if copula else ""
     if tail and not _HAN.search(_CHINESE_UNIT.sub("", _MATH.sub("", tail))):
@@ -303,8 +422,27 @@ def _last_formula_or_number(text: str) -> str | None:
     last, end = None, -1
     for last_match in _MATH.finditer(text):
         last, end = last_match.group(), last_match.end()
+        if _QUALIFIED.search(text, max(0, last_match.start() - 20), last_match.start()):
+            last = None
     for match in _NUMBER.finditer(text, max(end, 0)):
-        last, start, end = match.group(), match.start(), match.end()
+        start, end = match.start(), match.end()
+        last = _whole_run(text, start, end)
         if _QUALIFIED.search(text, max(0, start - 20), start) or _BOUND.match(text, end):
             last = None
     return last
+
+
+def _whole_run(text: str, start: int, end: int) -> str:
+    """The number at a place, or what it is only a part of: `x > 2`, `3x - 2`, `(1, 2)`, `√2`."""
+    low, high = start, end
+    while low > 0 and _RUN.match(text, low - 1):
+        low -= 1
+    while high < len(text) and _RUN_ON_RIGHT.match(text, high):
+        high += 1
+    number, run = text[start:end], text[low:high].strip(" .,")
+    said = run.rpartition("=")[2].strip(" .,:*/+^|")
+    if said == number.strip() or not said:
+        return number
+    bare = re.sub(r"[\s.,]", "", said)
+    whole = said.count("(") == said.count(")") and bare not in (re.sub(r"[\s.,]", "", number), "")
+    return said if whole and not re.fullmatch(r"[\d.,\s]+", said) else number

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 
 from mathloop.answers.syntax import (
@@ -82,6 +83,22 @@ def named_value(relation: Relation) -> tuple[Node, Node] | None:
     return None
 
 
+def in_order_of_names(name: Node, value: Node) -> Node:
+    """The value of `(y, x) = (2, 3)` as that of `(x, y)`."""
+    match name, value:
+        case Collection("tuple", names), Collection("tuple", values) if len(names) == len(values):
+            return Collection("tuple", _by_name(names, values))
+    return value
+
+
+def _by_name(names: Sequence[Node], values: Sequence[Node]) -> tuple[Node, ...]:
+    letters = sorted(name.name for name in names if isinstance(name, Symbol) and len(name.name) == 1)
+    if len(letters) < len(names) or ord(letters[-1]) - ord(letters[0]) != len(letters) - 1:
+        return tuple(values)  # x and p have no order that goes without saying
+    pairs = sorted(zip(names, values, strict=True), key=lambda pair: str(pair[0]))
+    return tuple(value for _, value in pairs)
+
+
 def _constant(node: Node) -> bool:
     return not isinstance(node, Collection) and all(
         isinstance(part, (Number, Apply, Quantity)) or part in (Symbol("pi"), Symbol("e"), Symbol("i"))
@@ -97,15 +114,22 @@ def same_name(left: tuple[Node, Node], right: tuple[Node, Node]) -> Node | None:
         return right[1]
     match one, other:
         case Apply("call", (head, Symbol() as ours)), Apply("call", (other_head, Symbol() as theirs)):
-            if head == other_head and not any(part == ours for part in walk(right[1])):
-                return rebuild(right[1], {theirs: ours})
+            small = ours.name.islower() and theirs.name.islower()
+            depend = small or (
+                any(part == theirs for part in walk(right[1])) and any(part == ours for part in walk(left[1]))
+            )
+            if head == other_head and depend and not any(part == ours for part in walk(right[1])):
+                return rebuild(right[1], {theirs: ours})  # P(A) is not P(B)
         case (Apply("index", (head, _)), Symbol() as plain) | (Symbol() as plain, Apply("index", (head, _))):
             if head == plain:
                 return right[1]
         case Apply("index", (head, Symbol() as ours)), Apply("index", (other_head, Symbol() as theirs)):
             if head == other_head and not any(part == ours for part in walk(right[1])):
                 return rebuild(right[1], {theirs: ours})
-        case (Symbol("y"), Apply("call", (_, Symbol()))) | (Apply("call", (_, Symbol())), Symbol("y")):
+        case (Symbol("y"), Apply("call", (Symbol(), Symbol()))) | (
+            Apply("call", (Symbol(), Symbol())),
+            Symbol("y"),
+        ):
             return right[1]
     return None
 
@@ -127,7 +151,7 @@ def assignments(collection: Collection) -> tuple[Node, ...] | None:
     found = [pair for pair in named if pair is not None]
     if len(found) != len(named) or len({_family(pair[0]) for pair in found}) < 2:
         return None
-    return tuple(pair[1] for pair in found)
+    return _by_name([pair[0] for pair in found], [pair[1] for pair in found])
 
 
 def _family(name: Node) -> Node:

@@ -7,6 +7,7 @@ from fractions import Fraction
 
 from mathloop.answers.syntax import TIME, Apply, Collection, Node, Number, Quantity, Relation, Symbol
 from mathloop.answers.tokens import Unreadable
+from mathloop.answers.units import scale
 from mathloop.answers.words import chinese_integer, read_words
 
 _HALF_DAYS = {"凌晨": "a", "上午": "a", "早上": "a", "下午": "p", "傍晚": "p", "晚上": "p", "中午": "p"}
@@ -55,6 +56,7 @@ _PARTS = re.compile(r"\s*[;,.]?\s*\((\d)\)\s*")
 _RATIO = re.compile(r"(?<=\d)\s*比\s*(?=\d)")
 _CIRCLED = {chr(0x2460 + index): str(index + 1) for index in range(20)}
 _TEXT_CIRCLED = re.compile(r"\\textcircled\s*\{?\s*(\d+)\s*\}?")
+_COUNTERS = frozenset("个只人本件条张组颗袋棵辆名岁支枚位次种倍页块片头匹朵层排行道题步圈把台双套份箱瓶杯盒")
 _TEXT = re.compile(r"\\(?:text|mathrm|textbf|mbox)\s*\{([^{}]*)\}")
 _COUNTED = re.compile(r"([\d.,]*[零一二两三四五六七八九十百千万亿分之又]+)([\u4e00-\u9fff]{1,3})")
 
@@ -69,10 +71,13 @@ def read_notation(text: str) -> Node | None:
         return _date(match)
     if ("_" in text or "base" in text) and (match := _BASED.fullmatch(text)):
         digits, base = match.group(1).lstrip("0") or "0", _BASES.get(match.group(2)) or int(match.group(2))
-        if 2 <= base <= 36 and all(int(digit, 36) < base for digit in digits):
+        named = len(digits) == 1 and digits.isalpha()  # a_{12} is a term of a sequence
+        if 2 <= base <= 36 and not named and all(int(digit, 36) < base for digit in digits):
             return Number(Fraction(digits)) if base == 10 else Symbol(f"base {base} {digits.upper()}")
     if match := _DIVIDED.fullmatch(text):
         parts = [chinese_integer(part) for part in match.groups()]
+        if None in parts:
+            raise Unreadable("a number is too long")
         return Collection("division", tuple(Number(Fraction(part or 0)) for part in parts))
     if "mod" in text and (match := _RESIDUE.fullmatch(text)):
         return _residues(match)
@@ -96,7 +101,9 @@ def read_notation(text: str) -> Node | None:
             return Number(value)
         if text.startswith("百分之") and (value := _number_or_words(text[3:])) is not None:
             return Apply("percent", (Number(value),))
-        if (split := _COUNTED.fullmatch(text)) and (value := read_words(split.group(1))) is not None:
+        split = _COUNTED.fullmatch(text)
+        counted = split is not None and (scale(split.group(2)) or split.group(2) in _COUNTERS)
+        if split and counted and (value := read_words(split.group(1))) is not None:
             return Quantity(Number(value), split.group(2))
     return None
 
@@ -108,10 +115,14 @@ def _time(match: re.Match[str]) -> Node | None:
     past = 30 if half_hour else int(minute or minutes or 0)
     if past > 59:
         return None
-    if not half and colon:
+    if not half and not part_of_day and colon:
         return Collection("ratio", (Number(Fraction(hour)), Number(Fraction(past))), TIME)
-    if not half and (mark is None or (mark == "时" and not (minutes or half_hour))):
+    if not half and not part_of_day and (mark is None or (mark == "时" and not (minutes or half_hour))):
         return None
+    if part_of_day == "中午" and 10 <= hour <= 12:
+        half = ""
+    if part_of_day == "晚上" and (hour == 12 or hour < 5):
+        half = "a"
     if half and hour <= 12:
         hour = hour % 12 + (12 if half == "p" else 0)
     return Symbol(f"time {hour}:{past:02}")

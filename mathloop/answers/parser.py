@@ -153,9 +153,9 @@ class Expressions(Cursor):
         before, after = self.tokens[self.position - 1], 1
         if self.peek().value == "^":  # 9π m^2
             after = 5 if self.peek(2).value == "{" else 3
-        return (before.kind == "number" or before.value in ("\\pi", "}", ")")) and self.peek(
-            after
-        ).kind == "end"
+        letters = any(token.kind == "word" for token in self.tokens[: self.position])
+        closed = before.kind == "number" or before.value == "\\pi"
+        return closed and not letters and self.peek(after).kind == "end"
 
     def _is_noun(self, word: str) -> bool:
         if len(word) == 1:
@@ -211,7 +211,7 @@ class Expressions(Cursor):
             if braced:
                 self.expect("}")
             if self.token.value in ("C", "F") and self.token.kind in ("word", "text"):
-                raise Unreadable("a temperature")
+                return Apply("celsius" if self.take().value == "C" else "fahrenheit", (value,))
             return Apply("degree", (value,))
         if inner.value in ("'", "\\prime"):
             self.position += 2 if braced else 1
@@ -352,7 +352,8 @@ class Expressions(Cursor):
             symbol_or_term = Apply("index", (symbol, Number(Fraction(self.take().value))))  # x1
         else:
             symbol_or_term = symbol
-        if self.token.value == "(" and (symbol.name in _DEFINED or self._holds_letters()):
+        called = symbol.name in _DEFINED or self._holds_letters() or self._holds_number(symbol.name)
+        if self.token.value == "(" and called:
             self.take()
             arguments = [self.expression()]
             while self.accept(","):
@@ -368,6 +369,12 @@ class Expressions(Cursor):
         return all(
             token.value == want or token.kind == want for token, want in zip(kinds, wanted, strict=True)
         )
+
+    def _holds_number(self, name: str) -> bool:
+        """Whether `P(0)` is meant, or `y(2) = 4`, and no product."""
+        if self.peek().kind != "number" or self.peek(2).value != ")":
+            return False
+        return (len(name) == 1 and name.isupper()) or self.peek(3).value == "="
 
     def _holds_letters(self) -> bool:
         """Whether a parenthesis holds one letter: `N(n)` is a value of N, `n(n+1)` a product."""

@@ -77,6 +77,10 @@ def _pieces(node: Node) -> list[Piece] | None:
             return _joined(parts)
         case Collection("set", items):
             return [Piece(item, item, "[]") for item in items]
+        case Collection("list", parts) if (
+            len({variable(part) for part in parts if isinstance(part, Relation)}) > 1
+        ):
+            return None  # conditions on different variables
         case Collection("list", parts, connective) if all(
             isinstance(part, (Relation, Collection)) for part in parts
         ):
@@ -113,7 +117,9 @@ def _of_relation(relation: Relation) -> list[Piece] | None:
                 return _bounded(low, MINUS_INFINITY, high, "(", "]" if closed else ")")
             if is_name(high) and not is_name(low):
                 return _bounded(high, low, INFINITY, "[" if closed else "(", ")")
-        case Relation((low, name, high), ("<" | "<=" as first, "<" | "<=" as second)) if is_name(name):
+        case Relation((low, name, high), ("<" | "<=" as first, "<" | "<=" as second)) if (
+            is_name(name) and not is_name(low) and not is_name(high)
+        ):
             return _bounded(name, low, high, "[" if first == "<=" else "(", "]" if second == "<=" else ")")
     return None
 
@@ -167,12 +173,16 @@ def _negative(node: Node) -> Node:
     return MINUS_INFINITY if node == INFINITY else negate(node)
 
 
+def _ordered(piece: Piece) -> bool:
+    return constant_value(piece.low) is not None and constant_value(piece.high) is not None
+
+
 def _common(parts: tuple[Node, ...]) -> list[Piece] | None:
     """The intersection of several sets; None where it is empty, which nobody means."""
     common: list[Piece] = [Piece(MINUS_INFINITY, INFINITY, "()")]
     for part in parts:
         found = pieces(part)
-        if found is None:
+        if found is None or not all(map(_ordered, found)):
             return None
         overlaps = [_overlap(one, other) for one in common for other in found]
         common = [overlap for overlap in overlaps if overlap is not None]

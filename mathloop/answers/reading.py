@@ -206,6 +206,8 @@ class _Answers(Expressions):
                 return unit.strip()
 
     def inside(self, opening: str) -> Node:
+        if self._at_separator():  # 5 (or 6) is no product
+            raise Unreadable("a connective in front")
         inner = self._listing()
         closing = self.take().value
         if opening == "{":
@@ -240,12 +242,16 @@ class _Answers(Expressions):
     def _builder(self, bar: int, closing: str) -> Node:
         """What stands behind `{x |`, as the relation or relations that hold for every element."""
         variable = Symbol(self.token.value)
+        domain = "".join(token.value for token in self.tokens[self.position + 1 : self.position + bar - 1])
         self.position += bar
         inner = self._listing()
         self.expect(closing)
         parts = inner.items if isinstance(inner, Collection) and inner.kind == "list" else (inner,)
         if not all(isinstance(part, Relation) for part in parts):
             raise Unreadable("a set's condition")
+        if domain and not re.fullmatch(r"in\\?(?:mathbb)?\{?R\}?", domain):
+            member = Relation((variable, Symbol(domain)), ("in",))
+            inner = Collection("list", (*parts, member), "and")
         return rebuild(inner, {variable: ELEMENT})
 
     def cell(self) -> Node:

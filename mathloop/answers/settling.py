@@ -24,8 +24,6 @@ from mathloop.answers.syntax import (
 from mathloop.answers.units import scale
 from mathloop.answers.words import phrase
 
-MOST_SIGNS = 6
-
 
 def settled(node: Node) -> Node:
     """Percent and degree signs as units, ± as two answers, matrices multiplied out, single lists opened."""
@@ -36,11 +34,17 @@ def settled(node: Node) -> Node:
             return Quantity(value, "%")
         case Apply("degree", (value,)):
             return Quantity(value, "degree")
+        case Apply("celsius" | "fahrenheit" as unit, (value,)):
+            return Quantity(value, "°c" if unit == "celsius" else "°f")
         case Apply(
             "mul",
-            (Number(Fraction(numerator=-1, denominator=1)), Apply("percent" | "degree" as unit, (value,))),
+            (
+                Number(Fraction(numerator=-1, denominator=1)),
+                Apply("percent" | "degree" | "celsius" | "fahrenheit", (value,)) as positive,
+            ),
         ):
-            return Quantity(negate(value), "%" if unit == "percent" else "degree")
+            measured = settled(positive)
+            return Quantity(negate(value), measured.unit if isinstance(measured, Quantity) else "")
         case Apply("mul", (Symbol(name), Collection("tuple", _) as point)) if (
             len(name) == 1 and name.isupper()
         ):
@@ -62,13 +66,21 @@ def settled(node: Node) -> Node:
     return node
 
 
+def _sign_of(part: Apply) -> bool:
+    """Whether it is ∓, read as ± of the negative."""
+    inner = part.arguments[0]
+    if isinstance(inner, Number):
+        return inner.value < 0
+    return isinstance(inner, Apply) and inner.operation == "mul" and inner.arguments[0] == MINUS_ONE
+
+
 def _signs(node: Node) -> list[Node]:
     """The two readings of an answer with ±, or the answer itself."""
     found = {part for part in walk(node) if isinstance(part, Apply) and part.operation == "pm"}
     if not found:
         return [node]
-    if len(found) > MOST_SIGNS:
-        raise Undecided("too many signs")
+    if len(found) > 1 and len({_sign_of(part) for part in found}) == 1:
+        raise Undecided("several ±, of which nobody says whether they go together")
     plus = rebuild(node, {part: part.arguments[0] for part in found})
     minus = rebuild(node, {part: negate(part.arguments[0]) for part in found})
     return [plus, minus]

@@ -27,6 +27,7 @@ euro: euro 1 euros €  欧元
 sterling: £ 1
 angle: deg 1 degree degrees 度
 radian: radian 1 radians rad 弧度
+fahrenheit: °f 1 fahrenheit degreesfahrenheit 华氏度
 temperature: °c 1 celsius degreescelsius 摄氏度
 percent: % 1 percent pct percentage
 """
@@ -59,7 +60,10 @@ WORDS = (
 
 def scale(unit: str) -> tuple[str, Fraction] | None:
     """The unit's dimension and its size in the dimension's own unit, or None for a noun ("apples")."""
-    unit = unit.strip().strip(".").lower() if len(unit) > 1 else unit
+    unit = unit.strip().strip(".")
+    if len(unit) == 2 and unit[0] == "M" and unit not in UNITS:
+        return None  # megagrams are no milligrams
+    unit = unit.lower() if len(unit) > 1 or unit == "L" else unit
     unit = _HOUR_ABBREVIATIONS.get(unit, unit)
     if unit in UNITS:
         return UNITS[unit]
@@ -76,6 +80,19 @@ def scale(unit: str) -> tuple[str, Fraction] | None:
         exponent = int(match.group(2))
         return f"{inner[0]}^{exponent}", inner[1] ** exponent
     return None
+
+
+_NOT_DROPPED = re.compile(
+    r"\b(?:not|no|is|are|isn|was|wrong|incorrect|or|maybe|perhaps|hundred|thousand|dozen|cubed|squared|and|plus|minus"
+    r"|more|less|off|half|to|than|factorial|if|but|least|most)\b"
+    "|[不错十百千万亿成半]|以[上下内外]|左右|上下|多$|余$|分之|次方|平方$|立方$|或|还是|之间",
+    re.IGNORECASE,
+)
+
+
+def droppable(noun: str) -> bool:
+    """Whether a noun behind a number may be left out: 12 apples are 12, but 10人以上 is no 10."""
+    return noun.startswith("mod ") or _NOT_DROPPED.search(noun) is None
 
 
 def same_noun(left: str, right: str) -> bool:

@@ -49,6 +49,13 @@ _ZEROS = re.compile(r"\d,0\d\d")
 _DECIMAL_COMMA = re.compile(r"([-+]?)(\d+),(\d+)")
 _OPENING = re.compile(r"[(\[{]")
 _WORD = re.compile(r"[A-Za-z]{3,}")
+_ANNOUNCED = re.compile(r"\$|\\\(|\\\[|\n|\banswers?\b|答案|^#", re.IGNORECASE)
+"""What a sentence has that holds an answer; without it, it is words: "increases by 5" is not 5."""
+LEAST_WORDS = 6
+"""Words that make a sentence of a text without such a sign."""
+_REFUSED_CHOICE = re.compile(
+    r"(?<![A-Za-z])[A-K](?:\s*[).:、]|\s*\})|\bnot\b|n't|wrong|false|incorrect|不|错", re.IGNORECASE
+)
 _DEGREE = re.compile(r"\s*\^\s*\{?\\circ\s*\}?\s*")
 _SQUEEZED = re.compile(r"\s+")
 
@@ -104,7 +111,8 @@ def _compare_choices(left: str, right: str) -> Verdict | None:
         same = one == other
         return Verdict(same, "the same choice" if same else "another choice", "choice")
     letters, text = (one, right) if one else (other, left)
-    if letters and len(letters) == 1 and (match := _CHOICE_WITH_TEXT.fullmatch(text)):
+    match = _CHOICE_WITH_TEXT.fullmatch(text) if letters and len(letters) == 1 else None
+    if match and letters and not _REFUSED_CHOICE.search(text, match.end(match.lastindex or 0) + 1):
         same = letters == frozenset(match.group(1) or match.group(2))
         return Verdict(same, "the same choice" if same else "another choice", "choice")
     return None
@@ -112,9 +120,11 @@ def _compare_choices(left: str, right: str) -> Verdict | None:
 
 def _choices(text: str) -> frozenset[str] | None:
     match = _BARE_CHOICE.fullmatch(text) if len(text) < 60 else None
-    if match is None:
+    if match is None or (text.startswith("(") and "," in text):  # a point (A, C)
         return None
     letters = [mark for mark in match.group(1) if "A" <= mark <= "K"]
+    if len(letters) > 1 and max(letters) > "E" and match.group(1).isalpha():
+        return None  # FACE is a word
     return frozenset(letters) if len(set(letters)) == len(letters) else None
 
 
@@ -176,7 +186,8 @@ def _read_all(raw: str) -> tuple[Node, ...]:
             return tuple(joined) if joined and _ZEROS.search(text) else (read(text), *joined)
     except Unreadable:
         pass
-    inner = extract_answer(raw) if len(raw) < LONGEST_ANSWER and is_prose(raw) else None
+    announced = _ANNOUNCED.search(raw) or (is_prose(raw) and len(raw.split()) >= LEAST_WORDS)
+    inner = extract_answer(raw) if len(raw) < LONGEST_ANSWER and announced else None
     if inner and inner != raw:
         return _read_all(inner)
     text = _DEGREE.sub("度", text)

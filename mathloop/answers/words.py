@@ -61,7 +61,10 @@ _REWRITTEN = (
         ),
         "",
     ),
-    (re.compile("^.*(?<!不)是(?=[\u4e00-\u9fff]{2})"), ""),
+    (
+        re.compile("^(?:(?:四边形|三角形|图形|它|这|该|此)\\s*[a-z△]*\\s*|[a-z△∠]+)是(?=[\u4e00-\u9fff]{2})"),
+        "",
+    ),
     (re.compile("^(?:是|为|向|互相|相互|保持|一个|只有)(?=[\u4e00-\u9fff])"), ""),
     (re.compile("^一个(?=[\u4e00-\u9fff])"), ""),
     (re.compile("^不存在(?:这样|符合|满足|这种).*$"), "不存在"),
@@ -75,12 +78,16 @@ _REWRITTEN = (
 """Other ways of saying the same in Chinese."""
 _ORDINAL = re.compile(r"(\d{1,9})(?:st|nd|rd|th)")
 _ARTICLE = re.compile(r"^(?:on\s+|in\s+)?(?:the|a|an)\s+|^(?:on|in)\s+(?=\w)")
+_MEANT = re.compile(r"[\d∉∈<>=]")
 _NOISE = re.compile(r"[\s,.;:!?\"'“”()\-]+")
 
 
 def phrase(text: str) -> str:
     """Words as they are compared: one spelling for both languages, no case, article or punctuation."""
-    words = _NOISE.sub(" ", text.lower()).strip()
+    if _MEANT.search(text):  # signs, points and brackets beside numbers say something
+        words = re.sub(r"\s+", " ", text.lower()).strip(" .,;:!。")
+    else:
+        words = _NOISE.sub(" ", text.lower()).strip()
     if not words.isascii():
         for pattern, replacement in _REWRITTEN:
             words = pattern.sub(replacement, words)
@@ -125,6 +132,10 @@ def chinese_integer(text: str) -> int | None:
         return int(text)
     if not _CHINESE.fullmatch(text):
         return None
+    if len(text) > 2 and text[-1] in _DIGITS and text[-2] in "百千万亿":  # 一百五 is 150
+        unit = (_TENS | _LARGE)[text[-2]]
+        before = chinese_integer(text[:-1])
+        return None if before is None else before + _DIGITS[text[-1]] * unit // 10
     total = section = digit = 0
     for mark in text:
         if mark in _DIGITS:
@@ -171,17 +182,32 @@ def _english_value(words: list[str]) -> Fraction | None:
 
 
 def _english_integer(words: list[str]) -> int | None:
+    """`two hundred and five thousand` → 205,000; None for words in another order ("two and three")."""
     total = section = 0
-    if not words:
-        return None
+    ceiling = 10**15
+    before = ""
     for word in words:
         if word in _ENGLISH:
-            section += _ENGLISH[word]
+            value = _ENGLISH[word]
+            room = 100 if value >= 10 else 10
+            if (
+                section % room
+                or (before in _ENGLISH and before not in _TIES)
+                or (value == 0 and len(words) > 1)
+            ):
+                return None
+            section += value
         elif word == "hundred":
+            if section >= 100:
+                return None
             section = (section or 1) * 100
         elif word in _SCALES:
-            total += (section or 1) * _SCALES[word]
+            if _SCALES[word] >= ceiling:
+                return None
+            ceiling = _SCALES[word]
+            total += (section or 1) * ceiling
             section = 0
-        elif word != "and" or len(words) == 1:
+        elif word != "and" or before not in ("hundred", *_SCALES):
             return None
-    return total + section
+        before = word
+    return total + section if words and before != "and" else None

@@ -154,6 +154,8 @@ class _Measured(Approximate):
         found = super().value(node)
         if not mpmath.isfinite(found):
             raise Undefined
+        if isinstance(node, Apply) and node.operation == "tanh":  # 1 − tanh x is e^(−2x)
+            self.largest = max(self.largest, int(3 * min(abs(super().value(node.arguments[0])), 10**5)))
         if isinstance(node, Number) or (isinstance(node, Apply) and node.operation in _FAR):
             self.largest = max(self.largest, abs(int(mpmath.mag(found)))) if found != 0 else self.largest
         return found
