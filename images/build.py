@@ -26,11 +26,14 @@ def main() -> None:
     asked = parser.parse_args(words[:cut])
     check_images(asked.images)
     names = {name: full_name(name, asked.prefix, asked.tag, asked.variant) for name in asked.images or IMAGES}
+    if asked.push and not all("/mathloop/" in full for full in names.values()):
+        end("no registry to push to; expected --prefix (make images PREFIX=registry.example.com/team)")
     tool = engine()
     if tool is None:
         end("neither docker (with its daemon running) nor buildah is here; one way: apt-get install buildah")
     for name, full in names.items():
-        _call([tool, "build", *_options(name, full), *words[cut + 1 :], "."])
+        layers = ["--layers"] if tool == "buildah" else []  # which makes one of all, and keeps none, unasked
+        _call([tool, "build", *layers, *_options(name, full), *words[cut + 1 :], "."])
         if asked.push:
             _call([tool, "push", full])
     print("\n".join(names.values()))

@@ -11,6 +11,7 @@ The pins are for Linux on x86-64 and Python 3.11. `pip install --require-hashes`
 from __future__ import annotations
 
 import argparse
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -49,6 +50,8 @@ def main() -> None:
         help="where the CPU wheel of torch comes from (default: %(default)s)",
     )
     arguments = parser.parse_args()
+    if shutil.which("uv") is None:
+        sys.exit("pin: uv is not on the PATH; pip install uv")
     PINS.mkdir(exist_ok=True)
     for name, extras in EXTRAS.items():
         sources = [word for extra in extras for word in ("--extra", extra)]

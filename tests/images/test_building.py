@@ -126,8 +126,8 @@ def test_buildah_builds_where_docker_has_no_daemon(engines: Path) -> None:
     done = _make(engines, "build", "sampler", "--tag", "7")
     assert done.returncode == 0, done.stderr
     assert log.read_text().splitlines()[1:] == [
-        "buildah build --file images/sampler.Dockerfile --tag mathloop/sampler:7 --build-arg VERSION=7 "
-        "--build-arg REVISION=unknown --build-arg VARIANT=gpu ."
+        "buildah build --layers --file images/sampler.Dockerfile --tag mathloop/sampler:7 "
+        "--build-arg VERSION=7 --build-arg REVISION=unknown --build-arg VARIANT=gpu ."
     ]
 
 
@@ -136,6 +136,7 @@ def test_buildah_builds_where_docker_has_no_daemon(engines: Path) -> None:
     [
         ([], "neither docker (with its daemon running) nor buildah is here"),
         (["planner"], "there is no image 'planner'; expected some of control, sampler, trainer, solver"),
+        (["--push"], "no registry to push to; expected --prefix"),
         (["--tag", "latest"], "MATHLOOP_IMAGE_TAG is 'latest'"),
         (["--variant", "tpu"], "MATHLOOP_IMAGE_VARIANT is 'tpu': expected cpu or gpu"),
     ],
@@ -150,7 +151,7 @@ def test_what_cannot_be_built_is_one_clear_line(engines: Path, arguments: list[s
 def test_a_build_that_fails_ends_it(engines: Path, tmp_path: Path) -> None:
     log = _engine(engines, "buildah")
     (engines / "buildah").write_text((engines / "buildah").read_text() + "exit 125\n")
-    done = _make(engines, "build", "control", "solver", "--push")
+    done = _make(engines, "build", "control", "solver")
     assert done.returncode == 125
     assert done.stderr == "images: buildah build ended with 125; what it said stands above\n"
     assert len(log.read_text().splitlines()) == 1
