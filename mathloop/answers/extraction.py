@@ -49,6 +49,9 @@ _CONNECTIVES = re.compile(
 )
 _HAN = re.compile("[\u4e00-\u9fff]")
 _CHINESE_SENTENCE = re.compile(r"[。！？；\n]+|;\s")
+_SUSPICIOUS = re.compile(
+    r"not|n['’]t|never|wrong|incorrect|false|[?？不非错]|write|give|put|enter|return|report", re.IGNORECASE
+)
 _NOT_BEFORE = re.compile(
     r"(?:\bnot|n['’]t(?:\s+be)?|\bnever|不是|并非|不为|不等于|不可能是)\s*(?:equal\s+to\s*)?[$\\(\[\s]*$",
     re.IGNORECASE,
@@ -186,16 +189,16 @@ def _without_run_on(text: str) -> str:
 
 
 def _without_denied(text: str) -> str:
-    """The text without the boxes of which it says that they are wrong, or that only tell where to write."""
+    """The text without last boxes of which it says that they are wrong, or that only tell where to write."""
     for start, end, _ in list(_boxes_from_the_end(text)):
-        sentence = text[max(text.rfind(".", 0, start), text.rfind("\n", 0, start)) + 1 : end + 40]
-        told = _INSTRUCTED.search(text[max(0, start - 60) : start]) and _IF.search(sentence)
-        if (
-            told
-            or _NOT_BEFORE.search(text[max(0, start - 40) : start])
-            or _WRONG_AFTER.match(text[end : end + 40])
-        ):
-            text = f"{text[:start].rstrip('$')} {text[end:].lstrip('$')}"
+        before, after = text[max(0, start - 60) : start], text[end : end + 40]
+        if not _SUSPICIOUS.search(before + after):
+            break
+        sentence = before[max(before.rfind("."), before.rfind("\n")) + 1 :] + after
+        told = _INSTRUCTED.search(before) and _IF.search(sentence)
+        if not (told or _NOT_BEFORE.search(before) or _WRONG_AFTER.match(after)):
+            break
+        text = f"{text[:start].rstrip('$')} {text[end:].lstrip('$')}"
     return text
 
 

@@ -13,6 +13,8 @@ from mathloop.cluster.kubernetes import INFERENCE_SERVICE, ClusterRefused
 from mathloop.registry import Champion
 
 SERVICE_ACCOUNT = "mathloop-serving"
+DRAIN_SECONDS = 330
+"""A question that is being answered may take its whole deadline of 300 s."""
 CHAMPION, FORMER, HASH = "mathloop.dev/champion", "mathloop.dev/former", "mathloop.dev/predictor-hash"
 MODE = "serving.kserve.io/deploymentMode"
 TAGS = "serving.kserve.io/enable-tag-routing"
@@ -77,6 +79,7 @@ def _predictor(name: str, config: ServingConfig) -> dict[str, Any]:
 def _solver(uris: Mapping[str, str], champion: int, config: ServingConfig) -> dict[str, Any]:
     """It asks the vLLM services of its own champion, or holds the models itself."""
     predictor = _predictor(SOLVER, config)
+    predictor["terminationGracePeriodSeconds"] = DRAIN_SECONDS
     if config.vllm:
         asked = {"policy": POLICY, "reward model": REWARD_MODEL}
         urls = {what: _url(asked[what], champion, config) for what in uris}

@@ -45,7 +45,8 @@ class Program(NamedTuple):
 PROGRAMS = (
     Program("trivial", "print(6 * 7)"),
     Program("numpy", "import numpy as np\nprint((np.arange(10_000) ** 2).sum())"),
-    Program("sympy", "from sympy import *\nx = symbols('x')\nprint(factor(x**12 - 1))"),
+    Program("sympy", "import sympy\nx = sympy.symbols('x')\nprint(sympy.factor(x**2 - 5 * x + 6))"),
+    Program("sympy, all names", "from sympy import *\nx = symbols('x')\nprint(factor(x**12 - 1))"),
     Program(
         "second block", "print(p.subs(x, 2))", before="from sympy import *\nx = symbols('x')\np = x**12 - 1"
     ),
