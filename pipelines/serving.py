@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from mathloop.errors import BadConfig, BadData
 from mathloop.lines import is_blank
 from mathloop.serving.client import Reply
-from mathloop.serving.config import ServingConfig
+from mathloop.serving.config import KEY_VARIABLE, ServingConfig
+from mathloop.serving.keys import read_key
 
 if TYPE_CHECKING:
     from mathloop.serving.engines import Engine
@@ -43,8 +44,10 @@ def serve(
     from mathloop.serving.solver import Solver
 
     config = ServingConfig(deadline=deadline)
-    key = server.read_key()
+    key = read_key(KEY_VARIABLE)
     bound = server.bind(host, port)
+    if key is None and host not in ("127.0.0.1", "::1", "localhost"):
+        print(f"anybody who reaches {host} may ask: set {KEY_VARIABLE} to a key", file=sys.stderr)
     engine = _load(store, model, reward_model, policy_url, reward_model_url, config)
     shown = f"[{host}]" if ":" in host else host
     url = f"http://{shown}:{bound.getsockname()[1]}"

@@ -7,6 +7,7 @@ what a library says of a failed request, which can hold a token, is never repeat
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from mathloop.errors import MathloopError, UserError
 CONNECT_SECONDS, READ_SECONDS = 5.0, 30.0
 TRIES = 5
 """Times that a change is made again on the newest version of an object that somebody else changed."""
+_HEADER = re.compile(r"[\x20-\x7e]*")
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 MANIFESTS = "kubectl apply -k manifests/overlays/<overlay>"
 
@@ -111,6 +113,10 @@ class Cluster:
                 f"{said} ($KUBECONFIG or ~/.kube/config): get one for your cluster, "
                 "so that `kubectl get pods` works"
             ) from None
+        if not all(_HEADER.fullmatch(value) for value in configuration.api_key.values()):
+            raise ClusterRefused(
+                "the kubeconfig's token holds a character that no header can carry; get a new one"
+            )
         configuration.retries = urllib3.Retry(total=2, backoff_factor=0.2, read=0, status=0)
         return cls(client.ApiClient(configuration))
 

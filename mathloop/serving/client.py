@@ -13,13 +13,14 @@ import urllib3
 from mathloop.errors import UserError
 from mathloop.lines import parse_object
 from mathloop.serving.config import KEY_VARIABLE, MODEL
+from mathloop.serving.keys import read_key
 from mathloop.serving.urls import check_url
 
 LARGEST = 64 << 20
 """Bytes of a reply."""
 CONNECT_SECONDS = 5.0
-READ_SECONDS = 3600.0
-"""The server has a deadline of its own."""
+READ_SECONDS = 330.0
+"""Of silence: longer than the server's own deadline, unless `--deadline` raises that."""
 START = "start one with `mathloop serve`, or give --url"
 
 
@@ -56,7 +57,7 @@ def ask(url: str, problem: str, fields: dict[str, Any]) -> Reply:
     """
     root = check_url("--url", url)
     headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
-    if key := os.environ.get(KEY_VARIABLE, "").strip():
+    if key := read_key(KEY_VARIABLE):
         headers["Authorization"] = f"Bearer {key}"
     body = {"model": MODEL, "messages": [{"role": "user", "content": problem}], **fields}
     pool = urllib3.PoolManager(

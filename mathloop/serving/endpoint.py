@@ -13,6 +13,7 @@ import httpx
 
 from mathloop.lines import parse_object
 from mathloop.serving.config import ENDPOINT_KEY_VARIABLE
+from mathloop.serving.keys import read_key
 from mathloop.serving.refusals import Refused
 
 LARGEST = 32 << 20
@@ -32,7 +33,7 @@ def open_client(seconds: float) -> httpx.AsyncClient:
     It knows no proxy, follows no redirect, and takes certificates to trust from SSL_CERT_FILE.
     """
     context = ssl.create_default_context(cafile=os.environ.get("SSL_CERT_FILE") or certifi.where())
-    key = os.environ.get(ENDPOINT_KEY_VARIABLE, "").strip()
+    key = read_key(ENDPOINT_KEY_VARIABLE)
     return httpx.AsyncClient(
         verify=context,
         trust_env=False,
@@ -96,6 +97,10 @@ class Endpoint:
     def odd(self, found: str) -> Refused:
         """What to raise where an answer is not what its API promises."""
         return self._away(f"answers with {found}, which is not vLLM's API")
+
+    def silent(self, seconds: float) -> Refused:
+        """What to raise where it takes a connection and then says nothing."""
+        return self._away(f"did not answer within {seconds:g} s; start it, or name the right URL")
 
     def _away(self, reason: str) -> Refused:
         return Refused(

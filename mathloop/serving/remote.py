@@ -24,6 +24,8 @@ from mathloop.serving.urls import check_url
 
 SIDE_BY_SIDE = 32
 """Questions sent at once: vLLM batches them, and has a queue of its own."""
+PROBE_SECONDS = 15.0
+"""For a first answer: an endpoint that takes a connection and says nothing is not waited for longer."""
 LONGEST_END = 8
 """Tokens that a template may put after a message."""
 
@@ -55,15 +57,22 @@ class RemoteEngine:
         return self._reward_model is not None
 
     async def prepare(self) -> None:
-        self._name = await self._policy.model()
+        self._name = await self._found(self._policy)
         # What else would show only with the first question, such as two URLs in each other's place.
         turn = _user_turn("1", "cot")
         await self._measure([turn])
         await self._policy.post("/v1/chat/completions", {"messages": [turn], "max_tokens": 1})
         if self._reward_model is not None:
-            await self._reward_model.model()
+            await self._found(self._reward_model)
             self._end_of_turn = await self._find_end_of_turn(self._reward_model)
             await self._reward("1", "cot", "1", self._reward_model, self._end_of_turn)
+
+    async def _found(self, endpoint: Endpoint) -> str:
+        try:
+            async with asyncio.timeout(PROBE_SECONDS):
+                return await endpoint.model()
+        except TimeoutError:
+            raise endpoint.silent(PROBE_SECONDS) from None
 
     async def draw(self, question: Question) -> Drawn:
         messages = [_user_turn(question.problem, question.mode)]

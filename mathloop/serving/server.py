@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging.config
-import os
 import signal
 import socket
 import sys
@@ -15,7 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from mathloop.errors import BadConfig, UserError
-from mathloop.serving.config import KEY_VARIABLE, MODEL
+from mathloop.serving.config import MODEL
 from mathloop.serving.refusals import Refused
 from mathloop.serving.solver import Solver
 
@@ -58,14 +57,6 @@ def bind(host: str, port: int) -> socket.socket:
         reason = (error.strerror or str(error)).lower()
         raise BadConfig(f"port {port} of {host}: {reason}; choose another --port or --host") from None
     return bound
-
-
-def read_key() -> str | None:
-    """The key that requests must hold; None where none is set. Raises BadConfig where it is set and empty."""
-    key = os.environ.get(KEY_VARIABLE)
-    if key is not None and (not key.strip() or not key.isascii()):
-        raise BadConfig(f"{KEY_VARIABLE} is set, but no key (ASCII text); set one, or unset the variable")
-    return None if key is None else key.strip()
 
 
 def serve(

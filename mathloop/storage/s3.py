@@ -225,4 +225,8 @@ def _variable(name: str, expected: str) -> str:
         raise StorageRefused(
             f"the environment variable {name} is not set, and an s3:// store needs it; {expected}"
         )
+    if not re.fullmatch(r"[\x21-\x7e]+", value):
+        raise StorageRefused(
+            f"{name} holds a character that no S3 key or URL has; set it again, without breaks"
+        )
     return value

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from mathloop.cluster.kubernetes import SERVICE_ACCOUNT, Cluster, ClusterRefused, Unreachable
 from mathloop.errors import BadConfig
+from mathloop.serving.keys import read_key
 
 NAMESPACE = "kubeflow"
 """Where KFP is installed; where runs are, it says itself, or `--namespace` does."""
@@ -95,7 +96,7 @@ def connect(host: str | None = None) -> Pipelines:
 
         client = kfp.Client(
             host=url if given else None,
-            existing_token=os.environ.get(TOKEN_VARIABLE) or None,
+            existing_token=read_key(TOKEN_VARIABLE),
             ui_host=ui,
         )
     return Pipelines(client, url, ui, bool(health.get("multi_user")))
@@ -107,7 +108,7 @@ def _health(url: str) -> dict[str, Any]:
 
     import urllib3
 
-    token = os.environ.get(TOKEN_VARIABLE)
+    token = read_key(TOKEN_VARIABLE)
     try:
         answer = urllib3.PoolManager(retries=False).request(
             "GET",

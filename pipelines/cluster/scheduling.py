@@ -54,6 +54,16 @@ def schedule(
     print(f"schedule {name.removeprefix(PREFIX)!r} {said}: {timing} (seconds first), one run at a time")
 
 
+RANGES = (
+    ("second", 0, 59),
+    ("minute", 0, 59),
+    ("hour", 0, 23),
+    ("day of the month", 1, 31),
+    ("month", 1, 12),
+    ("day of the week", 0, 6),
+)
+
+
 def six_fields(cron: str) -> str:
     """KFP's cron has a field of seconds before the usual five; raises BadConfig."""
     fields = cron.split()
@@ -61,6 +71,17 @@ def six_fields(cron: str) -> str:
         fields = ["0", *fields]
     if len(fields) != 6 or not all(FIELD.fullmatch(field) for field in fields):
         raise BadConfig(f'--cron {cron!r}: expected five or six fields, such as "0 2 * * *" for 2 a.m. UTC')
+    for field, (what, low, high) in zip(fields, RANGES, strict=True):
+        ends = [
+            [int(end) for end in part.partition("/")[0].split("-") if end.isdigit()]
+            for part in field.split(",")
+        ]
+        steps = [part.partition("/")[2] for part in field.split(",")]
+        inside = all(low <= end <= high for span in ends for end in span)
+        if not inside or any(span != sorted(span) for span in ends) or "0" in steps:
+            raise BadConfig(
+                f"--cron {cron!r}: {field} is no {what}; they go from {low} to {high}, the lower one first"
+            )
     return " ".join(fields)
 
 

@@ -1,0 +1,22 @@
+"""Keys from the environment, as an HTTP header can carry them."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from mathloop.errors import BadConfig
+
+_BEARER = re.compile(r"[\x21-\x7e]{1,4096}")
+
+
+def read_key(variable: str) -> str | None:
+    """The key in an environment variable; None where it is not set. Raises BadConfig, without the key."""
+    value = os.environ.get(variable)
+    if value is None:
+        return None
+    if not _BEARER.fullmatch(value.strip()):
+        raise BadConfig(
+            f"{variable} is set, but no key (visible ASCII characters without spaces); set one, or unset it"
+        )
+    return value.strip()
