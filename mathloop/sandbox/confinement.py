@@ -8,6 +8,7 @@ namespaces  processes, network, mounts, IPC and host name of its own, where the 
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import platform
@@ -38,6 +39,8 @@ _WRITE = 1 << 1 | 1 << 4 | 1 << 5 | 1 << 7 | 1 << 8 | 1 << 14
 _NEW_NAMESPACES = 0x00020000 | 0x02000000 | 0x04000000 | 0x08000000 | 0x10000000 | 0x20000000 | 0x40000000
 """Mounts, cgroups, host name, IPC, users, processes, network."""
 _NOSUID, _NODEV, _NOEXEC, _RECURSIVE, _PRIVATE = 2, 4, 8, 16384, 1 << 18
+_DETACH = 2
+"""MNT_DETACH."""
 NOBODY = 65534
 
 
@@ -61,9 +64,19 @@ def enter_namespaces(scratch: str) -> bool:
     inner = os.fork()
     if inner:
         os.closerange(0, 256)
-        os._exit(max(os.waitstatus_to_exitcode(os.waitpid(inner, 0)[1]), 0))
+        code = os.waitstatus_to_exitcode(os.waitpid(inner, 0)[1])
+        LIBC.umount2(scratch.encode(), _DETACH)
+        leave(scratch)
+        os._exit(max(code, 0))
     die_with_parent()
     return True
+
+
+def leave(scratch: str) -> None:
+    """Removes the scratch folder of a caller that is gone; one that lives removes it itself."""
+    os.chdir("/")
+    with contextlib.suppress(OSError):
+        os.rmdir(scratch)
 
 
 def _unshare(scratch: str) -> bool:

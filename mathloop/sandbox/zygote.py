@@ -34,7 +34,7 @@ if __name__ == "__main__":  # its neighbors, without all that mathloop.sandbox i
         sys.modules[_name] = types.ModuleType(_name)
         sys.modules[_name].__path__ = [str(_folder)]
 
-from mathloop.sandbox.confinement import Confinement, die_with_parent, enter_namespaces, limit_cpu
+from mathloop.sandbox.confinement import Confinement, die_with_parent, enter_namespaces, leave, limit_cpu
 from mathloop.sandbox.preloading import preload
 
 MOST_BYTES = 1 << 18
@@ -90,6 +90,10 @@ class Server:
         os.close(null)
         sys.stdout.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[union-attr]
         self.scratch = scratch if self.namespaces else None
+        self.folder = scratch
+        os.chdir(
+            scratch
+        )  # again: what is mounted there lies over the folder that this process was started in
         use = os.statvfs(scratch)
         self.scratch_files = use.f_files - use.f_ffree
         self.confinement = Confinement(self.scratch, without)
@@ -212,6 +216,7 @@ class Server:
                 return "timeout"
             for source, _ in poll.poll(left * 1000 + 1):
                 if source == self.input:
+                    leave(self.folder)
                     os._exit(0)  # the child follows
                 if source == child.code:
                     child.unsent = _sent(child.code, child.unsent)
@@ -416,6 +421,7 @@ def serve() -> None:
         try:
             request = json.loads(_exactly(server.input, int.from_bytes(_exactly(server.input, 4), "big")))
         except EOFError:
+            leave(server.folder)
             return
         _send(
             server.answers, server.run(request)

@@ -14,7 +14,7 @@ from mathloop.answers import verify, verify_response
 from mathloop.answers.verification import DECIMAL_PLACES
 from pipelines.benchmarks.labeled import Case
 
-INSTALL = "pip install 'mathloop[benchmark]'"
+INSTALL = "pip install -e '.[benchmark]'"
 _ENVIRONMENT = re.compile(r"\$|\\\(|\\\[|\\boxed")
 _WORDS = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]{2,}")
 _CACHE = type(lru_cache(lambda: None))

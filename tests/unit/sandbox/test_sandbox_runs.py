@@ -186,7 +186,6 @@ def test_threads_work(sandbox: Sandbox) -> None:
         "open('/etc/passwd').read()",
         "open('/proc/self/environ').read()",
         "open('/tmp/mathloop-sandbox-file', 'w')",
-        "open('file', 'w')",
         "import os; os.listdir('/')",
     ],
 )
@@ -194,6 +193,25 @@ def test_landlock_refuses(sandbox: Sandbox, code: str) -> None:
     if "landlock" not in sandbox.isolation():
         pytest.skip("this kernel has no Landlock")
     assert sandbox.run(code).status == "refused"
+
+
+def test_a_relative_path_leads_to_the_scratch_folder(sandbox: Sandbox) -> None:
+    code = "open('file', 'w').write('12')\nopen('file').read()"
+    wanted = ("ok", "'12'\n") if "namespaces" in sandbox.isolation() else ("refused", "")
+    execution = sandbox.run(code)
+    assert (execution.status, execution.stdout) == wanted
+    assert sandbox.run("import os; os.listdir()").stdout == "[]\n"
+
+
+def test_a_caller_that_is_killed_leaves_no_folder(tmp_path: Path) -> None:
+    code = (
+        "from mathloop.sandbox import Sandbox; s = Sandbox(); s.run('1'); import os; os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", code], env={**os.environ, "TMPDIR": str(tmp_path)}, check=False)
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline and any(tmp_path.iterdir()):
+        time.sleep(0.05)
+    assert not any(tmp_path.iterdir())
 
 
 def test_the_environment_is_empty_and_no_pipe_of_the_server_is_open(
