@@ -6,6 +6,7 @@ what a library says of a failed request, which can hold a token, is never repeat
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import time
@@ -39,6 +40,24 @@ class Exists(MathloopError):
 
 class Changed(MathloopError):
     """Somebody else changed the object since it was read."""
+
+
+@contextmanager
+def _errors_heard() -> Iterator[list[logging.LogRecord]]:
+    """The errors that a library only logs meanwhile; what they say may hold a token, and is not shown."""
+    heard: list[logging.LogRecord] = []
+
+    def keep(record: logging.LogRecord) -> bool:
+        if record.levelno >= logging.ERROR:
+            heard.append(record)
+        return record.levelno < logging.ERROR
+
+    root = logging.getLogger()
+    root.addFilter(keep)
+    try:
+        yield heard
+    finally:
+        root.removeFilter(keep)
 
 
 @dataclass(frozen=True)
@@ -105,7 +124,13 @@ class Cluster:
             else:
                 # The library reads the variable when it is imported.
                 path = os.environ.get("KUBECONFIG") or None
-                config.load_kube_config(path, context=context, client_configuration=configuration)
+                with _errors_heard() as failed:
+                    config.load_kube_config(path, context=context, client_configuration=configuration)
+                if failed:
+                    raise ClusterRefused(
+                        "the login command of the kubeconfig failed or is not installed: see what "
+                        "`kubectl get pods` says, and mend that"
+                    )
         except (config.ConfigException, YAMLError, OSError, ValueError, TypeError, AttributeError) as error:
             missing = "no configuration found" in str(error).lower() or "no such" in str(error).lower()
             said = "no kubeconfig" if missing else "the kubeconfig cannot be used"
@@ -114,9 +139,7 @@ class Cluster:
                 "so that `kubectl get pods` works"
             ) from None
         if not all(_HEADER.fullmatch(value) for value in configuration.api_key.values()):
-            raise ClusterRefused(
-                "the kubeconfig's token holds a character that no header can carry; get a new one"
-            )
+            raise ClusterRefused("the kubeconfig's token holds a line break or the like; get a new one")
         configuration.retries = urllib3.Retry(total=2, backoff_factor=0.2, read=0, status=0)
         return cls(client.ApiClient(configuration))
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import crd_schemas
 import pytest
+import yaml
 from fake_cluster import FakeCluster, PodLog, now
 from launcher import JOB
 
@@ -362,6 +363,41 @@ def test_no_kubeconfig_and_no_server_are_one_line(
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "broken"))
     with pytest.raises(ClusterRefused, match=r"^the kubeconfig cannot be used"):
         Cluster.connect()
+
+
+@pytest.mark.parametrize(
+    ("user", "said"),
+    [
+        ({"token": "SEKRET\nTOKEN"}, "the kubeconfig's token holds a line break"),
+        (
+            {
+                "exec": {
+                    "apiVersion": "client.authentication.k8s.io/v1",
+                    "command": "no-such-login",
+                    "args": [],
+                }
+            },
+            "the login command of the kubeconfig failed or is not installed",
+        ),
+    ],
+)
+def test_a_kubeconfig_that_gives_no_token_is_one_line_without_it(
+    fake: FakeCluster,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    user: dict[str, Any],
+    said: str,
+) -> None:
+    path = fake.write_kubeconfig(tmp_path / "kubeconfig")
+    config = yaml.safe_load(path.read_text())
+    config["users"][0]["user"] = user
+    path.write_text(yaml.safe_dump(config))
+    monkeypatch.setenv("KUBECONFIG", str(path))
+    with pytest.raises(ClusterRefused, match=said) as caught:
+        Cluster.connect()
+    assert "SEKRET" not in str(caught.value)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_field_that_a_kind_does_not_have_is_refused(fake: FakeCluster, cluster: Cluster) -> None:
