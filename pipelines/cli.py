@@ -291,7 +291,7 @@ def doctor(
         from pipelines.doctor import examine
 
         for param in _given(ctx):
-            raise BadConfig(f"doctor takes {param.opts[0]} with --cluster alone")
+            raise BadConfig(f"doctor takes {param.opts[0]} only together with --cluster")
         findings = examine()
     for finding in findings:
         print(f"{'ok  ' if finding.good else 'MISS'} {finding.what}: {finding.said}")

@@ -61,7 +61,11 @@ class Guard:
         if self._key is not None and path not in OPEN:
             scheme, _, given = headers.get(b"authorization", b"").partition(b" ")
             if scheme.lower() != b"bearer" or not hmac.compare_digest(given.strip(), self._key):
-                raise Refused(401, "a key is needed: Authorization: Bearer …", code="invalid_api_key")
+                raise Refused(
+                    401,
+                    "the right key is needed: Authorization: Bearer … (for `mathloop ask`: MATHLOOP_API_KEY)",
+                    code="invalid_api_key",
+                )
         if path == CHAT:
             kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
             if kind != b"application/json":  # what a page of another site can send without asking is not

@@ -251,7 +251,7 @@ def test_what_keeps_kfp_away_is_one_line(fake: FakeCluster, call: Run, command: 
         (["schedule"], "give one of --cron, --list and --delete"),
         (["schedule", "--list", "--delete"], "give one of --cron, --list and --delete"),
         (["rollback", "--store", "s3://mathloop/x"], "MATHLOOP_S3_ENDPOINT is not set"),
-        (["doctor", "--profile", "gpu"], "doctor takes --profile with --cluster alone"),
+        (["doctor", "--profile", "gpu"], "doctor takes --profile only together with --cluster"),
         (["compile", "--out", "x", "--set", "grpo.steps=1"], "give one by --profile"),
         (["compile", "--out", "x", "--profile", "nope"], "no profile 'nope'"),
     ],
