@@ -56,6 +56,10 @@ class Comparison:
     def same(self, left: Node, right: Node) -> bool:
         """Whether the answers are equal; raises `Undecided`."""
         deadline.check()
+        if left == right:
+            if self._depth == 0:
+                self.rule = "structure"
+            return True
         left, right = settled(left), settled(right)
         rule, compare = self._kind(left, right)
         self._depth += 1
@@ -243,14 +247,11 @@ class Comparison:
         return unique
 
     def _ratios(self, left: Sequence[Node], right: Sequence[Node]) -> bool:
-        zeros = [[self.same(item, ZERO) for item in items] for items in (left, right)]
-        return (
-            zeros[0] == zeros[1]
-            and not zeros[0][0]
-            and all(
-                self.same(multiply(left[0], after), multiply(right[0], before))
-                for before, after in zip(left[1:], right[1:], strict=True)
-            )
+        if any(self.same(item, ZERO) for item in (*left, *right)):
+            return self._in_order(left, right)  # 0 : 3 and 25 : 0 are no ratios
+        return len(left) == len(right) and all(
+            self.same(multiply(left[0], after), multiply(right[0], before))
+            for before, after in zip(left[1:], right[1:], strict=True)
         )
 
     def _pieces(self, left: list[ranges.Piece], right: list[ranges.Piece]) -> bool:

@@ -49,9 +49,11 @@ _CONNECTIVES = re.compile(
 )
 _HAN = re.compile("[\u4e00-\u9fff]")
 _CHINESE_SENTENCE = re.compile(r"[。！？；\n]+|;\s")
-_SUSPICIOUS = re.compile(
-    r"not|n['’]t|never|wrong|incorrect|false|[?？不非错]|write|give|put|enter|return|report", re.IGNORECASE
-)
+_SUSPICIOUS = (
+    "not", "n't", "n’t", "never", "wrong", "incorrect", "false", "?", "？", "不", "非", "错", "write", "give", "put",
+    "enter", "return", "report",
+)  # fmt: skip
+"""Without any of these near it, nothing is said against a box."""
 _NOT_BEFORE = re.compile(
     r"(?:\bnot|n['’]t(?:\s+be)?|\bnever|不是|并非|不为|不等于|不可能是)\s*(?:equal\s+to\s*)?[$\\(\[\s]*$",
     re.IGNORECASE,
@@ -190,9 +192,10 @@ def _without_run_on(text: str) -> str:
 
 def _without_denied(text: str) -> str:
     """The text without last boxes of which it says that they are wrong, or that only tell where to write."""
-    for start, end, _ in list(_boxes_from_the_end(text)):
+    for start, end, _ in _boxes_from_the_end(text):  # what is cut out stands behind where it goes on
         before, after = text[max(0, start - 60) : start], text[end : end + 40]
-        if not _SUSPICIOUS.search(before + after):
+        near = (before + after).lower()
+        if not any(mark in near for mark in _SUSPICIOUS):
             break
         sentence = before[max(before.rfind("."), before.rfind("\n")) + 1 :] + after
         told = _INSTRUCTED.search(before) and _IF.search(sentence)

@@ -27,6 +27,7 @@ _SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉ₙ₋₊", "01234567
 _SUBSCRIPT = re.compile("[₀₁₂₃₄₅₆₇₈₉ₙ₋₊]+")
 _JUDGED = dict.fromkeys("√✓✔☑", "true") | dict.fromkeys("×✗✘✕❌", "false")
 """Marks that judge a statement, where nothing else stands."""
+_COLORED = re.compile(r"\\(?:textcolor|color)\s*\{[a-zA-Z]+\}|\\underline(?=\s*\{\s*[-\d\\])")
 _NOT_EQUAL = re.compile(r"\\not\s*=")
 _ROW_GAP = re.compile(r"\\\\\s*\[-?[\d.]+\s*(?:pt|ex|em|mm|cm)\]")
 _BARE_COMMAND = re.compile(r"(?<![a-zA-Z\\])(?=(?:d?frac|sqrt)\{)")
@@ -71,6 +72,7 @@ def normalize(text: str) -> str:
             text = _ESCAPED_COMMAND.sub(r"\\", text)
         text = text.replace(r"\$", MONEY).replace(r"\%", "%").replace(r"\#", "#").replace(r"\&", "&")
         text = _ROW_GAP.sub(r"\\\\", text).replace(r"\colon", ":")
+        text = _COLORED.sub("", text)
         text = _NOT_EQUAL.sub(r"\\ne ", text)
         text = _BRACED_COMMA.sub(",", text)
         text = _TIGHT_COMMA.sub(",", text)

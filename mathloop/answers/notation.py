@@ -48,6 +48,13 @@ _ARC = re.compile(r"(\d+)\s*\^\s*\{?\\circ\s*\}?\s*(\d{1,2})\s*'(?:\s*(\d{1,2})\
 _PART_NUMBERS = re.compile(r"(?:\(\d\)\s*[,、和]?\s*){2,}")
 _CONDITION = re.compile(r"\s*\\?\s*\(\s*([a-z]\s*\\in\s*[^()]+)\)$")
 _POINT = re.compile(r"^\\text\s*\{\s*(?:the\s+)?(?:points?|vertex|center|answer is)\s*\}\s*(?=\()")
+_MEASURED_AND = re.compile(
+    r"(?<=\d)(\s*(?:hours?|hrs?|minutes|mins?|feet|ft|pounds|lbs?|dollars|yards|miles))\s+and\s+(?=\d)"
+)
+_OF_INDEX = re.compile(
+    r"[,\s]*\(?\s*[nkm]\s*\\in\s*(?:\\mathbb\s*\{?\s*)?[NZ]\s*\}?\s*(?:[\^_]\s*\{?\s*[*+]\s*\}?)?\s*\)?$"
+)
+"""The domain of a sequence's index, which goes without saying."""
 _TO = re.compile(r"(?<=\d)\s*(?:\\text\s*\{\s*to\s*\}|to)\s*(?=\d)")
 _OVERLINE = re.compile(r"(\d*)\.(\d*)\s*(?:\\(?:overline|bar)\s*\{?\s*(\d+)\s*\}?|\((\d+)\))")
 _DOTTED = re.compile(r"(\d*)\.(\d*)\s*\\dot\s*\{?\s*(\d)\s*\}?(?:(\d*)\s*\\dot\s*\{?\s*(\d)\s*\}?)?")
@@ -162,6 +169,10 @@ def rewritten(text: str) -> str:
         text = _without_part_numbers(text)
     if "比" in text:
         text = _RATIO.sub(":", text)
+    if " and " in text:
+        text = _MEASURED_AND.sub(r"\1 ", text)
+    if "\\in" in text and "_" in text:
+        text = _OF_INDEX.sub("", text)
     if "to" in text:
         text = _TO.sub(":", text)
     if text.endswith(")"):

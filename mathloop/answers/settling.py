@@ -30,6 +30,8 @@ def settled(node: Node) -> Node:
     match node:
         case Symbol("mathbb R") | Text("all real numbers"):
             return Symbol("R")
+        case Text("no solution" | "empty set"):
+            return Symbol("empty set")
         case Apply("percent", (value,)):
             return Quantity(value, "%")
         case Apply("degree", (value,)):
@@ -54,6 +56,8 @@ def settled(node: Node) -> Node:
         case Quantity(Relation(sides, operators), unit):
             return Relation((*sides[:-1], Quantity(sides[-1], unit)), operators)
         case Collection("list" | "sequence" | "set", items):
+            if sum(isinstance(item, Relation) and len(_signs(item)) > 1 for item in items) > 1:
+                raise Undecided("several ±, of which nobody says whether they go together")
             items = tuple(part for item in items for part in _signs(item))
             if len(items) == 1 and node.kind != "set":
                 return settled(items[0])
@@ -95,6 +99,15 @@ def lettered(node: Node) -> Quantity | None:
             exponent == MINUS_ONE
         ):
             return Quantity(value, f"{unit}/{per}")
+        case Apply(
+            "mul",
+            (
+                Number() as value,
+                Symbol(unit),
+                Apply("pow", (Apply("pow", (Symbol(per), Number(exponent, _))), minus)),
+            ),
+        ) if minus == MINUS_ONE and exponent in (2, 3):
+            return Quantity(value, f"{unit}/{per}^{exponent}")
         case Apply("mul", (Number() as value, Apply("pow", (Symbol(unit), Number(exponent, _))))) if (
             exponent in (2, 3)
         ):

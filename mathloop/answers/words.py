@@ -77,7 +77,9 @@ _REWRITTEN = (
 )
 """Other ways of saying the same in Chinese."""
 _ORDINAL = re.compile(r"(\d{1,9})(?:st|nd|rd|th)")
-_ARTICLE = re.compile(r"^(?:on\s+|in\s+)?(?:the|a|an)\s+|^(?:on|in)\s+(?=\w)")
+_ARTICLE = re.compile(
+    r"^there\s+(?:is|are)\s+(?:an?\s+)?|^(?:on\s+|in\s+)?(?:the|a|an)\s+|^(?:on|in)\s+(?=\w)"
+)
 _MEANT = re.compile(r"[\d∉∈<>=]")
 _NOISE = re.compile(r"[\s,.;:!?\"'“”()\-]+")
 
@@ -91,8 +93,8 @@ def phrase(text: str) -> str:
     if not words.isascii():
         for pattern, replacement in _REWRITTEN:
             words = pattern.sub(replacement, words)
-    words = _PHRASES.get(words, words)
-    return _ARTICLE.sub("", words)
+    words = _ARTICLE.sub("", _PHRASES.get(words, words))
+    return _PHRASES.get(words, words)
 
 
 def read_words(text: str) -> Fraction | None:
