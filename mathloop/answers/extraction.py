@@ -50,8 +50,8 @@ _CONNECTIVES = re.compile(
 _HAN = re.compile("[\u4e00-\u9fff]")
 _CHINESE_SENTENCE = re.compile(r"[。！？；\n]+|;\s")
 _SUSPICIOUS = (
-    "not", "n't", "n’t", "never", "wrong", "incorrect", "false", "?", "？", "不", "非", "错", "write", "give", "put",
-    "enter", "return", "report",
+    "not", "n't", "n’t", "never", "wrong", "incorrect", "false", "?", "？", "不", "非", "错",
+    "write", "give", "put", "enter", "return", "report",
 )  # fmt: skip
 """Without any of these near it, nothing is said against a box."""
 _NOT_BEFORE = re.compile(
@@ -192,7 +192,7 @@ def _without_run_on(text: str) -> str:
 
 def _without_denied(text: str) -> str:
     """The text without last boxes of which it says that they are wrong, or that only tell where to write."""
-    for start, end, _ in _boxes_from_the_end(text):  # what is cut out stands behind where it goes on
+    for start, end, _ in _boxes_from_the_end(text):  # what is cut out stands behind the next one
         before, after = text[max(0, start - 60) : start], text[end : end + 40]
         near = (before + after).lower()
         if not any(mark in near for mark in _SUSPICIOUS):
