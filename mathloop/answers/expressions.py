@@ -85,19 +85,25 @@ def _step_apart(left: Node, right: Node) -> bool:
     names = sorted(variables(left) | variables(right))
     for probe in _PROBES:
         for turned in (1, -1) if len(names) > 1 else (1,):
-            values = []
-            for side in (left, right):
-                evaluator = Approximate(REAL_FLOATS, 0, integer=False)
-                evaluator.bound = {
-                    name: (probe + 3 * place) * turned**place for place, name in enumerate(names)
-                }
-                try:
-                    values.append(evaluator.value(side))
-                except _MISFORTUNES:
-                    break
-            if len(values) == 2 and clearly_different(*values, relative=1e-7, absolute=1e-9):
+            values = _real_values(
+                left, right, {name: (probe + 3 * place) * turned**place for place, name in enumerate(names)}
+            )
+            if values and clearly_different(*values, relative=1e-7, absolute=1e-9):
                 return True
     return False
+
+
+def _real_values(left: Node, right: Node, bound: dict[str, Fraction]) -> tuple[Any, Any] | None:
+    """Both values where the variables have these; None where either is not real or not defined."""
+    values = []
+    for side in (left, right):
+        evaluator = Approximate(REAL_FLOATS, 0, integer=False)
+        evaluator.bound = dict(bound)  # a sum binds its index in it
+        try:
+            values.append(evaluator.value(side))
+        except _MISFORTUNES:
+            return None
+    return values[0], values[1]
 
 
 def _ratio_varies(left: Node, right: Node) -> bool:
@@ -105,15 +111,10 @@ def _ratio_varies(left: Node, right: Node) -> bool:
     names = variables(left) | variables(right)
     ratio: complex | None = None
     for probe in _PROBES:
-        values = []
-        for side in (left, right):
-            evaluator = Approximate(REAL_FLOATS, 0, integer=False)
-            evaluator.bound = {name: probe + 3 * place for place, name in enumerate(sorted(names))}
-            try:
-                values.append(evaluator.value(side))
-            except _MISFORTUNES:
-                break
-        if len(values) < 2 or abs(values[1]) < 1e-9 or not cmath_finite(values[0] / values[1]):
+        values = _real_values(
+            left, right, {name: probe + 3 * place for place, name in enumerate(sorted(names))}
+        )
+        if not values or abs(values[1]) < 1e-9 or not cmath_finite(values[0] / values[1]):
             continue
         here = values[0] / values[1]
         if ratio is not None and abs(here - ratio) > 1e-7 * max(abs(ratio), 1e-9):
