@@ -6,22 +6,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 
 from mathloop.answers import extract_answer
-from mathloop.errors import BadModel
+from mathloop.errors import BadModel, MathloopError
 from mathloop.records import Mode, Problem, Response
 from mathloop.sampling.config import SamplingConfig
 from mathloop.sampling.decoding import Decoded, Tool, decode_batch
 from mathloop.sampling.prompts import TOOL_MARK, end_of_turn, render_prompt
 from mathloop.sandbox import Sandbox, SandboxConfig
 
+Found = TypeVar("Found")
 _CODE = re.compile(r"```python\n(.*?)\n?```", re.DOTALL)
 
 
@@ -178,6 +179,20 @@ class TransformersSampler:
         # A fence that a program prints would end its output block early, or open one of the model's.
         outputs = [self._outputs.get(program, "").replace("```", "'''") for program in programs]
         return [f"\n{output}\n```\n" for output in outputs]
+
+
+def loaded(place: Path, load: Callable[[Path], Found], remedy: str) -> Found:
+    """`load(place)`; raises BadModel, in one line with the remedy, whatever is wrong with its files."""
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()  # what is wrong is said once, by us
+    try:
+        return load(place)
+    except MathloopError:
+        raise
+    except Exception as error:  # loaders do not say what a damaged file makes them raise
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise BadModel(f"{place}: cannot be loaded as a model ({reason}); {remedy}") from error
 
 
 def load_model(folder: Path, dtype: torch.dtype) -> tuple[Any, Any]:

@@ -11,12 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from mathloop.errors import BadModel, MathloopError
+from mathloop.errors import BadModel
 from mathloop.records import Mode, Problem, Response
 from mathloop.registry import Registry
 from mathloop.sampling.config import SamplingConfig
 from mathloop.sampling.prompts import render_prompt
-from mathloop.sampling.sampler import TransformersSampler
+from mathloop.sampling.sampler import TransformersSampler, loaded
 from mathloop.sampling.scoring import RewardModel, score
 from mathloop.serving.config import ServingConfig
 from mathloop.serving.engines import Drawn
@@ -25,6 +25,7 @@ from mathloop.serving.refusals import Refused
 from mathloop.storage import open_store
 
 Found = TypeVar("Found")
+SAVE_AGAIN = "save it again"
 FRESH_AFTER = 100
 """TIR questions after which a new sampler takes over: one remembers the output of every program it ran."""
 
@@ -62,9 +63,9 @@ class LocalEngine:
     @classmethod
     def load(cls, policy: Path, reward_model: Path | None, config: ServingConfig, name: str) -> LocalEngine:
         """Loads model folders. Raises BadModel, whatever is wrong with one."""
-        loaded = _loaded(policy, lambda folder: _policy(folder))
-        scorer = None if reward_model is None else _loaded(reward_model, RewardModel.load)
-        return cls(name, loaded, scorer, config)
+        found = loaded(policy, lambda folder: _policy(folder), SAVE_AGAIN)
+        scorer = None if reward_model is None else loaded(reward_model, RewardModel.load, SAVE_AGAIN)
+        return cls(name, found, scorer, config)
 
     @classmethod
     def load_champion(cls, store_url: str, config: ServingConfig) -> LocalEngine:
@@ -188,16 +189,3 @@ def _context(model: Any, tokenizer: Any) -> int:
     """Tokens that the model was made for; a tokenizer that knows no bound says 10^30."""
     bound = getattr(model.config, "max_position_embeddings", None) or 4096
     return int(min(bound, getattr(tokenizer, "model_max_length", bound)))
-
-
-def _loaded(folder: Path, load: Callable[[Path], Found]) -> Found:
-    from transformers.utils import logging
-
-    logging.set_verbosity_error()  # what is wrong is said once, by us
-    try:
-        return load(folder)
-    except MathloopError:
-        raise
-    except Exception as error:  # loaders do not say what a damaged file makes them raise
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise BadModel(f"{folder}: cannot be loaded as a model ({reason}); save it again") from error

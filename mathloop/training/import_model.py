@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from mathloop.errors import BadModel, MathloopError
-from mathloop.sampling.sampler import load_model
+from mathloop.sampling.sampler import load_model, loaded
 from mathloop.stages import StageReport
 from mathloop.training.saving import save_folder
 from mathloop.training.sources import PACKAGE, check_folder, find_source
@@ -23,7 +21,7 @@ def run(*, source: str, model: Path) -> StageReport:
     """
     started = time.monotonic()
     if source.startswith(PACKAGE):
-        net, tokenizer = _loaded(find_source(source), _load_gguf)
+        net, tokenizer = loaded(find_source(source), _load_gguf, "save or install it again")
     else:
         net, tokenizer = load_folder(Path(source))
 
@@ -38,22 +36,9 @@ def run(*, source: str, model: Path) -> StageReport:
 
 def load_folder(folder: Path) -> tuple[Any, Any]:
     """(model, tokenizer) of a folder; raises BadModel, whatever is wrong with its files."""
-    return _loaded(check_folder(folder), lambda place: load_model(place, torch.float32))
-
-
-def _loaded(place: Path, load: Callable[[Path], tuple[Any, Any]]) -> tuple[Any, Any]:
-    from transformers.utils import logging
-
-    logging.set_verbosity_error()  # what is wrong is said once, by us
-    try:
-        return load(place)
-    except MathloopError:
-        raise
-    except Exception as error:  # loaders do not say what a damaged file makes them raise
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise BadModel(
-            f"{place}: cannot be loaded as a model ({reason}); save or install it again"
-        ) from error
+    return loaded(
+        check_folder(folder), lambda place: load_model(place, torch.float32), "save or install it again"
+    )
 
 
 def _load_gguf(path: Path) -> tuple[Any, Any]:
