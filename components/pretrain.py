@@ -27,10 +27,11 @@ def pretrain(
     from pathlib import Path
 
     from components.ports import record, work_folder
-    from mathloop.training import pretrain
     from mathloop.training.config import PretrainConfig
+    from mathloop.training.launching import train
 
-    report = pretrain.run(
+    report = train(
+        "pretrain",
         corpus=Path(corpus.path),
         model=Path(model.path),
         work=work_folder(),

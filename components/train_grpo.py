@@ -11,6 +11,7 @@ def train_grpo(
     policy: dsl.Input[dsl.Model],
     reward_model: dsl.Input[dsl.Model],
     model: dsl.Output[dsl.Model],
+    rollouts: dsl.Output[dsl.Dataset],
     metrics: dsl.Output[dsl.Metrics],
     stage_report: dsl.Output[dsl.Artifact],
     config: str = "{}",
@@ -23,6 +24,7 @@ def train_grpo(
         policy: Model to start from.
         reward_model: Model that scores responses.
         model: The trained policy: the challenger.
+        rollouts: Every response with its verdict, rewards and advantage, as Parquet.
         metrics: Scalars of the stage.
         stage_report: What the stage took, made and dropped, as JSON.
         config: Settings of the stage as JSON, checked by its Config; what is left out has its default.
@@ -31,14 +33,16 @@ def train_grpo(
     from pathlib import Path
 
     from components.ports import record, work_folder
-    from mathloop.training import grpo
     from mathloop.training.config import GRPOConfig
+    from mathloop.training.launching import train
 
-    report = grpo.run(
+    report = train(
+        "grpo",
         problems=Path(problems.path),
         policy=Path(policy.path),
         reward_model=Path(reward_model.path),
         model=Path(model.path),
+        rollouts=Path(rollouts.path),
         work=work_folder(),
         config=GRPOConfig.model_validate_json(config),
         seed=seed,

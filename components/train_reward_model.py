@@ -31,10 +31,11 @@ def train_reward_model(
     from pathlib import Path
 
     from components.ports import record, work_folder
-    from mathloop.training import reward_model
     from mathloop.training.config import RewardModelConfig
+    from mathloop.training.launching import train
 
-    report = reward_model.run(
+    report = train(
+        "reward_model",
         problems=Path(problems.path),
         responses=Path(responses.path),
         policy=Path(policy.path),

@@ -33,10 +33,11 @@ def train_sft(
     from pathlib import Path
 
     from components.ports import record, work_folder
-    from mathloop.training import sft
     from mathloop.training.config import SFTConfig
+    from mathloop.training.launching import train
 
-    report = sft.run(
+    report = train(
+        "sft",
         problems=Path(problems.path),
         responses=[Path(cot.path), Path(tir.path)],
         policy=Path(policy.path),

@@ -9,7 +9,8 @@ MathloopError            anything that mathloop raises on purpose; exit code 1
 │   └── Corrupt          what a store gives is not what was put there
 ├── ChampionMoved        somebody else promoted a champion first; nothing was changed
 ├── SandboxError         the sandbox itself failed (never: the code that ran in it)
-└── TrainingDiverged     loss, gradient or KL is not finite
+├── TrainingDiverged     loss, gradient or KL is not finite
+└── Interrupted          SIGTERM stopped a training that can go on; exit code 143
 """
 
 from __future__ import annotations
@@ -73,6 +74,12 @@ class ChampionMoved(MathloopError):
 
 class SandboxError(MathloopError):
     """The sandbox itself failed. Code that fails inside it is a result, not an error."""
+
+
+class Interrupted(MathloopError):
+    """A training was asked to stop and wrote a checkpoint first."""
+
+    exit_code = 143
 
 
 class TrainingDiverged(MathloopError):

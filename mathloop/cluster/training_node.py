@@ -1,33 +1,26 @@
 """What every process of a TrainJob runs: `torchrun -m mathloop.cluster.training_node`.
 
-The task comes from the environment as JSON, its inputs from the store, and the model and the stage's report
-go back there. Training itself is one process today: rank 0 trains, the others end at once. The issue of
-training on many GPUs replaces `_train` by a recipe that all ranks enter, and keeps its checkpoints in the
-store, so that a node that was lost goes on from the last one; task, job and launcher stay as they are.
+The task comes from the environment as JSON, its inputs from the store: the first process of each node fetches
+them, all processes train, and the first of all puts the model and the stage's report back. Checkpoints go to
+the store too, so that nodes that were lost and replaced go on from the newest.
 """
 
 from __future__ import annotations
 
-import importlib
+import hashlib
 import os
+import shutil
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mathloop.cluster.train_job import TASK_VARIABLE
 from mathloop.errors import BadConfig, MathloopError
-from mathloop.storage import open_store
-
-Recipe = Literal["pretrain", "sft", "reward_model", "grpo"]
-CONFIGS: dict[str, str] = {
-    "pretrain": "PretrainConfig",
-    "sft": "SFTConfig",
-    "reward_model": "RewardModelConfig",
-    "grpo": "GRPOConfig",
-}
+from mathloop.storage import Store, open_store
+from mathloop.training.launching import CONFIGS, Recipe, run_recipe
 
 
 class Task(BaseModel):
@@ -40,17 +33,13 @@ class Task(BaseModel):
     inputs: dict[str, str]
     """Name of an argument (problems, cot, tir, responses, policy, reward_model, corpus) → artifact."""
     output: str
-    """Artifacts `<output>/model` and, published last, `<output>/report`."""
+    """Artifacts `<output>/model`, `<output>/rollouts` of grpo and, published last, `<output>/report`."""
     config: str
     seed: int
 
 
 def main() -> None:
     """Does the task; a mistake of the user is one line on stderr."""
-    rank = int(os.environ.get("RANK", "0"))
-    if rank != 0:
-        print(f"rank {rank}: training is one process yet; nothing to do", flush=True)
-        return
     try:
         run(os.environ.get(TASK_VARIABLE, ""))
     except MathloopError as error:
@@ -62,35 +51,56 @@ def run(text: str) -> None:
     """Fetches the task's inputs, trains, and publishes model and report."""
     try:
         task = Task.model_validate_json(text)
+        config = CONFIGS[task.recipe].model_validate_json(task.config)
     except ValidationError as error:
         field = ".".join(map(str, error.errors()[0]["loc"]))
         raise BadConfig(f"{TASK_VARIABLE}: {field or 'not JSON'}: launch the step again") from None
-    store = open_store(task.store_url)
-    with tempfile.TemporaryDirectory(prefix="mathloop-") as folder:
-        paths = {name: Path(folder, "inputs", name) for name in task.inputs}
+    from mathloop.training.engine import CHECKPOINTS_VARIABLE
+    from mathloop.training.ranks import join_ranks
+
+    os.environ.setdefault(CHECKPOINTS_VARIABLE, f"{task.store_url}/{task.output}/checkpoints")
+    store, ranks = open_store(task.store_url), join_ranks()
+    # One folder a node, for all of its processes.
+    name = f"mathloop-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    folder = Path(tempfile.gettempdir(), name)
+    leads = os.environ.get("LOCAL_RANK", "0") == "0"
+    try:
+        paths = _inputs(task, store, folder, fetch=leads)
+        ranks.wait()
+        model, rollouts = folder / "model", folder / "rollouts.parquet"
+        arguments = arguments_of(task.recipe, paths, model, rollouts)
+        report = run_recipe(task.recipe, work=folder / "work", config=config, seed=task.seed, paths=arguments)
+        if ranks.first:
+            written = folder / "report.json"
+            report.write(written)
+            store.publish(model, f"{task.output}/model")
+            if rollouts.is_file():
+                store.publish(rollouts, f"{task.output}/rollouts")
+            store.publish(written, f"{task.output}/report")
+        ranks.wait()
+    finally:
+        if leads:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def arguments_of(recipe: Recipe, inputs: dict[str, Path], model: Path, rollouts: Path) -> dict[str, Any]:
+    """What the recipe's `run` reads and writes."""
+    arguments: dict[str, Any] = {**inputs, "model": model}
+    if recipe == "sft":
+        arguments["responses"] = [arguments.pop("cot"), arguments.pop("tir")]
+    if recipe == "grpo":
+        arguments["rollouts"] = rollouts
+    return arguments
+
+
+def _inputs(task: Task, store: Store, folder: Path, *, fetch: bool) -> dict[str, Path]:
+    paths = {name: folder / "inputs" / name for name in task.inputs}
+    if fetch:
+        shutil.rmtree(folder, ignore_errors=True)
         for name, artifact in task.inputs.items():
             paths[name].parent.mkdir(parents=True, exist_ok=True)
             store.fetch(artifact, paths[name])
-        model, report = Path(folder, "model"), Path(folder, "report.json")
-        _train(task, paths, model, Path(folder, "work")).write(report)
-        store.publish(model, f"{task.output}/model")
-        store.publish(report, f"{task.output}/report")
-
-
-def _train(task: Task, paths: dict[str, Path], model: Path, work: Path) -> Any:
-    recipe = importlib.import_module(f"mathloop.training.{task.recipe}")
-    config = getattr(importlib.import_module("mathloop.training.config"), CONFIGS[task.recipe])
-    arguments: dict[str, Any] = dict(paths)
-    if task.recipe == "sft":
-        arguments["responses"] = [arguments.pop("cot"), arguments.pop("tir")]
-    work.mkdir(parents=True, exist_ok=True)
-    return recipe.run(
-        **arguments,
-        model=model,
-        work=work,
-        config=config.model_validate_json(task.config),
-        seed=task.seed,
-    )
+    return paths
 
 
 if __name__ == "__main__":

@@ -12,6 +12,12 @@ class SamplingConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    engine: Literal["transformers", "vllm"] = Field(
+        "transformers", description="transformers runs anywhere; vllm is for GPUs and has to be installed"
+    )
+    gpu_memory: float = Field(
+        0.9, gt=0, le=1, description="Share of a GPU that vllm takes; less where a trainer needs it too"
+    )
     max_tokens: int = Field(
         2048, ge=1, description="Longest response, in tokens, interpreter output included"
     )

@@ -15,6 +15,8 @@ import torch
 from transformers.cache_utils import Cache, CacheLayerMixin
 
 from mathloop.records import FinishReason
+from mathloop.sampling.drawing import draw
+from mathloop.sampling.operators import decoding_operators
 
 ToolRunner = Callable[[list[str]], list[str]]
 """Texts so far (each ends in the tool mark) → the text to insert after each mark."""
@@ -57,7 +59,10 @@ class Tool:
 
 
 class _Slab(CacheLayerMixin):  # type: ignore[misc]
-    """Keys and values of one layer, written in place: [batch, heads, capacity, head_dim]."""
+    """Keys and values of one layer, written in place: [batch, heads, capacity, width].
+
+    On a CPU keys lie as [batch, heads, width, capacity], the order in which a query is multiplied with them.
+    """
 
     def __init__(self, capacity: int) -> None:
         super().__init__()
@@ -65,7 +70,10 @@ class _Slab(CacheLayerMixin):  # type: ignore[misc]
 
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
         batch, heads, _, width = key_states.shape
-        self.keys = key_states.new_empty(batch, heads, self.capacity, width)
+        if key_states.device.type == "cpu":
+            self.keys = key_states.new_empty(batch, heads, width, self.capacity).transpose(2, 3)
+        else:
+            self.keys = key_states.new_empty(batch, heads, self.capacity, width)
         self.values = value_states.new_empty(batch, heads, self.capacity, value_states.shape[-1])
         self.is_initialized = True
 
@@ -74,19 +82,19 @@ class _Slab(CacheLayerMixin):  # type: ignore[misc]
     ) -> tuple[torch.Tensor, torch.Tensor]:
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
-        end = self.length + key_states.shape[2]
-        self.keys[:, :, self.length : end] = key_states
-        self.values[:, :, self.length : end] = value_states
-        self.length = end
-        return self.keys[:, :, :end], self.values[:, :, :end]
+        begin, self.length = self.length, self.length + key_states.shape[2]
+        self.keys[:, :, begin : self.length] = key_states
+        self.values[:, :, begin : self.length] = value_states
+        if begin == 0:
+            return key_states, value_states
+        return self.keys[:, :, : self.length], self.values[:, :, : self.length]
 
     def select(self, rows: torch.Tensor) -> None:
         """Keeps `rows` of the batch, in that order; a row may come more than once."""
-        for name in ("keys", "values"):
-            old = getattr(self, name)
-            new = old.new_empty(len(rows), *old.shape[1:])
-            torch.index_select(old[:, :, : self.length], 0, rows, out=new[:, :, : self.length])
-            setattr(self, name, new)
+        old = self.keys[:, :, : self.length], self.values[:, :, : self.length]
+        self.lazy_initialization(*(states[:1].expand(len(rows), -1, -1, -1) for states in old))
+        for new, states in zip((self.keys, self.values), old, strict=True):
+            new[:, :, : self.length] = states[rows]
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         return self.length + query_length, 0
@@ -125,61 +133,48 @@ def decode_batch(
     ids, mask = ids.to(device), mask.to(device)
     cache = Cache(layers=[_Slab(width + max_tokens) for _ in range(model.config.num_hidden_layers)])
     positions = (mask[:, :width].cumsum(1) - 1).clamp(min=0)
-    logits = model(
-        input_ids=ids,
-        attention_mask=mask[:, :width],
-        position_ids=positions,
-        past_key_values=cache,
-        use_cache=True,
-    ).logits[:, -1]
     sequences = [Decoded(prompt) for prompt in range(len(prompts)) for _ in range(samples)]
-    repeated = torch.arange(len(prompts), device=device).repeat_interleave(samples)
-    if samples > 1:
-        _select(cache, repeated)
-    logits, mask, position = logits[repeated], mask[repeated].bool(), positions[repeated, -1:] + 1
     running = list(sequences)
-    for step in range(max_tokens):
-        tokens, logprobs = _draw(logits, temperature, top_p, generator)
-        alive, tokens = _advance(running, tokens, logprobs, end_tokens, tool)
-        if step + 1 == max_tokens or not any(alive):
-            break
-        if sum(alive) <= 0.75 * len(running):
-            rows = torch.tensor([row for row, stays in enumerate(alive) if stays], device=device)
-            running = [sequence for sequence, stays in zip(running, alive, strict=True) if stays]
-            _select(cache, rows)
-            mask, position, tokens = mask[rows], position[rows], tokens[rows]
+    with decoding_operators(model, len(sequences)):
         logits = model(
-            input_ids=tokens[:, None],
-            # [batch, 1, 1, seq]: transformers would build it anew from two dimensions at every step.
-            attention_mask=mask[:, None, None, : width + step + 1],
-            position_ids=position,
+            input_ids=ids,
+            attention_mask=mask[:, :width],
+            position_ids=positions,
             past_key_values=cache,
             use_cache=True,
+            logits_to_keep=1,
         ).logits[:, -1]
-        position = position + 1
+        repeated = torch.arange(len(prompts), device=device).repeat_interleave(samples)
+        if samples > 1:
+            _select(cache, repeated)
+        logits, mask, position = logits[repeated], mask[repeated].bool(), positions[repeated, -1:] + 1
+        if not getattr(model.config, "sliding_window", None):
+            # [batch, 1, 1, seq]: transformers would build it anew from two dimensions at every step.
+            mask = mask[:, None, None]
+        for step in range(max_tokens):
+            tokens, logprobs = draw(logits, temperature, top_p, generator)
+            alive, tokens = _advance(running, tokens, logprobs, end_tokens, tool)
+            if step + 1 == max_tokens or not any(alive):
+                break
+            if sum(alive) <= 0.75 * len(running):
+                rows = torch.tensor([row for row, stays in enumerate(alive) if stays], device=device)
+                running = [sequence for sequence, stays in zip(running, alive, strict=True) if stays]
+                _select(cache, rows)
+                mask, position, tokens = mask[rows], position[rows], tokens[rows]
+            logits = model(
+                input_ids=tokens[:, None],
+                attention_mask=mask[..., : width + step + 1],
+                position_ids=position,
+                past_key_values=cache,
+                use_cache=True,
+            ).logits[:, -1]
+            position = position + 1
     return sequences
 
 
 def _select(cache: Cache, rows: torch.Tensor) -> None:
     for layer in cache.layers:
         layer.select(rows)
-
-
-def _draw(
-    logits: torch.Tensor, temperature: float, top_p: float, generator: torch.Generator
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """One token for each row of logits [batch, vocabulary], and its log-probability."""
-    logprobs = torch.log_softmax(logits.float() / (temperature or 1.0), dim=-1)
-    if temperature == 0:
-        tokens = logprobs.argmax(-1)
-    else:
-        probabilities = logprobs.exp()
-        if top_p < 1:
-            ordered, index = probabilities.sort(dim=-1, descending=True)
-            outside = ordered.cumsum(-1) - ordered >= top_p
-            probabilities = probabilities.scatter(-1, index, ordered.masked_fill(outside, 0.0))
-        tokens = torch.multinomial(probabilities, 1, generator=generator)[:, 0]
-    return tokens, logprobs.gather(-1, tokens[:, None])[:, 0]
 
 
 def _advance(

@@ -30,6 +30,14 @@ def render_prompt(tokenizer: Any, problem: str, mode: Mode) -> str:
     return str(tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True))
 
 
+def encode_prompt(tokenizer: Any, problem: str, mode: Mode) -> list[int]:
+    """Tokens of the rendered prompt. Raises BadModel as `render_prompt` does."""
+    tokens: list[int] = tokenizer(render_prompt(tokenizer, problem, mode), add_special_tokens=False)[
+        "input_ids"
+    ]
+    return tokens
+
+
 def end_of_turn(tokenizer: Any) -> str:
     """The token that closes a response: the tokenizer's `eos_token`."""
     return str(tokenizer.eos_token)

@@ -1,16 +1,16 @@
 """A sampler draws responses: prompts rendered, tokens decoded, Python run, answers extracted.
 
-`Sampler` is the protocol that stages ask for; `TransformersSampler` is the engine of this module.
+`Sampler` is the protocol that stages ask for, `load_sampler` gives the one that their config names.
+`TransformersSampler` is the engine of this module; vLLM's is in vllm_engine.py.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 import torch
 
@@ -18,12 +18,11 @@ from mathloop.answers import extract_answer
 from mathloop.errors import BadModel, MathloopError
 from mathloop.records import Mode, Problem, Response
 from mathloop.sampling.config import SamplingConfig
-from mathloop.sampling.decoding import Decoded, Tool, decode_batch
-from mathloop.sampling.prompts import TOOL_MARK, end_of_turn, render_prompt
-from mathloop.sandbox import Sandbox, SandboxConfig
+from mathloop.sampling.decoding import Decoded, decode_batch
+from mathloop.sampling.interpreter import Interpreter
+from mathloop.sampling.prompts import encode_prompt, end_of_turn
 
 Found = TypeVar("Found")
-_CODE = re.compile(r"```python\n(.*?)\n?```", re.DOTALL)
 
 
 @dataclass
@@ -39,34 +38,9 @@ class Rollout:
 
 
 class Sampler(Protocol):
-    """Draws responses of one model."""
+    """Draws responses of one model. Used as a context, it ends with what it started."""
 
-    def sample(
-        self, problems: Sequence[Problem], *, mode: Mode, samples: int, temperature: float, seed: int
-    ) -> list[Rollout]:
-        """`samples` rollouts for each problem, in order, the same for the same seed."""
-        ...
-
-
-class TransformersSampler:
-    """Samples with transformers in this process; Python blocks run in the sandbox."""
-
-    def __init__(self, model: Any, tokenizer: Any, config: SamplingConfig) -> None:
-        self.model, self.tokenizer, self.config = model, tokenizer, config
-        self._ends = frozenset({int(tokenizer.convert_tokens_to_ids(end_of_turn(tokenizer)))})
-        self._may_end: frozenset[int] | None = None
-        self._sandbox: Sandbox | None = None
-        self._outputs: dict[tuple[str, ...], str] = {}
-        self._lasting: dict[tuple[str, ...], tuple[str, ...]] = {}
-        """Which blocks of a solution count: one that ran out of time leaves no names behind."""
-
-    @classmethod
-    def load(cls, folder: Path, config: SamplingConfig) -> TransformersSampler:
-        """Loads a model folder. Raises BadModel when it is not one."""
-        model, tokenizer = load_model(folder, getattr(torch, config.dtype))
-        return cls(model, tokenizer, config)
-
-    def __enter__(self) -> TransformersSampler:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -75,10 +49,8 @@ class TransformersSampler:
         self.close()
 
     def close(self) -> None:
-        """Stops the sandbox, if one was started."""
-        if self._sandbox is not None:
-            self._sandbox.close()
-            self._sandbox = None
+        """Frees what it holds."""
+        ...
 
     def sample(
         self, problems: Sequence[Problem], *, mode: Mode, samples: int, temperature: float, seed: int
@@ -93,17 +65,51 @@ class TransformersSampler:
     def stream(
         self, problems: Sequence[Problem], *, mode: Mode, samples: int, temperature: float, seed: int
     ) -> Iterator[list[Rollout]]:
+        """The same rollouts as they are done, in order: all those of one or more problems at a time."""
+        ...
+
+
+def load_sampler(folder: Path, config: SamplingConfig) -> Sampler:
+    """A sampler of the model in `folder` with the engine that `config` names.
+
+    Raises:
+        BadModel: the folder is not a model.
+        BadConfig: the engine is not installed.
+    """
+    if config.engine == "vllm":
+        from mathloop.sampling.vllm_engine import VllmSampler
+
+        return VllmSampler.load(folder, config)
+    return TransformersSampler.load(folder, config)
+
+
+class TransformersSampler(Sampler):
+    """Samples with transformers in this process; Python blocks run in the sandbox."""
+
+    def __init__(self, model: Any, tokenizer: Any, config: SamplingConfig) -> None:
+        self.model, self.tokenizer, self.config = model, tokenizer, config
+        self._ends = frozenset({int(tokenizer.convert_tokens_to_ids(end_of_turn(tokenizer)))})
+        self._interpreter = Interpreter(tokenizer)
+
+    @classmethod
+    def load(cls, folder: Path, config: SamplingConfig) -> TransformersSampler:
+        """Loads a model folder. Raises BadModel when it is not one."""
+        model, tokenizer = load_model(folder, getattr(torch, config.dtype))
+        return cls(model, tokenizer, config)
+
+    def close(self) -> None:
+        """Stops the sandbox, if one was started."""
+        self._interpreter.close()
+
+    def stream(
+        self, problems: Sequence[Problem], *, mode: Mode, samples: int, temperature: float, seed: int
+    ) -> Iterator[list[Rollout]]:
         """Yields the rollouts of each batch of problems as it is done, in the order of `problems`."""
         self.model.eval()
         per_batch = max(1, self.config.batch_size // samples)
         for start in range(0, len(problems), per_batch):
             batch = problems[start : start + per_batch]
-            prompts = [
-                self.tokenizer(render_prompt(self.tokenizer, p.problem, mode), add_special_tokens=False)[
-                    "input_ids"
-                ]
-                for p in batch
-            ]
+            prompts = [encode_prompt(self.tokenizer, p.problem, mode) for p in batch]
             generator = torch.Generator(device=self.model.device).manual_seed(
                 (seed * 1_000_003 + start) % 2**63
             )
@@ -116,69 +122,40 @@ class TransformersSampler:
                 top_p=self.config.top_p,
                 end_tokens=self._ends,
                 generator=generator,
-                tool=self._tool() if mode == "tir" else None,
+                tool=self._interpreter.tool(self.config) if mode == "tir" else None,
             )
             yield [
-                self._rollout(batch[d.prompt], prompts[d.prompt], d, index % samples, mode, temperature)
+                as_rollout(
+                    self.tokenizer, batch[d.prompt], prompts[d.prompt], d, index % samples, mode, temperature
+                )
                 for index, d in enumerate(decoded)
             ]
 
-    def _rollout(
-        self,
-        problem: Problem,
-        prompt: list[int],
-        decoded: Decoded,
-        index: int,
-        mode: Mode,
-        temperature: float,
-    ) -> Rollout:
-        kept = decoded.tokens[:-1] if decoded.finish_reason == "stop" else decoded.tokens
-        text = self.tokenizer.decode(kept)
-        response = Response(
-            problem_id=problem.id,
-            sample=index,
-            mode=mode,
-            text=text,
-            answer=extract_answer(text, problem.language),
-            finish_reason=decoded.finish_reason,
-            tokens=sum(decoded.sampled),
-            tool_calls=decoded.tool_calls,
-            temperature=temperature,
-        )
-        return Rollout(response, prompt, decoded.tokens, decoded.logprobs, decoded.sampled)
 
-    def _tool(self) -> Tool:
-        if self._may_end is None:
-            self._may_end = _tokens_that_may_end(self.tokenizer, TOOL_MARK)
-        if self._sandbox is None:
-            self._sandbox = Sandbox(
-                SandboxConfig(
-                    seconds=self.config.tool_seconds, output_chars=self.config.tool_chars, workers=2
-                )
-            )
-        return Tool(
-            mark=TOOL_MARK,
-            may_end=self._may_end,
-            decode=self.tokenizer.decode,
-            encode=lambda text: self.tokenizer(text, add_special_tokens=False)["input_ids"],
-            run=self._run_python,
-            limit=self.config.tool_calls,
-        )
-
-    def _run_python(self, texts: list[str]) -> list[str]:
-        """Runs the last block of each text after its earlier ones; equal programs run once."""
-        assert self._sandbox is not None
-        programs = [tuple(_CODE.findall(text)) for text in texts]
-        fresh = list(dict.fromkeys(p for p in programs if p and p not in self._outputs))
-        earlier = [self._lasting.get(program[:-1], program[:-1]) for program in fresh]
-        runs = [(*blocks, program[-1]) for blocks, program in zip(earlier, fresh, strict=True)]
-        executions = self._sandbox.run_many(runs, keep=True)
-        for program, blocks, run, execution in zip(fresh, earlier, runs, executions, strict=True):
-            self._outputs[program] = execution.text(self.config.tool_chars)
-            self._lasting[program] = run if execution.kept else blocks
-        # A fence that a program prints would end its output block early, or open one of the model's.
-        outputs = [self._outputs.get(program, "").replace("```", "'''") for program in programs]
-        return [f"\n{output}\n```\n" for output in outputs]
+def as_rollout(
+    tokenizer: Any,
+    problem: Problem,
+    prompt: list[int],
+    decoded: Decoded,
+    sample: int,
+    mode: Mode,
+    temperature: float,
+) -> Rollout:
+    """What was decoded after `prompt` as response number `sample`; the token that ends it is no text."""
+    kept = decoded.tokens[:-1] if decoded.finish_reason == "stop" else decoded.tokens
+    text = tokenizer.decode(kept)
+    response = Response(
+        problem_id=problem.id,
+        sample=sample,
+        mode=mode,
+        text=text,
+        answer=extract_answer(text, problem.language),
+        finish_reason=decoded.finish_reason,
+        tokens=sum(decoded.sampled),
+        tool_calls=decoded.tool_calls,
+        temperature=temperature,
+    )
+    return Rollout(response, prompt, decoded.tokens, decoded.logprobs, decoded.sampled)
 
 
 def loaded(place: Path, load: Callable[[Path], Found], remedy: str) -> Found:
@@ -214,13 +191,3 @@ def load_model(folder: Path, dtype: torch.dtype) -> tuple[Any, Any]:
     except (OSError, ValueError, KeyError) as error:
         raise BadModel(f"{folder}: cannot be loaded as a model: {str(error).splitlines()[0]}") from error
     return model.to("cuda" if torch.cuda.is_available() else "cpu"), tokenizer
-
-
-def _tokens_that_may_end(tokenizer: Any, mark: str) -> frozenset[int]:
-    """Tokens with which a text can come to end in `mark`: its text is an end of `mark`, or ends in it."""
-    found = set()
-    for token in range(len(tokenizer)):
-        text = tokenizer.decode([token])
-        if text and (mark.endswith(text) or text.endswith(mark)):
-            found.add(token)
-    return frozenset(found)

@@ -1,7 +1,7 @@
 """Artifacts and append-only logs in a local folder or an S3 bucket, behind one small interface."""
 
-from mathloop.storage.manifest import FileEntry, Manifest
+from mathloop.storage.manifest import FileEntry, Manifest, describe_source
 from mathloop.storage.objects import Taken
 from mathloop.storage.store import Store, open_store
 
-__all__ = ["FileEntry", "Manifest", "Store", "Taken", "open_store"]
+__all__ = ["FileEntry", "Manifest", "Store", "Taken", "describe_source", "open_store"]

@@ -12,7 +12,9 @@ import ssl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
 import certifi
@@ -29,8 +31,9 @@ REGION_VARIABLE = "MATHLOOP_S3_REGION"
 KEY_VARIABLE = "AWS_ACCESS_KEY_ID"
 SECRET_VARIABLE = "AWS_SECRET_ACCESS_KEY"
 TOKEN_VARIABLE = "AWS_SESSION_TOKEN"
+CA_VARIABLE = "MATHLOOP_S3_CA"
+"""A PEM file of authorities that the server's certificate may come from; else SSL_CERT_FILE, else certifi."""
 REGION = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
-_NO_ENDPOINT = f"{ENDPOINT_VARIABLE} is not an endpoint; expected http://host:port"
 
 CONNECT_SECONDS = 3.0
 READ_SECONDS = 30.0
@@ -45,11 +48,22 @@ DENIED = {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "Invali
 FULL = {"XMinioStorageFull", "InsufficientStorage", "QuotaExceeded", "XMinioAdminBucketQuotaExceeded"}
 
 
+@dataclass(frozen=True)
+class Variables:
+    """Names of the environment variables that say where a server is and who asks it."""
+
+    endpoint: str = ENDPOINT_VARIABLE
+    key: str = KEY_VARIABLE
+    secret: str = SECRET_VARIABLE
+    token: str = TOKEN_VARIABLE
+
+
 class S3Objects:
     """A bucket, or the part of it below a prefix."""
 
-    def __init__(self, bucket: str, prefix: str) -> None:
-        endpoint = _endpoint()
+    def __init__(self, bucket: str, prefix: str, variables: Variables = Variables()) -> None:
+        self._variables = variables
+        endpoint = _endpoint(variables)
         self.bucket, self.prefix = bucket, f"{prefix}/" if prefix else ""
         self.endpoint = f"{endpoint.scheme}://{endpoint.netloc}"
         self._http = urllib3.PoolManager(
@@ -62,26 +76,26 @@ class S3Objects:
                 status_forcelist=(500, 502, 503, 504),
                 raise_on_status=False,
             ),
-            ca_certs=os.environ.get("SSL_CERT_FILE") or certifi.where(),
+            ca_certs=_authorities(),
             maxsize=16,
         )
         region = os.environ.get(REGION_VARIABLE, "").strip() or "us-east-1"
         if not REGION.fullmatch(region):
             raise StorageRefused(f"{REGION_VARIABLE} is not a region; expected one like us-east-1")
-        key = _variable(KEY_VARIABLE, "give the key of an S3 user")
-        secret = _variable(SECRET_VARIABLE, "give the secret key of an S3 user")
+        key = _variable(variables.key, "give the key of an S3 user")
+        secret = _variable(variables.secret, "give the secret key of an S3 user")
         try:
             self._client = Minio(
                 endpoint.netloc,
                 access_key=key,
                 secret_key=secret,
-                session_token=os.environ.get(TOKEN_VARIABLE),
+                session_token=os.environ.get(variables.token),
                 secure=endpoint.scheme == "https",
                 region=region,
                 http_client=self._http,
             )
         except ValueError:
-            raise StorageRefused(_NO_ENDPOINT) from None
+            raise StorageRefused(_no_endpoint(variables)) from None
 
     @property
     def url(self) -> str:
@@ -170,21 +184,24 @@ class S3Objects:
             raise StorageRefused(f"{self.url}: {error}") from None
 
     def _refusal(self, code: str | None, status: int | None) -> StorageRefused:
+        named = self._variables
         if code == "NoSuchBucket":
             remedy = "there is no such bucket; create it or correct the store's URL"
         elif code in DENIED or status == 403:
-            remedy = f"access denied; check {KEY_VARIABLE}, {SECRET_VARIABLE} and what that user may do"
+            remedy = f"access denied; check {named.key}, {named.secret} and what that user may do"
         elif code in FULL or status == 507:
             remedy = "the server has no space left; free some or enlarge it"
         elif code is None and (status or 0) < 500:
-            remedy = f"the answer is not an S3 server's; is {ENDPOINT_VARIABLE} right?"
+            remedy = f"the answer is not an S3 server's; is {named.endpoint} right?"
         else:
             remedy = "the server failed or refused; its log says more"
         said = ", ".join([code or "no code", *([f"HTTP {status}"] if status else [])])
         return StorageRefused(f"{self.url} at {self.endpoint}: {remedy} ({said})")
 
     def _unreachable(self, error: Exception) -> StorageRefused:
-        untrusted = "TLS failed: http in place of https, or a certificate that is not trusted"
+        untrusted = (
+            f"TLS failed: http in place of https, or a certificate that {CA_VARIABLE} does not vouch for"
+        )
         reasons = {
             urllib3.exceptions.NameResolutionError: "its name is unknown",
             urllib3.exceptions.NewConnectionError: "connection refused",
@@ -196,22 +213,33 @@ class S3Objects:
         reason = next(
             (words for kind, words in reasons.items() if isinstance(error, kind)), "the connection broke"
         )
-        remedy = f"is the server running, and is {ENDPOINT_VARIABLE} right?"
+        remedy = f"is the server running, and is {self._variables.endpoint} right?"
         return StorageRefused(f"{self.url}: no S3 server at {self.endpoint} ({reason}); {remedy}")
 
 
-def _endpoint() -> SplitResult:
-    text = _variable(ENDPOINT_VARIABLE, "expected http://host:port")
+def _endpoint(variables: Variables) -> SplitResult:
+    text = _variable(variables.endpoint, "expected http://host:port")
     try:
         endpoint = urlsplit(text)
         usable = endpoint.port != 0 and endpoint.hostname and endpoint.path in ("", "/")
     except ValueError:
-        raise StorageRefused(_NO_ENDPOINT) from None
+        raise StorageRefused(_no_endpoint(variables)) from None
     if endpoint.username or endpoint.password:
-        raise StorageRefused(f"{ENDPOINT_VARIABLE} holds credentials; put them into {KEY_VARIABLE}")
+        raise StorageRefused(f"{variables.endpoint} holds credentials; put them into {variables.key}")
     if endpoint.scheme not in ("http", "https") or not usable:
-        raise StorageRefused(_NO_ENDPOINT)
+        raise StorageRefused(_no_endpoint(variables))
     return endpoint
+
+
+def _no_endpoint(variables: Variables) -> str:
+    return f"{variables.endpoint} is not an endpoint; expected http://host:port"
+
+
+def _authorities() -> str:
+    path = os.environ.get(CA_VARIABLE, "").strip()
+    if path and not Path(path).is_file():
+        raise StorageRefused(f"{CA_VARIABLE} names {path}, which is no file; give a PEM file of authorities")
+    return path or os.environ.get("SSL_CERT_FILE") or certifi.where()
 
 
 def _error_code(body: bytes) -> str | None:

@@ -149,6 +149,12 @@ class Store:
         found = (key.removesuffix(tail) for key in self._objects.keys(prefix) if key.endswith(tail))
         yield from sorted(name for name in found if not name.startswith("_"))
 
+    def remove(self, name: str) -> None:
+        """Forgets an artifact: its manifest first, so that what is half gone is never taken for it."""
+        self._objects.remove(f"{check_name(name)}/{MANIFEST}")
+        for key in list(self._objects.keys(f"{name}/")):
+            self._objects.remove(key)
+
     def append(self, log: str, number: int, record: bytes) -> None:
         """Writes entry `number` (from 0) of an append-only log, if nobody did.
 

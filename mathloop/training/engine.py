@@ -1,159 +1,312 @@
-"""One optimizer loop under all recipes: schedule, clipping, checkpoints, a stop when a number is not finite.
+"""One optimizer loop under all recipes: schedule, checkpoints, curves, several ranks, a clear stop.
 
-Plain torch in one process. DeepSpeed and several ranks come behind this same class.
+A recipe makes its batch from the step's number alone, deals it in micro-batches, and for each calls the
+engine's `forward` and `backward`, then `update`:
+
+    with Engine(module, config, steps, work, ...) as engine:
+        while engine.step < steps:
+            for micro, share in engine.deal(micro_batches):
+                loss = ... engine.forward(micro) ...
+                engine.backward(loss * share)
+            engine.update(loss=...)
+
+A loss is summed over micro-batches and ranks, so a recipe divides it by the size of the global batch.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import os
-import random
+import signal
+import sys
+import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Protocol, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from mathloop.errors import TrainingDiverged
-from mathloop.training.config import OptimizerConfig
+from mathloop.errors import BadConfig, Interrupted, StorageRefused, TrainingDiverged
+from mathloop.storage import open_store
+from mathloop.training.capacity import Utilization, check_memory, out_of_memory
+from mathloop.training.checkpoint import Checkpoint, Checkpoints
+from mathloop.training.config import EngineConfig, OptimizerConfig
+from mathloop.training.curves import Curve, MetricsLog
+from mathloop.training.ranks import join_ranks
+from mathloop.training.updates import PlainUpdates
+
+CHECKPOINTS_VARIABLE = "MATHLOOP_CHECKPOINTS"
+"""Names a store that keeps checkpoints beyond this machine; without it they are in the work folder only."""
+GRACE_SECONDS = 20.0
+"""How long a stopped training waits for its last checkpoint to arrive there; Kubernetes allows 30."""
+
+Micro = TypeVar("Micro")
+
+
+class RecipeConfig(Protocol):
+    """What the engine reads of a recipe's config."""
+
+    @property
+    def optimizer(self) -> OptimizerConfig: ...
+
+    @property
+    def engine(self) -> EngineConfig: ...
+
+    def model_dump_json(self, *, exclude: dict[str, Any]) -> str: ...
 
 
 class Engine:
-    """Owns the optimizer of `model`; a recipe calls `backward` for its micro-batches and then `update`."""
+    """Trains `module` for `steps` optimizer steps, going on from the newest checkpoint of this training."""
 
-    def __init__(self, model: nn.Module, config: OptimizerConfig, total_steps: int, work: Path) -> None:
-        self.model, self.config, self.total_steps = model, config, total_steps
-        self.file = work / "checkpoint.pt"
-        self.step = self.saved = 0
-        self.curves: dict[str, list[tuple[float, float]]] = {}
+    def __init__(
+        self,
+        module: nn.Module,
+        config: RecipeConfig,
+        steps: int,
+        work: Path,
+        *,
+        recipe: str,
+        seed: int,
+        data: str = "",
+    ) -> None:
+        """`data` says what is trained on; with recipe, config, seed and weights it tells trainings apart.
+
+        Raises:
+            BadConfig: the model does not fit this machine, or an engine setting cannot be met here.
+        """
+        self.ranks = join_ranks()
+        self.module, self.steps, self.work = module, steps, work
+        self.config, self.optimizer = config.engine, config.optimizer
+        self._seed, self._seeded = seed, -1
+        check_memory(module, self.config, self.ranks)
+        fingerprint = self._fingerprint(recipe, config, data)
+        if self.config.activation_checkpointing:
+            _checkpoint_activations(module)
+        self._updates = self._begin_updates()
+        self.step = self._saved = 0
+        self.curves: dict[str, Curve] = {}
         self.counts: Counter[str] = Counter()
-        """What a recipe counts (tokens, groups); goes on after a kill, as `curves` do."""
+        """What a recipe counts (tokens, groups), over all ranks; goes on after a kill, as `curves` do."""
+        self.notes: list[str] = []
         self._started, self._before = time.monotonic(), 0.0
-        self.optimizers = _optimizers(model, config)
+        self._utilization = Utilization(module, self.config, self.ranks)
+        self._stopping = threading.Event()
+        self._handler: Any = None
+        self._log = MetricsLog(work, self.config.tensorboard) if self.ranks.first else None
+        self._checkpoints: Checkpoints | None = None
+        if self.ranks.first:
+            url = os.environ.get(CHECKPOINTS_VARIABLE)
+            self._checkpoints = Checkpoints(
+                work / "checkpoints",
+                keep=self.config.keep,
+                fingerprint=fingerprint,
+                store=open_store(url) if url else None,
+                prefix=f"{recipe}-{fingerprint[:16]}",
+            )
+        self._resume(recipe)
 
-    def learning_rate(self, step: int) -> float:
-        """Linear warmup, then a cosine down to the floor at the last step."""
-        config = self.config
-        warm = max(1, round(config.warmup * self.total_steps))
-        if step < warm:
-            return config.learning_rate * (step + 1) / warm
-        done = (step - warm) / max(1, self.total_steps - 1 - warm)
-        fall = config.learning_rate - config.final_learning_rate
-        return config.final_learning_rate + fall * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+    def __enter__(self) -> Engine:
+        if threading.current_thread() is threading.main_thread():
+            self._handler = signal.signal(signal.SIGTERM, lambda *_: self._stopping.set())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._handler is not None:
+            signal.signal(signal.SIGTERM, self._handler)
+        if self._checkpoints is not None:
+            self._checkpoints.close(GRACE_SECONDS if isinstance(error, Interrupted) else 0.0)
+            if error is None:  # the model itself is there now
+                self._checkpoints.forget_stored()
+        if self._log is not None:
+            self._log.close()
+        if error is not None and (advice := out_of_memory(error, self.config)):
+            raise BadConfig(f"step {self.step}: {advice}") from None
 
     @property
     def seconds(self) -> float:
         """Time spent on the steps so far, that of killed attempts up to their checkpoint included."""
         return self._before + time.monotonic() - self._started
 
-    def update(self, *, checkpoint: bool = True, **values: float) -> None:
-        """Clips, steps, and records `values` and the gradient norm at this step.
+    def deal(self, micro_batches: Sequence[Micro], *, own: bool = False) -> Iterator[tuple[Micro, float]]:
+        """Yields this rank's micro-batches of the global batch (or of its `own`), each with its share, 1.
 
-        A checkpoint that is due waits for an update with `checkpoint`, where a recipe can start again.
-        Raises TrainingDiverged when any of them is not finite; the last checkpoint stands.
+        Every rank gets equally many, as ZeRO needs: what is missing is filled with one whose share is 0.
         """
-        norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip))
-        values["gradient norm"] = norm
+        mine = list(micro_batches) if own else list(micro_batches[self.ranks.rank :: self.ranks.world])
+        rounds = -(-len(micro_batches) // self.ranks.world)
+        if own and self.ranks.world > 1:
+            rounds = max(self.ranks.gather(len(mine)))
+        for place in range(rounds):
+            yield (mine[place], 1.0) if place < len(mine) else (micro_batches[0], 0.0)
+
+    def forward(self, *inputs: Any, **named: Any) -> Any:
+        """The module's forward, under the precision and the sharing of weights that were configured."""
+        if self._seeded != self.step:  # dropout is a function of seed, step and rank, after a kill too
+            torch.manual_seed(hash((self._seed, self.step, self.ranks.rank)) % 2**63)
+            self._seeded = self.step
+        return self._updates.forward(*inputs, **named)
+
+    def backward(self, loss: Tensor) -> None:
+        """Adds a micro-batch's gradient; its share of 0 makes it none."""
+        self._updates.backward(loss)
+
+    def update(self, *, tokens: int = 0, checkpoint: bool = True, **parts: float) -> dict[str, float]:
+        """Clips, steps, and records `parts`, each summed over the ranks, and the gradient norm at this step.
+
+        A checkpoint that is due, or asked for by SIGTERM, waits for an update with `checkpoint`, where a
+        recipe can start again. `tokens` of this rank are counted.
+
+        Raises:
+            TrainingDiverged: one of them is not finite; the last checkpoint stands.
+            Interrupted: SIGTERM came, and a checkpoint was written.
+            StorageRefused: the disk does not take the checkpoint; earlier ones stand.
+        """
+        sums = self.ranks.total(float(self._stopping.is_set()), float(tokens), *parts.values())
+        stop, self.counts["tokens"] = sums[0] > 0, self.counts["tokens"] + round(sums[1])
+        values = dict(zip(parts, sums[2:], strict=True))
+        self._check_finite(values)
+        rate = self.learning_rate(self.step)
+        norm = self._updates.step(rate)
+        if norm is not None:
+            values["gradient norm"] = norm
+            self._check_finite({"gradient norm": norm})
+        values["learning rate"] = rate
+        values |= self._utilization.measure(round(sums[1]))
         for name, value in values.items():
-            if not math.isfinite(value):
-                raise TrainingDiverged(f"{name} is {value} at step {self.step}; lower the learning rate")
             self.curves.setdefault(name, []).append((float(self.step), float(value)))
-        for optimizer in self.optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = self.learning_rate(self.step)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+        if self._log is not None:
+            self._log.write(self.step, values)
         self.step += 1
-        every = self.config.checkpoint_steps
-        if checkpoint and self.step // every > self.saved // every and self.step < self.total_steps:
+        every = self.optimizer.checkpoint_steps
+        due = self.step // every > self._saved // every or stop or self.step == self.steps
+        if checkpoint and due:
             self.save()
+        if stop and checkpoint:
+            raise Interrupted(
+                f"stopped by SIGTERM after step {self.step} of {self.steps}, which is kept; "
+                "start again to go on"
+            )
+        return values
+
+    def learning_rate(self, step: int) -> float:
+        """Linear warmup, then a cosine or a line down to the floor at the last step."""
+        config = self.optimizer
+        warm = max(1, round(config.warmup * self.steps))
+        if step < warm:
+            return config.learning_rate * (step + 1) / warm
+        done = min(1.0, (step - warm) / max(1, self.steps - 1 - warm))
+        left = 0.5 * (1 + math.cos(math.pi * done)) if config.schedule == "cosine" else 1 - done
+        return config.final_learning_rate + (config.learning_rate - config.final_learning_rate) * left
 
     def save(self) -> None:
-        """Writes model, optimizer and curves, whole or not at all."""
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.file.with_name(self.file.name + ".partial")
+        """Writes a checkpoint; every rank calls this."""
         state = {
-            "step": self.step,
             "curves": self.curves,
             "counts": dict(self.counts),
             "seconds": self.seconds,
-            "model": self.model.state_dict(),
-            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "keys": {name: self._updates.keys(name) for name in self._updates.named},
         }
-        with open(partial, "wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, self.file)
-        self.saved = self.step
+        tensors = (
+            (f"{name}:{key}", self._updates.read(name, key))
+            for name in self._updates.named
+            for key in self._updates.keys(name)
+        )
+        refused: Exception | None = None
+        if self._checkpoints is not None:
+            try:
+                self._checkpoints.save(self.step, tensors, state)
+            except Exception as error:
+                refused = error
+        for _ in tensors:  # the other ranks take part in gathering; so does the first where its disk is full
+            pass
+        if refused is not None:
+            self.ranks.total(1.0)
+            raise refused
+        if self.ranks.total(0.0)[0]:
+            raise StorageRefused(f"the first process could not write the checkpoint of step {self.step}")
+        self._saved = self.step
 
-    def resume(self) -> None:
-        """Goes on from the checkpoint, if there is one."""
-        if not self.file.is_file():
+    def weights(self) -> Iterator[tuple[str, Tensor]]:
+        """Yields (name, whole trained weight) on every rank; every rank goes through all of them."""
+        for name in self._updates.named:
+            yield name, self._updates.read(name, "weight")
+
+    def summary(self) -> dict[str, float]:
+        """Scalars for the stage's report: tokens, tokens a second, utilization where it is known."""
+        values = {"tokens": float(self.counts["tokens"])}
+        values["tokens_per_second"] = self.counts["tokens"] / max(self.seconds, 1e-9)
+        if used := self.curves.get("utilization"):
+            values["utilization"] = sum(value for _, value in used) / len(used)
+        return values
+
+    def whole(self) -> Any:
+        """A context in which every rank's module has whole weights, for decoding with it."""
+        return self._updates.gathered() if self.config.zero == 3 else nullcontext()
+
+    def _begin_updates(self) -> Any:
+        self.module.to(self.ranks.device).train()
+        if self.config.zero:
+            from mathloop.training.zero import ZeroUpdates
+
+            return ZeroUpdates(self.module, self.optimizer, self.config, self.ranks)
+        return PlainUpdates(self.module, self.optimizer, self.ranks, self.config.dtype == "bfloat16")
+
+    def _resume(self, recipe: str) -> None:
+        found: Checkpoint | None = None
+        if self._checkpoints is not None:
+            found = self._checkpoints.newest()
+            self.notes += self._checkpoints.notes
+        step, state = self.ranks.share((found.step, found.state) if found else (0, {}))
+        if not state:
             return
-        state: dict[str, Any] = torch.load(self.file, weights_only=True)
-        self.model.load_state_dict(state["model"])
-        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
-        self.step = self.saved = state["step"]
-        self.curves, self.counts = state["curves"], Counter(state["counts"])
+        for name, parameter in self._updates.named.items():
+            shape = getattr(parameter, "ds_shape", parameter.shape)
+            for key in state["keys"][name]:
+                held = found.read(f"{name}:{key}") if found else None
+                self._updates.write(name, key, self.ranks.share_tensor(held, shape, torch.float32))
+        self._updates.begin_at(step)
+        self.step = self._saved = step
+        self.curves = {name: [(x, y) for x, y in curve] for name, curve in state["curves"].items()}
+        self.counts = Counter(state["counts"])
         self._started, self._before = time.monotonic(), state["seconds"]
-
-
-def _optimizers(model: nn.Module, config: OptimizerConfig) -> list[torch.optim.Optimizer]:
-    """AdamW on everything; or Muon on the matrices between embedding and logits, AdamW on the rest.
-
-    Muon's update is scaled to AdamW's usual size, so that one learning rate serves both (Moonlight report,
-    arXiv 2502.16982).
-    """
-    ends = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
-    ends |= {id(p) for name, p in model.named_parameters() if name == "lm_head.weight"}
-    matrices = [p for p in model.parameters() if p.ndim >= 2]
-    inner = [p for p in matrices if config.optimizer == "muon" and p.ndim == 2 and id(p) not in ends]
-    taken = {id(p) for p in inner}
-    groups: list[dict[str, Any]] = [
-        {"params": [p for p in matrices if id(p) not in taken]},
-        {"params": [p for p in model.parameters() if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    made: list[torch.optim.Optimizer] = [
-        torch.optim.AdamW(
-            groups,
-            lr=config.learning_rate,
-            betas=(0.9, 0.95),
-            weight_decay=config.weight_decay,
-            fused=True,
-        )
-    ]
-    if inner:
-        made.append(
-            torch.optim.Muon(
-                inner,
-                lr=config.learning_rate,
-                weight_decay=config.weight_decay,
-                adjust_lr_fn="match_rms_adamw",
+        if self._log is not None:
+            self._log.begin_with(self.curves)
+            done = "all its steps are done" if step == self.steps else "going on"
+            print(
+                f"{recipe}: step {step} of {self.steps} from a checkpoint; {done}",
+                file=sys.stderr,
+                flush=True,
             )
-        )
-    return made
+
+    def _check_finite(self, values: dict[str, float]) -> None:
+        for name, value in values.items():
+            if not math.isfinite(value):
+                raise TrainingDiverged(f"{name} is {value} at step {self.step}; lower the learning rate")
+
+    def _fingerprint(self, recipe: str, config: RecipeConfig, data: str) -> str:
+        digest = hashlib.sha256()
+        settings = config.model_dump_json(exclude={"engine": True, "optimizer": {"checkpoint_steps"}})
+        digest.update(json.dumps([recipe, settings, self._seed, self.steps, data]).encode())
+        for name, parameter in self.module.named_parameters():
+            # Enough of the weights to tell models apart without reading gigabytes twice.
+            some = parameter.detach().reshape(-1)[:: max(1, parameter.numel() // 256)]
+            digest.update(name.encode() + some.float().cpu().numpy().tobytes())
+        return digest.hexdigest()
 
 
-def thin(curve: list[tuple[float, float]], points: int = 200) -> list[tuple[float, float]]:
-    """At most about `points` points, each the mean of its neighbors."""
-    width = max(1, len(curve) // points)
-    groups = [curve[i : i + width] for i in range(0, len(curve), width)]
-    return [(group[-1][0], sum(value for _, value in group) / len(group)) for group in groups]
-
-
-def order(lengths: Sequence[int], batch_size: int, step: int, seed: int) -> list[int]:
-    """The samples of one step, shortest first: a pure function of its arguments.
-
-    A batch is drawn at random, and only then sorted, so that micro-batches of like lengths waste little
-    padding. Batches of one length would be batches of one kind of problem, and train far worse.
-    """
-    batches = max(1, len(lengths) // batch_size)
-    epoch, place = divmod(step, batches)
-    indices = list(range(len(lengths)))
-    random.Random(f"{seed}-{epoch}").shuffle(indices)
-    return sorted(indices[place * batch_size : (place + 1) * batch_size], key=lambda i: lengths[i])
+def _checkpoint_activations(module: nn.Module) -> None:
+    for part in module.modules():
+        enable: Any = getattr(part, "gradient_checkpointing_enable", None)
+        if enable is not None:
+            enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            return
+    raise BadConfig(f"engine.activation_checkpointing: {type(module).__name__} cannot; set it to false")

@@ -7,14 +7,6 @@ from torch import Tensor
 from torch.nn import functional
 
 
-def token_logprobs(logits: Tensor, tokens: Tensor) -> Tensor:
-    """Log-probability of each next token: logits [batch, seq, vocab] → [batch, seq - 1]."""
-    flat = functional.cross_entropy(
-        logits[:, :-1].float().reshape(-1, logits.shape[-1]), tokens[:, 1:].reshape(-1), reduction="none"
-    )
-    return -flat.view(tokens.shape[0], tokens.shape[1] - 1)
-
-
 def shaped_reward(scores: Tensor, verdicts: Tensor, alpha: float = 0.5) -> Tensor:
     """σ(α·r_m) + (r_v − 1) (Paper §3.3): any right answer outranks every wrong one. All [responses]."""
     return torch.sigmoid(alpha * scores) + (verdicts - 1.0)
@@ -30,29 +22,52 @@ def group_advantages(rewards: Tensor, least_spread: float = 1e-6) -> Tensor:
     return torch.where(spread > least_spread, (rewards - mean) / spread.clamp(min=least_spread), 0.0)
 
 
+def response_weights(mask: Tensor, responses: int) -> Tensor:
+    """Weight of each token in a mean over each response's tokens, then over `responses` of them.
+
+    `mask` is [responses, seq], 1 where the model wrote the token → the same shape.
+    """
+    return mask / mask.sum(1, keepdim=True).clamp(min=1) / responses
+
+
+def importance_weights(old_logprobs: Tensor, sampler_logprobs: Tensor, cap: float) -> Tensor:
+    """min(π_trainer/π_sampler, cap) of each token: corrects for a sampler whose arithmetic differs.
+
+    Truncated importance sampling (Yao et al. 2025, "Your efficient RL framework secretly brings you
+    off-policy RL training"). Any shape, without gradient.
+    """
+    return torch.exp(old_logprobs - sampler_logprobs).clamp(max=cap).detach()
+
+
 def grpo_loss(
     logprobs: Tensor,
     old_logprobs: Tensor,
-    reference_logprobs: Tensor,
     advantages: Tensor,
-    mask: Tensor,
+    weights: Tensor,
     *,
     clip: float,
-    beta: float,
-) -> tuple[Tensor, Tensor]:
-    """Clipped objective minus β·KL, a mean over each response's tokens, then over responses (Paper §3.3).
+    beta: float = 0.0,
+    reference_logprobs: Tensor | None = None,
+    importance: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Clipped objective minus β·KL, each token by its weight (Paper §3.3).
 
-    The log-probabilities and `mask` (1 where the model wrote the token) are [responses, seq], `advantages`
-    [responses]. The KL is Schulman's unbiased, non-negative estimate. Returns (loss, mean KL), both scalars.
+    All are of one shape, a number for each token that the model wrote; `weights` are `response_weights` of
+    the global batch. The KL is Schulman's unbiased, non-negative estimate, 0 without a reference. Returns
+    (loss, weighted KL, weighted share of clipped tokens), all scalars; only the loss has a gradient.
     """
     ratio = torch.exp(logprobs - old_logprobs)
-    advantage = advantages[:, None]
-    gain = torch.minimum(ratio * advantage, ratio.clamp(1 - clip, 1 + clip) * advantage)
-    gap = reference_logprobs - logprobs
-    divergence = torch.exp(gap) - gap - 1
-    lengths = mask.sum(1).clamp(min=1)
-    loss = -(((gain - beta * divergence) * mask).sum(1) / lengths).mean()
-    return loss, ((divergence.detach() * mask).sum(1) / lengths).mean()
+    clipped = ratio.clamp(1 - clip, 1 + clip) * advantages
+    gain = torch.minimum(ratio * advantages, clipped)
+    bound = (clipped < ratio * advantages).to(weights.dtype)
+    if importance is not None:
+        gain = gain * importance
+    divergence = torch.zeros_like(logprobs)
+    if reference_logprobs is not None:
+        gap = reference_logprobs - logprobs
+        divergence = torch.exp(gap) - gap - 1
+    loss = -((gain - beta * divergence) * weights).sum()
+    return loss, (divergence.detach() * weights).sum(), (bound * weights).sum().detach()
 
 
 def listwise_reward_loss(scores: Tensor, right: Tensor, problem: Tensor) -> Tensor:

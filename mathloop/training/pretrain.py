@@ -13,10 +13,13 @@ import torch
 from mathloop.records import read_rows
 from mathloop.stages import Progress, StageReport
 from mathloop.training.config import PretrainConfig
-from mathloop.training.engine import Engine, order, thin
-from mathloop.training.losses import token_logprobs
-from mathloop.training.samples import Sample, collate, encode, padding_of
-from mathloop.training.saving import save_folder
+from mathloop.training.curves import thin
+from mathloop.training.engine import Engine
+from mathloop.training.likelihood import learn
+from mathloop.training.logprobs import PackedPolicy
+from mathloop.training.order import batch_of, name_data
+from mathloop.training.samples import encode
+from mathloop.training.saving import save_policy
 from mathloop.training.tokenizer import train_tokenizer
 
 
@@ -32,7 +35,10 @@ def run(*, corpus: Path, model: Path, work: Path, config: PretrainConfig, seed: 
     tokenizer = train_tokenizer(
         (f"{r['problem']}\n{r['solution']}" for r in rows[:20_000]), config.vocabulary
     )
-    samples = [encode(tokenizer, r["problem"], r["mode"], r["solution"]) for r in rows]
+    samples = [
+        encode(tokenizer, r["problem"], r["mode"], r["solution"], prompt_weight=config.problem_weight)
+        for r in rows
+    ]
     torch.manual_seed(seed)
     net = Qwen2ForCausalLM(
         Qwen2Config(
@@ -49,51 +55,26 @@ def run(*, corpus: Path, model: Path, work: Path, config: PretrainConfig, seed: 
             pad_token_id=tokenizer.pad_token_id,
         )
     )
-    net.to("cuda" if torch.cuda.is_available() else "cpu").train()
-    engine = Engine(net, config.optimizer, config.steps, work)
-    engine.resume()
-    lengths = [len(s.tokens) for s in samples]
-    progress = Progress("pretrain", config.steps, "steps")
-    progress.update(engine.step)
-    while engine.step < config.steps:
-        chosen = [samples[i] for i in order(lengths, config.batch_size, engine.step, seed)]
-        whole = sum(_weight(sample, config) for sample in chosen)
-        value = 0.0
-        for at in range(0, len(chosen), config.micro_batch_size):
-            micro = chosen[at : at + config.micro_batch_size]
-            tokens, attention, learned = collate(micro, padding_of(tokenizer), net.device)
-            # Padding stands on the right, where no token before it looks: causal attention needs no mask.
-            logprobs = token_logprobs(net(input_ids=tokens).logits, tokens)
-            weights = config.problem_weight * attention + (1 - config.problem_weight) * learned
-            loss = -(logprobs * weights[:, 1:]).sum() / whole
-            loss.backward()  # type: ignore[no-untyped-call]
-            value += loss.item()
-        engine.update(loss=value)
-        count = sum(len(sample.tokens) for sample in chosen)
-        engine.counts["tokens"] += count
-        progress.update(tokens=count, loss=value)
-
-    def write(folder: Path) -> None:
-        net.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-
-    save_folder(model, write)
-    seconds = time.monotonic() - started
+    data = name_data(s.tokens for s in samples)
+    with Engine(
+        PackedPolicy(net), config, config.steps, work, recipe="pretrain", seed=seed, data=data
+    ) as engine:
+        progress = Progress("pretrain", config.steps, "steps")
+        progress.update(engine.step)
+        while engine.step < config.steps:
+            batch = [samples[i] for i in batch_of(len(samples), config.batch_size, engine.step, seed)]
+            values = learn(engine, batch)
+            progress.update(tokens=sum(len(s.tokens) for s in batch), loss=values["loss"])
+        save_policy(model, engine, net, tokenizer)
     return StageReport(
         "pretrain",
-        seconds,
+        time.monotonic() - started,
         taken=len(rows),
         values={
             "parameters": sum(p.numel() for p in net.parameters()),
-            "tokens": engine.counts["tokens"],
-            "tokens_per_second": engine.counts["tokens"] / engine.seconds,
+            **engine.summary(),
             "loss": engine.curves["loss"][-1][1],
         },
         curves={name: thin(curve) for name, curve in engine.curves.items()},
+        notes=engine.notes,
     )
-
-
-def _weight(sample: Sample, config: PretrainConfig) -> float:
-    """Sum of a sample's loss weights, its first token's left out: nothing foretells it."""
-    learned = sum(sample.learned)
-    return learned + config.problem_weight * (len(sample.tokens) - 1 - learned)

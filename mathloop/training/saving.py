@@ -6,10 +6,43 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
+from torch import Tensor
 
 from mathloop.errors import StorageRefused
+from mathloop.training.adapters import LORA, whole_weights
+from mathloop.training.engine import Engine
+
+
+def save_policy(folder: Path, engine: Engine, policy: Any, tokenizer: Any) -> None:
+    """Saves `policy` as `engine` trained it, adapters merged in; every rank calls this, the first writes."""
+    trained: dict[str, Tensor] = {}
+    with engine.whole():
+        adapted = any(LORA in name for name, _ in policy.named_parameters())
+        weights = whole_weights(policy) if adapted else engine.weights()
+        for name, whole in weights:
+            if engine.ranks.first:
+                trained[name if adapted else name.removeprefix("model.")] = whole.to("cpu", copy=True)
+    if engine.ranks.first:
+
+        def write(partial: Path) -> None:
+            policy.save_pretrained(partial, state_dict=trained)
+            tokenizer.save_pretrained(partial)
+
+        save_folder(folder, write)
+    engine.ranks.wait()
+
+
+def save_untrained(folder: Path, policy: Any, tokenizer: Any) -> None:
+    """Saves `policy` as it is."""
+
+    def write(partial: Path) -> None:
+        policy.save_pretrained(partial)
+        tokenizer.save_pretrained(partial)
+
+    save_folder(folder, write)
 
 
 def save_folder(folder: Path, write: Callable[[Path], None]) -> None:

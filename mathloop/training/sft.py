@@ -8,14 +8,19 @@ from pathlib import Path
 
 import torch
 
+from mathloop.errors import BadData
 from mathloop.records import read_problems, read_responses
 from mathloop.sampling.sampler import load_model
 from mathloop.stages import Progress, StageReport
+from mathloop.training.adapters import add_adapters
 from mathloop.training.config import SFTConfig
-from mathloop.training.engine import Engine, order, thin
-from mathloop.training.losses import token_logprobs
-from mathloop.training.samples import collate, encode, padding_of
-from mathloop.training.saving import save_folder
+from mathloop.training.curves import thin
+from mathloop.training.engine import Engine
+from mathloop.training.likelihood import learn
+from mathloop.training.logprobs import PackedPolicy
+from mathloop.training.order import batch_of, name_data, steps_of
+from mathloop.training.samples import encode
+from mathloop.training.saving import save_policy, save_untrained
 
 
 def run(
@@ -30,8 +35,8 @@ def run(
 ) -> StageReport:
     """Fine-tunes `policy` on the responses and saves it to `model`.
 
-    The loss is a mean over the learned tokens of the whole batch, however it is cut into micro-batches.
-    With no response to learn from, `model` is `policy` itself, with a note.
+    With no response to learn from, `model` is `policy` itself, with a note. Raises BadData where there are
+    responses and every one is longer than `max_tokens`.
     """
     started = time.monotonic()
     net, tokenizer = load_model(policy, torch.float32)
@@ -41,51 +46,39 @@ def run(
     encoded = [encode(tokenizer, told[r.problem_id], r.mode, r.text) for r in read if r.problem_id in told]
     samples = [s for s in encoded if len(s.tokens) <= config.max_tokens]
     dropped["longer than max_tokens"] = len(encoded) - len(samples)
-
-    def write(folder: Path) -> None:
-        net.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-
+    if encoded and not samples:
+        shortest = min(len(s.tokens) for s in encoded)
+        raise BadData(
+            f"every response with its problem is longer than sft.max_tokens={config.max_tokens}, the "
+            f"shortest has {shortest} tokens: raise max_tokens to {shortest} or more",
+            path=responses[0],
+        )
     if not samples:
-        save_folder(model, write)
+        save_untrained(model, net, tokenizer)
         note = (
             f"None of {len(read)} responses can be learned from, so the SFT model is the champion: draw more."
         )
         return StageReport("sft", time.monotonic() - started, taken=len(read), dropped=dropped, notes=[note])
-    lengths = [len(s.tokens) for s in samples]
-    steps = config.epochs * max(1, len(samples) // config.batch_size)
-    net.train()
-    engine = Engine(net, config.optimizer, steps, work)
-    engine.resume()
-    progress = Progress("sft", steps, "steps")
-    progress.update(engine.step)
-    while engine.step < steps:
-        chosen = order(lengths, config.batch_size, engine.step, seed)
-        learned_tokens = sum(sum(samples[i].learned) for i in chosen)
-        value = 0.0
-        for at in range(0, len(chosen), config.micro_batch_size):
-            batch = [samples[i] for i in chosen[at : at + config.micro_batch_size]]
-            tokens, attention, learned = collate(batch, padding_of(tokenizer), net.device)
-            logprobs = token_logprobs(net(input_ids=tokens).logits, tokens)
-            loss = -(logprobs * learned[:, 1:]).sum() / learned_tokens
-            loss.backward()  # type: ignore[no-untyped-call]
-            value += loss.item()
-            engine.counts["tokens"] += int(attention.sum())
-        engine.update(loss=value)
-        progress.update(tokens=sum(lengths[i] for i in chosen), loss=value)
-
-    save_folder(model, write)
-    seconds = time.monotonic() - started
+    batch_size = min(config.batch_size, len(samples))
+    steps = steps_of(len(samples), batch_size, config.epochs)
+    torch.manual_seed(seed)  # adapters begin at random: alike after a kill and on every rank
+    module = PackedPolicy(add_adapters(net, config.lora))
+    data = name_data(s.tokens for s in samples)
+    with Engine(module, config, steps, work, recipe="sft", seed=seed, data=data) as engine:
+        progress = Progress("sft", steps, "steps")
+        progress.update(engine.step)
+        while engine.step < steps:
+            batch = [samples[i] for i in batch_of(len(samples), batch_size, engine.step, seed)]
+            values = learn(engine, batch)
+            progress.update(tokens=sum(len(s.tokens) for s in batch), loss=values["loss"])
+        save_policy(model, engine, net, tokenizer)
     return StageReport(
         "sft",
-        seconds,
+        time.monotonic() - started,
         taken=len(read),
         kept=len(samples),
         dropped=dropped,
-        values={
-            "tokens": engine.counts["tokens"],
-            "tokens_per_second": engine.counts["tokens"] / engine.seconds,
-            "loss": engine.curves["loss"][-1][1],
-        },
+        values={**engine.summary(), "loss": engine.curves["loss"][-1][1]},
         curves={name: thin(curve) for name, curve in engine.curves.items()},
+        notes=engine.notes,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import json
 import threading
@@ -18,6 +19,8 @@ from mathloop.cluster.config import Pool
 from mathloop.cluster.kubernetes import Cluster
 from mathloop.errors import BadConfig
 from mathloop.stages import StageReport
+from mathloop.training.config import SFTConfig
+from mathloop.training.engine import CHECKPOINTS_VARIABLE
 
 
 @pytest.fixture
@@ -30,10 +33,11 @@ def trainer(fake: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> list[dict[str
     """Trainer and its nodes: node 0 does the task of a job that is created; the tasks that were done."""
     done: list[dict[str, Any]] = []
 
-    def train(task: training_node.Task, paths: dict[str, Path], model: Path, work: Path) -> StageReport:
-        done.append(task.model_dump())
+    def train(recipe: str, *, work: Path, config: Any, seed: int, paths: dict[str, Any]) -> StageReport:
+        done.append({"recipe": recipe, "seed": seed, "config": config})
+        model, (cot, tir) = paths.pop("model"), paths.pop("responses")
         model.mkdir()
-        told = {name: path.read_text() for name, path in paths.items()}
+        told = {name: path.read_text() for name, path in {**paths, "cot": cot, "tir": tir}.items()}
         (model / "model.safetensors").write_text(json.dumps(told, sort_keys=True))
         return StageReport("sft", taken=len(paths), values={"loss": 0.5})
 
@@ -49,7 +53,8 @@ def trainer(fake: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> list[dict[str
         if plural == "trainjobs" and not job.get("status"):
             threading.Thread(target=work, args=(job,), daemon=True).start()
 
-    monkeypatch.setattr(training_node, "_train", train)
+    monkeypatch.setattr(training_node, "run_recipe", train)
+    monkeypatch.setenv(CHECKPOINTS_VARIABLE, "")
     fake.controllers.append(reconcile)
     return done
 
@@ -76,7 +81,7 @@ def test_inputs_and_model_go_through_the_store(
     told = json.loads((tmp_path / "model" / "model.safetensors").read_text())
     assert told == {name: f"the {name}" for name in ("problems", "cot", "tir", "policy")}
     (task,) = trainer
-    assert (task["recipe"], task["seed"], task["config"]) == ("sft", 7, "{}")
+    assert task == {"recipe": "sft", "seed": 7, "config": SFTConfig()}
     assert fake.count("trainjobs") == 0
     # A launcher that was killed after its job's end only takes the model.
     requests = len(fake.requests)
@@ -123,34 +128,17 @@ def test_wrong_settings_are_one_line(
     ],
 )
 def test_a_task_calls_its_recipe_as_it_wants_to_be_called(
-    recipe: str, inputs: set[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    recipe: Any, inputs: set[str], tmp_path: Path
 ) -> None:
-    import importlib
-
     module = importlib.import_module(f"mathloop.training.{recipe}")
-    signature = inspect.signature(module.run)
-    called: list[inspect.BoundArguments] = []
-
-    def run(**arguments: Any) -> StageReport:
-        called.append(signature.bind(**arguments))
-        return StageReport(recipe)
-
-    monkeypatch.setattr(module, "run", run)
-    task = training_node.Task.model_validate(
-        {"recipe": recipe, "store_url": "s", "inputs": {}, "output": "o", "config": "{}", "seed": 3}
-    )
     paths = {name: tmp_path / name for name in inputs}
-    training_node._train(task, paths, tmp_path / "model", tmp_path / "work")
-    assert called[0].arguments["seed"] == 3
+    arguments = training_node.arguments_of(recipe, paths, tmp_path / "model", tmp_path / "rollouts")
+    inspect.signature(module.run).bind(**arguments, work=tmp_path, config=None, seed=3)
 
 
-def test_the_other_ranks_have_nothing_to_do_yet(
+def test_a_wrong_task_is_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("RANK", "1")
-    training_node.main()
-    assert "rank 1" in capsys.readouterr().out
-    monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv(train_job.TASK_VARIABLE, '{"recipe": "dpo"}')
     with pytest.raises(SystemExit) as ended:
         training_node.main()
@@ -167,4 +155,4 @@ def test_the_component_hands_over_what_the_pipeline_connects() -> None:
         inspect.signature(__import__(f"mathloop.training.{recipe}", fromlist=["run"]).run).parameters
     )
     for recipe in training_node.CONFIGS:
-        assert wanted(recipe) - {"model", "work", "config", "seed", "responses"} <= taken
+        assert wanted(recipe) - {"model", "work", "config", "seed", "responses", "rollouts"} <= taken

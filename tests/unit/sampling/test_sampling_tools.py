@@ -1,62 +1,40 @@
-"""The tool loop with a real sandbox; a scripted model writes the text around the interpreter's output."""
+"""The tool loop of both engines with a real sandbox; a script gives the text around what Python prints."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
-import torch
-from torch import nn
+from scripted import Part, ScriptedEngine, ScriptedModel
 
 from mathloop.records import Mode, Problem
 from mathloop.sampling.config import SamplingConfig
-from mathloop.sampling.prompts import render_prompt
-from mathloop.sampling.sampler import Rollout, TransformersSampler
+from mathloop.sampling.sampler import Rollout, Sampler, TransformersSampler
+from mathloop.sampling.vllm_engine import VllmSampler
 
 FIRST = "Let us see.\n```python\nx = 6\nprint(x * 7)\n```\n```output"
 SECOND = "And again.\n```python\nprint(x + 1)\n```\n```output"
-Part = str | tuple[str]
-"""What the model writes, or (what the interpreter writes,): there the model would write something else."""
 
 
-class Scripted(nn.Module):
-    """Writes each prompt's script. Its cache holds the tokens read, so that rows may come and go."""
-
-    def __init__(self, tokenizer: Any, scripts: dict[str, list[Part]], mode: Mode) -> None:
-        super().__init__()
-        self.anchor = nn.Parameter(torch.zeros(1))
-        self.config, self.device = SimpleNamespace(num_hidden_layers=1), torch.device("cpu")
-        self.vocabulary, self.garbage = len(tokenizer), tokenizer.encode("?")[0]
-        self.scripts: list[tuple[list[int], list[int]]] = []
-        for problem, parts in scripts.items():
-            written: list[int] = []
-            for part in parts:
-                tokens = tokenizer.encode(part if isinstance(part, str) else part[0])
-                written += tokens if isinstance(part, str) else [self.garbage] * len(tokens)
-            prompt = tokenizer.encode(render_prompt(tokenizer, problem, mode))
-            self.scripts.append((prompt, [*written, tokenizer.eos_token_id]))
-
-    def forward(self, input_ids: torch.Tensor, past_key_values: Any, **given: Any) -> SimpleNamespace:
-        read, _ = past_key_values.update(input_ids[:, None, :, None], input_ids[:, None, :, None], 0)
-        logits = torch.zeros(len(input_ids), 1, self.vocabulary)
-        for row, tokens in enumerate(read[:, 0, :, 0].tolist()):
-            seen = tokens[next(i for i, token in enumerate(tokens) if token) :]  # without padding
-            for prompt, script in self.scripts:
-                if seen[: len(prompt)] == prompt:
-                    logits[row, 0, (script + [self.garbage] * 400)[len(seen) - len(prompt)]] = 50.0
-        return SimpleNamespace(logits=logits)
-
-
-@pytest.fixture
-def sample(tokenizer: Any) -> Iterator[Any]:
-    """Runs scripts, problem → parts, and gives the rollouts."""
-    opened: list[TransformersSampler] = []
+@pytest.fixture(params=["transformers", "vllm"])
+def sample(tokenizer: Any, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Runs scripts, problem → parts, with either engine, and gives the rollouts."""
+    opened: list[Sampler] = []
+    if request.param == "vllm":
+        for name in ("vllm", "vllm.sampling_params"):
+            monkeypatch.setitem(sys.modules, name, MagicMock(SamplingParams=SimpleNamespace))
 
     def run(scripts: dict[str, list[Part]], *, mode: Mode = "tir", samples: int = 1, **given: Any) -> Any:
         config = SamplingConfig(**{"max_tokens": 300, **given})
-        opened.append(TransformersSampler(Scripted(tokenizer, scripts, mode), tokenizer, config))
+        if request.param == "vllm":
+            llm = MagicMock(llm_engine=ScriptedEngine(tokenizer, scripts, mode, context=600))
+            opened.append(VllmSampler(llm, tokenizer, config))
+        else:
+            opened.append(TransformersSampler(ScriptedModel(tokenizer, scripts, mode), tokenizer, config))
         problems = [Problem(f"p{index}", text) for index, text in enumerate(scripts)]
         return opened[-1].sample(problems, mode=mode, samples=samples, temperature=1.0, seed=0)
 

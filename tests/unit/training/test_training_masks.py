@@ -6,11 +6,10 @@ from itertools import groupby
 from typing import Any
 
 import pytest
-import torch
 
 from mathloop.records import Mode
 from mathloop.sampling.prompts import render_prompt
-from mathloop.training.samples import Sample, collate, encode
+from mathloop.training.samples import Sample, encode
 
 END = "<|im_end|>"
 PROBLEM = "Mia has 3 apples. Tom gives her 4 more."
@@ -25,10 +24,10 @@ TIR = [
 
 
 def runs(tokenizer: Any, sample: Sample) -> list[tuple[str, bool]]:
-    """The sample's text, cut where `learned` changes."""
-    pairs = zip(sample.tokens, sample.learned, strict=True)
-    grouped = [(list(group), learned) for learned, group in groupby(pairs, key=lambda pair: pair[1])]
-    return [(tokenizer.decode([token for token, _ in group]), learned) for group, learned in grouped]
+    """The sample's text, cut where the weights change between 0 and 1."""
+    pairs = zip(sample.tokens, sample.weights, strict=True)
+    grouped = [(list(group), weight) for weight, group in groupby(pairs, key=lambda pair: pair[1])]
+    return [(tokenizer.decode([token for token, _ in group]), weight == 1.0) for group, weight in grouped]
 
 
 def test_cot_learns_the_whole_response(tokenizer: Any) -> None:
@@ -61,9 +60,14 @@ def test_the_text_is_recovered(tokenizer: Any, mode: Mode, text: str) -> None:
     assert sample.tokens[-1] == tokenizer.eos_token_id
 
 
-def test_collate_pads_on_the_right() -> None:
-    samples = [Sample([5, 6, 7], [False, True, True]), Sample([8], [True]), Sample([9, 1], [False, True])]
-    tokens, attention, learned = collate(samples, 99)
-    assert torch.equal(tokens, torch.tensor([[5, 6, 7], [8, 99, 99], [9, 1, 99]]))
-    assert torch.equal(attention, torch.tensor([[1, 1, 1], [1, 0, 0], [1, 1, 0]]))
-    assert torch.equal(learned, torch.tensor([[0.0, 1, 1], [1, 0, 0], [0, 1, 0]]))
+def test_the_prompt_is_told_apart(tokenizer: Any) -> None:
+    sample = encode(tokenizer, PROBLEM, "cot", COT)
+    assert tokenizer.decode(sample.tokens[: sample.prompt]) == render_prompt(tokenizer, PROBLEM, "cot")
+    assert sample.prompt == sample.weights.index(1.0)
+
+
+def test_pretraining_weighs_the_prompt(tokenizer: Any) -> None:
+    told, learned = (encode(tokenizer, PROBLEM, "cot", COT, prompt_weight=w) for w in (0.0, 0.25))
+    assert told.tokens == learned.tokens
+    assert learned.weights == [0.25] * told.prompt + [1.0] * (len(told.tokens) - told.prompt)
+    assert learned.prompt == 0  # what is learned is not shared

@@ -1,0 +1,73 @@
+"""Python for responses: their blocks run in the sandbox, and what they print goes back into the text."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from mathloop.sampling.config import SamplingConfig
+from mathloop.sampling.decoding import Tool
+from mathloop.sampling.prompts import TOOL_MARK
+from mathloop.sandbox import Sandbox, SandboxConfig
+
+_CODE = re.compile(r"```python\n(.*?)\n?```", re.DOTALL)
+
+
+class Interpreter:
+    """One sampler's sandbox, started when it is first needed; remembers what every program printed."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        self._may_end: frozenset[int] | None = None
+        self._sandbox: Sandbox | None = None
+        self._outputs: dict[tuple[str, ...], str] = {}
+        self._lasting: dict[tuple[str, ...], tuple[str, ...]] = {}
+        """Which blocks of a solution count: one that ran out of time leaves no names behind."""
+
+    def close(self) -> None:
+        """Stops the sandbox, if one was started."""
+        if self._sandbox is not None:
+            self._sandbox.close()
+            self._sandbox = None
+
+    def tool(self, config: SamplingConfig) -> Tool:
+        """What decoding calls at TOOL_MARK."""
+        if self._may_end is None:
+            self._may_end = _tokens_that_may_end(self._tokenizer, TOOL_MARK)
+        if self._sandbox is None:
+            self._sandbox = Sandbox(
+                SandboxConfig(seconds=config.tool_seconds, output_chars=config.tool_chars, workers=2)
+            )
+        return Tool(
+            mark=TOOL_MARK,
+            may_end=self._may_end,
+            decode=self._tokenizer.decode,
+            encode=lambda text: self._tokenizer(text, add_special_tokens=False)["input_ids"],
+            run=lambda texts: self._run(texts, config.tool_chars),
+            limit=config.tool_calls,
+        )
+
+    def _run(self, texts: list[str], chars: int) -> list[str]:
+        """Runs the last block of each text after its earlier ones; equal programs run once."""
+        assert self._sandbox is not None
+        programs = [tuple(_CODE.findall(text)) for text in texts]
+        fresh = list(dict.fromkeys(p for p in programs if p and p not in self._outputs))
+        earlier = [self._lasting.get(program[:-1], program[:-1]) for program in fresh]
+        runs = [(*blocks, program[-1]) for blocks, program in zip(earlier, fresh, strict=True)]
+        executions = self._sandbox.run_many(runs, keep=True)
+        for program, blocks, run, execution in zip(fresh, earlier, runs, executions, strict=True):
+            self._outputs[program] = execution.text(chars)
+            self._lasting[program] = run if execution.kept else blocks
+        # A fence that a program prints would end its output block early, or open one of the model's.
+        outputs = [self._outputs.get(program, "").replace("```", "'''") for program in programs]
+        return [f"\n{output}\n```\n" for output in outputs]
+
+
+def _tokens_that_may_end(tokenizer: Any, mark: str) -> frozenset[int]:
+    """Tokens with which a text can come to end in `mark`: its text is an end of `mark`, or ends in it."""
+    found = set()
+    for token in range(len(tokenizer)):
+        text = tokenizer.decode([token])
+        if text and (mark.endswith(text) or text.endswith(mark)):
+            found.add(token)
+    return frozenset(found)

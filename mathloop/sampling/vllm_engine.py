@@ -1,0 +1,155 @@
+"""The vLLM engine: continuous batching, and weights taken over from a trainer in the same process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mathloop.errors import BadConfig, BadData, BadModel
+from mathloop.records import Mode, Problem
+from mathloop.sampling.config import SamplingConfig
+from mathloop.sampling.interpreter import Interpreter
+from mathloop.sampling.prompts import encode_prompt, end_of_turn
+from mathloop.sampling.sampler import Rollout, Sampler, as_rollout, loaded
+from mathloop.sampling.vllm_loop import VllmLoop
+
+PROMPT_TOKENS = 4096
+"""Room for a prompt beside the longest response, where the model's own context has it."""
+CPU_CACHE = 1 << 30
+"""Bytes of keys and values on a CPU. On a GPU they take what is left of the engine's share."""
+_ENVIRONMENT = {
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # tensors are handed over within this process
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # the threads are a trainer's too
+    "VLLM_HOST_IP": "127.0.0.1",
+    "VLLM_LOGGING_LEVEL": "ERROR",  # a stage's log is its own
+    "VLLM_NO_USAGE_STATS": "1",
+    "HF_HUB_OFFLINE": "1",
+}
+
+
+class VllmSampler(Sampler):
+    """Samples with vLLM in this process; Python blocks run in the sandbox."""
+
+    def __init__(self, llm: Any, tokenizer: Any, config: SamplingConfig) -> None:
+        self.llm, self.tokenizer, self.config = llm, tokenizer, config
+        self._end_token = int(tokenizer.convert_tokens_to_ids(end_of_turn(tokenizer)))
+        self._interpreter = Interpreter(tokenizer)
+        self._asleep = False
+
+    @classmethod
+    def load(cls, folder: Path, config: SamplingConfig) -> VllmSampler:
+        """Loads a model folder.
+
+        Raises:
+            BadModel: the folder is not a model, or none that vLLM runs.
+            BadConfig: vLLM is not installed.
+        """
+        if not (folder / "config.json").is_file():
+            raise BadModel(f"{folder}: no config.json there; expected a folder that save_pretrained wrote")
+        for name, value in _ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
+        try:
+            import vllm  # noqa: F401
+        except ImportError as error:
+            raise BadConfig(
+                f"engine: vllm cannot be imported ({error}); install it with `pip install 'mathloop[vllm]'`, "
+                "or set engine to transformers"
+            ) from error
+        remedy = "choose another model, or set engine to transformers"
+        return cls(*loaded(folder, lambda place: _load(place, config), remedy), config)
+
+    def close(self) -> None:
+        """Stops the engine and the sandbox, and frees what they hold."""
+        self._interpreter.close()
+        if self.llm is not None:
+            self.llm.llm_engine.engine_core.shutdown()
+            self.llm = None
+
+    def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> None:
+        """Takes over all weights, named as in the model's folder, from memory; wakes up first."""
+        self._wake()
+        self.llm.collective_rpc("reload_weights", kwargs={"weights_iterator": iter(weights)})
+        self.llm.reset_prefix_cache()
+
+    def sleep(self) -> None:
+        """Leaves a GPU's memory to others until weights or problems come; a CPU's it keeps."""
+        if torch.cuda.is_available() and not self._asleep:
+            self.llm.sleep(level=1)
+            self._asleep = True
+
+    def _wake(self) -> None:
+        if self._asleep:
+            self.llm.wake_up()
+            self._asleep = False
+
+    def stream(
+        self, problems: Sequence[Problem], *, mode: Mode, samples: int, temperature: float, seed: int
+    ) -> Iterator[list[Rollout]]:
+        """Yields each problem's rollouts when they are done, in the order of `problems`.
+
+        With top_p under 1, log-probabilities are those inside the nucleus. Raises BadData when a prompt fills
+        the engine's context.
+        """
+        self._wake()
+        engine = self.llm.llm_engine
+        context = engine.model_config.max_model_len
+        prompts = [encode_prompt(self.tokenizer, p.problem, mode) for p in problems]
+        for problem, prompt in zip(problems, prompts, strict=True):
+            if len(prompt) >= context:
+                raise BadData(
+                    f"problem {problem.id} takes {len(prompt)} tokens, the engine's context has {context}; "
+                    "leave it out, or choose a model with a longer context"
+                )
+        loop = VllmLoop(
+            engine,
+            prompts,
+            samples=samples,
+            temperature=temperature,
+            end_token=self._end_token,
+            config=self.config,
+            seed=seed,
+            tool=self._interpreter.tool(self.config) if mode == "tir" else None,
+        )
+        for group in loop.groups():
+            problem, prompt = problems[group[0].prompt], prompts[group[0].prompt]
+            yield [
+                as_rollout(self.tokenizer, problem, prompt, decoded, index, mode, temperature)
+                for index, decoded in enumerate(group)
+            ]
+
+
+def _load(folder: Path, config: SamplingConfig) -> tuple[Any, Any]:
+    """(LLM, tokenizer); no code that the folder brings is run, and no pickle read."""
+    from transformers import AutoConfig, AutoTokenizer
+    from vllm import LLM
+
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    known = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    context = min(known.max_position_embeddings, config.max_tokens + PROMPT_TOKENS)
+    platform: dict[str, Any] = {
+        "gpu_memory_utilization": config.gpu_memory,
+        "enable_sleep_mode": True,
+    }
+    if not torch.cuda.is_available():
+        platform = {
+            "kv_cache_memory_bytes": CPU_CACHE,
+            "enforce_eager": True,  # compiling takes minutes
+            "enable_chunked_prefill": False,  # a prompt in parts and seeds do not go together on a CPU
+            "max_num_batched_tokens": max(context, 8192),
+        }
+    llm = LLM(
+        str(folder),
+        dtype=config.dtype,
+        load_format="safetensors",
+        generation_config="vllm",  # a response ends with the tokenizer's end of turn, and with nothing else
+        logprobs_mode="processed_logprobs",  # of the distribution that was drawn from
+        max_model_len=context,
+        max_num_seqs=config.batch_size,
+        **platform,
+    )
+    return llm, tokenizer

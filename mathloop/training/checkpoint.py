@@ -1,0 +1,312 @@
+"""Checkpoints of a training: the newest few, whole or not at all, in a folder and behind it in a store.
+
+A checkpoint is a folder `step-00000120` of safetensors files, `state.json` and `contents.json`, which holds
+the SHA-256 of each and is written last; the folder gets its name when all of it is on the disk. Nothing of it
+is pickled. One that is torn or was changed is passed over, with a line, and the one before it is used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from mathloop.errors import BadData, Corrupt, MathloopError, StorageRefused
+from mathloop.lines import parse_object
+from mathloop.storage import Manifest, Store, describe_source
+
+_NAME = re.compile(r"step-(\d{8,})")
+_STATE, _CONTENTS = "state.json", "contents.json"
+_FILE_BYTES = 2 << 30
+"""Tensors are gathered and written in files of about this size, so that memory stays bounded."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A complete checkpoint on this disk, every byte of it checked."""
+
+    folder: Path
+    step: int
+    state: dict[str, Any]
+
+    def read(self, name: str) -> torch.Tensor:
+        """One tensor, on the CPU."""
+        with safe_open(self._places[name], framework="pt") as file:
+            tensor: torch.Tensor = file.get_tensor(name)
+        return tensor
+
+    @cached_property
+    def _places(self) -> dict[str, Path]:
+        places = {}
+        for path in self.folder.glob("*.safetensors"):
+            with safe_open(path, framework="pt") as file:
+                places.update(dict.fromkeys(file.keys(), path))
+        return places
+
+
+class Checkpoints:
+    """The newest `keep` checkpoints of one training; only its first rank has one of these."""
+
+    def __init__(
+        self, folder: Path, *, keep: int, fingerprint: str, store: Store | None = None, prefix: str = ""
+    ) -> None:
+        """`fingerprint` says what is trained on what: a checkpoint of something else is not gone on with."""
+        self.folder, self._keep, self._fingerprint = folder, keep, fingerprint
+        self._uploads = Uploads(store, prefix, keep) if store is not None else None
+        self.notes: list[str] = []
+        """What was passed over, and why."""
+
+    def save(self, step: int, tensors: Iterable[tuple[str, torch.Tensor]], state: dict[str, Any]) -> None:
+        """Writes a checkpoint and forgets the oldest; the store gets it in the background.
+
+        Raises StorageRefused where the disk does not take it; the earlier ones stand untouched.
+        """
+        final = self.folder / f"step-{step:08d}"
+        partial = final.with_name(final.name + ".partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        try:
+            partial.mkdir(parents=True)
+            _write_tensors(partial, tensors)
+            whole = {**state, "step": step, "fingerprint": self._fingerprint}
+            (partial / _STATE).write_text(json.dumps(whole), encoding="utf-8")
+            (partial / _CONTENTS).write_bytes(describe_source(partial, final.name).to_json())
+            for path in (*sorted(partial.iterdir()), partial):
+                _sync(path)
+            shutil.rmtree(final, ignore_errors=True)  # a damaged one of the same step
+            os.replace(partial, final)
+            _sync(self.folder)
+        except (OSError, SafetensorError) as error:
+            shutil.rmtree(partial, ignore_errors=True)
+            kept = self._names()
+            stands = f"the checkpoint of step {kept[-1][0]} stands" if kept else "there is no earlier one"
+            raise StorageRefused(
+                f"{final}: the checkpoint cannot be written ({error}); {stands}: "
+                "free some space and start again"
+            ) from None
+        if self._uploads is not None:
+            self._uploads.add(final)
+        for _, path in self._names()[: -self._keep]:
+            if self._uploads is None or not self._uploads.holds(path):
+                shutil.rmtree(path, ignore_errors=True)
+
+    def newest(self) -> Checkpoint | None:
+        """The newest checkpoint that is whole and of this training; the store is asked where it is ahead.
+
+        Raises StorageRefused where the store does not answer and there is none here: better to wait for it
+        than to begin again.
+        """
+        for left in self.folder.glob("step-*.partial"):  # of a kill in the middle of a write
+            shutil.rmtree(left, ignore_errors=True)
+        while True:
+            local = self._names()
+            remote = self._stored(here=bool(local))
+            if remote is not None and remote[0] > (local[-1][0] if local else -1):
+                self._fetch(*remote)
+                continue
+            if not local:
+                return None
+            step, path = local[-1]
+            try:
+                return self._checked(step, path)
+            except _Foreign as error:
+                self._pass_over(str(error))
+                os.replace(path, path.with_name(f"{path.name}.other-{time.time_ns()}"))
+            except Corrupt as error:
+                self._pass_over(str(error))
+                shutil.rmtree(path, ignore_errors=True)
+
+    def close(self, seconds: float = 0.0) -> None:
+        """Ends the uploads; waits at most `seconds` for the newest checkpoint to arrive."""
+        if self._uploads is not None:
+            self._uploads.close(seconds)
+
+    def forget_stored(self) -> None:
+        """Removes what the store keeps of this training."""
+        if self._uploads is not None:
+            self._uploads.forget()
+
+    def _names(self) -> list[tuple[int, Path]]:
+        if not self.folder.is_dir():
+            return []
+        found = ((_NAME.fullmatch(path.name), path) for path in self.folder.iterdir() if path.is_dir())
+        return sorted((int(match[1]), path) for match, path in found if match)
+
+    def _checked(self, step: int, path: Path) -> Checkpoint:
+        try:
+            written = (path / _CONTENTS).read_bytes()
+            found = describe_source(path, path.name)
+        except (OSError, BadData):
+            raise Corrupt(f"{path} is torn") from None
+        files = tuple(entry for entry in found.files if entry.path != _CONTENTS)
+        if Manifest(path.name, "folder", files).to_json() != written:
+            raise Corrupt(f"{path} is torn or was changed")
+        try:
+            state = parse_object((path / _STATE).read_bytes())
+        except ValueError:
+            raise Corrupt(f"{path / _STATE} is not JSON") from None
+        if state.get("fingerprint") != self._fingerprint or state.get("step") != step:
+            raise _Foreign(f"{path} is of other data, another model or other settings")
+        return Checkpoint(path, step, state)
+
+    def _stored(self, here: bool) -> tuple[int, str] | None:
+        try:
+            return self._uploads.newest() if self._uploads is not None else None
+        except MathloopError as error:
+            if not here:
+                raise
+            print(f"The store's checkpoints cannot be listed ({error}).", file=sys.stderr, flush=True)
+            return None
+
+    def _fetch(self, step: int, name: str) -> None:
+        assert self._uploads is not None
+        try:
+            self._uploads.fetch(name, self.folder / f"step-{step:08d}")
+        except Corrupt as error:
+            self._pass_over(str(error))
+
+    def _pass_over(self, reason: str) -> None:
+        note = f"A checkpoint was passed over: {reason}."
+        self.notes.append(note)
+        print(note, file=sys.stderr, flush=True)
+
+
+class _Foreign(Corrupt):
+    """A checkpoint of another training: left aside, not removed."""
+
+
+class Uploads:
+    """Sends the newest checkpoint to a store, in a thread; a store that is down is tried again."""
+
+    def __init__(self, store: Store, prefix: str, keep: int, pause: float = 1.0) -> None:
+        self._store, self._prefix, self._keep, self._pause = store, prefix, keep, pause
+        self._next: Path | None = None
+        self._sending: Path | None = None
+        self._fetched: set[str] = set()
+        self._changed = threading.Condition()
+        self._closing = False
+        self._deadline = 0.0
+        self._thread: threading.Thread | None = None
+        self._complained = False
+
+    def add(self, folder: Path) -> None:
+        """Hands over a checkpoint; one that still waits is left out for it."""
+        with self._changed:
+            self._next = folder
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="checkpoints", daemon=True)
+                self._thread.start()
+            self._changed.notify_all()
+
+    def holds(self, folder: Path) -> bool:
+        """Whether this folder is being read or waits to be."""
+        with self._changed:
+            return folder in (self._next, self._sending)
+
+    def newest(self) -> tuple[int, str] | None:
+        """(step, name) of the newest checkpoint in the store that was not fetched yet, if there is one."""
+        names = [name for name in self._stored() if name not in self._fetched]
+        return (_step_of(names[-1]), names[-1]) if names else None
+
+    def fetch(self, name: str, folder: Path) -> None:
+        """Brings a checkpoint here; `newest` does not offer it again. Raises Corrupt or StorageRefused."""
+        self._fetched.add(name)
+        shutil.rmtree(folder, ignore_errors=True)
+        self._store.fetch(name, folder)
+
+    def close(self, seconds: float) -> None:
+        """Stops when everything has arrived, or after `seconds`."""
+        with self._changed:
+            self._closing, self._deadline = True, time.monotonic() + seconds
+            self._changed.notify_all()
+        if self._thread is not None:
+            self._thread.join(seconds + 0.1)
+
+    def forget(self) -> None:
+        """Removes all of this training's checkpoints from the store, if it answers."""
+        with self._changed:
+            self._next = None
+        if self._thread is not None:
+            self._thread.join(30.0)
+        try:
+            for name in self._stored():
+                self._store.remove(name)
+        except MathloopError as error:
+            print(f"Checkpoints stay in the store ({error}); remove them.", file=sys.stderr, flush=True)
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                while self._next is None and not self._closing:
+                    self._changed.wait()
+                if self._next is None:
+                    return
+                folder, self._next = self._next, None
+                self._sending = folder
+            sent = self._send(folder)
+            with self._changed:
+                self._sending = None
+                if not sent:
+                    self._next = self._next or folder
+                    if self._closing and time.monotonic() >= self._deadline:
+                        return
+                    self._changed.wait(self._pause)
+
+    def _send(self, folder: Path) -> bool:
+        try:
+            # A step reached twice need not have the same bytes on a GPU: the name says which these are.
+            content = hashlib.sha256((folder / _CONTENTS).read_bytes()).hexdigest()[:12]
+            self._store.publish(folder, f"{self._prefix}/{folder.name}-{content}")
+            for name in self._stored()[: -self._keep]:
+                self._store.remove(name)
+        except (MathloopError, OSError) as error:
+            if not self._complained:
+                print(f"A checkpoint is not in the store yet: {error}", file=sys.stderr, flush=True)
+            self._complained = True
+            return False
+        self._complained = False
+        return True
+
+    def _stored(self) -> list[str]:
+        names = [name for name in self._store.names(f"{self._prefix}/") if _NAME.search(name)]
+        return sorted(names, key=_step_of)
+
+
+def _write_tensors(folder: Path, tensors: Iterable[tuple[str, torch.Tensor]]) -> None:
+    pending: dict[str, torch.Tensor] = {}
+    size = number = 0
+    for name, tensor in tensors:
+        pending[name] = tensor.detach().cpu().contiguous()
+        size += tensor.numel() * tensor.element_size()
+        if size >= _FILE_BYTES:
+            save_file(pending, folder / f"tensors-{number:05d}.safetensors")
+            pending, size, number = {}, 0, number + 1
+    if pending:
+        save_file(pending, folder / f"tensors-{number:05d}.safetensors")
+
+
+def _sync(path: Path) -> None:
+    """Returns when the disk has it."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _step_of(name: str) -> int:
+    match = _NAME.search(name)
+    return int(match[1]) if match else -1

@@ -1,0 +1,121 @@
+"""The processes that train together: who am I, and what do we agree on. One process is the usual case.
+
+`torchrun` (on one pod or under a TrainJob) sets the variables that are read here. Tensors travel by NCCL
+between GPUs and by gloo between CPUs.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import torch
+from torch import Tensor, distributed
+
+from mathloop.errors import BadConfig
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among `world` others."""
+
+    rank: int
+    world: int
+    device: torch.device
+
+    @property
+    def first(self) -> bool:
+        """Whether this process writes what is written once."""
+        return self.rank == 0
+
+    def total(self, *values: float) -> list[float]:
+        """Each value summed over all ranks, in double precision."""
+        if self.world == 1:
+            return list(values)
+        sums = torch.tensor(values, dtype=torch.float64, device=self.device)
+        distributed.all_reduce(sums)
+        return [float(value) for value in sums.tolist()]
+
+    def sum_gradients(self, parameters: Sequence[torch.nn.Parameter], bucket: int = 1 << 25) -> None:
+        """Replaces each gradient by its sum over all ranks, `bucket` numbers a message.
+
+        A parameter that no micro-batch reached has a gradient of zeros, whatever the number of ranks.
+        """
+        for parameter in parameters:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        if self.world == 1:
+            return
+        pending: list[Tensor] = []
+        size = 0
+        for parameter in parameters:
+            assert parameter.grad is not None
+            pending.append(parameter.grad)
+            size += parameter.grad.numel()
+            if size >= bucket:
+                _sum_in_place(pending)
+                pending, size = [], 0
+        _sum_in_place(pending)
+
+    def gather(self, value: int) -> list[int]:
+        """Every rank's `value`, in the order of the ranks."""
+        if self.world == 1:
+            return [value]
+        found = torch.zeros(self.world, dtype=torch.long, device=self.device)
+        found[self.rank] = value
+        distributed.all_reduce(found)
+        return [int(one) for one in found.tolist()]
+
+    def share(self, value: Any) -> Any:
+        """The first rank's `value`, on every rank."""
+        if self.world == 1:
+            return value
+        box = [value]
+        distributed.broadcast_object_list(box, src=0, device=self.device)
+        return box[0]
+
+    def share_tensor(self, tensor: Tensor | None, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+        """The first rank's `tensor` (others may give None), on every rank's device."""
+        if tensor is None:
+            tensor = torch.empty(tuple(shape), dtype=dtype, device=self.device)
+        tensor = tensor.to(self.device).contiguous()
+        if self.world > 1:
+            distributed.broadcast(tensor, src=0)
+        return tensor
+
+    def wait(self) -> None:
+        """Returns when every rank is here."""
+        if self.world > 1:
+            distributed.barrier()
+
+
+def join_ranks() -> Ranks:
+    """Joins the process group that torchrun describes, once; alone where it describes none."""
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    cuda = torch.cuda.is_available()
+    if cuda:
+        if local >= torch.cuda.device_count():
+            raise BadConfig(
+                f"rank {local} of this machine has no GPU: {torch.cuda.device_count()} are here; "
+                "start as many processes as GPUs"
+            )
+        torch.cuda.set_device(local)
+    device = torch.device("cuda", local) if cuda else torch.device("cpu")
+    if world > 1 and not distributed.is_initialized():
+        # Ranks wait for the first to fetch, to load or to save a model, which may take long.
+        distributed.init_process_group("nccl" if cuda else "gloo", timeout=timedelta(hours=2))
+    return Ranks(int(os.environ.get("RANK", "0")), world, device)
+
+
+def _sum_in_place(tensors: list[Tensor]) -> None:
+    if not tensors:
+        return
+    flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
+    distributed.all_reduce(flat)
+    parts = torch.split(flat, [tensor.numel() for tensor in tensors])
+    for tensor, part in zip(tensors, parts, strict=True):
+        tensor.copy_(part.view_as(tensor))

@@ -1,0 +1,198 @@
+"""One batch of rollouts for GRPO: drawn, judged, scored, and turned into advantages and a log."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from torch import Tensor
+
+from mathloop.records import Mode, Problem
+from mathloop.sampling.judging import judge
+from mathloop.sampling.sampler import Rollout, Sampler
+from mathloop.sampling.scoring import RewardModel, score
+from mathloop.training.config import GRPOConfig
+from mathloop.training.losses import group_advantages, shaped_reward
+from mathloop.training.order import batch_of
+from mathloop.training.packing import micro_batches
+from mathloop.training.ranks import Ranks
+from mathloop.training.samples import Sample
+
+
+@dataclass
+class Batch:
+    """This rank's share of a rollout batch: `groups` groups of `size` responses, in order."""
+
+    samples: list[Sample]
+    """A token weighs 1 over its response's length and the number of responses of all ranks; 0 where the
+    interpreter wrote it, and throughout a response that teaches nothing."""
+    advantages: Tensor
+    """[responses]"""
+    sampler_logprobs: list[list[float]]
+    """Of the tokens that weigh something, for each response."""
+    size: int
+    values: dict[str, float]
+    """This rank's part of the batch's means."""
+    flat: int
+    """Groups whose rewards are all alike."""
+    rows: list[dict[str, Any]]
+    """What the log keeps of each response."""
+
+    @property
+    def groups(self) -> int:
+        return len(self.samples) // self.size
+
+    def pieces(self, groups: Sequence[int], budget: int) -> list[list[int]]:
+        """Micro-batches of the responses of `groups` that teach something; a shared prompt counts once."""
+        parts: list[list[int]] = []
+        sizes: list[int] = []
+        for group in groups:
+            room = 0
+            for i in range(group * self.size, (group + 1) * self.size):
+                sample = self.samples[i]
+                if not any(sample.weights):
+                    continue
+                own = len(sample.tokens) - sample.prompt
+                if room < own:
+                    parts.append([])
+                    sizes.append(sample.prompt)
+                    room = budget - sample.prompt
+                parts[-1].append(i)
+                sizes[-1] += own
+                room -= own
+        chosen = micro_batches(sizes, budget)
+        return [[i for part in some for i in parts[part]] for some in chosen]
+
+
+def choose(pool: Sequence[Problem], step: int, config: GRPOConfig, seed: int) -> tuple[list[Problem], Mode]:
+    """The problems of a rollout batch, of all ranks, and its mode: a function of seed and step."""
+    chosen = batch_of(len(pool), config.problems_per_step, step, seed)
+    mode: Mode = "tir" if random.Random(f"grpo-{seed}-{step}").random() < config.tir_share else "cot"
+    return [pool[i] for i in chosen], mode
+
+
+def collect(
+    problems: Sequence[Problem],
+    mode: Mode,
+    sampler: Sampler,
+    scorer: tuple[RewardModel, Any],
+    config: GRPOConfig,
+    ranks: Ranks,
+    *,
+    step: int,
+    seed: int,
+) -> Batch:
+    """Draws, judges and scores this rank's groups of `problems`."""
+    size = config.group
+    mine = problems[ranks.rank :: ranks.world]
+    rollouts = sampler.sample(
+        mine,
+        mode=mode,
+        samples=size,
+        temperature=config.temperature,
+        seed=(seed * 65_537 + step) * ranks.world + ranks.rank,
+    )
+    judged = [judge(mine[i // size].answer, r.response) for i, r in enumerate(rollouts)]
+    verdicts = torch.tensor([float(r.correct is True) for r in judged])
+    dialogues = [(mine[i // size].problem, mode, r.text) for i, r in enumerate(judged)]
+    scores = torch.tensor(score(*scorer, dialogues))
+    cut = torch.tensor([float(r.finish_reason == "length") for r in judged])
+    rewards = shaped_reward(scores, verdicts, config.alpha)
+    if config.overlong == "punish":
+        rewards = rewards - _excess([len(r.tokens) for r in rollouts], config)
+    advantages = group_advantages(rewards.view(-1, size)).flatten()
+    spread = (advantages.view(-1, size) != 0).any(1).repeat_interleave(size)
+    used = spread & (cut == 0) if config.overlong == "mask" else spread
+    total = config.problems_per_step * size
+    samples = [_sample(r, float(use), total) for r, use in zip(rollouts, used, strict=True)]
+    written = [[lp for lp, own in zip(r.logprobs, r.sampled, strict=True) if own] for r in rollouts]
+    tokens = sum(map(len, written))
+    values = {
+        "reward": float(rewards.sum()) / total,
+        "verifier accuracy": float(verdicts.sum()) / total,
+        "RM score": float(scores.sum()) / total,
+        "response tokens": tokens / total,
+        "truncated share": float(cut.sum()) / total,
+        "zero-spread share": float((~spread).sum()) / total,
+        # Of the sampler's own choices: their mean surprise is an unbiased estimate of its entropy.
+        "entropy": sum(-sum(own) / max(1, len(own)) for own in written) / total,
+    }
+    rows = [
+        {
+            "step": step,
+            "problem": mine[i // size].problem,
+            "gold": mine[i // size].answer,
+            **asdict(response),
+            "reward": float(scores[i]),
+            "shaped_reward": float(rewards[i]),
+            "advantage": float(advantages[i]),
+        }
+        for i, response in enumerate(judged)
+    ]
+    kept = [own if use else [] for own, use in zip(written, used, strict=True)]
+    return Batch(samples, advantages, kept, size, values, int((~spread).sum()) // size, rows)
+
+
+def log_rollouts(work: Path, batch: Batch, step: int, rank: int) -> None:
+    """Keeps a batch as Parquet; a step that is done again writes the same file."""
+    folder = work / "rollouts"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"step-{step:06d}-{rank:04d}.parquet"
+    partial = path.with_suffix(".partial")
+    pq.write_table(pa.Table.from_pylist(batch.rows, schema=_SCHEMA), partial, compression="zstd")
+    partial.replace(path)
+
+
+def join_rollouts(work: Path, out: Path) -> None:
+    """All kept batches in one Parquet file, in order of steps and ranks."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with pq.ParquetWriter(out, _SCHEMA, compression="zstd") as writer:
+        for table in _tables(work / "rollouts"):
+            writer.write_table(table)
+
+
+def _tables(folder: Path) -> Iterator[pa.Table]:
+    for path in sorted(folder.glob("step-*.parquet")):
+        yield pq.read_table(path, schema=_SCHEMA)
+
+
+def _sample(rollout: Rollout, use: float, responses: int) -> Sample:
+    weight = use / max(1, sum(rollout.sampled)) / responses
+    prompt = len(rollout.prompt_tokens)
+    weights = [0.0] * prompt + [weight if own else 0.0 for own in rollout.sampled]
+    return Sample(rollout.prompt_tokens + rollout.tokens, weights, prompt)
+
+
+def _excess(lengths: Sequence[int], config: GRPOConfig) -> Tensor:
+    """0 up to `overlong_buffer` tokens before the cut, then rising to 1 (DAPO, arXiv 2503.14476, eq. 13)."""
+    start = config.sampling.max_tokens - config.overlong_buffer
+    return ((torch.tensor(lengths) - start) / config.overlong_buffer).clamp(0, 1)
+
+
+_SCHEMA = pa.schema(
+    [
+        ("step", pa.int64()),
+        ("problem_id", pa.string()),
+        ("problem", pa.string()),
+        ("gold", pa.string()),
+        ("sample", pa.int64()),
+        ("mode", pa.string()),
+        ("text", pa.string()),
+        ("answer", pa.string()),
+        ("correct", pa.bool_()),
+        ("reason", pa.string()),
+        ("reward", pa.float64()),
+        ("shaped_reward", pa.float64()),
+        ("advantage", pa.float64()),
+        ("finish_reason", pa.string()),
+        ("tokens", pa.int64()),
+        ("tool_calls", pa.int64()),
+        ("temperature", pa.float64()),
+    ]
+)

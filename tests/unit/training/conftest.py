@@ -1,0 +1,63 @@
+"""A policy to train in a test: one token a character, so that a text has one reading as tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ANSWERS = tuple(f"\\boxed{{{digit}}}" for digit in range(5))
+
+
+@pytest.fixture(scope="session")
+def letters() -> Any:
+    """A tokenizer of printable ASCII; the instructions and ANSWERS are one token each."""
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    from mathloop.sampling.prompts import INSTRUCTIONS
+
+    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    characters = [*map(chr, range(33, 127)), "Ġ", "Ċ"]  # byte-level BPE's space and newline
+    bpe = Tokenizer(models.BPE({token: i for i, token in enumerate([*special, *characters])}, []))
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    bpe.decoder = decoders.ByteLevel()
+    bpe.add_special_tokens(special)
+    bpe.add_tokens([AddedToken(text, normalized=False) for text in (*INSTRUCTIONS.values(), *ANSWERS)])
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token=special[2], pad_token=special[0])
+    tokenizer.chat_template = (
+        "{% for message in messages %}{{ message['role'][0] + ':' + message['content'] }}{% endfor %}\na:"
+    )
+    return tokenizer
+
+
+@pytest.fixture(scope="session")
+def save_policy(letters: Any) -> Callable[..., Path]:
+    """Saves a Qwen2 of two layers, random weights, with the tokenizer `letters`."""
+
+    def save(folder: Path, seed: int = 0, spread: float = 0.1, hidden: int = 32) -> Path:
+        import torch
+        from transformers import Qwen2Config, Qwen2ForCausalLM
+
+        torch.manual_seed(seed)
+        net = Qwen2ForCausalLM(
+            Qwen2Config(
+                vocab_size=len(letters),
+                hidden_size=hidden,
+                intermediate_size=2 * hidden,
+                num_hidden_layers=2,
+                num_attention_heads=4,
+                num_key_value_heads=2,
+                initializer_range=spread,
+                eos_token_id=letters.eos_token_id,
+                pad_token_id=letters.pad_token_id,
+                bos_token_id=None,
+            )
+        )
+        net.save_pretrained(folder)
+        letters.save_pretrained(folder)
+        return folder
+
+    return save

@@ -1,0 +1,438 @@
+"""GRPO's gradients against hand-made ones from the logged rollouts; what it learns; what it refuses."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+from torch import nn
+
+from mathloop.errors import BadConfig, BadModel, TrainingDiverged
+from mathloop.records import Problem, Response, write_problems, write_responses
+from mathloop.sampling.config import SamplingConfig
+from mathloop.sampling.prompts import render_prompt
+from mathloop.sampling.sampler import TransformersSampler, load_model
+from mathloop.sampling.scoring import RewardModel
+from mathloop.stages import StageReport
+from mathloop.training import grpo, sft
+from mathloop.training.config import EngineConfig, GRPOConfig, OptimizerConfig, SFTConfig
+from mathloop.training.updates import PlainUpdates
+
+ANSWERS = [f"\\boxed{{{digit}}}" for digit in range(5)]
+PROBLEMS = [Problem(str(i), 6 * str(i) + "?", answer=str(i % 5)) for i in range(8)]
+
+
+def code(digit: int) -> str:
+    return f"```python\nprint({digit})\n```\n```output\n{digit}\n```\n\\boxed{{{digit}}}"
+
+
+@pytest.fixture(scope="module")
+def trained(save_policy: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a policy that answers one of five at random, or prints one first, and reward models."""
+    folder = tmp_path_factory.mktemp("trained")
+    save_policy(folder / "raw", hidden=64)
+    write_problems(folder / "problems.jsonl", PROBLEMS)
+    write_responses(
+        folder / "responses.jsonl",
+        [
+            response
+            for p in PROBLEMS
+            for d in range(5)
+            for response in (
+                Response(p.id, d, "cot", ANSWERS[d]),
+                Response(p.id, d, "tir", code(d)),
+            )
+        ],
+    )
+    sft.run(
+        problems=folder / "problems.jsonl",
+        responses=[folder / "responses.jsonl"],
+        policy=folder / "raw",
+        model=folder / "policy",
+        work=folder / "work",
+        config=SFTConfig(epochs=60, batch_size=80, optimizer=OptimizerConfig(learning_rate=3e-3)),
+        seed=0,
+    )
+    reward, tokenizer = RewardModel.from_policy(folder / "policy")
+    around, _ = load_model(folder / "policy", torch.float32)
+    with torch.no_grad():
+        reward.head[-1].weight *= 20  # opinions that differ
+    reward.save(folder / "opinion", around, tokenizer)
+    nn.init.zeros_(reward.head[-1].weight)
+    nn.init.zeros_(reward.head[-1].bias)
+    reward.save(folder / "silent", around, tokenizer)
+    return folder
+
+
+def run(
+    trained: Path, folder: Path, *, name: str = "grpo", reward: str = "opinion", **given: Any
+) -> tuple[StageReport, list[dict[str, Any]]]:
+    """Runs the recipe; returns its report and the logged rollouts."""
+    settings = {
+        "steps": 1,
+        "problems_per_step": 4,
+        "group": 4,
+        "tir_share": 0.0,
+        "sampling": SamplingConfig(max_tokens=60),
+        **given,
+    }
+    settings.setdefault("optimizer", OptimizerConfig(learning_rate=1e-3, weight_decay=0.0))
+    report = grpo.run(
+        problems=trained / "problems.jsonl",
+        policy=trained / "policy",
+        reward_model=trained / reward,
+        model=folder / name,
+        work=folder / f"work-{name}",
+        config=GRPOConfig(**settings),
+        seed=0,
+        rollouts=folder / f"{name}.parquet",
+    )
+    return report, pq.read_table(folder / f"{name}.parquet").to_pylist()
+
+
+class Steps:
+    """What the optimizer was given: weights before each of its steps, and the gradient."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.weights: list[dict[str, torch.Tensor]] = []
+        self.gradients: list[dict[str, torch.Tensor]] = []
+        step = PlainUpdates.step
+
+        def keep(updates: PlainUpdates, rate: float) -> float | None:
+            named = {name.removeprefix("model."): p for name, p in updates.named.items()}
+            self.weights.append({name: p.detach().clone() for name, p in named.items()})
+            self.gradients.append({name: p.grad.clone() for name, p in named.items()})
+            return step(updates, rate)
+
+        monkeypatch.setattr(PlainUpdates, "step", keep)
+
+    def policy(self, folder: Path, step: int) -> Any:
+        """The policy as it was before a step."""
+        net, _ = load_model(folder, torch.float32)
+        net.load_state_dict(self.weights[step], strict=False)
+        return net
+
+
+def tokens_of(row: dict[str, Any], tokenizer: Any) -> tuple[list[int], list[int], list[bool]]:
+    """(prompt, response, which of the response's tokens the policy wrote) of a logged rollout."""
+    prompt = tokenizer.encode(render_prompt(tokenizer, row["problem"], row["mode"]))
+    written, at = [], 0
+    if row["mode"] == "tir":
+        for match in re.finditer(r"(?<=```output)\n.*?(\n```\n|\Z)", row["text"], re.DOTALL):
+            written += [(t, True) for t in tokenizer.encode(row["text"][at : match.start()])]
+            written += [(t, False) for t in tokenizer.encode(match[0])]
+            at = match.end()
+    written += [(t, True) for t in tokenizer.encode(row["text"][at:])]
+    if row["finish_reason"] == "stop":
+        written.append((tokenizer.eos_token_id, True))
+    assert sum(own for _, own in written) == row["tokens"]  # read back as it was drawn
+    return prompt, [t for t, _ in written], [own for _, own in written]
+
+
+def response_logprobs(
+    net: Any, rows: list[dict[str, Any]], tokenizer: Any, temperature: float
+) -> Iterator[Any]:
+    """Of each row, the log-probabilities of the policy's own tokens, by one padded forward."""
+    split = [tokens_of(row, tokenizer) for row in rows]
+    width = max(len(prompt) + len(response) for prompt, response, _ in split)
+    batch = torch.zeros(len(rows), width, dtype=torch.long)
+    seen = torch.zeros(len(rows), width, dtype=torch.long)
+    for i, (prompt, response, _) in enumerate(split):
+        batch[i, : len(prompt) + len(response)] = torch.tensor(prompt + response)
+        seen[i, : len(prompt) + len(response)] = 1
+    logprobs = torch.log_softmax(net(input_ids=batch, attention_mask=seen).logits / temperature, -1)
+    for i, (prompt, response, own) in enumerate(split):
+        places = [(len(prompt) + t - 1, token) for t, token in enumerate(response) if own[t]]
+        yield torch.stack([logprobs[i, place, token] for place, token in places])
+
+
+def expected_loss(
+    rows: list[dict[str, Any]],
+    tokenizer: Any,
+    config: GRPOConfig,
+    policies: dict[str, Any],
+    groups: list[int],
+    learned: Callable[[dict[str, Any]], bool] = lambda row: True,
+) -> tuple[torch.Tensor, float, float]:
+    """(loss, KL, clipped share) of some groups: the paper's formula in loops, from logged rollouts.
+
+    `policies`: the one that learns ("new"), as the batch began ("old"), the KL's ("reference") and,
+    if another one drew the rollouts, "sampler".
+    """
+    size, temperature = config.group, config.temperature
+    found = {}
+    for name, net in policies.items():
+        with torch.set_grad_enabled(name == "new"):
+            found[name] = list(response_logprobs(net, rows, tokenizer, temperature))
+    loss, kl, clipped, weight = torch.zeros(()), 0.0, 0.0, 0.0
+    for g in groups:
+        members = range(g * size, (g + 1) * size)
+        rewards = [
+            1 / (1 + math.exp(-config.alpha * rows[i]["reward"])) + float(rows[i]["correct"]) - 1
+            for i in members
+        ]
+        mean = sum(rewards) / size
+        spread = math.sqrt(sum((r - mean) ** 2 for r in rewards) / (size - 1))
+        if spread < 1e-6:
+            continue
+        for i, reward in zip(members, rewards, strict=True):
+            advantage = (reward - mean) / spread
+            assert rows[i]["advantage"] == pytest.approx(advantage, abs=1e-3)
+            if not learned(rows[i]):
+                continue
+            part = 1 / len(found["new"][i]) / size / len(groups)
+            for t, new in enumerate(found["new"][i]):
+                ratio = torch.exp(new - found["old"][i][t])
+                gain = ratio * advantage
+                bound = 1 + math.copysign(config.clip, advantage)
+                if (ratio.item() - bound) * advantage > 0:
+                    gain, clipped = torch.tensor(bound * advantage), clipped + part
+                if "sampler" in found:
+                    correction = torch.exp(found["old"][i][t] - found["sampler"][i][t]).item()
+                    gain = gain * min(correction, config.importance_cap)
+                gap = found["reference"][i][t] - new
+                divergence = torch.exp(gap) - gap - 1
+                kl, weight = kl + part * divergence.item(), weight + part
+                loss = loss - part * (gain - config.beta * divergence)
+    return loss, kl / weight, clipped / weight
+
+
+def assert_gradient(net: Any, loss: torch.Tensor, found: dict[str, torch.Tensor]) -> None:
+    """The loss's gradient by the weights of `net` is `found`, within a millionth of its largest number."""
+    net.zero_grad()
+    loss.backward()
+    largest = max(float(p.grad.abs().max()) for p in net.parameters())
+    assert largest > 1e-3
+    for name, parameter in net.named_parameters():
+        assert torch.allclose(found[name], parameter.grad, atol=5e-6 * max(1.0, largest), rtol=1e-4), name
+
+
+@pytest.mark.parametrize("mode", ["cot", "tir"])
+def test_the_first_gradient_is_that_of_the_logged_rollouts(
+    trained: Path, letters: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    steps = Steps(monkeypatch)
+    given = {"tir_share": float(mode == "tir"), "temperature": 1.3, "beta": 0.1}
+    report, rows = run(trained, tmp_path, **given)
+    assert {row["mode"] for row in rows} == {mode}
+    assert len({row["text"] for row in rows}) > 4
+    if mode == "tir":  # some rollouts read an interpreter's output
+        assert sum(row["tool_calls"] for row in rows) > 4
+        assert any("```output\n" in row["text"] for row in rows)
+    net, _ = load_model(trained / "policy", torch.float32)
+    config = GRPOConfig(problems_per_step=4, group=4, temperature=1.3, beta=0.1)
+    loss, kl, _ = expected_loss(
+        rows, letters, config, {"new": net, "old": net, "reference": net}, list(range(4))
+    )
+    assert_gradient(net, loss, steps.gradients[0])
+    assert report.curves["loss"][0][1] == pytest.approx(loss.item(), abs=1e-5)
+    assert kl == 0
+    assert report.curves["KL"][0][1] == pytest.approx(0, abs=1e-6)
+    # The sampler's log-probabilities are the trainer's own.
+    assert report.curves["sampler ratio"][0][1] == pytest.approx(1, abs=1e-4)
+
+
+def test_updates_take_their_groups_and_passes_take_them_again(
+    trained: Path, letters: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = Steps(monkeypatch)
+    given = {"updates": 2, "passes": 2, "beta": 0.2, "clip": 0.1}
+    optimizer = OptimizerConfig(learning_rate=3e-3, final_learning_rate=3e-3, warmup=0.0)
+    report, rows = run(trained, tmp_path, optimizer=optimizer, **given)
+    assert len(steps.gradients) == 4
+    start, _ = load_model(trained / "policy", torch.float32)
+    for step, groups in enumerate([[0, 2], [1, 3], [0, 2], [1, 3]]):
+        net = steps.policy(trained / "policy", step)
+        policies = {"new": net, "old": start, "reference": start}
+        config = GRPOConfig(group=4, **given)
+        loss, kl, clipped = expected_loss(rows, letters, config, policies, groups)
+        assert_gradient(net, loss, steps.gradients[step])
+        for name, value in [("loss", loss.item()), ("KL", kl), ("clipped share", clipped)]:
+            assert report.curves[name][step][1] == pytest.approx(value, rel=1e-4, abs=1e-5), (step, name)
+        assert (clipped > 0) == (kl > 0) == (step > 0)  # the policy has moved since the rollouts
+
+
+def test_a_sampler_with_other_weights_is_corrected_by_truncated_importance_weights(
+    trained: Path, letters: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, _ = load_model(trained / "policy", torch.float32)
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter += 0.05 * torch.randn_like(parameter)
+    monkeypatch.setattr(
+        grpo, "begin_sampler", lambda _, net, tokenizer, config: TransformersSampler(other, tokenizer, config)
+    )
+    steps = Steps(monkeypatch)
+    report, rows = run(trained, tmp_path, importance_cap=1.5)
+    net, _ = load_model(trained / "policy", torch.float32)
+    config = GRPOConfig(group=4, importance_cap=1.5)
+    policies = {"new": net, "old": net, "reference": net, "sampler": other}
+    loss, _, _ = expected_loss(rows, letters, config, policies, list(range(4)))
+    assert_gradient(net, loss, steps.gradients[0])
+    ratio = report.curves["sampler ratio"][0][1]
+    assert abs(ratio - 1) > 0.01
+    assert ratio < 1.5
+
+
+def test_responses_cut_at_the_limit_are_masked_if_asked(
+    trained: Path, letters: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = Steps(monkeypatch)
+    given: dict[str, Any] = {"tir_share": 1.0, "temperature": 1.5, "sampling": SamplingConfig(max_tokens=50)}
+    report, rows = run(trained, tmp_path, overlong="mask", **given)
+    cut = sum(row["finish_reason"] == "length" for row in rows)
+    assert 0 < cut < len(rows)
+    assert report.curves["truncated share"] == [(0.0, pytest.approx(cut / len(rows)))]
+    net, _ = load_model(trained / "policy", torch.float32)
+    policies = {"new": net, "old": net, "reference": net}
+    loss, _, _ = expected_loss(
+        rows,
+        letters,
+        GRPOConfig(group=4, temperature=1.5),
+        policies,
+        list(range(4)),
+        learned=lambda row: row["finish_reason"] != "length",
+    )
+    assert_gradient(net, loss, steps.gradients[0])
+
+
+def test_the_size_of_micro_batches_changes_rounding_only(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = []
+    for budget in (16, 40, 8192):
+        steps = Steps(monkeypatch)
+        engine = EngineConfig(micro_batch_tokens=budget)
+        report, rows = run(trained, tmp_path, name=f"cut{budget}", updates=2, engine=engine)
+        runs.append((report, rows, steps.gradients))
+        monkeypatch.undo()
+    whole = runs.pop()
+    for report, rows, gradients in runs:
+        assert rows == whole[1]
+        # Adam's first step makes as much of a gradient that is mere rounding as of any other.
+        for one, other, close in zip(gradients, whole[2], (1e-6, 1e-4), strict=True):
+            for name in one:
+                assert torch.allclose(one[name], other[name], atol=close, rtol=1e-3), name
+        for name in ("loss", "gradient norm", "KL", "sampler ratio"):
+            values = [v for _, v in whole[0].curves[name]]
+            assert [v for _, v in report.curves[name]] == pytest.approx(values, rel=1e-3, abs=1e-5)
+
+
+def test_it_finds_the_right_one_of_five_answers(trained: Path, tmp_path: Path) -> None:
+    write_problems(tmp_path / "problems.jsonl", PROBLEMS[:5])
+    report = grpo.run(
+        problems=tmp_path / "problems.jsonl",
+        policy=trained / "policy",
+        reward_model=trained / "silent",
+        model=tmp_path / "grpo",
+        work=tmp_path / "work",
+        config=GRPOConfig(
+            steps=45,
+            problems_per_step=5,
+            group=32,
+            tir_share=0.0,
+            sampling=SamplingConfig(max_tokens=4),
+            optimizer=OptimizerConfig(learning_rate=1e-3, weight_decay=0.0),
+        ),
+        seed=0,
+    )
+    accuracy = [v for _, v in report.curves["verifier accuracy"]]
+    assert accuracy[0] < 0.3
+    assert sum(accuracy[-5:]) / 5 > 0.95
+    # The saved challenger is the policy that got there.
+    with TransformersSampler.load(tmp_path / "grpo", SamplingConfig(max_tokens=4)) as sampler:
+        drawn = sampler.sample(PROBLEMS[:5], mode="cot", samples=40, temperature=1.0, seed=1)
+    right = sum(r.response.text == ANSWERS[i // 40] for i, r in enumerate(drawn))
+    assert right / 200 > 0.93
+    # What the report shows of a policy that narrows.
+    for name in ("reward", "RM score", "KL", "response tokens", "truncated share", "clipped share"):
+        assert len(report.curves[name]) == 45, name
+    entropy, kl, flat, reward = (
+        [v for _, v in report.curves[name]] for name in ("entropy", "KL", "zero-spread share", "reward")
+    )
+    assert sum(entropy[-5:]) < 0.5 * sum(entropy[:5])
+    assert kl[0] < 1e-6 < 0.1 < max(kl)
+    assert flat[0] < 0.5 < max(flat)
+    assert reward == pytest.approx([a - 0.5 for a in accuracy], abs=1e-5)  # of a silent reward model
+    assert report.values["groups with no spread"] == pytest.approx(sum(5 * share for share in flat))
+
+
+def test_groups_that_are_all_alike_change_nothing(trained: Path, tmp_path: Path) -> None:
+    write_problems(tmp_path / "problems.jsonl", [Problem(p.id, p.problem, answer="99") for p in PROBLEMS])
+    report = grpo.run(
+        problems=tmp_path / "problems.jsonl",
+        policy=trained / "policy",
+        reward_model=trained / "silent",
+        model=tmp_path / "grpo",
+        work=tmp_path / "work",
+        config=GRPOConfig(steps=2, problems_per_step=2, group=3, tir_share=0.0, updates=2),
+        seed=0,
+    )
+    assert report.values["groups with no spread"] == 4
+    before, after = (load_model(f, torch.float32)[0] for f in (trained / "policy", tmp_path / "grpo"))
+    for name, weight in before.named_parameters():
+        assert torch.equal(dict(after.named_parameters())[name], weight), name
+
+
+def test_groups_that_cannot_be_dealt_are_one_line(trained: Path, tmp_path: Path) -> None:
+    with pytest.raises(BadConfig, match=r"problems_per_step=4 .*updates=3: take a multiple of 3") as error:
+        run(trained, tmp_path, updates=3)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "grpo").exists()
+
+
+def test_a_tokenizer_without_chat_template_is_one_line(trained: Path, tmp_path: Path) -> None:
+    import shutil
+
+    shutil.copytree(trained, tmp_path / "bare")
+    (tmp_path / "bare" / "policy" / "chat_template.jinja").unlink()
+    with pytest.raises(BadModel, match=r"no chat template; add chat_template\.jinja") as error:
+        run(tmp_path / "bare", tmp_path)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("where", ["loss", "KL"])
+def test_divergence_leaves_the_last_checkpoint_and_no_model(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    real, calls = grpo.grpo_loss, []
+
+    def broken(*given: Any, **named: Any) -> Any:
+        loss, divergence, bound = real(*given, **named)
+        calls.append(1)
+        if len(calls) > 2:
+            loss = loss * torch.nan if where == "loss" else loss
+            divergence = torch.tensor(torch.inf) if where == "KL" else divergence
+        return loss, divergence, bound
+
+    monkeypatch.setattr(grpo, "grpo_loss", broken)
+    with pytest.raises(TrainingDiverged, match=f"{where} is .* at step 2"):
+        run(trained, tmp_path, steps=5, optimizer=OptimizerConfig(checkpoint_steps=2))
+    found = [path.name for path in (tmp_path / "work-grpo" / "checkpoints").iterdir()]
+    assert found == ["step-00000002"]
+    assert not (tmp_path / "grpo").exists()
+
+
+def test_without_a_problem_the_policy_stays(trained: Path, tmp_path: Path) -> None:
+    write_problems(tmp_path / "problems.jsonl", [Problem("p", "Who knows?")])
+    report = grpo.run(
+        problems=tmp_path / "problems.jsonl",
+        policy=trained / "policy",
+        reward_model=trained / "silent",
+        model=tmp_path / "grpo",
+        work=tmp_path / "work",
+        config=GRPOConfig(),
+        seed=0,
+        rollouts=tmp_path / "rollouts.parquet",
+    )
+    assert "No problem was selected" in report.notes[0]
+    assert pq.read_table(tmp_path / "rollouts.parquet").num_rows == 0
+    before, after = (load_model(f, torch.float32)[0] for f in (trained / "policy", tmp_path / "grpo"))
+    assert torch.equal(before.lm_head.weight, after.lm_head.weight)

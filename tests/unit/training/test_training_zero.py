@@ -1,0 +1,61 @@
+"""DeepSpeed ZeRO 1 to 3 on two processes: losses, weights and checkpoints as of one plain process."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+import torch
+import two_ranks
+from test_training_ranks import check_alike, check_gradients, kept, rows, state
+
+from mathloop.errors import BadConfig
+
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("deepspeed") is None, reason="the package deepspeed is not installed"
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("zero")
+    two_ranks.train(folder / "one")
+    for stage in (1, 2, 3):
+        two_ranks.train(folder / f"one-then-zero{stage}", until=2)
+    two_ranks.run(folder, "zero")
+    return folder
+
+
+@pytest.mark.parametrize("stage", [1, 2, 3])
+def test_a_stage_has_the_gradients_losses_and_weights_of_one_plain_process(folder: Path, stage: int) -> None:
+    check_gradients(folder / "one", folder / f"zero{stage}")
+    check_alike(folder / "one", folder / f"zero{stage}")
+    assert state(folder / "one") == state(folder / f"zero{stage}")
+
+
+@pytest.mark.parametrize("stage", [1, 2, 3])
+def test_a_stage_goes_on_from_its_own_checkpoint_bit_for_bit(folder: Path, stage: int) -> None:
+    whole, again = kept(folder / f"zero{stage}"), kept(folder / f"zero{stage}-again")
+    assert whole.keys() == again.keys()
+    for name, value in whole.items():
+        assert torch.equal(value, again[name]), name
+    assert rows(folder / f"zero{stage}") == rows(folder / f"zero{stage}-again")
+
+
+@pytest.mark.parametrize("stage", [1, 2, 3])
+def test_one_plain_process_goes_on_where_a_stage_stopped(folder: Path, stage: int) -> None:
+    two_ranks.train(folder / f"zero{stage}-half")
+    check_alike(folder / "one", folder / f"zero{stage}-half")
+
+
+@pytest.mark.parametrize("stage", [1, 2, 3])
+def test_a_stage_goes_on_where_one_plain_process_stopped(folder: Path, stage: int) -> None:
+    check_alike(folder / "one", folder / f"one-then-zero{stage}")
+
+
+def test_muon_is_refused_in_a_line(tmp_path: Path) -> None:
+    with pytest.raises(
+        BadConfig, match=r"engine\.zero=2 .* set optimizer\.optimizer=adamw, or"
+    ):
+        two_ranks.train(tmp_path, optimizer="muon", zero=2)

@@ -1,0 +1,134 @@
+"""Trainings that `torchrun` starts on two processes, and the same ones in this process alone.
+
+    torchrun --standalone --nproc-per-node 2 two_ranks.py FOLDER NAME…
+
+Each NAME is a function below. What they leave in FOLDER is looked at by the tests.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import Qwen2Config, Qwen2ForCausalLM
+
+from mathloop.errors import MathloopError
+from mathloop.training import checkpoint
+from mathloop.training.config import EngineConfig, OptimizerConfig, SFTConfig
+from mathloop.training.engine import Engine
+from mathloop.training.likelihood import learn
+from mathloop.training.logprobs import PackedPolicy
+from mathloop.training.order import batch_of
+from mathloop.training.samples import Sample
+
+STEPS = 5
+SECOND = int(os.environ.get("RANK", "0")) == 1
+
+
+def samples() -> list[Sample]:
+    """Of very different lengths and shares of learned tokens: a mean over ranks would not be their mean."""
+    chance = torch.Generator().manual_seed(3)
+    lengths = [5, 30, 9, 3, 17, 12, 40, 6, 7, 25, 4]
+    rows = [torch.randint(0, 31, (length,), generator=chance).tolist() for length in lengths]
+    return [Sample(row, [0.0] * (i % 3) + [1.0] * (len(row) - i % 3), i % 3) for i, row in enumerate(rows)]
+
+
+def train(work: Path, until: int = STEPS, optimizer: Any = "adamw", **engine: Any) -> Engine:
+    """Every step is kept. Batches of 5 make micro-batches of uneven number and size."""
+    torch.manual_seed(0)
+    shape = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2}
+    net = Qwen2ForCausalLM(Qwen2Config(vocab_size=31, num_key_value_heads=1, initializer_range=0.3, **shape))
+    config = SFTConfig(
+        optimizer=OptimizerConfig(
+            checkpoint_steps=1, learning_rate=1e-2, clip=0.5, weight_decay=0.1, optimizer=optimizer
+        ),
+        engine=EngineConfig(micro_batch_tokens=32, keep=STEPS + 1, **engine),
+    )
+    rows = samples()
+    with Engine(PackedPolicy(net), config, STEPS, work, recipe="sft", seed=0) as trained:
+        while trained.step < until:
+            learn(trained, [rows[i] for i in batch_of(len(rows), 5, trained.step, seed=0)])
+    return trained
+
+
+def plain(folder: Path) -> None:
+    """All steps; stopped after two; the other half of a training that one process began; with Muon."""
+    train(folder / "plain")
+    train(folder / "plain-half", until=2)
+    train(folder / "one-then-two")
+    train(folder / "muon", optimizer="muon")
+
+
+def stopped(folder: Path) -> None:
+    """SIGTERM reaches the second process only, in its third step."""
+    backward = Engine.backward
+
+    def backward_or_stop(engine: Engine, loss: torch.Tensor) -> None:
+        if SECOND and engine.step == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        backward(engine, loss)
+
+    Engine.backward = backward_or_stop  # type: ignore[method-assign]
+    _refused(folder, "stopped")
+    Engine.backward = backward  # type: ignore[method-assign]
+
+
+def full(folder: Path) -> None:
+    """The first process finds no space for the second checkpoint."""
+    write = checkpoint._write_tensors
+
+    def write_or_not(partial: Path, tensors: Any) -> None:
+        if "step-00000002" in partial.name:
+            next(iter(tensors))
+            raise OSError(28, "No space left on device")
+        write(partial, tensors)
+
+    checkpoint._write_tensors = write_or_not
+    _refused(folder, "full")
+    checkpoint._write_tensors = write
+
+
+def zero(folder: Path) -> None:
+    """Each stage: all steps; two and then the rest; the rest of what one plain process began."""
+    # Only the first process reads checkpoints: it need not wait for the other to copy them.
+    for stage in (1, 2, 3):
+        train(folder / f"zero{stage}", zero=stage)
+        train(folder / f"zero{stage}-half", until=2, zero=stage)
+        if not SECOND:
+            shutil.copytree(folder / f"zero{stage}-half", folder / f"zero{stage}-again")
+        train(folder / f"zero{stage}-again", zero=stage)
+        train(folder / f"one-then-zero{stage}", zero=stage)
+
+
+def run(folder: Path, *names: str) -> str:
+    """Starts two processes and returns what they printed."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run(
+        [*command, __file__, str(folder), *names],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def _refused(folder: Path, name: str) -> None:
+    try:
+        train(folder / name)
+    except MathloopError as error:
+        rank = int(SECOND)
+        (folder / f"{name}-{rank}.txt").write_text(f"{type(error).__name__}: {error}")
+
+
+if __name__ == "__main__":
+    for wanted in sys.argv[2:]:
+        globals()[wanted](Path(sys.argv[1]))
