@@ -15,6 +15,7 @@ def build_problems(
     problems_file: str = "",
     config: str = "{}",
     seed: int = 0,
+    cache_key: str = "",
 ) -> None:
     """Builds the training problems and the benchmark, from a file or from the built-in generator.
 
@@ -27,6 +28,7 @@ def build_problems(
         problems_file: A .jsonl or .parquet file of problems; empty for the built-in generator.
         config: Settings of the stage as JSON, checked by its Config; what is left out has its default.
         seed: Seed; the same seed and inputs give the same outputs.
+        cache_key: What KFP's cache has to tell apart and cannot see; preflight makes it.
     """
     from pathlib import Path
 

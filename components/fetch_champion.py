@@ -14,6 +14,7 @@ def fetch_champion(
     champion: dsl.Output[dsl.Artifact],
     metrics: dsl.Output[dsl.Metrics],
     stage_report: dsl.Output[dsl.Artifact],
+    cache_key: str = "",
 ) -> None:
     """Fetches the current champion's policy, reward model and base model from the store.
 
@@ -25,6 +26,7 @@ def fetch_champion(
         champion: Who the champion is, as JSON.
         metrics: Scalars of the stage.
         stage_report: What the stage took, made and dropped, as JSON.
+        cache_key: What KFP's cache has to tell apart and cannot see; preflight makes it.
     """
     from pathlib import Path
 

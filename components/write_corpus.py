@@ -12,6 +12,7 @@ def write_corpus(
     stage_report: dsl.Output[dsl.Artifact],
     config: str = "{}",
     seed: int = 0,
+    cache_key: str = "",
 ) -> None:
     """Writes the pretraining corpus.
 
@@ -21,6 +22,7 @@ def write_corpus(
         stage_report: What the stage took, made and dropped, as JSON.
         config: Settings of the stage as JSON, checked by its Config; what is left out has its default.
         seed: Seed; the same seed and inputs give the same outputs.
+        cache_key: What KFP's cache has to tell apart and cannot see; preflight makes it.
     """
     from pathlib import Path
 

@@ -24,7 +24,8 @@ def data(
     Args:
         store_url: Store with the champion: a folder, file:///… or s3://bucket/prefix.
         problems_file: A .jsonl or .parquet file of training problems; empty for the built-in generator.
-        seed: Seed of every stage; the same seed and champion give the same data.
+        seed: Seed of every stage; the same seed and champion give the same data. -1 draws one
+            from the run's id.
         problems: Settings of the training problems and the benchmark, as JSON.
         evolution: Settings of problem evolution, as JSON.
         decontamination: Settings of decontamination, as JSON.
@@ -42,6 +43,7 @@ def data(
         decontamination=decontamination,
         cot=cot,
         tir=tir,
+        others={},
     )
     place("sampler", *tasks.sampling, nodes=sampler_nodes, tolerations=sampler_tolerations)
     place("control", *tasks.light)

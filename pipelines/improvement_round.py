@@ -49,7 +49,8 @@ def improvement_round(
     Args:
         store_url: Store with the champion: a folder, file:///… or s3://bucket/prefix.
         problems_file: A .jsonl or .parquet file of training problems; empty for the built-in generator.
-        seed: Seed of every stage; the same seed and champion give the same round.
+        seed: Seed of every stage; the same seed and champion give the same round. -1 draws one from the
+            run's id.
         problems: Settings of the training problems and the benchmark, as JSON.
         evolution: Settings of problem evolution, as JSON.
         decontamination: Settings of decontamination, as JSON.
@@ -79,14 +80,24 @@ def improvement_round(
         decontamination=decontamination,
         cot=cot,
         tir=tir,
+        others={
+            "sft": sft,
+            "reward_data": reward_data,
+            "reward_model": reward_model,
+            "selection": selection,
+            "grpo": grpo,
+            "evaluation": evaluation,
+            "gate": gate,
+            "deployment": deployment,
+        },
     )
     champion, benchmark = data.champion.outputs, data.problems.outputs["benchmark"]
-    clean = data.clean_problems.outputs["kept"]
+    clean, drawn = data.clean_problems.outputs["kept"], data.seed
     training: dict[str, Any] = {
         "store_url": store_url,
         "nodes": trainer_nodes,
         "tolerations": trainer_tolerations,
-        "seed": seed,
+        "seed": drawn,
     }
     tuned = add_training(
         train_sft,
@@ -98,7 +109,7 @@ def improvement_round(
         **training,
     )
     student = tuned.outputs["model"]
-    ranked = sample_reward_data(problems=clean, policy=student, config=reward_data, seed=seed)
+    ranked = sample_reward_data(problems=clean, policy=student, config=reward_data, seed=drawn)
     judge = add_training(
         train_reward_model,
         problems=clean,
@@ -107,7 +118,7 @@ def improvement_round(
         config=reward_model,
         **training,
     )
-    chosen = select_problems(problems=clean, policy=student, config=selection, seed=seed)
+    chosen = select_problems(problems=clean, policy=student, config=selection, seed=drawn)
     trained = add_training(
         train_grpo,
         problems=chosen.outputs["selected"],
@@ -125,10 +136,10 @@ def improvement_round(
         grpo_policy=trained.outputs["model"],
         reward_model=judge.outputs["model"],
         config=evaluation,
-        seed=seed,
+        seed=drawn,
     )
     results = measured.outputs["results"]
-    judged = judge_challenger(benchmark=benchmark, results=results, config=gate, seed=seed)
+    judged = judge_challenger(benchmark=benchmark, results=results, config=gate, seed=drawn)
     published = publish_round(
         store_url=store_url,
         round_id=ROUND_ID,

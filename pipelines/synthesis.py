@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from kfp.dsl import PipelineTask
 
@@ -14,6 +16,8 @@ from components.fetch_champion import fetch_champion
 from components.preflight import preflight
 from components.sample_cot import sample_cot
 from components.sample_tir import sample_tir
+from pipelines.placement import looks_back
+from pipelines.training import ROUND_ID
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,11 @@ class Synthesis:
     tir: PipelineTask
     clean_cot: PipelineTask
     clean_tir: PipelineTask
+
+    @property
+    def seed(self) -> Any:
+        """Of the run: as it was given, or drawn."""
+        return self.preflight.outputs["seed"]
 
     @property
     def sampling(self) -> tuple[PipelineTask, ...]:
@@ -57,14 +66,31 @@ def add_synthesis(
     decontamination: str,
     cot: str,
     tir: str,
+    others: Mapping[str, str],
 ) -> Synthesis:
-    """Adds the tasks to the pipeline that is being defined; the last five arguments are configs as JSON."""
-    # The store's state is an input that KFP's cache cannot see.
-    checked = preflight(store_url=store_url).set_caching_options(False)
-    champion = fetch_champion(store_url=store_url).after(checked).set_caching_options(False)
-    # Nor can it see what stands in the file.
-    built = build_problems(problems_file=problems_file, config=problems, seed=seed).after(checked)
-    built.set_caching_options(False)
+    """Adds the tasks to the pipeline that is being defined; the five sections are configs as JSON.
+
+    Args:
+        others: sections of what comes after, which are to be checked before anything is computed.
+    """
+    checked = preflight(
+        store_url=store_url,
+        round_id=ROUND_ID,
+        problems_file=problems_file,
+        seed=seed,
+        problems=problems,
+        evolution=evolution,
+        decontamination=decontamination,
+        cot=cot,
+        tir=tir,
+        **others,
+    ).set_caching_options(False)
+    looks_back(checked)
+    # The key stands for what KFP's cache cannot see: the store's state, what is in the file, our code. All
+    # that comes after depends on these two.
+    key, seed = checked.outputs["cache_key"], checked.outputs["seed"]
+    champion = fetch_champion(store_url=store_url, cache_key=key)
+    built = build_problems(problems_file=problems_file, config=problems, seed=seed, cache_key=key)
     benchmark = built.outputs["benchmark"]
     evolved = evolve_problems(problems=built.outputs["problems"], config=evolution, seed=seed)
     clean = decontaminate_problems(

@@ -34,7 +34,13 @@ def add_training(
         store_url=store_url,
         round_id=ROUND_ID,
         pool=pools.trainer.model_dump_json(),
-        access=json.dumps({"secret": pools.secret, "config_map": pools.config_map}),
+        access=json.dumps(
+            {
+                "secret": pools.secret,
+                "config_map": pools.config_map,
+                "ca_config_map": pools.ca_config_map,
+            }
+        ),
         nodes=nodes,
         tolerations=tolerations,
         **inputs,

@@ -1,1 +1,1 @@
-"""What a cluster is asked for: TrainJobs, InferenceServices and their settings. Knows nothing of KFP."""
+"""What a cluster is asked for: TrainJobs, InferenceServices and their settings; and how a run begins."""

@@ -1,4 +1,4 @@
-"""Settings of a cluster: node pools and serving. None of this needs a Kubernetes client."""
+"""Settings of a cluster, and where those of the stages are. None of this needs a Kubernetes client."""
 
 from __future__ import annotations
 
@@ -12,8 +12,27 @@ OPTIONAL_NAME = r"^([a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?)?$"
 LABEL_NAME = r"^([A-Za-z0-9]([A-Za-z0-9./_-]{0,251}[A-Za-z0-9])?)?$"
 CPU = r"^([1-9][0-9]*m?|[0-9]+\.[0-9]+)?$"
 SIZE = r"^([1-9][0-9]*(Ki|Mi|Gi|Ti)?)?$"
+URL = r"^https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?$"
 DAY = 86_400
 """Seconds."""
+STAGE_CONFIGS = {
+    "corpus": "mathloop.corpus.config.CorpusConfig",
+    "train": "mathloop.training.config.PretrainConfig",
+    "problems": "mathloop.problems.config.ProblemsConfig",
+    "evolution": "mathloop.problems.config.EvolutionConfig",
+    "decontamination": "mathloop.decontamination.stage.Config",
+    "cot": "mathloop.synthesis.config.CoTConfig",
+    "tir": "mathloop.synthesis.config.TIRConfig",
+    "sft": "mathloop.training.config.SFTConfig",
+    "reward_data": "mathloop.synthesis.config.RewardDataConfig",
+    "reward_model": "mathloop.training.config.RewardModelConfig",
+    "selection": "mathloop.synthesis.config.SelectionConfig",
+    "grpo": "mathloop.training.config.GRPOConfig",
+    "evaluation": "mathloop.evaluation.config.EvaluationConfig",
+    "gate": "mathloop.evaluation.config.GateConfig",
+    "deployment": "mathloop.cluster.config.ServingConfig",
+}
+"""Section of a stage's settings → the config that it is; none needs torch."""
 
 
 class Toleration(BaseModel):
@@ -124,6 +143,21 @@ class ServingConfig(BaseModel):
     tolerations: tuple[Toleration, ...] = Field((), description="Taints that are no obstacle to vLLM pods")
 
 
+class ArtifactsConfig(BaseModel):
+    """KFP's own bucket: a round looks there for what earlier ones made, before it reuses any of it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    endpoint: str = Field(
+        "http://seaweedfs.kubeflow:9000", pattern=URL, description="Its S3 endpoint, as pods of runs reach it"
+    )
+    secret: str = Field(
+        "mlpipeline-minio-artifact",
+        pattern=NAME,
+        description="Secret with accesskey and secretkey, where runs are; without it nothing is reused",
+    )
+
+
 class PoolsConfig(BaseModel):
     """Node pools of a cluster, and what every task there finds. A local round ignores all of it."""
 
@@ -137,15 +171,16 @@ class PoolsConfig(BaseModel):
     config_map: str = Field(
         "mathloop-store", pattern=NAME, description="ConfigMap with endpoint and region of S3, and the store"
     )
+    ca_config_map: str = Field(
+        "",
+        pattern=OPTIONAL_NAME,
+        description="ConfigMap with ca.crt: authorities of S3's certificate; empty: those that certifi knows",
+    )
+    artifacts: ArtifactsConfig = Field(ArtifactsConfig(), description="KFP's own bucket")
     retries: int = Field(2, ge=0, le=10, description="Times that a task which only moves data is tried again")
 
     @model_validator(mode="after")
     def _trains_where_it_can(self) -> Self:
         if self.sampler.nodes > 1 or self.control.nodes > 1:
             raise ValueError("sampler.nodes and control.nodes must be 1: only the trainer spans nodes")
-        if self.trainer.nodes == 1 and self.trainer.gpus > 1:
-            raise ValueError(
-                f"trainer.gpus ({self.trainer.gpus}) above 1 on one node is not supported yet: "
-                "set trainer.gpus to 1, or trainer.nodes above 1"
-            )
         return self

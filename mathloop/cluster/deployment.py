@@ -15,7 +15,17 @@ from urllib.parse import urlsplit
 
 from mathloop.cluster import rollout
 from mathloop.cluster.config import ServingConfig
-from mathloop.cluster.inference_services import POLICY, SOLVER, Service, address, services_of, state_of
+from mathloop.cluster.inference_services import (
+    MANAGED_BY,
+    MANAGER,
+    POLICY,
+    RUNTIMES,
+    SOLVER,
+    Service,
+    address,
+    services_of,
+    state_of,
+)
 from mathloop.cluster.kubernetes import (
     INFERENCE_SERVICE,
     SERVICE_ACCOUNT,
@@ -107,7 +117,21 @@ def deploy(
         raise DeploymentFailed(f"champion {champion.number} is not served: {error}; {back}") from None
     for service in wanted:
         rollout.settle(cluster, service)
+    # Not before the solver has the champion that does not ask them any more.
+    for name in retire(cluster, wanted, config.namespace):
+        say(f"{name}: ended; champion {champion.number} has no use for it")
     say(f"champion {champion.number} is served by {_names(wanted)}")
+
+
+def retire(cluster: Cluster, wanted: Sequence[Service], namespace: str) -> list[str]:
+    """Deletes those of our services that this champion does not have, and returns their names."""
+    ended = []
+    for name in {*RUNTIMES} - {service.name for service in wanted}:
+        found = cluster.get(INFERENCE_SERVICE, name, namespace)
+        if found is not None and (found["metadata"].get("labels") or {}).get(MANAGED_BY) == MANAGER:
+            cluster.delete(INFERENCE_SERVICE, name, namespace, found["metadata"]["uid"])
+            ended.append(name)
+    return sorted(ended)
 
 
 class _Deployment:

@@ -16,6 +16,7 @@ SERVICE_ACCOUNT = "mathloop-serving"
 DRAIN_SECONDS = 330
 """A question that is being answered may take its whole deadline of 300 s."""
 CHAMPION, FORMER, HASH = "mathloop.dev/champion", "mathloop.dev/former", "mathloop.dev/predictor-hash"
+MANAGED_BY, MANAGER = "app.kubernetes.io/managed-by", "mathloop"
 MODE = "serving.kserve.io/deploymentMode"
 TAGS = "serving.kserve.io/enable-tag-routing"
 POLICY, REWARD_MODEL, SOLVER = "mathloop-policy", "mathloop-reward-model", "mathloop-solver"
@@ -127,7 +128,7 @@ def first(service: Service) -> dict[str, Any]:
                 "app.kubernetes.io/name": service.name,
                 "app.kubernetes.io/part-of": "mathloop",
                 "app.kubernetes.io/component": service.name.removeprefix("mathloop-"),
-                "app.kubernetes.io/managed-by": "mathloop",
+                MANAGED_BY: MANAGER,
             },
             "annotations": {
                 MODE: service.config.mode,

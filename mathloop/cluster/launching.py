@@ -30,6 +30,8 @@ class Access(BaseModel):
 
     secret: str = "mathloop-s3"
     config_map: str = "mathloop-store"
+    ca_config_map: str = ""
+    """ConfigMap with ca.crt, the authorities of the store's certificate; empty: those that are known."""
 
 
 def run(
@@ -94,6 +96,7 @@ def run(
             pool=settled,
             secret=keys.secret,
             config_map=keys.config_map,
+            ca_config_map=keys.ca_config_map,
             nodes=nodes,
             tolerations=tolerations,
         )

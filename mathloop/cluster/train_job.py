@@ -29,6 +29,7 @@ from mathloop.cluster.kubernetes import (
     seconds_of,
 )
 from mathloop.errors import MathloopError
+from mathloop.storage.s3 import CA_VARIABLE
 
 RUNTIME = "mathloop-torchrun"
 SERVICE_ACCOUNT = "mathloop-trainer"
@@ -39,6 +40,7 @@ HASH_LABEL = "mathloop.dev/spec-hash"
 REPORTED = "mathloop.dev/failure-reported"
 """Marks a failed job whose launcher has said so: the next launcher of this name begins anew."""
 TASK_VARIABLE = "MATHLOOP_TRAINING_TASK"
+CA_FOLDER = "/etc/store-ca"
 COMMAND = ("torchrun", "-m", "mathloop.cluster.training_node")
 POLL_SECONDS = 5.0
 PATIENCE_SECONDS = 300.0
@@ -68,6 +70,7 @@ def build(
     pool: Pool,
     secret: str,
     config_map: str,
+    ca_config_map: str = "",
     nodes: Mapping[str, str] | None = None,
     tolerations: list[dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
@@ -77,6 +80,7 @@ def build(
         task: what each node reads from its environment; it holds no secret.
         secret: name of the Secret of the S3 keys, which pods get by reference.
         config_map: name of the ConfigMap of the S3 endpoint.
+        ca_config_map: name of the ConfigMap with the authorities of its certificate, as ca.crt; empty: none.
         nodes: labels that replace the pool's own selector.
         tolerations: added to the pool's own.
     """
@@ -98,10 +102,13 @@ def build(
                 *_from("secretKeyRef", secret, {"secretkey": "AWS_SECRET_ACCESS_KEY"}),
                 *_from("configMapKeyRef", config_map, {"endpoint": "MATHLOOP_S3_ENDPOINT"}),
                 *_from("configMapKeyRef", config_map, {"region": "MATHLOOP_S3_REGION"}),
+                *([{"name": CA_VARIABLE, "value": f"{CA_FOLDER}/ca.crt"}] if ca_config_map else []),
             ],
             **({"resourcesPerNode": pool.resources()} if pool.resources() else {}),
         },
-        "runtimePatches": [{"manager": MANAGER, "trainingRuntimeSpec": _patch(pool, nodes, tolerations)}],
+        "runtimePatches": [
+            {"manager": MANAGER, "trainingRuntimeSpec": _patch(pool, nodes, tolerations, ca_config_map)}
+        ],
     }
     text = json.dumps(spec, sort_keys=True)
     labels = {
@@ -128,7 +135,10 @@ def _from(source: str, name: str, keys: Mapping[str, str]) -> list[dict[str, Any
 
 
 def _patch(
-    pool: Pool, nodes: Mapping[str, str] | None, tolerations: list[dict[str, Any]] | None
+    pool: Pool,
+    nodes: Mapping[str, str] | None,
+    tolerations: list[dict[str, Any]] | None,
+    ca_config_map: str,
 ) -> dict[str, Any]:
     """What of a pool is the pods': Trainer merges it into its runtime."""
     pod: dict[str, Any] = {"serviceAccountName": SERVICE_ACCOUNT}
@@ -140,11 +150,18 @@ def _patch(
         pod["tolerations"] = tolerated
     if pool.affinity:
         pod["affinity"] = {"nodeAffinity": node_affinity(pool.affinity)}
+    volumes: list[dict[str, Any]] = []
+    mounts: list[dict[str, Any]] = []
     if pool.shared_memory:
         memory = {"medium": "Memory", "sizeLimit": pool.shared_memory}
-        pod["volumes"] = [{"name": "shared-memory", "emptyDir": memory}]
-        mount = {"name": "shared-memory", "mountPath": "/dev/shm"}
-        pod["containers"] = [{"name": NODE, "volumeMounts": [mount]}]
+        volumes.append({"name": "shared-memory", "emptyDir": memory})
+        mounts.append({"name": "shared-memory", "mountPath": "/dev/shm"})
+    if ca_config_map:
+        volumes.append({"name": "store-ca", "configMap": {"name": ca_config_map}})
+        mounts.append({"name": "store-ca", "mountPath": CA_FOLDER, "readOnly": True})
+    if volumes:
+        pod["volumes"] = volumes
+        pod["containers"] = [{"name": NODE, "volumeMounts": mounts}]
     job = {"name": NODE, "template": {"spec": {"template": {"spec": pod}}}}
     return {"template": {"spec": {"replicatedJobs": [job]}}}
 

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from mathloop.cluster.train_job import TASK_VARIABLE
 from mathloop.errors import BadConfig, MathloopError
 from mathloop.storage import Store, open_store
+from mathloop.training.config import CHECKPOINTS_VARIABLE
 from mathloop.training.launching import CONFIGS, Recipe, run_recipe
 
 
@@ -55,10 +56,9 @@ def run(text: str) -> None:
     except ValidationError as error:
         field = ".".join(map(str, error.errors()[0]["loc"]))
         raise BadConfig(f"{TASK_VARIABLE}: {field or 'not JSON'}: launch the step again") from None
-    from mathloop.training.engine import CHECKPOINTS_VARIABLE
     from mathloop.training.ranks import join_ranks
 
-    os.environ.setdefault(CHECKPOINTS_VARIABLE, f"{task.store_url}/{task.output}/checkpoints")
+    os.environ.setdefault(CHECKPOINTS_VARIABLE, task.store_url)
     store, ranks = open_store(task.store_url), join_ranks()
     # One folder a node, for all of its processes.
     name = f"mathloop-{hashlib.sha256(text.encode()).hexdigest()[:16]}"

@@ -11,9 +11,9 @@ from itertools import accumulate, pairwise
 from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.attention.varlen import varlen_attn
-from transformers import AttentionInterface, AttentionMaskInterface
+from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
@@ -21,7 +21,8 @@ from mathloop.training.packing import Layout, Pack
 
 FAMILIES = frozenset({"llama", "mistral", "olmo2", "qwen2", "qwen3", "smollm3"})
 """Types of models that are plain causal attention between layers which treat every token alike."""
-_NAME = "packed"
+PACKED = "packed"
+"""What transformers calls this attention."""
 _FILL = 0.9
 """Least share of a bucket that is not padding: fewer, larger calls against work on nothing."""
 
@@ -29,13 +30,15 @@ _FILL = 0.9
 def hidden_states(model: Any, pack: Pack) -> Tensor:
     """Last hidden states [total, hidden] of a causal model's backbone, or of a backbone, on `pack`.
 
-    Models that `supports_packing` refuses run on padded rows, with the same results.
+    Models that `supports_packing` refuses, or for which another attention than sdpa was chosen, run on
+    padded rows, with the same results.
     """
     backbone = model.base_model
-    if not supports_packing(model, pack):
+    chosen = backbone.config._attn_implementation
+    if chosen not in (PACKED, "sdpa") or not supports_packing(model, pack):
         return _padded_states(backbone, pack)
-    if backbone.config._attn_implementation != _NAME:
-        backbone.set_attn_implementation(_NAME)
+    if chosen != PACKED:
+        backbone.set_attn_implementation(PACKED)
     device = pack.tokens.device
     states = backbone(
         input_ids=pack.tokens[None],
@@ -46,6 +49,13 @@ def hidden_states(model: Any, pack: Pack) -> Tensor:
         plan=_GPUPlan.of(pack.layout, device) if device.type == "cuda" else _CPUPlan.of(pack.layout),
     ).last_hidden_state
     return states[0]  # type: ignore[no-any-return]
+
+
+def use_attention(module: nn.Module, name: str) -> None:
+    """Chooses the attention of every transformers model in `module`."""
+    for part in module.modules():
+        if isinstance(part, PreTrainedModel) and part.config._attn_implementation != name:
+            part.set_attn_implementation(name)
 
 
 def supports_packing(model: Any, pack: Pack) -> bool:
@@ -95,8 +105,8 @@ def _attention(
     return plan.attend(q, k, v, settings["scaling"])[None].to(value.dtype), None
 
 
-AttentionInterface.register(_NAME, _attention)
-AttentionMaskInterface.register(_NAME, sdpa_mask)
+AttentionInterface.register(PACKED, _attention)
+AttentionMaskInterface.register(PACKED, sdpa_mask)
 
 
 @dataclass(frozen=True)

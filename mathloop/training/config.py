@@ -8,6 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mathloop.sampling.config import SamplingConfig
 
+CHECKPOINTS_VARIABLE = "MATHLOOP_CHECKPOINTS"
+"""Names a store that keeps checkpoints beyond this machine; without it they are in the work folder only."""
+
 
 class EngineConfig(BaseModel):
     """How the work is laid on processors; none of it changes what is learned, beyond rounding."""
@@ -31,7 +34,7 @@ class EngineConfig(BaseModel):
     activation_checkpointing: bool = Field(
         False, description="Activations made again on the way back: less memory, a third more arithmetic"
     )
-    attention: Literal["packed", "sdpa", "eager", "flash_attention_2"] = Field(
+    attention: Literal["packed", "eager", "flash_attention_2"] = Field(
         "packed", description="packed: samples side by side, no padding; the others pad each micro-batch"
     )
     keep: int = Field(2, ge=1, description="Newest checkpoints that are kept")

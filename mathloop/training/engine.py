@@ -35,15 +35,14 @@ from torch import Tensor, nn
 
 from mathloop.errors import BadConfig, Interrupted, StorageRefused, TrainingDiverged
 from mathloop.storage import open_store
+from mathloop.training.attention import use_attention
 from mathloop.training.capacity import Utilization, check_memory, out_of_memory
 from mathloop.training.checkpoint import Checkpoint, Checkpoints
-from mathloop.training.config import EngineConfig, OptimizerConfig
+from mathloop.training.config import CHECKPOINTS_VARIABLE, EngineConfig, OptimizerConfig
 from mathloop.training.curves import Curve, MetricsLog
 from mathloop.training.ranks import join_ranks
 from mathloop.training.updates import PlainUpdates
 
-CHECKPOINTS_VARIABLE = "MATHLOOP_CHECKPOINTS"
-"""Names a store that keeps checkpoints beyond this machine; without it they are in the work folder only."""
 GRACE_SECONDS = 20.0
 """How long a stopped training waits for its last checkpoint to arrive there; Kubernetes allows 30."""
 
@@ -87,6 +86,7 @@ class Engine:
         self._seed, self._seeded = seed, -1
         check_memory(module, self.config, self.ranks)
         fingerprint = self._fingerprint(recipe, config, data)
+        use_attention(module, self.config.attention)
         if self.config.activation_checkpointing:
             _checkpoint_activations(module)
         self._updates = self._begin_updates()
@@ -108,7 +108,7 @@ class Engine:
                 keep=self.config.keep,
                 fingerprint=fingerprint,
                 store=open_store(url) if url else None,
-                prefix=f"{recipe}-{fingerprint[:16]}",
+                prefix=f"checkpoints/{recipe}-{fingerprint[:16]}",
             )
         self._resume(recipe)
 

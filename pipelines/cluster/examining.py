@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from mathloop.cluster import reuse
 from mathloop.cluster.config import Pool, PoolsConfig
 from mathloop.cluster.inference_services import RUNTIMES, SOLVER, STORAGE_CONTAINER
 from mathloop.cluster.kubernetes import (
@@ -28,7 +29,7 @@ from mathloop.storage.s3 import ENDPOINT_VARIABLE, KEY_VARIABLE, SECRET_VARIABLE
 from pipelines.cluster import connection
 from pipelines.compiling import for_cluster
 from pipelines.doctor import Finding
-from pipelines.placement import CONFIG_MAP_KEYS, SECRET_KEYS
+from pipelines.placement import CA_KEY, CONFIG_MAP_KEYS, SECRET_KEYS
 from pipelines.profile import load_profile
 
 NODE = Kind("Node", "nodes", "", "v1")
@@ -62,10 +63,14 @@ def examine_cluster(
     findings += _apis(cluster, settings.pools)
     for kind, subresource, verbs in NEEDED:
         findings += _rights(cluster, kind, subresource, verbs)
-    namespaces = list(dict.fromkeys((NAMESPACE, namespace or connection.NAMESPACE)))
+    runs = namespace or connection.NAMESPACE
+    namespaces = list(dict.fromkeys((NAMESPACE, runs)))
     for place in namespaces:
         findings += _keys(cluster, SECRET, settings.pools.secret, place, tuple(SECRET_KEYS))
         findings += _keys(cluster, CONFIG_MAP, settings.pools.config_map, place, tuple(CONFIG_MAP_KEYS))
+    if settings.pools.ca_config_map:
+        findings += _keys(cluster, CONFIG_MAP, settings.pools.ca_config_map, runs, (CA_KEY,))
+    findings += _looking_back(cluster, settings.pools, runs)
     findings += _runtimes(cluster, settings.pools)
     for name in ("sampler", "trainer"):
         findings += _pool(cluster, name, getattr(settings.pools, name))
@@ -130,19 +135,31 @@ def _keys(
         yield Finding(what, False, str(error))
         return
     if found is None:
-        yield Finding(what, False, f"is not there; {_remedy(kind, name, namespace)}")
+        yield Finding(what, False, f"is not there; {_remedy(kind, name, namespace, keys)}")
         return
     missing = [key for key in keys if not (found.get("data") or {}).get(key)]
-    said = f"lacks {', '.join(missing)}; {_remedy(kind, name, namespace)}" if missing else ", ".join(keys)
+    said = (
+        f"lacks {', '.join(missing)}; {_remedy(kind, name, namespace, keys)}" if missing else ", ".join(keys)
+    )
     yield Finding(what, not missing, said)
 
 
-def _remedy(kind: Kind, name: str, namespace: str) -> str:
+def _looking_back(cluster: Cluster, pools: PoolsConfig, namespace: str) -> Iterator[Finding]:
+    """The keys of KFP's bucket: without them rounds run, and run everything."""
+    for found in _keys(cluster, SECRET, pools.artifacts.secret, namespace, tuple(reuse.KEYS)):
+        said = found.said.partition(";")[0]
+        without = f"{said}: rounds reuse nothing of earlier ones until pools.artifacts names it"
+        yield Finding(found.what, True, found.said if found.good else without)
+
+
+def _remedy(kind: Kind, name: str, namespace: str, keys: Sequence[str]) -> str:
     if kind is SECRET:
         return (
             f"kubectl create secret generic {name} -n {namespace} "
             "--from-file=accesskey=FILE --from-file=secretkey=FILE"
         )
+    if CA_KEY in keys:
+        return f"kubectl create configmap {name} -n {namespace} --from-file={CA_KEY}=FILE"
     return MANIFESTS if namespace == NAMESPACE else f"{MANIFESTS} (component runs-namespace)"
 
 

@@ -6,10 +6,16 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from mathloop.cluster.preflight import DRAWN
 from mathloop.errors import BadConfig
 from pipelines.cluster.connection import Pipelines, connect
-from pipelines.cluster.submitting import options, settings_of
-from pipelines.cluster.uploading import EXPERIMENT, arguments, check_namespace, find_pipeline, upload
+from pipelines.cluster.uploading import (
+    EXPERIMENT,
+    check_namespace,
+    find_pipeline,
+    prepare,
+    settings_of,
+)
 
 FIELD = re.compile(r"[0-9A-Za-z*/,?#-]+")
 PREFIX = "mathloop "
@@ -33,12 +39,17 @@ def schedule(
     `--set`, `--seed` and `--serve` gave here.
     """
     timing = six_fields(cron)
-    component = find_pipeline(pipeline)
-    settings, base = settings_of(profile, sets)
-    given = arguments(settings, base, component, options(seed, serve))
-    pipelines = connect(host)
-    check_namespace(pipelines, namespace)
-    uploaded = upload(pipelines, component, base, namespace)
+    prepared = prepare(
+        pipeline=pipeline,
+        profile=profile,
+        sets=sets,
+        seed=seed,
+        serve=serve,
+        host=host,
+        namespace=namespace,
+        often=True,
+    )
+    pipelines, uploaded, given = prepared.pipelines, prepared.uploaded, prepared.given
     name = PREFIX + uploaded.name
     same, others = [], []
     for job in _jobs(pipelines, namespace):
@@ -51,7 +62,8 @@ def schedule(
         with pipelines.answered("delete a recurring run") as client:
             client.delete_recurring_run(job.recurring_run_id)
     said = "is as it was" if same else "updated" if others else "created"
-    print(f"schedule {name.removeprefix(PREFIX)!r} {said}: {timing} (seconds first), one run at a time")
+    drawn = ", each with a seed of its own" if given.get("seed") == DRAWN else ""
+    print(f"schedule {uploaded.name!r} {said}: {timing} (seconds first), one run at a time{drawn}")
 
 
 RANGES = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,11 @@ from typing import Any
 from kfp.dsl.graph_component import GraphComponent
 
 from mathloop.cluster.kubernetes import ClusterRefused
+from mathloop.cluster.preflight import DRAWN
 from mathloop.errors import BadConfig
-from pipelines.cluster.connection import Pipelines
-from pipelines.compiling import PIPELINES, comparable, compile_one
-from pipelines.profile import Head
+from pipelines.cluster.connection import Pipelines, connect
+from pipelines.compiling import PIPELINES, arguments_of, comparable, compile_one, for_cluster
+from pipelines.profile import Head, load_profile
 
 EXPERIMENT = "mathloop"
 PAGE = 100
@@ -34,6 +36,61 @@ class Uploaded:
     experiment_id: str
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """All that a run needs, or many of them."""
+
+    pipelines: Pipelines
+    uploaded: Uploaded
+    store: str
+    given: dict[str, Any]
+    """Parameters beside the version's defaults: what `--set` and other options changed."""
+
+
+def prepare(
+    *,
+    pipeline: str,
+    profile: str,
+    sets: Sequence[str],
+    seed: int | None,
+    serve: bool,
+    host: str | None,
+    namespace: str | None,
+    often: bool,
+) -> Prepared:
+    """Checks everything that runs are asked for, then makes sure that KFP has their pipeline.
+
+    Args:
+        often: whether there will be many runs. Where nobody fixed a seed, each then draws its own: with the
+            same one, the night after a champion stayed would be repeated number by number.
+
+    Raises:
+        UserError: one line, whatever is wrong with the profile, the cluster or KFP.
+    """
+    component = find_pipeline(pipeline)
+    settings, base = settings_of(profile, sets)
+    parameters = set(component.pipeline_spec.root.input_definitions.parameters)
+    if often and seed is None and "seed" in parameters - settings.model_fields_set:
+        seed = DRAWN
+    wanted, usual = arguments_of(component, settings), arguments_of(component, base)
+    given = {name: value for name, value in wanted.items() if value != usual.get(name)}
+    for name, value in (("seed", seed), ("serving", True if serve else None)):
+        if value is not None and name not in parameters:
+            raise BadConfig(f"pipeline {pipeline} takes no {name}; leave it out")
+        if value is not None:
+            given[name] = value
+    pipelines = connect(host)
+    check_namespace(pipelines, namespace)
+    uploaded = _upload(pipelines, component, base, namespace)
+    return Prepared(pipelines, uploaded, for_cluster(settings).store, given)
+
+
+def settings_of(profile: str, sets: Sequence[str]) -> tuple[Any, Any]:
+    """The profile as it is meant, and as its pipeline is compiled: of what was set only the pools."""
+    compiled_in = [text for text in sets if text.strip().startswith(("pools.", "pools="))]
+    return load_profile(profile, sets), load_profile(profile, compiled_in)
+
+
 def find_pipeline(name: str) -> GraphComponent:
     """The pipeline of this name; raises BadConfig."""
     known = {pipeline.name: pipeline for pipeline in PIPELINES}
@@ -42,7 +99,7 @@ def find_pipeline(name: str) -> GraphComponent:
     return known[name]
 
 
-def upload(pipelines: Pipelines, pipeline: GraphComponent, profile: Head, namespace: str | None) -> Uploaded:
+def _upload(pipelines: Pipelines, pipeline: GraphComponent, profile: Head, namespace: str | None) -> Uploaded:
     """Compiles the pipeline with the profile's pools and makes sure that KFP has it.
 
     A profile has a pipeline of its own there, so that a schedule follows the newest version of its profile.
@@ -101,16 +158,3 @@ def check_namespace(pipelines: Pipelines, namespace: str | None) -> None:
         raise ClusterRefused(
             f"KFP at {pipelines.host} is multi-user: give your profile's namespace by --namespace"
         )
-
-
-def arguments(profile: Any, base: Any, pipeline: GraphComponent, more: dict[str, Any]) -> dict[str, Any]:
-    """What a run is given beside the version's defaults: fields that `--set` and other options changed."""
-    from pipelines.compiling import arguments_of
-
-    wanted, usual = arguments_of(pipeline, profile), arguments_of(pipeline, base)
-    changed = {name: value for name, value in wanted.items() if value != usual.get(name)}
-    known = pipeline.pipeline_spec.root.input_definitions.parameters
-    for name, value in more.items():
-        if value is not None and name not in known:
-            raise BadConfig(f"pipeline {pipeline.name} takes no {name}; leave it out")
-    return {**changed, **{name: value for name, value in more.items() if value is not None}}

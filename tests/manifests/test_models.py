@@ -11,6 +11,11 @@ import pytest
 from kustomized import Object
 from manifest_builds import built
 
+from mathloop.cluster import train_job
+from mathloop.cluster.config import Affinity, Pool, ServingConfig, Toleration
+from mathloop.cluster.inference_services import first, services_of
+from mathloop.registry import Champion
+
 
 def _unknown(value: Any, type_name: str, modules: list[Any], where: str) -> Iterator[str]:
     """Fields that a generated model does not have, by its `openapi_types` and `attribute_map`."""
@@ -60,3 +65,29 @@ def test_trainers_models_give_back_what_they_read() -> None:
         assert model.from_dict(body).to_dict() == body
     lost = {**body, "spec": {**body["spec"], "policy": {}}}
     assert model.from_dict(lost).to_dict() != lost
+
+
+def test_trainers_model_gives_back_the_job_that_a_step_creates() -> None:
+    models = pytest.importorskip("kubeflow_trainer_api.models")
+    pool = Pool(
+        accelerator="nvidia.com/gpu", gpus=8, nodes=4, shared_memory="16Gi", queue="mathloop",
+        node_selector={"mathloop.dev/pool": "trainer"}, tolerations=(Toleration(key="nvidia.com/gpu"),),
+        affinity=(Affinity(key="zone", values=("a",)), Affinity(key="fast", operator="Exists", weight=10)),
+    )  # fmt: skip
+    job = train_job.build(
+        name="mathloop-sft-0", namespace="mathloop", stage="sft", task="{}", pool=pool,
+        secret="mathloop-s3", config_map="mathloop-store", ca_config_map="store-ca",
+    )  # fmt: skip
+    assert models.TrainerV1alpha1TrainJob.from_dict(job).to_dict() == job
+
+
+@pytest.mark.parametrize("mode", ["Standard", "Knative"])
+def test_kserves_models_know_every_field_of_the_services_that_deployment_creates(mode: Any) -> None:
+    try:
+        models = importlib.import_module("kserve.models")
+    except ImportError:
+        pytest.skip("kserve, whose models these are, is not installed")
+    modules = [models, importlib.import_module("kubernetes.client")]
+    champion = Champion(3, "policy", "reward-model", "base", "round-3", None, {}, "2026-01-01T00:00:00Z")
+    for service in services_of(champion, "s3://bucket/store", ServingConfig(mode=mode, runtimes="gpu")):
+        assert list(_unknown(first(service), "V1beta1InferenceService", modules, service.name)) == []

@@ -116,6 +116,9 @@ def test_schedule_called_often_is_one_job_of_the_newest_version(fake: FakeCluste
     # No version: every run takes the newest.
     assert set(job["pipeline_version_reference"]) == {"pipeline_id"}
     # Six fields are taken as they are; what changes replaces the job.
+    # Nobody fixed a seed: every run draws one of its own.
+    assert "each with a seed of its own" in shown
+    assert job["runtime_config"]["parameters"] == {"seed": -1}
     assert "updated" in done(call("schedule", "--cron", "30 0 3 * * *", "--profile", "gpu"))
     (changed,) = fake.kfp.recurring.values()
     assert changed["recurring_run_id"] != job["recurring_run_id"]
@@ -128,6 +131,27 @@ def test_schedule_called_often_is_one_job_of_the_newest_version(fake: FakeCluste
     (left,) = fake.kfp.recurring.values()
     assert left["runtime_config"]["parameters"] == {"seed": 3, "serving": True}
     assert "no schedule 'improvement-round-gpu'" in refused(call("schedule", "--delete", "--profile", "gpu"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "given"),
+    [
+        (["--seed", "0"], {"seed": 0}),
+        (["--set", "seed=5"], {"seed": 5}),
+        (["--profile", "own.yaml"], {}),  # it is the version's default
+        (["--pipeline", "model-import"], {}),
+    ],
+)
+def test_a_schedule_keeps_a_seed_that_somebody_fixed(
+    fake: FakeCluster, call: Run, tmp_path: Path, arguments: list[str], given: dict[str, Any]
+) -> None:
+    (tmp_path / "own.yaml").write_text("description: a profile with a seed\nseed: 9\n")
+    shown = done(call("schedule", "--cron", "0 2 * * *", *arguments))
+    assert "a seed of its own" not in shown
+    (job,) = fake.kfp.recurring.values()
+    parameters = job["runtime_config"]["parameters"]
+    parameters.pop("profile", None)  # which only the report shows
+    assert parameters == given
 
 
 def test_a_schedule_that_is_there_twice_becomes_one(fake: FakeCluster, call: Run) -> None:
@@ -242,7 +266,7 @@ def test_what_keeps_kfp_away_is_one_line(fake: FakeCluster, call: Run, command: 
     [
         (["submit", "--profile", "gpo"], "no profile 'gpo', did you mean 'gpu'"),
         (["submit", "--set", "pools.smapler.gpus=1"], "no such field, did you mean 'sampler'"),
-        (["submit", "--profile", "gpu", "--set", "pools.trainer.gpus=8"], "set trainer.gpus to 1, or tra"),
+        (["submit", "--profile", "gpu", "--set", "pools.sampler.nodes=2"], "only the trainer spans nodes"),
         (["submit", "--profile", "gpu", "--set", "pools.sampler.accelerator="], "needs accelerator"),
         (["submit", "--pipeline", "round"], "no pipeline 'round'; known: improvement-round"),
         (["submit", "--pipeline", "pretraining", "--serve"], "pipeline pretraining takes no serving"),

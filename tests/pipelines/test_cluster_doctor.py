@@ -91,6 +91,18 @@ def test_a_ready_cluster(fake: FakeCluster, look: Look, s3: Any) -> None:
     assert found["rights to pods/log"][1] == "get in mathloop"
     assert "takes writes" in found["bucket"][1]
     assert {"Secret kubeflow/mathloop-s3", "ConfigMap mathloop/mathloop-store"} <= set(found)
+    # Not ours, and no round needs it; what is lost without it is said.
+    said = found["Secret kubeflow/mlpipeline-minio-artifact"][1]
+    assert said == "is not there: rounds reuse nothing of earlier ones until pools.artifacts names it"
+    keys = {"accesskey": SECRET_VALUE, "secretkey": SECRET_VALUE}
+    named = {"name": "mlpipeline-minio-artifact", "namespace": "kubeflow"}
+    fake.put("secrets", {"metadata": named, "data": keys})
+    code, found = look("--profile", "gpu", "--set", "pools.ca_config_map=store-ca", MATHLOOP_S3_ENDPOINT="")
+    assert found["Secret kubeflow/mlpipeline-minio-artifact"] == (True, "accesskey, secretkey")
+    good, said = found["ConfigMap kubeflow/store-ca"]
+    assert not good
+    assert "kubectl create configmap store-ca -n kubeflow --from-file=ca.crt=FILE" in said
+    assert not any("mathloop/store-ca" in what for what in found)  # pods there have it by minio-tls
 
 
 def test_a_bare_cluster(fake: FakeCluster, look: Look) -> None:
@@ -98,6 +110,7 @@ def test_a_bare_cluster(fake: FakeCluster, look: Look) -> None:
     code, found = look("--profile", "gpu", MATHLOOP_S3_ENDPOINT="")
     assert code == 1
     good = {what for what, (good, _) in found.items() if good}
+    good -= {"Secret kubeflow/mlpipeline-minio-artifact"}  # which nobody needs
     rights = {what for what in found if what.startswith("rights")}
     assert good == {"kubernetes", *rights}  # of a cluster's admin
     for what, said in (

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from mathloop.cluster import reuse
 from mathloop.cluster.config import Pool, PoolsConfig
 from pipelines import compiling
 from pipelines.compiling import arguments_of, code_version, write_compiled
@@ -86,14 +87,18 @@ def test_no_secret_and_nothing_of_this_machine(
         for part in (SECRET, str(ROOT), str(Path.home()) + "/", "/tmp/", "pip install"):
             assert part not in one.text
         for name in one.names():
-            (secret,) = one.pod(name)["secretAsEnv"]
-            assert secret["secretName"] == "mathloop-s3"
+            secrets = {secret["secretName"]: secret for secret in one.pod(name)["secretAsEnv"]}
+            secret = secrets.pop("mathloop-s3")
+            # Preflight alone looks into KFP's own bucket, and goes on where it may not.
+            optional = {name: other["optional"] for name, other in secrets.items()}
+            assert optional == ({"mlpipeline-minio-artifact": True} if "preflight" in name else {})
             assert {entry["envVar"] for entry in secret["keyToEnv"]} == {
                 "AWS_ACCESS_KEY_ID",
                 "AWS_SECRET_ACCESS_KEY",
             }
-            (store,) = one.pod(name)["configMapAsEnv"]
-            assert store["configMapName"] == "mathloop-store"
+            maps = {store["configMapName"] for store in one.pod(name)["configMapAsEnv"]}
+            assert maps == {"mathloop-store"}
+            assert "configMapAsVolume" not in one.pod(name)
             assert one.pod(name)["securityContext"]["runAsNonRoot"] is True
 
 
@@ -134,6 +139,8 @@ def test_everything_that_a_pool_can_say_reaches_the_task(tmp_path: Path) -> None
         "pools.sampler.image_pull_policy=Always",
         "pools.secret=keys",
         "pools.config_map=place",
+        "pools.ca_config_map=authority",
+        "pools.artifacts={endpoint: https://s3.example.com, secret: bucket-keys}",
     ]
     write_compiled(tmp_path, load_profile("gpu", sets))
     pod = Compiled(tmp_path / "data.yaml").pod("sample-cot")
@@ -146,6 +153,17 @@ def test_everything_that_a_pool_can_say_reaches_the_task(tmp_path: Path) -> None
     assert pod["imagePullPolicy"] == "Always"
     assert pod["secretAsEnv"][0]["secretName"] == "keys"
     assert pod["configMapAsEnv"][0]["configMapName"] == "place"
+    one = Compiled(tmp_path / "improvement-round.yaml")
+    for name in one.names():
+        (mounted,) = one.pod(name)["configMapAsVolume"]
+        assert (mounted["configMapName"], mounted["mountPath"]) == ("authority", "/etc/store-ca")
+        path = {"name": "MATHLOOP_S3_CA", "value": "/etc/store-ca/ca.crt"}
+        assert path in one.container(name)["env"]
+    keys = one.pod("preflight")["secretAsEnv"][0]
+    assert keys["secretName"] == "bucket-keys"
+    assert {entry["envVar"] for entry in keys["keyToEnv"]} == set(reuse.KEYS.values())
+    endpoint = {"name": "MATHLOOP_ARTIFACTS_ENDPOINT", "value": "https://s3.example.com"}
+    assert endpoint in one.container("preflight")["env"]
 
 
 def test_training_on_several_nodes_is_launched(compiled: dict[str, dict[str, Compiled]]) -> None:
@@ -170,14 +188,18 @@ def test_training_on_several_nodes_is_launched(compiled: dict[str, dict[str, Com
     assert name == "launch-training"
 
 
-def test_code_and_seed_are_in_every_cache_key(compiled: dict[str, dict[str, Compiled]]) -> None:
-    """KFP's key holds image, command, arguments and environment; seeds are arguments."""
+def test_code_and_seed_reach_preflight_and_its_seed_everybody(
+    compiled: dict[str, dict[str, Compiled]],
+) -> None:
+    """KFP's cache sees arguments and not the environment: preflight makes one of the other."""
     for one in compiled["gpu"].values():
         for name in one.names():
             assert {"name": "MATHLOOP_CODE_VERSION", "value": "code-1"} in one.container(name)["env"]
     tasks = compiled["gpu"]["improvement-round"].tasks()
-    for name in {*SAMPLING, *TRAINING}:
-        assert tasks[name]["inputs"]["parameters"]["seed"] == {"componentInputParameter": "seed"}
+    drawn = {"taskOutputParameter": {"producerTask": "preflight", "outputParameterKey": "seed"}}
+    for name in {*SAMPLING, *TRAINING, "build-problems"}:
+        assert tasks[name]["inputs"]["parameters"]["seed"] == drawn
+    assert tasks["preflight"]["inputs"]["parameters"]["seed"] == {"componentInputParameter": "seed"}
 
 
 def test_the_code_version_is_given_or_of_the_sources(monkeypatch: pytest.MonkeyPatch) -> None:

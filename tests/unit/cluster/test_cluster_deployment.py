@@ -377,6 +377,42 @@ def test_a_deployment_that_was_killed_is_gone_on_with(
         assert "canary" not in found["spec"]
 
 
+@both_modes
+def test_a_champion_without_a_reward_model_ends_the_former_ones(
+    fake: FakeCluster, kserve: KServe, deploying: Deploy, mode: Mode
+) -> None:
+    deploying(1, settings(mode))
+    # A champion that fails takes nothing away.
+    kserve.bad.add("c2")
+    with pytest.raises(DeploymentFailed):
+        deploying(2, settings(mode), reward_model=False)
+    assert {key[2] for key in fake.objects} == {POLICY, REWARD_MODEL, SOLVER}
+    said = deploying(3, settings(mode), reward_model=False)
+    assert {key[2] for key in fake.objects} == {POLICY, SOLVER}
+    assert f"{REWARD_MODEL}: ended; champion 3 has no use for it" in said
+    # Not before the solver has moved.
+    changes = [(method, path) for method, path in fake.requests if method in ("PUT", "PATCH", "DELETE")]
+    assert changes[-1][0] == "DELETE"
+    assert changes[-1][1].endswith(f"/{REWARD_MODEL}")
+    assert not any(
+        "--reward-model" in arg for arg in served(fake, SOLVER)["spec"]["predictor"]["model"]["args"]
+    )
+    # It comes back with the next champion that has one.
+    deploying(4, settings(mode))
+    assert {key[2] for key in fake.objects} == {POLICY, REWARD_MODEL, SOLVER}
+    assert served(fake, REWARD_MODEL)["metadata"]["annotations"]["mathloop.dev/champion"] == "4"
+
+
+def test_a_solver_that_holds_its_models_ends_vllm_and_leaves_others_alone(
+    fake: FakeCluster, kserve: KServe, deploying: Deploy
+) -> None:
+    deploying(1, settings())
+    for name in (REWARD_MODEL, SOLVER):  # whose is it without the label?
+        fake.objects[("inferenceservices", "mathloop", name)]["metadata"]["labels"].clear()
+    deploying(2, settings(vllm=False, runtimes="cpu"))
+    assert {key[2] for key in fake.objects} == {REWARD_MODEL, SOLVER}
+
+
 def test_writes_that_lose_against_kserve_are_made_again(
     fake: FakeCluster, kserve: KServe, deploying: Deploy
 ) -> None:

@@ -19,8 +19,7 @@ from mathloop.cluster.config import Pool
 from mathloop.cluster.kubernetes import Cluster
 from mathloop.errors import BadConfig
 from mathloop.stages import StageReport
-from mathloop.training.config import SFTConfig
-from mathloop.training.engine import CHECKPOINTS_VARIABLE
+from mathloop.training.config import CHECKPOINTS_VARIABLE, SFTConfig
 
 
 @pytest.fixture

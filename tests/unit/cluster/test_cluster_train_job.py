@@ -116,7 +116,7 @@ def test_the_job_is_what_trainer_takes_and_holds_no_secret() -> None:
     )
     job = train_job.build(
         name="mathloop-sft-0", namespace="mathloop", stage="reward_model", task='{"seed": 7}', pool=pool,
-        secret="mathloop-s3", config_map="mathloop-store",
+        secret="mathloop-s3", config_map="mathloop-store", ca_config_map="store-ca",
         tolerations=[{"key": "more", "operator": "Exists"}],
     )  # fmt: skip
     assert crd_schemas.problems(job) == []
@@ -136,9 +136,13 @@ def test_the_job_is_what_trainer_takes_and_holds_no_secret() -> None:
     assert pod["nodeSelector"] == {"mathloop.dev/pool": "trainer"}
     assert [one["key"] for one in pod["tolerations"]] == ["nvidia.com/gpu", "more"]
     assert pod["volumes"][0]["emptyDir"] == {"medium": "Memory", "sizeLimit": "16Gi"}
-    assert pod["containers"] == [
-        {"name": "node", "volumeMounts": [{"name": "shared-memory", "mountPath": "/dev/shm"}]}
+    assert pod["volumes"][1]["configMap"] == {"name": "store-ca"}
+    mounts = [
+        {"name": "shared-memory", "mountPath": "/dev/shm"},
+        {"name": "store-ca", "mountPath": "/etc/store-ca", "readOnly": True},
     ]
+    assert pod["containers"] == [{"name": "node", "volumeMounts": mounts}]
+    assert env["MATHLOOP_S3_CA"]["value"] == "/etc/store-ca/ca.crt"
     assert set(pod["affinity"]["nodeAffinity"]) == {
         "requiredDuringSchedulingIgnoredDuringExecution",
         "preferredDuringSchedulingIgnoredDuringExecution",

@@ -55,7 +55,5 @@ def test_a_stage_goes_on_where_one_plain_process_stopped(folder: Path, stage: in
 
 
 def test_muon_is_refused_in_a_line(tmp_path: Path) -> None:
-    with pytest.raises(
-        BadConfig, match=r"engine\.zero=2 .* set optimizer\.optimizer=adamw, or"
-    ):
+    with pytest.raises(BadConfig, match=r"engine\.zero=2 .* set optimizer\.optimizer=adamw, or"):
         two_ranks.train(tmp_path, optimizer="muon", zero=2)

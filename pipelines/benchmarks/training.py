@@ -1,0 +1,183 @@
+"""`mathloop benchmark train`: SFT, reward model and GRPO beside TRL's trainers, same model, same texts."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+from mathloop.errors import MathloopError
+from mathloop.training.sources import find_source
+from pipelines.benchmarks.graders import INSTALL
+from pipelines.benchmarks.printing import Progress, aligned, machine, shortened
+from pipelines.benchmarks.training_inputs import Inputs, Sizes, Turn, prepare, read_texts
+
+SIDES = {"ours": "mathloop", "trl": "TRL"}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is measured, and the ways in which TRL does it."""
+
+    name: str
+    figure: str
+    peers: tuple[str, ...]
+    """The first turn takes all of them, the later ones the fastest."""
+
+
+RECIPES = (
+    Recipe("sft", "tokens/s", ("sft", "sft, grouped by length", "sft, packed")),
+    Recipe("reward_model", "responses/s", ("reward_model", "reward_model, grouped by length")),
+    Recipe("grpo", "seconds a step", ("grpo",)),
+)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The turns of one side, done in one way."""
+
+    name: str
+    turns: list[Turn]
+
+    @property
+    def rate(self) -> float:
+        """Tokens, responses or problems a second: the median over the turns."""
+        return median(turn.rate for turn in self.turns)
+
+    @property
+    def step(self) -> float:
+        """Seconds of a step, likewise."""
+        return median(sum(turn.seconds) / len(turn.seconds) for turn in self.turns)
+
+    @property
+    def peak(self) -> float:
+        """MiB."""
+        return max(turn.peak for turn in self.turns)
+
+    @property
+    def added(self) -> float:
+        """MiB above what was in use when nothing had been loaded yet."""
+        return max(turn.peak - turn.start for turn in self.turns)
+
+
+def run(data: Path | None, model: str | None, sizes: Sizes = Sizes()) -> None:  # noqa: B008  (frozen)
+    """Measures and prints; raises BadData or BadModel where `data` or `model` cannot be used."""
+    peer, problems = _find_peer(), read_texts(data)
+    if model is not None:
+        find_source(model)  # refuses what is none, before anything is said
+    with TemporaryDirectory(prefix="mathloop-train-") as folder, Progress() as progress:
+        progress.step("model and texts")
+        inputs, parameters = prepare(Path(folder), sizes, problems, model)
+        inputs.sizes.write_text(json.dumps(asdict(sizes)), encoding="utf-8")
+        results = [_measure(recipe, inputs, sizes, peer is not None, progress) for recipe in RECIPES]
+    print(f"{_threads()} threads on {machine()}; peer: {peer or 'TRL, not installed'}")
+    print(f"model: {model or 'random weights'}, {parameters / 1e6:.1f} million parameters; {sizes.dtype}")
+    print(f"texts: {data or 'made up, as long as those of GSM8K; --data takes the real ones'}")
+    if peer is None:
+        print(f"install the peer with: {INSTALL}")
+    head = ("recipe", "figure", "mathloop", "TRL", "ratio", "peak MiB", "TRL", "of it for training", "TRL")
+    print(f"\n{aligned(head, [row for result in results for row in _rows(*result)], left=(0, 1))}")
+    for line in [line for result in results for line in _details(*result, parameters)]:
+        print(line)
+
+
+def _find_peer() -> str | None:
+    try:
+        return f"TRL {version('trl')}"
+    except PackageNotFoundError:
+        return None
+
+
+def _threads() -> str:
+    """Of each side."""
+    return os.environ.get("OMP_NUM_THREADS") or str(len(os.sched_getaffinity(0)))
+
+
+def _measure(
+    recipe: Recipe, inputs: Inputs, sizes: Sizes, peer: bool, progress: Progress
+) -> tuple[Recipe, Measured, list[Measured]]:
+    """Both sides by turns: the recipe, mathloop, and TRL in each of its ways, the fastest first."""
+    ours = Measured("mathloop", [])
+    ways = [Measured(name, []) for name in recipe.peers] if peer else []
+    for number in range(sizes.turns):
+        progress.step(f"{recipe.name}: turn {number + 1} of {sizes.turns}")
+        ours.turns.append(_turn("ours", recipe.name, inputs, number))
+        for way in ways if number == 0 else ways[:1]:
+            way.turns.append(_turn("trl", way.name, inputs, number))
+        if number == 0:
+            ways.sort(key=lambda way: way.rate, reverse=True)
+    return recipe, ours, ways
+
+
+def _turn(side: str, recipe: str, inputs: Inputs, seed: int) -> Turn:
+    """Trains in a fresh process; raises MathloopError where it fails."""
+    shutil.rmtree(inputs.work, ignore_errors=True)
+    offline = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(inputs.folder / "cache")}
+    threads = {"OMP_NUM_THREADS": _threads()}
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pipelines.benchmarks.training_turn",
+            side,
+            recipe,
+            str(inputs.folder),
+            str(seed),
+        ],
+        env={**os.environ, **offline, **threads},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+    )
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        said = shortened(last, 300, end=True)
+        raise MathloopError(f"{SIDES[side]}, {recipe}: ended with exit code {done.returncode}: {said}")
+    return Turn(*json.loads(inputs.turn.read_text(encoding="utf-8")))
+
+
+def _rows(recipe: Recipe, ours: Measured, ways: list[Measured]) -> list[tuple[str, ...]]:
+    """Of the table: the figure, the ratio in mathloop's favor, and memory."""
+    sides = [ours, *ways[:1]]
+    memory = []
+    for values in ([side.peak for side in sides], [side.added for side in sides]):
+        memory += [f"{value:,.0f}" for value in values] + ["–"] * (2 - len(sides))
+    timed = recipe.name == "grpo"
+    figures = [f"{side.step:.2f}" if timed else f"{side.rate:,.1f}" for side in sides]
+    ratio = f"{ours.rate / ways[0].rate:.2f}×" if ways else "–"
+    return [(recipe.name, recipe.figure, *figures, *([] if ways else ["not installed"]), ratio, *memory)]
+
+
+def _details(recipe: Recipe, ours: Measured, ways: list[Measured], parameters: int) -> list[str]:
+    """What stands below the table."""
+    lines = []
+    if len(ways) > 1:
+        figures = "; ".join(f"{way.name} {way.rate:,.1f}" for way in ways)
+        lines.append(f"TRL's ways, {recipe.figure}: {figures}")
+    if recipe.name == "grpo":
+        lengths = ", ".join(f"{side.name} {side.turns[0].length:.1f}" for side in (ours, *ways))
+        lines.append(f"tokens of a response, mean: {lengths}")
+    if recipe.name == "sft" and (peak := _gpu_peak()):
+        used = ", ".join(f"{side.name} {side.rate * 6 * parameters / peak:.1%}" for side in (ours, *ways))
+        lines.append(f"sft, share of the GPU's bfloat16 peak: {used}")
+    return lines
+
+
+def _gpu_peak() -> float | None:
+    """FLOP/s of this machine's GPU, where it has one that is known."""
+    import torch
+
+    from mathloop.training.capacity import PEAK_TFLOPS
+
+    if not torch.cuda.is_available():
+        return None
+    name = torch.cuda.get_device_name()
+    return next((tflops * 1e12 for known, tflops in PEAK_TFLOPS.items() if known in name), None)

@@ -1,0 +1,73 @@
+"""One turn of one side of `mathloop benchmark train`, in a process of its own: seconds of its steps, memory.
+
+Both sides are timed by the same hook, which torch calls after every step of any optimizer.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from importlib import import_module
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.optim.optimizer import register_optimizer_step_post_hook
+
+from pipelines.benchmarks.training_inputs import Inputs, Sizes, Turn
+
+MIB = 1 << 20
+
+
+def main(side: str, recipe: str, folder: str, seed: str) -> None:
+    """Trains; writes a Turn to the inputs' folder."""
+    inputs = Inputs(Path(folder))
+    sizes = Sizes(**json.loads(inputs.sizes.read_text(encoding="utf-8")))
+    recipes: Any = import_module(f"pipelines.benchmarks.training_{side}")
+    with Clock() as clock:
+        work = recipes.RECIPES[recipe](inputs, sizes, int(seed))
+    turn = Turn(clock.seconds(len(work.units)), work.units[1:], work.length, clock.start, clock.peak)
+    inputs.turn.write_text(json.dumps(turn), encoding="utf-8")
+
+
+class Clock:
+    """Notes when optimizers step, and the memory that was used by then."""
+
+    def __init__(self) -> None:
+        self.start = self.peak = _peak()
+        self._times: list[float] = []
+
+    def __enter__(self) -> Clock:
+        self._hook = register_optimizer_step_post_hook(self._tick)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._hook.remove()
+
+    def _tick(self, *_: Any) -> None:
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        self._times.append(time.perf_counter())
+        self.peak = _peak()
+
+    def seconds(self, steps: int) -> list[float]:
+        """Of each step but the first; a step may be one of several optimizers."""
+        each = len(self._times) // steps
+        ends = self._times[each - 1 :: each]
+        return [after - before for before, after in pairwise(ends)]
+
+
+def _peak() -> float:
+    """MiB: the most that a GPU's tensors or, without one, this process have taken."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / MIB
+    # Not getrusage: its maximum survives exec, and would be the parent's.
+    status = Path("/proc/self/status").read_text()
+    (line,) = (line for line in status.splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) / 1024
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,1 @@
+"""What each command takes, and how it begins; heavy imports stand inside: light commands start at once."""

@@ -1,0 +1,107 @@
+"""`mathloop grade`, `execute` and `decontaminate`: the library's tools for files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mathloop.errors import BadConfig, BadData
+from pipelines import streams
+from pipelines.commands.options import Sets
+from pipelines.paths import check_text
+
+
+def grade(
+    pairs: Annotated[Path, typer.Argument(metavar="PAIRS.jsonl", help='Rows with "gold" and "pred".')],
+) -> None:
+    """Prints the same rows with "correct" and "reason", in order."""
+    import json
+
+    from mathloop.answers.grading import grade_rows
+    from mathloop.files import reading
+
+    with reading(pairs), open(pairs, "rb") as rows:
+        for row in grade_rows(rows, str(pairs)):
+            print(json.dumps(row, ensure_ascii=False))
+
+
+def execute() -> None:
+    """Runs Python from stdin in the sandbox; prints JSON with status, stdout, error and seconds."""
+    import json
+
+    from mathloop import sandbox
+
+    program = streams.read_program()
+    print(json.dumps(sandbox.execute(program, sandbox.SandboxConfig()), ensure_ascii=False))
+
+
+def decontaminate(
+    train: Annotated[Path, typer.Option(metavar="FILE", help="Training data: .jsonl or .parquet.")],
+    benchmarks: Annotated[
+        list[Path], typer.Option(metavar="DIR_OR_FILES", help="Benchmark files, or folders of them.")
+    ],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Rows that stay.")],
+    removed: Annotated[Path, typer.Option(metavar="FILE", help="Rows that went, with rule and evidence.")],
+    index: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Keeps the benchmarks' index here, for other runs.")
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Writes what was removed, and why, as a page of HTML.")
+    ] = None,
+    sets: Sets = None,
+    more: Annotated[
+        list[Path] | None, typer.Argument(hidden=True, help="So that --benchmarks takes a shell's *.jsonl.")
+    ] = None,
+) -> None:
+    """Removes training rows that a benchmark item contaminates; killed and started again, it goes on.
+
+    Rules and thresholds are a profile's: --set decontamination.rules=[ngram_lcs,exact].
+    """
+    from mathloop.decontamination import stage
+    from mathloop.files import check_target
+
+    files = [file for path in (*benchmarks, *(more or [])) for file in _benchmark_files(path)]
+    if report is not None:
+        check_target(report)
+    told = stage.run(
+        problems=train,
+        responses=None,
+        benchmarks=files,
+        out=out,
+        removed=removed,
+        config=_decontamination(sets or []),
+        index=index,
+    )
+    if report is not None:
+        from mathloop.reports import decontamination as html
+
+        html.run(report=told, out=report, heading=train.name)
+    print(f"{told.kept:,} of {told.taken:,} rows stay, {sum(told.dropped.values()):,} removed")
+
+
+def _decontamination(sets: list[str]) -> Any:
+    """The settings: the defaults, which the profile for real problems has too, and what `sets` change."""
+    from mathloop.decontamination import stage
+
+    for text in sets:
+        if not text.startswith("decontamination."):
+            raise BadConfig(f"--set {text}: expected decontamination.FIELD=VALUE")
+    if not sets:
+        return stage.Config()
+    from pipelines.profile import load_profile
+
+    profile: Any = load_profile("smollm", sets)
+    return profile.decontamination
+
+
+def _benchmark_files(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    files = sorted(file for file in path.rglob("*") if file.suffix in (".jsonl", ".parquet"))
+    if not files:
+        raise BadData("no .jsonl or .parquet file in this folder; put the benchmarks there", path=path)
+    for file in files:
+        check_text(file)
+    return files

@@ -1,0 +1,256 @@
+"""What a round on a cluster reuses of earlier ones: all that is the same and still there, nothing else."""
+
+from __future__ import annotations
+
+import io
+import json
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_driver import FakeDriver
+from minio import Minio
+
+from components.build_problems import build_problems
+from components.fetch_champion import fetch_champion
+from components.preflight import preflight
+from components.preflight_base import preflight_base
+from mathloop.cluster import preflight as stage
+from mathloop.cluster import reuse
+from mathloop.registry import Registry
+from mathloop.storage import open_store
+from pipelines import compiling
+from pipelines.profile import load_profile
+
+REAL = {
+    "preflight": preflight.python_func,
+    "preflight_base": preflight_base.python_func,
+    "fetch_champion": fetch_champion.python_func,
+    "build_problems": build_problems.python_func,
+}
+ALWAYS = {"preflight", "publish-round", "report-round"}
+"""What runs in every round: they deal with the store, or have the run's name in them."""
+
+Go = Callable[..., dict[str, str]]
+
+
+@pytest.fixture
+def store(s3: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    """A store with champion 0, in the environment that a pod finds."""
+    url = f"s3://mathloop/store-{uuid.uuid4().hex}"
+    monkeypatch.setenv(reuse.LEDGER_VARIABLE, url)
+    monkeypatch.setenv(reuse.ENDPOINT_VARIABLE, s3.endpoint)
+    monkeypatch.setenv("MATHLOOP_ARTIFACTS_KEY", s3.environment()["AWS_ACCESS_KEY_ID"])
+    monkeypatch.setenv("MATHLOOP_ARTIFACTS_SECRET", s3.environment()["AWS_SECRET_ACCESS_KEY"])
+    monkeypatch.setenv("MATHLOOP_CODE_VERSION", "code-1")
+    monkeypatch.setattr(stage, "installed_code", lambda: "installed-1")
+    promote(url, tmp_path, 0)
+    return url
+
+
+def promote(url: str, folder: Path, number: int) -> None:
+    model = folder / f"model-{number}"
+    model.mkdir()
+    (model / "weights").write_text(f"weights {number}")
+    store = open_store(url)
+    store.publish(model, f"rounds/r{number}/policy")
+    registry = Registry(store)
+    registry.promote(
+        f"rounds/r{number}/policy",
+        None,
+        round_id=f"r{number}",
+        expected=registry.current(),
+        base="rounds/r0/policy",
+        metrics={},
+    )
+
+
+def drive(name: str, s3: Any, tmp_path: Path, profile: str = "tiny") -> FakeDriver:
+    pipeline = next(one for one in compiling.PIPELINES if one.name == name)
+    compiling.compile_one(pipeline, tmp_path / f"{name}.yaml", load_profile(profile))
+    keys = s3.environment()
+    client = Minio(
+        s3.endpoint.removeprefix("http://"),
+        keys["AWS_ACCESS_KEY_ID"],
+        keys["AWS_SECRET_ACCESS_KEY"],
+        secure=False,
+        region="us-east-1",
+    )
+    root = f"kfp-{uuid.uuid4().hex}/v2/artifacts/{name}"
+    return FakeDriver(tmp_path / f"{name}.yaml", client, "mathloop", root, tmp_path / "pods", REAL)
+
+
+@pytest.fixture
+def driver(store: str, s3: Any, tmp_path: Path) -> FakeDriver:
+    return drive("improvement-round", s3, tmp_path)
+
+
+@pytest.fixture
+def go(driver: FakeDriver, store: str, monkeypatch: pytest.MonkeyPatch) -> Go:
+    """Runs a round of this id; task → `ran` or `cached`."""
+
+    def go(run_id: str, **given: Any) -> dict[str, str]:
+        return driver.run(run_id, monkeypatch, store_url=store, **given)
+
+    return go
+
+
+def ran(told: dict[str, str]) -> set[str]:
+    return {name for name, how in told.items() if how == "ran"}
+
+
+def noted(driver: FakeDriver, run_id: str, tmp_path: Path) -> list[str]:
+    """What the preflight of a run said."""
+    (report,) = [
+        driver.local(key, run_id)
+        for key in driver.artifacts
+        if f"/{run_id}/preflight/" in key and key.endswith("stage_report")
+    ]
+    notes: list[str] = json.loads(report.read_text(encoding="utf-8"))["notes"]
+    return notes
+
+
+def test_a_round_that_is_run_again_runs_only_what_it_must(go: Go) -> None:
+    first = go("r1")
+    assert ran(first) == set(first)
+    assert len(first) == 18
+    assert ran(go("r2")) == ALWAYS
+    # Another setting runs its own stage anew and what depends on it.
+    told = ran(go("r3", gate='{"resamples": 500}'))
+    assert told == {*ALWAYS, "judge-challenger"}
+
+
+@pytest.mark.parametrize("what", ["code", "image", "champion", "seed", "problems"])
+def test_what_kfp_does_not_see_runs_everything_anew(
+    go: Go, store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    file = tmp_path / "problems.jsonl"
+    rows = [{"problem": f"What is {n} + 1?", "answer": str(n + 1)} for n in range(40)]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    given: dict[str, Any] = {"problems_file": str(file), "problems": '{"train": 10, "benchmark": 5}'}
+    first = go("r1", **given)
+    assert ran(go("r2", **given)) == ALWAYS
+    if what == "code":
+        monkeypatch.setenv("MATHLOOP_CODE_VERSION", "code-2")
+    elif what == "image":  # built anew under its old name
+        monkeypatch.setattr(stage, "installed_code", lambda: "installed-2")
+    elif what == "champion":
+        promote(store, tmp_path, 1)
+    elif what == "seed":
+        given["seed"] = 7
+    else:
+        file.write_text(file.read_text() + json.dumps(rows[0]) + "\n")
+    assert ran(go("r3", **given)) == set(first)
+
+
+@pytest.mark.parametrize("lost", ["fetch-champion", "train-grpo"])
+def test_an_artifact_that_is_gone_is_made_again_and_said(
+    go: Go, driver: FakeDriver, tmp_path: Path, lost: str
+) -> None:
+    first = go("r1")
+    assert ran(go("r2")) == ALWAYS
+    folder = f"{driver.root}/r1/{lost}"
+    gone = [key for key in driver.stored(folder) if not key.endswith("stage_report")]
+    assert gone
+    driver.client.remove_object(driver.bucket, gone[0])
+    assert ran(go("r3")) == set(first)
+    (note,) = [note for note in noted(driver, "r3", tmp_path) if "gone" in note]
+    assert f"minio://mathloop/{gone[0]} is gone: nothing of the runs up to now is reused" in note
+    # From here on there is something to reuse again.
+    assert ran(go("r4")) == ALWAYS
+    assert not [note for note in noted(driver, "r4", tmp_path) if "gone" in note]
+
+
+def test_without_the_look_a_round_would_fail_late(
+    go: Go, driver: FakeDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What KFP does by itself, and so what its stand-in has to do."""
+    go("r1")
+    (gone,) = [key for key in driver.artifacts if "/decontaminate-responses/" in key and key.endswith("kept")]
+    driver.client.remove_object(driver.bucket, gone)
+    monkeypatch.setattr(reuse, "_lost", lambda store, run: None)
+    with pytest.raises(FileNotFoundError, match="train_sft has lost its input cot"):
+        go("r2", sft='{"epochs": 1}')
+
+
+def test_a_bucket_that_cannot_be_looked_at_is_not_trusted(
+    go: Go, driver: FakeDriver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = go("r1")
+    monkeypatch.setenv("MATHLOOP_ARTIFACTS_SECRET", "another")
+    assert ran(go("r2")) == set(first)
+    (note,) = [note for note in noted(driver, "r2", tmp_path) if "nothing of it is reused" in note]
+    assert "check MATHLOOP_ARTIFACTS_KEY, MATHLOOP_ARTIFACTS_SECRET" in note
+
+
+def test_a_ledger_that_was_damaged_is_not_trusted(
+    go: Go, store: str, driver: FakeDriver, tmp_path: Path, s3: Any
+) -> None:
+    first = go("r1")
+    below = store.removeprefix("s3://mathloop/")
+    keys = [one.object_name for one in driver.client.list_objects("mathloop", below, recursive=True)]
+    logs = [key for key in keys if "/made/" in key]
+    driver.client.put_object("mathloop", logs[3], io.BytesIO(b'{"files": 3}'), 12)
+    assert ran(go("r2")) == set(first)
+    (note,) = [note for note in noted(driver, "r2", tmp_path) if "nothing of it is reused" in note]
+    assert "has no 'files'" in note
+
+
+def test_a_round_that_broke_off_is_gone_on_with(go: Go, monkeypatch: pytest.MonkeyPatch) -> None:
+    def breaks(report: Any, metrics: Any, stage_report: Any) -> None:
+        if report.stage == "train_grpo":
+            raise RuntimeError("the node is gone")
+        record(report, metrics, stage_report)
+
+    import fake_driver
+
+    record = fake_driver.record
+    with monkeypatch.context() as patch:
+        patch.setattr(fake_driver, "record", breaks)
+        with pytest.raises(RuntimeError, match="the node is gone"):
+            go("r1")
+    told = ran(go("r2"))
+    assert told == {*ALWAYS, "train-grpo", "evaluate-round", "judge-challenger"}
+
+
+def test_a_first_model_is_reused_too(
+    s3: Any, store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver = drive("pretraining", s3, tmp_path)
+    empty = f"s3://mathloop/store-{uuid.uuid4().hex}"
+    first = driver.run("r1", monkeypatch, store_url=empty)
+    again = driver.run("r2", monkeypatch, store_url=empty)
+    assert ran(first) == {"preflight-base", "write-corpus", "pretrain", "publish-base"}
+    assert ran(again) == {"preflight-base", "publish-base"}
+    driver.client.remove_object(
+        driver.bucket, next(key for key in driver.artifacts if key.endswith("/corpus"))
+    )
+    assert ran(driver.run("r3", monkeypatch, store_url=empty)) == set(first)
+
+
+@pytest.mark.parametrize("uri", ["gs://bucket/v2/p/r/t/1/stage_report", "/minio/x", ""])
+def test_artifacts_that_are_not_in_s3_are_not_reused(store: str, uri: str) -> None:
+    key, notes = reuse.cache_key({"seed": 1}, f"{uri}1")
+    other, _ = reuse.cache_key({"seed": 1}, f"{uri}2")
+    assert key != other
+    assert "reuses nothing" in notes[0]
+
+
+def test_on_one_machine_there_is_no_ledger(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(reuse.LEDGER_VARIABLE, raising=False)
+    key, notes = reuse.cache_key({"seed": 1}, "runs/r1/stages/preflight/stage_report")
+    assert notes == []
+    assert key == reuse.cache_key({"seed": 1}, "elsewhere")[0]
+    assert key != reuse.cache_key({"seed": 2}, "elsewhere")[0]
+
+
+def test_a_store_that_does_not_answer_loses_a_note_and_not_the_work(
+    own_s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(reuse.LEDGER_VARIABLE, "s3://mathloop/store")
+    own_s3.kill()
+    (tmp_path / "stage_report").write_text("{}")
+    reuse.remember("minio://mathloop/v2/p/r/t/1/stage_report", tmp_path / "stage_report", ["stage_report"])
+    assert "not noted for later runs" in capsys.readouterr().err
