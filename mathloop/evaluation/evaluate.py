@@ -10,7 +10,7 @@ from pathlib import Path
 from mathloop.evaluation.config import EvaluationConfig
 from mathloop.records import Mode, Response, read_problems, write_responses
 from mathloop.sampling.judging import judge
-from mathloop.sampling.sampler import TransformersSampler
+from mathloop.sampling.sampler import load_sampler
 from mathloop.sampling.scoring import RewardModel, score
 from mathloop.stages import Progress, StageReport
 
@@ -41,7 +41,7 @@ def run(
     def answered() -> Iterator[Response]:
         nonlocal tokens
         for label, folder in models.items():
-            with TransformersSampler.load(folder, config.sampling) as sampler:
+            with load_sampler(folder, config.sampling) as sampler:
                 for mode in _MODES:
                     for samples, temperature in ((1, 0.0), (config.samples, config.temperature)):
                         drawn = []

@@ -35,8 +35,9 @@ _ENVIRONMENT = {
 class VllmSampler(Sampler):
     """Samples with vLLM in this process; Python blocks run in the sandbox."""
 
-    def __init__(self, llm: Any, tokenizer: Any, config: SamplingConfig) -> None:
+    def __init__(self, llm: Any, tokenizer: Any, config: SamplingConfig, *, beside_trainer: bool) -> None:
         self.llm, self.tokenizer, self.config = llm, tokenizer, config
+        self._beside_trainer = beside_trainer
         self._end_token = int(tokenizer.convert_tokens_to_ids(end_of_turn(tokenizer)))
         self._interpreter = Interpreter(tokenizer)
         self._asleep = False
@@ -61,14 +62,23 @@ class VllmSampler(Sampler):
                 "or set engine to transformers"
             ) from error
         remedy = "choose another model, or set engine to transformers"
-        return cls(*loaded(folder, lambda place: _load(place, config), remedy), config)
+        ranks = _trainer_ranks()
+        llm, tokenizer = loaded(folder, lambda place: _load(place, config, ranks), remedy)
+        return cls(llm, tokenizer, config, beside_trainer=ranks > 0)
 
     def close(self) -> None:
         """Stops the engine and the sandbox, and frees what they hold."""
         self._interpreter.close()
-        if self.llm is not None:
-            self.llm.llm_engine.engine_core.shutdown()
-            self.llm = None
+        if self.llm is None:
+            return
+        client = self.llm.llm_engine.engine_core
+        if self._beside_trainer:
+            # vLLM's own shutdown would also destroy the process group that the trainer goes on with.
+            client._finalizer.detach()
+            client.engine_core.model_executor.shutdown()
+        else:
+            client.shutdown()
+        self.llm = None
 
     def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> None:
         """Takes over all weights, named as in the model's folder, from memory; wakes up first."""
@@ -123,7 +133,13 @@ class VllmSampler(Sampler):
             ]
 
 
-def _load(folder: Path, config: SamplingConfig) -> tuple[Any, Any]:
+def _trainer_ranks() -> int:
+    """Processes of the trainer that this one belongs to; 0 without one."""
+    there = torch.distributed.is_available() and torch.distributed.is_initialized()
+    return torch.distributed.get_world_size() if there else 0
+
+
+def _load(folder: Path, config: SamplingConfig, ranks: int) -> tuple[Any, Any]:
     """(LLM, tokenizer); no code that the folder brings is run, and no pickle read."""
     from transformers import AutoConfig, AutoTokenizer
     from vllm import LLM
@@ -142,6 +158,8 @@ def _load(folder: Path, config: SamplingConfig) -> tuple[Any, Any]:
             "enable_chunked_prefill": False,  # a prompt in parts and seeds do not go together on a CPU
             "max_num_batched_tokens": max(context, 8192),
         }
+    if ranks > 1:
+        platform["distributed_executor_backend"] = "external_launcher"  # every rank has an engine of its own
     llm = LLM(
         str(folder),
         dtype=config.dtype,

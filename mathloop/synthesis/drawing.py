@@ -10,7 +10,7 @@ from typing import Any
 from mathloop.records import Mode, Problem, Response
 from mathloop.sampling.config import SamplingConfig
 from mathloop.sampling.judging import judge
-from mathloop.sampling.sampler import TransformersSampler
+from mathloop.sampling.sampler import load_sampler
 from mathloop.sampling.scoring import RewardModel, score
 from mathloop.stages import Progress
 
@@ -28,7 +28,7 @@ def draw(
 ) -> Iterator[tuple[Problem, list[Response]]]:
     """Yields each problem with its responses, verified where there is a gold answer."""
     progress = Progress(stage, len(problems) * samples, "responses")
-    with TransformersSampler.load(policy, sampling) as sampler:
+    with load_sampler(policy, sampling) as sampler:
         at = 0
         for rollouts in sampler.stream(
             problems, mode=mode, samples=samples, temperature=temperature, seed=seed

@@ -32,7 +32,7 @@ def sample(tokenizer: Any, request: pytest.FixtureRequest, monkeypatch: pytest.M
         config = SamplingConfig(**{"max_tokens": 300, **given})
         if request.param == "vllm":
             llm = MagicMock(llm_engine=ScriptedEngine(tokenizer, scripts, mode, context=600))
-            opened.append(VllmSampler(llm, tokenizer, config))
+            opened.append(VllmSampler(llm, tokenizer, config, beside_trainer=False))
         else:
             opened.append(TransformersSampler(ScriptedModel(tokenizer, scripts, mode), tokenizer, config))
         problems = [Problem(f"p{index}", text) for index, text in enumerate(scripts)]

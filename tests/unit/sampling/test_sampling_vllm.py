@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -133,6 +136,24 @@ def learn(net: Any, tokenizer: Any, text: str) -> None:
             net(input_ids=torch.tensor([row + answer]), labels=labels).loss.backward()
         optimizer.step()
         optimizer.zero_grad()
+
+
+def test_every_rank_of_a_trainer_has_its_own_engine(tokenizer: Any, tmp_path: Path) -> None:
+    make_model(tokenizer, seed=0).save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    launched = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
+    done = subprocess.run(
+        [*launched, Path(__file__).with_name("beside_trainer.py"), str(tmp_path / "model")],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert sorted(line for line in done.stdout.splitlines() if line.startswith("rank")) == [
+        "rank 0",
+        "rank 1",
+    ]
 
 
 def test_what_vllm_cannot_run_is_one_line(tokenizer: Any, tmp_path: Path) -> None:

@@ -32,7 +32,9 @@ def begin(tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Vllm
         scripts: Any, *, mode: Mode = "cot", context: int = 600, tokenizer: Any = tokenizer, **given: Any
     ) -> VllmSampler:
         llm = MagicMock(llm_engine=ScriptedEngine(tokenizer, scripts, mode, context))
-        return VllmSampler(llm, tokenizer, SamplingConfig(**{"max_tokens": 300, **given}))
+        return VllmSampler(
+            llm, tokenizer, SamplingConfig(**{"max_tokens": 300, **given}), beside_trainer=False
+        )
 
     return make
 
