@@ -82,7 +82,7 @@ def run(
             with engine.whole(), drawing(sampler, net):
                 batch = collect(chosen, mode, sampler, scorer, config, engine.ranks, step=step, seed=seed)
             net.train()
-            log_rollouts(work, batch, step, engine.ranks.rank)
+            log_rollouts(work, batch, step, engine.ranks.rank, engine.ranks.world)
             engine.counts["groups with no spread"] += int(engine.ranks.total(batch.flat)[0])
             values = _learn(engine, reference, batch, config)
             progress.update(

@@ -139,18 +139,26 @@ def collect(
     return Batch(samples, advantages, kept, size, values, int((~spread).sum()) // size, rows)
 
 
-def log_rollouts(work: Path, batch: Batch, step: int, rank: int) -> None:
-    """Keeps a batch as Parquet; a step that is done again writes the same file."""
+def log_rollouts(work: Path, batch: Batch, step: int, rank: int, world: int = 1) -> None:
+    """Keeps a batch as Parquet; a step that is done again writes the same file.
+
+    What an attempt that was killed, maybe of more ranks, kept of this step and later ones is removed first.
+    """
     folder = work / "rollouts"
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"step-{step:06d}-{rank:04d}.parquet"
+    if rank == 0:
+        first_stale = folder / f"step-{step:06d}-{world:04d}.parquet"
+        for stale in folder.glob("step-*.parquet"):
+            if stale.name >= first_stale.name:
+                stale.unlink()
     partial = path.with_suffix(".partial")
     pq.write_table(pa.Table.from_pylist(batch.rows, schema=_SCHEMA), partial, compression="zstd")
     partial.replace(path)
 
 
 def join_rollouts(work: Path, out: Path) -> None:
-    """All kept batches in one Parquet file, in order of steps and ranks."""
+    """All batches that this machine kept, in one Parquet file, in order of steps and ranks."""
     out.parent.mkdir(parents=True, exist_ok=True)
     with pq.ParquetWriter(out, _SCHEMA, compression="zstd") as writer:
         for table in _tables(work / "rollouts"):

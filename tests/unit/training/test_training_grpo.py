@@ -38,25 +38,16 @@ def trained(save_policy: Callable[..., Path], tmp_path_factory: pytest.TempPathF
     folder = tmp_path_factory.mktemp("trained")
     save_policy(folder / "raw", hidden=64)
     write_problems(folder / "problems.jsonl", PROBLEMS)
-    write_responses(
-        folder / "responses.jsonl",
-        [
-            response
-            for p in PROBLEMS
-            for d in range(5)
-            for response in (
-                Response(p.id, d, "cot", ANSWERS[d]),
-                Response(p.id, d, "tir", code(d)),
-            )
-        ],
-    )
+    prose = [Response(p.id, d, "cot", ANSWERS[d]) for p in PROBLEMS for d in range(5)]
+    programs = [Response(p.id, d, "tir", code(d)) for p in PROBLEMS for d in (0, int(p.id) % 5)]
+    write_responses(folder / "responses.jsonl", prose + programs)
     sft.run(
         problems=folder / "problems.jsonl",
         responses=[folder / "responses.jsonl"],
         policy=folder / "raw",
         model=folder / "policy",
         work=folder / "work",
-        config=SFTConfig(epochs=60, batch_size=80, optimizer=OptimizerConfig(learning_rate=3e-3)),
+        config=SFTConfig(epochs=60, batch_size=56, optimizer=OptimizerConfig(learning_rate=3e-3)),
         seed=0,
     )
     reward, tokenizer = RewardModel.from_policy(folder / "policy")
@@ -223,8 +214,7 @@ def test_the_first_gradient_is_that_of_the_logged_rollouts(
     assert {row["mode"] for row in rows} == {mode}
     assert len({row["text"] for row in rows}) > 4
     if mode == "tir":  # some rollouts read an interpreter's output
-        assert sum(row["tool_calls"] for row in rows) > 4
-        assert any("```output\n" in row["text"] for row in rows)
+        assert sum("```output\n" in row["text"] for row in rows) > 1
     net, _ = load_model(trained / "policy", torch.float32)
     config = GRPOConfig(problems_per_step=4, group=4, temperature=1.3, beta=0.1)
     loss, kl, _ = expected_loss(
@@ -286,21 +276,25 @@ def test_responses_cut_at_the_limit_are_masked_if_asked(
 ) -> None:
     steps = Steps(monkeypatch)
     given: dict[str, Any] = {"tir_share": 1.0, "temperature": 1.5, "sampling": SamplingConfig(max_tokens=50)}
-    report, rows = run(trained, tmp_path, overlong="mask", **given)
+    report, rows = run(trained, tmp_path, overlong="mask", passes=2, **given)
     cut = sum(row["finish_reason"] == "length" for row in rows)
     assert 0 < cut < len(rows)
-    assert report.curves["truncated share"] == [(0.0, pytest.approx(cut / len(rows)))]
-    net, _ = load_model(trained / "policy", torch.float32)
-    policies = {"new": net, "old": net, "reference": net}
-    loss, _, _ = expected_loss(
-        rows,
-        letters,
-        GRPOConfig(group=4, temperature=1.5),
-        policies,
-        list(range(4)),
-        learned=lambda row: row["finish_reason"] != "length",
-    )
-    assert_gradient(net, loss, steps.gradients[0])
+    assert report.curves["truncated share"][0][1] == pytest.approx(cut / len(rows))
+    start, _ = load_model(trained / "policy", torch.float32)
+    for step in (0, 1):
+        net = steps.policy(trained / "policy", step)
+        loss, kl, _ = expected_loss(
+            rows,
+            letters,
+            GRPOConfig(group=4, temperature=1.5),
+            {"new": net, "old": start, "reference": start},
+            list(range(4)),
+            learned=lambda row: row["finish_reason"] != "length",
+        )
+        assert_gradient(net, loss, steps.gradients[step])
+        # What is watched is a mean over what is learned.
+        assert report.curves["KL"][step][1] == pytest.approx(kl, rel=1e-3, abs=1e-6)
+        assert report.curves["sampler ratio"][step][1] == pytest.approx(1, abs=1e-4)
 
 
 def test_the_size_of_micro_batches_changes_rounding_only(
@@ -322,7 +316,7 @@ def test_the_size_of_micro_batches_changes_rounding_only(
                 assert torch.allclose(one[name], other[name], atol=close, rtol=1e-3), name
         for name in ("loss", "gradient norm", "KL", "sampler ratio"):
             values = [v for _, v in whole[0].curves[name]]
-            assert [v for _, v in report.curves[name]] == pytest.approx(values, rel=1e-3, abs=1e-5)
+            assert [v for _, v in report.curves[name]] == pytest.approx(values, rel=1e-3, abs=2e-4)
 
 
 def test_it_finds_the_right_one_of_five_answers(trained: Path, tmp_path: Path) -> None:

@@ -130,11 +130,14 @@ def state(folder: Path) -> dict[str, torch.Tensor]:
 def test_a_seed_settles_everything(folder: Path, lora: LoRAConfig | None) -> None:
     kind = "lora" if lora else "full"
     for name, drawn in ((f"{kind}-one", 1), (f"{kind}-other", 2)):
-        torch.manual_seed(drawn)  # what else the process did
-        pretrained(folder, name)
-        fine_tuned(folder, name, lora=lora)
-        rewarded(folder, name)
-        reinforced(folder, name, lora=lora)
+        for recipe, given in (
+            (pretrained, {}),
+            (fine_tuned, {"lora": lora}),
+            (rewarded, {}),
+            (reinforced, {"lora": lora}),
+        ):
+            torch.manual_seed(drawn)  # what else the process did
+            recipe(folder, name, **given)
     for stage in ("pretrain", "sft", "rm", "grpo"):
         one, other = state(folder / f"{kind}-one" / stage), state(folder / f"{kind}-other" / stage)
         assert one.keys() == other.keys()

@@ -150,13 +150,19 @@ def test_every_response_is_kept_in_order_of_steps_and_ranks(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     batch, _ = drawn(monkeypatch, ALONE)
-    for step, rank in [(11, 0), (2, 1), (2, 0), (2, 0)]:  # the last one again: after a kill
+
+    def keep(step: int, rank: int, world: int) -> list[dict[str, Any]]:
         for row in batch.rows:
             row["step"] = step
-        log_rollouts(tmp_path, batch, step, rank)
-    join_rollouts(tmp_path, tmp_path / "all" / "rollouts.parquet")
-    rows = pq.read_table(tmp_path / "all" / "rollouts.parquet").to_pylist()
+        log_rollouts(tmp_path, batch, step, rank, world)
+        join_rollouts(tmp_path, tmp_path / "all" / "rollouts.parquet")
+        return list(pq.read_table(tmp_path / "all" / "rollouts.parquet").to_pylist())
+
+    for step, rank in [(2, 1), (2, 0), (2, 0), (11, 0)]:
+        rows = keep(step, rank, 2)
     assert [row["step"] for row in rows] == [2] * 12 + [11] * 6
+    # After a kill one process does step 2 again: what two had kept of it and later ones is gone.
+    assert [row["step"] for row in keep(2, 0, 1)] == [2] * 6
     first = rows[0]
     assert (first["problem_id"], first["problem"], first["gold"]) == ("p", "3 + 4?", "7")
     assert (first["text"], first["answer"], first["correct"]) == ("\\boxed{7}", "7", True)
