@@ -1,40 +1,68 @@
-"""Float32 linear layers by oneDNN: twice as fast as by MKL, which keeps to AVX2 on other makers' processors."""
+"""Float32 linear layers by oneDNN: on other makers' processors MKL keeps to half of the vector unit."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 _LEAST_ROWS = 64
-"""With fewer, as when a sampler decodes, the calls cost what the arithmetic saves."""
+"""With fewer, oneDNN's calls cost what its arithmetic saves."""
 
 
 def speed_up(model: nn.Module) -> None:
-    """Lets every `nn.Linear` in `model` compute as `FastLinear`, in place, where this processor gains by it."""
-    if torch.backends.mkldnn.is_available() and torch.backends.cpu.get_cpu_capability() == "AVX512":
-        for module in model.modules():
-            if type(module) is nn.Linear:
-                module.__class__ = FastLinear
+    """Makes every plain `nn.Linear` in `model` a `FastLinear`, in place, where the processor gains by it."""
+    if not gains():
+        return
+    for module in model.modules():
+        if type(module) is nn.Linear:
+            module.__class__ = FastLinear
+
+
+@contextmanager
+def plain_layers(model: nn.Module) -> Iterator[None]:
+    """Within it every `FastLinear` in `model` is an `nn.Linear` again, as decoding wants them."""
+    fast = [module for module in model.modules() if type(module) is FastLinear]
+    for module in fast:
+        module.__class__ = nn.Linear
+    try:
+        yield
+    finally:
+        for module in fast:
+            module.__class__ = FastLinear
+
+
+def gains() -> bool:
+    """Whether oneDNN uses AVX-512 here and MKL does not: on a processor that has it and is not Intel's."""
+    available = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    if not available or torch.backends.cpu.get_cpu_capability() != "AVX512":
+        return False
+    return "AuthenticAMD" in Path("/proc/cpuinfo").read_text(encoding="utf-8")
 
 
 class FastLinear(nn.Linear):
-    """`nn.Linear`, but float32 on the CPU goes through oneDNN, forward and back."""
+    """`nn.Linear`, but what is float32 on a CPU is multiplied by oneDNN, forward and back."""
 
     def forward(self, input: Tensor) -> Tensor:
         """[…, in] → […, out]."""
-        plain = torch.float32 == input.dtype == self.weight.dtype and input.device.type == "cpu"
-        if not plain or torch.is_autocast_enabled("cpu") or input.numel() < _LEAST_ROWS * self.in_features:
+        plain = input.dtype == self.weight.dtype == torch.float32 and input.device.type == "cpu"
+        few = input.numel() < _LEAST_ROWS * self.in_features
+        if not plain or few or torch.is_autocast_enabled("cpu"):
             return super().forward(input)
-        out: Tensor = _Linear.apply(input.flatten(0, -2), self.weight, self.bias)  # type: ignore[no-untyped-call]
-        return out.unflatten(0, input.shape[:-1])
+        out: Tensor = _Product.apply(  # type: ignore[no-untyped-call]
+            input.reshape(-1, self.in_features), self.weight, self.bias
+        )
+        return out.view(*input.shape[:-1], self.out_features)
 
 
-class _Linear(torch.autograd.Function):
+class _Product(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        # The weight itself, not a view of it: ZeRO-3 takes it away and brings it back in between.
+        # The weight itself and no view of it: ZeRO-3 takes it away in between, and brings it back.
         ctx.save_for_backward(rows, weight)
         return _multiply(rows, weight, bias)
 
@@ -55,7 +83,7 @@ def _multiply(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tenso
 
 
 def _outer(gradient: Tensor, rows: Tensor) -> Tensor:
-    """[n, out] by [n, in] → [out, in]; the first factor is copied, so it is the narrower one."""
+    """[n, out] by [n, in] → [out, in]. The first factor is copied, so it has to be the narrower one."""
     if gradient.shape[1] < rows.shape[1]:
         return _multiply(gradient.t(), rows.t())
     return _multiply(rows.t(), gradient.t()).t().contiguous()

@@ -11,9 +11,7 @@ from mathloop.sampling.config import SamplingConfig
 from mathloop.sampling.sampler import Sampler, TransformersSampler
 from mathloop.sampling.vllm_engine import VllmSampler
 from mathloop.training.adapters import whole_weights
-
-PACKED = "packed"
-"""The attention of training, as transformers calls it."""
+from mathloop.training.attention import PACKED
 
 
 def begin_sampler(folder: Path, net: Any, tokenizer: Any, config: SamplingConfig) -> Sampler:

@@ -61,3 +61,49 @@ def save_policy(letters: Any) -> Callable[..., Path]:
         return folder
 
     return save
+
+
+def code(digit: int) -> str:
+    return f"```python\nprint({digit})\n```\n```output\n{digit}\n```\n\\boxed{{{digit}}}"
+
+
+@pytest.fixture(scope="session")
+def trained(save_policy: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with eight problems, whose answers are a digit below five, and what was trained on them.
+
+    `policy` answers one of ANSWERS at random, in TIR after a program that prints it. The reward model
+    `opinion` scores every text otherwise, `silent` all alike.
+    """
+    import torch
+
+    from mathloop.records import Problem, Response, write_problems, write_responses
+    from mathloop.sampling.sampler import load_model
+    from mathloop.sampling.scoring import RewardModel
+    from mathloop.training import sft
+    from mathloop.training.config import OptimizerConfig, SFTConfig
+
+    folder = tmp_path_factory.mktemp("trained")
+    problems = [Problem(str(i), 6 * str(i) + "?", answer=str(i % 5)) for i in range(8)]
+    save_policy(folder / "raw", hidden=64)
+    write_problems(folder / "problems.jsonl", problems)
+    prose = [Response(p.id, d, "cot", ANSWERS[d]) for p in problems for d in range(5)]
+    programs = [Response(p.id, d, "tir", code(d)) for p in problems for d in (0, int(p.id) % 5)]
+    write_responses(folder / "responses.jsonl", prose + programs)
+    sft.run(
+        problems=folder / "problems.jsonl",
+        responses=[folder / "responses.jsonl"],
+        policy=folder / "raw",
+        model=folder / "policy",
+        work=folder / "work",
+        config=SFTConfig(epochs=60, batch_size=56, optimizer=OptimizerConfig(learning_rate=3e-3)),
+        seed=0,
+    )
+    reward, tokenizer = RewardModel.from_policy(folder / "policy")
+    around, _ = load_model(folder / "policy", torch.float32)
+    with torch.no_grad():
+        reward.head[-1].weight *= 20  # opinions that differ
+    reward.save(folder / "opinion", around, tokenizer)
+    torch.nn.init.zeros_(reward.head[-1].weight)
+    torch.nn.init.zeros_(reward.head[-1].bias)
+    reward.save(folder / "silent", around, tokenizer)
+    return folder
