@@ -1,58 +1,87 @@
-"""Reduces a text to the tokens that two spellings of one problem share."""
+"""Reduces a text to the tokens that two spellings of one problem share.
+
+The text is brought to NFKC and lower case. Apostrophes inside words and the commas of thousands vanish;
+punctuation, symbols and LaTeX commands separate; names of functions and Greek letters stay, however they
+are written. What is left are words, numbers (1,000 is 1000; 2x is 2 and x; 3.14 is one) and ideographs, one
+token a character. `tokens` does this for one text; `tokenization` for a batch, as hashes, and agrees with it.
+"""
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from typing import NamedTuple
 
-_FUNCTIONS = frozenset(
-    [
-        "sin",
-        "cos",
-        "tan",
-        "cot",
-        "sec",
-        "csc",
-        "log",
-        "ln",
-        "lg",
-        "exp",
-        "lim",
-        "max",
-        "min",
-        "gcd",
-        "lcm",
-        "det",
-        "mod",
-    ]
-)
-_GREEK = {
+_FUNCTIONS = "sin cos tan cot sec csc log ln lg exp lim max min gcd lcm det mod"
+FUNCTIONS = _FUNCTIONS.split()
+GREEK = {
     chr(code): name.removeprefix("GREEK SMALL LETTER ").lower()
     for code in range(0x3B1, 0x3CA)
     if len((name := unicodedata.name(chr(code))).split()) == 4
-} | {"λ": "lambda"}
-_COMMAND = re.compile(r"\\([a-z]+)")
+} | {"λ": "lambda", "ς": "sigma"}
+KEPT_COMMANDS = {name: name for name in (*FUNCTIONS, *GREEK.values())}
+KEPT_COMMANDS |= {f"var{name}": name for name in GREEK.values()}
+"""LaTeX commands that are words of the problem, and the token that each becomes."""
+APOSTROPHES = "’ʼ"
+"""Written like the ASCII one, with which they are replaced."""
+IDEOGRAPHS = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+_LETTER = rf"[^\W\d_{IDEOGRAPHS}{''.join(GREEK)}\U00010000-\U0010ffff]"
+_FRACTION = re.compile(r"(\\(?:[dtc]?frac|[dt]?binom))\s*(\d)(\d)")
+_DRAWING = re.compile(r"\[asy\].*?(?:\[/asy\]|\Z)", re.DOTALL)
 _THOUSANDS = re.compile(r"(?<=\d)(?:,|\{,\}|,\\!)(?=\d{3}(?!\d))")
-_APOSTROPHE = re.compile(r"(?<=[^\W\d_])['’ʼ](?=[^\W\d_])")
-_IDEOGRAPH = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-_TOKEN = re.compile(rf"\d+(?:\.\d+)?|[{_IDEOGRAPH}]|[^\W\d_{_IDEOGRAPH}]+")
+_APOSTROPHE = re.compile(rf"(?<={_LETTER})'(?={_LETTER})")
+_TOKEN = re.compile(rf"(\\?)(\d+(?:\.\d+)*|[{IDEOGRAPHS}]|[{''.join(GREEK)}]|{_LETTER}+)")
+
+
+class Span(NamedTuple):
+    """A token and where it stands in the normalized text."""
+
+    token: str
+    start: int
+    end: int
+
+
+def normalize(text: str) -> str:
+    """NFKC and lower case, with one kind of apostrophe; \\frac12 becomes what it means, drawings go."""
+    if "[asy]" in text:
+        text = _DRAWING.sub(" ", text)
+    if "\\" in text:
+        text = _FRACTION.sub(r"\1 \2 \3 ", text)
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", text)
+        for apostrophe in APOSTROPHES:
+            text = text.replace(apostrophe, "'")
+    return text.lower()
+
+
+def is_plain(text: str) -> bool:
+    """Whether `normalize` does nothing to it but lower its case."""
+    return text.isascii() and "\\" not in text and "[asy]" not in text
+
+
+def compact(normal: str) -> str:
+    """A normalized text without the apostrophes inside words and the commas of thousands."""
+    plain = _THOUSANDS.sub("", normal) if "," in normal else normal
+    return _APOSTROPHE.sub("", plain) if "'" in plain else plain
+
+
+def spans(plain: str) -> list[Span]:
+    """The tokens of a compacted text with their places."""
+    found = []
+    for match in _TOKEN.finditer(plain):
+        backslash, token = match.groups()
+        if backslash and token.isalpha() and token not in GREEK and not _is_ideograph(token):
+            if (kept := KEPT_COMMANDS.get(token)) is None:
+                continue
+            token = kept
+        found.append(Span(GREEK.get(token, token), match.start(2), match.end(2)))
+    return found
 
 
 def tokens(text: str) -> tuple[str, ...]:
-    """The words, numbers and ideographs of `text`, in order.
-
-    NFKC and lowercase first; punctuation, symbols and LaTeX commands go, names of functions and Greek letters
-    stay. Words and numbers are whole tokens (1,000 is 1000, 2x is 2 and x); Chinese is one token a character.
-    """
-    plain = unicodedata.normalize("NFKC", text).lower()
-    plain = _THOUSANDS.sub("", plain)
-    plain = _COMMAND.sub(_command, plain)
-    plain = _APOSTROPHE.sub("", plain)
-    plain = "".join(f" {_GREEK[c]} " if c in _GREEK else c for c in plain)
-    return tuple(_TOKEN.findall(plain))
+    """The words, numbers and ideographs of `text`, in order."""
+    return tuple(span.token for span in spans(compact(normalize(text))))
 
 
-def _command(found: re.Match[str]) -> str:
-    name = found[1]
-    name = name.removeprefix("var") if name.startswith("var") else name
-    return f" {name} " if name in _FUNCTIONS or name in _GREEK.values() else " "
+def _is_ideograph(token: str) -> bool:
+    return len(token) == 1 and re.fullmatch(f"[{IDEOGRAPHS}]", token) is not None

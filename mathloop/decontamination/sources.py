@@ -7,16 +7,21 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from mathloop.decontamination.matching import Item
+from mathloop.decontamination.batches import Passage
+from mathloop.decontamination.items import Item
 from mathloop.errors import BadData
 from mathloop.lines import describe, is_blank
 from mathloop.records.rows import numbered_rows
 
 _STATEMENT = (("problem",), ("question",), ("Body", "Question"), ("text",))
 """Fields that make up a statement, first present wins; SVAMP splits it in two."""
-COLUMNS = ("id", *(name for names in _STATEMENT for name in names), "solution", "answer")
+_ANSWERS = ("answer", "Answer", "final_answer")
+_CHOICES = ("choices", "options")
+"""Beside these an answer is a choice's number or letter."""
+COLUMNS = (*(name for names in _STATEMENT for name in names), *_ANSWERS, *_CHOICES, "id", "solution", "label")
 """All fields that are looked at."""
 _SPLITS = ("test", "train", "dev", "validation", "val")
+_BOXED = "\\boxed{"
 
 
 def read_items(paths: Sequence[Path]) -> Iterator[Item]:
@@ -24,13 +29,25 @@ def read_items(paths: Sequence[Path]) -> Iterator[Item]:
     if not paths:
         raise BadData("no benchmark given; name at least one file to check against")
     for path in paths:
-        name = Path(os.path.realpath(path)).parent.name if path.stem in _SPLITS else path.stem
+        name = benchmark_name(path)
         empty = True
         for number, row in numbered_rows(path, COLUMNS):
             empty = False
-            yield Item(name, statement(row, path, number))
+            yield Item(name, statement(row, path, number), answer(row))
         if empty:
             raise BadData("the benchmark is empty; expected one question a row", path=path)
+
+
+def benchmark_name(path: Path) -> str:
+    """The file's name; that of its folder where the file's is only a split's."""
+    return Path(os.path.realpath(path)).parent.name if path.stem in _SPLITS else path.stem
+
+
+def passages(row: dict[str, Any], path: Path, number: int) -> list[Passage]:
+    """What is examined of a training row: its statement, and its solution where it has one."""
+    stated = Passage(statement(row, path, number), True, answer(row))
+    worked = solution(row, path, number)
+    return [stated, Passage(worked, False)] if worked else [stated]
 
 
 def statement(row: dict[str, Any], path: Path, number: int) -> str:
@@ -53,8 +70,46 @@ def statement(row: dict[str, Any], path: Path, number: int) -> str:
 def solution(row: dict[str, Any], path: Path, number: int) -> str | None:
     """The row's worked solution: `solution`, or GSM8K's `answer` with its #### line."""
     given = row.get("solution")
+    if isinstance(given, list) and all(isinstance(each, str) for each in given):
+        return "\n".join(given)  # OlympiadBench has several
     if given is not None and not isinstance(given, str):
         raise BadData(f"expected text, found {describe(given)}", path=path, row=number, field="solution")
-    if given is None and isinstance(answer := row.get("answer"), str) and "####" in answer:
-        return answer
+    if given is None and isinstance(worked := row.get("answer"), str) and "####" in worked:
+        return worked
     return given
+
+
+def answer(row: dict[str, Any]) -> str | None:
+    """The row's final answer as far as it is told: in a field of its own, behind ####, or in a box."""
+    found = next((row[name] for name in _ANSWERS if row.get(name) not in (None, "", [])), None)
+    choices = next((row[name] for name in _CHOICES if isinstance(row.get(name), list | dict)), None)
+    if choices is not None:
+        return _choice(choices, row.get("label") or found)
+    if isinstance(found, list):
+        found = found[0] if len(found) == 1 else None
+    if found is None and isinstance(worked := row.get("solution"), str) and _BOXED in worked:
+        found = _boxed(worked)
+    if isinstance(found, bool) or not isinstance(found, str | int | float):
+        return None
+    return str(found).rpartition("####")[2].strip() or None
+
+
+def _choice(choices: list[Any] | dict[str, Any], label: Any) -> str | None:
+    if isinstance(choices, dict):
+        found = choices.get(label) if isinstance(label, str) else None
+    else:
+        place = "ABCDEFGHIJ".find(label) if isinstance(label, str) and len(label) == 1 else label
+        in_range = isinstance(place, int) and 0 <= place < len(choices)
+        found = choices[place] if in_range else None
+    return found if isinstance(found, str) else None
+
+
+def _boxed(worked: str) -> str | None:
+    """What stands in the last \\boxed{…}."""
+    start = worked.rindex(_BOXED) + len(_BOXED)
+    depth = 1
+    for place in range(start, len(worked)):
+        depth += {"{": 1, "}": -1}.get(worked[place], 0)
+        if depth == 0:
+            return worked[start:place]
+    return None

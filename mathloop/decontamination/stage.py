@@ -1,44 +1,75 @@
 """The stage that takes out of training data whatever a benchmark item contaminates.
 
-Each text is checked by itself: a problem by its statement and its solution, a response by its problem's
-statement and its own text. One pass over the data; only the benchmarks' index and, for responses, the
-problems' statements are held in memory.
+Rows are sifted in shards, on all cores, with the benchmarks' index mapped into memory once for all; memory
+does not grow with the data. What a shard gave stays in a hidden work folder beside `out` until all are done:
+a run that was killed and is started again with the same arguments goes on, and writes the same bytes.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
+from itertools import islice
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Literal
 
+import xxhash
 from pydantic import BaseModel, ConfigDict, Field
 
-from mathloop.decontamination.matching import Benchmarks
-from mathloop.decontamination.sources import COLUMNS, read_items, solution, statement
-from mathloop.errors import BadData
-from mathloop.files import check_plain, check_target, reading
+from mathloop import __version__
+from mathloop.decontamination.batches import Passage
+from mathloop.decontamination.index import FORMAT, Index, open_index
+from mathloop.decontamination.matching import find_matches
+from mathloop.decontamination.shards import Job, Shard, Tally, plan_shards, read_tally, sift, tell
+from mathloop.errors import BadData, MathloopError
+from mathloop.files import check_plain, check_target, make_parents, reading, remove_empty, writing
 from mathloop.lines import shown
 from mathloop.records import Response, read_problems, read_responses, write_responses
 from mathloop.records.filtering import filter_rows
-from mathloop.records.rows import json_line, line_writer
-from mathloop.stages import StageReport
+from mathloop.records.rows import is_parquet, json_line, line_writer
+from mathloop.stages import Progress, StageReport
 
-_SAMPLES = 6
+_SAMPLES = 24
+"""Examples in the report: the strongest of each benchmark and rule."""
+_AHEAD = 2
+"""Shards a worker that are handed out before the first is done."""
+_CHUNK = 512
+"""Responses that are looked at together."""
+_SMALL = 2
+"""Shards that are not worth a pool of processes."""
 
 
 class Config(BaseModel):
-    """How alike is too alike."""
+    """Which likenesses to a benchmark count, and how alike is too alike."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    rules: tuple[Literal["ngram_lcs", "exact"], ...] = Field(
-        ("ngram_lcs", "exact"), min_length=1, description="Rules to apply; the first that matches is named."
+    rules: tuple[Literal["ngram_lcs", "exact", "structure", "rephrased"], ...] = Field(
+        ("ngram_lcs", "exact", "structure", "rephrased"),
+        min_length=1,
+        description="Rules to apply; the first that matches is named.",
     )
-    ngram: int = Field(13, ge=2, description="Tokens of the n-gram that both texts must hold.")
+    ngram: int = Field(13, ge=2, description="ngram_lcs: tokens of the n-gram that both texts must hold.")
     lcs_ratio: float = Field(
-        0.6, gt=0, lt=1, description="The LCS must be longer than this share of the shorter text's tokens."
+        0.6,
+        gt=0,
+        lt=1,
+        description="ngram_lcs: the LCS must be longer than this share of the shorter text's tokens.",
+    )
+    structure_ratio: float = Field(
+        0.65,
+        gt=0,
+        lt=1,
+        description="structure: numbers aside, the LCS must be longer than this share of the longer text.",
+    )
+    likeness: float = Field(
+        0.6, gt=0, lt=1, description="rephrased: least likelihood of being one problem in other words."
     )
 
 
@@ -50,73 +81,198 @@ def run(
     out: Path,
     removed: Path,
     config: Config,
+    index: Path | None = None,
+    workers: int | None = None,
 ) -> StageReport:
     """Writes to `out` what no benchmark item contaminates, in order, and the rest to `removed`.
 
     Args:
-        problems: Problems; without `responses` any rows with a problem, question, Body and Question, or text.
+        problems: Problems; without `responses` rows with a problem, question, Body and Question, or text.
         responses: Responses to these problems; where given, they are what is checked and kept.
         benchmarks: Files of questions, under the same field names.
         out: Kept rows with all their fields. From .jsonl to .jsonl every line stays byte for byte.
-        removed: JSON lines with id, text, benchmark, benchmark_item, rule and evidence; may be empty.
+        removed: JSON lines with id, text, benchmark, benchmark_item, rule, evidence, score (0 to 1) and
+            source; may be empty.
+        index: Folder in which the benchmarks' index is kept for other runs; without it, a temporary one.
+        workers: Processes; as many as there are cores where None.
 
     Neither file appears before both are written.
 
     Raises:
-        BadData: a row is broken, a benchmark is empty, or a response belongs to no problem.
+        BadData: a row is broken, a benchmark is empty, a response belongs to no problem, or `index` is of
+            other benchmarks.
+        Corrupt: `index` is damaged.
         StorageRefused: the disk does not take a file.
+        MathloopError: a worker was killed.
     """
     started = time.monotonic()
     inputs = [path for path in (problems, responses, *benchmarks) if path is not None]
+    _check_places(inputs, out, removed)
+    made: list[Path] = []
+    work = None
+    try:
+        with writing(out):
+            made = make_parents(Path(os.path.realpath(out)))
+            work = _work_folder(out, inputs, config)
+            work.mkdir(exist_ok=True)
+        opened = open_index(benchmarks, ngram=config.ngram, folder=index or work / "index")
+        report = StageReport(
+            "decontamination",
+            values={"benchmark_items": float(len(opened.items)), "benchmarks": float(len(opened.benchmarks))},
+        )
+        if responses is None:
+            job = Job(problems, work, index or work / "index", _chosen(config))
+            tally = _sift_problems(job, out, removed, workers or len(os.sched_getaffinity(0)))
+        else:
+            tally = _sift_responses(problems, responses, opened, config, out, removed)
+    except MathloopError as error:
+        # A user's mistake leaves nothing behind; after a killed worker the next run goes on.
+        if work is not None and type(error) is not MathloopError:
+            shutil.rmtree(work, ignore_errors=True)
+            remove_empty(made)
+        raise
+    shutil.rmtree(work, ignore_errors=True)
+    report.taken, report.dropped = tally.taken, dict(tally.dropped)
+    report.kept = tally.taken - sum(tally.dropped.values())
+    report.values |= {f"removed: {pair}": float(count) for pair, count in sorted(tally.matrix.items())}
+    report.samples = _strongest(tally)
+    report.seconds = time.monotonic() - started
+    return report
+
+
+def _check_places(inputs: Sequence[Path], out: Path, removed: Path) -> None:
     for path in inputs:
         with reading(path):
             check_plain(path)
     for path in (out, removed):
         check_target(path)
-    places = {os.path.realpath(path) for path in (out, removed)}
-    if len(places) < 2 or places & {os.path.realpath(path) for path in inputs}:
+    places = [Path(os.path.realpath(path)) for path in (out, removed)]
+    nested = places[0] in places[1].parents or places[1] in places[0].parents
+    if len(set(places)) < 2 or nested or {*places} & {Path(os.path.realpath(path)) for path in inputs}:
         raise BadData("out and removed must differ from each other and from every input", path=out)
-    index = Benchmarks(
-        read_items(benchmarks), rules=config.rules, ngram=config.ngram, lcs_ratio=config.lcs_ratio
-    )
-    report = StageReport("decontamination", values={"benchmark_items": float(len(index.items))})
-    # Each removal is on the disk at once, so that it cannot be refused when `out` has already appeared.
-    with line_writer(removed, at_once=True) as write:
 
-        def clean(name: str, *passages: str) -> bool:
-            report.taken += 1
-            for text in passages:
-                match = index.find(text)
-                if match is not None:
-                    item = match.item
-                    reason = f"{item.benchmark}: {match.rule}"
-                    report.dropped[reason] = report.dropped.get(reason, 0) + 1
-                    told = {"text": text, "benchmark": item.benchmark, "benchmark_item": item.text}
-                    told |= {"rule": match.rule, "evidence": match.evidence}
-                    write(json_line(removed, sum(report.dropped.values()), {"id": name, **told}))
-                    if len(report.samples) < _SAMPLES:
-                        report.samples.append(told)
-                    return False
-            return True
 
-        def clean_row(number: int, row: dict[str, Any]) -> bool:
-            worked = solution(row, problems, number)
-            passages = [statement(row, problems, number), *([worked] if worked else [])]
-            return clean(str(row.get("id", number)), *passages)
+def _work_folder(out: Path, inputs: Sequence[Path], config: Config) -> Path:
+    """The same for the same arguments, inputs unchanged."""
+    key = xxhash.xxh3_64(f"{__version__} {FORMAT} {config.model_dump_json()} {os.path.realpath(out)}")
+    for path in inputs:
+        told = os.stat(path)
+        key.update(f"\0{os.path.realpath(path)}\0{told.st_size}\0{told.st_mtime_ns}")
+    return Path(os.path.realpath(out)).with_name(f".mathloop-{key.hexdigest()}.shards")
 
-        def clean_responses(answers: Path) -> Iterator[Response]:
-            stated = {problem.id: problem.problem for problem in read_problems(problems)}
-            for number, response in enumerate(read_responses(answers), start=1):
-                asked = response.problem_id
-                if asked not in stated:
-                    message = f"no problem {shown(asked)} in {problems}; give the problems it answers"
-                    raise BadData(message, path=answers, row=number, field="problem_id")
-                if clean(f"{asked} {response.sample}", stated[asked], response.text):
-                    yield response
 
-        if responses is None:
-            report.kept = filter_rows(problems, out, COLUMNS, clean_row)
+def _chosen(config: Config) -> tuple[tuple[str, ...], float, float, float]:
+    return config.rules, config.lcs_ratio, config.structure_ratio, config.likeness
+
+
+def _sift_problems(job: Job, out: Path, removed: Path, workers: int) -> Tally:
+    shards = plan_shards(job.source)
+    progress = Progress("decontamination", len(shards), "shards") if len(shards) > _SMALL else None
+    tally = Tally()
+    for shard in _sift_all(job, shards, workers):
+        tally.add(shard)
+        if progress is not None:
+            progress.update(rows=tally.taken, removed=sum(tally.dropped.values()))
+    with ExitStack() as stack:
+        # The removed rows are on the disk before `out` appears, so that they cannot be refused then.
+        write = stack.enter_context(line_writer(removed, at_once=True))
+        _copy((job.work / f"{shard.number}.removed" for shard in shards), write)
+        if not is_parquet(job.source) and out.suffix == ".jsonl":
+            _copy(
+                (job.work / f"{shard.number}.kept" for shard in shards), stack.enter_context(line_writer(out))
+            )
         else:
-            report.kept = write_responses(out, clean_responses(responses))
-    report.seconds = time.monotonic() - started
-    return report
+            filter_rows(job.source, out, (), _keeper(job, shards))
+    return tally
+
+
+def _sift_all(job: Job, shards: Sequence[Shard], workers: int) -> Iterator[Tally]:
+    """What each shard gave, in order."""
+    workers = min(workers, len(shards))
+    if workers < 2 or len(shards) < _SMALL:
+        yield from (sift(job, shard) for shard in shards)
+        return
+    # Not forked: this process may have threads, whose locks a fork would inherit.
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        waiting: list[Future[Tally]] = []
+        rest = iter(shards)
+        try:
+            while True:
+                more = islice(rest, workers * _AHEAD - len(waiting))
+                waiting += [pool.submit(sift, job, shard) for shard in more]
+                if not waiting:
+                    return
+                yield waiting.pop(0).result()
+        except BrokenProcessPool:
+            message = "a worker process was killed, for want of memory perhaps; run again: it goes on"
+            raise MathloopError(message) from None
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _copy(parts: Iterator[Path], write: Callable[[bytes], None]) -> None:
+    for part in parts:
+        with open(part, "rb") as file:
+            while block := file.read(1 << 20):
+                write(block)
+
+
+def _keeper(job: Job, shards: Sequence[Shard]) -> Callable[[int, dict[str, Any]], bool]:
+    """Says of each row in turn whether it stays; holds one shard's verdicts at a time."""
+    rest = iter(shards)
+    gone: set[int] = set()
+    end = 0
+
+    def keep(number: int, row: dict[str, Any]) -> bool:
+        nonlocal gone, end
+        while number >= end:
+            shard = next(rest)
+            gone = set(read_tally(job, shard).removed_rows)
+            following = shard.number + 1
+            end = shards[following].first_row if following < len(shards) else number + (1 << 62)
+        return number not in gone
+
+    return keep
+
+
+def _sift_responses(
+    problems: Path, responses: Path, index: Index, config: Config, out: Path, removed: Path
+) -> Tally:
+    stated = {problem.id: problem for problem in read_problems(problems)}
+    names, lcs_ratio, structure_ratio, likeness = _chosen(config)
+    rules = index.rules(names, lcs_ratio=lcs_ratio, structure_ratio=structure_ratio, likeness=likeness)
+    items, tally = index.items, Tally()
+
+    def clean(write: Callable[[bytes], None]) -> Iterator[Response]:
+        numbered = enumerate(read_responses(responses), start=1)
+        while chunk := list(islice(numbered, _CHUNK)):
+            texts = []
+            for number, response in chunk:
+                asked = stated.get(response.problem_id)
+                if asked is None:
+                    message = (
+                        f"no problem {shown(response.problem_id)} in {problems}; give the problems it answers"
+                    )
+                    raise BadData(message, path=responses, row=number, field="problem_id")
+                texts.append([Passage(asked.problem, True, asked.answer), Passage(response.text, False)])
+            tally.taken += len(chunk)
+            for (number, response), match in zip(chunk, find_matches(texts, rules, items), strict=True):
+                if match is None:
+                    yield response
+                    continue
+                source = stated[response.problem_id].source or problems.stem
+                told = tell(match, f"{response.problem_id} {response.sample}", source)
+                write(json_line(responses, number, told))
+                tally.remove(told)
+
+    with line_writer(removed, at_once=True) as write:
+        write_responses(out, clean(write))
+    return tally
+
+
+def _strongest(tally: Tally) -> list[dict[str, Any]]:
+    """The strongest example of each benchmark and rule first, then their second ones."""
+    ranked = [
+        sample for place in (0, 1) for told in tally.samples.values() for sample in told[place : place + 1]
+    ]
+    return ranked[:_SAMPLES]

@@ -1,4 +1,4 @@
-"""The sections about how the round went: stages, curves, decontamination, configuration."""
+"""The sections about how the round went: stages, curves, configuration."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mathloop.reports.charts import curve_chart
+from mathloop.reports.decontamination import is_decontamination
 from mathloop.reports.figures import count, duration, scalar, title, words
 from mathloop.reports.markup import Child, Markup, clip, element
 from mathloop.reports.samples import prose
@@ -54,32 +55,6 @@ def curves_section(stages: Sequence[StageReport]) -> Markup | None:
     )
 
 
-def decontamination_section(stages: Sequence[StageReport]) -> Markup | None:
-    """What was removed for its likeness to the benchmark, by which rule, with the evidence."""
-    found = [stage for stage in stages if is_decontamination(stage)]
-    if not found:
-        return None
-    parts = []
-    for stage in found:
-        removed = sum(stage.dropped.values())
-        rules = ", ".join(
-            f"{count(number)} by {words(rule)}" for rule, number in stage.dropped.items() if number
-        )
-        line = f"{count(stage.taken)} checked, {count(removed)} removed" + (f": {rules}." if rules else ".")
-        pairs = [_finding(sample) for sample in stage.samples[:_SHOWN_SAMPLES]]
-        parts.append((element("h3", title(stage.stage)), element("p", line), pairs))
-    intro = (
-        "Training data that resembles an item of the benchmark is taken out before anything learns from it."
-    )
-    return element(
-        "section",
-        element("h2", "Decontamination"),
-        element("p", intro, class_="caption"),
-        parts,
-        id="decontamination",
-    )
-
-
 def configuration_section(configuration: Mapping[str, Any]) -> Markup | None:
     """Seed and settings, a list a section."""
     if not configuration:
@@ -97,11 +72,6 @@ def configuration_section(configuration: Mapping[str, Any]) -> Markup | None:
         element("div", lists, class_="configuration"),
         id="configuration",
     )
-
-
-def is_decontamination(stage: StageReport) -> bool:
-    """Whether the stage removes what resembles the benchmark."""
-    return "decontaminat" in stage.stage
 
 
 def _stage(stage: StageReport, longest: float) -> Markup:
@@ -181,26 +151,6 @@ def _sample(sample: Mapping[str, Any]) -> Markup:
             body = clip(str(value))
         parts.append(element("div", element("dt", words(name)), element("dd", body)))
     return element("dl", parts, class_="sample")
-
-
-def _finding(sample: Mapping[str, Any]) -> Markup:
-    known = ("text", "benchmark_item", "benchmark", "rule", "evidence", "id")
-    rule = " · ".join(words(str(sample[key])) for key in ("benchmark", "rule") if sample.get(key))
-    others = {key: value for key, value in sample.items() if key not in known and value not in (None, "")}
-    return element(
-        "div",
-        element("div", element("h4", "Training"), prose(str(sample.get("text", "")))),
-        element("div", element("h4", "Benchmark"), prose(str(sample.get("benchmark_item", "")))),
-        element("p", element("b", rule), " ", _evidence(sample.get("evidence")), class_="caption"),
-        _pairs({words(key): clip(str(value)) for key, value in others.items()}) if others else None,
-        class_="finding",
-    )
-
-
-def _evidence(evidence: Any) -> str:
-    if isinstance(evidence, Mapping):
-        return clip(", ".join(f"{words(str(key))} {value}" for key, value in evidence.items()))
-    return "" if evidence is None else clip(str(evidence))
 
 
 def _flat(values: Any, prefix: str = "") -> dict[str, str]:

@@ -13,13 +13,9 @@ from mathloop.errors import BadData
 from mathloop.evaluation import check_orderings, score_table
 from mathloop.evaluation.gate import CHALLENGER
 from mathloop.records import read_problems, read_responses
+from mathloop.reports import decontamination
 from mathloop.reports.page import page
-from mathloop.reports.process import (
-    configuration_section,
-    curves_section,
-    decontamination_section,
-    stages_section,
-)
+from mathloop.reports.process import configuration_section, curves_section, stages_section
 from mathloop.reports.samples import choose, samples_section
 from mathloop.reports.scores import claims_section, headline, scores_section
 from mathloop.stages import StageReport
@@ -60,7 +56,7 @@ def run(
             "claims": claims_section(check_orderings(table)),
             "stages": stages_section(stages),
             "curves": curves_section(stages),
-            "decontamination": decontamination_section(stages),
+            "decontamination": decontamination.section(stages),
             "samples": samples_section(chosen),
             "configuration": configuration_section(configuration or {}),
         },

@@ -181,6 +181,7 @@ def load_model(folder: Path, dtype: torch.dtype) -> tuple[Any, Any]:
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # a stage's log holds one progress, its own
+    logging.set_verbosity_error()  # a reward model's backbone is loaded without its head
     if not (folder / "config.json").is_file():
         raise BadModel(f"{folder}: no config.json there; expected a folder that save_pretrained wrote")
     try:

@@ -290,7 +290,10 @@ class Engine:
     def _check_finite(self, values: dict[str, float]) -> None:
         for name, value in values.items():
             if not math.isfinite(value):
-                raise TrainingDiverged(f"{name} is {value} at step {self.step}; lower the learning rate")
+                raise TrainingDiverged(
+                    f"{name} is {value} at step {self.step}; lower the learning rate"
+                    ", and look at the data and the reward model before it"
+                )
 
     def _fingerprint(self, recipe: str, config: RecipeConfig, data: str) -> str:
         digest = hashlib.sha256()

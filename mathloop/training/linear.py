@@ -26,7 +26,7 @@ def speed_up(model: nn.Module) -> None:
 @contextmanager
 def plain_layers(model: nn.Module) -> Iterator[None]:
     """Within it every `FastLinear` in `model` is an `nn.Linear` again, as decoding wants them."""
-    fast = [module for module in model.modules() if type(module) is FastLinear]
+    fast: list[nn.Module] = [module for module in model.modules() if type(module) is FastLinear]
     for module in fast:
         module.__class__ = nn.Linear
     try:

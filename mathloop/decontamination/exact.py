@@ -1,0 +1,111 @@
+"""Rule `exact`: a text that is the item, or holds all of it, token by token; for items of any length.
+
+An item of at least `CONTAINED` tokens may stand anywhere in the text. A shorter one, as "What is 3 + 4?",
+must stand there as a sentence of its own, with the same operators: behind the text's beginning or the end of
+a sentence, and before such an end or what the item itself ends with. A single token must be the whole text.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mathloop.decontamination.batches import Arrays, Batch, Finding, Pairs
+from mathloop.decontamination.items import Items
+from mathloop.decontamination.tables import Table
+from mathloop.decontamination.tokenization import Tokens
+
+CONTAINED = 8
+"""Fewest tokens of an item that counts when a text merely holds it."""
+_ENDS = frozenset(".!?:;。！？：；\n")
+"""End a sentence, also where the next one follows without a space."""
+_OPERATORS = dict(zip("+-−–*×·•/÷^=<>!%", "+---****//^=<>!%", strict=True))
+
+
+class Exact:
+    """The rule over an index of items."""
+
+    name = "exact"
+
+    def __init__(self, items: Items, arrays: Arrays) -> None:
+        self._items = items
+        self._whole, self._anchors = Table.of(arrays, "whole"), Table.of(arrays, "anchors")
+        self._places, self._runs = arrays["anchors.places"], arrays["whole.runs"]
+        self._offsets = arrays["items.offsets"]
+
+    @staticmethod
+    def build(items: Tokens) -> Arrays:
+        """The arrays that the rule needs beside the items' own.
+
+        An item is looked for by its anchor: the pair of neighbors that fewest items have.
+        """
+        starts, sizes = items.offsets[:-1], np.diff(items.offsets)
+        runs = items.runs(starts, sizes)
+        filled = np.flatnonzero(sizes)
+        pairs = items.grams(2)
+        _, inverse, counts = np.unique(pairs, return_inverse=True, return_counts=True)
+        places = np.zeros(len(sizes), np.int32)
+        longer = np.flatnonzero(sizes > 1)
+        for item in longer:
+            own = slice(starts[item], starts[item] + sizes[item] - 1)
+            places[item] = np.argmin(counts[inverse[own]])
+        anchors = pairs[starts[longer] + places[longer]]
+        return {
+            **Table.build(runs[filled], filled).named("whole"),
+            **Table.build(anchors, longer).named("anchors"),
+            "anchors.places": places,
+            "whole.runs": runs,
+        }
+
+    def candidates(self, batch: Batch) -> Pairs:
+        """Pairs of which the text holds the item, equal ones first, then by place."""
+        tokens = batch.tokens
+        sizes = np.diff(tokens.offsets)
+        filled = np.flatnonzero(sizes)
+        equal, same = self._whole.find(tokens.runs(tokens.offsets[filled], sizes[filled]))
+        equal = filled[equal]
+        places, held = self._anchors.find(tokens.grams(2))
+        texts = tokens.texts(places)
+        places = places - self._places[held]
+        length = self._offsets[held + 1] - self._offsets[held]
+        inside = (places >= tokens.offsets[texts]) & (places + length <= tokens.offsets[texts + 1])
+        places, held, texts, length = places[inside], held[inside], texts[inside], length[inside]
+        right = tokens.runs(places, length) == self._runs[held]
+        places, held, texts = places[right], held[right], texts[right]
+        order = np.lexsort((held, places, texts))
+        return Pairs(
+            np.concatenate((equal, texts[order])),
+            np.concatenate((same, held[order])),
+            np.concatenate((tokens.offsets[equal], places[order])),
+        )
+
+    def decide(self, batch: Batch, text: int, item: int, place: int) -> Finding | None:
+        """`place`: the token of the batch where the item begins."""
+        size = int(self._offsets[item + 1] - self._offsets[item])
+        start = batch.start(text, place)
+        length = int(batch.tokens.offsets[text + 1] - batch.tokens.offsets[text])
+        if size < min(length, CONTAINED) and not self._is_sentence(batch, text, start, item):
+            return None
+        shared = " ".join(batch.words(text, start, size))
+        if size == length:
+            return Finding(f"the same {size} tokens: “{shared}”", 1.0)
+        if size >= CONTAINED:
+            return Finding(f"holds all {size} tokens of the item, from token {start + 1}: “{shared}”", 1.0)
+        told = f"holds the item's {size} tokens as a sentence of its own, from token {start + 1}: “{shared}”"
+        return Finding(told, 1.0)
+
+    def _is_sentence(self, batch: Batch, text: int, start: int, item: int) -> bool:
+        if start > 0 and not _ENDS & set(batch.gap(text, start)):
+            return False
+        end = start + int(self._offsets[item + 1] - self._offsets[item])
+        between = "".join(batch.gap(text, place) for place in range(start + 1, end))
+        if _operators(between) != _operators(self._items.between(item)):
+            return False  # 4 - 3 is not 4(3)
+        after = batch.gap(text, end)
+        if _ENDS & set(after):
+            return True
+        # A copy may have no other end than the item's own: (1+i)^10 =, or a sentence to be completed.
+        return "".join(after.split()).startswith("".join(self._items.ending(item).split()))
+
+
+def _operators(gaps: str) -> str:
+    return "".join(filter(None, map(_OPERATORS.get, gaps)))

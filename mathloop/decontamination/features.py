@@ -1,0 +1,276 @@
+"""What a problem is about, whatever its words: numbers, content words and formulas, each with its weight.
+
+A rephrased problem keeps its numbers, spelled out or not, and its formulas, up to the names of variables;
+of its words it keeps some, or has their synonyms. The rarer a feature is among math problems, the more it
+weighs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from math import sqrt
+from typing import NamedTuple
+
+from mathloop.decontamination.normalization import FUNCTIONS, IDEOGRAPHS, KEPT_COMMANDS, compact, normalize
+from mathloop.decontamination.tokenization import stem
+from mathloop.decontamination.words import (
+    CHINESE_DIGITS,
+    CHINESE_POWERS,
+    SPELLED,
+    STOP,
+    SYNONYMS,
+    TENS,
+    UNITS,
+    chinese_number,
+    number_weight,
+    word_weight,
+)
+
+LONGEST = 6000
+"""Characters of a text that are looked at: a statement that is longer is no rephrased problem."""
+_OPERATORS = {
+    **dict.fromkeys(("\\le", "\\leq", "\\leqslant", "≤", "⩽", "<", "\\lt"), "≤"),
+    **dict.fromkeys(("\\ge", "\\geq", "\\geqslant", "≥", "⩾", ">", "\\gt"), "≤"),  # a < b is also b > a
+    **dict.fromkeys(("-", "−", "–"), "-"),
+    **dict.fromkeys(("/", "\\frac", "\\dfrac", "\\tfrac", "\\cfrac", "÷", "\\div"), "/"),
+    **dict.fromkeys(("|", "\\lvert", "\\rvert"), "|"),
+    **dict.fromkeys(("*", "\\cdot", "\\times", "×", "·"), "*"),
+    **dict.fromkeys(("\\sqrt", "√"), "√"),
+    **dict.fromkeys(("\\neq", "\\ne", "≠"), "≠"),
+    **dict.fromkeys(("\\pi", "π"), "π"),
+    **dict.fromkeys(("\\binom", "\\dbinom"), "C"),
+    **dict.fromkeys(("\\circ", "°"), "°"),
+    **dict.fromkeys(("%", "\\%"), "%"),
+    "=": "=",
+    "+": "+",
+    "^": "^",
+    "!": "!",
+    "\\infty": "∞",
+    "\\overline": "bar",
+}
+_PLAIN_OPERATORS = frozenset("+-=^*/|")
+"""So common that they alone make no formula."""
+_PIECE = re.compile(
+    rf"\\[a-z]+|\\[%\[\]()]|\d+(?:\.\d+)*|[{IDEOGRAPHS}]+|[^\W\d_{IDEOGRAPHS}]+|[≤⩽≥⩾<>=+\-−–^/|√!×*·%°÷≠$]"
+    r"|[,.;:?\n，。；：？]"
+)
+_NUMERAL = re.compile(f"[{''.join(CHINESE_DIGITS)}{''.join(CHINESE_POWERS)}]+")
+_BREAKS = frozenset(",.;:?\n，。；：？")
+_MATH_OPENS, _MATH_CLOSES = ("\\[", "\\("), ("\\]", "\\)")
+_WINDOWS = (2, 3, 4)
+_NEAR = 3
+"""Numbers and words between a number and a word that still belong together."""
+_SMALL = ("0", "1", "2")
+_ROOTS = (0.0, 1.0, sqrt(2), sqrt(3))
+"""Factor of a feature's weight by how often it stands in a text, up to three times."""
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """Feature → its weight here, larger where it stands several times."""
+
+    numbers: dict[str, float]
+    words: dict[str, float]
+    formulas: dict[str, float]
+    bonds: dict[str, float]
+    """A number with a word near it: what is counted, priced or measured."""
+    order: tuple[str, ...]
+    """The numbers larger than two, as they come."""
+
+
+def extract(text: str) -> Features:
+    """The features of a problem's statement."""
+    reader = _Reader()
+    reader.read(_PIECE.findall(compact(normalize(text[:LONGEST]))))
+    return Features(
+        _weighed(reader.numbers, number_weight),
+        _weighed(reader.words, word_weight),
+        _weighed(reader.windows, _formula_weight),
+        _bonds(reader.line),
+        tuple(name for is_number, name in reader.line if is_number and name not in _SMALL),
+    )
+
+
+def canonical(number: str) -> str:
+    """One spelling of a number: 5 for 05 and 5.0."""
+    if number.count(".") == 1:
+        number = number.rstrip("0").rstrip(".")
+    return number.lstrip("0") or "0"
+
+
+class _Meaning(NamedTuple):
+    """The number that a word spells, and the word that stands for it, each None where there is none."""
+
+    number: str | None
+    said: str | None
+
+
+_NOTHING = _Meaning(None, None)
+
+
+class _Reader:
+    """Sorts the pieces of a text into numbers, words and windows of formulas, as often as they are there."""
+
+    def __init__(self) -> None:
+        self.numbers: list[str] = []
+        self.words: list[str] = []
+        self.windows: list[str] = []
+        self.line: list[tuple[bool, str]] = []
+        """Numbers (True) and words as they come."""
+        self._run: list[str] = []
+        """What stands together as a formula: numbers, operators, functions, and variables behind an @."""
+        self._math = False
+
+    def read(self, pieces: list[str]) -> None:
+        for place, piece in enumerate(pieces):
+            if (meaning := _meaning(piece)) is not None and not self._math:
+                self._end_run()
+                self._mean(meaning)
+            elif piece[0].isdecimal():
+                number = canonical(piece)
+                self._number(number)
+                self._run.append(number)
+            elif piece in _OPERATORS:
+                self._run.append(_OPERATORS[piece])
+            elif piece in _BREAKS:
+                self._end_run()
+            elif piece == "$" or piece in _MATH_OPENS or piece in _MATH_CLOSES:
+                self._math = piece in _MATH_OPENS or (piece == "$" and not self._math)
+                self._end_run()
+            elif piece[0] == "\\":
+                self._command(piece[1:])
+            elif piece[0] > "\u3040":
+                self._chinese(piece)
+            elif len(piece) > 1:
+                self._word(piece, pieces, place)
+            elif self._math or piece not in ("a", "i"):
+                self._run.append(f"@{piece}")
+        self._end_run()
+
+    def _word(self, word: str, pieces: list[str], place: int) -> None:
+        if word in FUNCTIONS:
+            self._run.append(word)
+            self.words.append(word)
+        elif self._math and len(word) <= 4:
+            self._run += [f"@{letter}" for letter in word]
+        else:
+            self._end_run()
+            if word in TENS:
+                self._number(str(TENS[word] + _unit(pieces, place + 1)))
+            elif word not in UNITS:
+                self._mean(_meaning(word) or _NOTHING)
+            elif not (UNITS[word] < 10 and _follows_tens(pieces, place)):
+                self._number(str(UNITS[word]))
+
+    def _mean(self, meaning: _Meaning) -> None:
+        number, said = meaning
+        if number is not None:
+            self.numbers.append(number)
+        if said is not None:
+            self.words.append(said)
+        if number is not None and number not in _SMALL:
+            self.line.append((True, number))
+        elif said is not None:
+            self.line.append((False, said))
+
+    def _number(self, number: str) -> None:
+        self.numbers.append(number)
+        self.line.append((True, number))
+
+    def _command(self, name: str) -> None:
+        name = KEPT_COMMANDS.get(name, "")
+        if name in FUNCTIONS:
+            self._run.append(name)
+            self.words.append(name)
+        elif name:
+            self._run.append(f"@{name}")
+
+    def _chinese(self, run: str) -> None:
+        self._end_run()
+        for numeral in _NUMERAL.findall(run):
+            if any(sign in CHINESE_DIGITS or sign == "十" for sign in numeral):
+                self.numbers.append(str(chinese_number(numeral)))
+        if "半" in run:
+            self.numbers.append("2")
+        self.words += [run[place : place + 2] for place in range(max(1, len(run) - 1))]
+        for sign in run:
+            digit = CHINESE_DIGITS.get(sign)
+            self.line.append((False, sign) if digit is None else (True, str(digit)))
+
+    def _end_run(self) -> None:
+        run = self._run
+        if not run:
+            return
+        if len(run) > 1:
+            # One that holds no more than variables and plain operators makes no formula, unless it is long.
+            plain = [piece[0] == "@" or piece in _PLAIN_OPERATORS for piece in run]
+            for size in _WINDOWS:
+                for start in range(len(run) - size + 1):
+                    window = run[start : start + size]
+                    long = size == _WINDOWS[-1] and any(piece[0] != "@" for piece in window)
+                    if long or not all(plain[start : start + size]):
+                        self.windows.append(_renamed(window))
+        self._run = []
+
+
+def _renamed(window: list[str]) -> str:
+    """A window in which variables are numbered as they come."""
+    names: dict[str, str] = {}
+    return " ".join(
+        names.setdefault(piece, f"@{len(names)}") if piece[0] == "@" else piece for piece in window
+    )
+
+
+@lru_cache(1 << 16)
+def _meaning(piece: str) -> _Meaning | None:
+    """What a plain word means by itself; None for what is no word, a function or a part of a number."""
+    if len(piece) < 2 or not piece.isalpha() or piece[0] > "\u3040":
+        return None
+    if piece in FUNCTIONS or piece in UNITS or piece in TENS:
+        return None
+    short = stem(piece)
+    said = None if piece in STOP else SYNONYMS.get(short, short)
+    return _Meaning(str(SPELLED[piece]) if piece in SPELLED else None, said)
+
+
+def _unit(pieces: list[str], place: int) -> int:
+    """The value of the unit that follows tens, as four in fifty-four; 0 where none does."""
+    if pieces[place : place + 1] == ["-"]:
+        place += 1
+    unit = UNITS.get(pieces[place], 10) if place < len(pieces) else 10
+    return unit if unit < 10 else 0
+
+
+def _follows_tens(pieces: list[str], place: int) -> bool:
+    if place > 1 and pieces[place - 1] == "-":
+        place -= 1
+    return place > 0 and pieces[place - 1] in TENS
+
+
+def _bonds(line: list[tuple[bool, str]]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for place, (is_number, number) in enumerate(line):
+        if is_number:
+            for is_other, word in line[max(0, place - _NEAR) : place + _NEAR + 1]:
+                if not is_other:
+                    found[f"{number} {word}"] = sqrt(number_weight(number) * word_weight(word))
+    return found
+
+
+def _weighed(names: list[str], weight: Callable[[str], float]) -> dict[str, float]:
+    return {name: weight(name) * _ROOTS[min(count, 3)] for name, count in Counter(names).items()}
+
+
+@lru_cache(1 << 16)
+def _formula_weight(window: str) -> float:
+    weight = 0.0
+    for piece in window.split():
+        if piece[0].isdecimal():
+            weight += 0.1 if piece in ("0", "1", "2") else 0.3
+        else:
+            weight += 0.2 if piece in FUNCTIONS else 0.1
+    return min(weight, 0.9)

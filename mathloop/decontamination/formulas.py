@@ -1,0 +1,61 @@
+"""Which items a statement may reword that has formulas and no numbers to be looked up by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import xxhash
+
+from mathloop.decontamination.batches import Arrays
+from mathloop.decontamination.features import Features
+from mathloop.decontamination.tables import Table
+from mathloop.decontamination.tokenization import U64
+
+_LOOKED_AT = 5
+_LEAST = 0.15
+"""Least similarity of the formulas of two texts that are worth a closer look."""
+
+
+class Formulas:
+    """The search over those items of an index that have no numbers larger than two."""
+
+    def __init__(self, arrays: Arrays) -> None:
+        self._windows, self._rarity = Table.of(arrays, "formulas"), arrays["formulas.rarity"]
+        self._sizes = arrays["formulas.sizes"]
+
+    @staticmethod
+    def build(features: dict[int, Features], count: int) -> Arrays:
+        """The arrays that the search needs: of `count` items, those in `features`."""
+        hashes = [_hashes(each.formulas) for each in features.values()]
+        owners = np.repeat(np.fromiter(features, np.int64), [len(each) for each in hashes])
+        windows = np.concatenate([*hashes, np.zeros(0, np.uint64)])
+        table = Table.build(windows, owners)
+        counts = (table.starts[1:] - table.starts[:-1]).astype(np.float64)
+        rarity = np.log1p(len(features) / counts)
+        weights = rarity[np.searchsorted(table.keys, windows)] ** 2
+        return {
+            **table.named("formulas"),
+            "formulas.rarity": rarity,
+            "formulas.sizes": np.sqrt(np.bincount(owners, weights, count)),
+        }
+
+    def find(self, features: Features) -> list[int]:
+        """At most `_LOOKED_AT` items whose formulas are most like these."""
+        windows = _hashes(features.formulas)
+        places, items = self._windows.find(windows)
+        if not len(places):
+            return []
+        weights = self._rarity[np.searchsorted(self._windows.keys, windows[places])] ** 2
+        found, inverse = np.unique(items, return_inverse=True)
+        shared = np.bincount(inverse, weights)
+        own = np.zeros(len(windows))
+        own[places] = weights
+        own[own == 0] = self._rarity.max() ** 2
+        similarity = shared / (self._sizes[found] * np.sqrt(own.sum()))
+        best = np.lexsort((found, -similarity))[:_LOOKED_AT]
+        return found[best[similarity[best] > _LEAST]].tolist()  # type: ignore[no-any-return]
+
+
+def _hashes(windows: Iterable[str]) -> U64:
+    return np.array([xxhash.xxh3_64_intdigest(window) for window in windows], np.uint64)

@@ -1,0 +1,97 @@
+"""The vocabulary of `words` as hashes, so that a batch of tokens is read at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import numpy.typing as npt
+
+from mathloop.decontamination.tables import Table
+from mathloop.decontamination.tokenization import U64, hash_token, mix, stem
+from mathloop.decontamination.words import (
+    CHINESE_DIGITS,
+    COMMON,
+    COMMON_CHINESE,
+    FAMILIAR,
+    SPELLED,
+    STOP,
+    SYNONYMS,
+    TENS,
+    UNITS,
+    number_weight,
+    word_weight,
+)
+
+_COUNTED = 1000
+_SMALL = ("0", "1", "2")
+"""Numbers that a rewording adds or loses: once, twice, a pair, the first."""
+
+
+@dataclass(frozen=True)
+class Lexicon:
+    """What tokens stand for."""
+
+    numbers: Table
+    """Token → place in the arrays below."""
+    values: U64
+    """The number, as a token."""
+    is_tens: npt.NDArray[np.bool_]
+    is_unit: npt.NDArray[np.bool_]
+    compounds: U64
+    """[tens, unit] The number of both together."""
+    small: U64
+    counted: Table
+    """Whole number below 1000 → itself."""
+    counted_weights: npt.NDArray[np.float64]
+    """How much it says that a problem has it."""
+    articles: U64
+    """Letters that are words: a and I."""
+    words: Table
+    """Stem or pair of ideographs → place in the arrays below."""
+    stands_for: U64
+    """The word of its synonyms, or 0 where it says nothing."""
+    weights: npt.NDArray[np.float64]
+    """How much it says that a problem has this word."""
+
+
+@cache
+def lexicon() -> Lexicon:
+    """The vocabulary, hashed once a process."""
+    spelled = list((CHINESE_DIGITS | SPELLED | UNITS | TENS).items())
+    count = len(spelled)
+    compounds = np.zeros((count, count), np.uint64)
+    for row, (tens, value) in enumerate(spelled):
+        for column, (unit, more) in enumerate(spelled):
+            if tens in TENS and unit in UNITS and 0 < more < 10:
+                compounds[row, column] = hash_token(str(value + more))
+    words = {word: word for word in (*COMMON, *FAMILIAR)} | SYNONYMS
+    words |= {stem(word): "" for word in (*STOP, *UNITS, *TENS)}
+    pairs = sorted(COMMON_CHINESE)
+    ideographs = [_hashes(pair[place] for pair in pairs) for place in (0, 1)]
+    keys = np.concatenate((_hashes(words), pair_hashes(*ideographs)))
+    return Lexicon(
+        numbers=Table.build(_hashes(word for word, _ in spelled), np.arange(count)),
+        values=_hashes(str(value) for _, value in spelled),
+        is_tens=np.array([word in TENS for word, _ in spelled]),
+        is_unit=np.array([word in UNITS and 0 < value < 10 for word, value in spelled]),
+        compounds=compounds,
+        small=_hashes(_SMALL),
+        counted=Table.build(_hashes(map(str, range(_COUNTED))), np.arange(_COUNTED)),
+        counted_weights=np.array([number_weight(str(number)) for number in range(_COUNTED)]),
+        articles=_hashes(("a", "i")),
+        words=Table.build(keys, np.arange(len(keys))),
+        stands_for=np.concatenate((_hashes(words.values()), keys[len(words) :])),
+        weights=np.array([word_weight(word) if word else 0.0 for word in (*words.values(), *pairs)]),
+    )
+
+
+def pair_hashes(left: U64, right: U64) -> U64:
+    """[pairs] The hash of a pair of ideographs."""
+    return mix(left * np.uint64(0xA24BAED4963EE407) + right)
+
+
+def _hashes(tokens: Iterable[str]) -> U64:
+    return np.array([hash_token(token) for token in tokens], np.uint64)

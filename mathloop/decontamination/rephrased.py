@@ -1,0 +1,71 @@
+"""Rule `rephrased`: the same problem in other words, with its numbers kept.
+
+`candidates` and `formulas` find the items that a statement may reword, `similarity` says how likely each is,
+and answers that are known on both sides and differ speak against it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mathloop.decontamination.answers import contradict
+from mathloop.decontamination.batches import Arrays, Batch, Finding, Pairs
+from mathloop.decontamination.candidates import Candidates, unnumbered
+from mathloop.decontamination.features import Features, extract
+from mathloop.decontamination.formulas import Formulas
+from mathloop.decontamination.items import Items
+from mathloop.decontamination.similarity import likeness
+from mathloop.decontamination.tokenization import Tokens
+
+_SHOWN = 8
+"""Common features that the evidence names."""
+
+
+class Rephrased:
+    """The rule over an index of items."""
+
+    name = "rephrased"
+
+    def __init__(self, items: Items, arrays: Arrays, *, likeness: float) -> None:
+        self._items, self._candidates, self._formulas = items, Candidates(arrays), Formulas(arrays)
+        self._likeness = likeness
+
+    @staticmethod
+    def build(items: Tokens, texts: Sequence[str]) -> Arrays:
+        """The arrays that the rule needs beside the items' own."""
+        formulas = {item: extract(texts[item]) for item in unnumbered(items).tolist()}
+        return {**Candidates.build(items), **Formulas.build(formulas, len(texts))}
+
+    def candidates(self, batch: Batch) -> Pairs:
+        """Pairs of statements and items that may be one problem."""
+        texts, items, without_numbers = self._candidates.find(batch.statements)
+        by_formula = [
+            (text, item)
+            for text in without_numbers.tolist()
+            for item in self._formulas.find(batch.features(text))
+        ]
+        more = np.array(by_formula, np.int64).reshape(-1, 2)
+        texts, items = np.concatenate((texts, more[:, 0])), np.concatenate((items, more[:, 1]))
+        return Pairs(texts, items, np.zeros(len(texts), np.int64))
+
+    def decide(self, batch: Batch, text: int, item: int, place: int) -> Finding | None:
+        """`place` is of no use here."""
+        if contradict(self._items.answer(item), batch.passages[text].answer):
+            return None
+        wanted, own = self._items.features(item), batch.features(text)
+        score = likeness(wanted, own)
+        if score <= self._likeness:
+            return None
+        return Finding(f"{_common(wanted, own)} ({score:.2f})", score)
+
+
+def _common(one: Features, other: Features) -> str:
+    told = []
+    for kind in ("numbers", "words", "formulas"):
+        ours, theirs = getattr(one, kind), getattr(other, kind)
+        both = sorted((name for name in ours if name in theirs), key=lambda name: (-ours[name], name))
+        if both:
+            told.append(f"{kind} {', '.join(both[:_SHOWN])}")
+    return f"the same {'; '.join(told)}"

@@ -1,0 +1,225 @@
+"""Cuts training data into shards and sifts each, in any process; what a shard gave is kept in a work folder.
+
+A shard's files are `N.removed`, its removed rows as JSON lines, `N.kept` too where it was JSON lines, and
+`N.json`, its counts, written last: a shard that has it is done, and a run that was killed goes on behind it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from mathloop.decontamination.batches import Rule
+from mathloop.decontamination.index import Index
+from mathloop.decontamination.items import Items
+from mathloop.decontamination.matching import Match, find_matches
+from mathloop.decontamination.sources import COLUMNS, passages
+from mathloop.errors import BadData
+from mathloop.files import open_plain, reading, writing
+from mathloop.lines import parse_line
+from mathloop.records import parquet
+from mathloop.records.rows import is_parquet, json_line
+
+SHARD = 4 << 20
+"""Bytes of JSON lines in a shard, a line more or less."""
+_ROWS = 1024
+"""Rows that are looked at together."""
+_SAMPLES = 2
+"""Strongest examples kept of each benchmark and rule."""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A part of the training data: bytes of JSON lines, or row groups of Parquet."""
+
+    number: int
+    start: int
+    end: int
+    first_row: int
+    """Number of its first row, from 1."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What all shards of a run share."""
+
+    source: Path
+    work: Path
+    index: Path
+    rules: tuple[tuple[str, ...], float, float, float]
+    """Names, LCS ratio, structure ratio, likeness."""
+
+
+@dataclass
+class Tally:
+    """What a shard, or a run, took and removed."""
+
+    taken: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    """Benchmark and rule → rows."""
+    matrix: Counter[str] = field(default_factory=Counter)
+    """Source and benchmark → rows."""
+    samples: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    """Benchmark and rule → its strongest examples, the strongest first."""
+    removed_rows: list[int] = field(default_factory=list)
+    """Numbers of a shard's removed rows."""
+
+    def remove(self, told: dict[str, Any]) -> None:
+        """Counts a removed row."""
+        reason = f"{told['benchmark']}: {told['rule']}"
+        self.dropped[reason] += 1
+        self.matrix[f"{told['source']} × {told['benchmark']}"] += 1
+        self._show(reason, [told])
+
+    def add(self, shard: Tally) -> None:
+        """Counts a shard; shards are added in order."""
+        self.taken += shard.taken
+        self.dropped.update(shard.dropped)
+        self.matrix.update(shard.matrix)
+        for reason, samples in shard.samples.items():
+            self._show(reason, samples)
+
+    def _show(self, reason: str, more: list[dict[str, Any]]) -> None:
+        known = self.samples.setdefault(reason, [])
+        self.samples[reason] = sorted([*known, *more], key=lambda told: -told["score"])[:_SAMPLES]
+
+
+def plan_shards(source: Path) -> list[Shard]:
+    """Where each shard of the training data begins and ends. Reads JSON lines through once."""
+    return _plan_parquet(source) if is_parquet(source) else list(_plan_lines(source))
+
+
+def sift(job: Job, shard: Shard) -> Tally:
+    """Sifts a shard, or reads what it gave an earlier run. Raises BadData for a row that cannot be read."""
+    done = job.work / f"{shard.number}.json"
+    if done.exists():
+        return read_tally(job, shard)
+    rules, items = _rules(job.index, job.rules)
+    tally = Tally()
+    by_lines = not is_parquet(job.source)
+    with ExitStack() as stack, writing(job.work):
+        removed = stack.enter_context(open(job.work / f"{shard.number}.removed", "wb"))
+        kept = stack.enter_context(open(job.work / f"{shard.number}.kept", "wb")) if by_lines else None
+        rows = _lines(job.source, shard) if by_lines else _table_rows(job.source, shard)
+        while chunk := list(islice(rows, _ROWS)):
+            texts = [passages(row, job.source, number) for number, row, _ in chunk]
+            matches = find_matches(texts, rules, items)
+            tally.taken += len(chunk)
+            for (number, row, line), match in zip(chunk, matches, strict=True):
+                if match is None:
+                    if kept is not None:
+                        kept.write(line)
+                    continue
+                told = tell(match, str(row.get("id", number)), source_of(row, job.source))
+                removed.write(json_line(job.source, number, told))
+                tally.remove(told)
+                tally.removed_rows.append(number)
+        for file in filter(None, (removed, kept)):
+            file.flush()
+        partial = done.with_suffix(".partial")
+        partial.write_text(json.dumps(vars(tally), ensure_ascii=False), encoding="utf-8")
+        os.replace(partial, done)
+    return tally
+
+
+def read_tally(job: Job, shard: Shard) -> Tally:
+    """What a shard that is done gave."""
+    told = json.loads((job.work / f"{shard.number}.json").read_text(encoding="utf-8"))
+    told["dropped"], told["matrix"] = Counter(told["dropped"]), Counter(told["matrix"])
+    return Tally(**told)
+
+
+def tell(match: Match, name: str, source: str) -> dict[str, Any]:
+    """A removed row as it is written: what it is, what it touches, and why."""
+    return {
+        "id": name,
+        "text": match.text,
+        "benchmark": match.item.benchmark,
+        "benchmark_item": match.item.text,
+        "rule": match.rule,
+        "evidence": match.evidence,
+        "score": round(match.score, 4),
+        "source": source,
+    }
+
+
+def source_of(row: dict[str, Any], path: Path) -> str:
+    """Where a row comes from: its `source`, else its file."""
+    named = row.get("source")
+    return named if isinstance(named, str) and named else path.stem
+
+
+@lru_cache(1)
+def _rules(folder: Path, chosen: tuple[Sequence[str], float, float, float]) -> tuple[list[Rule], Items]:
+    names, lcs_ratio, structure_ratio, likeness = chosen
+    index = Index.load(folder)
+    rules = index.rules(names, lcs_ratio=lcs_ratio, structure_ratio=structure_ratio, likeness=likeness)
+    return rules, index.items
+
+
+def _plan_lines(source: Path) -> Iterator[Shard]:
+    with reading(source), open_plain(source) as file:
+        start = rows = number = 0
+        while block := file.read(SHARD):
+            # The rest of the last line belongs to this shard.
+            block += file.readline()
+            lines = block.count(b"\n") + (not block.endswith(b"\n"))
+            yield Shard(number, start, start + len(block), rows + 1)
+            start, rows, number = start + len(block), rows + lines, number + 1
+
+
+def _plan_parquet(source: Path) -> list[Shard]:
+    shards = []
+    with parquet.opened(source) as file:
+        row = 1
+        for group in range(file.num_row_groups):
+            shards.append(Shard(group, group, group + 1, row))
+            row += file.metadata.row_group(group).num_rows
+    return shards
+
+
+def _lines(source: Path, shard: Shard) -> Iterator[tuple[int, dict[str, Any], bytes]]:
+    with reading(source), open_plain(source) as file:
+        file.seek(shard.start)
+        number = shard.first_row
+        while file.tell() < shard.end:
+            line = file.readline()
+            row = parse_line(source, number, line)
+            if row is not None:
+                yield number, row, line
+            number += 1
+
+
+def _table_rows(source: Path, shard: Shard) -> Iterator[tuple[int, dict[str, Any], bytes]]:
+    number = shard.first_row
+    with parquet.opened(source) as file:
+        try:
+            for _, rows in parquet.read_batches(source, _Groups(file, shard), (*COLUMNS, "source")):
+                for row in rows:
+                    yield number, row, b""
+                    number += 1
+        except BadData as error:
+            if error.row is None:
+                raise
+            message = str(error).partition(": ")[2]
+            place = error.row + shard.first_row - 1
+            raise BadData(message, path=source, row=place, field=error.field) from None
+
+
+class _Groups:
+    """The row groups of a shard, read like a whole file."""
+
+    def __init__(self, file: Any, shard: Shard) -> None:
+        self.schema_arrow, self._file = file.schema_arrow, file
+        self._groups = list(range(shard.start, shard.end))
+
+    def iter_batches(self, **options: Any) -> Any:
+        return self._file.iter_batches(row_groups=self._groups, **options)

@@ -1,0 +1,84 @@
+"""How likely two statements are one problem in different words."""
+
+from __future__ import annotations
+
+from math import exp, log1p
+from typing import NamedTuple
+
+from rapidfuzz.distance import LCSseq
+
+from mathloop.decontamination.features import Features
+
+_PLAIN = (1.42, 0.48, 5.74, 3.09, -8.09, -0.09, 7.94)
+_WITH_FORMULAS = (-9.27, 0.45, 7.89, 3.92, -1.61, -0.24, 2.34)
+"""Weights of: numbers that the text lacks, numbers that it adds, rarity of the common ones, share of numbers
+that both have, similarity of the words, rarity of the common ones, similarity where the numbers agree."""
+_NO_NUMBERS, _FEW_FORMULAS = 0.35, 0.6
+"""Numbers that weigh less than this together (1, 2) are none; formulas that do are none."""
+
+
+def likeness(item: Features, text: Features) -> float:
+    """From 0 to 1: a logistic regression, fitted on problems that people reworded and on others like them.
+
+    Rewording keeps all numbers and adds few; it keeps formulas up to the names of variables, and some of the
+    words. So what counts most are numbers that one side lacks, their order and the words beside them, and
+    words and formulas only together with numbers that agree. Texts in two languages cannot be compared: 0.
+    """
+    chinese = _is_chinese(text)
+    if chinese != _is_chinese(item):
+        return 0.0
+    numbers = _overlap(item.numbers, text.numbers)
+    words = _overlap(item.words, text.words)
+    formulas = _overlap(item.formulas, text.formulas)
+    # A little is taken to be shared by all, so that two texts without numbers agree.
+    agreement = (numbers.common + 0.3) / (numbers.common + (numbers.lost + numbers.new) / 2 + 0.3)
+    similar = words.common / (words.common + (words.lost + words.new) / 2 + 1e-4)
+    traits = (
+        log1p(numbers.lost),
+        log1p(numbers.new),
+        log1p(numbers.rarity),
+        (numbers.common + 0.1) / (numbers.common + max(numbers.lost, numbers.new) + 0.1),
+        similar,
+        log1p(words.rarity),
+        agreement * similar,
+    )
+    with_formulas = min(formulas.common + formulas.lost, formulas.common + formulas.new) > _FEW_FORMULAS
+    weights = _WITH_FORMULAS if with_formulas else _PLAIN
+    score = -3.6 + sum(weight * trait for weight, trait in zip(weights, traits, strict=True))
+    if with_formulas:
+        alike = formulas.common / (formulas.common + (formulas.lost + formulas.new) / 2)
+        score += (5.8 * agreement - 0.98) * alike - 0.66
+    else:
+        bonds = _overlap(item.bonds, text.bonds)
+        score += 3.74 * bonds.common / (bonds.common + (bonds.lost + bonds.new) / 2 + 1e-4)
+        score += 3.8 * log1p(bonds.rarity)
+    if min(len(item.order), len(text.order)) > 1:
+        in_order = LCSseq.similarity(item.order, text.order) / max(len(item.order), len(text.order))
+        score += 2.78 * in_order - 4.77
+    if numbers.common + numbers.lost + numbers.new < _NO_NUMBERS:
+        score -= 1.07
+    if chinese:
+        score += 0.15
+    return 1 / (1 + exp(-score))
+
+
+def _is_chinese(features: Features) -> bool:
+    return any(word[0] > "\u3040" for word in features.words)
+
+
+class _Overlap(NamedTuple):
+    """Weights of what two sides have in common, and of what either has alone."""
+
+    common: float
+    lost: float
+    new: float
+    rarity: float
+    """Sum of the squares of what is common."""
+
+
+def _overlap(one: dict[str, float], other: dict[str, float]) -> _Overlap:
+    common = [min(weight, other[name]) for name, weight in one.items() if name in other]
+    both = sum(common)
+    lost, new = sum(one.values()) - both, sum(other.values()) - both
+    # What is equal may differ in its last bit.
+    return _Overlap(both, max(lost, 0.0), max(new, 0.0), sum(weight * weight for weight in common))

@@ -1,0 +1,83 @@
+"""Rule `structure`: the same problem with other numbers, and perhaps other names.
+
+Statements are compared with every number read as one sign. They match when they share `SHARED` tokens in a
+row and their longest common subsequence is longer than `structure_ratio` of the longer one's tokens. Numbers
+alone make no structure: an item needs `CONTENT` words.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from rapidfuzz.distance import LCSseq
+
+from mathloop.decontamination.batches import Arrays, Batch, Finding, Pairs
+from mathloop.decontamination.items import Items
+from mathloop.decontamination.ngram_lcs import most_shared
+from mathloop.decontamination.tables import Table
+from mathloop.decontamination.tokenization import DIGIT, IDEOGRAPH, LETTER, Tokens, hash_token
+
+SHARED = 7
+CONTENT = 8
+"""Words of more than one letter; two ideographs count as a word."""
+_MOST = 24
+"""A run that more items have is a phrase, as: how many more does he have."""
+_NUMBER = hash_token("0")
+
+
+class Structure:
+    """The rule over an index of items."""
+
+    name = "structure"
+
+    def __init__(self, items: Items, arrays: Arrays, *, structure_ratio: float) -> None:
+        self._items, self._grams = items, Table.of(arrays, "skeletons")
+        self._skeletons, self._offsets = arrays["skeletons.tokens"], arrays["items.offsets"]
+        self._ratio = structure_ratio
+
+    @staticmethod
+    def build(items: Tokens) -> Arrays:
+        """The arrays that the rule needs beside the items' own."""
+        skeletons = _skeletons(items)
+        grams = skeletons.grams(SHARED)
+        places = np.arange(len(grams))
+        owners = items.texts(places)
+        weight = (items.kinds == LETTER) + 0.5 * (items.kinds == IDEOGRAPH)
+        sums = np.concatenate(([0.0], np.cumsum(weight)))
+        content = sums[items.offsets[1:]] - sums[items.offsets[:-1]]
+        inside = (places + SHARED <= items.offsets[owners + 1]) & (content[owners] >= CONTENT)
+        return {
+            **Table.build(grams[inside], owners[inside], _MOST).named("skeletons"),
+            "skeletons.tokens": skeletons.hashes,
+        }
+
+    def candidates(self, batch: Batch) -> Pairs:
+        """Pairs of statements and items that share `SHARED` tokens and are of like length."""
+        tokens = batch.statements
+        places, items = self._grams.find(_skeletons(tokens).grams(SHARED))
+        texts = tokens.texts(places)
+        sizes = tokens.offsets[texts + 1] - tokens.offsets[texts]
+        wanted = self._offsets[items + 1] - self._offsets[items]
+        inside = places + SHARED <= tokens.offsets[texts + 1]
+        inside &= np.minimum(sizes, wanted) > self._ratio * np.maximum(sizes, wanted)
+        return most_shared(texts[inside], items[inside], places[inside])
+
+    def decide(self, batch: Batch, text: int, item: int, place: int) -> Finding | None:
+        """`place`: the token of the batch where the first shared run begins."""
+        own = slice(batch.tokens.offsets[text], batch.tokens.offsets[text + 1])
+        numbers = batch.tokens.kinds[own] == DIGIT
+        words = np.where(numbers, np.uint64(_NUMBER), batch.tokens.hashes[own]).tolist()
+        wanted = self._skeletons[self._offsets[item] : self._offsets[item + 1]].tolist()
+        longer = max(len(words), len(wanted))
+        length = int(LCSseq.similarity(words, wanted, score_cutoff=int(self._ratio * longer)))
+        if length <= self._ratio * longer:
+            return None
+        start = batch.start(text, place)
+        own_words = zip(batch.words(text, start, SHARED), numbers[start : start + SHARED], strict=True)
+        shared = " ".join("#" if is_number else word for word, is_number in own_words)
+        ratio = length / longer
+        told = f"numbers aside, shares “{shared}” and {length} of {longer} tokens in order ({ratio:.2f})"
+        return Finding(told, ratio)
+
+
+def _skeletons(tokens: Tokens) -> Tokens:
+    return tokens.with_hashes(np.where(tokens.kinds == DIGIT, np.uint64(_NUMBER), tokens.hashes))

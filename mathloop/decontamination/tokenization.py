@@ -1,0 +1,269 @@
+"""The tokens of many texts at once, as hashes in arrays: no Python for each token.
+
+A text's characters are classed by a table. Runs of one class are tokens; a polynomial over the whole
+buffer, summed up, gives the hash of any run by one subtraction. The same trick over token hashes gives the
+hash of any n-gram. `normalization.tokens` says what a token is; here stands only how to get there fast.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+
+import numpy as np
+import numpy.typing as npt
+
+from mathloop.decontamination.normalization import GREEK, IDEOGRAPHS, KEPT_COMMANDS, is_plain, normalize
+
+U64 = npt.NDArray[np.uint64]
+Ints = npt.NDArray[np.int64]
+Codes = npt.NDArray[np.uint8] | npt.NDArray[np.uint32]
+
+DIGIT, LETTER, IDEOGRAPH, GREEK_LETTER, SINGLE = 1, 2, 3, 4, 5
+"""Classes of characters, of which 0 separates; and of tokens, of which SINGLE is a letter by itself."""
+_BASE, _GRAM_BASE = 0x9E3779B97F4A7C15, 0xD1B54A32D192ED03
+"""Odd, so that each has an inverse modulo 2**64."""
+_MASK = (1 << 64) - 1
+_PAD = "\n" * 8
+"""Around a batch, so that a look at a neighbor stays inside it."""
+_COMMA, _APOSTROPHE, _DOT, _BACKSLASH, _OPEN, _CLOSE, _BANG, _PLURAL = map(ord, ",'.\\{}!s")
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """The tokens of a batch of texts."""
+
+    hashes: U64
+    """[tokens]"""
+    kinds: npt.NDArray[np.uint8]
+    """[tokens] DIGIT, LETTER, IDEOGRAPH, GREEK_LETTER or SINGLE."""
+    stems: U64
+    """[tokens] Hash of a word's stem, see `stem`; of any other token its own."""
+    offsets: Ints
+    """[texts + 1] The first token of each text."""
+    sums: U64
+    """[tokens + 1] Of the n-gram polynomial."""
+    starts: Ints
+    ends: Ints
+    """[tokens] Where each begins and ends among the characters."""
+    codes: Codes
+    """The characters of all texts, normalized, between line ends."""
+
+    def characters(self, start: int, end: int) -> str:
+        """The characters from `start` to before `end`."""
+        encoding = "ascii" if self.codes.dtype == np.uint8 else "utf-32-le"
+        return self.codes[start:end].tobytes().decode(encoding, "surrogatepass")
+
+    def word(self, place: int) -> str:
+        """The token at `place`."""
+        word = self.characters(int(self.starts[place]), int(self.ends[place]))
+        return GREEK.get(word) or KEPT_COMMANDS.get(word, word)
+
+    def grams(self, size: int) -> U64:
+        """[max(0, tokens - size + 1)] Hash of the `size` tokens from each on; some straddle two texts."""
+        count = max(0, len(self.hashes) - size + 1)
+        values = self.sums[size : size + count] - self.sums[:count]
+        values *= _powers(_GRAM_BASE, len(self.sums))[1][:count]
+        return mix(values)
+
+    def runs(self, starts: Ints, sizes: Ints) -> U64:
+        """[runs] Hash of `sizes` tokens from each of `starts`, as `grams` gives it."""
+        values = self.sums[starts + sizes] - self.sums[starts]
+        return mix(values * _powers(_GRAM_BASE, len(self.sums))[1][starts])
+
+    def head(self, texts: int) -> Tokens:
+        """The first `texts` texts alone."""
+        end = int(self.offsets[texts])
+        return Tokens(
+            self.hashes[:end],
+            self.kinds[:end],
+            self.stems[:end],
+            self.offsets[: texts + 1],
+            self.sums[: end + 1],
+            self.starts[:end],
+            self.ends[:end],
+            self.codes,
+        )
+
+    def with_hashes(self, hashes: U64) -> Tokens:
+        """The same texts with other hashes of their tokens."""
+        return replace(self, hashes=hashes, sums=_sums(hashes))
+
+    def texts(self, places: Ints) -> Ints:
+        """[places] The text that each token belongs to."""
+        return np.searchsorted(self.offsets, places, "right") - 1
+
+
+STEM = 5
+"""Letters of a word that count where its ending may differ."""
+
+
+def stem(word: str) -> str:
+    """The first letters of a word, so that most of its forms are one; a short one loses its plural s."""
+    return word[:-1] if 3 < len(word) <= STEM and word[-1] == "s" else word[:STEM]
+
+
+def tokenize(texts: Sequence[str]) -> Tokens:
+    """Tokens of `texts`, in order. Takes about 60 bytes of memory a character while it works."""
+    normal = [text.lower() if is_plain(text) else normalize(text) for text in texts]
+    sizes = np.fromiter(map(len, normal), np.int64, len(normal))
+    joined = _PAD + "\n".join(normal) + _PAD
+    rows = np.concatenate(([0], np.cumsum(sizes + 1))) + len(_PAD)
+    if joined.isascii():
+        raw = joined.encode("ascii")
+        codes: Codes = np.frombuffer(raw, np.uint8)
+        classes = np.frombuffer(raw.translate(_ascii_classes()), np.uint8).copy()
+    else:
+        codes = np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), np.uint32)
+        table = _classes()
+        classes = table[np.minimum(codes, len(table) - 1)]
+        astral = codes >= len(table)
+        if astral.any():
+            classes[astral] = np.where((codes[astral] >= 0x20000) & (codes[astral] <= 0x3FFFF), IDEOGRAPH, 0)
+    dots = np.flatnonzero(codes == _DOT)
+    dots = dots[(classes[dots - 1] == DIGIT) & (classes[dots + 1] == DIGIT)]
+    gone = _vanishing(codes, classes)
+    classes[dots] = DIGIT
+    if len(gone):
+        keep = np.ones(len(codes), bool)
+        keep[gone] = False
+        codes, classes = codes[keep], classes[keep]
+        rows = rows - np.searchsorted(gone, rows)
+    return _cut(codes, classes, rows)
+
+
+def hash_token(token: str) -> int:
+    """What `tokenize` gives a token or a stem."""
+    value = 0
+    for letter in reversed(token):
+        value = (value * _BASE + ord(letter)) & _MASK
+    return int(mix(np.array([value], np.uint64))[0])
+
+
+def mix(values: U64) -> U64:
+    """Spreads every bit over all bits, so that any of them can address a table."""
+    values = values ^ (values >> np.uint64(32))
+    values *= np.uint64(0xD6E8FEB86659FD93)
+    values ^= values >> np.uint64(32)
+    return values
+
+
+def _vanishing(codes: Codes, classes: npt.NDArray[np.uint8]) -> Ints:
+    """Places of apostrophes inside words and of the commas of thousands, sorted."""
+    marks = np.flatnonzero(codes == _APOSTROPHE)
+    found = [marks[(classes[marks - 1] == LETTER) & (classes[marks + 1] == LETTER)]]
+    commas = np.flatnonzero(codes == _COMMA)
+    plain = commas[classes[commas - 1] == DIGIT]
+    found.append(plain[_thousand(classes, plain + 1)])
+    spaced = plain[(codes[plain + 1] == _BACKSLASH) & (codes[plain + 2] == _BANG)]
+    spaced = spaced[_thousand(classes, spaced + 3)]
+    found += [spaced, spaced + 1, spaced + 2]
+    braced = commas[
+        (codes[commas - 1] == _OPEN) & (codes[commas + 1] == _CLOSE) & (classes[commas - 2] == DIGIT)
+    ]
+    braced = braced[_thousand(classes, braced + 2)]
+    found += [braced - 1, braced, braced + 1]
+    return np.sort(np.concatenate(found))
+
+
+def _thousand(classes: npt.NDArray[np.uint8], places: Ints) -> npt.NDArray[np.bool_]:
+    digits = np.ones(len(places), bool)
+    for ahead in range(3):
+        digits &= classes[places + ahead] == DIGIT
+    digits &= classes[places + 3] != DIGIT
+    return digits
+
+
+def _cut(codes: Codes, classes: npt.NDArray[np.uint8], rows: Ints) -> Tokens:
+    edges = np.flatnonzero((classes[1:] != classes[:-1]) | (classes[1:] >= IDEOGRAPH)) + 1
+    kinds = classes[edges]
+    token = np.flatnonzero(kinds)
+    starts = edges[token]
+    ends = edges[np.minimum(token + 1, len(edges) - 1)]  # the padding ends with a separator
+    kinds = kinds[token]
+    powers, inverses = _powers(_BASE, len(codes) + 1)
+    sums = np.zeros(len(codes) + 1, np.uint64)
+    np.cumsum(codes * powers[: len(codes)], out=sums[1:])
+    before, back = sums[starts], inverses[starts]
+    hashes = mix((sums[ends] - before) * back)
+    lengths = ends - starts
+    plural = (lengths > 3) & (lengths <= STEM) & (codes[ends - 1] == _PLURAL)
+    stems = mix((sums[np.where(plural, ends - 1, np.minimum(ends, starts + STEM))] - before) * back)
+    np.copyto(stems, hashes, where=kinds == DIGIT)
+    greek = np.flatnonzero(kinds == GREEK_LETTER)
+    if len(greek):
+        letters, names = _greek()
+        stems[greek] = hashes[greek] = names[np.searchsorted(letters, codes[starts[greek]])]
+    commands = np.flatnonzero((codes[starts - 1] == _BACKSLASH) & (kinds == LETTER))
+    if len(commands):
+        keys, values = _kept_commands()
+        places = np.minimum(np.searchsorted(keys, hashes[commands]), len(keys) - 1)
+        kept = keys[places] == hashes[commands]
+        stems[commands[kept]] = hashes[commands[kept]] = values[places[kept]]
+        keep = np.ones(len(starts), bool)
+        keep[commands[~kept]] = False
+        starts, ends, kinds = starts[keep], ends[keep], kinds[keep]
+        hashes, stems = hashes[keep], stems[keep]
+    kinds[(ends - starts == 1) & (kinds == LETTER)] = SINGLE
+    return Tokens(hashes, kinds, stems, np.searchsorted(starts, rows), _sums(hashes), starts, ends, codes)
+
+
+def _sums(hashes: U64) -> U64:
+    sums = np.zeros(len(hashes) + 1, np.uint64)
+    np.cumsum(hashes * _powers(_GRAM_BASE, len(sums))[0][: len(hashes)], out=sums[1:])
+    return sums
+
+
+_POWERS: dict[int, tuple[U64, U64]] = {}
+
+
+def _powers(base: int, size: int) -> tuple[U64, U64]:
+    """base**i and its inverse for at least the first `size` whole numbers i."""
+    known = _POWERS.get(base)
+    if known is None or len(known[0]) < size:
+        size = max(size, 1 << 18)
+        known = _POWERS[base] = (_geometric(base, size), _geometric(pow(base, -1, 1 << 64), size))
+    return known
+
+
+def _geometric(factor: int, size: int) -> U64:
+    values = np.full(size, factor, np.uint64)
+    values[0] = 1
+    return np.cumprod(values, dtype=np.uint64)
+
+
+@cache
+def _classes() -> npt.NDArray[np.uint8]:
+    """[65536] The class of each character of the basic plane."""
+    table = np.zeros(1 << 16, np.uint8)
+    kinds = {
+        DIGIT: r"\d",
+        LETTER: r"[^\W\d_]",
+        IDEOGRAPH: f"[{IDEOGRAPHS}]",
+        GREEK_LETTER: f"[{''.join(GREEK)}]",
+    }
+    plane = "".join(map(chr, range(1 << 16)))
+    for kind, pattern in kinds.items():
+        for match in re.finditer(f"{pattern}+", plane):
+            table[match.start() : match.end()] = kind
+    return table
+
+
+@cache
+def _ascii_classes() -> bytes:
+    return bytes(_classes()[:256])
+
+
+@cache
+def _greek() -> tuple[npt.NDArray[np.uint32], U64]:
+    letters = sorted(GREEK)
+    values = [hash_token(GREEK[letter]) for letter in letters]
+    return np.array([ord(letter) for letter in letters], np.uint32), np.array(values, np.uint64)
+
+
+@cache
+def _kept_commands() -> tuple[U64, U64]:
+    pairs = sorted((hash_token(name), hash_token(token)) for name, token in KEPT_COMMANDS.items())
+    return np.array([key for key, _ in pairs], np.uint64), np.array([value for _, value in pairs], np.uint64)

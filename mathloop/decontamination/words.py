@@ -1,0 +1,281 @@
+"""The vocabulary of math problems: which words say little, which mean the same, which are numbers.
+
+Stems are those of `tokenization.stem`. These lists are all that is known here of language. They are fixed, so
+that a verdict on two texts does not depend on what else an index holds.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from mathloop.decontamination.tokenization import stem
+
+_STOP = """
+    a an the of to in on at is are was were be been being it its this that these those and or for with by
+    from as if then than so such there their they them he she his her him i me my we you your our us which
+    what who whom whose how when where why do does did has have had having can could will would shall should
+    may might must not no each every all any some into out over under up down let given suppose find
+    determine compute calculate
+    evaluate express answer value values number numbers form simplify write much many more less also only just
+    about after before between through per get got make made take taken give gives show shown denote denoted
+    assume consider respectively using use used obtain obtained exactly problem question
+"""
+STOP = frozenset(_STOP.split())
+"""Words of every problem, and those that merely ask."""
+
+_SYNONYMS = """
+    sum total altogether add added adding addition plus combined together
+    product multiply multiplied multiplying multiplication times
+    difference subtract subtracted subtracting subtraction minus
+    quotient divide divided dividing division
+    ratio proportion
+    remainder modulo leftover rest residue remaining left remain
+    probability chance likelihood likely odds
+    maximum largest greatest biggest maximal maximize highest most max
+    minimum smallest least minimal minimize lowest fewest min
+    whole integer
+    root zero solution solve satisfy satisfies satisfying fulfil fulfill hold valid
+    equal equivalent same identical equals
+    different distinct
+    triangle triangular
+    circle circular disk disc circumference
+    square squared squaring
+    cube cubic
+    consecutive successive following
+    sequence progression series
+    side edge
+    vertex vertices corner
+    perimeter boundary outline border
+    midpoint halfway middle center centre
+    long length
+    wide width
+    tall height high
+    distance far apart
+    cost price pay paid spend spent worth charge
+    buy bought purchase purchased
+    sell sold
+    average mean
+    percent percentage
+    digit numeral
+    half halves halved
+    double twice doubled
+    triple thrice tripled
+    random randomly
+    perpendicular orthogonal right
+    degree degrees
+    factor divisor divides divisible multiple
+    speed rate velocity fast pace
+    undefined domain
+    intersect cross meet crosses intersection
+    tangent touch touches
+    inside interior within enclosed
+    circumscribed circumcircle
+    inscribed incircle
+    people person member
+    student pupil
+    child children kid
+    volume capacity
+    way ways arrangement arrangements manner
+    choose select pick chosen picked selected draw drawn
+    arrange order ordered lined
+    female woman women girl
+    male man men boy
+    number count
+    coin coins
+    card cards
+    dice die
+    ball balls marble
+    game match play played
+    team group club
+    road path route way
+    dollar money buck
+    foot feet ft
+    inch inches
+    meter meters metre
+    kilometer kilometers km
+    mile miles
+    hour hours hr
+    minute minutes min
+    second seconds
+    week weekly weeks
+    day daily days
+    month monthly months
+    year yearly years annual
+    gram grams
+    kilogram kilograms kg
+    liter liters litre
+    begin start starts initially originally first
+    end finish finally last
+    increase grow grew gain rise
+    decrease shrink reduce drop lose lost fall fell
+    own have possess
+    give gave gift donate
+    eat ate consume
+    move travel go went walk drive drove run ran
+    work job labor
+    earn wage salary paid
+    save savings
+    polynomial expression
+    term terms
+    inverse reciprocal
+    function map
+    line straight
+    diagonal opposite
+    radius radii
+    box container jar bag basket
+    car vehicle automobile truck
+    book novel
+    friend buddy
+    tree trees
+"""
+SYNONYMS = {
+    stem(word): stem(group.split()[0]) for group in _SYNONYMS.strip().splitlines() for word in group.split()
+}
+"""Stem → the stem that stands for its group."""
+
+_COMMON = """
+    sum cost remai begin time equal day buy maxim move dolla doubl box whole end minim hour half long
+    root need posit year diffe week facto secon insid peopl state avera minut sell speed want point
+    arran frien now other choos amoun new but third decid schoo while decre team eat month incre proba
+    game stude work colle set class dista store earn seque take possi water durin book produ give squar
+    both tall true real equat polyn foot mile compa old anoth child car funct pair pound recei side
+    house road area rando make numbe corre weigh ball piece perce resul compl ratio put found red line
+    const best elect male femal off inch next examp stand digit curre apple get chang plane midpo fewer
+    parti perpe
+"""
+COMMON = frozenset(_COMMON.split())
+"""Stems in more than one of a hundred problems."""
+
+_FAMILIAR = """
+    field away becau famil measu use cooki defin alrea took still conse morni norma speci syste home
+    sale page trian blue plant volum green inclu tree previ see cup descr relat eleme read quart place
+    repre selli proce table consi dog bottl circl trip room commo verte requi broth every fourt mass age
+    sampl appro type birth cake angle boxe below save light size own orang disco unit distr party inver
+    food shirt trans certa degre test round popul short shop back pack anima park energ base direc bill
+    being allow build enoug makin today candy regul color score siste flowe varia radiu calle reach goe
+    share assum able what cell row card prope ticke fract teach profi exist tempe havin kilog neare
+    surfa drink garde call exper force bird prime data come readi cut part turn after simpl wide gallo
+    condi aroun going earth break longe tripl circu fill egg recta neede later react among perim dozen
+    excep custo full graph block conti objec close weeke learn expec once model older came compu math
+    cube meter estim expla cover white singl raise like gener mom organ writt movie fruit plan howev
+    extra know space yello worki marke chick split peach case conve packa leave bus paral creat frequ
+    canno entir gas level bring conce harve baker groce rose enter stop occur one ounce shoe cent stick
+    choco paren even conte conne paper favor local quadr item perfo fish inter again mark ride opera
+    paint buyin lunch cat watch sugar contr magne servi neigh farm since check dinne broug machi prese
+    remov compo mothe young visit term diago playi quest pizza event separ throw phone stati black earne
+    acros list runni expen prepa deliv obser regio passe asked linea train night offer retur effec top
+    lie figur above keep rache tange witho based fifth until slice atten penci farme worke arith city
+    power fille suppl acid resta struc molec geome eithe big guest open bake tryin alway ring flour
+    ballo
+"""
+FAMILIAR = frozenset(_FAMILIAR.split())
+"""Stems in more than one of three hundred."""
+
+_COMMON_CHINESE = """
+    多少  已知  一个  有多  一共  函数  共有  可以  是多  平均  少元  其中
+    了多  面积  率为  值为  少千  直线  需要  少个  如果  的最  满足  分别
+    同学  曲线  千克  均每  焦点  少米  集合  还剩  学校  那么  长方  数是
+    米的  两个  最大  每天  方程  计算  千米  少人  的一  至少  方形  的面
+    现在  要多  这个  数列  甲乙  一条  平方  小时  的概  概率  第一  最小
+    大值  两点  积为  下列  第二  厘米  形的  积是  妈妈  的是  数的  范围
+    取值  双曲  买了  年级  分钟  正方  展开  围是  数为  平面  坐标  抛物
+    物线  交于  每个  这样  方体  的直  的取  值范  小明  老师  同的  式中
+    离心  心率  小值  开式  几分  每小  的正  程为  顶点  的离  一次  少本
+    剩下  个小
+"""
+COMMON_CHINESE = frozenset(_COMMON_CHINESE.split())
+"""Pairs of characters in more than one of fifty Chinese problems."""
+
+_UNITS = """
+    zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen
+    seventeen eighteen nineteen
+"""
+UNITS = {word: value for value, word in enumerate(_UNITS.split())}
+_TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
+TENS = {word: 10 * value for value, word in enumerate(_TENS.split(), 2)}
+SPELLED = {
+    "half": 2,
+    "twice": 2,
+    "double": 2,
+    "doubled": 2,
+    "both": 2,
+    "second": 2,
+    "quadratic": 2,
+    "binary": 2,
+    "triple": 3,
+    "thrice": 3,
+    "third": 3,
+    "thirds": 3,
+    "cubic": 3,
+    "quarter": 4,
+    "quarters": 4,
+    "fourth": 4,
+    "first": 1,
+    "once": 1,
+    "single": 1,
+    "unit": 1,
+    "fifth": 5,
+    "fifths": 5,
+    "pentagon": 5,
+    "sixth": 6,
+    "hexagon": 6,
+    "seventh": 7,
+    "heptagon": 7,
+    "eighth": 8,
+    "octagon": 8,
+    "octal": 8,
+    "ninth": 9,
+    "nonagon": 9,
+    "tenth": 10,
+    "decagon": 10,
+    "dozen": 12,
+    "dodecagon": 12,
+    "hundred": 100,
+    "thousand": 1000,
+    "million": 10**6,
+    "billion": 10**9,
+}
+"""Words, besides counting, that another wording writes as a number."""
+
+CHINESE_DIGITS = {digit: value for value, digit in enumerate("零一二三四五六七八九")} | {"两": 2, "〇": 0}
+CHINESE_POWERS = {"十": 10, "百": 100, "千": 1000, "万": 10000}
+
+
+def chinese_number(numeral: str) -> int:
+    """The value of a numeral such as 二十五 or 三千万."""
+    total = digit = 0
+    for sign in numeral:
+        if sign in CHINESE_DIGITS:
+            digit = CHINESE_DIGITS[sign]
+        elif sign == "万":
+            total, digit = (total + digit or 1) * 10000, 0
+        else:
+            total, digit = total + (digit or 1) * CHINESE_POWERS[sign], 0
+    return total + digit
+
+
+@lru_cache(1 << 16)
+def number_weight(number: str) -> float:
+    """How much it says that a problem has this number."""
+    if not number.isdecimal():
+        return 0.75
+    value = int(number) if len(number) < 10 else 10**9 + 7
+    if value <= 2:
+        return 0.15
+    if value <= 10:
+        return 0.3 if value <= 5 or value == 10 else 0.38
+    if value <= 20 or value in (25, 30, 40, 50, 60, 100):
+        return 0.5
+    if value < 100 or value % 50 == 0:
+        return 0.62
+    return 0.85
+
+
+@lru_cache(1 << 16)
+def word_weight(word: str) -> float:
+    """How much it says that a problem has this stem, or this pair of Chinese characters."""
+    if word[0] > "\u3040":
+        return 0.3 if word in COMMON_CHINESE else 0.6
+    if word in COMMON:
+        return 0.25
+    return 0.42 if word in FAMILIAR else 0.75

@@ -1,0 +1,274 @@
+"""`mathloop benchmark decontaminate`: what is found, what is lost, and how fast, beside open-r1's way."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from mathloop.decontamination import stage
+from mathloop.decontamination.batches import Passage, Rule
+from mathloop.decontamination.index import Index
+from mathloop.decontamination.items import Item, Items
+from mathloop.decontamination.matching import Match, find_matches
+from mathloop.decontamination.sources import passages, read_items
+from mathloop.errors import BadData
+from mathloop.records.rows import numbered_rows
+from pipelines.benchmarks.contamination_data import (
+    COPIES,
+    SEED,
+    OpenR1,
+    made_up,
+    made_up_items,
+    write_made_up,
+)
+from pipelines.benchmarks.printing import Progress, aligned, machine, shortened
+
+TURNS = 3
+"""The peer and mathloop take turns; the best turn of each counts, since what else runs only slows."""
+PEER_ROWS = 1_000
+"""Rows of a turn; the peer is too slow for more."""
+CHUNK = 1_024
+MADE_UP_ITEMS = 10_000
+ALL_RULES = stage.Config().rules
+PAPER_PAIRS = (
+    ("What is the remainder when 1 + 2 + 3 + 4 + ··· + 9 + 10 is divided by {}?", "8", "9"),
+    (
+        "For how many integer values of n between 1 and 1000 inclusive does the decimal representation of"
+        " n/{} terminate?",
+        "1400",
+        "1375",
+    ),
+    (
+        "Krista put 1 cent into her new bank on Sunday morning. On Monday she put 2 cents into her bank. On"
+        " Tuesday she put 4 cents into her bank, and she continued to double the amount of money she put into"
+        " her bank each day for two weeks. On what day of the week did the total amount of money in her bank"
+        " first exceed ${}?",
+        "2",
+        "5",
+    ),
+)
+"""A problem, its number in the training data, and that of the test set (Qwen2.5-Math report, table 1)."""
+
+
+def run(data: Path | None, rows: Sequence[int], rephrased: Path | None) -> None:
+    """Measures and prints; raises BadData where `data` has no benchmarks or a row is broken."""
+    items, train = _read(data)
+    print(machine())
+    print(f"data: {data}" if data else f"data: made up with seed {SEED}; --data DIR takes real benchmarks")
+    with Progress() as progress, tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        progress.step("index")
+        index = _index(items, work / "index")
+        progress.step("the paper's pairs, copies")
+        _pairs()
+        _copies(index, items)
+        if rephrased is not None:
+            _rephrased(index, rephrased)
+        progress.step("training rows")
+        _lost(index, train)
+        progress.step("speed, one core")
+        _speed(index, items, train)
+        for count in rows:
+            progress.step(f"{count:,} made-up rows from a file")
+        _files(work, items, rows)
+
+
+def _read(data: Path | None) -> tuple[list[Item], list[list[Passage]]]:
+    if data is None:
+        items = [Item("made up", text) for text in made_up_items(MADE_UP_ITEMS, SEED)]
+        return items, [
+            [Passage(problem, True), Passage(solution, False)]
+            for problem, solution in made_up(PEER_ROWS * 4, SEED + 1)
+        ]
+    files = sorted((data / "benchmarks").glob("*/*.jsonl"))
+    if not files:
+        raise BadData("no benchmarks/*/*.jsonl in this folder; expected a folder a benchmark", path=data)
+    items = list(read_items(files))
+    source = data / "train" / "gsm8k" / "train.jsonl"
+    return items, [passages(row, source, number) for number, row in numbered_rows(source)]
+
+
+def _rules(index: Index, names: Sequence[str] = ALL_RULES) -> list[Rule]:
+    config = stage.Config()
+    return index.rules(
+        names,
+        lcs_ratio=config.lcs_ratio,
+        structure_ratio=config.structure_ratio,
+        likeness=config.likeness,
+    )
+
+
+def _find(rows: Sequence[Sequence[Passage]], rules: Sequence[Rule], items: Items) -> list[Match | None]:
+    return [
+        match
+        for start in range(0, len(rows), CHUNK)
+        for match in find_matches(rows[start : start + CHUNK], rules, items)
+    ]
+
+
+def _index(items: Sequence[Item], folder: Path) -> Index:
+    index = Index.build(items, ngram=13)
+    built = _seconds(lambda: Index.build(items, ngram=13))
+    saved = _seconds(lambda: index.save(folder))
+    loaded = min(_seconds(lambda: Index.load(folder)) for _ in range(5))
+    size = sum(file.stat().st_size for file in folder.iterdir()) / 2**20
+    told = f"built in {built:.2f} s, saved in {saved:.2f} s, loaded in {1000 * loaded:.1f} ms"
+    print(f"\nindex of {len(items):,} items, {len(index.benchmarks)} benchmarks, {size:.0f} MiB: {told}")
+    return Index.load(folder)
+
+
+def _pairs() -> None:
+    caught = 0
+    for text, train, test in PAPER_PAIRS:
+        index = Index.build([Item("paper", text.format(test))], ngram=13)
+        row = [Passage(text.format(train), True)]
+        caught += find_matches([row], _rules(index, ["ngram_lcs"]), index.items)[0] is not None
+    print(f"\nthe paper's pairs: {caught} of {len(PAPER_PAIRS)} caught by ngram_lcs alone")
+
+
+def _copies(index: Index, items: Sequence[Item]) -> None:
+    """Copies of every item in every dress: how many are caught, how many would be by an n-gram alone."""
+    print("\ncopies caught, of all items")
+    lines, missed = [], []
+    rules, ngram_only = _rules(index), _rules(index, ["ngram_lcs"])
+    peer = OpenR1([[item.text for item in items]], 13)
+    for dress, change in COPIES.items():
+        rows = [[Passage(change(item.text), True)] for item in items]
+        found = _find(rows, rules, index.items)
+        missed += [(dress, item) for item, match in zip(items, found, strict=True) if match is None]
+        caught = sum(match is not None for match in found)
+        alone = sum(match is not None for match in _find(rows, ngram_only, index.items))
+        theirs = peer.count([row[0].text for row in rows])
+        lines.append((dress, *(f"{100 * n / len(items):.2f} %" for n in (caught, alone, theirs))))
+    print(aligned(("dress", "all rules", "ngram_lcs", "open-r1, 13-gram"), lines))
+    for dress, item in missed[:10]:
+        print(f"    missed, {dress}: {item.benchmark}: {shortened(item.text, 80)}")
+
+
+def _rephrased(index: Index, path: Path) -> None:
+    """Recall on rows that hold a benchmark's item in other words, in all and by kind."""
+    rows = [row for _, row in numbered_rows(path)]
+    texts = [row["rephrased"] for row in rows]
+    found = _find([[Passage(text, True)] for text in texts], _rules(index), index.items)
+    theirs = OpenR1([[index.items[number].text for number in range(len(index.items))]], 13).count(texts)
+    kinds = sorted({row.get("kind", "") for row in rows})
+    print(f"\nrephrased problems caught, of {path.name}; open-r1, 13-gram: {theirs} of {len(rows)}")
+    lines = []
+    for kind in (*kinds, None):
+        chosen = [
+            match for row, match in zip(rows, found, strict=True) if kind in (None, row.get("kind", ""))
+        ]
+        caught = sum(match is not None for match in chosen)
+        lines.append((kind or "all", f"{caught}", f"{len(chosen)}", f"{100 * caught / len(chosen):.0f} %"))
+    print(aligned(("kind", "caught", "of", ""), lines))
+
+
+def _lost(index: Index, train: Sequence[Sequence[Passage]]) -> None:
+    found = [match for match in _find(train, _rules(index), index.items) if match is not None]
+    print(f"\ntraining rows removed: {len(found)} of {len(train):,} ({100 * len(found) / len(train):.2f} %)")
+    for rule, matches in groupby(sorted(found, key=lambda match: match.rule), key=lambda match: match.rule):
+        print(f"    {rule}: {len(list(matches))}")
+
+
+def _speed(index: Index, items: Sequence[Item], train: Sequence[Sequence[Passage]]) -> None:
+    """Processor time a row, statement and solution, on one core; index and texts in memory."""
+    rows = train[:PEER_ROWS]
+    texts = [passage.text for row in rows for passage in row]
+    by_benchmark = [
+        [item.text for item in group]
+        for _, group in groupby(
+            sorted(items, key=lambda item: item.benchmark), key=lambda item: item.benchmark
+        )
+    ]
+    each, merged = OpenR1(by_benchmark, 13), OpenR1([[item.text for item in items]], 13)
+    all_rules, ngram_only = _rules(index), _rules(index, ["ngram_lcs"])
+    ways: dict[str, Callable[[], object]] = {
+        f"open-r1, a pass for each of {len(by_benchmark)} benchmarks": lambda: each.count(texts),
+        "open-r1, all benchmarks in one set": lambda: merged.count(texts),
+        "mathloop, ngram_lcs": lambda: _find(rows, ngram_only, index.items),
+        "mathloop, all rules": lambda: _find(rows, all_rules, index.items),
+    }
+    best = dict.fromkeys(ways, float("inf"))
+    with _one_core():
+        for _ in range(TURNS):
+            for name, way in ways.items():
+                started = time.process_time()
+                way()
+                best[name] = min(best[name], time.process_time() - started)
+    ours = best["mathloop, all rules"]
+    print("\nspeed on one core, statement and solution of each row")
+    lines = [
+        (name, f"{1e6 * took / len(rows):.1f}", f"{took / ours:.1f}×" if "open" in name else "")
+        for name, took in best.items()
+    ]
+    print(aligned(("way", "µs a row", "all rules are faster by"), lines))
+
+
+def _files(work: Path, items: Sequence[Item], rows: Sequence[int]) -> None:
+    """From file to file: time and memory against the number of rows, one process and two."""
+    benchmark = work / "benchmark.jsonl"
+    lines = (json.dumps({"problem": item.text}, ensure_ascii=False) for item in items)
+    benchmark.write_text("\n".join(lines), encoding="utf-8")
+    print("\nmade-up rows, from file to file, all rules, the index kept from before")
+    write_made_up(work / "train.jsonl", 1, SEED + 2)
+    _sift(work, benchmark, 1)
+    cells = []
+    for count in rows:
+        write_made_up(work / "train.jsonl", count, SEED + 2)
+        one, two = (_sift(work, benchmark, workers) for workers in (1, 2))
+        rate = [f"{1e6 * told['seconds'] / count:.1f}" for told in (one, two)]
+        memory = [f"{told['mib']:.0f}" for told in (one, two)]
+        ratio = f"{one['seconds'] / two['seconds']:.2f}×"
+        cells.append(
+            (f"{count:,}", f"{one['seconds']:.1f}", rate[0], f"{two['seconds']:.1f}", ratio, *memory)
+        )
+    heads = ("rows", "s", "µs a row", "s, two processes", "faster", "MiB, one", "MiB, the largest of two")
+    print(aligned(heads, cells))
+
+
+_SIFT = """
+import json, resource, sys, time
+from pathlib import Path
+from mathloop.decontamination import stage
+if __name__ == "__main__":
+    work, benchmark, workers = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+    started = time.perf_counter()
+    stage.run(problems=work / "train.jsonl", responses=None, benchmarks=[benchmark], out=work / "out.jsonl",
+              removed=work / "removed.jsonl", config=stage.Config(), index=work / "kept", workers=workers)
+    own, children = (resource.getrusage(who).ru_maxrss / 1024
+                     for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    print(json.dumps({"seconds": time.perf_counter() - started, "mib": max(own, children)}))
+"""
+
+
+def _sift(work: Path, benchmark: Path, workers: int) -> dict[str, Any]:
+    program = work / "sift.py"
+    program.write_text(_SIFT, encoding="utf-8")
+    command = [sys.executable, str(program), str(work), str(benchmark), str(workers)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return json.loads(done.stdout)  # type: ignore[no-any-return]
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+@contextmanager
+def _one_core() -> Iterator[None]:
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(cores)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)

@@ -1,0 +1,163 @@
+"""The rules as they are defined, as slow and obvious as can be: every text against every item."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from itertools import pairwise
+
+FUNCTIONS = {"sin", "cos", "tan", "cot", "sec", "csc", "log", "ln", "lg", "exp", "lim", "max", "min", "gcd"}
+FUNCTIONS |= {"lcm", "det", "mod"}
+_GREEK = """
+    alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho sigma sigma tau
+    upsilon phi chi psi omega
+"""
+GREEK = {chr(0x3B1 + place): name for place, name in enumerate(_GREEK.split())}
+OPERATORS = dict(zip("+-−–*×·•/÷^=<>!%", "+---****//^=<>!%", strict=True))
+ENDS = set(".!?:;。！？：；\n")
+
+
+def is_ideograph(letter: str) -> bool:
+    code = ord(letter)
+    spans = ((0x3040, 0x30FF), (0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x3FFFF))
+    return any(low <= code <= high for low, high in spans)
+
+
+def kind(letter: str) -> str:
+    if is_ideograph(letter):
+        return "ideograph"
+    if letter in GREEK:
+        return "greek"
+    if ord(letter) > 0xFFFF:
+        return ""
+    if letter.isdecimal():
+        return "digit"
+    return "letter" if letter.isalnum() else ""
+
+
+def compacted(text: str) -> str:
+    text = re.sub(r"\[asy\].*?(\[/asy\]|\Z)", " ", text, flags=re.DOTALL)
+    text = re.sub(r"(\\(?:frac|dfrac|tfrac|cfrac|binom|dbinom|tbinom))\s*(\d)(\d)", r"\1 \2 \3 ", text)
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", text).replace("’", "'").replace("ʼ", "'")
+    text = text.lower()
+    kept = []
+    place = 0
+    while place < len(text):
+        before = kind(text[place - 1]) if place else ""
+        for mark in (",", "{,}", ",\\!"):
+            behind = text[place + len(mark) :]
+            thousand = len(behind) > 2 and all(kind(digit) == "digit" for digit in behind[:3])
+            if (
+                text.startswith(mark, place)
+                and before == "digit"
+                and thousand
+                and kind(behind[3:4] or " ") != "digit"
+            ):
+                place += len(mark)
+                break
+        else:
+            inside = before == "letter" and place + 1 < len(text) and kind(text[place + 1]) == "letter"
+            if not (text[place] == "'" and inside):
+                kept.append(text[place])
+            place += 1
+    return "".join(kept)
+
+
+def tokens(text: str) -> list[tuple[str, int, int]]:
+    """(token, start, end) in the compacted text."""
+    plain = compacted(text)
+    found, place = [], 0
+    while place < len(plain):
+        start, first = place, kind(plain[place])
+        place += 1
+        if not first:
+            continue
+        if first in ("digit", "letter"):
+            while place < len(plain):
+                point = (
+                    plain[place] == "."
+                    and first == "digit"
+                    and kind(plain[place + 1 : place + 2] or " ") == "digit"
+                )
+                if kind(plain[place]) != first and not point:
+                    break
+                place += 1
+        token = GREEK.get(plain[start], plain[start]) if first == "greek" else plain[start:place]
+        if start and plain[start - 1] == "\\" and first == "letter":
+            token = token.removeprefix("var") if token.removeprefix("var") in GREEK.values() else token
+            if token not in FUNCTIONS and token not in GREEK.values():
+                continue
+        found.append((token, start, place))
+    return found
+
+
+def words(text: str) -> list[str]:
+    return [token for token, _, _ in tokens(text)]
+
+
+def lcs(one: list[str], other: list[str]) -> int:
+    row = [0] * (len(other) + 1)
+    for left in one:
+        before = 0
+        for place, right in enumerate(other, start=1):
+            before, row[place] = row[place], before + 1 if left == right else max(row[place], row[place - 1])
+    return row[-1]
+
+
+def runs(found: list[str], size: int) -> set[tuple[str, ...]]:
+    return {tuple(found[start : start + size]) for start in range(len(found) - size + 1)}
+
+
+def ngram_lcs(item: str, text: str, ngram: int, ratio: float) -> bool:
+    one, other = words(item), words(text)
+    shares = runs(one, ngram) & runs(other, ngram)
+    return bool(shares) and lcs(one, other) > ratio * min(len(one), len(other))
+
+
+def exact(item: str, text: str) -> bool:
+    wanted, found = words(item), tokens(text)
+    have = [token for token, _, _ in found]
+    if len(wanted) < 2:
+        return bool(wanted) and have == wanted
+    return any(
+        have[start : start + len(wanted)] == wanted
+        and (len(wanted) >= 8 or wanted == have or is_sentence(item, text, start, start + len(wanted)))
+        for start in range(len(have) - len(wanted) + 1)
+    )
+
+
+def is_sentence(item: str, text: str, start: int, end: int) -> bool:
+    # A text stands between line ends.
+    plain, found = compacted(text), tokens(text)
+    edges = [(0, 0), *((first, last) for _, first, last in found), (len(plain), len(plain))]
+    gaps = [plain[left[1] : right[0]] for left, right in pairwise(edges)]
+    own, inside = compacted(item), tokens(item)
+    own_gaps = [own[left[2] : right[1]] for left, right in pairwise(inside)]
+    if operators("".join(gaps[start + 1 : end])) != operators("".join(own_gaps)):
+        return False
+    begins = start == 0 or bool(ENDS & set(gaps[start]))
+    own_ending = "".join(own[inside[-1][2] :].split())
+    ends = (
+        end == len(found) or bool(ENDS & set(gaps[end])) or "".join(gaps[end].split()).startswith(own_ending)
+    )
+    return begins and ends
+
+
+def operators(gaps: str) -> str:
+    return "".join(OPERATORS[sign] for sign in gaps if sign in OPERATORS)
+
+
+def structure(item: str, text: str, ratio: float, shared: int, content: float) -> bool:
+    one, other = (
+        [("#" if kind(token[0]) == "digit" else token) for token in words(each)] for each in (item, text)
+    )
+    weight = sum(
+        0.5 if is_ideograph(token[0]) else 1.0
+        for token in words(item)
+        if is_ideograph(token[0])
+        or (kind(token[0]) == "letter" and len(token) > 1 and token not in GREEK.values())
+    )
+    if weight < content or not runs(one, shared) & runs(other, shared):
+        return False
+    return lcs(one, other) > ratio * max(len(one), len(other))

@@ -1,0 +1,184 @@
+"""The fast rules beside slow and obvious ones, decision by decision, and what each rule is for."""
+
+from __future__ import annotations
+
+from itertools import product
+from pathlib import Path
+
+import pytest
+import slow_rules
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from mathloop.decontamination.answers import contradict
+from mathloop.decontamination.batches import Passage
+from mathloop.decontamination.index import Index
+from mathloop.decontamination.items import Item
+from mathloop.decontamination.matching import LONGEST, Match, find_matches
+from mathloop.decontamination.normalization import tokens
+from mathloop.decontamination.sources import read_items
+from mathloop.decontamination.structure import CONTENT, SHARED
+from mathloop.decontamination.tokenization import hash_token, tokenize
+
+NGRAM = 4
+LETTERS = "ab sS'’ʼ12,.{}\\!?\n-·αΣ小数２ｆ½éA\U0001d465\U00020001"
+PIECES = ["the", "sum", "of", "12", "7", "x", "apples", "小", "明", "有", "\\frac12", "\\sin", "π", "1,000"]
+PIECES += ["3.5", "+", "-", ".", "?", "\n", "(", "it's", "divided", "by", "How", "many"]
+TEXTS = st.lists(st.sampled_from(PIECES), max_size=14).map(" ".join)
+
+
+def find(items: list[str], texts: list[str], rule: str, ngram: int = NGRAM) -> list[Match | None]:
+    index = Index.build([Item("bench", item) for item in items], ngram=ngram)
+    rules = index.rules([rule], lcs_ratio=0.6, structure_ratio=0.65, likeness=0.6)
+    return find_matches([[Passage(text, True)] for text in texts], rules, index.items)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.text(alphabet=LETTERS, max_size=24), min_size=1, max_size=4))
+@example(
+    [
+        "1,000 10{,}000 3,\\!000 1,0000",
+        "it's o'clock 'a'",
+        "\\alpha\\varphi2 \\pi r",
+        "[asy] draw 12; [/asy] 7",
+    ]
+)
+@example(["İstanbul ΑΣ ΣΑ 1.2.3 .5 5.", "\\frac12 \\dfrac 3 4 \\sinx \\a"])
+def test_a_batch_has_the_tokens_of_each_text(texts: list[str]) -> None:
+    batch = tokenize(texts)
+    for number, text in enumerate(texts):
+        own = slice(batch.offsets[number], batch.offsets[number + 1])
+        assert list(tokens(text)) == slow_rules.words(text)
+        assert batch.hashes[own].tolist() == [hash_token(token) for token in tokens(text)]
+        assert [batch.word(place) for place in range(own.start, own.stop)] == list(tokens(text))
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(TEXTS, min_size=1, max_size=5), st.lists(TEXTS, min_size=1, max_size=6))
+@example(["What is 4 - 3?"], ["So what is 4 - 3? Yes.", "what is 4(3)?", "and what is 4 - 3 more"])
+@example(["a heterotroph"], ["Well. A heterotroph eats.", "not a heterotroph."])
+def test_every_decision_is_that_of_the_slow_rules(items: list[str], texts: list[str]) -> None:
+    texts = [*texts, *(f"{item} {text}" for item, text in zip(items, texts, strict=False))]
+    slow = {
+        "ngram_lcs": lambda item, text: slow_rules.ngram_lcs(item, text, NGRAM, 0.6),
+        "exact": slow_rules.exact,
+        "structure": lambda item, text: slow_rules.structure(item, text, 0.65, SHARED, CONTENT),
+    }
+    for rule, decide in slow.items():
+        for text, match in zip(texts, find(items, texts, rule), strict=True):
+            right = [item for item in items if decide(item, text)]
+            assert (match is not None) == bool(right), (rule, text)
+            assert match is None or match.item.text in right
+
+
+def test_a_number_that_changed_is_a_structure_and_another_question_is_none() -> None:
+    item = "Udo sold 16 jars of paint at the depot and 3 more brushes than jars. What did Udo sell in all?"
+    same = "Ella sold 11 jars of paint at the depot and 9 more brushes than jars. What did Ella sell in all?"
+    other = "Udo sold 16 jars of paint at the depot. Each costs 3 coins, and he got a note. What is left?"
+    matches = find([item], [same, other, "What is 5 + 6?"], "structure")
+    assert matches[0] is not None
+    assert "#" in matches[0].evidence
+    assert matches[0].score > 0.65
+    assert matches[1:] == [None, None]
+
+
+REPHRASED = [
+    (
+        "Find the remainder when $(3x + 4)^{207} + (x + 6)^{19}$ is divided by $x + 3.$",
+        "What remainder is left if somebody divides the polynomial $(3t+4)^{207}+(t+6)^{19}$ by $t+3$?",
+        "What is the degree of $(3x + 4)^{27} + (x + 6)^{91}$, and how many of its roots are real?",
+    ),
+    (
+        "A rope of 54 meters is cut into pieces of 9 meters. How many cuts are needed?",
+        "Somebody divides a fifty-four meter long rope into parts that are nine meters long. Count the cuts.",
+        "A rope of 56 meters is cut into pieces of 7 meters. How many cuts are needed?",
+    ),
+    (
+        "妈妈买来36个鸡蛋，第一周吃了14个，第二周吃了9个，还剩多少个鸡蛋？",
+        "家里原有36个鸡蛋，头一周用掉14个，接着又用掉9个，请问现在剩下几个鸡蛋？",
+        "农场里有25只鸡和36只鸭，卖掉14只鸭以后，鸭比鸡多几只？",
+    ),
+]
+
+
+@pytest.mark.parametrize(("item", "reworded", "other"), REPHRASED)
+def test_other_words_with_the_same_numbers_are_found_and_other_problems_stay(
+    item: str, reworded: str, other: str
+) -> None:
+    found = find([item], [reworded, other], "rephrased")
+    assert found[0] is not None
+    assert "numbers" in found[0].evidence
+    assert found[1] is None
+    for rule in ("ngram_lcs", "exact"):
+        assert find([item], [reworded], rule, ngram=13) == [None]
+
+
+def test_answers_that_differ_speak_against_a_rewording() -> None:
+    item, reworded, _ = REPHRASED[1]
+    index = Index.build([Item("bench", item, "5")], ngram=13)
+    rules = index.rules(["rephrased"], lcs_ratio=0.6, structure_ratio=0.65, likeness=0.6)
+    rows = [[Passage(reworded, True, answer)] for answer in (None, "5.0", "6")]
+    assert [match is not None for match in find_matches(rows, rules, index.items)] == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "differ"),
+    [
+        ("72", "72.0", False),
+        ("72", "73", True),
+        ("\\frac{1}{2}", "0.5", False),
+        ("\\frac12", "1/3", True),
+        ("$28$", "28", False),
+        ("10,000", "10{,}000", False),
+        ("45\\pi", "46", True),
+        ("45\\pi", "45", False),
+        ("x + 1", "y", False),
+        ("", "3", False),
+        (None, "3", False),
+    ],
+)
+def test_answers_contradict_where_a_number_is_missing(one: str | None, other: str, differ: bool) -> None:
+    assert contradict(one, other) is contradict(other, one) is differ
+
+
+def test_what_else_an_index_holds_changes_no_score() -> None:
+    texts = [reworded for _, reworded, _ in REPHRASED]
+    items = [item for item, _, _ in REPHRASED]
+    alone = [find([item], [text], "rephrased")[0] for item, text in zip(items, texts, strict=True)]
+    together = find(items, texts, "rephrased")
+    assert [match and match.score for match in together] == [match and match.score for match in alone]
+
+
+def test_a_text_of_any_length_is_searched_to_its_end() -> None:
+    item = "A farmer has 17 sheep and buys 25 more at the market. How many sheep does he have in the end?"
+    filler = "Nothing of that kind happens here today. " * (2 * LONGEST // 40)
+    for text in (filler + item, item + filler, filler + item + filler):
+        assert find([item], [text], "ngram_lcs") != [None]
+    assert find([item], [filler], "ngram_lcs") == [None]
+
+
+def test_rules_are_tried_in_their_order_and_each_can_be_left_out() -> None:
+    item = "A farmer has 17 sheep and buys 25 more at the market. How many sheep does he have in the end?"
+    index = Index.build([Item("bench", item)], ngram=13)
+    row = [[Passage(item, True)]]
+    for first, second in product(["ngram_lcs", "exact", "structure", "rephrased"], repeat=2):
+        rules = index.rules([first, second], lcs_ratio=0.6, structure_ratio=0.65, likeness=0.6)
+        (match,) = find_matches(row, rules, index.items)
+        assert match is not None
+        assert match.rule == first
+
+
+DATA = Path(__file__).parents[4] / "shared" / "data" / "benchmarks"
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="the benchmarks' files are not beside the checkout")
+def test_copies_of_real_items_are_caught_in_any_dress() -> None:
+    items = list(read_items(sorted(DATA.glob("*/*.jsonl"))))
+    index = Index.build(items, ngram=13)
+    rules = index.rules(["ngram_lcs", "exact"], lcs_ratio=0.6, structure_ratio=0.65, likeness=0.6)
+    full_width = {code: code + 0xFEE0 for code in range(0x21, 0x7F)}
+    for item in items[::7]:
+        plain = item.text if "\\" in item.text else item.text.translate(full_width)
+        dressed = [item.text, "\n ".join(item.text.split(" ")), f"Solve this.\n{item.text}\nThink.", plain]
+        matches = find_matches([[Passage(text, True)] for text in dressed], rules, index.items)
+        assert None not in matches, item

@@ -1,0 +1,179 @@
+"""Shards, processes, kills and indexes: whatever happens on the way, the same bytes come out."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from mathloop.decontamination import shards, stage
+from mathloop.decontamination.index import Index, open_index
+from mathloop.errors import BadData, Corrupt
+from mathloop.records import read_rows, write_rows
+
+ITEM = "A farmer has {} sheep and buys {} more at the market. How many sheep does he have in the end?"
+LEAKED = (7, 120, 121, 333)
+ROWS = 400
+
+
+def write(folder: Path) -> None:
+    rows = []
+    for number in range(ROWS):
+        crates, load = number * 37 + 11, number % 9 + 3
+        text = f"Boat {number} carries {crates} crates, {load} a trip. How many trips is that?"
+        rows.append(
+            {"problem": ITEM.format(17, 25) if number in LEAKED else text, "source": f"s{number % 2}"}
+        )
+    lines = [json.dumps(row) for row in rows]
+    lines[50] = ""
+    (folder / "train.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_rows(folder / "train.parquet", rows, row_group=64)
+    (folder / "bench.jsonl").write_text(
+        json.dumps({"question": ITEM.format(17, 25)}) + "\n", encoding="utf-8"
+    )
+
+
+def arguments(folder: Path, **changes: Any) -> dict[str, Any]:
+    named = {"problems": folder / "train.jsonl", "responses": None, "benchmarks": [folder / "bench.jsonl"]}
+    named |= {"out": folder / "out.jsonl", "removed": folder / "removed.jsonl", "config": stage.Config()}
+    return named | changes
+
+
+def outcome(folder: Path) -> tuple[bytes, bytes]:
+    return (folder / "out.jsonl").read_bytes(), (folder / "removed.jsonl").read_bytes()
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Training data of eight shards or so, and a benchmark."""
+    monkeypatch.setattr(shards, "SHARD", 4_000)
+    write(tmp_path)
+    return tmp_path
+
+
+def test_two_processes_give_the_bytes_and_the_report_of_one(folder: Path) -> None:
+    one = stage.run(**arguments(folder), workers=1)
+    expected = outcome(folder)
+    two = stage.run(**arguments(folder), workers=2)
+    assert outcome(folder) == expected
+    assert [json.loads(line)["id"] for line in expected[1].splitlines()] == [str(n + 1) for n in LEAKED]
+    assert len(expected[0].splitlines()) == ROWS - 1 - len(LEAKED)
+    told = (one.taken, one.kept, one.dropped, one.values, one.samples)
+    assert told == (two.taken, two.kept, two.dropped, two.values, two.samples)
+    assert one.values["removed: s1 × bench"] == 3
+    assert one.values["removed: s0 × bench"] == 1
+    assert sorted(path.name for path in folder.iterdir() if path.name.startswith(".")) == []
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+import test_sifting
+from mathloop.decontamination import shards, stage
+shards.SHARD = 4_000
+sift = stage.sift
+def killed(job, shard):
+    if shard.number == 4:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return sift(job, shard)
+stage.sift = killed
+stage.run(**test_sifting.arguments(Path(sys.argv[1])), workers=1)
+"""
+
+
+def test_a_run_that_was_killed_goes_on_and_gives_the_same_bytes(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.run(**arguments(folder), workers=1)
+    expected = outcome(folder)
+    for name in ("out.jsonl", "removed.jsonl"):
+        (folder / name).unlink()
+    command = [sys.executable, "-c", KILLED, str(folder), str(Path(__file__).parent)]
+    assert subprocess.run(command, capture_output=True).returncode == -signal.SIGKILL
+    assert not (folder / "out.jsonl").exists()
+    (work,) = folder.glob(".mathloop-*")
+    # What the kill left of a shard that was not done must not count.
+    (work / "4.removed").write_text("half a li")
+    begun = []
+    monkeypatch.setattr(shards, "find_matches", lambda rows, *rest: begun.append(rows) or find(rows, *rest))
+    find = stage.find_matches
+    report = stage.run(**arguments(folder), workers=1)
+    assert outcome(folder) == expected
+    assert 0 < sum(map(len, begun)) < ROWS * 3 / 4
+    assert report.taken == ROWS - 1
+    assert not work.exists()
+
+
+def test_other_arguments_do_not_go_on_with_what_was_left(folder: Path) -> None:
+    command = [sys.executable, "-c", KILLED, str(folder), str(Path(__file__).parent)]
+    subprocess.run(command, capture_output=True)
+    config = stage.Config(rules=("structure",))
+    report = stage.run(**arguments(folder, config=config), workers=1)
+    assert report.dropped == {"bench: structure": len(LEAKED)}
+
+
+def test_parquet_keeps_its_columns_and_row_groups_are_shards(folder: Path) -> None:
+    stage.run(**arguments(folder, problems=folder / "train.parquet", out=folder / "out.parquet"), workers=2)
+    kept = pq.read_table(folder / "out.parquet").to_pylist()
+    rows = pq.read_table(folder / "train.parquet").to_pylist()
+    assert kept == [row for number, row in enumerate(rows) if number not in LEAKED]
+    assert [row["id"] for row in read_rows(folder / "removed.jsonl")] == [str(n + 1) for n in LEAKED]
+
+
+def test_a_broken_row_of_a_later_shard_is_named_by_its_line_and_nothing_is_left(folder: Path) -> None:
+    lines = (folder / "train.jsonl").read_text(encoding="utf-8").splitlines()
+    lines[300] = '{"problem": 7}'
+    (folder / "train.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    before = sorted(folder.iterdir())
+    for workers in (1, 2):
+        with pytest.raises(BadData, match=r"train.jsonl, row 301, field 'problem': expected text"):
+            stage.run(**arguments(folder), workers=workers)
+        assert sorted(folder.iterdir()) == before
+
+
+def test_an_index_is_built_once_and_refused_when_stale_or_damaged(folder: Path) -> None:
+    place = folder / "kept" / "index"
+    stage.run(**arguments(folder, index=place), workers=1)
+    expected, written = outcome(folder), {path.name: path.stat().st_mtime_ns for path in place.iterdir()}
+    stage.run(**arguments(folder, index=place), workers=2)
+    assert outcome(folder) == expected
+    assert {path.name: path.stat().st_mtime_ns for path in place.iterdir()} == written
+    assert not np_writable(Index.load(place))
+
+    (folder / "bench.jsonl").write_text('{"question": "What is 3 + 4?"}\n', encoding="utf-8")
+    with pytest.raises(BadData, match="index of other benchmarks"):
+        stage.run(**arguments(folder, index=place))
+    write(folder)
+    array = place / "items.tokens.npy"
+    whole = array.read_bytes()
+    for damaged in (whole[:-8], whole[:-1] + bytes([whole[-1] ^ 1])):
+        array.write_bytes(damaged)
+        with pytest.raises(Corrupt, match=r"items.tokens.npy: the index is damaged"):
+            open_index([folder / "bench.jsonl"], ngram=13, folder=place)
+    with pytest.raises(BadData, match="no index"):
+        open_index([folder / "bench.jsonl"], ngram=13, folder=folder)
+
+
+def np_writable(index: Index) -> bool:
+    return any(array.flags.writeable for array in index.arrays.values() if array.size)
+
+
+def test_an_empty_file_is_no_rows(folder: Path) -> None:
+    (folder / "train.jsonl").write_bytes(b"")
+    report = stage.run(**arguments(folder))
+    assert (report.taken, report.kept) == (0, 0)
+    assert outcome(folder) == (b"", b"")
+
+
+@pytest.mark.parametrize("field", ["lcs_ratio", "structure_ratio", "likeness", "ngram"])
+def test_thresholds_out_of_range_are_refused(field: str) -> None:
+    for value in (0, 1, -1) if field == "ngram" else (0, 1, 1.5):
+        with pytest.raises(ValueError, match=field):
+            stage.Config.model_validate({field: value})
