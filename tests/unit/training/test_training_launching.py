@@ -1,4 +1,4 @@
-"""A recipe in several processes of one machine, and on two nodes of a TrainJob: real torchrun, gloo, a store."""
+"""A recipe in several processes of one machine, and on two nodes of a TrainJob: torchrun, gloo, a store."""
 
 from __future__ import annotations
 
