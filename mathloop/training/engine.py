@@ -40,6 +40,7 @@ from mathloop.training.capacity import Utilization, check_memory, out_of_memory
 from mathloop.training.checkpoint import Checkpoint, Checkpoints
 from mathloop.training.config import CHECKPOINTS_VARIABLE, EngineConfig, OptimizerConfig
 from mathloop.training.curves import Curve, MetricsLog
+from mathloop.training.linear import speed_up
 from mathloop.training.ranks import join_ranks
 from mathloop.training.updates import PlainUpdates
 
@@ -89,6 +90,7 @@ class Engine:
         use_attention(module, self.config.attention)
         if self.config.activation_checkpointing:
             _checkpoint_activations(module)
+        speed_up(module)
         self._updates = self._begin_updates()
         self.step = self._saved = 0
         self.curves: dict[str, Curve] = {}

@@ -24,6 +24,7 @@ from mathloop.training.adapters import add_adapters, without_adapters
 from mathloop.training.config import GRPOConfig
 from mathloop.training.curves import thin
 from mathloop.training.engine import Engine
+from mathloop.training.linear import speed_up
 from mathloop.training.logprobs import PackedPolicy
 from mathloop.training.losses import grpo_loss, importance_weights
 from mathloop.training.order import name_data
@@ -177,6 +178,7 @@ class _Reference:
         self._copy: PackedPolicy | None = None
         if config.beta and config.lora is None:
             copy, _ = load_model(policy, getattr(torch, config.engine.dtype))
+            speed_up(copy)
             self._copy = PackedPolicy(copy.to(engine.ranks.device).eval().requires_grad_(False))
 
     @torch.no_grad()

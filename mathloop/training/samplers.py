@@ -12,6 +12,7 @@ from mathloop.sampling.sampler import Sampler, TransformersSampler
 from mathloop.sampling.vllm_engine import VllmSampler
 from mathloop.training.adapters import whole_weights
 from mathloop.training.attention import PACKED
+from mathloop.training.linear import plain_layers
 
 
 def begin_sampler(folder: Path, net: Any, tokenizer: Any, config: SamplingConfig) -> Sampler:
@@ -33,7 +34,8 @@ def drawing(sampler: Sampler, net: Any) -> Iterator[None]:
     elif trained_with == PACKED:  # decoding has an attention of its own in the place of sdpa
         net.config._attn_implementation = "sdpa"
     try:
-        yield
+        with plain_layers(net):  # and linear layers of its own
+            yield
     finally:
         net.config._attn_implementation = trained_with
         if isinstance(sampler, VllmSampler):
