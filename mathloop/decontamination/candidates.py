@@ -1,9 +1,10 @@
 """Which items a statement may be a rephrasing of, for a whole batch of statements at once.
 
 Another wording keeps the numbers. So a statement is looked up by the set of its numbers that are larger than
-two, whether written in digits or words: by the set alone, where two or more numbers make it rare; by the set
-and one of its words; and with one number left out on either side. A statement without such numbers is looked
-up by pairs of its rarest words. Of most statements nothing is left for a closer look.
+two, whether written in digits or words: by the set alone, unless it is a single small number; by the set and
+one of its words; with one number left out on either side; and by each rare number. A statement whose numbers
+say next to nothing is looked up by pairs of its rarest words. Of most statements little is left for a closer
+look.
 """
 
 from __future__ import annotations
@@ -35,19 +36,25 @@ _MOST_NUMBERS = 12
 _MOST = 24
 """A key that more items have says too little."""
 _RAREST = 8
-"""Words that are paired where there are no numbers."""
+"""Words that are paired where numbers say next to nothing."""
 _LEFT_OUT = 3
 """Where there are at most these many numbers, a set that lacks one is looked for together with a word."""
 _RARE_NUMBER, _RARE_WORD, _RARE_PAIR, _FORMULA = 0.85, 0.75, 0.6, 0.4
 """Weights of what the lexicon does not have: numbers, words, pairs of ideographs, formulas."""
+_TELLING = 0.5
+"""A number that weighs less by itself tells too little."""
 _HALF, _FAMILIAR = 512, 0.5
 """Bits of each half of a signature; words that weigh less are in its first half."""
 _LOOKED_AT = 6
 """Items that a statement is compared with, word by word."""
-_COARSE = ((-7.3, 8.6, 1.4, 10.6, -6.2, -3.8), (-1.5, -3.2, 1.8, 3.1, -11.1, 9.4))
-"""Logistic regressions, for pairs without and with formulas on both sides: weights of a constant, the
-likeness of the words, the weight of common words, that of common numbers, of other numbers, likeness times
-numbers. They leave out what `similarity` would hardly accept."""
+_COARSE = (
+    (-2.7, 4.08, 2.83, 3.34, -6.68, -1.96),
+    (-2.87, 6.65, 0.6, 4.38, -10.66, -2.2),
+    (-3.65, 4.09, 1.22, 0.0, 1.16, 0.0),
+)
+"""Logistic regressions, for pairs without and with formulas on both sides, and without numbers in common:
+weights of a constant, the likeness of the words, the weight of common words, that of common numbers, of other
+numbers, likeness times numbers. They leave out what `similarity` would hardly accept."""
 _A, _B, _C, _D = (
     np.uint64(factor)
     for factor in (0x9FB21C651E98DF25, 0xA24BAED4963EE407, 0x8CB92BA72F3D8DD7, 0xD8163841FDE6A8F9)
@@ -81,7 +88,7 @@ class Candidates:
     def find(self, statements: Tokens) -> tuple[Ints, npt.NDArray[np.int32], Ints]:
         """(statement, item) of every pair worth a closer look; of one statement the most alike first.
 
-        And the statements that have no numbers to be looked up by, and may have formulas.
+        And the statements whose numbers say next to nothing, and that may have formulas.
         """
         words, numbers = _words(statements), _numbers(statements)
         keys = _keys(statements, words, numbers, self._frequency, of_items=False)
@@ -96,19 +103,14 @@ class Candidates:
         common, apart = np.minimum(own, wanted), np.abs(own - wanted)
         # How many keys agree bounds what the words can say; most pairs end here.
         bound = _score(0, np.minimum(2 * _RARE_WORD * count / masses, 1), _RARE_WORD * count, common, apart)
-        kept = np.flatnonzero(formula | (common == 0) | (bound > -2))
+        kept = np.flatnonzero(formula | (common == 0) | (bound > -3))
         texts, items, common, apart = texts[kept], items[kept], common[kept], apart[kept]
         both = np.bitwise_count(_signatures(words, statements)[texts] & self._signatures[items])
         half = both.shape[1] // 2
         weight = 0.33 * both[:, :half].sum(axis=1) + 0.72 * both[:, half:].sum(axis=1)
         likeness = np.minimum(2 * weight / masses[kept], 1)
-        score = np.where(
-            formula[kept],
-            _score(1, likeness, weight, common, apart),
-            _score(0, likeness, weight, common, apart),
-        )
-        # Without numbers there are pairs of rare words, which say enough.
-        score[common == 0] = likeness[common == 0]
+        regime = np.where(common == 0, 2, formula[kept])
+        score = _score(regime, likeness, weight, common, apart)
         near = np.flatnonzero(score > 0)
         order = near[np.lexsort((items[near], -score[near], texts[near]))]
         rank = np.arange(len(order)) - np.searchsorted(texts[order], texts[order])
@@ -117,23 +119,22 @@ class Candidates:
 
 
 def unnumbered(statements: Tokens, numbers: _Signs | None = None) -> Ints:
-    """Statements that have no number to be looked up by, and may have formulas."""
-    owners = (numbers or _numbers(statements)).owners
-    numbered = np.bincount(owners, minlength=len(statements.offsets) - 1) > 0
-    variables = statements.texts(np.flatnonzero(statements.kinds >= GREEK_LETTER))
-    several = np.bincount(variables, minlength=len(numbered)) > 1
-    return np.flatnonzero(~numbered & several & (np.diff(statements.offsets) <= LONGEST))
+    """Statements whose numbers say next to nothing, and that may have formulas."""
+    faint = _faint(numbers or _numbers(statements), len(statements.offsets) - 1)
+    variables = statements.texts(np.flatnonzero(_variables(statements)))
+    several = np.bincount(variables, minlength=len(faint)) > 1
+    return np.flatnonzero(faint & several & (np.diff(statements.offsets) <= LONGEST))
 
 
 def _score(
-    formulas: int,
+    regime: int | Ints,
     likeness: npt.NDArray[np.float64],
     weight: npt.NDArray[np.float64],
     common: npt.NDArray[np.float64],
     apart: npt.NDArray[np.float64],
 ) -> npt.NDArray[np.float64]:
-    """[pairs] Positive where a closer look is worth it; `formulas`: whether both sides have some."""
-    constant, *weights = _COARSE[formulas]
+    """[pairs] Positive where a closer look is worth it; `regime`: the place in `_COARSE`."""
+    constant, *weights = np.moveaxis(np.array(_COARSE)[regime], -1, 0)
     traits = (likeness, np.log1p(weight), np.log1p(common), np.log1p(apart), likeness * common)
     return np.asarray(constant + sum(each * trait for each, trait in zip(weights, traits, strict=True)))
 
@@ -181,6 +182,11 @@ def _keys(tokens: Tokens, words: _Signs, signs: _Signs, frequency: Table, *, of_
         found.append(_Signs(own, mix(hashes), np.broadcast_to(weights, own.shape)))
 
     several = np.flatnonzero(readable & (counts > 1))
+    rare = np.flatnonzero(readable[owners] & (signs.weights >= _RARE_NUMBER))
+    add(owners[rare], numbers[rare] + _C)
+    alone = np.flatnonzero(readable & (counts == 1))
+    alone = alone[signs.weights[ends[alone] - 1] >= _TELLING]
+    add(alone, sets[alone] + _A)
     add(several, sets[several] + _A)
     if not of_items:  # an item's number that the statement lacks
         add(several, sets[several] + _B)
@@ -197,9 +203,15 @@ def _keys(tokens: Tokens, words: _Signs, signs: _Signs, frequency: Table, *, of_
         without = sets[own[few]] - mix(numbers[ends[own[few]] - back])
         add(own[few], without * (_D if of_items else _C) + said[few], weights[few])
 
-    none = readable[words.owners] & (counts[words.owners] == 0)
-    found.append(_word_pairs(_Signs(*(each[none] for each in words)), frequency))
+    none = readable[words.owners] & _faint(signs, texts)[words.owners]
+    said_alone = _Signs(words.owners[none], words.hashes[none], words.weights[none])
+    found.append(_word_pairs(said_alone, frequency))
     return _Signs(*(np.concatenate(each) for each in zip(*found, strict=True)))
+
+
+def _faint(numbers: _Signs, texts: int) -> npt.NDArray[np.bool_]:
+    """[texts] Whether a text's numbers say next to nothing: it has none, or one up to ten."""
+    return np.bincount(numbers.owners, np.where(numbers.weights < _TELLING, 1, 2), texts) < 2
 
 
 def _numbers(tokens: Tokens) -> _Signs:
@@ -240,7 +252,7 @@ def _words(tokens: Tokens) -> _Signs:
     stems[places], weights[places] = known.stands_for[values], known.weights[values]
     said &= stems != 0
     digits = kinds == DIGIT
-    variables = (kinds >= GREEK_LETTER) & ~((kinds == SINGLE) & np.isin(tokens.hashes, known.articles))
+    variables = _variables(tokens)
     formula = np.where(variables, _A, tokens.hashes).astype(np.uint64)
     member = digits | variables
     windows = np.flatnonzero(
@@ -256,6 +268,12 @@ def _words(tokens: Tokens) -> _Signs:
     owners, hashes, weights = owners[order], hashes[order], weights[order]
     new = _changes(owners, hashes)
     return _Signs(owners[new], hashes[new], weights[new])
+
+
+def _variables(tokens: Tokens) -> npt.NDArray[np.bool_]:
+    """[tokens] Letters by themselves, but for articles."""
+    articles = (tokens.kinds == SINGLE) & np.isin(tokens.hashes, lexicon().articles)
+    return np.asarray((tokens.kinds >= GREEK_LETTER) & ~articles)
 
 
 def _word_pairs(words: _Signs, frequency: Table) -> _Signs:

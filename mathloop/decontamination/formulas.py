@@ -1,4 +1,4 @@
-"""Which items a statement may reword that has formulas and no numbers to be looked up by."""
+"""Which items a statement may reword that has formulas, and numbers that say next to nothing."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from mathloop.decontamination.features import Features
 from mathloop.decontamination.tables import Table
 from mathloop.decontamination.tokenization import U64
 
-_LOOKED_AT = 5
+_LOOKED_AT = 10
 _LEAST = 0.15
 """Least similarity of the formulas of two texts that are worth a closer look."""
 
 
 class Formulas:
-    """The search over those items of an index that have no numbers larger than two."""
+    """The search over those items of an index that have at most one number larger than two, up to ten."""
 
     def __init__(self, arrays: Arrays) -> None:
         self._windows, self._rarity = Table.of(arrays, "formulas"), arrays["formulas.rarity"]

@@ -29,7 +29,7 @@ from mathloop.decontamination.tokenization import tokenize
 from mathloop.errors import BadData, Corrupt
 from mathloop.files import make_parents, reading, writing
 
-FORMAT = 1
+FORMAT = 2
 """Raised whenever the arrays, or what a hash is made of, change."""
 _CONTENTS = "index.json"
 

@@ -26,7 +26,7 @@ from mathloop.decontamination.words import (
 )
 
 _COUNTED = 1000
-_SMALL = ("0", "1", "2")
+_SMALL = ("0", "00", "1", "2")
 """Numbers that a rewording adds or loses: once, twice, a pair, the first."""
 
 

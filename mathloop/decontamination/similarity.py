@@ -9,8 +9,8 @@ from rapidfuzz.distance import LCSseq
 
 from mathloop.decontamination.features import Features
 
-_PLAIN = (1.42, 0.48, 5.74, 3.09, -8.09, -0.09, 7.94)
-_WITH_FORMULAS = (-9.27, 0.45, 7.89, 3.92, -1.61, -0.24, 2.34)
+_PLAIN = (-2.51, -1.19, 4.67, 1.65, -3.34, 2.61, 4.75)
+_WITH_FORMULAS = (-3.71, -2.03, 6.14, 2.46, -0.19, 0.41, 3.03)
 """Weights of: numbers that the text lacks, numbers that it adds, rarity of the common ones, share of numbers
 that both have, similarity of the words, rarity of the common ones, similarity where the numbers agree."""
 _NO_NUMBERS, _FEW_FORMULAS = 0.35, 0.6
@@ -44,21 +44,21 @@ def likeness(item: Features, text: Features) -> float:
     )
     with_formulas = min(formulas.common + formulas.lost, formulas.common + formulas.new) > _FEW_FORMULAS
     weights = _WITH_FORMULAS if with_formulas else _PLAIN
-    score = -3.6 + sum(weight * trait for weight, trait in zip(weights, traits, strict=True))
+    score = -3.65 + sum(weight * trait for weight, trait in zip(weights, traits, strict=True))
     if with_formulas:
         alike = formulas.common / (formulas.common + (formulas.lost + formulas.new) / 2)
-        score += (5.8 * agreement - 0.98) * alike - 0.66
+        score += (2.83 * agreement + 0.3) * alike - 0.12
     else:
         bonds = _overlap(item.bonds, text.bonds)
-        score += 3.74 * bonds.common / (bonds.common + (bonds.lost + bonds.new) / 2 + 1e-4)
-        score += 3.8 * log1p(bonds.rarity)
+        score += 1.13 * bonds.common / (bonds.common + (bonds.lost + bonds.new) / 2 + 1e-4)
+        score += 1.95 * log1p(bonds.rarity)
     if min(len(item.order), len(text.order)) > 1:
         in_order = LCSseq.similarity(item.order, text.order) / max(len(item.order), len(text.order))
-        score += 2.78 * in_order - 4.77
+        score += 0.64 * in_order - 1.41
     if numbers.common + numbers.lost + numbers.new < _NO_NUMBERS:
-        score -= 1.07
+        score += 0.5
     if chinese:
-        score += 0.15
+        score -= 0.51
     return 1 / (1 + exp(-score))
 
 

@@ -20,153 +20,110 @@ _STOP = """
     about after before between through per get got make made take taken give gives show shown denote denoted
     assume consider respectively using use used obtain obtained exactly problem question
 """
-STOP = frozenset(_STOP.split())
-"""Words of every problem, and those that merely ask."""
+_NAMES = """
+    john james tom mary bob jack mrs mr tim mike jerry peter sam jason sarah janet tony matt jim michael
+    steve jenny joe jane billy ben martha sally carla harry paul jake anna frank hannah josh susan lisa
+    emily adam jill alex maria carl jackson karen jacob betty alice andy nancy jimmy rachel jeff kim ryan
+    tina george annie randy amanda julia andrew henry ali jessica rick kevin tommy brian greg marcus
+    jenna thomas kyle david jeremy chris beth johnny emma fred smith julie ken sara roger toby megan amy
+    danny janice justin linda martin kelly dave lucy jordan aaron
+"""
+STOP = frozenset((_STOP + _NAMES).split())
+"""Words of every problem, those that merely ask, and names, which another wording seldom keeps."""
 
 _SYNONYMS = """
-    sum total altogether add added adding addition plus combined together
-    product multiply multiplied multiplying multiplication times
-    difference subtract subtracted subtracting subtraction minus
-    quotient divide divided dividing division
-    ratio proportion
-    remainder modulo leftover rest residue remaining left remain
-    probability chance likelihood likely odds
-    maximum largest greatest biggest maximal maximize highest most max
-    minimum smallest least minimal minimize lowest fewest min
-    whole integer
-    root zero solution solve satisfy satisfies satisfying fulfil fulfill hold valid
-    equal equivalent same identical equals
-    different distinct
-    triangle triangular
-    circle circular disk disc circumference
-    square squared squaring
-    cube cubic
-    consecutive successive following
-    sequence progression series
-    side edge
-    vertex vertices corner
-    perimeter boundary outline border
-    midpoint halfway middle center centre
-    long length
-    wide width
-    tall height high
-    distance far apart
-    cost price pay paid spend spent worth charge
-    buy bought purchase purchased
-    sell sold
-    average mean
-    percent percentage
-    digit numeral
-    half halves halved
-    double twice doubled
-    triple thrice tripled
-    random randomly
-    perpendicular orthogonal right
-    degree degrees
-    factor divisor divides divisible multiple
-    speed rate velocity fast pace
-    undefined domain
-    intersect cross meet crosses intersection
-    tangent touch touches
-    inside interior within enclosed
-    circumscribed circumcircle
-    inscribed incircle
-    people person member
-    student pupil
-    child children kid
-    volume capacity
-    way ways arrangement arrangements manner
-    choose select pick chosen picked selected draw drawn
-    arrange order ordered lined
-    female woman women girl
-    male man men boy
-    number count
-    coin coins
-    card cards
-    dice die
-    ball balls marble
-    game match play played
-    team group club
-    road path route way
-    dollar money buck
-    foot feet ft
-    inch inches
-    meter meters metre
-    kilometer kilometers km
-    mile miles
-    hour hours hr
-    minute minutes min
-    second seconds
-    week weekly weeks
-    day daily days
-    month monthly months
-    year yearly years annual
-    gram grams
-    kilogram kilograms kg
-    liter liters litre
-    begin start starts initially originally first
-    end finish finally last
-    increase grow grew gain rise
-    decrease shrink reduce drop lose lost fall fell
-    own have possess
-    give gave gift donate
-    eat ate consume
-    move travel go went walk drive drove run ran
-    work job labor
-    earn wage salary paid
-    save savings
-    polynomial expression
-    term terms
-    inverse reciprocal
-    function map
-    line straight
-    diagonal opposite
-    radius radii
-    box container jar bag basket
-    car vehicle automobile truck
-    book novel
-    friend buddy
-    tree trees
+    sum total altogether add added adding addition plus combined together, product multiply multiplied
+    multiplying multiplication times, difference subtract subtracted subtracting subtraction minus,
+    quotient divide divided dividing division share split, ratio proportion, remainder modulo leftover rest
+    residue remaining left remain, probability chance likelihood likely odds, maximum largest greatest
+    biggest maximal maximize highest most max, minimum smallest least minimal minimize lowest fewest min,
+    whole integer, root zero solution solve satisfy satisfies satisfying fulfil fulfill hold valid, equal
+    equivalent same identical equals equally evenly, different distinct, triangle triangular, circle
+    circular disk disc circumference, square squared squaring, cube cubic, consecutive successive
+    following, sequence progression series, side edge, vertex vertices corner, perimeter boundary outline
+    border, midpoint halfway middle center centre, long length, wide width, tall height high altitude,
+    distance far apart, cost price pay paid spend spent worth charge fee, buy bought purchase purchased,
+    sell sold, average mean, percent percentage, digit numeral, half halves halved, double twice doubled,
+    triple thrice tripled, random randomly blindly, perpendicular orthogonal right, degree degrees, factor
+    divisor divides divisible multiple, speed rate velocity fast pace, undefined domain, intersect cross
+    meet crosses intersection, tangent touch touches, inside interior within enclosed, circumscribed
+    circumcircle, inscribed incircle, people person member guest individual participant friend buddy,
+    student pupil, child children kid son daughter, volume capacity, way ways arrangement arrangements
+    manner seating, choose select pick chosen picked selected draw drawn, arrange order ordered lined,
+    female woman women girl, male man men boy, number count, coin coins, card cards, dice die, ball balls
+    marble, game match play played contest, team group club, road path route way, dollar money buck, foot
+    feet ft, inch inches, meter meters metre, kilometer kilometers km, mile miles, hour hours hr, minute
+    minutes min, second seconds, week weekly weeks, day daily days, month monthly months, year yearly years
+    annual, gram grams, kilogram kilograms kg, liter liters litre, begin start starts initially initial
+    originally first, end finish finally last, increase grow grew gain rise, decrease shrink reduce drop
+    lose lost fall fell, own have possess, give gave gift donate, eat ate consume, move travel go went walk
+    drive drove run ran, work job labor task, earn wage salary paid, save savings, polynomial expression,
+    term terms, inverse reciprocal, function map, line straight, diagonal opposite, radius radii, box
+    container jar bag basket urn crate pouch sack, car vehicle automobile truck van, book novel, tree
+    trees, throw toss flip rolled roll, fair unbiased, remove removed discard, color paint painted colour
+    coloured, photo photograph picture selfie snapshot image, neighbor neighbour adjacent beside, seat sit
+    sits chair, roommate flatmate, shelf bookcase, choir chorus ensemble, concert performance performed,
+    bus coach, sing sang singer song, wallet purse, bill banknote, gender sex, drama theater theatre,
+    teacher instructor tutor, test exam quiz, movie film cinema, plane airplane aircraft, ship boat vessel,
+    bike bicycle, race runner racing, train railway, store shop market supermarket, customer client buyer,
+    house home, tank reservoir cistern, pipe faucet, garden yard plot, farm farmer, cow cattle, chicken hen
+    hens, candy sweets, cake pie, mother mom mum, father dad, brother sister sibling, dog puppy, cat
+    kitten, worker employee staff, company firm, doctor physician, shirt clothing, slice portion, lunch
+    dinner breakfast meal, glass mug, rope string cord, stick rod, wood wooden timber, discount rebate,
+    loan borrow debt, tax taxes, city village town, rabbit bunny, positive natural, constant fixed,
+    absolute magnitude, surjective onto, logarithm logarithms logs, power powers exponent, focus foci, axis
+    axes, rhombus diamond, rectangle rectangular oblong, cone conical, area areas region, slope gradient,
+    grid lattice board chessboard, reflect reflection mirror mirrored, translate translated shift, nearest
+    closest, committee panel, relatively coprime, permutation rearrange rearrangement reorder, phone
+    telephone smartphone, gas gasoline fuel petrol, trash garbage rubbish, stone rock pebble, drink soda
+    beverage, old older age elder aged, weigh weight mass heavy, deep depth, hire rent lease, cut saw chop,
+    stack pile heap, pair couple duo, need require necessary, build built erect, collect gather, bring
+    deliver carry, win won victory, cookie biscuit, donut doughnut, cent penny pennies, amount quantity,
+    repeat repeating recurring, code password, tournament championship, elect election ballot vote, hat
+    cap, trip journey tour voyage vacation, night evening, approximate estimate roughly, wife husband
+    spouse, complete full entire, figure shape diagram
 """
-SYNONYMS = {
-    stem(word): stem(group.split()[0]) for group in _SYNONYMS.strip().splitlines() for word in group.split()
-}
+SYNONYMS = {stem(word): stem(group.split()[0]) for group in _SYNONYMS.split(",") for word in group.split()}
 """Stem → the stem that stands for its group."""
 
 _COMMON = """
-    sum cost remai begin time equal day buy maxim move dolla doubl box whole end minim hour half long
-    root need posit year diffe week facto secon insid peopl state avera minut sell speed want point
-    arran frien now other choos amoun new but third decid schoo while decre team eat month incre proba
-    game stude work colle set class dista store earn seque take possi water durin book produ give squar
-    both tall true real equat polyn foot mile compa old anoth child car funct pair pound recei side
-    house road area rando make numbe corre weigh ball piece perce resul compl ratio put found red line
-    const best elect male femal off inch next examp stand digit curre apple get chang plane midpo fewer
-    parti perpe
+    sum cost remai begin time equal day buy maxim move dolla doubl box whole end minim hour half long root
+    need posit year diffe week facto secon insid peopl state avera minut sell speed want point arran frien
+    now other choos amoun new but third decid schoo while decre team eat month incre proba game stude work
+    colle set class dista store earn seque take possi water durin book produ give squar both tall true real
+    equat polyn foot mile compa old anoth child car funct pair pound recei side house road area rando make
+    numbe corre weigh ball piece perce resul compl ratio put found red line const best elect male femal off
+    inch next examp stand digit curre apple get chang plane midpo fewer parti perpe conse broth lunch clas
+    trip bring quoti monda color dog away sale mothe use took famil shirt cut cake drink cooki save alrea
+    blue throw boxe garde tuesd quart plant still bill teach page tree back bottl disco fourt own makin
+    morni selli pack farm candy green read build night birth wedne see food field appro able goe test
 """
 COMMON = frozenset(_COMMON.split())
 """Stems in more than one of a hundred problems."""
 
 _FAMILIAR = """
-    field away becau famil measu use cooki defin alrea took still conse morni norma speci syste home
-    sale page trian blue plant volum green inclu tree previ see cup descr relat eleme read quart place
-    repre selli proce table consi dog bottl circl trip room commo verte requi broth every fourt mass age
-    sampl appro type birth cake angle boxe below save light size own orang disco unit distr party inver
-    food shirt trans certa degre test round popul short shop back pack anima park energ base direc bill
-    being allow build enoug makin today candy regul color score siste flowe varia radiu calle reach goe
-    share assum able what cell row card prope ticke fract teach profi exist tempe havin kilog neare
-    surfa drink garde call exper force bird prime data come readi cut part turn after simpl wide gallo
-    condi aroun going earth break longe tripl circu fill egg recta neede later react among perim dozen
-    excep custo full graph block conti objec close weeke learn expec once model older came compu math
-    cube meter estim expla cover white singl raise like gener mom organ writt movie fruit plan howev
-    extra know space yello worki marke chick split peach case conve packa leave bus paral creat frequ
-    canno entir gas level bring conce harve baker groce rose enter stop occur one ounce shoe cent stick
-    choco paren even conte conne paper favor local quadr item perfo fish inter again mark ride opera
-    paint buyin lunch cat watch sugar contr magne servi neigh farm since check dinne broug machi prese
-    remov compo mothe young visit term diago playi quest pizza event separ throw phone stati black earne
-    acros list runni expen prepa deliv obser regio passe asked linea train night offer retur effec top
-    lie figur above keep rache tange witho based fifth until slice atten penci farme worke arith city
-    power fille suppl acid resta struc molec geome eithe big guest open bake tryin alway ring flour
-    ballo
+    becau measu defin norma speci syste home trian volum inclu previ cup descr relat eleme place repre
+    proce table consi circl room commo verte requi every mass age sampl type angle below light size orang
+    unit distr party inver trans certa degre round popul short shop anima park energ base direc being allow
+    enoug today regul score siste flowe varia radiu calle reach share assum what cell row card prope ticke
+    fract profi exist tempe havin kilog neare surfa call exper force bird prime data come readi part turn
+    after simpl wide gallo condi aroun going earth break longe tripl circu fill egg recta neede later react
+    among perim dozen excep custo full graph block conti objec close weeke learn expec once model older
+    came compu math cube meter estim expla cover white singl raise like gener mom organ writt movie fruit
+    plan howev extra know space yello worki marke chick split peach case conve packa leave bus paral creat
+    frequ canno entir gas level conce harve baker groce rose enter stop occur one ounce shoe cent stick
+    choco paren even conte conne paper favor local quadr item perfo fish inter again mark ride opera paint
+    buyin cat watch sugar contr magne servi neigh since check dinne broug machi prese remov compo young
+    visit term diago playi quest pizza event separ phone stati black earne acros list runni expen prepa
+    deliv obser regio passe asked linea train offer retur effec top lie figur above keep rache tange witho
+    based fifth until slice atten penci farme worke arith city power fille suppl acid resta struc molec
+    geome eithe big guest open bake tryin alway ring flour ballo thurs frida satur sunda fathe seat win sin
+    photo th plann bike liter grade ii tank saved bar cos goal catch log race adult can hire grand ago
+    offic floor toy takin seaso reali bread wante rope iii grid clean herse livin milk inste brown chees
+    shopp ice due pen good hat banan arriv cream libra agree kilom scien manag eatin free accou chip cm
+    busin serve hand very pet wife yeste chris candi leg sandw summe pract baseb potat video gram tomat
+    love proje butte coin cow stone faste bakin drivi stack bank carri study coffe wall find recor repla
+    well sent straw live veget sever notic walke
 """
 FAMILIAR = frozenset(_FAMILIAR.split())
 """Stems in more than one of three hundred."""
