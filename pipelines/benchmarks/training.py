@@ -61,6 +61,10 @@ class Measured:
         """Seconds of a step, likewise."""
         return median(sum(turn.seconds) / len(turn.seconds) for turn in self.turns)
 
+    def against(self, other: Measured) -> float:
+        """This one's rate in the other's: the median over the turns that both took."""
+        return median(one.rate / two.rate for one, two in zip(self.turns, other.turns, strict=False))
+
     @property
     def peak(self) -> float:
         """MiB."""
@@ -157,7 +161,7 @@ def _row(recipe: Recipe, ours: Measured, ways: list[Measured]) -> tuple[str, ...
         memory += [f"{value:,.0f}" for value in values] + ["–"] * (2 - len(sides))
     timed = recipe.name == "grpo"
     figures = [f"{side.step:.2f}" if timed else f"{side.rate:,.1f}" for side in sides]
-    ratio = f"{ours.rate / ways[0].rate:.2f}×" if ways else "–"
+    ratio = f"{ours.against(ways[0]):.2f}×" if ways else "–"
     missing = [] if ways else ["not installed"]
     return recipe.name, recipe.figure, *figures, *missing, ratio, *memory
 
@@ -166,7 +170,7 @@ def _details(recipe: Recipe, ours: Measured, ways: list[Measured], parameters: i
     """What stands below the table."""
     lines = []
     if len(ways) > 1:
-        figures = (f"{way.manner} {way.rate:,.1f} ({ours.rate / way.rate:.2f}×)" for way in ways)
+        figures = (f"{way.manner} {way.rate:,.1f} ({ours.against(way):.2f}×)" for way in ways)
         lines.append(f"{recipe.name}, TRL's ways (mathloop against each): {', '.join(figures)}")
     sides = [("mathloop", ours), *(("TRL", way) for way in ways[:1])]
     if recipe.name == "grpo":

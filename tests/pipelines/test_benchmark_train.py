@@ -136,8 +136,8 @@ def test_turns_alternate_and_the_fastest_way_of_the_peer_counts(
     monkeypatch.setattr(training, "_find_peer", lambda: "TRL 1")
     training.run(None, None, Sizes(**{**vars(TINY), "turns": 3}))
     shown = capsys.readouterr().out
-    assert cells_of(shown, "sft") == ["sft", "tokens/s", "70.0", "30.0", "2.33×", "152", "152", "52", "52"]
-    assert ": grouped by length 30.0 (2.33×), plain 10.0 (7.00×), packed 9.0 (7.78×)\n" in shown
+    assert cells_of(shown, "sft") == ["sft", "tokens/s", "70.0", "30.0", "2.40×", "152", "152", "52", "52"]
+    assert ": grouped by length 30.0 (2.40×), plain 10.0 (6.00×), packed 9.0 (6.67×)\n" in shown
     best = "sft, grouped by length"
     first = ["mathloop sft", "sft", best, "sft, packed"]
     assert taken[:8] == [*first, "mathloop sft", best, "mathloop sft", best]

@@ -220,6 +220,8 @@ def test_a_real_model_learns_from_rows_as_gsm8k_writes_them(
     small = ["problems.train=8", "problems.benchmark=3", "evolution.count=1", "grpo.steps=1", "grpo.group=2"]
     small += [f"{stage}.sampling.max_tokens=48" for stage in ("cot", "tir", "reward_data", "selection")]
     small += ["grpo.sampling.max_tokens=48", "evaluation.sampling.max_tokens=48"]
+    # All are of one structure, which is what contaminates real problems.
+    small.append("decontamination.rules=[ngram_lcs, exact]")
     sets = [part for one in small for part in ("--set", one)]
     outcome = rounds.finish(
         rounds.start(tmp_path, "run", "--profile", "smollm", "--problems", str(problems), *sets), 900
