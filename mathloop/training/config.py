@@ -171,3 +171,12 @@ class GRPOConfig(BaseModel):
         learning_rate=1e-4, final_learning_rate=5e-5, weight_decay=0.0, checkpoint_steps=10
     )
     engine: EngineConfig = EngineConfig()
+
+    @model_validator(mode="after")
+    def _updates_share_groups(self) -> Self:
+        if self.problems_per_step % self.updates:
+            raise ValueError(
+                f"problems_per_step ({self.problems_per_step}) must be a multiple of updates "
+                f"({self.updates}): change one"
+            )
+        return self
