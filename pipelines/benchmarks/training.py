@@ -34,7 +34,7 @@ class Recipe:
 
 RECIPES = (
     Recipe("sft", "tokens/s", ("sft", "sft, grouped by length", "sft, packed")),
-    Recipe("reward_model", "responses/s", ("reward_model", "reward_model, grouped by length")),
+    Recipe("reward_model", "responses/s", ("reward_model",)),
     Recipe("grpo", "seconds a step", ("grpo",)),
 )
 

@@ -61,8 +61,8 @@ def train_sft(
     return Work(_train(trainer))
 
 
-def train_reward_model(inputs: Inputs, sizes: Sizes, seed: int, *, grouped: bool = False) -> Work:
-    """RewardTrainer on every pair of a right and a wrong response of a problem."""
+def train_reward_model(inputs: Inputs, sizes: Sizes, seed: int) -> Work:
+    """RewardTrainer on every pair of a right and a wrong response of a problem, batches of like lengths."""
     tokenizer = AutoTokenizer.from_pretrained(inputs.scorer)
     told = {p.id: p.problem for p in read_problems(inputs.problems)}
     groups: dict[str, list[Response]] = {}
@@ -83,10 +83,10 @@ def train_reward_model(inputs: Inputs, sizes: Sizes, seed: int, *, grouped: bool
         args=RewardConfig(
             # As many problems a step, be it in as many pairs as they have.
             **_settings(inputs, sizes, seed, -(-len(rows) // sizes.reward_steps), sizes.reward_steps),
-            **(GROUPED if grouped else {}),
+            **GROUPED,
             max_length=None,
         ),
-        train_dataset=Dataset.from_list(rows * (CHOICE if grouped else 1)),
+        train_dataset=Dataset.from_list(rows * CHOICE),
         processing_class=tokenizer,
     )
     tokens = sum(len(row["chosen_ids"]) + len(row["rejected_ids"]) for row in rows)
@@ -124,7 +124,6 @@ RECIPES: dict[str, Callable[[Inputs, Sizes, int], Work]] = {
     "sft, grouped by length": partial(train_sft, grouped=True),
     "sft, packed": partial(train_sft, packed=True),
     "reward_model": train_reward_model,
-    "reward_model, grouped by length": partial(train_reward_model, grouped=True),
     "grpo": train_grpo,
 }
 
