@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -30,6 +28,7 @@ from pipelines.benchmarks.contamination_data import (
     made_up_items,
     write_made_up,
 )
+from pipelines.benchmarks.cores import one_core
 from pipelines.benchmarks.printing import Progress, aligned, machine, shortened
 
 TURNS = 3
@@ -198,7 +197,7 @@ def _speed(index: Index, items: Sequence[Item], train: Sequence[Sequence[Passage
         "mathloop, all rules": lambda: _find(rows, all_rules, index.items),
     }
     best = dict.fromkeys(ways, float("inf"))
-    with _one_core():
+    with one_core():
         for _ in range(TURNS):
             for name, way in ways.items():
                 started = time.process_time()
@@ -262,13 +261,3 @@ def _seconds(work: Callable[[], object]) -> float:
     started = time.perf_counter()
     work()
     return time.perf_counter() - started
-
-
-@contextmanager
-def _one_core() -> Iterator[None]:
-    cores = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {max(cores)})
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, cores)

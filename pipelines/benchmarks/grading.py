@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+from pipelines.benchmarks.cores import one_core
 from pipelines.benchmarks.generated import SEED, draw_sets
 from pipelines.benchmarks.graders import INSTALL, Grader, Mathloop, find_peer
 from pipelines.benchmarks.labeled import Case, LabeledSet, read_folder
@@ -46,7 +45,7 @@ class Measured:
 
 def run(data: Path | None) -> None:
     """Measures and prints; raises BadData where `data` has nothing to grade or a broken row."""
-    with _one_core():
+    with one_core():
         sets, missing = read_folder(data) if data is not None else (draw_sets(), [])
         peer = find_peer()
         graders: list[Grader] = [Mathloop(), *([peer] if peer else [])]
@@ -103,17 +102,6 @@ def _counted(calls: list[Callable[[], bool]], progress: Progress) -> Iterator[tu
     for index, call in enumerate(calls):
         yield index, call
         progress.detail(f"{index + 1:,} of {len(calls):,}")
-
-
-@contextmanager
-def _one_core() -> Iterator[None]:
-    """Keeps this thread, and the processes that it starts, on one core."""
-    cores = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {max(cores)})
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, cores)
 
 
 def _head(agreement: str) -> tuple[str, ...]:
