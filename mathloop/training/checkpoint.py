@@ -7,13 +7,10 @@ is pickled. One that is torn or was changed is passed over, with a line, and the
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import re
 import shutil
 import sys
-import threading
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -28,9 +25,9 @@ from safetensors.torch import save_file
 from mathloop.errors import BadData, Corrupt, MathloopError, StorageRefused
 from mathloop.lines import parse_object
 from mathloop.storage import Manifest, Store, describe_source
+from mathloop.training.uploads import CONTENTS, NAME, Uploads
 
-_NAME = re.compile(r"step-(\d{8,})")
-_STATE, _CONTENTS = "state.json", "contents.json"
+_STATE = "state.json"
 _FILE_BYTES = 2 << 30
 """Tensors are gathered and written in files of about this size, so that memory stays bounded."""
 
@@ -83,7 +80,7 @@ class Checkpoints:
             _write_tensors(partial, tensors)
             whole = {**state, "step": step, "fingerprint": self._fingerprint}
             (partial / _STATE).write_text(json.dumps(whole), encoding="utf-8")
-            (partial / _CONTENTS).write_bytes(describe_source(partial, final.name).to_json())
+            (partial / CONTENTS).write_bytes(describe_source(partial, final.name).to_json())
             for path in (*sorted(partial.iterdir()), partial):
                 _sync(path)
             shutil.rmtree(final, ignore_errors=True)  # a damaged one of the same step
@@ -142,16 +139,16 @@ class Checkpoints:
     def _names(self) -> list[tuple[int, Path]]:
         if not self.folder.is_dir():
             return []
-        found = ((_NAME.fullmatch(path.name), path) for path in self.folder.iterdir() if path.is_dir())
+        found = ((NAME.fullmatch(path.name), path) for path in self.folder.iterdir() if path.is_dir())
         return sorted((int(match[1]), path) for match, path in found if match)
 
     def _checked(self, step: int, path: Path) -> Checkpoint:
         try:
-            written = (path / _CONTENTS).read_bytes()
+            written = (path / CONTENTS).read_bytes()
             found = describe_source(path, path.name)
         except (OSError, BadData):
             raise Corrupt(f"{path} is torn") from None
-        files = tuple(entry for entry in found.files if entry.path != _CONTENTS)
+        files = tuple(entry for entry in found.files if entry.path != CONTENTS)
         if Manifest(path.name, "folder", files).to_json() != written:
             raise Corrupt(f"{path} is torn or was changed")
         try:
@@ -188,103 +185,6 @@ class _Foreign(Corrupt):
     """A checkpoint of another training: left aside, not removed."""
 
 
-class Uploads:
-    """Sends the newest checkpoint to a store, in a thread; a store that is down is tried again."""
-
-    def __init__(self, store: Store, prefix: str, keep: int, pause: float = 1.0) -> None:
-        self._store, self._prefix, self._keep, self._pause = store, prefix, keep, pause
-        self._next: Path | None = None
-        self._sending: Path | None = None
-        self._fetched: set[str] = set()
-        self._changed = threading.Condition()
-        self._closing = False
-        self._deadline = 0.0
-        self._thread: threading.Thread | None = None
-        self._complained = False
-
-    def add(self, folder: Path) -> None:
-        """Hands over a checkpoint; one that still waits is left out for it."""
-        with self._changed:
-            self._next = folder
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="checkpoints", daemon=True)
-                self._thread.start()
-            self._changed.notify_all()
-
-    def holds(self, folder: Path) -> bool:
-        """Whether this folder is being read or waits to be."""
-        with self._changed:
-            return folder in (self._next, self._sending)
-
-    def newest(self) -> tuple[int, str] | None:
-        """(step, name) of the newest checkpoint in the store that was not fetched yet, if there is one."""
-        names = [name for name in self._stored() if name not in self._fetched]
-        return (_step_of(names[-1]), names[-1]) if names else None
-
-    def fetch(self, name: str, folder: Path) -> None:
-        """Brings a checkpoint here; `newest` does not offer it again. Raises Corrupt or StorageRefused."""
-        self._fetched.add(name)
-        shutil.rmtree(folder, ignore_errors=True)
-        self._store.fetch(name, folder)
-
-    def close(self, seconds: float) -> None:
-        """Stops when everything has arrived, or after `seconds`."""
-        with self._changed:
-            self._closing, self._deadline = True, time.monotonic() + seconds
-            self._changed.notify_all()
-        if self._thread is not None:
-            self._thread.join(seconds + 0.1)
-
-    def forget(self) -> None:
-        """Removes all of this training's checkpoints from the store, if it answers."""
-        with self._changed:
-            self._next = None
-        if self._thread is not None:
-            self._thread.join(30.0)
-        try:
-            for name in self._stored():
-                self._store.remove(name)
-        except MathloopError as error:
-            print(f"Checkpoints stay in the store ({error}); remove them.", file=sys.stderr, flush=True)
-
-    def _work(self) -> None:
-        while True:
-            with self._changed:
-                while self._next is None and not self._closing:
-                    self._changed.wait()
-                if self._next is None:
-                    return
-                folder, self._next = self._next, None
-                self._sending = folder
-            sent = self._send(folder)
-            with self._changed:
-                self._sending = None
-                if not sent:
-                    self._next = self._next or folder
-                    if self._closing and time.monotonic() >= self._deadline:
-                        return
-                    self._changed.wait(self._pause)
-
-    def _send(self, folder: Path) -> bool:
-        try:
-            # A step reached twice need not have the same bytes on a GPU: the name says which these are.
-            content = hashlib.sha256((folder / _CONTENTS).read_bytes()).hexdigest()[:12]
-            self._store.publish(folder, f"{self._prefix}/{folder.name}-{content}")
-            for name in self._stored()[: -self._keep]:
-                self._store.remove(name)
-        except (MathloopError, OSError) as error:
-            if not self._complained:
-                print(f"A checkpoint is not in the store yet: {error}", file=sys.stderr, flush=True)
-            self._complained = True
-            return False
-        self._complained = False
-        return True
-
-    def _stored(self) -> list[str]:
-        names = [name for name in self._store.names(f"{self._prefix}/") if _NAME.search(name)]
-        return sorted(names, key=_step_of)
-
-
 def _write_tensors(folder: Path, tensors: Iterable[tuple[str, torch.Tensor]]) -> None:
     pending: dict[str, torch.Tensor] = {}
     size = number = 0
@@ -305,8 +205,3 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _step_of(name: str) -> int:
-    match = _NAME.search(name)
-    return int(match[1]) if match else -1

@@ -211,16 +211,15 @@ class Engine:
 
     def save(self) -> None:
         """Writes a checkpoint; every rank calls this."""
+        kept = {name: self._updates.keys(name) for name in self._updates.named}
         state = {
             "curves": self.curves,
             "counts": dict(self.counts),
             "seconds": self.seconds,
-            "keys": {name: self._updates.keys(name) for name in self._updates.named},
+            "keys": kept,
         }
         tensors = (
-            (f"{name}:{key}", self._updates.read(name, key))
-            for name in self._updates.named
-            for key in self._updates.keys(name)
+            (f"{name}:{key}", self._updates.read(name, key)) for name, keys in kept.items() for key in keys
         )
         refused: Exception | None = None
         if self._checkpoints is not None:

@@ -31,7 +31,7 @@ from mathloop.training.order import name_data
 from mathloop.training.packing import Pack, pack
 from mathloop.training.rollouts import Batch, choose, collect, join_rollouts, log_rollouts
 from mathloop.training.samplers import begin_sampler, drawing
-from mathloop.training.saving import save_policy, save_untrained
+from mathloop.training.saving import save_model, save_policy
 
 
 def run(
@@ -59,13 +59,13 @@ def run(
     pool = [p for p in read_problems(problems) if p.answer is not None]
     net, tokenizer = load_model(policy, torch.float32)
     if not pool:
-        save_untrained(model, net, tokenizer)
+        save_model(model, net, tokenizer)
         if rollouts is not None:
             join_rollouts(work, rollouts)
         note = "No problem was selected, so the challenger is the SFT model: widen selection.least and most."
         return StageReport("grpo", time.monotonic() - started, notes=[note])
     per_batch = config.updates * config.passes
-    data = name_data(list(f"{p.id}\0{p.problem}\0{p.answer}".encode()) for p in pool)
+    data = name_data(f"{p.id}\0{p.problem}\0{p.answer}".encode() for p in pool)
     torch.manual_seed(seed)  # adapters begin at random: alike after a kill and on every rank
     with ExitStack() as stack:
         module = PackedPolicy(add_adapters(net, config.lora))

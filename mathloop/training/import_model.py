@@ -10,7 +10,7 @@ import torch
 
 from mathloop.sampling.sampler import load_model, loaded
 from mathloop.stages import StageReport
-from mathloop.training.saving import save_folder
+from mathloop.training.saving import save_model
 from mathloop.training.sources import PACKAGE, check_folder, find_source
 
 
@@ -25,11 +25,7 @@ def run(*, source: str, model: Path) -> StageReport:
     else:
         net, tokenizer = load_folder(Path(source))
 
-    def write(folder: Path) -> None:
-        net.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-
-    save_folder(model, write)
+    save_model(model, net, tokenizer)
     count = sum(p.numel() for p in net.parameters())
     return StageReport("import_model", time.monotonic() - started, kept=1, values={"parameters": count})
 

@@ -26,20 +26,15 @@ def save_policy(folder: Path, engine: Engine, policy: Any, tokenizer: Any) -> No
             if engine.ranks.first:
                 trained[name if adapted else name.removeprefix("model.")] = whole.to("cpu", copy=True)
     if engine.ranks.first:
-
-        def write(partial: Path) -> None:
-            policy.save_pretrained(partial, state_dict=trained)
-            tokenizer.save_pretrained(partial)
-
-        save_folder(folder, write)
+        save_model(folder, policy, tokenizer, trained)
     engine.ranks.wait()
 
 
-def save_untrained(folder: Path, policy: Any, tokenizer: Any) -> None:
-    """Saves `policy` as it is."""
+def save_model(folder: Path, model: Any, tokenizer: Any, weights: dict[str, Tensor] | None = None) -> None:
+    """Saves a model with its tokenizer: as it is, or with other `weights` of the same names."""
 
     def write(partial: Path) -> None:
-        policy.save_pretrained(partial)
+        model.save_pretrained(partial, state_dict=weights)
         tokenizer.save_pretrained(partial)
 
     save_folder(folder, write)

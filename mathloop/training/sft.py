@@ -20,7 +20,7 @@ from mathloop.training.likelihood import learn
 from mathloop.training.logprobs import PackedPolicy
 from mathloop.training.order import batch_of, name_data, steps_of
 from mathloop.training.samples import encode
-from mathloop.training.saving import save_policy, save_untrained
+from mathloop.training.saving import save_model, save_policy
 
 
 def run(
@@ -54,7 +54,7 @@ def run(
             path=responses[0],
         )
     if not samples:
-        save_untrained(model, net, tokenizer)
+        save_model(model, net, tokenizer)
         note = (
             f"None of {len(read)} responses can be learned from, so the SFT model is the champion: draw more."
         )

@@ -25,6 +25,12 @@ class PlainUpdates:
         self.module, self._config, self._ranks, self._autocast = module, config, ranks, autocast
         self.named = {name: p for name, p in module.named_parameters() if p.requires_grad}
         self._optimizers = optimizers(module, config)
+        self._stepped_by = {
+            id(parameter): optimizer
+            for optimizer in self._optimizers
+            for group in optimizer.param_groups
+            for parameter in group["params"]
+        }
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
         """The module's own forward, in bfloat16 where that was asked for."""
@@ -81,11 +87,8 @@ class PlainUpdates:
                         )
 
     def _state(self, parameter: nn.Parameter) -> dict[str, Any]:
-        for optimizer in self._optimizers:
-            if any(parameter is p for group in optimizer.param_groups for p in group["params"]):
-                state: dict[str, Any] = optimizer.state[parameter]
-                return state
-        raise KeyError("no optimizer has this parameter")
+        state: dict[str, Any] = self._stepped_by[id(parameter)].state[parameter]
+        return state
 
 
 def optimizers(module: nn.Module, config: OptimizerConfig) -> list[torch.optim.Optimizer]:
