@@ -26,7 +26,7 @@ from kfp import kubernetes
 from kfp.dsl import PipelineTask
 
 from mathloop.cluster import reuse
-from mathloop.cluster.config import Affinity, Pool, PoolsConfig
+from mathloop.cluster.config import CA_FOLDER, CA_KEY, Affinity, Pool, PoolsConfig
 from mathloop.cluster.preflight import CODE_VERSION_VARIABLE
 from mathloop.storage.s3 import CA_VARIABLE
 from mathloop.training.config import CHECKPOINTS_VARIABLE
@@ -37,7 +37,6 @@ CONFIG_MAP_KEYS = {
     "region": "MATHLOOP_S3_REGION",
     "store": reuse.LEDGER_VARIABLE,
 }
-CA_FOLDER, CA_KEY = "/etc/store-ca", "ca.crt"
 LABELS = {f"app.kubernetes.io/{key}": "mathloop" for key in ("name", "part-of", "managed-by")}
 STORE_CLIENT = {"mathloop.dev/store-client": "true"}
 """Whom network policies let through to the store."""

@@ -15,6 +15,8 @@ SIZE = r"^([1-9][0-9]*(Ki|Mi|Gi|Ti)?)?$"
 URL = r"^https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?$"
 DAY = 86_400
 """Seconds."""
+CA_FOLDER, CA_KEY = "/etc/store-ca", "ca.crt"
+"""Where pods find the authorities of the store's certificate: a ConfigMap's key, mounted in a folder."""
 STAGE_CONFIGS = {
     "corpus": "mathloop.corpus.config.CorpusConfig",
     "train": "mathloop.training.config.PretrainConfig",

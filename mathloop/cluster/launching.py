@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from mathloop.cluster import train_job
+from mathloop.cluster import train_job, train_job_spec
 from mathloop.cluster.config import Pool
 from mathloop.cluster.kubernetes import Cluster
 from mathloop.cluster.training_node import Task
@@ -88,8 +88,8 @@ def run(
     if not store.exists(f"{task.output}/report"):
         for key, path in inputs.items():
             store.publish(path, artifacts[key])
-        job = train_job.build(
-            name=train_job.job_name(round_id, recipe),
+        job = train_job_spec.build(
+            name=train_job_spec.job_name(round_id, recipe),
             namespace=NAMESPACE,
             stage=recipe,
             task=task.model_dump_json(),

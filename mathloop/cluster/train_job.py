@@ -7,9 +7,6 @@ under two deadlines that are counted apart, from what the cluster says and not f
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
 import signal
 import threading
 import time
@@ -18,7 +15,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from mathloop.cluster.config import Affinity, Pool
 from mathloop.cluster.kubernetes import (
     POD,
     TRAIN_JOB,
@@ -28,20 +24,11 @@ from mathloop.cluster.kubernetes import (
     Unreachable,
     seconds_of,
 )
+from mathloop.cluster.train_job_spec import HASH_LABEL, NODE
 from mathloop.errors import MathloopError
-from mathloop.storage.s3 import CA_VARIABLE
 
-RUNTIME = "mathloop-torchrun"
-SERVICE_ACCOUNT = "mathloop-trainer"
-NODE = "node"
-"""Name that Trainer gives a training node's job and container."""
-MANAGER = "mathloop.dev/launcher"
-HASH_LABEL = "mathloop.dev/spec-hash"
 REPORTED = "mathloop.dev/failure-reported"
 """Marks a failed job whose launcher has said so: the next launcher of this name begins anew."""
-TASK_VARIABLE = "MATHLOOP_TRAINING_TASK"
-CA_FOLDER = "/etc/store-ca"
-COMMAND = ("torchrun", "-m", "mathloop.cluster.training_node")
 POLL_SECONDS = 5.0
 PATIENCE_SECONDS = 300.0
 """Seconds that the API server may be gone while a job is watched."""
@@ -52,137 +39,6 @@ TERMINATED = 128 + signal.SIGTERM
 
 class TrainJobFailed(MathloopError):
     """The job failed, or a deadline passed; the message says which, and ends with its last log lines."""
-
-
-def job_name(run_id: str, stage: str) -> str:
-    """A name for the job of a run's stage: always the same, and a DNS label short enough for its pods'."""
-    digest = hashlib.sha256(f"{run_id}/{stage}".encode()).hexdigest()[:10]
-    readable = re.sub(r"[^a-z0-9]+", "-", stage.lower()).strip("-")[:20].rstrip("-")
-    return f"mathloop-{readable}-{digest}"
-
-
-def build(
-    *,
-    name: str,
-    namespace: str,
-    stage: str,
-    task: str,
-    pool: Pool,
-    secret: str,
-    config_map: str,
-    ca_config_map: str = "",
-    nodes: Mapping[str, str] | None = None,
-    tolerations: list[dict[str, Any]] | None = None,
-) -> dict[str, Any]:
-    """The TrainJob as Kubernetes takes it.
-
-    Args:
-        task: what each node reads from its environment; it holds no secret.
-        secret: name of the Secret of the S3 keys, which pods get by reference.
-        config_map: name of the ConfigMap of the S3 endpoint.
-        ca_config_map: name of the ConfigMap with the authorities of its certificate, as ca.crt; empty: none.
-        nodes: labels that replace the pool's own selector.
-        tolerations: added to the pool's own.
-    """
-    spec = {
-        "runtimeRef": {
-            "apiGroup": "trainer.kubeflow.org",
-            "kind": "ClusterTrainingRuntime",
-            "name": RUNTIME,
-        },
-        # Should no launcher come back, the cluster itself ends the job.
-        "activeDeadlineSeconds": pool.queue_seconds + pool.run_seconds,
-        "trainer": {
-            "numNodes": pool.nodes,
-            "numProcPerNode": max(pool.gpus, 1),
-            "command": list(COMMAND),
-            "env": [
-                {"name": TASK_VARIABLE, "value": task},
-                *_from("secretKeyRef", secret, {"accesskey": "AWS_ACCESS_KEY_ID"}),
-                *_from("secretKeyRef", secret, {"secretkey": "AWS_SECRET_ACCESS_KEY"}),
-                *_from("configMapKeyRef", config_map, {"endpoint": "MATHLOOP_S3_ENDPOINT"}),
-                *_from("configMapKeyRef", config_map, {"region": "MATHLOOP_S3_REGION"}),
-                *([{"name": CA_VARIABLE, "value": f"{CA_FOLDER}/ca.crt"}] if ca_config_map else []),
-            ],
-            **({"resourcesPerNode": pool.resources()} if pool.resources() else {}),
-        },
-        "runtimePatches": [
-            {"manager": MANAGER, "trainingRuntimeSpec": _patch(pool, nodes, tolerations, ca_config_map)}
-        ],
-    }
-    text = json.dumps(spec, sort_keys=True)
-    labels = {
-        "app.kubernetes.io/name": "mathloop",
-        "app.kubernetes.io/part-of": "mathloop",
-        "app.kubernetes.io/component": stage.replace("_", "-"),
-        "app.kubernetes.io/managed-by": "mathloop",
-        HASH_LABEL: hashlib.sha256(text.encode()).hexdigest()[:16],
-        **pool.labels(),
-    }
-    return {
-        "apiVersion": TRAIN_JOB.api_version,
-        "kind": TRAIN_JOB.name,
-        "metadata": {"name": name, "namespace": namespace, "labels": labels},
-        "spec": spec,
-    }
-
-
-def _from(source: str, name: str, keys: Mapping[str, str]) -> list[dict[str, Any]]:
-    return [
-        {"name": variable, "valueFrom": {source: {"name": name, "key": key}}}
-        for key, variable in keys.items()
-    ]
-
-
-def _patch(
-    pool: Pool,
-    nodes: Mapping[str, str] | None,
-    tolerations: list[dict[str, Any]] | None,
-    ca_config_map: str,
-) -> dict[str, Any]:
-    """What of a pool is the pods': Trainer merges it into its runtime."""
-    pod: dict[str, Any] = {"serviceAccountName": SERVICE_ACCOUNT}
-    selector = dict(nodes or pool.node_selector)
-    if selector:
-        pod["nodeSelector"] = selector
-    tolerated = [item.to_kubernetes() for item in pool.tolerations] + list(tolerations or [])
-    if tolerated:
-        pod["tolerations"] = tolerated
-    if pool.affinity:
-        pod["affinity"] = {"nodeAffinity": node_affinity(pool.affinity)}
-    volumes: list[dict[str, Any]] = []
-    mounts: list[dict[str, Any]] = []
-    if pool.shared_memory:
-        memory = {"medium": "Memory", "sizeLimit": pool.shared_memory}
-        volumes.append({"name": "shared-memory", "emptyDir": memory})
-        mounts.append({"name": "shared-memory", "mountPath": "/dev/shm"})
-    if ca_config_map:
-        volumes.append({"name": "store-ca", "configMap": {"name": ca_config_map}})
-        mounts.append({"name": "store-ca", "mountPath": CA_FOLDER, "readOnly": True})
-    if volumes:
-        pod["volumes"] = volumes
-        pod["containers"] = [{"name": NODE, "volumeMounts": mounts}]
-    job = {"name": NODE, "template": {"spec": {"template": {"spec": pod}}}}
-    return {"template": {"spec": {"replicatedJobs": [job]}}}
-
-
-def node_affinity(demands: tuple[Affinity, ...]) -> dict[str, Any]:
-    """A pod's nodeAffinity: demands without a weight must all hold, the others are preferences."""
-    terms = [
-        {"key": one.key, "operator": one.operator, **({"values": list(one.values)} if one.values else {})}
-        for one in demands
-    ]
-    must = [term for one, term in zip(demands, terms, strict=True) if not one.weight]
-    wish = [
-        {"weight": one.weight, "preference": {"matchExpressions": [term]}}
-        for one, term in zip(demands, terms, strict=True)
-        if one.weight
-    ]
-    required = {"nodeSelectorTerms": [{"matchExpressions": must}]}
-    return {
-        **({"requiredDuringSchedulingIgnoredDuringExecution": required} if must else {}),
-        **({"preferredDuringSchedulingIgnoredDuringExecution": wish} if wish else {}),
-    }
 
 
 def run(

@@ -17,7 +17,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from mathloop.cluster.train_job import TASK_VARIABLE
+from mathloop.cluster.train_job_spec import TASK_VARIABLE
 from mathloop.errors import BadConfig, MathloopError
 from mathloop.storage import Store, open_store
 from mathloop.training.config import CHECKPOINTS_VARIABLE

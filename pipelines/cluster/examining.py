@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from mathloop.cluster import reuse
-from mathloop.cluster.config import Pool, PoolsConfig
+from mathloop.cluster.config import CA_KEY, Pool, PoolsConfig
 from mathloop.cluster.inference_services import RUNTIMES, SOLVER, STORAGE_CONTAINER
 from mathloop.cluster.kubernetes import (
     CONFIG_MAP,
@@ -22,14 +22,14 @@ from mathloop.cluster.kubernetes import (
     Kind,
 )
 from mathloop.cluster.launching import NAMESPACE
-from mathloop.cluster.train_job import RUNTIME
+from mathloop.cluster.train_job_spec import RUNTIME
 from mathloop.errors import MathloopError
 from mathloop.storage import open_store
 from mathloop.storage.s3 import ENDPOINT_VARIABLE, KEY_VARIABLE, SECRET_VARIABLE
 from pipelines.cluster import connection
 from pipelines.compiling import for_cluster
 from pipelines.doctor import Finding
-from pipelines.placement import CA_KEY, CONFIG_MAP_KEYS, SECRET_KEYS
+from pipelines.placement import CONFIG_MAP_KEYS, SECRET_KEYS
 from pipelines.profile import load_profile
 
 NODE = Kind("Node", "nodes", "", "v1")

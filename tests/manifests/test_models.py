@@ -11,7 +11,7 @@ import pytest
 from kustomized import Object
 from manifest_builds import built
 
-from mathloop.cluster import train_job
+from mathloop.cluster import train_job_spec
 from mathloop.cluster.config import Affinity, Pool, ServingConfig, Toleration
 from mathloop.cluster.inference_services import first, services_of
 from mathloop.registry import Champion
@@ -74,7 +74,7 @@ def test_trainers_model_gives_back_the_job_that_a_step_creates() -> None:
         node_selector={"mathloop.dev/pool": "trainer"}, tolerations=(Toleration(key="nvidia.com/gpu"),),
         affinity=(Affinity(key="zone", values=("a",)), Affinity(key="fast", operator="Exists", weight=10)),
     )  # fmt: skip
-    job = train_job.build(
+    job = train_job_spec.build(
         name="mathloop-sft-0", namespace="mathloop", stage="sft", task="{}", pool=pool,
         secret="mathloop-s3", config_map="mathloop-store", ca_config_map="store-ca",
     )  # fmt: skip

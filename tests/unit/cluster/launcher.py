@@ -2,13 +2,13 @@
 
 import sys
 
-from mathloop.cluster import train_job
+from mathloop.cluster import train_job, train_job_spec
 from mathloop.cluster.config import Pool
 from mathloop.cluster.kubernetes import Cluster
 from mathloop.errors import MathloopError
 
-JOB = train_job.build(
-    name=train_job.job_name("run-1", "sft"),
+JOB = train_job_spec.build(
+    name=train_job_spec.job_name("run-1", "sft"),
     namespace="mathloop",
     stage="sft",
     task='{"recipe": "sft"}',

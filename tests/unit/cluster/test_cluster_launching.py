@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from fake_cluster import FakeCluster, now
 
-from mathloop.cluster import launching, train_job, training_node
+from mathloop.cluster import launching, train_job_spec, training_node
 from mathloop.cluster.config import Pool
 from mathloop.cluster.kubernetes import Cluster
 from mathloop.errors import BadConfig
@@ -138,7 +138,7 @@ def test_a_task_calls_its_recipe_as_it_wants_to_be_called(
 def test_a_wrong_task_is_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv(train_job.TASK_VARIABLE, '{"recipe": "dpo"}')
+    monkeypatch.setenv(train_job_spec.TASK_VARIABLE, '{"recipe": "dpo"}')
     with pytest.raises(SystemExit) as ended:
         training_node.main()
     assert ended.value.code == 2

@@ -18,10 +18,10 @@ import yaml
 from fake_cluster import FakeCluster, PodLog, now
 from launcher import JOB
 
-from mathloop.cluster import train_job
+from mathloop.cluster import train_job, train_job_spec
 from mathloop.cluster.config import Affinity, Pool, Toleration
 from mathloop.cluster.kubernetes import Cluster, ClusterRefused, Exists
-from mathloop.cluster.train_job import job_name
+from mathloop.cluster.train_job_spec import job_name
 
 ROOT = Path(__file__).resolve().parents[3]
 NAME = JOB["metadata"]["name"]
@@ -114,7 +114,7 @@ def test_the_job_is_what_trainer_takes_and_holds_no_secret() -> None:
         queue_seconds=100,
         run_seconds=1000,
     )
-    job = train_job.build(
+    job = train_job_spec.build(
         name="mathloop-sft-0", namespace="mathloop", stage="reward_model", task='{"seed": 7}', pool=pool,
         secret="mathloop-s3", config_map="mathloop-store", ca_config_map="store-ca",
         tolerations=[{"key": "more", "operator": "Exists"}],
@@ -299,7 +299,7 @@ def test_a_restart_does_not_begin_the_queue_again(fake: FakeCluster, launch: Cal
 
 def test_a_job_of_other_settings_is_left_alone(fake: FakeCluster, cluster: Cluster) -> None:
     other = json.loads(json.dumps(JOB))
-    other["metadata"]["labels"][train_job.HASH_LABEL] = "other"
+    other["metadata"]["labels"][train_job_spec.HASH_LABEL] = "other"
     fake.put("trainjobs", other)
     with pytest.raises(ClusterRefused, match=r"with other settings; kubectl delete trainjob") as caught:
         train_job.run(cluster, JOB, queue_seconds=1, run_seconds=1, poll_seconds=0.05)

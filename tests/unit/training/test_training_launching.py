@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import load_file
 from toy import write_toy
 
-from mathloop.cluster.train_job import TASK_VARIABLE
+from mathloop.cluster.train_job_spec import TASK_VARIABLE
 from mathloop.errors import BadData, Interrupted
 from mathloop.stages import StageReport
 from mathloop.storage import open_store
