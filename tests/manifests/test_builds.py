@@ -330,7 +330,7 @@ def test_the_stores_can_be_exchanged() -> None:
 
 def test_the_names_are_those_that_the_code_asks_for() -> None:
     from mathloop.cluster import inference_services as serving
-    from mathloop.cluster import train_job, train_job_spec
+    from mathloop.cluster import train_job_spec
     from mathloop.cluster.config import PoolsConfig
 
     there = {(body["kind"], body["metadata"]["name"]): body for body in built("gpu")}
@@ -342,7 +342,7 @@ def test_the_names_are_those_that_the_code_asks_for() -> None:
         assert budget == {"serving.kserve.io/inferenceservice": service}
     assert ("ClusterStorageContainer", serving.STORAGE_CONTAINER) in there
     assert ("ServiceAccount", serving.SERVICE_ACCOUNT) in there
-    assert ("ServiceAccount", train_job.SERVICE_ACCOUNT) in there
+    assert ("ServiceAccount", train_job_spec.SERVICE_ACCOUNT) in there
     training = there["ClusterTrainingRuntime", train_job_spec.RUNTIME]["spec"]["template"]["spec"]
     (job,) = training["replicatedJobs"]
     (container,) = job["template"]["spec"]["template"]["spec"]["containers"]
