@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
 
 _FRACTION = re.compile(r"\\[dtc]?frac\s*\{?\s*(-?\d+)\s*\}?\s*\{?\s*(\d+)\s*\}?|(-?\d+)\s*/\s*(\d+)")
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?|-?\.\d+")
 _COMMAS = re.compile(r"(?<=\d)(?:,|\{,\}|,\\!)(?=\d{3}(?!\d))")
+
+_PLAIN = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,15})?")
+_TOLERANCE = 1e-6
 
 
 def contradict(one: str | None, other: str | None) -> bool:
@@ -22,6 +29,23 @@ def contradict(one: str | None, other: str | None) -> bool:
     if not (ours and theirs) and not (_is_number(one) or _is_number(other)):
         return False
     return not any(_close(left, right) for left in ours for right in theirs)
+
+
+def plain_numbers(answers: Iterable[str | None]) -> npt.NDArray[np.float64]:
+    """[answers] The value of each that is a number as Python writes it, else NaN; for many at once."""
+    return np.array([_plain(answer) for answer in answers], np.float64)
+
+
+def differ(ours: npt.NDArray[np.float64], theirs: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    """[pairs] Whether two plain numbers are known and differ: they `contradict` each other."""
+    largest = np.maximum(np.maximum(np.abs(ours), np.abs(theirs)), 1.0)
+    return np.abs(ours - theirs) > _TOLERANCE * largest
+
+
+def _plain(answer: str | None) -> float:
+    if answer is None or not _PLAIN.fullmatch(answer):
+        return float("nan")
+    return float(answer)
 
 
 @lru_cache(1 << 14)
@@ -42,4 +66,4 @@ def _is_number(answer: str) -> bool:
 
 
 def _close(one: float, other: float) -> bool:
-    return abs(one - other) <= 1e-6 * max(1.0, abs(one), abs(other))
+    return abs(one - other) <= _TOLERANCE * max(1.0, abs(one), abs(other))

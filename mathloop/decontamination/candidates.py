@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from mathloop.decontamination.answers import differ
 from mathloop.decontamination.batches import Arrays
 from mathloop.decontamination.lexicon import lexicon, pair_hashes
 from mathloop.decontamination.tables import Table
@@ -27,6 +28,7 @@ from mathloop.decontamination.tokenization import (
     Ints,
     Tokens,
     mix,
+    stems,
 )
 
 LONGEST = 500
@@ -48,9 +50,9 @@ _HALF, _FAMILIAR = 512, 0.5
 _LOOKED_AT = 6
 """Items that a statement is compared with, word by word."""
 _COARSE = (
-    (-2.7, 4.08, 2.83, 3.34, -6.68, -1.96),
-    (-2.87, 6.65, 0.6, 4.38, -10.66, -2.2),
-    (-3.65, 4.09, 1.22, 0.0, 1.16, 0.0),
+    (-2.3, 4.08, 2.83, 3.34, -6.68, -1.96),
+    (-0.87, 6.65, 0.6, 4.38, -10.66, -2.2),
+    (-1.65, 4.09, 1.22, 0.0, 1.16, 0.0),
 )
 """Logistic regressions, for pairs without and with formulas on both sides, and without numbers in common:
 weights of a constant, the likeness of the words, the weight of common words, that of common numbers, of other
@@ -68,10 +70,14 @@ class Candidates:
         self._keys, self._frequency = Table.of(arrays, "likeness"), Table.of(arrays, "words")
         self._formulas, self._signatures = arrays["likeness.formulas"], arrays["likeness.signatures"]
         self._word_mass, self._number_mass = arrays["likeness.words"], arrays["likeness.numbers"]
+        self._answers = arrays["likeness.answers"]
 
     @staticmethod
-    def build(items: Tokens) -> Arrays:
-        """The arrays that the search needs: items by key, how many items have a word, what items weigh."""
+    def build(items: Tokens, answers: npt.NDArray[np.float64]) -> Arrays:
+        """The arrays that the search needs: items by key, how many items have a word, what items weigh.
+
+        `answers` [items] are those that are plain numbers, else NaN.
+        """
         words, numbers = _words(items), _numbers(items)
         known, counts = np.unique(words.hashes, return_counts=True)
         frequency = Table.build(known, counts)
@@ -83,10 +89,15 @@ class Candidates:
             "likeness.signatures": _signatures(words, items),
             "likeness.words": _mass(words, items),
             "likeness.numbers": _mass(numbers, items),
+            "likeness.answers": answers,
         }
 
-    def find(self, statements: Tokens) -> tuple[Ints, npt.NDArray[np.int32], Ints]:
+    def find(
+        self, statements: Tokens, answers: npt.NDArray[np.float64]
+    ) -> tuple[Ints, npt.NDArray[np.int32], Ints]:
         """(statement, item) of every pair worth a closer look; of one statement the most alike first.
+
+        `answers` [statements] as in `build`: pairs that differ in them are left out.
 
         And the statements whose numbers say next to nothing, and that may have formulas.
         """
@@ -97,6 +108,8 @@ class Candidates:
         first = np.flatnonzero(np.diff(every, prepend=-1))
         pairs, count = every[first], np.diff(first, append=len(every))
         texts, items = pairs >> 32, (pairs & 0xFFFFFFFF).astype(np.int32)
+        possible = np.flatnonzero(~differ(answers[texts], self._answers[items]))
+        texts, items, count = texts[possible], items[possible], count[possible]
         own, wanted = _mass(numbers, statements)[texts], self._number_mass[items]
         masses = _mass(words, statements)[texts] + self._word_mass[items] + 1e-9
         formula = self._formulas[items] & _has_formulas(words, statements)[texts]
@@ -241,16 +254,16 @@ def _numbers(tokens: Tokens) -> _Signs:
 
 def _words(tokens: Tokens) -> _Signs:
     """Each text's words, pairs of ideographs, and formulas with every variable read alike; once, by text."""
-    kinds, stems, known = tokens.kinds, tokens.stems.copy(), lexicon()
+    kinds, said_as, known = tokens.kinds, stems(tokens), lexicon()
     ideographs = kinds == IDEOGRAPH
     pairs = np.flatnonzero(ideographs[1:] & ideographs[:-1])
-    stems[pairs] = pair_hashes(tokens.hashes[pairs], tokens.hashes[pairs + 1])
+    said_as[pairs] = pair_hashes(tokens.hashes[pairs], tokens.hashes[pairs + 1])
     said = kinds == LETTER
     said[pairs] = True
     weights = np.where(ideographs, _RARE_PAIR, _RARE_WORD)
-    places, values = known.words.find(stems)
-    stems[places], weights[places] = known.stands_for[values], known.weights[values]
-    said &= stems != 0
+    places, values = known.words.find(said_as)
+    said_as[places], weights[places] = known.stands_for[values], known.weights[values]
+    said &= said_as != 0
     digits = kinds == DIGIT
     variables = _variables(tokens)
     formula = np.where(variables, _A, tokens.hashes).astype(np.uint64)
@@ -260,7 +273,7 @@ def _words(tokens: Tokens) -> _Signs:
     )
     places = np.concatenate((np.flatnonzero(said), windows))
     grams = mix(formula[windows] * _B + formula[windows + 1] * _C + formula[windows + 2])
-    hashes = np.concatenate((stems[said], grams))
+    hashes = np.concatenate((said_as[said], grams))
     weights = np.concatenate((weights[said], np.full(len(windows), _FORMULA)))
     owners = tokens.texts(places)
     # By text, then by most bits of the hash: one key sorts many times faster than two.

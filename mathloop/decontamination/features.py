@@ -22,6 +22,7 @@ from mathloop.decontamination.words import (
     CHINESE_POWERS,
     SPELLED,
     STOP,
+    STOP_SIGNS,
     SYNONYMS,
     TENS,
     UNITS,
@@ -52,12 +53,50 @@ _OPERATORS = {
     "\\infty": "∞",
     "\\overline": "bar",
 }
+_SAID = {
+    "\\$": "dollar",
+    "%": "percent",
+    "\\%": "percent",
+    "\\angle": "angle",
+    "∠": "angle",
+    "\\triangle": "triangle",
+    "△": "triangle",
+    "\\circ": "degree",
+    "°": "degree",
+    "\\sqrt": "root",
+    "√": "root",
+    "\\sum": "sum",
+    "\\cup": "union",
+    "\\cap": "intersect",
+    "\\perp": "perpendicular",
+    "\\parallel": "parallel",
+    "\\infty": "infinite",
+    "\\lfloor": "floor",
+    "\\lceil": "ceiling",
+    "\\binom": "binomial",
+}
+"""What a sign is called, as a word."""
+_SAID_IN_CHINESE = {
+    "正弦": "sin",
+    "余弦": "cos",
+    "正切": "tan",
+    "余切": "cot",
+    "对数": "log",
+    "三角形": "triangle",
+    "并集": "union",
+    "交集": "intersect",
+    "垂直": "perpendicular",
+    "平行": "parallel",
+    "根号": "root",
+}
+"""What is written as a sign or a function too."""
 _PLAIN_OPERATORS = frozenset("+-=^*/|")
 """So common that they alone make no formula."""
 _PIECE = re.compile(
-    rf"\\[a-z]+|\\[%\[\]()]|\d+(?:\.\d+)*|[{IDEOGRAPHS}]+|[^\W\d_{IDEOGRAPHS}]+|[≤⩽≥⩾<>=+\-−–^/|√!×*·%°÷≠$]"
+    rf"\\[a-z]+|\\[%$\[\]()]|\d+(?:\.\d+)*|[{IDEOGRAPHS}]+|[^\W\d_{IDEOGRAPHS}]+|[≤⩽≥⩾<>=+\-−–^/|√!×*·%°÷≠$∠△]"
     r"|[,.;:?\n，。；：？]"
 )
+_PRICE = re.compile(r"(?<!\\)\$(\d+(?:\.\d+)?)(?=[.,;:?!)]*(?:\s+(?:[a-z]{2}|\(?\$)|\s*\Z)|\s+[a-z]{2})")
 _NUMERAL = re.compile(f"[{''.join(CHINESE_DIGITS)}{''.join(CHINESE_POWERS)}]+")
 _BREAKS = frozenset(",.;:?\n，。；：？")
 _MATH_OPENS, _MATH_CLOSES = ("\\[", "\\("), ("\\]", "\\)")
@@ -85,7 +124,7 @@ class Features:
 def extract(text: str) -> Features:
     """The features of a problem's statement."""
     reader = _Reader()
-    reader.read(_PIECE.findall(compact(normalize(text[:LONGEST]))))
+    reader.read(_PIECE.findall(_PRICE.sub(r"\\$\1", compact(normalize(text[:LONGEST])))))
     return Features(
         _weighed(reader.numbers, number_weight),
         _weighed(reader.words, word_weight),
@@ -130,7 +169,10 @@ class _Reader:
             if (meaning := _meaning(piece)) is not None and not self._math:
                 self._end_run()
                 self._mean(meaning)
-            elif piece[0].isdecimal():
+                continue
+            if piece in _SAID:
+                self.words.append(_stood_for(_SAID[piece]))
+            if piece[0].isdecimal():
                 number = canonical(piece)
                 self._number(number)
                 self._run.append(number)
@@ -196,7 +238,9 @@ class _Reader:
                 self.numbers.append(str(chinese_number(numeral)))
         if "半" in run:
             self.numbers.append("2")
-        self.words += [run[place : place + 2] for place in range(max(1, len(run) - 1))]
+        self.words += [run[place : place + 2] for place in range(len(run) - 1)]
+        self.words += [sign for sign in run if sign not in STOP_SIGNS]
+        self.words += [_stood_for(said) for name, said in _SAID_IN_CHINESE.items() if name in run]
         for sign in run:
             digit = CHINESE_DIGITS.get(sign)
             self.line.append((False, sign) if digit is None else (True, str(digit)))
@@ -225,6 +269,11 @@ def _renamed(window: list[str]) -> str:
     )
 
 
+def _stood_for(word: str) -> str:
+    short = stem(word)
+    return SYNONYMS.get(short, short)
+
+
 @lru_cache(1 << 16)
 def _meaning(piece: str) -> _Meaning | None:
     """What a plain word means by itself; None for what is no word, a function or a part of a number."""
@@ -232,8 +281,7 @@ def _meaning(piece: str) -> _Meaning | None:
         return None
     if piece in FUNCTIONS or piece in UNITS or piece in TENS:
         return None
-    short = stem(piece)
-    said = None if piece in STOP else SYNONYMS.get(short, short)
+    said = None if piece in STOP else _stood_for(piece)
     return _Meaning(str(SPELLED[piece]) if piece in SPELLED else None, said)
 
 

@@ -29,7 +29,7 @@ from mathloop.decontamination.tokenization import tokenize
 from mathloop.errors import BadData, Corrupt
 from mathloop.files import make_parents, reading, writing
 
-FORMAT = 2
+FORMAT = 3
 """Raised whenever the arrays, or what a hash is made of, change."""
 _CONTENTS = "index.json"
 
@@ -55,7 +55,7 @@ class Index:
             **NgramLcs.build(tokens, ngram),
             **Exact.build(tokens),
             **Structure.build(tokens),
-            **Rephrased.build(tokens, [item.text for item in items]),
+            **Rephrased.build(items, tokens),
         }
         return cls(names, ngram, arrays, sources)
 

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mathloop.decontamination.answers import contradict
+from mathloop.decontamination.answers import contradict, plain_numbers
 from mathloop.decontamination.batches import Arrays, Batch, Finding, Pairs
 from mathloop.decontamination.candidates import Candidates, unnumbered
 from mathloop.decontamination.features import Features, extract
 from mathloop.decontamination.formulas import Formulas
-from mathloop.decontamination.items import Items
+from mathloop.decontamination.items import Item, Items
 from mathloop.decontamination.similarity import likeness
 from mathloop.decontamination.tokenization import Tokens
 
@@ -33,14 +33,17 @@ class Rephrased:
         self._likeness = likeness
 
     @staticmethod
-    def build(items: Tokens, texts: Sequence[str]) -> Arrays:
+    def build(items: Sequence[Item], tokens: Tokens) -> Arrays:
         """The arrays that the rule needs beside the items' own."""
-        formulas = {item: extract(texts[item]) for item in unnumbered(items).tolist()}
-        return {**Candidates.build(items), **Formulas.build(formulas, len(texts))}
+        formulas = {item: extract(items[item].text) for item in unnumbered(tokens).tolist()}
+        answers = plain_numbers(item.answer for item in items)
+        return {**Candidates.build(tokens, answers), **Formulas.build(formulas, len(items))}
 
     def candidates(self, batch: Batch) -> Pairs:
         """Pairs of statements and items that may be one problem."""
-        texts, items, without_numbers = self._candidates.find(batch.statements)
+        statements = batch.statements
+        answers = plain_numbers(passage.answer for passage in batch.passages[: len(statements.offsets) - 1])
+        texts, items, without_numbers = self._candidates.find(statements, answers)
         by_formula = [
             (text, item)
             for text in without_numbers.tolist()

@@ -9,8 +9,8 @@ from rapidfuzz.distance import LCSseq
 
 from mathloop.decontamination.features import Features
 
-_PLAIN = (-2.51, -1.19, 4.67, 1.65, -3.34, 2.61, 4.75)
-_WITH_FORMULAS = (-3.71, -2.03, 6.14, 2.46, -0.19, 0.41, 3.03)
+_PLAIN = (-2.65, -1.45, 4.8, 0.45, -1.32, 2.63, 3.87)
+_WITH_FORMULAS = (-1.48, 0.05, 3.79, 1.82, -0.5, 0.47, 3.52)
 """Weights of: numbers that the text lacks, numbers that it adds, rarity of the common ones, share of numbers
 that both have, similarity of the words, rarity of the common ones, similarity where the numbers agree."""
 _NO_NUMBERS, _FEW_FORMULAS = 0.35, 0.6
@@ -44,21 +44,21 @@ def likeness(item: Features, text: Features) -> float:
     )
     with_formulas = min(formulas.common + formulas.lost, formulas.common + formulas.new) > _FEW_FORMULAS
     weights = _WITH_FORMULAS if with_formulas else _PLAIN
-    score = -3.65 + sum(weight * trait for weight, trait in zip(weights, traits, strict=True))
+    score = -3.25 + sum(weight * trait for weight, trait in zip(weights, traits, strict=True))
     if with_formulas:
         alike = formulas.common / (formulas.common + (formulas.lost + formulas.new) / 2)
-        score += (2.83 * agreement + 0.3) * alike - 0.12
+        score += (1.01 * agreement + 1.13) * alike + 0.72
     else:
         bonds = _overlap(item.bonds, text.bonds)
-        score += 1.13 * bonds.common / (bonds.common + (bonds.lost + bonds.new) / 2 + 1e-4)
-        score += 1.95 * log1p(bonds.rarity)
+        score += 2.46 * bonds.common / (bonds.common + (bonds.lost + bonds.new) / 2 + 1e-4)
+        score -= 0.47 * log1p(bonds.rarity)
     if min(len(item.order), len(text.order)) > 1:
         in_order = LCSseq.similarity(item.order, text.order) / max(len(item.order), len(text.order))
-        score += 0.64 * in_order - 1.41
+        score += 0.75 * in_order - 0.81
     if numbers.common + numbers.lost + numbers.new < _NO_NUMBERS:
-        score += 0.5
+        score -= 0.38
     if chinese:
-        score -= 0.51
+        score += 0.14
     return 1 / (1 + exp(-score))
 
 

@@ -1,8 +1,9 @@
 """The tokens of many texts at once, as hashes in arrays: no Python for each token.
 
-A text's characters are classed by a table. Runs of one class are tokens; a polynomial over the whole
-buffer, summed up, gives the hash of any run by one subtraction. The same trick over token hashes gives the
-hash of any n-gram. `normalization.tokens` says what a token is; here stands only how to get there fast.
+A text's characters are classed by a table. Runs of one class are tokens, which are hashed eight characters
+at a time. A polynomial over their hashes, summed up, gives the hash of any n-gram by one subtraction; the
+same trick over characters hashes words of other scripts. `normalization.tokens` says what a token is; here
+stands only how to get there fast.
 """
 
 from __future__ import annotations
@@ -23,10 +24,15 @@ Codes = npt.NDArray[np.uint8] | npt.NDArray[np.uint32]
 
 DIGIT, LETTER, IDEOGRAPH, GREEK_LETTER, SINGLE = 1, 2, 3, 4, 5
 """Classes of characters, of which 0 separates; and of tokens, of which SINGLE is a letter by itself."""
-_BASE, _GRAM_BASE = 0x9E3779B97F4A7C15, 0xD1B54A32D192ED03
+_BASE, _GRAM_BASE, _FACTOR = 0x9E3779B97F4A7C15, 0xD1B54A32D192ED03, 0xE7037ED1A0B428DB
 """Odd, so that each has an inverse modulo 2**64."""
 _MASK = (1 << 64) - 1
-_PAD = "\n" * 8
+_EIGHT = 8
+"""Characters that fit a hash's 64 bits."""
+_LAST_ASCII = 127
+_LOWEST = np.array([(1 << 8 * count) - 1 for count in range(_EIGHT + 1)], np.uint64)
+"""[count] The bits of the first `count` of them."""
+_PAD = "\n" * (_EIGHT + 1)
 """Around a batch, so that a look at a neighbor stays inside it."""
 _COMMA, _APOSTROPHE, _DOT, _BACKSLASH, _OPEN, _CLOSE, _BANG, _PLURAL = map(ord, ",'.\\{}!s")
 
@@ -39,8 +45,6 @@ class Tokens:
     """[tokens]"""
     kinds: npt.NDArray[np.uint8]
     """[tokens] DIGIT, LETTER, IDEOGRAPH, GREEK_LETTER or SINGLE."""
-    stems: U64
-    """[tokens] Hash of a word's stem, see `stem`; of any other token its own."""
     offsets: Ints
     """[texts + 1] The first token of each text."""
     sums: U64
@@ -79,7 +83,6 @@ class Tokens:
         return Tokens(
             self.hashes[:end],
             self.kinds[:end],
-            self.stems[:end],
             self.offsets[: texts + 1],
             self.sums[: end + 1],
             self.starts[:end],
@@ -107,9 +110,15 @@ def stem(word: str) -> str:
 
 def tokenize(texts: Sequence[str]) -> Tokens:
     """Tokens of `texts`, in order. Takes about 60 bytes of memory a character while it works."""
-    normal = [text.lower() if is_plain(text) else normalize(text) for text in texts]
+    normal = [text if is_plain(text) else normalize(text) for text in texts]
+    joined = "\n".join(normal)
+    if joined.isascii():
+        joined = joined.lower()  # at once, which keeps every length
+    else:
+        normal = [text.lower() for text in normal]
+        joined = "\n".join(normal)
+    joined = f"{_PAD}{joined}{_PAD}"
     sizes = np.fromiter(map(len, normal), np.int64, len(normal))
-    joined = _PAD + "\n".join(normal) + _PAD
     rows = np.concatenate(([0], np.cumsum(sizes + 1))) + len(_PAD)
     if joined.isascii():
         raw = joined.encode("ascii")
@@ -137,8 +146,17 @@ def tokenize(texts: Sequence[str]) -> Tokens:
 def hash_token(token: str) -> int:
     """What `tokenize` gives a token or a stem."""
     value = 0
-    for letter in reversed(token):
-        value = (value * _BASE + ord(letter)) & _MASK
+    if token.isascii():
+        for start in range(0, len(token), _EIGHT):
+            eight = int.from_bytes(token[start : start + _EIGHT].encode(), "little")
+            value = ((_mixed(value) + eight) * _FACTOR) & _MASK
+    else:
+        for letter in reversed(token):
+            value = (value * _BASE + ord(letter)) & _MASK
+    return _mixed(value)
+
+
+def _mixed(value: int) -> int:
     return int(mix(np.array([value], np.uint64))[0])
 
 
@@ -183,31 +201,76 @@ def _cut(codes: Codes, classes: npt.NDArray[np.uint8], rows: Ints) -> Tokens:
     starts = edges[token]
     ends = edges[np.minimum(token + 1, len(edges) - 1)]  # the padding ends with a separator
     kinds = kinds[token]
-    powers, inverses = _powers(_BASE, len(codes) + 1)
-    sums = np.zeros(len(codes) + 1, np.uint64)
-    np.cumsum(codes * powers[: len(codes)], out=sums[1:])
-    before, back = sums[starts], inverses[starts]
-    hashes = mix((sums[ends] - before) * back)
     lengths = ends - starts
-    plural = (lengths > 3) & (lengths <= STEM) & (codes[ends - 1] == _PLURAL)
-    stems = mix((sums[np.where(plural, ends - 1, np.minimum(ends, starts + STEM))] - before) * back)
-    np.copyto(stems, hashes, where=kinds == DIGIT)
-    greek = np.flatnonzero(kinds == GREEK_LETTER)
-    if len(greek):
-        letters, names = _greek()
-        stems[greek] = hashes[greek] = names[np.searchsorted(letters, codes[starts[greek]])]
+    hashes = _hashes(codes, starts, lengths, kinds)
     commands = np.flatnonzero((codes[starts - 1] == _BACKSLASH) & (kinds == LETTER))
     if len(commands):
         keys, values = _kept_commands()
         places = np.minimum(np.searchsorted(keys, hashes[commands]), len(keys) - 1)
         kept = keys[places] == hashes[commands]
-        stems[commands[kept]] = hashes[commands[kept]] = values[places[kept]]
+        hashes[commands[kept]] = values[places[kept]]
         keep = np.ones(len(starts), bool)
         keep[commands[~kept]] = False
         starts, ends, kinds = starts[keep], ends[keep], kinds[keep]
-        hashes, stems = hashes[keep], stems[keep]
+        hashes = hashes[keep]
     kinds[(ends - starts == 1) & (kinds == LETTER)] = SINGLE
-    return Tokens(hashes, kinds, stems, np.searchsorted(starts, rows), _sums(hashes), starts, ends, codes)
+    return Tokens(hashes, kinds, np.searchsorted(starts, rows), _sums(hashes), starts, ends, codes)
+
+
+def stems(tokens: Tokens) -> U64:
+    """[tokens] Hash of each word's stem, see `stem`; of any other token its own."""
+    codes = tokens.codes
+    words = np.flatnonzero((tokens.kinds == LETTER) & (codes[tokens.starts - 1] != _BACKSLASH))
+    starts, ends = tokens.starts[words], tokens.ends[words]
+    lengths = ends - starts
+    plural = (lengths > 3) & (lengths <= STEM) & (codes[ends - 1] == _PLURAL)
+    kept = np.minimum(lengths, STEM) - plural
+    found = tokens.hashes.copy()
+    found[words] = mix((_eights(codes, starts) & _LOWEST[kept]) * np.uint64(_FACTOR))
+    if codes.dtype != np.uint8:
+        places, values = _wide(codes, starts, starts + kept)
+        found[words[places]] = values
+    return found
+
+
+def _eights(codes: Codes, places: Ints) -> U64:
+    """[places] The lowest bytes of eight characters from each place on."""
+    letters = np.ascontiguousarray(codes, np.uint8)
+    # A view of the same bytes in which eights begin everywhere.
+    eights = np.ndarray((len(letters) - _EIGHT + 1,), f"V{_EIGHT}", letters.data, strides=(1,))
+    return eights[places].view(np.uint64)
+
+
+def _hashes(codes: Codes, starts: Ints, lengths: Ints, kinds: npt.NDArray[np.uint8]) -> U64:
+    """[tokens] What each token hashes to."""
+    values = (_eights(codes, starts) & _LOWEST[np.minimum(lengths, _EIGHT)]) * np.uint64(_FACTOR)
+    done = _EIGHT
+    longer = np.flatnonzero(lengths > done)
+    while len(longer):
+        more = _eights(codes, starts[longer] + done) & _LOWEST[np.minimum(lengths[longer] - done, _EIGHT)]
+        values[longer] = (mix(values[longer]) + more) * np.uint64(_FACTOR)
+        done += _EIGHT
+        longer = longer[lengths[longer] > done]
+    hashes = mix(values)
+    if codes.dtype != np.uint8:
+        places, others = _wide(codes, starts, starts + lengths)
+        hashes[places] = others
+        greek = np.flatnonzero(kinds == GREEK_LETTER)
+        letters, names = _greek()
+        hashes[greek] = names[np.searchsorted(letters, codes[starts[greek]])]
+    return hashes
+
+
+def _wide(codes: Codes, starts: Ints, ends: Ints) -> tuple[Ints, U64]:
+    """Which runs of characters are not of ASCII alone, and their hashes."""
+    others = np.zeros(len(codes) + 1, np.int64)
+    np.cumsum(codes > _LAST_ASCII, out=others[1:])
+    places = np.flatnonzero(others[ends] > others[starts])
+    powers, inverses = _powers(_BASE, len(codes) + 1)
+    sums = np.zeros(len(codes) + 1, np.uint64)
+    np.cumsum(codes * powers[: len(codes)], out=sums[1:])
+    starts, ends = starts[places], ends[places]
+    return places, mix((sums[ends] - sums[starts]) * inverses[starts])
 
 
 def _sums(hashes: U64) -> U64:

@@ -11,77 +11,82 @@ from functools import lru_cache
 from mathloop.decontamination.tokenization import stem
 
 _STOP = """
-    a an the of to in on at is are was were be been being it its this that these those and or for with by
-    from as if then than so such there their they them he she his her him i me my we you your our us which
-    what who whom whose how when where why do does did has have had having can could will would shall should
-    may might must not no each every all any some into out over under up down let given suppose find
-    determine compute calculate
-    evaluate express answer value values number numbers form simplify write much many more less also only just
-    about after before between through per get got make made take taken give gives show shown denote denoted
-    assume consider respectively using use used obtain obtained exactly problem question
+    a an the of to in on at is are was were be been being it its this that these those and or for with by from
+    as if then than so such there their they them he she his her him i me my we you your our us which what who
+    whom whose how when where why do does did has have had having can could will would shall should may might
+    must not no each every all any some into out over under up down let given suppose find determine compute
+    calculate evaluate express answer value values number numbers form simplify write much many more less also
+    only just about after before between through per get got make made take taken give gives show shown denote
+    denoted assume consider respectively using use used obtain obtained exactly problem question certain
+    particular precisely whenever whatever someone somebody thus hence itself themselves among along again
+    apiece called call named namely whereas while but however yet either neither since because though although
+    instead already still happen happens exist exists following follows follow example instance written state
+    stated describe described
 """
 _NAMES = """
-    john james tom mary bob jack mrs mr tim mike jerry peter sam jason sarah janet tony matt jim michael
-    steve jenny joe jane billy ben martha sally carla harry paul jake anna frank hannah josh susan lisa
-    emily adam jill alex maria carl jackson karen jacob betty alice andy nancy jimmy rachel jeff kim ryan
-    tina george annie randy amanda julia andrew henry ali jessica rick kevin tommy brian greg marcus
-    jenna thomas kyle david jeremy chris beth johnny emma fred smith julie ken sara roger toby megan amy
-    danny janice justin linda martin kelly dave lucy jordan aaron
+    john james tom mary bob jack mrs mr tim mike jerry peter sam jason sarah janet tony matt jim michael steve
+    jenny joe jane billy ben martha sally carla harry paul jake anna frank hannah josh susan lisa emily adam
+    jill alex maria carl jackson karen jacob betty alice andy nancy jimmy rachel jeff kim ryan tina george
+    annie randy amanda julia andrew henry ali jessica rick kevin tommy brian greg marcus jenna thomas kyle
+    david jeremy chris beth johnny emma fred smith julie ken sara roger toby megan amy danny janice justin
+    linda martin kelly dave lucy jordan aaron nadia priya lena omar mei luc ana maya hugo renee dario greta
+    pavel mara yara elena sofia amir ravi liam noah olivia ava mia ethan mateo carlos diego zoe felix ines
+    clara marta lukas jonas theo leo ella ivy nora
 """
 STOP = frozenset((_STOP + _NAMES).split())
 """Words of every problem, those that merely ask, and names, which another wording seldom keeps."""
 
 _SYNONYMS = """
     sum total altogether add added adding addition plus combined together, product multiply multiplied
-    multiplying multiplication times, difference subtract subtracted subtracting subtraction minus,
-    quotient divide divided dividing division share split, ratio proportion, remainder modulo leftover rest
-    residue remaining left remain, probability chance likelihood likely odds, maximum largest greatest
-    biggest maximal maximize highest most max, minimum smallest least minimal minimize lowest fewest min,
-    whole integer, root zero solution solve satisfy satisfies satisfying fulfil fulfill hold valid, equal
-    equivalent same identical equals equally evenly, different distinct, triangle triangular, circle
-    circular disk disc circumference, square squared squaring, cube cubic, consecutive successive
-    following, sequence progression series, side edge, vertex vertices corner, perimeter boundary outline
-    border, midpoint halfway middle center centre, long length, wide width, tall height high altitude,
-    distance far apart, cost price pay paid spend spent worth charge fee, buy bought purchase purchased,
-    sell sold, average mean, percent percentage, digit numeral, half halves halved, double twice doubled,
-    triple thrice tripled, random randomly blindly, perpendicular orthogonal right, degree degrees, factor
-    divisor divides divisible multiple, speed rate velocity fast pace, undefined domain, intersect cross
-    meet crosses intersection, tangent touch touches, inside interior within enclosed, circumscribed
-    circumcircle, inscribed incircle, people person member guest individual participant friend buddy,
-    student pupil, child children kid son daughter, volume capacity, way ways arrangement arrangements
-    manner seating, choose select pick chosen picked selected draw drawn, arrange order ordered lined,
-    female woman women girl, male man men boy, number count, coin coins, card cards, dice die, ball balls
-    marble, game match play played contest, team group club, road path route way, dollar money buck, foot
-    feet ft, inch inches, meter meters metre, kilometer kilometers km, mile miles, hour hours hr, minute
+    multiplying multiplication times, difference subtract subtracted subtracting subtraction minus, quotient
+    divide divided dividing division share split distribute factor divisor divisible, ratio proportion,
+    remainder modulo leftover rest residue remaining left remain leave leaves, probability chance likelihood
+    likely odds, maximum largest greatest biggest maximal maximize highest most max exceed exceeds, minimum
+    smallest least minimal minimize lowest fewest, whole integer, root zero solution solve satisfy satisfies
+    satisfying fulfil fulfill hold valid, equal equivalent same identical equals equally evenly, different
+    distinct, triangle triangular, circle circular disk disc circumference circumscribed circumcircle, square
+    squared squaring, cube cubic, consecutive successive, sequence progression series, side edge leg, vertex
+    vertices corner turning, perimeter boundary outline border, midpoint halfway middle center centre, long
+    length, wide width, tall height high altitude, distance far apart, cost price pay paid spend spent worth
+    charge fee, buy bought purchase purchased, sell sold, average mean, percent percentage, digit numeral,
+    half halves halved, double twice doubled, triple thrice tripled, random randomly blindly, perpendicular
+    orthogonal right, degree degrees, speed rate velocity fast pace, undefined domain, intersect cross meet
+    crosses intersection, tangent touch touches, inside within enclosed, inscribed incircle, people person
+    member guest individual participant friend buddy, student pupil, child children kid son daughter, volume
+    capacity, way ways arrangement arrangements manner seating arrange ordered order lined, choose select pick
+    chosen picked selected draw drawn, female woman women girl, male man men boy, number count, coin coins,
+    card cards, dice die, game match play played contest, team group club, road path route, dollar money buck,
+    foot feet ft, inch inches, meter meters metre, kilometer kilometers km, mile miles, hour hours hr, minute
     minutes min, second seconds, week weekly weeks, day daily days, month monthly months, year yearly years
     annual, gram grams, kilogram kilograms kg, liter liters litre, begin start starts initially initial
-    originally first, end finish finally last, increase grow grew gain rise, decrease shrink reduce drop
-    lose lost fall fell, own have possess, give gave gift donate, eat ate consume, move travel go went walk
-    drive drove run ran, work job labor task, earn wage salary paid, save savings, polynomial expression,
-    term terms, inverse reciprocal, function map, line straight, diagonal opposite, radius radii, box
-    container jar bag basket urn crate pouch sack, car vehicle automobile truck van, book novel, tree
-    trees, throw toss flip rolled roll, fair unbiased, remove removed discard, color paint painted colour
-    coloured, photo photograph picture selfie snapshot image, neighbor neighbour adjacent beside, seat sit
-    sits chair, roommate flatmate, shelf bookcase, choir chorus ensemble, concert performance performed,
-    bus coach, sing sang singer song, wallet purse, bill banknote, gender sex, drama theater theatre,
-    teacher instructor tutor, test exam quiz, movie film cinema, plane airplane aircraft, ship boat vessel,
-    bike bicycle, race runner racing, train railway, store shop market supermarket, customer client buyer,
-    house home, tank reservoir cistern, pipe faucet, garden yard plot, farm farmer, cow cattle, chicken hen
-    hens, candy sweets, cake pie, mother mom mum, father dad, brother sister sibling, dog puppy, cat
-    kitten, worker employee staff, company firm, doctor physician, shirt clothing, slice portion, lunch
-    dinner breakfast meal, glass mug, rope string cord, stick rod, wood wooden timber, discount rebate,
-    loan borrow debt, tax taxes, city village town, rabbit bunny, positive natural, constant fixed,
-    absolute magnitude, surjective onto, logarithm logarithms logs, power powers exponent, focus foci, axis
-    axes, rhombus diamond, rectangle rectangular oblong, cone conical, area areas region, slope gradient,
-    grid lattice board chessboard, reflect reflection mirror mirrored, translate translated shift, nearest
-    closest, committee panel, relatively coprime, permutation rearrange rearrangement reorder, phone
-    telephone smartphone, gas gasoline fuel petrol, trash garbage rubbish, stone rock pebble, drink soda
-    beverage, old older age elder aged, weigh weight mass heavy, deep depth, hire rent lease, cut saw chop,
-    stack pile heap, pair couple duo, need require necessary, build built erect, collect gather, bring
-    deliver carry, win won victory, cookie biscuit, donut doughnut, cent penny pennies, amount quantity,
-    repeat repeating recurring, code password, tournament championship, elect election ballot vote, hat
-    cap, trip journey tour voyage vacation, night evening, approximate estimate roughly, wife husband
-    spouse, complete full entire, figure shape diagram
+    originally first, end finish finally last, increase grow grew gain rise, decrease shrink reduce drop lose
+    lost fall fell, own have possess, give gave gift donate, eat ate consume, move travel go went walk drive
+    drove run ran crawl, work job labor task, earn wage salary, save savings, polynomial expression, term
+    terms, inverse reciprocal, function map, line straight, diagonal opposite, radius radii, box container jar
+    bag basket urn crate pouch sack, car vehicle automobile truck van, book novel, tree trees, throw toss flip
+    rolled roll, fair unbiased, remove removed discard, color paint painted colour coloured, photo photograph
+    picture selfie snapshot image, neighbor neighbour adjacent beside, seat sit sits chair, roommate flatmate,
+    shelf bookcase, choir chorus ensemble, concert performance performed, bus coach, sing sang singer song,
+    wallet purse, bill banknote, gender sex, drama theater theatre, teacher instructor tutor, test exam quiz,
+    movie film cinema, plane airplane aircraft, ship boat vessel, bike bicycle, race runner racing, train
+    railway, store shop market supermarket, customer client buyer, house home, tank reservoir cistern, pipe
+    faucet, garden yard plot, farm farmer, cow cattle, chicken hen hens, candy sweets, cake pie, mother mom
+    mum, father dad, brother sister sibling, dog puppy, cat kitten, worker employee staff, company firm,
+    doctor physician, shirt clothing, slice portion, lunch dinner breakfast meal, glass mug, rope string cord,
+    stick rod, wood wooden timber, discount rebate, loan borrow debt, tax taxes, city village town, rabbit
+    bunny, positive natural, constant fixed, absolute magnitude, surjective onto, power powers
+    exponent, focus foci, axis axes, rhombus diamond, rectangle rectangular oblong, cone conical, area areas
+    region, slope gradient, grid lattice board chessboard, reflect reflection mirror mirrored, translate
+    translated shift, nearest closest, committee panel, relatively coprime, permutation rearrange
+    rearrangement reorder, phone telephone smartphone, gas gasoline fuel petrol, trash garbage rubbish, stone
+    rock pebble, drink soda beverage, old older age elder aged, weigh weight mass heavy, deep depth, hire rent
+    lease, cut saw chop, stack pile heap, pair couple duo, need require necessary, build built erect, collect
+    gather, bring deliver carry, win won victory, cookie biscuit, donut doughnut, cent penny pennies, amount
+    quantity, repeat repeating recurring, code password, tournament championship, elect election ballot vote,
+    hat cap, trip journey tour voyage vacation, night evening, approximate estimate roughly, wife husband
+    spouse, complete full entire, figure shape diagram, marble bead, graph curve, parabola quadratic, ellipse
+    oval, sphere ball balls, sin sine, cos cosine, spinner wheel, lamp bulb, grade score mark, permit allow,
+    log logarithm logarithms logs, centimeter centimetre cm
 """
 SYNONYMS = {stem(word): stem(group.split()[0]) for group in _SYNONYMS.split(",") for word in group.split()}
 """Stem → the stem that stands for its group."""
@@ -127,6 +132,13 @@ _FAMILIAR = """
 """
 FAMILIAR = frozenset(_FAMILIAR.split())
 """Stems in more than one of three hundred."""
+
+_STOP_SIGNS = """
+    的了是在有和与个一二三四五六七八九十百千万零两半这那么多少求为若则且已知设下列如果中上后前些其他它她你我们把被用到得
+    出来去从给对于等于都也就还再每各共请问答几什么怎样可能要会说分别以及或者之所因此时候成作做让使过着吗呢吧将当
+"""
+STOP_SIGNS = frozenset("".join(_STOP_SIGNS.split()))
+"""Characters of every Chinese problem."""
 
 _COMMON_CHINESE = """
     多少  已知  一个  有多  一共  函数  共有  可以  是多  平均  少元  其中
@@ -228,10 +240,15 @@ def number_weight(number: str) -> float:
     return 0.85
 
 
+SIGN_WEIGHT = 0.3
+
+
 @lru_cache(1 << 16)
 def word_weight(word: str) -> float:
     """How much it says that a problem has this stem, or this pair of Chinese characters."""
     if word[0] > "\u3040":
+        if len(word) == 1:
+            return SIGN_WEIGHT
         return 0.3 if word in COMMON_CHINESE else 0.6
     if word in COMMON:
         return 0.25
