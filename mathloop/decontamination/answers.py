@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from functools import lru_cache
+from math import isfinite, nan
 
 import numpy as np
 import numpy.typing as npt
@@ -12,9 +13,12 @@ import numpy.typing as npt
 _FRACTION = re.compile(r"\\[dtc]?frac\s*\{?\s*(-?\d+)\s*\}?\s*\{?\s*(\d+)\s*\}?|(-?\d+)\s*/\s*(\d+)")
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?|-?\.\d+")
 _COMMAS = re.compile(r"(?<=\d)(?:,|\{,\}|,\\!)(?=\d{3}(?!\d))")
-
 _PLAIN = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,15})?")
 _TOLERANCE = 1e-6
+_MOST, _NO_ANSWER = 4, -1e300
+"""Numbers of an answer that are kept, the last of them one that no answer is."""
+
+Values = npt.NDArray[np.float64]
 
 
 def contradict(one: str | None, other: str | None) -> bool:
@@ -31,21 +35,31 @@ def contradict(one: str | None, other: str | None) -> bool:
     return not any(_close(left, right) for left in ours for right in theirs)
 
 
-def plain_numbers(answers: Iterable[str | None]) -> npt.NDArray[np.float64]:
-    """[answers] The value of each that is a number as Python writes it, else NaN; for many at once."""
-    return np.array([_plain(answer) for answer in answers], np.float64)
+def values(answers: Iterable[str | None]) -> Values:
+    """[answers] The value of each answer that is a number and nothing else, else NaN."""
+    return np.array([_value(answer) for answer in answers], np.float64)
 
 
-def differ(ours: npt.NDArray[np.float64], theirs: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
-    """[pairs] Whether two plain numbers are known and differ: they `contradict` each other."""
-    largest = np.maximum(np.maximum(np.abs(ours), np.abs(theirs)), 1.0)
-    return np.abs(ours - theirs) > _TOLERANCE * largest
+def possible_values(answers: Iterable[str | None]) -> Values:
+    """[answers, 4] The numbers of each answer and NaN; NaN alone where an answer is unknown, or has more."""
+    known = [[*_numbers(answer), _NO_ANSWER] if answer else [] for answer in answers]
+    told = [row if len(row) <= _MOST and all(map(isfinite, row)) else [] for row in known]
+    return np.array([row + [nan] * (_MOST - len(row)) for row in told], np.float64).reshape(-1, _MOST)
 
 
-def _plain(answer: str | None) -> float:
-    if answer is None or not _PLAIN.fullmatch(answer):
-        return float("nan")
-    return float(answer)
+def rule_out(ours: Values, theirs: Values) -> npt.NDArray[np.bool_]:
+    """[pairs] Whether `values` and `possible_values` tell that two answers `contradict` each other."""
+    apart = np.abs(ours[:, None] - theirs)
+    close = apart <= _TOLERANCE * np.maximum(np.maximum(np.abs(ours[:, None]), np.abs(theirs)), 1.0)
+    return ~np.isnan(ours) & ~np.isnan(theirs[:, 0]) & ~close.any(axis=1)
+
+
+def _value(answer: str | None) -> float:
+    if not answer:
+        return nan
+    if _PLAIN.fullmatch(answer):
+        return float(answer)
+    return _numbers(answer)[0] if _is_number(answer) and isfinite(_numbers(answer)[0]) else nan
 
 
 @lru_cache(1 << 14)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from mathloop.decontamination.answers import differ
+from mathloop.decontamination.answers import Values, rule_out
 from mathloop.decontamination.batches import Arrays
 from mathloop.decontamination.lexicon import lexicon, pair_hashes
 from mathloop.decontamination.tables import Table
@@ -31,7 +31,7 @@ from mathloop.decontamination.tokenization import (
     stems,
 )
 
-LONGEST = 500
+LONGEST = 1000
 """Tokens; a longer text is not read as the statement of a problem."""
 _MOST_NUMBERS = 12
 """More numbers than these are a table, not a set to look for."""
@@ -45,18 +45,20 @@ _RARE_NUMBER, _RARE_WORD, _RARE_PAIR, _FORMULA = 0.85, 0.75, 0.6, 0.4
 """Weights of what the lexicon does not have: numbers, words, pairs of ideographs, formulas."""
 _TELLING = 0.5
 """A number that weighs less by itself tells too little."""
-_HALF, _FAMILIAR = 512, 0.5
-"""Bits of each half of a signature; words that weigh less are in its first half."""
-_LOOKED_AT = 6
+_FAMILIAR, _COMMONPLACE = 0.5, 0.45
+"""Words, and numbers, that weigh less have bits of their own in a sketch."""
+_BITS = (512, 512, 256, 128, 128)
+"""Bits of a sketch: for familiar words, other words, formulas, commonplace numbers, other numbers."""
+_WEIGHTS = (0.33, 0.72, 1.0, 0.33, 0.65)
+"""What one of them in common weighs, about."""
+_LOOKED_AT = 8
 """Items that a statement is compared with, word by word."""
 _COARSE = (
-    (-2.3, 4.08, 2.83, 3.34, -6.68, -1.96),
-    (-0.87, 6.65, 0.6, 4.38, -10.66, -2.2),
-    (-1.65, 4.09, 1.22, 0.0, 1.16, 0.0),
+    (-6.79, 4.21, 3.24, 7.55, -4.15, -2.59, 4.82, 7.67, -1.65),
+    (-2.50, 2.58, 2.57, 5.70, -6.17, -4.07, 4.78, 4.12, 0.10),
 )
-"""Logistic regressions, for pairs without and with formulas on both sides, and without numbers in common:
-weights of a constant, the likeness of the words, the weight of common words, that of common numbers, of other
-numbers, likeness times numbers. They leave out what `similarity` would hardly accept."""
+"""Logistic regressions, for pairs of which not both, or both, are symbolic: weights of the traits of `_score`.
+They leave out what `similarity` would hardly accept."""
 _A, _B, _C, _D = (
     np.uint64(factor)
     for factor in (0x9FB21C651E98DF25, 0xA24BAED4963EE407, 0x8CB92BA72F3D8DD7, 0xD8163841FDE6A8F9)
@@ -68,67 +70,62 @@ class Candidates:
 
     def __init__(self, arrays: Arrays) -> None:
         self._keys, self._frequency = Table.of(arrays, "likeness"), Table.of(arrays, "words")
-        self._formulas, self._signatures = arrays["likeness.formulas"], arrays["likeness.signatures"]
-        self._word_mass, self._number_mass = arrays["likeness.words"], arrays["likeness.numbers"]
-        self._answers = arrays["likeness.answers"]
+        self._rare, self._answers = Table.of(arrays, "rare"), arrays["likeness.answers"]
+        self._sketches = _Sketches(*(arrays[f"sketches.{name}"] for name in _Sketches._fields))
 
     @staticmethod
-    def build(items: Tokens, answers: npt.NDArray[np.float64]) -> Arrays:
-        """The arrays that the search needs: items by key, how many items have a word, what items weigh.
+    def build(items: Tokens, answers: Values) -> Arrays:
+        """The arrays that the search needs: items by key, how many items have a word, sketches of the items.
 
-        `answers` [items] are those that are plain numbers, else NaN.
+        `answers` [items, 4] are the items' `possible_values`.
         """
         words, numbers = _words(items), _numbers(items)
         known, counts = np.unique(words.hashes, return_counts=True)
         frequency = Table.build(known, counts)
-        keys = _keys(items, words, numbers, frequency, of_items=True)
+        sketches = _sketches(items, words, numbers)
+        keys = _keys(items, words, numbers, sketches.symbolic, frequency, of_items=True)
         return {
             **Table.build(keys.hashes, keys.owners, _MOST).named("likeness"),
+            **Table.build(words.hashes, words.owners, _MOST).named("rare"),
             **frequency.named("words"),
-            "likeness.formulas": _has_formulas(words, items),
-            "likeness.signatures": _signatures(words, items),
-            "likeness.words": _mass(words, items),
-            "likeness.numbers": _mass(numbers, items),
+            **{f"sketches.{name}": array for name, array in sketches._asdict().items()},
             "likeness.answers": answers,
         }
 
-    def find(
-        self, statements: Tokens, answers: npt.NDArray[np.float64]
-    ) -> tuple[Ints, npt.NDArray[np.int32], Ints]:
+    def find(self, statements: Tokens, answers: Values) -> tuple[Ints, npt.NDArray[np.int32], Ints]:
         """(statement, item) of every pair worth a closer look; of one statement the most alike first.
 
-        `answers` [statements] as in `build`: pairs that differ in them are left out.
+        `answers` [statements] are the statements' `values`; pairs that they rule out are left out.
 
         And the statements whose numbers say next to nothing, and that may have formulas.
         """
         words, numbers = _words(statements), _numbers(statements)
-        keys = _keys(statements, words, numbers, self._frequency, of_items=False)
-        hits, found = self._keys.find(keys.hashes)
-        every = np.sort((keys.owners[hits] << 32) | found)
-        first = np.flatnonzero(np.diff(every, prepend=-1))
-        pairs, count = every[first], np.diff(first, append=len(every))
-        texts, items = pairs >> 32, (pairs & 0xFFFFFFFF).astype(np.int32)
-        possible = np.flatnonzero(~differ(answers[texts], self._answers[items]))
-        texts, items, count = texts[possible], items[possible], count[possible]
-        own, wanted = _mass(numbers, statements)[texts], self._number_mass[items]
-        masses = _mass(words, statements)[texts] + self._word_mass[items] + 1e-9
-        formula = self._formulas[items] & _has_formulas(words, statements)[texts]
-        common, apart = np.minimum(own, wanted), np.abs(own - wanted)
-        # How many keys agree bounds what the words can say; most pairs end here.
-        bound = _score(0, np.minimum(2 * _RARE_WORD * count / masses, 1), _RARE_WORD * count, common, apart)
-        kept = np.flatnonzero(formula | (common == 0) | (bound > -3))
-        texts, items, common, apart = texts[kept], items[kept], common[kept], apart[kept]
-        both = np.bitwise_count(_signatures(words, statements)[texts] & self._signatures[items])
-        half = both.shape[1] // 2
-        weight = 0.33 * both[:, :half].sum(axis=1) + 0.72 * both[:, half:].sum(axis=1)
-        likeness = np.minimum(2 * weight / masses[kept], 1)
-        regime = np.where(common == 0, 2, formula[kept])
-        score = _score(regime, likeness, weight, common, apart)
+        sketches = _sketches(statements, words, numbers)
+        texts, items, count = self._pairs(statements, words, numbers, sketches.symbolic)
+        possible = np.flatnonzero(~rule_out(answers[texts], self._answers[items]))
+        ours, theirs = sketches.of(texts[possible]), self._sketches.of(items[possible])
+        kept = np.flatnonzero(_worth(ours, theirs, count[possible]))
+        texts, items = texts[possible[kept]], items[possible[kept]]
+        score = _score(sketches.of(texts), self._sketches.of(items))
         near = np.flatnonzero(score > 0)
         order = near[np.lexsort((items[near], -score[near], texts[near]))]
         rank = np.arange(len(order)) - np.searchsorted(texts[order], texts[order])
         order = order[rank < _LOOKED_AT]
         return texts[order], items[order], unnumbered(statements, numbers)
+
+    def _pairs(
+        self, statements: Tokens, words: _Signs, numbers: _Signs, symbolic: npt.NDArray[np.bool_]
+    ) -> tuple[Ints, npt.NDArray[np.int32], Ints]:
+        """(statement, item) of all that have a key in common, and how many they have."""
+        keys = _keys(statements, words, numbers, symbolic, self._frequency, of_items=False)
+        hits, found = self._keys.find(keys.hashes)
+        said = np.flatnonzero(symbolic[words.owners])
+        places, more = self._rare.find(words.hashes[said])
+        owners = np.concatenate((keys.owners[hits], words.owners[said[places]]))
+        every = np.sort((owners << 32) | np.concatenate((found, more)))
+        first = np.flatnonzero(np.diff(every, prepend=-1))
+        pairs = every[first]
+        return pairs >> 32, (pairs & 0xFFFFFFFF).astype(np.int32), np.diff(first, append=len(every))
 
 
 def unnumbered(statements: Tokens, numbers: _Signs | None = None) -> Ints:
@@ -139,36 +136,86 @@ def unnumbered(statements: Tokens, numbers: _Signs | None = None) -> Ints:
     return np.flatnonzero(faint & several & (np.diff(statements.offsets) <= LONGEST))
 
 
-def _score(
-    regime: int | Ints,
-    likeness: npt.NDArray[np.float64],
-    weight: npt.NDArray[np.float64],
-    common: npt.NDArray[np.float64],
-    apart: npt.NDArray[np.float64],
-) -> npt.NDArray[np.float64]:
-    """[pairs] Positive where a closer look is worth it; `regime`: the place in `_COARSE`."""
-    constant, *weights = np.moveaxis(np.array(_COARSE)[regime], -1, 0)
-    traits = (likeness, np.log1p(weight), np.log1p(common), np.log1p(apart), likeness * common)
-    return np.asarray(constant + sum(each * trait for each, trait in zip(weights, traits, strict=True)))
+class _Sketches(NamedTuple):
+    """What is kept of texts to compare many of them at once."""
+
+    bits: U64
+    """[texts, 24] A bit for each sign, by its kind; few signs share one."""
+    masses: npt.NDArray[np.float32]
+    """[texts, 3] What a text's words, formulas and numbers weigh together."""
+    symbolic: npt.NDArray[np.bool_]
+    """[texts] Whether it has two variables, or is in Chinese: then its words are not all that it says."""
+
+    def of(self, places: Ints | npt.NDArray[np.int32]) -> _Sketches:
+        """Those of the texts at `places`."""
+        return _Sketches(self.bits[places], self.masses[places], self.symbolic[places])
 
 
-def _has_formulas(words: _Signs, tokens: Tokens) -> npt.NDArray[np.bool_]:
-    """[texts] Whether each text has a formula."""
-    return np.bincount(words.owners, words.weights == _FORMULA, len(tokens.offsets) - 1) > 0
+def _sketches(tokens: Tokens, words: _Signs, numbers: _Signs) -> _Sketches:
+    texts = len(tokens.offsets) - 1
+    starts = np.concatenate(([0], np.cumsum(_BITS)))
+    formula = words.weights == _FORMULA
+    kinds = np.where(formula, 2, (words.weights > _FAMILIAR).astype(np.int64))
+    bits = np.zeros((texts, int(starts[-1])), bool)
+    for signs, kind in ((words, kinds), (numbers, 3 + (numbers.weights > _COMMONPLACE))):
+        size = np.array(_BITS, np.uint64)[kind]
+        bits[
+            signs.owners,
+            starts[kind] + (signs.hashes >> np.uint64(40)).astype(np.int64) % size.astype(np.int64),
+        ] = True
+    weights = np.where(tokens.kinds == IDEOGRAPH, 2, _variables(tokens))
+    sums = np.concatenate(([0], np.cumsum(weights)))
+    masses = (
+        np.bincount(words.owners, words.weights * ~formula, texts),
+        np.bincount(words.owners, formula, texts),
+        np.bincount(numbers.owners, numbers.weights, texts),
+    )
+    return _Sketches(
+        np.packbits(bits, axis=1).view(np.uint64),
+        np.stack(masses, axis=1).astype(np.float32),
+        sums[tokens.offsets[1:]] - sums[tokens.offsets[:-1]] > 1,
+    )
 
 
-def _signatures(words: _Signs, tokens: Tokens) -> U64:
-    """[texts, 16] A bit for each word, familiar ones in the first half; few words share one."""
-    bits = np.zeros((len(tokens.offsets) - 1, 2 * _HALF), bool)
-    bits[
-        words.owners, (words.hashes >> np.uint64(55)).astype(np.int64) + _HALF * (words.weights > _FAMILIAR)
-    ] = True
-    return np.packbits(bits, axis=1).view(np.uint64)
+def _worth(ours: _Sketches, theirs: _Sketches, count: Ints) -> npt.NDArray[np.bool_]:
+    return np.ones(len(count), bool)
 
 
-def _mass(signs: _Signs, tokens: Tokens) -> npt.NDArray[np.float64]:
-    """[texts] What each text's signs weigh together."""
-    return np.bincount(signs.owners, signs.weights, len(tokens.offsets) - 1).astype(np.float64)
+def _score(ours: _Sketches, theirs: _Sketches) -> npt.NDArray[np.float64]:
+    """[pairs] Positive where a closer look is worth it."""
+    traits = _traits(ours, theirs)
+    weights = np.array(_COARSE)[(ours.symbolic & theirs.symbolic).astype(np.int64)]
+    return np.asarray((traits * weights).sum(axis=1))
+
+
+def _traits(ours: _Sketches, theirs: _Sketches) -> npt.NDArray[np.float64]:
+    """[pairs, 9]"""
+    both = np.bitwise_count(ours.bits & theirs.bits)
+    ends = np.cumsum(_BITS) // 64
+    shared = [
+        weight * both[:, end - size // 64 : end].sum(axis=1)
+        for weight, end, size in zip(_WEIGHTS, ends, _BITS, strict=True)
+    ]
+    words, formulas, numbers = shared[0] + shared[1], shared[2], shared[3] + shared[4]
+    sums = ours.masses + theirs.masses
+    similar = np.minimum(2 * words / (sums[:, 0] + 1e-3), 1)
+    alike = np.minimum(2 * formulas / (sums[:, 1] + 1e-3), 1)
+    numbers = np.minimum(numbers, np.minimum(ours.masses[:, 2], theirs.masses[:, 2]))
+    agreement = (numbers + 0.3) / (sums[:, 2] / 2 + 0.3)
+    return np.stack(
+        (
+            np.ones(len(words)),
+            similar,
+            np.log1p(words),
+            np.log1p(numbers),
+            np.log1p(theirs.masses[:, 2] - numbers),
+            np.log1p(ours.masses[:, 2] - numbers),
+            agreement * similar,
+            alike,
+            np.log1p(formulas),
+        ),
+        axis=1,
+    )
 
 
 class _Signs(NamedTuple):
@@ -180,7 +227,15 @@ class _Signs(NamedTuple):
     weights: npt.NDArray[np.float64]
 
 
-def _keys(tokens: Tokens, words: _Signs, signs: _Signs, frequency: Table, *, of_items: bool) -> _Signs:
+def _keys(
+    tokens: Tokens,
+    words: _Signs,
+    signs: _Signs,
+    symbolic: npt.NDArray[np.bool_],
+    frequency: Table,
+    *,
+    of_items: bool,
+) -> _Signs:
     """The keys by which each text is found, or by which it looks; their weights are those of their words."""
     texts = len(tokens.offsets) - 1
     owners, numbers, _ = signs
@@ -216,7 +271,8 @@ def _keys(tokens: Tokens, words: _Signs, signs: _Signs, frequency: Table, *, of_
         without = sets[own[few]] - mix(numbers[ends[own[few]] - back])
         add(own[few], without * (_D if of_items else _C) + said[few], weights[few])
 
-    none = readable[words.owners] & _faint(signs, texts)[words.owners]
+    paired = _faint(signs, texts) | symbolic
+    none = readable[words.owners] & paired[words.owners]
     said_alone = _Signs(words.owners[none], words.hashes[none], words.weights[none])
     found.append(_word_pairs(said_alone, frequency))
     return _Signs(*(np.concatenate(each) for each in zip(*found, strict=True)))

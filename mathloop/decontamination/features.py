@@ -167,8 +167,10 @@ class _Reader:
     def read(self, pieces: list[str]) -> None:
         for place, piece in enumerate(pieces):
             if (meaning := _meaning(piece)) is not None and not self._math:
-                self._end_run()
-                self._mean(meaning)
+                if self._run:
+                    self._end_run()
+                if meaning is not _NOTHING:
+                    self._mean(meaning)
                 continue
             if piece in _SAID:
                 self.words.append(_stood_for(_SAID[piece]))
@@ -281,8 +283,10 @@ def _meaning(piece: str) -> _Meaning | None:
         return None
     if piece in FUNCTIONS or piece in UNITS or piece in TENS:
         return None
-    said = None if piece in STOP else _stood_for(piece)
-    return _Meaning(str(SPELLED[piece]) if piece in SPELLED else None, said)
+    number = str(SPELLED[piece]) if piece in SPELLED else None
+    if piece in STOP:
+        return _Meaning(number, None) if number else _NOTHING
+    return _Meaning(number, _stood_for(piece))
 
 
 def _unit(pieces: list[str], place: int) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mathloop.decontamination.answers import contradict, plain_numbers
+from mathloop.decontamination.answers import contradict, possible_values, values
 from mathloop.decontamination.batches import Arrays, Batch, Finding, Pairs
 from mathloop.decontamination.candidates import Candidates, unnumbered
 from mathloop.decontamination.features import Features, extract
@@ -36,13 +36,13 @@ class Rephrased:
     def build(items: Sequence[Item], tokens: Tokens) -> Arrays:
         """The arrays that the rule needs beside the items' own."""
         formulas = {item: extract(items[item].text) for item in unnumbered(tokens).tolist()}
-        answers = plain_numbers(item.answer for item in items)
+        answers = possible_values(item.answer for item in items)
         return {**Candidates.build(tokens, answers), **Formulas.build(formulas, len(items))}
 
     def candidates(self, batch: Batch) -> Pairs:
         """Pairs of statements and items that may be one problem."""
         statements = batch.statements
-        answers = plain_numbers(passage.answer for passage in batch.passages[: len(statements.offsets) - 1])
+        answers = values(passage.answer for passage in batch.passages[: len(statements.offsets) - 1])
         texts, items, without_numbers = self._candidates.find(statements, answers)
         by_formula = [
             (text, item)
