@@ -16,7 +16,7 @@ _COMMAS = re.compile(r"(?<=\d)(?:,|\{,\}|,\\!)(?=\d{3}(?!\d))")
 _PLAIN = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,15})?")
 _TOLERANCE = 1e-6
 _MOST, _NO_ANSWER = 4, -1e300
-"""Numbers of an answer that are kept, the last of them one that no answer is."""
+"""Numbers of an answer that are kept; what stands for the numbers of one that has none."""
 
 Values = npt.NDArray[np.float64]
 
@@ -42,16 +42,23 @@ def values(answers: Iterable[str | None]) -> Values:
 
 def possible_values(answers: Iterable[str | None]) -> Values:
     """[answers, 4] The numbers of each answer and NaN; NaN alone where an answer is unknown, or has more."""
-    known = [[*_numbers(answer), _NO_ANSWER] if answer else [] for answer in answers]
+    known = [_numbers(answer) or [_NO_ANSWER] if answer else [] for answer in answers]
     told = [row if len(row) <= _MOST and all(map(isfinite, row)) else [] for row in known]
     return np.array([row + [nan] * (_MOST - len(row)) for row in told], np.float64).reshape(-1, _MOST)
 
 
 def rule_out(ours: Values, theirs: Values) -> npt.NDArray[np.bool_]:
     """[pairs] Whether `values` and `possible_values` tell that two answers `contradict` each other."""
-    apart = np.abs(ours[:, None] - theirs)
-    close = apart <= _TOLERANCE * np.maximum(np.maximum(np.abs(ours[:, None]), np.abs(theirs)), 1.0)
-    return ~np.isnan(ours) & ~np.isnan(theirs[:, 0]) & ~close.any(axis=1)
+    differ = _differ(ours, theirs[:, 0])
+    for column in range(1, _MOST):
+        left = np.flatnonzero(differ & ~np.isnan(theirs[:, column]))
+        differ[left] = _differ(ours[left], theirs[left, column])
+    return differ
+
+
+def _differ(ours: Values, theirs: Values) -> npt.NDArray[np.bool_]:
+    largest = np.maximum(np.maximum(np.abs(ours), np.abs(theirs)), 1.0)
+    return np.asarray(np.abs(ours - theirs) > _TOLERANCE * largest)
 
 
 def _value(answer: str | None) -> float:

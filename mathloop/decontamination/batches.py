@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -42,6 +43,11 @@ class Pairs(NamedTuple):
     places: Ints
     """What the rule remembers of each."""
 
+    @staticmethod
+    def none() -> Pairs:
+        """No pair."""
+        return Pairs(np.zeros(0, np.int64), np.zeros(0, np.int32), np.zeros(0, np.int64))
+
 
 class Rule(Protocol):
     """Finds candidates for a whole batch in arrays, then decides each by itself."""
@@ -68,7 +74,7 @@ class Batch:
     @cached_property
     def statements(self) -> Tokens:
         """The tokens of the statements alone."""
-        return self.tokens.head(sum(passage.is_statement for passage in self.passages))
+        return self.tokens.head(bisect(self.passages, False, key=lambda passage: not passage.is_statement))
 
     def hashes(self, text: int) -> list[int]:
         """The tokens of one text, as hashes."""

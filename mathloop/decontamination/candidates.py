@@ -9,21 +9,21 @@ look.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from mathloop.decontamination.answers import Values, rule_out
+from mathloop.decontamination.answers import Values, rule_out, values
 from mathloop.decontamination.batches import Arrays
-from mathloop.decontamination.lexicon import lexicon, pair_hashes
-from mathloop.decontamination.tables import Table
+from mathloop.decontamination.lexicon import RARE_NUMBER, lexicon, pair_hashes
+from mathloop.decontamination.tables import Table, expand
 from mathloop.decontamination.tokenization import (
     DIGIT,
     GREEK_LETTER,
     IDEOGRAPH,
     LETTER,
-    SINGLE,
     U64,
     Ints,
     Tokens,
@@ -41,8 +41,8 @@ _RAREST = 8
 """Words that are paired where numbers say next to nothing."""
 _LEFT_OUT = 3
 """Where there are at most these many numbers, a set that lacks one is looked for together with a word."""
-_RARE_NUMBER, _RARE_WORD, _RARE_PAIR, _FORMULA = 0.85, 0.75, 0.6, 0.4
-"""Weights of what the lexicon does not have: numbers, words, pairs of ideographs, formulas."""
+_RARE_PAIR, _FORMULA = 0.6, 0.4
+"""Weights of pairs of ideographs that the lexicon does not have, and of formulas."""
 _TELLING = 0.5
 """A number that weighs less by itself tells too little."""
 _FAMILIAR, _COMMONPLACE = 0.5, 0.45
@@ -70,7 +70,8 @@ class Candidates:
 
     def __init__(self, arrays: Arrays) -> None:
         self._keys, self._frequency = Table.of(arrays, "likeness"), Table.of(arrays, "words")
-        self._rare, self._answers = Table.of(arrays, "rare"), arrays["likeness.answers"]
+        self._rare, self._sets = Table.of(arrays, "rare"), Table.of(arrays, "sets")
+        self._answers = arrays["likeness.answers"]
         self._sketches = _Sketches(*(arrays[f"sketches.{name}"] for name in _Sketches._fields))
 
     @staticmethod
@@ -79,33 +80,39 @@ class Candidates:
 
         `answers` [items, 4] are the items' `possible_values`.
         """
-        words, numbers = _words(items), _numbers(items)
+        variables = _variables(items)
+        words, numbers = _words(items, variables), _numbers(items)
         known, counts = np.unique(words.hashes, return_counts=True)
         frequency = Table.build(known, counts)
-        sketches = _sketches(items, words, numbers)
-        keys = _keys(items, words, numbers, sketches.symbolic, frequency, of_items=True)
+        sketches = _sketches(items, variables, words, numbers)
+        _, sets = _Sets.of(numbers, len(items.offsets) - 1).with_words(of_items=True)
+        owners, keys = _keys(items, words, numbers, sketches.symbolic, frequency, None)
         return {
-            **Table.build(keys.hashes, keys.owners, _MOST).named("likeness"),
+            **Table.build(keys, owners, _MOST).named("likeness"),
             **Table.build(words.hashes, words.owners, _MOST).named("rare"),
+            **Table.build(sets, np.zeros(len(sets), np.int64)).named("sets"),
             **frequency.named("words"),
             **{f"sketches.{name}": array for name, array in sketches._asdict().items()},
             "likeness.answers": answers,
         }
 
-    def find(self, statements: Tokens, answers: Values) -> tuple[Ints, npt.NDArray[np.int32], Ints]:
+    def find(
+        self, statements: Tokens, answers: Sequence[str | None]
+    ) -> tuple[Ints, npt.NDArray[np.int32], Ints]:
         """(statement, item) of every pair worth a closer look; of one statement the most alike first.
 
-        `answers` [statements] are the statements' `values`; pairs that they rule out are left out.
+        Pairs that the statements' `answers` rule out are left out.
 
         And the statements whose numbers say next to nothing, and that may have formulas.
         """
-        words, numbers = _words(statements), _numbers(statements)
-        sketches = _sketches(statements, words, numbers)
-        texts, items, count = self._pairs(statements, words, numbers, sketches.symbolic)
-        possible = np.flatnonzero(~rule_out(answers[texts], self._answers[items]))
-        ours, theirs = sketches.of(texts[possible]), self._sketches.of(items[possible])
-        kept = np.flatnonzero(_worth(ours, theirs, count[possible]))
-        texts, items = texts[possible[kept]], items[possible[kept]]
+        variables = _variables(statements)
+        words, numbers = _words(statements, variables), _numbers(statements)
+        sketches = _sketches(statements, variables, words, numbers)
+        texts, items = self._pairs(statements, words, numbers, sketches.symbolic)
+        first = np.diff(texts, prepend=-1) != 0
+        known = values(answers[text] for text in texts[first].tolist())
+        possible = np.flatnonzero(~rule_out(known[np.cumsum(first) - 1], self._answers[items]))
+        texts, items = texts[possible], items[possible]
         score = _score(sketches.of(texts), self._sketches.of(items))
         near = np.flatnonzero(score > 0)
         order = near[np.lexsort((items[near], -score[near], texts[near]))]
@@ -115,17 +122,16 @@ class Candidates:
 
     def _pairs(
         self, statements: Tokens, words: _Signs, numbers: _Signs, symbolic: npt.NDArray[np.bool_]
-    ) -> tuple[Ints, npt.NDArray[np.int32], Ints]:
-        """(statement, item) of all that have a key in common, and how many they have."""
-        keys = _keys(statements, words, numbers, symbolic, self._frequency, of_items=False)
-        hits, found = self._keys.find(keys.hashes)
+    ) -> tuple[Ints, npt.NDArray[np.int32]]:
+        """(statement, item) of all that have a key in common, once, by statement."""
+        owners, keys = _keys(statements, words, numbers, symbolic, self._frequency, self._sets)
+        hits, found = self._keys.find(keys)
         said = np.flatnonzero(symbolic[words.owners])
         places, more = self._rare.find(words.hashes[said])
-        owners = np.concatenate((keys.owners[hits], words.owners[said[places]]))
+        owners = np.concatenate((owners[hits], words.owners[said[places]]))
         every = np.sort((owners << 32) | np.concatenate((found, more)))
-        first = np.flatnonzero(np.diff(every, prepend=-1))
-        pairs = every[first]
-        return pairs >> 32, (pairs & 0xFFFFFFFF).astype(np.int32), np.diff(first, append=len(every))
+        pairs = every[np.flatnonzero(np.diff(every, prepend=-1) != 0)]
+        return pairs >> 32, (pairs & 0xFFFFFFFF).astype(np.int32)
 
 
 def unnumbered(statements: Tokens, numbers: _Signs | None = None) -> Ints:
@@ -151,19 +157,19 @@ class _Sketches(NamedTuple):
         return _Sketches(self.bits[places], self.masses[places], self.symbolic[places])
 
 
-def _sketches(tokens: Tokens, words: _Signs, numbers: _Signs) -> _Sketches:
+def _sketches(tokens: Tokens, variables: npt.NDArray[np.bool_], words: _Signs, numbers: _Signs) -> _Sketches:
     texts = len(tokens.offsets) - 1
     starts = np.concatenate(([0], np.cumsum(_BITS)))
     formula = words.weights == _FORMULA
     kinds = np.where(formula, 2, (words.weights > _FAMILIAR).astype(np.int64))
     bits = np.zeros((texts, int(starts[-1])), bool)
     for signs, kind in ((words, kinds), (numbers, 3 + (numbers.weights > _COMMONPLACE))):
-        size = np.array(_BITS, np.uint64)[kind]
+        size = np.array(_BITS)[kind]
         bits[
             signs.owners,
-            starts[kind] + (signs.hashes >> np.uint64(40)).astype(np.int64) % size.astype(np.int64),
+            starts[kind] + (signs.hashes >> np.uint64(40)).astype(np.int64) & (size - 1),
         ] = True
-    weights = np.where(tokens.kinds == IDEOGRAPH, 2, _variables(tokens))
+    weights = np.where(tokens.kinds == IDEOGRAPH, 2, variables)
     sums = np.concatenate(([0], np.cumsum(weights)))
     masses = (
         np.bincount(words.owners, words.weights * ~formula, texts),
@@ -175,10 +181,6 @@ def _sketches(tokens: Tokens, words: _Signs, numbers: _Signs) -> _Sketches:
         np.stack(masses, axis=1).astype(np.float32),
         sums[tokens.offsets[1:]] - sums[tokens.offsets[:-1]] > 1,
     )
-
-
-def _worth(ours: _Sketches, theirs: _Sketches, count: Ints) -> npt.NDArray[np.bool_]:
-    return np.ones(len(count), bool)
 
 
 def _score(ours: _Sketches, theirs: _Sketches) -> npt.NDArray[np.float64]:
@@ -227,55 +229,85 @@ class _Signs(NamedTuple):
     weights: npt.NDArray[np.float64]
 
 
+class _Sets(NamedTuple):
+    """What stands for each text's set of numbers: a sum, so that one number is taken out by subtraction."""
+
+    counts: Ints
+    """[texts] Numbers of each."""
+    whole: U64
+    """[texts]"""
+    owners: Ints
+    less: U64
+    """[numbers] The text that each belongs to, and its set without this number."""
+
+    @staticmethod
+    def of(numbers: _Signs, texts: int) -> _Sets:
+        """The sets of numbers that are sorted by text."""
+        counts = np.bincount(numbers.owners, minlength=texts)
+        mixed = mix(numbers.hashes)
+        running = np.concatenate((np.zeros(1, np.uint64), np.cumsum(mixed, dtype=np.uint64)))
+        ends = np.cumsum(counts)
+        whole = running[ends] - running[ends - counts]
+        return _Sets(counts, whole, numbers.owners, whole[numbers.owners] - mixed)
+
+    def with_words(self, *, of_items: bool) -> tuple[Ints, U64]:
+        """(text, hash) of the sets that are looked for together with a word.
+
+        A set is found as it is; where it is small also if the text lacks one of its numbers, or the item does.
+        """
+        some = np.flatnonzero(self.counts > 0)
+        few = np.flatnonzero((self.counts[self.owners] > 1) & (self.counts[self.owners] <= _LEFT_OUT))
+        if of_items:
+            parts = [(some, self.whole[some] * _C), (self.owners[few], self.less[few] * _D)]
+        else:
+            parts = [
+                (some, self.whole[some] * _C),
+                (some, self.whole[some] * _D),
+                (self.owners[few], self.less[few] * _C),
+            ]
+        texts, hashes = (np.concatenate(each) for each in zip(*parts, strict=True))
+        return texts, mix(hashes)
+
+
 def _keys(
     tokens: Tokens,
     words: _Signs,
-    signs: _Signs,
+    numbers: _Signs,
     symbolic: npt.NDArray[np.bool_],
     frequency: Table,
-    *,
-    of_items: bool,
-) -> _Signs:
-    """The keys by which each text is found, or by which it looks; their weights are those of their words."""
+    known: Table | None,
+) -> tuple[Ints, U64]:
+    """(text, key) by which items are found, or statements look; `known`: the items' sets, for statements."""
     texts = len(tokens.offsets) - 1
-    owners, numbers, _ = signs
-    counts = np.bincount(owners, minlength=texts)
-    ends = np.cumsum(counts)
-    running = np.concatenate((np.zeros(1, np.uint64), np.cumsum(mix(numbers), dtype=np.uint64)))
-    sets = running[ends] - running[ends - counts]
-    readable = (np.diff(tokens.offsets) <= LONGEST) & (counts <= _MOST_NUMBERS)
-    found: list[_Signs] = []
-
-    def add(own: Ints, hashes: U64, weights: npt.NDArray[np.float64] | float = 0.0) -> None:
-        found.append(_Signs(own, mix(hashes), np.broadcast_to(weights, own.shape)))
-
-    several = np.flatnonzero(readable & (counts > 1))
-    rare = np.flatnonzero(readable[owners] & (signs.weights >= _RARE_NUMBER))
-    add(owners[rare], numbers[rare] + _C)
-    alone = np.flatnonzero(readable & (counts == 1))
-    alone = alone[signs.weights[ends[alone] - 1] >= _TELLING]
-    add(alone, sets[alone] + _A)
-    add(several, sets[several] + _A)
+    sets, of_items = _Sets.of(numbers, texts), known is None
+    readable = (np.diff(tokens.offsets) <= LONGEST) & (sets.counts <= _MOST_NUMBERS)
+    owners, hashes, weights = numbers
+    several = np.flatnonzero(readable & (sets.counts > 1))
+    rare = np.flatnonzero(readable[owners] & (weights >= RARE_NUMBER))
+    alone = np.flatnonzero(readable[owners] & (sets.counts[owners] == 1) & (weights >= _TELLING))
+    place = np.flatnonzero(readable[owners] & (sets.counts[owners] > 2))
+    found = [
+        (owners[rare], hashes[rare] + _C),
+        (owners[alone], sets.whole[owners[alone]] + _A),
+        (several, sets.whole[several] + _A),
+        (owners[place], sets.less[place] + (_B if of_items else _A)),
+    ]
     if not of_items:  # an item's number that the statement lacks
-        add(several, sets[several] + _B)
-    place = np.flatnonzero(readable[owners] & (counts[owners] > 2))
-    add(owners[place], sets[owners[place]] - mix(numbers[place]) + (_B if of_items else _A))
+        found.append((several, sets.whole[several] + _B))
 
-    some = readable[words.owners] & (counts[words.owners] > 0)
-    own, said, weights = words.owners[some], words.hashes[some], words.weights[some]
-    add(own, sets[own] * _C + said, weights)
-    if not of_items:
-        add(own, sets[own] * _D + said, weights)
-    for back in range(1, _LEFT_OUT + 1):
-        few = np.flatnonzero((counts[own] >= max(2, back)) & (counts[own] <= _LEFT_OUT))
-        without = sets[own[few]] - mix(numbers[ends[own[few]] - back])
-        add(own[few], without * (_D if of_items else _C) + said[few], weights[few])
+    own, bases = sets.with_words(of_items=of_items)
+    here = readable[own]
+    if known is not None:
+        here &= known.has(bases)
+    own, bases = own[here], bases[here]
+    starts = np.searchsorted(words.owners, np.arange(texts + 1))
+    which, said = expand(np.arange(len(own)), starts[own], np.diff(starts)[own], words.hashes)
+    found.append((own[which], bases[which] + said))
 
-    paired = _faint(signs, texts) | symbolic
-    none = readable[words.owners] & paired[words.owners]
-    said_alone = _Signs(words.owners[none], words.hashes[none], words.weights[none])
-    found.append(_word_pairs(said_alone, frequency))
-    return _Signs(*(np.concatenate(each) for each in zip(*found, strict=True)))
+    paired = readable & (_faint(numbers, texts) | symbolic)
+    some = np.flatnonzero(paired[words.owners])
+    found += _word_pairs(_Signs(words.owners[some], words.hashes[some], words.weights[some]), frequency)
+    return np.concatenate([each for each, _ in found]), mix(np.concatenate([each for _, each in found]))
 
 
 def _faint(numbers: _Signs, texts: int) -> npt.NDArray[np.bool_]:
@@ -287,7 +319,9 @@ def _numbers(tokens: Tokens) -> _Signs:
     """Each text's distinct numbers that are larger than two, by text."""
     spelled = lexicon()
     digits = np.flatnonzero(tokens.kinds == DIGIT)
-    places, values = spelled.numbers.find(tokens.hashes)
+    values = spelled.numbers.find(tokens.hashes)
+    places = np.flatnonzero(values > 0)
+    values = values[places]
     numbers = spelled.values[values]
     tens = np.flatnonzero(spelled.is_tens[values[:-1]] & spelled.is_unit[values[1:]] & (np.diff(places) == 1))
     if len(tens):  # fifty four is one number
@@ -296,19 +330,16 @@ def _numbers(tokens: Tokens) -> _Signs:
         keep[tens + 1] = False
         places, numbers = places[keep], numbers[keep]
     places, numbers = np.concatenate((digits, places)), np.concatenate((tokens.hashes[digits], numbers))
-    large = ~np.isin(numbers, spelled.small)
-    owners, numbers = tokens.texts(places[large]), numbers[large]
+    weights = spelled.counted_weights[spelled.counted.find(numbers)]
+    large = np.flatnonzero(weights > 0)
+    owners, numbers, weights = tokens.texts(places[large]), numbers[large], weights[large]
     order = np.lexsort((numbers, owners))
-    owners, numbers = owners[order], numbers[order]
+    owners, numbers, weights = owners[order], numbers[order], weights[order]
     new = _changes(owners, numbers)
-    owners, numbers = owners[new], numbers[new]
-    weights = np.full(len(numbers), _RARE_NUMBER)
-    places, values = spelled.counted.find(numbers)
-    weights[places] = spelled.counted_weights[values]
-    return _Signs(owners, numbers, weights)
+    return _Signs(owners[new], numbers[new], weights[new])
 
 
-def _words(tokens: Tokens) -> _Signs:
+def _words(tokens: Tokens, variables: npt.NDArray[np.bool_]) -> _Signs:
     """Each text's words, pairs of ideographs, and formulas with every variable read alike; once, by text."""
     kinds, said_as, known = tokens.kinds, stems(tokens), lexicon()
     ideographs = kinds == IDEOGRAPH
@@ -316,12 +347,12 @@ def _words(tokens: Tokens) -> _Signs:
     said_as[pairs] = pair_hashes(tokens.hashes[pairs], tokens.hashes[pairs + 1])
     said = kinds == LETTER
     said[pairs] = True
-    weights = np.where(ideographs, _RARE_PAIR, _RARE_WORD)
-    places, values = known.words.find(said_as)
-    said_as[places], weights[places] = known.stands_for[values], known.weights[values]
+    found = known.words.find(said_as)
+    weights = known.weights[found]
+    weights[ideographs & (found == 0)] = _RARE_PAIR
+    said_as = np.where(found > 0, known.stands_for[found], said_as)
     said &= said_as != 0
     digits = kinds == DIGIT
-    variables = _variables(tokens)
     formula = np.where(variables, _A, tokens.hashes).astype(np.uint64)
     member = digits | variables
     windows = np.flatnonzero(
@@ -341,25 +372,23 @@ def _words(tokens: Tokens) -> _Signs:
 
 def _variables(tokens: Tokens) -> npt.NDArray[np.bool_]:
     """[tokens] Letters by themselves, but for articles."""
-    articles = (tokens.kinds == SINGLE) & np.isin(tokens.hashes, lexicon().articles)
-    return np.asarray((tokens.kinds >= GREEK_LETTER) & ~articles)
+    variables = tokens.kinds >= GREEK_LETTER
+    for article in lexicon().articles:
+        variables &= tokens.hashes != article
+    return np.asarray(variables)
 
 
-def _word_pairs(words: _Signs, frequency: Table) -> _Signs:
-    """Every two of each text's rarest words."""
+def _word_pairs(words: _Signs, frequency: Table) -> list[tuple[Ints, U64]]:
+    """(text, key) of every two of each text's rarest words."""
     places, counts = frequency.find(words.hashes)
     order = np.lexsort((words.hashes[places], counts, words.owners[places]))
     places = places[order]
     owners = words.owners[places]
     places = places[np.arange(len(owners)) - np.searchsorted(owners, owners) < _RAREST]
-    owners, hashes, weights = words.owners[places], words.hashes[places], words.weights[places]
-    found = [_Signs(owners[:0], hashes[:0], weights[:0])]
-    for apart in range(1, _RAREST):
-        both = np.flatnonzero(owners[apart:] == owners[:-apart])
-        # The sum knows no order; mixed, it is not that of two other words.
-        keys = mix(mix(hashes[both]) + mix(hashes[both + apart]))
-        found.append(_Signs(owners[both], keys, (weights[both] + weights[both + apart]) / 2))
-    return _Signs(*(np.concatenate(each) for each in zip(*found, strict=True)))
+    owners, mixed = words.owners[places], mix(words.hashes[places])
+    # The sum knows no order; mixed again, it is not that of two other words.
+    together = [(apart, np.flatnonzero(owners[apart:] == owners[:-apart])) for apart in range(1, _RAREST)]
+    return [(owners[both], mixed[both] + mixed[both + apart]) for apart, both in together]
 
 
 def _changes(owners: Ints, hashes: U64) -> npt.NDArray[np.bool_]:

@@ -9,7 +9,7 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from mathloop.decontamination.tables import Table
+from mathloop.decontamination.tables import Vocabulary
 from mathloop.decontamination.tokenization import U64, hash_token, mix, stem
 from mathloop.decontamination.words import (
     CHINESE_DIGITS,
@@ -26,31 +26,31 @@ from mathloop.decontamination.words import (
 )
 
 _COUNTED = 1000
+RARE_NUMBER, RARE_WORD = 0.85, 0.75
+"""Weights of numbers and words that are not in here."""
 _SMALL = ("0", "00", "1", "2")
-"""Numbers that a rewording adds or loses: once, twice, a pair, the first."""
 
 
 @dataclass(frozen=True)
 class Lexicon:
     """What tokens stand for."""
 
-    numbers: Table
-    """Token → place in the arrays below."""
+    numbers: Vocabulary
+    """Token → place in the arrays below, of which the first stands for none."""
     values: U64
     """The number, as a token."""
     is_tens: npt.NDArray[np.bool_]
     is_unit: npt.NDArray[np.bool_]
     compounds: U64
     """[tens, unit] The number of both together."""
-    small: U64
-    counted: Table
-    """Whole number below 1000 → itself."""
+    counted: Vocabulary
+    """Whole number below 1000, as a token → place in the array below, of which the first stands for none."""
     counted_weights: npt.NDArray[np.float64]
-    """How much it says that a problem has it."""
+    """How much it says that a problem has it; 0 for what a rewording adds or loses: once, twice, a pair."""
     articles: U64
     """Letters that are words: a and I."""
-    words: Table
-    """Stem or pair of ideographs → place in the arrays below."""
+    words: Vocabulary
+    """Stem or pair of ideographs → place in the arrays below, of which the first stands for none."""
     stands_for: U64
     """The word of its synonyms, or 0 where it says nothing."""
     weights: npt.NDArray[np.float64]
@@ -60,31 +60,35 @@ class Lexicon:
 @cache
 def lexicon() -> Lexicon:
     """The vocabulary, hashed once a process."""
-    spelled = list((CHINESE_DIGITS | SPELLED | UNITS | TENS).items())
+    spelled = [("", 0), *(CHINESE_DIGITS | SPELLED | UNITS | TENS).items()]
     count = len(spelled)
     compounds = np.zeros((count, count), np.uint64)
     for row, (tens, value) in enumerate(spelled):
         for column, (unit, more) in enumerate(spelled):
             if tens in TENS and unit in UNITS and 0 < more < 10:
                 compounds[row, column] = hash_token(str(value + more))
+    counted = [*_SMALL, *map(str, range(3, _COUNTED))]
     words = {word: word for word in (*COMMON, *FAMILIAR)} | SYNONYMS
     words |= {stem(word): "" for word in (*STOP, *UNITS, *TENS)}
     pairs = sorted(COMMON_CHINESE)
     ideographs = [_hashes(pair[place] for pair in pairs) for place in (0, 1)]
     keys = np.concatenate((_hashes(words), pair_hashes(*ideographs)))
     return Lexicon(
-        numbers=Table.build(_hashes(word for word, _ in spelled), np.arange(count)),
+        numbers=Vocabulary.build(_hashes(word for word, _ in spelled[1:])),
         values=_hashes(str(value) for _, value in spelled),
         is_tens=np.array([word in TENS for word, _ in spelled]),
         is_unit=np.array([word in UNITS and 0 < value < 10 for word, value in spelled]),
         compounds=compounds,
-        small=_hashes(_SMALL),
-        counted=Table.build(_hashes(map(str, range(_COUNTED))), np.arange(_COUNTED)),
-        counted_weights=np.array([number_weight(str(number)) for number in range(_COUNTED)]),
+        counted=Vocabulary.build(_hashes(counted)),
+        counted_weights=np.array(
+            [RARE_NUMBER, *(0.0 if number in _SMALL else number_weight(number) for number in counted)]
+        ),
         articles=_hashes(("a", "i")),
-        words=Table.build(keys, np.arange(len(keys))),
-        stands_for=np.concatenate((_hashes(words.values()), keys[len(words) :])),
-        weights=np.array([word_weight(word) if word else 0.0 for word in (*words.values(), *pairs)]),
+        words=Vocabulary.build(keys),
+        stands_for=np.concatenate((_hashes(("", *words.values())), keys[len(words) :])),
+        weights=np.array(
+            [RARE_WORD, *(word_weight(word) if word else 0.0 for word in (*words.values(), *pairs))]
+        ),
     )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mathloop.decontamination.answers import contradict, possible_values, values
+from mathloop.decontamination.answers import contradict, possible_values
 from mathloop.decontamination.batches import Arrays, Batch, Finding, Pairs
 from mathloop.decontamination.candidates import Candidates, unnumbered
 from mathloop.decontamination.features import Features, extract
@@ -42,7 +42,9 @@ class Rephrased:
     def candidates(self, batch: Batch) -> Pairs:
         """Pairs of statements and items that may be one problem."""
         statements = batch.statements
-        answers = values(passage.answer for passage in batch.passages[: len(statements.offsets) - 1])
+        if not len(statements.hashes):
+            return Pairs.none()
+        answers = [passage.answer for passage in batch.passages]
         texts, items, without_numbers = self._candidates.find(statements, answers)
         by_formula = [
             (text, item)

@@ -30,7 +30,7 @@ from mathloop.records.rows import is_parquet, json_line
 
 SHARD = 4 << 20
 """Bytes of JSON lines in a shard, a line more or less."""
-_ROWS = 1024
+_ROWS = 4096
 """Rows that are looked at together."""
 _SAMPLES = 2
 """Strongest examples kept of each benchmark and rule."""

@@ -53,6 +53,8 @@ class Structure:
     def candidates(self, batch: Batch) -> Pairs:
         """Pairs of statements and items that share `SHARED` tokens and are of like length."""
         tokens = batch.statements
+        if not len(tokens.hashes):
+            return Pairs.none()
         places, items = self._grams.find(_skeletons(tokens).grams(SHARED))
         texts = tokens.texts(places)
         sizes = tokens.offsets[texts + 1] - tokens.offsets[texts]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -67,36 +67,86 @@ class Table:
 
     def find(self, hashes: U64) -> tuple[Ints, npt.NDArray[np.int32]]:
         """(place in `hashes`, value) of every match, by place."""
-        slots = hashes >> np.uint64(64 - (len(self.bits) * 8).bit_length() + 1)
-        passed = self.bits[slots >> np.uint64(3)] >> (slots & np.uint64(7)).astype(np.uint8)
-        hits = np.flatnonzero(passed & np.uint8(1))
-        if not len(hits) or not len(self.keys):
-            return hits[:0], self.values[:0]
-        found = self._places(hashes[hits])
-        hits, found = hits[found >= 0], found[found >= 0]
+        hits, found = self.locate(hashes)
         begin = self.starts[found].astype(np.int64)
         return expand(hits, begin, self.starts[found + 1] - begin, self.values)
+
+    def has(self, hashes: U64) -> npt.NDArray[np.bool_]:
+        """[hashes] Whether each is a key."""
+        known = np.zeros(len(hashes), bool)
+        known[self.locate(hashes)[0]] = True
+        return known
+
+    def locate(self, hashes: U64) -> tuple[Ints, Ints]:
+        """(place in `hashes`, place among the keys) of every hash that is a key."""
+        slots = (hashes >> np.uint64(64 - (len(self.bits) * 8).bit_length() + 1)).view(np.int64)
+        passed = self.bits[slots >> 3] >> (slots.astype(np.uint8) & np.uint8(7))
+        hits = np.flatnonzero((passed & np.uint8(1)).view(np.bool_))
+        if not len(hits) or not len(self.keys):
+            return hits[:0], hits[:0]
+        found = self._places(hashes[hits])
+        right = np.flatnonzero(found >= 0)
+        return hits[right], found[right]
 
     def _places(self, wanted: U64) -> Ints:
         """[wanted] The place of each among the keys, -1 where it is none: a bucket holds one key or few."""
         slots = wanted >> np.uint64(64 - (len(self.buckets) - 1).bit_length() + 1)
         places, ends = self.buckets[slots].astype(np.int64), self.buckets[slots + np.uint64(1)]
-        found = np.full(len(wanted), -1)
-        left = np.flatnonzero(places < ends)
+        # An empty bucket's place is another key's, which differs; behind the last key there is none.
+        found = np.where(self.keys.take(places, mode="clip") == wanted, places, -1)
+        left = np.flatnonzero((found < 0) & (places + 1 < ends))
         while len(left):
+            places[left] += 1
             right = self.keys[places[left]] == wanted[left]
             found[left[right]] = places[left[right]]
             left = left[~right]
-            places[left] += 1
-            left = left[places[left] < ends[left]]
+            left = left[places[left] + 1 < ends[left]]
         return found
 
 
-def expand(
-    owners: Ints, begin: Ints, counts: Ints, values: npt.NDArray[np.int32]
-) -> tuple[Ints, npt.NDArray[np.int32]]:
+Values = TypeVar("Values", npt.NDArray[np.int32], U64)
+
+
+def expand(owners: Ints, begin: Ints, counts: Ints, values: Values) -> tuple[Ints, Values]:
     """Each owner with each of the `counts` values that stand from `begin` on."""
     total = int(counts.sum())
+    if total == len(counts) and counts.all():
+        return owners, values[begin]
     ends = np.cumsum(counts)
     within = np.arange(total) - np.repeat(ends - counts, counts)
     return np.repeat(owners, counts), values[np.repeat(begin, counts) + within]
+
+
+_SLOT_BITS = 18
+"""2**18 slots: of a few thousand keys a multiplier without a collision is soon found."""
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """Few keys, of which many hashes may be one: each has a slot for itself."""
+
+    keys: U64
+    """[keys + 1] Behind a first one that stands for none."""
+    slots: npt.NDArray[np.uint16]
+    """[2**18] The place among `keys` of the key that belongs here, or 0."""
+    multiplier: np.uint64
+
+    @classmethod
+    def build(cls, keys: U64) -> Vocabulary:
+        """Keys keep their order; each must be there once."""
+        multiplier = 1
+        while True:
+            multiplier = (multiplier * 0xD1342543DE82EF95 + 2) & ((1 << 64) - 1) | 1
+            places = (keys * np.uint64(multiplier)) >> np.uint64(64 - _SLOT_BITS)
+            if len(np.unique(places)) == len(keys):
+                break
+        slots = np.zeros(1 << _SLOT_BITS, np.uint16)
+        slots[places] = np.arange(1, len(keys) + 1)
+        return cls(np.concatenate((np.zeros(1, np.uint64), keys)), slots, np.uint64(multiplier))
+
+    def find(self, hashes: U64) -> npt.NDArray[np.intp]:
+        """[hashes] 1 + the place of each among the keys that it was built of, 0 where it is none."""
+        places = (hashes * self.multiplier) >> np.uint64(64 - _SLOT_BITS)
+        found = self.slots[places.view(np.int64)].astype(np.intp)
+        found *= self.keys[found] == hashes
+        return found

@@ -70,12 +70,12 @@ class Tokens:
         count = max(0, len(self.hashes) - size + 1)
         values = self.sums[size : size + count] - self.sums[:count]
         values *= _powers(_GRAM_BASE, len(self.sums))[1][:count]
-        return mix(values)
+        return np.asarray(values)
 
     def runs(self, starts: Ints, sizes: Ints) -> U64:
         """[runs] Hash of `sizes` tokens from each of `starts`, as `grams` gives it."""
         values = self.sums[starts + sizes] - self.sums[starts]
-        return mix(values * _powers(_GRAM_BASE, len(self.sums))[1][starts])
+        return np.asarray(values * _powers(_GRAM_BASE, len(self.sums))[1][starts])
 
     def head(self, texts: int) -> Tokens:
         """The first `texts` texts alone."""
@@ -110,12 +110,11 @@ def stem(word: str) -> str:
 
 def tokenize(texts: Sequence[str]) -> Tokens:
     """Tokens of `texts`, in order. Takes about 60 bytes of memory a character while it works."""
-    normal = [text if is_plain(text) else normalize(text) for text in texts]
-    joined = "\n".join(normal)
-    if joined.isascii():
-        joined = joined.lower()  # at once, which keeps every length
+    joined = "\n".join(texts)
+    if is_plain(joined):
+        normal, joined = texts, joined.lower()  # at once, which keeps every length
     else:
-        normal = [text.lower() for text in normal]
+        normal = [text.lower() if is_plain(text) else normalize(text) for text in texts]
         joined = "\n".join(normal)
     joined = f"{_PAD}{joined}{_PAD}"
     sizes = np.fromiter(map(len, normal), np.int64, len(normal))
@@ -195,9 +194,12 @@ def _thousand(classes: npt.NDArray[np.uint8], places: Ints) -> npt.NDArray[np.bo
 
 
 def _cut(codes: Codes, classes: npt.NDArray[np.uint8], rows: Ints) -> Tokens:
-    edges = np.flatnonzero((classes[1:] != classes[:-1]) | (classes[1:] >= IDEOGRAPH)) + 1
+    border = classes[1:] != classes[:-1]
+    if codes.dtype != np.uint8:
+        border |= classes[1:] >= IDEOGRAPH
+    edges = np.flatnonzero(border) + 1
     kinds = classes[edges]
-    token = np.flatnonzero(kinds)
+    token = np.flatnonzero(kinds != 0)
     starts = edges[token]
     ends = edges[np.minimum(token + 1, len(edges) - 1)]  # the padding ends with a separator
     kinds = kinds[token]
