@@ -5,16 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from functools import lru_cache
-from math import isfinite, nan
+from math import isclose, isfinite, nan, pi
 
 import numpy as np
 import numpy.typing as npt
+
+from mathloop.answers.constants import value_of
 
 _FRACTION = re.compile(r"\\[dtc]?frac\s*\{?\s*(-?\d+)\s*\}?\s*\{?\s*(\d+)\s*\}?|(-?\d+)\s*/\s*(\d+)")
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?|-?\.\d+")
 _COMMAS = re.compile(r"(?<=\d)(?:,|\{,\}|,\\!)(?=\d{3}(?!\d))")
 _PLAIN = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,15})?")
 _TOLERANCE = 1e-6
+_ROUNDED = 5e-3
+"""Relative difference that rounding may make."""
+_NOTATIONS = (1.0, 100.0, 0.01, pi, 1 / pi, 180 / pi, pi / 180)
 _MOST, _NO_ANSWER = 4, -1e300
 """Numbers of an answer that are kept; what stands for the numbers of one that has none."""
 
@@ -33,6 +38,24 @@ def contradict(one: str | None, other: str | None) -> bool:
     if not (ours and theirs) and not (_is_number(one) or _is_number(other)):
         return False
     return not any(_close(left, right) for left in ours for right in theirs)
+
+
+def disagree(one: str | None, other: str | None) -> bool:
+    """Whether two known answers are constants of different value, in whatever notation. Takes a tenth of a ms.
+
+    Values that a degree, a percent sign or a factor of pi may set apart do not disagree.
+    """
+    if not one or not other:
+        return False
+    ours, theirs = _constant(one), _constant(other)
+    if ours is None or theirs is None:
+        return False
+    return not any(
+        isclose(ours * factor, theirs, rel_tol=_ROUNDED, abs_tol=_TOLERANCE) for factor in _NOTATIONS
+    )
+
+
+_constant = lru_cache(1 << 14)(value_of)
 
 
 def values(answers: Iterable[str | None]) -> Values:

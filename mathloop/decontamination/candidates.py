@@ -54,7 +54,7 @@ _WEIGHTS = (0.33, 0.72, 1.0, 0.33, 0.65)
 _LOOKED_AT = 8
 """Items that a statement is compared with, word by word."""
 _COARSE = (
-    (-6.79, 4.21, 3.24, 7.55, -4.15, -2.59, 4.82, 7.67, -1.65),
+    (-6.3, 4.21, 3.24, 7.55, -4.15, -2.59, 4.82, 7.67, -1.65),
     (-2.50, 2.58, 2.57, 5.70, -6.17, -4.07, 4.78, 4.12, 0.10),
 )
 """Logistic regressions, for pairs of which not both, or both, are symbolic: weights of the traits of `_score`.
@@ -164,11 +164,8 @@ def _sketches(tokens: Tokens, variables: npt.NDArray[np.bool_], words: _Signs, n
     kinds = np.where(formula, 2, (words.weights > _FAMILIAR).astype(np.int64))
     bits = np.zeros((texts, int(starts[-1])), bool)
     for signs, kind in ((words, kinds), (numbers, 3 + (numbers.weights > _COMMONPLACE))):
-        size = np.array(_BITS)[kind]
-        bits[
-            signs.owners,
-            starts[kind] + (signs.hashes >> np.uint64(40)).astype(np.int64) & (size - 1),
-        ] = True
+        places = (signs.hashes >> np.uint64(40)).astype(np.int64) & (np.array(_BITS) - 1)[kind]
+        bits[signs.owners, starts[kind] + places] = True
     weights = np.where(tokens.kinds == IDEOGRAPH, 2, variables)
     sums = np.concatenate(([0], np.cumsum(weights)))
     masses = (

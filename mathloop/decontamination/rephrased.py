@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mathloop.decontamination.answers import contradict, possible_values
+from mathloop.decontamination.answers import contradict, disagree, possible_values
 from mathloop.decontamination.batches import Arrays, Batch, Finding, Pairs
 from mathloop.decontamination.candidates import Candidates, unnumbered
 from mathloop.decontamination.features import Features, extract
@@ -57,11 +57,12 @@ class Rephrased:
 
     def decide(self, batch: Batch, text: int, item: int, place: int) -> Finding | None:
         """`place` is of no use here."""
-        if contradict(self._items.answer(item), batch.passages[text].answer):
+        known, given = self._items.answer(item), batch.passages[text].answer
+        if contradict(known, given):
             return None
         wanted, own = self._items.features(item), batch.features(text)
         score = likeness(wanted, own)
-        if score <= self._likeness:
+        if score <= self._likeness or disagree(known, given):
             return None
         return Finding(f"{_common(wanted, own)} ({score:.2f})", score)
 

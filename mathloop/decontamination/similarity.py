@@ -9,8 +9,8 @@ from rapidfuzz.distance import LCSseq
 
 from mathloop.decontamination.features import Features
 
-_PLAIN = (-2.65, -1.45, 4.8, 0.45, -1.32, 2.63, 3.87)
-_WITH_FORMULAS = (-1.48, 0.05, 3.79, 1.82, -0.5, 0.47, 3.52)
+_PLAIN = (-3.8, -2.06, 4.52, 0.18, -0.94, 2.21, 2.6)
+_WITH_FORMULAS = (-2.73, -1.27, 3.33, 1.47, -0.09, 0.19, 2.74)
 """Weights of: numbers that the text lacks, numbers that it adds, rarity of the common ones, share of numbers
 that both have, similarity of the words, rarity of the common ones, similarity where the numbers agree."""
 _NO_NUMBERS, _FEW_FORMULAS = 0.35, 0.6
@@ -44,21 +44,21 @@ def likeness(item: Features, text: Features) -> float:
     )
     with_formulas = min(formulas.common + formulas.lost, formulas.common + formulas.new) > _FEW_FORMULAS
     weights = _WITH_FORMULAS if with_formulas else _PLAIN
-    score = -3.25 + sum(weight * trait for weight, trait in zip(weights, traits, strict=True))
+    score = -2.76 + sum(weight * trait for weight, trait in zip(weights, traits, strict=True))
     if with_formulas:
         alike = formulas.common / (formulas.common + (formulas.lost + formulas.new) / 2)
-        score += (1.01 * agreement + 1.13) * alike + 0.72
+        score += (1.15 * agreement + 0.78) * alike + 1.33
     else:
         bonds = _overlap(item.bonds, text.bonds)
-        score += 2.46 * bonds.common / (bonds.common + (bonds.lost + bonds.new) / 2 + 1e-4)
-        score -= 0.47 * log1p(bonds.rarity)
+        score += 2.28 * bonds.common / (bonds.common + (bonds.lost + bonds.new) / 2 + 1e-4)
+        score -= 0.15 * log1p(bonds.rarity)
     if min(len(item.order), len(text.order)) > 1:
         in_order = LCSseq.similarity(item.order, text.order) / max(len(item.order), len(text.order))
-        score += 0.75 * in_order - 0.81
+        score += 0.82 * in_order - 0.79
     if numbers.common + numbers.lost + numbers.new < _NO_NUMBERS:
-        score -= 0.38
+        score -= 0.48
     if chinese:
-        score += 0.14
+        score += 0.66
     return 1 / (1 + exp(-score))
 
 
