@@ -10,8 +10,6 @@ from math import isclose, isfinite, nan, pi
 import numpy as np
 import numpy.typing as npt
 
-from mathloop.answers.constants import value_of
-
 _FRACTION = re.compile(r"\\[dtc]?frac\s*\{?\s*(-?\d+)\s*\}?\s*\{?\s*(\d+)\s*\}?|(-?\d+)\s*/\s*(\d+)")
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?|-?\.\d+")
 _COMMAS = re.compile(r"(?<=\d)(?:,|\{,\}|,\\!)(?=\d{3}(?!\d))")
@@ -55,7 +53,12 @@ def disagree(one: str | None, other: str | None) -> bool:
     )
 
 
-_constant = lru_cache(1 << 14)(value_of)
+@lru_cache(1 << 14)
+def _constant(answer: str) -> float | None:
+    # Loaded here: few rows come so far, and a worker process starts sooner without it.
+    from mathloop.answers.constants import value_of
+
+    return value_of(answer)
 
 
 def values(answers: Iterable[str | None]) -> Values:
@@ -73,9 +76,10 @@ def possible_values(answers: Iterable[str | None]) -> Values:
 def rule_out(ours: Values, theirs: Values) -> npt.NDArray[np.bool_]:
     """[pairs] Whether `values` and `possible_values` tell that two answers `contradict` each other."""
     differ = _differ(ours, theirs[:, 0])
+    several = np.flatnonzero(differ & ~np.isnan(theirs[:, 1]))
     for column in range(1, _MOST):
-        left = np.flatnonzero(differ & ~np.isnan(theirs[:, column]))
-        differ[left] = _differ(ours[left], theirs[left, column])
+        others = theirs[several, column]
+        differ[several] &= np.isnan(others) | _differ(ours[several], others)
     return differ
 
 
@@ -84,6 +88,7 @@ def _differ(ours: Values, theirs: Values) -> npt.NDArray[np.bool_]:
     return np.asarray(np.abs(ours - theirs) > _TOLERANCE * largest)
 
 
+@lru_cache(1 << 14)
 def _value(answer: str | None) -> float:
     if not answer:
         return nan

@@ -70,6 +70,8 @@ class Batch:
     def __post_init__(self) -> None:
         self.tokens: Tokens = tokenize([passage.text for passage in self.passages])
         self._features: dict[int, Features] = {}
+        self.notes: dict[str, Any] = {}
+        """What a rule made of the batch, by its name."""
 
     @cached_property
     def statements(self) -> Tokens:

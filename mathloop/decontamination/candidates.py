@@ -54,7 +54,7 @@ _WEIGHTS = (0.33, 0.72, 1.0, 0.33, 0.65)
 _LOOKED_AT = 8
 """Items that a statement is compared with, word by word."""
 _COARSE = (
-    (-6.3, 4.21, 3.24, 7.55, -4.15, -2.59, 4.82, 7.67, -1.65),
+    (-6.5, 4.21, 3.24, 7.55, -4.15, -2.59, 4.82, 7.67, -1.65),
     (-2.50, 2.58, 2.57, 5.70, -6.17, -4.07, 4.78, 4.12, 0.10),
 )
 """Logistic regressions, for pairs of which not both, or both, are symbolic: weights of the traits of `_score`.

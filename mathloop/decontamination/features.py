@@ -96,6 +96,8 @@ _PIECE = re.compile(
     rf"\\[a-z]+|\\[%$\[\]()]|\d+(?:\.\d+)*|[{IDEOGRAPHS}]+|[^\W\d_{IDEOGRAPHS}]+|[≤⩽≥⩾<>=+\-−–^/|√!×*·%°÷≠$∠△]"
     r"|[,.;:?\n，。；：？]"
 )
+_ASCII_PIECE = re.compile(r"[a-z]+|\d+(?:\.\d+)*|[,.;:?\n<>=+\-^/|!*%$]|\\(?:[a-z]+|[%$\[\]()])")
+"""The same for ASCII, three times as fast."""
 _PRICE = re.compile(r"(?<!\\)\$(\d+(?:\.\d+)?)(?=[.,;:?!)]*(?:\s+(?:[a-z]{2}|\(?\$)|\s*\Z)|\s+[a-z]{2})")
 _NUMERAL = re.compile(f"[{''.join(CHINESE_DIGITS)}{''.join(CHINESE_POWERS)}]+")
 _BREAKS = frozenset(",.;:?\n，。；：？")
@@ -124,7 +126,10 @@ class Features:
 def extract(text: str) -> Features:
     """The features of a problem's statement."""
     reader = _Reader()
-    reader.read(_PIECE.findall(_PRICE.sub(r"\\$\1", compact(normalize(text[:LONGEST])))))
+    plain = compact(normalize(text[:LONGEST]))
+    if "$" in plain:
+        plain = _PRICE.sub(r"\\$\1", plain)
+    reader.read((_ASCII_PIECE if plain.isascii() else _PIECE).findall(plain))
     return Features(
         _weighed(reader.numbers, number_weight),
         _weighed(reader.words, word_weight),
@@ -166,7 +171,7 @@ class _Reader:
 
     def read(self, pieces: list[str]) -> None:
         for place, piece in enumerate(pieces):
-            if (meaning := _meaning(piece)) is not None and not self._math:
+            if not self._math and (meaning := _meaning(piece)) is not None:
                 if self._run:
                     self._end_run()
                 if meaning is not _NOTHING:
@@ -212,10 +217,10 @@ class _Reader:
 
     def _mean(self, meaning: _Meaning) -> None:
         number, said = meaning
-        if number is not None:
-            self.numbers.append(number)
         if said is not None:
             self.words.append(said)
+        if number is not None:
+            self.numbers.append(number)
         if number is not None and number not in _SMALL:
             self.line.append((True, number))
         elif said is not None:
@@ -309,11 +314,18 @@ def _bonds(line: list[tuple[bool, str]]) -> dict[str, float]:
         if is_number:
             for is_other, word in line[max(0, place - _NEAR) : place + _NEAR + 1]:
                 if not is_other:
-                    found[f"{number} {word}"] = sqrt(number_weight(number) * word_weight(word))
+                    found[f"{number} {word}"] = _bond_weight(number, word)
     return found
 
 
+@lru_cache(1 << 16)
+def _bond_weight(number: str, word: str) -> float:
+    return sqrt(number_weight(number) * word_weight(word))
+
+
 def _weighed(names: list[str], weight: Callable[[str], float]) -> dict[str, float]:
+    if not names:
+        return {}
     return {name: weight(name) * _REPEATED[min(count, 3)] for name, count in Counter(names).items()}
 
 

@@ -50,8 +50,8 @@ def _all_matches(
 ) -> Iterator[tuple[int, int, Match]]:
     """(row, place of the passage in the row, match)"""
     pieces = [passage for passages in rows for passage in passages]
-    counts = [len(passages) for passages in rows]
-    if any(len(piece.text) > LONGEST for piece in pieces):
+    counts = list(map(len, rows))
+    if pieces and max(len(piece.text) for piece in pieces) > LONGEST:
         cut = [[_pieces(passage) for passage in passages] for passages in rows]
         pieces = [piece for passages in cut for passage in passages for piece in passage]
         orders = [order for passages in cut for order, passage in enumerate(passages) for _ in passage]
@@ -81,9 +81,9 @@ def _matches(batch: Batch, rules: Sequence[Rule], items: Items) -> Iterator[tupl
 def _batches(pieces: Sequence[Passage]) -> Iterator[list[int]]:
     """The pieces of each batch, all of one kind.
 
-    ASCII texts apart from others: they take a fourth of the memory and half of the time. Statements apart from
-    what answers them, at which fewer rules look. As few batches as `_BATCH` allows, about equally large: a
-    small one takes almost as long.
+    ASCII texts apart from others: they take a fourth of the memory and half of the time. Statements apart
+    from what answers them, at which fewer rules look. As few batches as `_BATCH` allows, about equally
+    large: a small one takes almost as long.
     """
     texts = [piece.text for piece in pieces]
     sizes = np.fromiter(map(len, texts), np.int64, len(texts))

@@ -56,7 +56,7 @@ def normalize(text: str) -> str:
 
 def is_plain(text: str) -> bool:
     """Whether `normalize` does nothing to it but lower its case."""
-    return text.isascii() and "\\" not in text and "[asy]" not in text
+    return text.isascii() and "\\" not in text and ("[" not in text or "[asy]" not in text)
 
 
 def compact(normal: str) -> str:

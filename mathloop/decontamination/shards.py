@@ -30,7 +30,7 @@ from mathloop.records.rows import is_parquet, json_line
 
 SHARD = 4 << 20
 """Bytes of JSON lines in a shard, a line more or less."""
-_ROWS = 4096
+ROWS = 4096
 """Rows that are looked at together."""
 _SAMPLES = 2
 """Strongest examples kept of each benchmark and rule."""
@@ -109,7 +109,7 @@ def sift(job: Job, shard: Shard) -> Tally:
         removed = stack.enter_context(open(job.work / f"{shard.number}.removed", "wb"))
         kept = stack.enter_context(open(job.work / f"{shard.number}.kept", "wb")) if by_lines else None
         rows = _lines(job.source, shard) if by_lines else _table_rows(job.source, shard)
-        while chunk := list(islice(rows, _ROWS)):
+        while chunk := list(islice(rows, ROWS)):
             texts = [passages(row, job.source, number) for number, row, _ in chunk]
             matches = find_matches(texts, rules, items)
             tally.taken += len(chunk)

@@ -187,22 +187,35 @@ def _sift_problems(job: Job, out: Path, removed: Path, workers: int) -> Tally:
 
 
 def _sift_all(job: Job, shards: Sequence[Shard], workers: int) -> Iterator[Tally]:
-    """What each shard gave, in order."""
+    """What each shard gave, in order. This process sifts too while it waits for the others."""
     workers = min(workers, len(shards))
     if workers < 2 or len(shards) < _SMALL:
         yield from (sift(job, shard) for shard in shards)
         return
     # Not forked: this process may have threads, whose locks a fork would inherit.
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        waiting: list[Future[Tally]] = []
+    with ProcessPoolExecutor(workers - 1, mp_context=get_context("spawn")) as pool:
+        handed_out: dict[int, Future[Tally]] = {}
+        done: dict[int, Tally] = {}
         rest = iter(shards)
+
+        def hand_out() -> None:
+            running = sum(not future.done() for future in handed_out.values())
+            for shard in islice(rest, (workers - 1) * _AHEAD - running):
+                handed_out[shard.number] = pool.submit(sift, job, shard)
+
         try:
-            while True:
-                more = islice(rest, workers * _AHEAD - len(waiting))
-                waiting += [pool.submit(sift, job, shard) for shard in more]
-                if not waiting:
-                    return
-                yield waiting.pop(0).result()
+            for shard in shards:
+                hand_out()
+                while shard.number not in done:
+                    future = handed_out.get(shard.number)
+                    own = None if future is not None and future.done() else next(rest, None)
+                    if own is not None:
+                        done[own.number] = sift(job, own)
+                        hand_out()
+                    elif future is not None:
+                        done[shard.number] = future.result()
+                handed_out.pop(shard.number, None)
+                yield done.pop(shard.number)
         except BrokenProcessPool:
             message = "a worker process was killed, for want of memory perhaps; run again: it goes on"
             raise MathloopError(message) from None

@@ -7,6 +7,8 @@ alone make no structure: an item needs `CONTENT` words.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from rapidfuzz.distance import LCSseq
 
@@ -14,7 +16,7 @@ from mathloop.decontamination.batches import Arrays, Batch, Finding, Pairs
 from mathloop.decontamination.items import Items
 from mathloop.decontamination.ngram_lcs import most_shared
 from mathloop.decontamination.tables import Table
-from mathloop.decontamination.tokenization import DIGIT, IDEOGRAPH, LETTER, Tokens, hash_token
+from mathloop.decontamination.tokenization import DIGIT, IDEOGRAPH, LETTER, U64, Tokens, hash_token
 
 SHARED = 7
 CONTENT = 8
@@ -22,6 +24,8 @@ CONTENT = 8
 _MOST = 24
 """A run that more items have is a phrase, as: how many more does he have."""
 _NUMBER = hash_token("0")
+_KEPT = 4096
+"""Items whose letters a process keeps."""
 
 
 class Structure:
@@ -33,6 +37,7 @@ class Structure:
         self._items, self._grams = items, Table.of(arrays, "skeletons")
         self._skeletons, self._offsets = arrays["skeletons.tokens"], arrays["items.offsets"]
         self._ratio = structure_ratio
+        self._item_letters = lru_cache(_KEPT)(self._letters_of)
 
     @staticmethod
     def build(items: Tokens) -> Arrays:
@@ -55,7 +60,9 @@ class Structure:
         tokens = batch.statements
         if not len(tokens.hashes):
             return Pairs.none()
-        places, items = self._grams.find(_skeletons(tokens).grams(SHARED))
+        skeletons = _skeletons(tokens)
+        batch.notes[self.name] = _letters(skeletons.hashes)
+        places, items = self._grams.find(skeletons.grams(SHARED))
         texts = tokens.texts(places)
         sizes = tokens.offsets[texts + 1] - tokens.offsets[texts]
         wanted = self._offsets[items + 1] - self._offsets[items]
@@ -66,6 +73,8 @@ class Structure:
     def decide(self, batch: Batch, text: int, item: int, place: int) -> Finding | None:
         """`place`: the token of the batch where the first shared run begins."""
         own = slice(batch.tokens.offsets[text], batch.tokens.offsets[text + 1])
+        if not self._may_match(batch.notes[self.name][own], item):
+            return None
         numbers = batch.tokens.kinds[own] == DIGIT
         words = np.where(numbers, np.uint64(_NUMBER), batch.tokens.hashes[own]).tolist()
         wanted = self._skeletons[self._offsets[item] : self._offsets[item + 1]].tolist()
@@ -79,6 +88,20 @@ class Structure:
         ratio = length / longer
         told = f"numbers aside, shares “{shared}” and {length} of {longer} tokens in order ({ratio:.2f})"
         return Finding(told, ratio)
+
+    def _may_match(self, letters: str, item: int) -> bool:
+        wanted = self._item_letters(item)
+        least = int(self._ratio * max(len(letters), len(wanted)))
+        return bool(LCSseq.similarity(letters, wanted, score_cutoff=least + 1))
+
+    def _letters_of(self, item: int) -> str:
+        return _letters(self._skeletons[self._offsets[item] : self._offsets[item + 1]])
+
+
+def _letters(hashes: U64) -> str:
+    """A letter for each hash. Few hashes share one, so that what letters have in common is never less."""
+    codes = (hashes >> np.uint64(44)).astype("<u4") + np.uint32(0x10000)
+    return codes.tobytes().decode("utf-32-le")
 
 
 def _skeletons(tokens: Tokens) -> Tokens:

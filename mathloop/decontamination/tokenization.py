@@ -112,7 +112,7 @@ def tokenize(texts: Sequence[str]) -> Tokens:
     """Tokens of `texts`, in order. Takes about 60 bytes of memory a character while it works."""
     joined = "\n".join(texts)
     if is_plain(joined):
-        normal, joined = texts, joined.lower()  # at once, which keeps every length
+        normal = texts
     else:
         normal = [text.lower() if is_plain(text) else normalize(text) for text in texts]
         joined = "\n".join(normal)
@@ -120,9 +120,7 @@ def tokenize(texts: Sequence[str]) -> Tokens:
     sizes = np.fromiter(map(len, normal), np.int64, len(normal))
     rows = np.concatenate(([0], np.cumsum(sizes + 1))) + len(_PAD)
     if joined.isascii():
-        raw = joined.encode("ascii")
-        codes: Codes = np.frombuffer(raw, np.uint8)
-        classes = np.frombuffer(raw.translate(_ascii_classes()), np.uint8).copy()
+        codes, classes = _ascii(np.frombuffer(joined.encode("ascii"), np.uint8))
     else:
         codes = np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), np.uint32)
         table = _classes()
@@ -140,6 +138,15 @@ def tokenize(texts: Sequence[str]) -> Tokens:
         codes, classes = codes[keep], classes[keep]
         rows = rows - np.searchsorted(gone, rows)
     return _cut(codes, classes, rows)
+
+
+def _ascii(raw: npt.NDArray[np.uint8]) -> tuple[Codes, npt.NDArray[np.uint8]]:
+    """Small letters, and the classes of the characters. What is below a range wraps around, and is not in it."""
+    upper = (raw - np.uint8(ord("A"))) < 26
+    codes = raw + (upper.view(np.uint8) << np.uint8(5))
+    digits = (codes - np.uint8(ord("0"))) < 10
+    letters = (codes - np.uint8(ord("a"))) < 26
+    return codes, digits.view(np.uint8) * np.uint8(DIGIT) + letters.view(np.uint8) * np.uint8(LETTER)
 
 
 def hash_token(token: str) -> int:
@@ -314,11 +321,6 @@ def _classes() -> npt.NDArray[np.uint8]:
         for match in re.finditer(f"{pattern}+", plane):
             table[match.start() : match.end()] = kind
     return table
-
-
-@cache
-def _ascii_classes() -> bytes:
-    return bytes(_classes()[:256])
 
 
 @cache

@@ -17,6 +17,7 @@ from mathloop.decontamination.batches import Passage, Rule
 from mathloop.decontamination.index import Index
 from mathloop.decontamination.items import Item, Items
 from mathloop.decontamination.matching import Match, find_matches
+from mathloop.decontamination.shards import ROWS
 from mathloop.decontamination.sources import passages, read_items
 from mathloop.errors import BadData
 from mathloop.records.rows import numbered_rows
@@ -33,9 +34,9 @@ from pipelines.benchmarks.printing import Progress, aligned, machine, shortened
 
 TURNS = 3
 """The peer and mathloop take turns; the best turn of each counts, since what else runs only slows."""
-PEER_ROWS = 1_000
+PEER_ROWS = 4_000
 """Rows of a turn; the peer is too slow for more."""
-CHUNK = 1_024
+
 MADE_UP_ITEMS = 10_000
 ALL_RULES = stage.Config().rules
 PAPER_PAIRS = (
@@ -109,8 +110,8 @@ def _rules(index: Index, names: Sequence[str] = ALL_RULES) -> list[Rule]:
 def _find(rows: Sequence[Sequence[Passage]], rules: Sequence[Rule], items: Items) -> list[Match | None]:
     return [
         match
-        for start in range(0, len(rows), CHUNK)
-        for match in find_matches(rows[start : start + CHUNK], rules, items)
+        for start in range(0, len(rows), ROWS)
+        for match in find_matches(rows[start : start + ROWS], rules, items)
     ]
 
 
