@@ -39,9 +39,10 @@ def contradict(one: str | None, other: str | None) -> bool:
 
 
 def disagree(one: str | None, other: str | None) -> bool:
-    """Whether two known answers are constants of different value, in whatever notation. Takes a tenth of a ms.
+    """Whether two known answers are constants of different value, in whatever notation.
 
-    Values that a degree, a percent sign or a factor of pi may set apart do not disagree.
+    It takes a tenth of a millisecond. Values that a degree, a percent sign or a factor of pi may set apart
+    do not disagree.
     """
     if not one or not other:
         return False

@@ -57,8 +57,8 @@ _COARSE = (
     (-6.5, 4.21, 3.24, 7.55, -4.15, -2.59, 4.82, 7.67, -1.65),
     (-2.50, 2.58, 2.57, 5.70, -6.17, -4.07, 4.78, 4.12, 0.10),
 )
-"""Logistic regressions, for pairs of which not both, or both, are symbolic: weights of the traits of `_score`.
-They leave out what `similarity` would hardly accept."""
+"""Logistic regressions on `_traits`, for pairs of which not both are symbolic, and for the others. They leave
+out what `similarity` would hardly accept."""
 _A, _B, _C, _D = (
     np.uint64(factor)
     for factor in (0x9FB21C651E98DF25, 0xA24BAED4963EE407, 0x8CB92BA72F3D8DD7, 0xD8163841FDE6A8F9)
@@ -250,7 +250,7 @@ class _Sets(NamedTuple):
     def with_words(self, *, of_items: bool) -> tuple[Ints, U64]:
         """(text, hash) of the sets that are looked for together with a word.
 
-        A set is found as it is; where it is small also if the text lacks one of its numbers, or the item does.
+        A set is found as it is; where it is small also if the text or the item lacks one of its numbers.
         """
         some = np.flatnonzero(self.counts > 0)
         few = np.flatnonzero((self.counts[self.owners] > 1) & (self.counts[self.owners] <= _LEFT_OUT))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 import numpy as np
 
@@ -16,6 +17,10 @@ LONGEST = 200_000
 _OVERLAP = 20_000
 _BATCH = 1 << 19
 """Characters of a batch, whose arrays fit the processor's cache."""
+
+
+_text: Callable[[Passage], str] = attrgetter("text")
+_is_statement: Callable[[Passage], bool] = attrgetter("is_statement")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,31 +43,21 @@ def find_matches(
 
     Rules are tried in their order; a row is a statement and perhaps what answers it.
     """
-    found: dict[int, tuple[int, Match]] = {}
-    for row, order, match in _all_matches(rows, rules, items):
-        if row not in found or order < found[row][0]:
-            found[row] = order, match
-    return [found[row][1] if row in found else None for row in range(len(rows))]
-
-
-def _all_matches(
-    rows: Sequence[Sequence[Passage]], rules: Sequence[Rule], items: Items
-) -> Iterator[tuple[int, int, Match]]:
-    """(row, place of the passage in the row, match)"""
     pieces = [passage for passages in rows for passage in passages]
     counts = list(map(len, rows))
-    if pieces and max(len(piece.text) for piece in pieces) > LONGEST:
-        cut = [[_pieces(passage) for passage in passages] for passages in rows]
-        pieces = [piece for passages in cut for passage in passages for piece in passage]
-        orders = [order for passages in cut for order, passage in enumerate(passages) for _ in passage]
-        counts = [sum(map(len, passages)) for passages in cut]
-    else:
-        orders = [order for count in counts for order in range(count)]
+    if any(size > LONGEST for size in map(len, map(_text, pieces))):
+        cut = [[piece for passage in passages for piece in _pieces(passage)] for passages in rows]
+        pieces, counts = [piece for passages in cut for piece in passages], list(map(len, cut))
     owners = np.repeat(np.arange(len(rows)), counts)
+    found: dict[int, tuple[int, Match]] = {}
     for chosen in _batches(pieces):
         batch = Batch([pieces[place] for place in chosen])
-        for place, match in _matches(batch, rules, items):
-            yield int(owners[chosen[place]]), orders[chosen[place]], match
+        for text, match in _matches(batch, rules, items):
+            place = chosen[text]
+            row = int(owners[place])
+            if row not in found or place < found[row][0]:
+                found[row] = place, match
+    return [found[row][1] if row in found else None for row in range(len(rows))]
 
 
 def _matches(batch: Batch, rules: Sequence[Rule], items: Items) -> Iterator[tuple[int, Match]]:
@@ -85,10 +80,10 @@ def _batches(pieces: Sequence[Passage]) -> Iterator[list[int]]:
     from what answers them, at which fewer rules look. As few batches as `_BATCH` allows, about equally
     large: a small one takes almost as long.
     """
-    texts = [piece.text for piece in pieces]
+    texts = list(map(_text, pieces))
     sizes = np.fromiter(map(len, texts), np.int64, len(texts))
     is_ascii = np.fromiter(map(str.isascii, texts), bool, len(texts))
-    is_statement = np.fromiter((piece.is_statement for piece in pieces), bool, len(texts))
+    is_statement = np.fromiter(map(_is_statement, pieces), bool, len(texts))
     for kind in (is_ascii & is_statement, is_ascii & ~is_statement, ~is_ascii & is_statement):
         yield from _even_batches(np.flatnonzero(kind), sizes)
     yield from _even_batches(np.flatnonzero(~is_ascii & ~is_statement), sizes)

@@ -92,9 +92,17 @@ class Tally:
         self.samples[reason] = sorted([*known, *more], key=lambda told: -told["score"])[:_SAMPLES]
 
 
-def plan_shards(source: Path) -> list[Shard]:
+def count_shards(source: Path) -> int:
+    """How many shards the training data has; of lines longer than a shard fewer."""
+    if is_parquet(source):
+        return len(list(_plan_parquet(source)))
+    with reading(source):
+        return -(-os.stat(source).st_size // SHARD)
+
+
+def plan_shards(source: Path) -> Iterator[Shard]:
     """Where each shard of the training data begins and ends. Reads JSON lines through once."""
-    return _plan_parquet(source) if is_parquet(source) else list(_plan_lines(source))
+    return _plan_parquet(source) if is_parquet(source) else _plan_lines(source)
 
 
 def sift(job: Job, shard: Shard) -> Tally:
@@ -176,14 +184,12 @@ def _plan_lines(source: Path) -> Iterator[Shard]:
             start, rows, number = start + len(block), rows + lines, number + 1
 
 
-def _plan_parquet(source: Path) -> list[Shard]:
-    shards = []
+def _plan_parquet(source: Path) -> Iterator[Shard]:
     with parquet.opened(source) as file:
         row = 1
         for group in range(file.num_row_groups):
-            shards.append(Shard(group, group, group + 1, row))
+            yield Shard(group, group, group + 1, row)
             row += file.metadata.row_group(group).num_rows
-    return shards
 
 
 def _lines(source: Path, shard: Shard) -> Iterator[tuple[int, dict[str, Any], bytes]]:

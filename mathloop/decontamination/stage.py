@@ -11,11 +11,8 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from itertools import islice
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,7 +23,8 @@ from mathloop import __version__
 from mathloop.decontamination.batches import Passage
 from mathloop.decontamination.index import FORMAT, Index, open_index
 from mathloop.decontamination.matching import find_matches
-from mathloop.decontamination.shards import Job, Shard, Tally, plan_shards, read_tally, sift, tell
+from mathloop.decontamination.shards import Job, Shard, Tally, count_shards, plan_shards, read_tally, tell
+from mathloop.decontamination.workers import sift_all
 from mathloop.errors import BadData, MathloopError
 from mathloop.files import check_plain, check_target, make_parents, reading, remove_empty, writing
 from mathloop.lines import shown
@@ -37,12 +35,10 @@ from mathloop.stages import Progress, StageReport
 
 _SAMPLES = 24
 """Examples in the report: the strongest of each benchmark and rule."""
-_AHEAD = 2
-"""Shards a worker that are handed out before the first is done."""
 _CHUNK = 512
 """Responses that are looked at together."""
 _SMALL = 2
-"""Shards that are not worth a pool of processes."""
+"""Shards that are done before a line about them is read."""
 
 
 class Config(BaseModel):
@@ -166,11 +162,12 @@ def _chosen(config: Config) -> tuple[tuple[str, ...], float, float, float]:
 
 
 def _sift_problems(job: Job, out: Path, removed: Path, workers: int) -> Tally:
-    shards = plan_shards(job.source)
-    progress = Progress("decontamination", len(shards), "shards") if len(shards) > _SMALL else None
-    tally = Tally()
-    for shard in _sift_all(job, shards, workers):
-        tally.add(shard)
+    count = count_shards(job.source)
+    progress = Progress("decontamination", count, "shards") if count > _SMALL else None
+    tally, shards = Tally(), []
+    for shard, own in sift_all(job, plan_shards(job.source), min(workers, count)):
+        shards.append(shard)
+        tally.add(own)
         if progress is not None:
             progress.update(rows=tally.taken, removed=sum(tally.dropped.values()))
     with ExitStack() as stack:
@@ -184,43 +181,6 @@ def _sift_problems(job: Job, out: Path, removed: Path, workers: int) -> Tally:
         else:
             filter_rows(job.source, out, (), _keeper(job, shards))
     return tally
-
-
-def _sift_all(job: Job, shards: Sequence[Shard], workers: int) -> Iterator[Tally]:
-    """What each shard gave, in order. This process sifts too while it waits for the others."""
-    workers = min(workers, len(shards))
-    if workers < 2 or len(shards) < _SMALL:
-        yield from (sift(job, shard) for shard in shards)
-        return
-    # Not forked: this process may have threads, whose locks a fork would inherit.
-    with ProcessPoolExecutor(workers - 1, mp_context=get_context("spawn")) as pool:
-        handed_out: dict[int, Future[Tally]] = {}
-        done: dict[int, Tally] = {}
-        rest = iter(shards)
-
-        def hand_out() -> None:
-            running = sum(not future.done() for future in handed_out.values())
-            for shard in islice(rest, (workers - 1) * _AHEAD - running):
-                handed_out[shard.number] = pool.submit(sift, job, shard)
-
-        try:
-            for shard in shards:
-                hand_out()
-                while shard.number not in done:
-                    future = handed_out.get(shard.number)
-                    own = None if future is not None and future.done() else next(rest, None)
-                    if own is not None:
-                        done[own.number] = sift(job, own)
-                        hand_out()
-                    elif future is not None:
-                        done[shard.number] = future.result()
-                handed_out.pop(shard.number, None)
-                yield done.pop(shard.number)
-        except BrokenProcessPool:
-            message = "a worker process was killed, for want of memory perhaps; run again: it goes on"
-            raise MathloopError(message) from None
-        finally:
-            pool.shutdown(cancel_futures=True)
 
 
 def _copy(parts: Iterator[Path], write: Callable[[bytes], None]) -> None:

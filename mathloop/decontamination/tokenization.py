@@ -141,7 +141,7 @@ def tokenize(texts: Sequence[str]) -> Tokens:
 
 
 def _ascii(raw: npt.NDArray[np.uint8]) -> tuple[Codes, npt.NDArray[np.uint8]]:
-    """Small letters, and the classes of the characters. What is below a range wraps around, and is not in it."""
+    """Small letters, and the classes of the characters. What is below a range wraps around."""
     upper = (raw - np.uint8(ord("A"))) < 26
     codes = raw + (upper.view(np.uint8) << np.uint8(5))
     digits = (codes - np.uint8(ord("0"))) < 10

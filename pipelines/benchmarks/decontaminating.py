@@ -236,7 +236,7 @@ def _files(work: Path, items: Sequence[Item], rows: Sequence[int]) -> None:
 
 
 _SIFT = """
-import json, resource, sys, time
+import json, re, resource, sys, time
 from pathlib import Path
 from mathloop.decontamination import stage
 if __name__ == "__main__":
@@ -244,9 +244,11 @@ if __name__ == "__main__":
     started = time.perf_counter()
     stage.run(problems=work / "train.jsonl", responses=None, benchmarks=[benchmark], out=work / "out.jsonl",
               removed=work / "removed.jsonl", config=stage.Config(), index=work / "kept", workers=workers)
-    own, children = (resource.getrusage(who).ru_maxrss / 1024
-                     for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    print(json.dumps({"seconds": time.perf_counter() - started, "mib": max(own, children)}))
+    seconds = time.perf_counter() - started
+    # Not this process's maxrss, which begins with that of the process that started it.
+    own = int(re.search(r"VmHWM:\\s*(\\d+)", Path("/proc/self/status").read_text())[1])
+    children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    print(json.dumps({"seconds": seconds, "mib": max(own, children) / 1024}))
 """
 
 

@@ -76,14 +76,14 @@ import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 import test_sifting
-from mathloop.decontamination import shards, stage
+from mathloop.decontamination import shards, stage, workers
 shards.SHARD = 4_000
-sift = stage.sift
+sift = workers.sift
 def killed(job, shard):
     if shard.number == 4:
         os.kill(os.getpid(), signal.SIGKILL)
     return sift(job, shard)
-stage.sift = killed
+workers.sift = killed
 stage.run(**test_sifting.arguments(Path(sys.argv[1])), workers=1)
 """
 
