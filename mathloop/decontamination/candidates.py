@@ -54,8 +54,8 @@ _WEIGHTS = (0.33, 0.72, 1.0, 0.33, 0.65)
 _LOOKED_AT = 8
 """Items that a statement is compared with, word by word."""
 _COARSE = (
-    (-6.5, 4.21, 3.24, 7.55, -4.15, -2.59, 4.82, 7.67, -1.65),
-    (-2.50, 2.58, 2.57, 5.70, -6.17, -4.07, 4.78, 4.12, 0.10),
+    (-5.71, 2.82, 2.43, 7.21, -6.29, -3.78, 4.09, 5.80, -0.95),
+    (-0.88, 1.64, 2.43, 3.50, -8.09, -5.32, 3.30, 1.91, 0.93),
 )
 """Logistic regressions on `_traits`, for pairs of which not both are symbolic, and for the others. They leave
 out what `similarity` would hardly accept."""
@@ -188,33 +188,26 @@ def _score(ours: _Sketches, theirs: _Sketches) -> npt.NDArray[np.float64]:
 
 
 def _traits(ours: _Sketches, theirs: _Sketches) -> npt.NDArray[np.float64]:
-    """[pairs, 9]"""
-    both = np.bitwise_count(ours.bits & theirs.bits)
-    ends = np.cumsum(_BITS) // 64
-    shared = [
-        weight * both[:, end - size // 64 : end].sum(axis=1)
-        for weight, end, size in zip(_WEIGHTS, ends, _BITS, strict=True)
-    ]
-    words, formulas, numbers = shared[0] + shared[1], shared[2], shared[3] + shared[4]
-    sums = ours.masses + theirs.masses
+    """[pairs, 9] A constant, and how alike and how different words, numbers and formulas are."""
+    familiar, telling, formulas, *_ = _weighed(ours.bits & theirs.bits)
+    words, sums = familiar + telling, ours.masses + theirs.masses
     similar = np.minimum(2 * words / (sums[:, 0] + 1e-3), 1)
     alike = np.minimum(2 * formulas / (sums[:, 1] + 1e-3), 1)
-    numbers = np.minimum(numbers, np.minimum(ours.masses[:, 2], theirs.masses[:, 2]))
+    # By what differs: two numbers of one text may share a bit.
+    lost, new = (sum(_weighed(one.bits & ~other.bits)[3:]) for one, other in ((theirs, ours), (ours, theirs)))
+    numbers = np.maximum((sums[:, 2] - lost - new) / 2, 0)
     agreement = (numbers + 0.3) / (sums[:, 2] / 2 + 0.3)
-    return np.stack(
-        (
-            np.ones(len(words)),
-            similar,
-            np.log1p(words),
-            np.log1p(numbers),
-            np.log1p(theirs.masses[:, 2] - numbers),
-            np.log1p(ours.masses[:, 2] - numbers),
-            agreement * similar,
-            alike,
-            np.log1p(formulas),
-        ),
-        axis=1,
-    )
+    traits = (np.log1p(words), np.log1p(numbers), np.log1p(lost), np.log1p(new), agreement * similar, alike)
+    return np.stack((np.ones(len(words)), similar, *traits, np.log1p(formulas)), axis=1)
+
+
+def _weighed(bits: U64) -> list[npt.NDArray[np.float64]]:
+    """[kinds][pairs] What the bits of each kind weigh together."""
+    counts, ends = np.bitwise_count(bits), np.cumsum(_BITS) // 64
+    return [
+        weight * counts[:, end - size // 64 : end].sum(axis=1)
+        for weight, end, size in zip(_WEIGHTS, ends, _BITS, strict=True)
+    ]
 
 
 class _Signs(NamedTuple):

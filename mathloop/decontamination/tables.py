@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, TypeVar
 
 import numpy as np
@@ -117,8 +118,8 @@ def expand(owners: Ints, begin: Ints, counts: Ints, values: Values) -> tuple[Int
     return np.repeat(owners, counts), values[np.repeat(begin, counts) + within]
 
 
-_SLOT_BITS = 18
-"""2**18 slots: of a few thousand keys a multiplier without a collision is soon found."""
+_TRIES = 300
+"""Multipliers that are tried before the slots are doubled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,25 +129,29 @@ class Vocabulary:
     keys: U64
     """[keys + 1] Behind a first one that stands for none."""
     slots: npt.NDArray[np.uint16]
-    """[2**18] The place among `keys` of the key that belongs here, or 0."""
+    """[2**n] The place among `keys` of the key that belongs here, or 0."""
     multiplier: np.uint64
+    shift: np.uint64
 
     @classmethod
     def build(cls, keys: U64) -> Vocabulary:
         """Keys keep their order; each must be there once."""
         multiplier = 1
-        while True:
+        # With so many slots about four pairs of keys collide, and one multiplier in fifty parts them all.
+        for attempt in count():
+            size = (len(keys) ** 2 // 8).bit_length() + attempt // _TRIES
             multiplier = (multiplier * 0xD1342543DE82EF95 + 2) & ((1 << 64) - 1) | 1
-            places = (keys * np.uint64(multiplier)) >> np.uint64(64 - _SLOT_BITS)
+            places = (keys * np.uint64(multiplier)) >> np.uint64(64 - size)
             if len(np.unique(places)) == len(keys):
                 break
-        slots = np.zeros(1 << _SLOT_BITS, np.uint16)
+        slots = np.zeros(1 << size, np.uint16)
         slots[places] = np.arange(1, len(keys) + 1)
-        return cls(np.concatenate((np.zeros(1, np.uint64), keys)), slots, np.uint64(multiplier))
+        known = np.concatenate((np.zeros(1, np.uint64), keys))
+        return cls(known, slots, np.uint64(multiplier), np.uint64(64 - size))
 
     def find(self, hashes: U64) -> npt.NDArray[np.intp]:
         """[hashes] 1 + the place of each among the keys that it was built of, 0 where it is none."""
-        places = (hashes * self.multiplier) >> np.uint64(64 - _SLOT_BITS)
+        places = (hashes * self.multiplier) >> self.shift
         found = self.slots[places.view(np.int64)].astype(np.intp)
         found *= self.keys[found] == hashes
         return found

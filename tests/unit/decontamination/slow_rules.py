@@ -6,6 +6,10 @@ import re
 import unicodedata
 from itertools import pairwise
 
+from mathloop.decontamination.answers import contradict, disagree
+from mathloop.decontamination.features import extract
+from mathloop.decontamination.similarity import likeness
+
 FUNCTIONS = {"sin", "cos", "tan", "cot", "sec", "csc", "log", "ln", "lg", "exp", "lim", "max", "min", "gcd"}
 FUNCTIONS |= {"lcm", "det", "mod"}
 _GREEK = """
@@ -161,3 +165,10 @@ def structure(item: str, text: str, ratio: float, shared: int, content: float) -
     if weight < content or not runs(one, shared) & runs(other, shared):
         return False
     return lcs(one, other) > ratio * max(len(one), len(other))
+
+
+def rephrased(item: str, text: str, answers: tuple[str | None, str | None]) -> float:
+    """How alike they are, without a search: 0 where their answers cannot be one."""
+    if contradict(*answers) or disagree(*answers):
+        return 0.0
+    return likeness(extract(item), extract(text))
