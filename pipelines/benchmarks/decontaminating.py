@@ -32,7 +32,7 @@ from pipelines.benchmarks.contamination_data import (
 from pipelines.benchmarks.cores import one_core
 from pipelines.benchmarks.printing import Progress, aligned, machine, shortened
 
-TURNS = 3
+TURNS = 6
 """The peer and mathloop take turns; the best turn of each counts, since what else runs only slows."""
 PEER_ROWS = 4_000
 """Rows of a turn; the peer is too slow for more."""
