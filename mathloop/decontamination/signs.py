@@ -1,0 +1,107 @@
+"""What texts say, sign by sign: numbers, words and formulas, as hashes with the weight of each."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from mathloop.decontamination.lexicon import lexicon, pair_hashes
+from mathloop.decontamination.tokenization import (
+    DIGIT,
+    GREEK_LETTER,
+    IDEOGRAPH,
+    LETTER,
+    U64,
+    Ints,
+    Tokens,
+    mix,
+    stems,
+)
+
+_RARE_PAIR, FORMULA = 0.6, 0.4
+"""Weights of pairs of ideographs that the lexicon does not have, and of formulas."""
+_VARIABLE, _FIRST, _SECOND = (
+    np.uint64(factor) for factor in (0x9FB21C651E98DF25, 0xA24BAED4963EE407, 0x8CB92BA72F3D8DD7)
+)
+"""What stands for any variable; odd factors of a formula's first signs."""
+
+
+class Signs(NamedTuple):
+    """Hashes of what texts have."""
+
+    owners: Ints
+    """[signs] The text that each belongs to."""
+    hashes: U64
+    weights: npt.NDArray[np.float64]
+
+
+def numbers_of(tokens: Tokens) -> Signs:
+    """Each text's distinct numbers that are larger than two, by text."""
+    spelled = lexicon()
+    digits = np.flatnonzero(tokens.kinds == DIGIT)
+    values = spelled.numbers.find(tokens.hashes)
+    places = np.flatnonzero(values > 0)
+    values = values[places]
+    numbers = spelled.values[values]
+    tens = np.flatnonzero(spelled.is_tens[values[:-1]] & spelled.is_unit[values[1:]] & (np.diff(places) == 1))
+    if len(tens):  # fifty four is one number
+        numbers[tens] = spelled.compounds[values[tens], values[tens + 1]]
+        keep = np.ones(len(places), bool)
+        keep[tens + 1] = False
+        places, numbers = places[keep], numbers[keep]
+    places, numbers = np.concatenate((digits, places)), np.concatenate((tokens.hashes[digits], numbers))
+    weights = spelled.counted_weights[spelled.counted.find(numbers)]
+    large = np.flatnonzero(weights > 0)
+    owners, numbers, weights = tokens.texts(places[large]), numbers[large], weights[large]
+    order = np.lexsort((numbers, owners))
+    owners, numbers, weights = owners[order], numbers[order], weights[order]
+    new = _changes(owners, numbers)
+    return Signs(owners[new], numbers[new], weights[new])
+
+
+def words_of(tokens: Tokens, variables: npt.NDArray[np.bool_]) -> Signs:
+    """Each text's words, pairs of ideographs, and formulas with every variable read alike; once, by text."""
+    kinds, said_as, known = tokens.kinds, stems(tokens), lexicon()
+    ideographs = kinds == IDEOGRAPH
+    pairs = np.flatnonzero(ideographs[1:] & ideographs[:-1])
+    said_as[pairs] = pair_hashes(tokens.hashes[pairs], tokens.hashes[pairs + 1])
+    said = kinds == LETTER
+    said[pairs] = True
+    found = known.words.find(said_as)
+    weights = known.weights[found]
+    weights[ideographs & (found == 0)] = _RARE_PAIR
+    said_as = np.where(found > 0, known.stands_for[found], said_as)
+    said &= said_as != 0
+    digits = kinds == DIGIT
+    formula = np.where(variables, _VARIABLE, tokens.hashes).astype(np.uint64)
+    member = digits | variables
+    windows = np.flatnonzero(
+        member[2:] & member[1:-1] & member[:-2] & (digits[2:] | digits[1:-1] | digits[:-2])
+    )
+    places = np.concatenate((np.flatnonzero(said), windows))
+    grams = mix(formula[windows] * _FIRST + formula[windows + 1] * _SECOND + formula[windows + 2])
+    hashes = np.concatenate((said_as[said], grams))
+    weights = np.concatenate((weights[said], np.full(len(windows), FORMULA)))
+    owners = tokens.texts(places)
+    # By text, then by most bits of the hash: one key sorts many times faster than two.
+    order = np.argsort((owners.astype(np.uint64) << np.uint64(40)) | (hashes >> np.uint64(24)))
+    owners, hashes, weights = owners[order], hashes[order], weights[order]
+    new = _changes(owners, hashes)
+    return Signs(owners[new], hashes[new], weights[new])
+
+
+def variables_of(tokens: Tokens) -> npt.NDArray[np.bool_]:
+    """[tokens] Letters by themselves, but for articles."""
+    variables = tokens.kinds >= GREEK_LETTER
+    for article in lexicon().articles:
+        variables &= tokens.hashes != article
+    return np.asarray(variables)
+
+
+def _changes(owners: Ints, hashes: U64) -> npt.NDArray[np.bool_]:
+    """[signs] Whether a sorted sign differs from the one before."""
+    new = np.ones(len(owners), bool)
+    new[1:] = (owners[1:] != owners[:-1]) | (hashes[1:] != hashes[:-1])
+    return new
