@@ -97,7 +97,8 @@ _PIECE = re.compile(
     r"|[,.;:?\n，。；：？]"
 )
 _ASCII_PIECE = re.compile(r"[a-z]+|\d+(?:\.\d+)*|[,.;:?\n<>=+\-^/|!*%$]|\\(?:[a-z]+|[%$\[\]()])")
-"""The same for ASCII, three times as fast."""
+"""The same for ASCII, faster."""
+# $5 each, which opens no formula as $5 + x$ does.
 _PRICE = re.compile(r"(?<!\\)\$(\d+(?:\.\d+)?)(?=[.,;:?!)]*(?:\s+(?:[a-z]{2}|\(?\$)|\s*\Z)|\s+[a-z]{2})")
 _NUMERAL = re.compile(f"[{''.join(CHINESE_DIGITS)}{''.join(CHINESE_POWERS)}]+")
 _BREAKS = frozenset(",.;:?\n，。；：？")

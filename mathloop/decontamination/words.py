@@ -240,15 +240,16 @@ def number_weight(number: str) -> float:
     return 0.85
 
 
-SIGN_WEIGHT = 0.3
+_SIGN = 0.3
+"""Weight of a single Chinese character."""
 
 
 @lru_cache(1 << 16)
 def word_weight(word: str) -> float:
-    """How much it says that a problem has this stem, or this pair of Chinese characters."""
+    """How much it says that a problem has this stem, or one or two Chinese characters."""
     if word[0] > "\u3040":
         if len(word) == 1:
-            return SIGN_WEIGHT
+            return _SIGN
         return 0.3 if word in COMMON_CHINESE else 0.6
     if word in COMMON:
         return 0.25
