@@ -11,27 +11,29 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from mathloop.decontamination.batches import Rule
+from mathloop.decontamination.batches import Passage, Rule
 from mathloop.decontamination.index import Index
 from mathloop.decontamination.items import Items
 from mathloop.decontamination.matching import Match, find_matches
 from mathloop.decontamination.sources import COLUMNS, passages
 from mathloop.errors import BadData
 from mathloop.files import open_plain, reading, writing
-from mathloop.lines import parse_line
-from mathloop.records import parquet
+from mathloop.lines import parse_line, shown
+from mathloop.records import Problem, Response, parquet, read_problems, response_of
 from mathloop.records.rows import is_parquet, json_line
 
 SHARD = 4 << 20
 """Bytes of JSON lines in a shard, a line more or less."""
 ROWS = 4096
 """Rows that are looked at together."""
+_COLUMNS = (*COLUMNS, "source", *(field.name for field in fields(Response)))
+"""What of a row is looked at."""
 _SAMPLES = 2
 """Strongest examples kept of each benchmark and rule."""
 
@@ -56,6 +58,8 @@ class Job:
     index: Path
     rules: tuple[tuple[str, ...], float, float, float]
     """Names, LCS ratio, structure ratio, likeness."""
+    problems: Path | None = None
+    """Problems that the rows are responses to; None where the rows are problems."""
 
 
 @dataclass
@@ -118,15 +122,15 @@ def sift(job: Job, shard: Shard) -> Tally:
         kept = stack.enter_context(open(job.work / f"{shard.number}.kept", "wb")) if by_lines else None
         rows = _lines(job.source, shard) if by_lines else _table_rows(job.source, shard)
         while chunk := list(islice(rows, ROWS)):
-            texts = [passages(row, job.source, number) for number, row, _ in chunk]
-            matches = find_matches(texts, rules, items)
+            examined = [_examined(job, number, row) for number, row, _ in chunk]
+            matches = find_matches([row.passages for row in examined], rules, items)
             tally.taken += len(chunk)
-            for (number, row, line), match in zip(chunk, matches, strict=True):
+            for (number, _, line), row, match in zip(chunk, examined, matches, strict=True):
                 if match is None:
                     if kept is not None:
                         kept.write(line)
                     continue
-                told = tell(match, str(row.get("id", number)), source_of(row, job.source))
+                told = _told(match, row)
                 removed.write(json_line(job.source, number, told))
                 tally.remove(told)
                 tally.removed_rows.append(number)
@@ -145,17 +149,44 @@ def read_tally(job: Job, shard: Shard) -> Tally:
     return Tally(**told)
 
 
-def tell(match: Match, name: str, source: str) -> dict[str, Any]:
+class _Examined(NamedTuple):
+    """A row under examination."""
+
+    passages: Sequence[Passage]
+    name: str
+    source: str
+
+
+def _examined(job: Job, number: int, row: dict[str, Any]) -> _Examined:
+    if job.problems is None:
+        texts = passages(row, job.source, number)
+        return _Examined(texts, str(row.get("id", number)), source_of(row, job.source))
+    response = response_of(job.source, number, row)
+    asked = _stated(job.problems).get(response.problem_id)
+    if asked is None:
+        message = f"no problem {shown(response.problem_id)} in {job.problems}; give the problems it answers"
+        raise BadData(message, path=job.source, row=number, field="problem_id")
+    texts = [Passage(asked.problem, True, asked.answer), Passage(response.text, False)]
+    name = f"{response.problem_id} {response.sample}"
+    return _Examined(texts, name, asked.source or job.problems.stem)
+
+
+@lru_cache(1)
+def _stated(problems: Path) -> dict[str, Problem]:
+    return {problem.id: problem for problem in read_problems(problems)}
+
+
+def _told(match: Match, row: _Examined) -> dict[str, Any]:
     """A removed row as it is written: what it is, what it touches, and why."""
     return {
-        "id": name,
+        "id": row.name,
         "text": match.text,
         "benchmark": match.item.benchmark,
         "benchmark_item": match.item.text,
         "rule": match.rule,
         "evidence": match.evidence,
         "score": round(match.score, 4),
-        "source": source,
+        "source": row.source,
     }
 
 
@@ -208,7 +239,7 @@ def _table_rows(source: Path, shard: Shard) -> Iterator[tuple[int, dict[str, Any
     number = shard.first_row
     with parquet.opened(source) as file:
         try:
-            for _, rows in parquet.read_batches(source, _Groups(file, shard), (*COLUMNS, "source")):
+            for _, rows in parquet.read_batches(source, _Groups(file, shard), _COLUMNS):
                 for row in rows:
                     yield number, row, b""
                     number += 1

@@ -12,7 +12,6 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,23 +19,18 @@ import xxhash
 from pydantic import BaseModel, ConfigDict, Field
 
 from mathloop import __version__
-from mathloop.decontamination.batches import Passage
-from mathloop.decontamination.index import FORMAT, Index, open_index
-from mathloop.decontamination.matching import find_matches
-from mathloop.decontamination.shards import Job, Shard, Tally, count_shards, plan_shards, read_tally, tell
+from mathloop.decontamination.index import FORMAT, open_index
+from mathloop.decontamination.shards import Job, Shard, Tally, count_shards, plan_shards, read_tally
 from mathloop.decontamination.workers import sift_all
 from mathloop.errors import BadData, MathloopError
 from mathloop.files import check_plain, check_target, make_parents, reading, remove_empty, writing
-from mathloop.lines import shown
-from mathloop.records import Response, read_problems, read_responses, write_responses
+from mathloop.records import read_responses, response_of, write_responses
 from mathloop.records.filtering import filter_rows
-from mathloop.records.rows import is_parquet, json_line, line_writer
+from mathloop.records.rows import is_parquet, line_writer, numbered_rows
 from mathloop.stages import Progress, StageReport
 
 _SAMPLES = 24
 """Examples in the report: the strongest of each benchmark and rule."""
-_CHUNK = 512
-"""Responses that are looked at together."""
 _SMALL = 2
 """Shards that are done before a line about them is read."""
 
@@ -116,11 +110,13 @@ def run(
             "decontamination",
             values={"benchmark_items": float(len(opened.items)), "benchmarks": float(len(opened.benchmarks))},
         )
+        rules = (config.rules, config.lcs_ratio, config.structure_ratio, config.likeness)
         if responses is None:
-            job = Job(problems, work, index or work / "index", _chosen(config))
-            tally = _sift_problems(job, out, removed, workers or len(os.sched_getaffinity(0)))
+            job = Job(problems, work, index or work / "index", rules)
         else:
-            tally = _sift_responses(problems, responses, opened, config, out, removed)
+            next(read_responses(responses), None)  # refuses a file without a row
+            job = Job(responses, work, index or work / "index", rules, problems)
+        tally = _sift(job, out, removed, workers or len(os.sched_getaffinity(0)))
     except MathloopError as error:
         # A user's mistake leaves nothing behind; after a killed worker the next run goes on.
         if work is not None and type(error) is not MathloopError:
@@ -157,11 +153,7 @@ def _work_folder(out: Path, inputs: Sequence[Path], config: Config) -> Path:
     return Path(os.path.realpath(out)).with_name(f".mathloop-{key.hexdigest()}.shards")
 
 
-def _chosen(config: Config) -> tuple[tuple[str, ...], float, float, float]:
-    return config.rules, config.lcs_ratio, config.structure_ratio, config.likeness
-
-
-def _sift_problems(job: Job, out: Path, removed: Path, workers: int) -> Tally:
+def _sift(job: Job, out: Path, removed: Path, workers: int) -> Tally:
     count = count_shards(job.source)
     progress = Progress("decontamination", count, "shards") if count > _SMALL else None
     tally, shards = Tally(), []
@@ -178,8 +170,12 @@ def _sift_problems(job: Job, out: Path, removed: Path, workers: int) -> Tally:
             _copy(
                 (job.work / f"{shard.number}.kept" for shard in shards), stack.enter_context(line_writer(out))
             )
-        else:
+        elif job.problems is None or is_parquet(job.source) == (out.suffix != ".jsonl"):
             filter_rows(job.source, out, (), _keeper(job, shards))
+        else:
+            keep = _keeper(job, shards)
+            rows = ((number, row) for number, row in numbered_rows(job.source) if keep(number, row))
+            write_responses(out, (response_of(job.source, number, row) for number, row in rows))
     return tally
 
 
@@ -206,41 +202,6 @@ def _keeper(job: Job, shards: Sequence[Shard]) -> Callable[[int, dict[str, Any]]
         return number not in gone
 
     return keep
-
-
-def _sift_responses(
-    problems: Path, responses: Path, index: Index, config: Config, out: Path, removed: Path
-) -> Tally:
-    stated = {problem.id: problem for problem in read_problems(problems)}
-    names, lcs_ratio, structure_ratio, likeness = _chosen(config)
-    rules = index.rules(names, lcs_ratio=lcs_ratio, structure_ratio=structure_ratio, likeness=likeness)
-    items, tally = index.items, Tally()
-
-    def clean(write: Callable[[bytes], None]) -> Iterator[Response]:
-        numbered = enumerate(read_responses(responses), start=1)
-        while chunk := list(islice(numbered, _CHUNK)):
-            texts = []
-            for number, response in chunk:
-                asked = stated.get(response.problem_id)
-                if asked is None:
-                    message = (
-                        f"no problem {shown(response.problem_id)} in {problems}; give the problems it answers"
-                    )
-                    raise BadData(message, path=responses, row=number, field="problem_id")
-                texts.append([Passage(asked.problem, True, asked.answer), Passage(response.text, False)])
-            tally.taken += len(chunk)
-            for (number, response), match in zip(chunk, find_matches(texts, rules, items), strict=True):
-                if match is None:
-                    yield response
-                    continue
-                source = stated[response.problem_id].source or problems.stem
-                told = tell(match, f"{response.problem_id} {response.sample}", source)
-                write(json_line(responses, number, told))
-                tally.remove(told)
-
-    with line_writer(removed, at_once=True) as write:
-        write_responses(out, clean(write))
-    return tally
 
 
 def _strongest(tally: Tally) -> list[dict[str, Any]]:

@@ -1,6 +1,12 @@
 """`Problem` and `Response`, and how data sets of them are read and written."""
 
-from mathloop.records.datasets import read_problems, read_responses, write_problems, write_responses
+from mathloop.records.datasets import (
+    read_problems,
+    read_responses,
+    response_of,
+    write_problems,
+    write_responses,
+)
 from mathloop.records.rows import read_rows, write_rows
 from mathloop.records.schema import FinishReason, Language, Mode, Problem, Response
 
@@ -13,6 +19,7 @@ __all__ = [
     "read_problems",
     "read_responses",
     "read_rows",
+    "response_of",
     "write_problems",
     "write_responses",
     "write_rows",

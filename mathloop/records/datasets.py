@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import MISSING, fields
+from functools import cache
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
@@ -33,6 +34,16 @@ def read_problems(path: Path) -> Iterator[Problem]:
 def read_responses(path: Path) -> Iterator[Response]:
     """Yields the responses of a `.parquet` or `.jsonl` file; errors as in `read_problems`."""
     return _read(path, Response)
+
+
+def response_of(path: Path, number: int, row: dict[str, Any]) -> Response:
+    """Row `number` of `path` as a response; raises BadData as `read_responses` does."""
+    return _record(path, number, row, Response, _response_columns())
+
+
+@cache
+def _response_columns() -> list[_Column]:
+    return _columns(Response)
 
 
 def write_problems(path: Path, problems: Iterable[Problem], row_group: int = 4096) -> int:
@@ -120,17 +131,23 @@ def _records(
     empty = True
     for number, row in rows:
         empty = False
-        for column in columns:
-            if column.name not in row and column.default is MISSING:
-                message = f"missing; every row needs it ({column.expectation})"
-                raise BadData(message, path=path, row=number, field=column.name)
-        values = [row.get(column.name, column.default) for column in columns]
-        _check(path, number, columns, values)
-        yield record(*values)
+        yield _record(path, number, row, record, columns)
     if empty and path.suffix == ".jsonl":
         # Parquet without rows has at least its columns; JSON lines without rows say nothing at all.
         needed = ", ".join(column.name for column in columns if column.default is MISSING)
         raise BadData(f"the file is empty; expected one JSON object a line with {needed}", path=path)
+
+
+def _record(
+    path: Path, number: int, row: dict[str, Any], record: type[Record], columns: Sequence[_Column]
+) -> Record:
+    for column in columns:
+        if column.name not in row and column.default is MISSING:
+            message = f"missing; every row needs it ({column.expectation})"
+            raise BadData(message, path=path, row=number, field=column.name)
+    values = [row.get(column.name, column.default) for column in columns]
+    _check(path, number, columns, values)
+    return record(*values)
 
 
 def _write(path: Path, record: type[Record], records: Iterable[Record], row_group: int) -> int:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
-from mathloop.decontamination import shards, stage
+from mathloop.decontamination import shards, stage, workers
 from mathloop.decontamination.index import Index, open_index
-from mathloop.errors import BadData, Corrupt
-from mathloop.records import read_rows, write_rows
+from mathloop.errors import BadData, Corrupt, MathloopError
+from mathloop.records import Problem, read_responses, read_rows, write_problems, write_rows
 
 ITEM = "A farmer has {} sheep and buys {} more at the market. How many sheep does he have in the end?"
 LEAKED = (7, 120, 121, 333)
@@ -71,6 +74,55 @@ def test_two_processes_give_the_bytes_and_the_report_of_one(folder: Path) -> Non
     assert sorted(path.name for path in folder.iterdir() if path.name.startswith(".")) == []
 
 
+def test_responses_are_sifted_in_shards_too_and_keep_their_lines(folder: Path) -> None:
+    problems = [Problem(f"p{number}", f"What is {number} + 7000?") for number in range(40)]
+    write_problems(folder / "problems.jsonl", problems)
+    lines = []
+    for number in range(ROWS):
+        text = f"See: {ITEM.format(17, 25)} 42." if number in LEAKED else f"The sum is {number + 7000}."
+        row = {"problem_id": f"p{number % 40}", "sample": number, "mode": "cot", "text": text}
+        lines.append(json.dumps(row | {"more": number}))
+    (folder / "responses.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    named = arguments(folder, problems=folder / "problems.jsonl", responses=folder / "responses.jsonl")
+    report = stage.run(**named, workers=2)
+    kept = [line for number, line in enumerate(lines) if number not in LEAKED]
+    assert (folder / "out.jsonl").read_text(encoding="utf-8").splitlines() == kept
+    removed = list(read_rows(folder / "removed.jsonl"))
+    assert [row["id"] for row in removed] == [f"p{number % 40} {number}" for number in LEAKED]
+    assert {row["source"] for row in removed} == {"problems"}
+    assert (report.taken, report.kept) == (ROWS, ROWS - len(LEAKED))
+    stage.run(**named | {"out": folder / "out.parquet"}, workers=1)
+    assert [response.sample for response in read_responses(folder / "out.parquet")] == [
+        number for number in range(ROWS) if number not in LEAKED
+    ]
+
+
+def test_a_worker_that_is_killed_ends_the_run_in_one_line_and_the_next_goes_on(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.run(**arguments(folder), workers=1)
+    expected = outcome(folder)
+    for name in ("out.jsonl", "removed.jsonl"):
+        (folder / name).unlink()
+
+    def killed(job: shards.Job, rest: Iterator[shards.Shard], pool: Any, ahead: int) -> Iterator[Any]:
+        workers.sift(job, next(rest))
+        future = pool.submit(workers.sift, job, next(rest))
+        for child in multiprocessing.active_children():
+            os.kill(child.pid or 0, signal.SIGKILL)
+        yield future.result()
+
+    monkeypatch.setattr(workers, "_in_order", killed)
+    with pytest.raises(MathloopError, match=r"a worker process was killed.* run again: it goes on"):
+        stage.run(**arguments(folder), workers=2)
+    assert not (folder / "out.jsonl").exists()
+    monkeypatch.undo()
+    monkeypatch.setattr(shards, "SHARD", 4_000)
+    assert list(folder.glob(".mathloop-*"))
+    stage.run(**arguments(folder), workers=2)
+    assert outcome(folder) == expected
+
+
 KILLED = """
 import os, signal, sys
 from pathlib import Path
@@ -101,9 +153,8 @@ def test_a_run_that_was_killed_goes_on_and_gives_the_same_bytes(
     (work,) = folder.glob(".mathloop-*")
     # What the kill left of a shard that was not done must not count.
     (work / "4.removed").write_text("half a li")
-    begun = []
+    begun, find = [], shards.find_matches
     monkeypatch.setattr(shards, "find_matches", lambda rows, *rest: begun.append(rows) or find(rows, *rest))
-    find = stage.find_matches
     report = stage.run(**arguments(folder), workers=1)
     assert outcome(folder) == expected
     assert 0 < sum(map(len, begun)) < ROWS * 3 / 4
@@ -132,9 +183,9 @@ def test_a_broken_row_of_a_later_shard_is_named_by_its_line_and_nothing_is_left(
     lines[300] = '{"problem": 7}'
     (folder / "train.jsonl").write_text("\n".join(lines), encoding="utf-8")
     before = sorted(folder.iterdir())
-    for workers in (1, 2):
+    for processes in (1, 2):
         with pytest.raises(BadData, match=r"train.jsonl, row 301, field 'problem': expected text"):
-            stage.run(**arguments(folder), workers=workers)
+            stage.run(**arguments(folder), workers=processes)
         assert sorted(folder.iterdir()) == before
 
 
