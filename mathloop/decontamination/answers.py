@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from functools import lru_cache
-from math import isclose, isfinite, nan, pi
+from math import isclose, nan, pi
+from typing import TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,8 @@ _NUMBER = re.compile(r"-?\d+(?:\.\d+)?|-?\.\d+")
 _COMMAS = re.compile(r"(?<=\d)(?:,|\{,\}|,\\!)(?=\d{3}(?!\d))")
 _PLAIN = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,15})?")
 _TOLERANCE = 1e-6
+_LONGEST = 200
+"""Characters; what is longer is a text, and no value."""
 _ROUNDED = 5e-3
 """Relative difference that rounding may make."""
 _NOTATIONS = (1.0, 100.0, 0.01, pi, 1 / pi, 180 / pi, pi / 180)
@@ -30,7 +33,7 @@ def contradict(one: str | None, other: str | None) -> bool:
     Two spellings of an answer, as 1/2 and 0.5, or 45 and 45\\pi, do not contradict each other; nor do answers
     in words alone, or an unknown one.
     """
-    if not one or not other:
+    if not _is_short(one) or not _is_short(other):
         return False
     ours, theirs = _numbers(one), _numbers(other)
     if not (ours and theirs) and not (_is_number(one) or _is_number(other)):
@@ -44,7 +47,7 @@ def disagree(one: str | None, other: str | None) -> bool:
     It takes a tenth of a millisecond. Values that a degree, a percent sign or a factor of pi may set apart
     do not disagree.
     """
-    if not one or not other:
+    if not _is_short(one) or not _is_short(other):
         return False
     ours, theirs = _constant(one), _constant(other)
     if ours is None or theirs is None:
@@ -69,8 +72,8 @@ def values(answers: Iterable[str | None]) -> Values:
 
 def possible_values(answers: Iterable[str | None]) -> Values:
     """[answers, 4] The numbers of each answer and NaN; NaN alone where an answer is unknown, or has more."""
-    known = [_numbers(answer) or [_NO_ANSWER] if answer else [] for answer in answers]
-    told = [row if len(row) <= _MOST and all(map(isfinite, row)) else [] for row in known]
+    known = [_numbers(answer) or [_NO_ANSWER] if _is_short(answer) else [] for answer in answers]
+    told = [row if len(row) <= _MOST else [] for row in known]
     return np.array([row + [nan] * (_MOST - len(row)) for row in told], np.float64).reshape(-1, _MOST)
 
 
@@ -91,11 +94,15 @@ def _differ(ours: Values, theirs: Values) -> npt.NDArray[np.bool_]:
 
 @lru_cache(1 << 14)
 def _value(answer: str | None) -> float:
-    if not answer:
+    if not _is_short(answer):
         return nan
     if _PLAIN.fullmatch(answer):
         return float(answer)
-    return _numbers(answer)[0] if _is_number(answer) and isfinite(_numbers(answer)[0]) else nan
+    return _numbers(answer)[0] if _is_number(answer) else nan
+
+
+def _is_short(answer: str | None) -> TypeGuard[str]:
+    return answer is not None and 0 < len(answer) <= _LONGEST
 
 
 @lru_cache(1 << 14)
@@ -103,9 +110,9 @@ def _numbers(answer: str) -> list[float]:
     answer = _COMMAS.sub("", answer.replace("−", "-"))
     found = []
     for a, b, c, d in _FRACTION.findall(answer):
-        below = int((b or d)[:300])
+        below = int(b or d)
         if below:
-            found.append(int((a or c)[:300]) / below)
+            found.append(int(a or c) / below)
     return found + [float(number) for number in _NUMBER.findall(_FRACTION.sub(" ", answer))]
 
 

@@ -26,8 +26,8 @@ from mathloop.decontamination.words import (
     SYNONYMS,
     TENS,
     UNITS,
-    chinese_number,
     number_weight,
+    numeral_value,
     word_weight,
 )
 
@@ -93,13 +93,13 @@ _SAID_IN_CHINESE = {
 _PLAIN_OPERATORS = frozenset("+-=^*/|")
 """So common that they alone make no formula."""
 _PIECE = re.compile(
-    rf"\\[a-z]+|\\[%$\[\]()]|\d+(?:\.\d+)*|[{IDEOGRAPHS}]+|[^\W\d_{IDEOGRAPHS}]+|[≤⩽≥⩾<>=+\-−–^/|√!×*·%°÷≠$∠△]"
+    rf"\\[a-z]+|\\[%$\[\]()]|\d+(?:\.\d+)*|[{IDEOGRAPHS}]+|[α-ω]|[^\W\d_{IDEOGRAPHS}α-ω]+|[≤⩽≥⩾<>=+\-−–^/|√!×*·%°÷≠$∠△]"
     r"|[,.;:?\n，。；：？]"
 )
 _ASCII_PIECE = re.compile(r"[a-z]+|\d+(?:\.\d+)*|[,.;:?\n<>=+\-^/|!*%$]|\\(?:[a-z]+|[%$\[\]()])")
 """The same for ASCII, faster."""
 # $5 each, which opens no formula as $5 + x$ does.
-_PRICE = re.compile(r"(?<!\\)\$(\d+(?:\.\d+)?)(?=[.,;:?!)]*(?:\s+(?:[a-z]{2}|\(?\$)|\s*\Z)|\s+[a-z]{2})")
+_PRICE = re.compile(r"(?<!\\)\$(\d+(?:\.\d+)?)(?=[.,;:?!)]*(?:\s+(?:[a-z]{2}|\(?\$)|\s*\Z))")
 _NUMERAL = re.compile(f"[{''.join(CHINESE_DIGITS)}{''.join(CHINESE_POWERS)}]+")
 _BREAKS = frozenset(",.;:?\n，。；：？")
 _MATH_OPENS, _MATH_CLOSES = ("\\[", "\\("), ("\\]", "\\)")
@@ -242,8 +242,8 @@ class _Reader:
     def _chinese(self, run: str) -> None:
         self._end_run()
         for numeral in _NUMERAL.findall(run):
-            if any(sign in CHINESE_DIGITS or sign == "十" for sign in numeral):
-                self.numbers.append(str(chinese_number(numeral)))
+            if (number := numeral_value(numeral)) is not None:
+                self.numbers.append(number)
         if "半" in run:
             self.numbers.append("2")
         self.words += [run[place : place + 2] for place in range(len(run) - 1)]

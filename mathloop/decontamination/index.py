@@ -11,13 +11,14 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xxhash
 
+from mathloop.decontamination.answers import contradict
 from mathloop.decontamination.batches import Arrays, Rule
 from mathloop.decontamination.exact import Exact
 from mathloop.decontamination.items import Item, Items
@@ -29,9 +30,9 @@ from mathloop.decontamination.tokenization import tokenize
 from mathloop.errors import BadData, Corrupt
 from mathloop.files import make_parents, reading, writing
 
-FORMAT = 3
+FORMAT = 4
 """Raised whenever the arrays, or what a hash is made of, change."""
-_CONTENTS = "index.json"
+CONTENTS = "index.json"
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,8 @@ class Index:
     benchmarks: tuple[str, ...]
     ngram: int
     arrays: Arrays
+    given: int
+    """Items that it was built of; of equal ones it holds the first."""
     sources: str = ""
     """Names and checksums of the benchmarks' files, where it was built from files."""
 
@@ -48,7 +51,8 @@ class Index:
     def build(cls, items: Iterable[Item], *, ngram: int, sources: str = "") -> Index:
         """Indexes the items for every rule; which rules apply is said when it is searched."""
         items = list(items)
-        names = tuple(dict.fromkeys(item.benchmark for item in items))
+        given, names = len(items), tuple(dict.fromkeys(item.benchmark for item in items))
+        items = _distinct(items)
         tokens = tokenize([item.text for item in items])
         arrays = {
             **Items.build(items, names, tokens),
@@ -57,7 +61,7 @@ class Index:
             **Structure.build(tokens),
             **Rephrased.build(items, tokens),
         }
-        return cls(names, ngram, arrays, sources)
+        return cls(names, ngram, arrays, given, sources)
 
     @property
     def items(self) -> Items:
@@ -84,7 +88,7 @@ class Index:
             BadData: there is something else there.
             StorageRefused: the disk does not take it.
         """
-        if folder.exists() and not (folder / _CONTENTS).is_file():
+        if folder.exists() and not (folder / CONTENTS).is_file():
             raise BadData("this is there and no index; choose another place for the index", path=folder)
         with writing(folder):
             make_parents(folder)
@@ -93,8 +97,9 @@ class Index:
             try:
                 files = {name: self._write(partial, name) for name in self.arrays}
                 contents: dict[str, Any] = {"format": FORMAT, "ngram": self.ngram, "sources": self.sources}
+                contents["given"] = self.given
                 contents |= {"benchmarks": self.benchmarks, "files": files}
-                (partial / _CONTENTS).write_text(json.dumps(contents, indent=1), encoding="utf-8")
+                (partial / CONTENTS).write_text(json.dumps(contents, indent=1), encoding="utf-8")
                 if folder.exists():
                     shutil.rmtree(folder)
                 os.replace(partial, folder)
@@ -127,7 +132,24 @@ class Index:
                 arrays[name] = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
             except (OSError, ValueError) as error:
                 raise _damaged(path, error) from None
-        return cls(tuple(contents["benchmarks"]), int(contents["ngram"]), arrays, contents["sources"])
+        names, given = tuple(contents["benchmarks"]), int(contents["given"])
+        return cls(names, int(contents["ngram"]), arrays, given, contents["sources"])
+
+
+def _distinct(items: Sequence[Item]) -> list[Item]:
+    """The first of each question, with the first answer that is known of it; none where two contradict.
+
+    Many equal items would make every key of theirs look like one that says nothing.
+    """
+    same: dict[str, list[Item]] = {}
+    for item in items:
+        same.setdefault(" ".join(item.text.lower().split()), []).append(item)
+    found = []
+    for equal in same.values():
+        answers = list(dict.fromkeys(item.answer for item in equal if item.answer))
+        agreed = not any(contradict(answers[0], other) for other in answers[1:])
+        found.append(replace(equal[0], answer=answers[0] if answers and agreed else None))
+    return found
 
 
 def open_index(benchmarks: Sequence[Path], *, ngram: int, folder: Path) -> Index:
@@ -138,7 +160,7 @@ def open_index(benchmarks: Sequence[Path], *, ngram: int, folder: Path) -> Index
         Corrupt: the index is damaged.
     """
     sources = "".join(f"{benchmark_name(path)} {_checksum(path)}\n" for path in benchmarks)
-    if not (folder / _CONTENTS).is_file():
+    if not (folder / CONTENTS).is_file():
         Index.build(read_items(benchmarks), ngram=ngram, sources=sources).save(folder)
     index = Index.load(folder)
     if (index.sources, index.ngram) != (sources, ngram):
@@ -160,7 +182,7 @@ def verify(folder: Path) -> None:
 
 
 def _contents(folder: Path) -> Mapping[str, Any]:
-    path = folder / _CONTENTS
+    path = folder / CONTENTS
     with reading(path):
         text = path.read_bytes()
     try:

@@ -37,6 +37,8 @@ class Items:
         self._tokens, self._offsets = arrays["items.tokens"], arrays["items.offsets"]
         self.features = lru_cache(_KEPT)(self._features)
         self.answer = lru_cache(_KEPT)(self._answer)
+        self.between = lru_cache(_KEPT)(self._between)
+        self.ending = lru_cache(_KEPT)(self._ending)
 
     @staticmethod
     def build(items: Sequence[Item], names: Sequence[str], tokens: Tokens) -> Arrays:
@@ -66,13 +68,13 @@ class Items:
         """The tokens of an item, as hashes."""
         return self._tokens[self._offsets[item] : self._offsets[item + 1]].tolist()  # type: ignore[no-any-return]
 
-    def between(self, item: int) -> str:
+    def _between(self, item: int) -> str:
         """What stands between the first and the last token of an item, tokens left out, as normalized."""
         plain = compact(normalize(self._text(2 * item)))
         found = spans(plain)
         return "".join(plain[one.end : other.start] for one, other in pairwise(found))
 
-    def ending(self, item: int) -> str:
+    def _ending(self, item: int) -> str:
         """What stands behind an item's last token, as normalized."""
         plain = compact(normalize(self._text(2 * item)))
         found = spans(plain)

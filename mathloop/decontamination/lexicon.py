@@ -13,6 +13,7 @@ from mathloop.decontamination.tables import Vocabulary
 from mathloop.decontamination.tokenization import U64, hash_token, mix, stem
 from mathloop.decontamination.words import (
     CHINESE_DIGITS,
+    CHINESE_POWERS,
     COMMON,
     COMMON_CHINESE,
     FAMILIAR,
@@ -43,6 +44,8 @@ class Lexicon:
     is_unit: npt.NDArray[np.bool_]
     compounds: U64
     """[tens, unit] The number of both together."""
+    numerals: U64
+    """Chinese signs of numbers."""
     counted: Vocabulary
     """Whole number below 1000, as a token → place in the array below, of which the first stands for none."""
     counted_weights: npt.NDArray[np.float64]
@@ -60,7 +63,7 @@ class Lexicon:
 @cache
 def lexicon() -> Lexicon:
     """The vocabulary, hashed once a process."""
-    spelled = [("", 0), *(CHINESE_DIGITS | SPELLED | UNITS | TENS).items()]
+    spelled = [("", 0), *(SPELLED | UNITS | TENS).items()]
     count = len(spelled)
     compounds = np.zeros((count, count), np.uint64)
     for row, (tens, value) in enumerate(spelled):
@@ -79,6 +82,7 @@ def lexicon() -> Lexicon:
         is_tens=np.array([word in TENS for word, _ in spelled]),
         is_unit=np.array([word in UNITS and 0 < value < 10 for word, value in spelled]),
         compounds=compounds,
+        numerals=_hashes((*CHINESE_DIGITS, *CHINESE_POWERS)),
         counted=Vocabulary.build(_hashes(counted)),
         counted_weights=np.array(
             [RARE_NUMBER, *(0.0 if number in _SMALL else number_weight(number) for number in counted)]

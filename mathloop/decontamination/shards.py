@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mathloop.decontamination.batches import Passage, Rule
-from mathloop.decontamination.index import Index
+from mathloop.decontamination.index import CONTENTS, Index
 from mathloop.decontamination.items import Items
 from mathloop.decontamination.matching import Match, find_matches
 from mathloop.decontamination.sources import COLUMNS, passages
@@ -114,7 +114,7 @@ def sift(job: Job, shard: Shard) -> Tally:
     done = job.work / f"{shard.number}.json"
     if done.exists():
         return read_tally(job, shard)
-    rules, items = _rules(job.index, job.rules)
+    rules, items = _rules(job.index, job.rules, _stamp(job.index / CONTENTS))
     tally = Tally()
     by_lines = not is_parquet(job.source)
     with ExitStack() as stack, writing(job.work):
@@ -160,9 +160,10 @@ class _Examined(NamedTuple):
 def _examined(job: Job, number: int, row: dict[str, Any]) -> _Examined:
     if job.problems is None:
         texts = passages(row, job.source, number)
-        return _Examined(texts, str(row.get("id", number)), source_of(row, job.source))
+        name = number if row.get("id") is None else row["id"]
+        return _Examined(texts, str(name), source_of(row, job.source))
     response = response_of(job.source, number, row)
-    asked = _stated(job.problems).get(response.problem_id)
+    asked = _stated(job.problems, _stamp(job.problems)).get(response.problem_id)
     if asked is None:
         message = f"no problem {shown(response.problem_id)} in {job.problems}; give the problems it answers"
         raise BadData(message, path=job.source, row=number, field="problem_id")
@@ -171,8 +172,14 @@ def _examined(job: Job, number: int, row: dict[str, Any]) -> _Examined:
     return _Examined(texts, name, asked.source or job.problems.stem)
 
 
+def _stamp(path: Path) -> tuple[int, int]:
+    """What a file that is written again seldom keeps."""
+    told = os.stat(path)
+    return told.st_size, told.st_mtime_ns
+
+
 @lru_cache(1)
-def _stated(problems: Path) -> dict[str, Problem]:
+def _stated(problems: Path, stamp: tuple[int, int]) -> dict[str, Problem]:
     return {problem.id: problem for problem in read_problems(problems)}
 
 
@@ -197,7 +204,9 @@ def source_of(row: dict[str, Any], path: Path) -> str:
 
 
 @lru_cache(1)
-def _rules(folder: Path, chosen: tuple[Sequence[str], float, float, float]) -> tuple[list[Rule], Items]:
+def _rules(
+    folder: Path, chosen: tuple[Sequence[str], float, float, float], stamp: tuple[int, int]
+) -> tuple[list[Rule], Items]:
     names, lcs_ratio, structure_ratio, likeness = chosen
     index = Index.load(folder)
     rules = index.rules(names, lcs_ratio=lcs_ratio, structure_ratio=structure_ratio, likeness=likeness)

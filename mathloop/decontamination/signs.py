@@ -16,9 +16,11 @@ from mathloop.decontamination.tokenization import (
     U64,
     Ints,
     Tokens,
+    hash_token,
     mix,
     stems,
 )
+from mathloop.decontamination.words import numeral_value
 
 _RARE_PAIR, FORMULA = 0.6, 0.4
 """Weights of pairs of ideographs that the lexicon does not have, and of formulas."""
@@ -46,12 +48,15 @@ def numbers_of(tokens: Tokens) -> Signs:
     values = values[places]
     numbers = spelled.values[values]
     tens = np.flatnonzero(spelled.is_tens[values[:-1]] & spelled.is_unit[values[1:]] & (np.diff(places) == 1))
+    tens = tens[_followed(tokens)[places[tens]]]
     if len(tens):  # fifty four is one number
         numbers[tens] = spelled.compounds[values[tens], values[tens + 1]]
         keep = np.ones(len(places), bool)
         keep[tens + 1] = False
         places, numbers = places[keep], numbers[keep]
-    places, numbers = np.concatenate((digits, places)), np.concatenate((tokens.hashes[digits], numbers))
+    chinese, spoken = _chinese_numbers(tokens)
+    places = np.concatenate((digits, places, chinese))
+    numbers = np.concatenate((tokens.hashes[digits], numbers, spoken))
     weights = spelled.counted_weights[spelled.counted.find(numbers)]
     large = np.flatnonzero(weights > 0)
     owners, numbers, weights = tokens.texts(places[large]), numbers[large], weights[large]
@@ -61,11 +66,34 @@ def numbers_of(tokens: Tokens) -> Signs:
     return Signs(owners[new], numbers[new], weights[new])
 
 
+def _chinese_numbers(tokens: Tokens) -> tuple[Ints, U64]:
+    """Where numerals in Chinese begin, and the number that each is."""
+    signs = (tokens.kinds == IDEOGRAPH) & np.isin(tokens.hashes, lexicon().numerals)
+    places = np.flatnonzero(signs)
+    found: list[tuple[int, int]] = []
+    if len(places):
+        together = (np.diff(places) == 1) & _followed(tokens)[places[:-1]]
+        for run in np.split(places, np.flatnonzero(~together) + 1):
+            number = numeral_value("".join(map(tokens.word, run.tolist())))
+            if number is not None:
+                found.append((int(run[0]), hash_token(number)))
+    return np.array([place for place, _ in found], np.int64), np.array([own for _, own in found], np.uint64)
+
+
+def _followed(tokens: Tokens) -> npt.NDArray[np.bool_]:
+    """[tokens] Whether another token of the same text follows."""
+    followed = np.ones(len(tokens.hashes), bool)
+    ends = tokens.offsets[1:] - 1
+    followed[ends[ends >= 0]] = False
+    return followed
+
+
 def words_of(tokens: Tokens, variables: npt.NDArray[np.bool_]) -> Signs:
     """Each text's words, pairs of ideographs, and formulas with every variable read alike; once, by text."""
     kinds, said_as, known = tokens.kinds, stems(tokens), lexicon()
     ideographs = kinds == IDEOGRAPH
-    pairs = np.flatnonzero(ideographs[1:] & ideographs[:-1])
+    followed = _followed(tokens)
+    pairs = np.flatnonzero(ideographs[1:] & ideographs[:-1] & followed[:-1])
     said_as[pairs] = pair_hashes(tokens.hashes[pairs], tokens.hashes[pairs + 1])
     said = kinds == LETTER
     said[pairs] = True
@@ -78,7 +106,12 @@ def words_of(tokens: Tokens, variables: npt.NDArray[np.bool_]) -> Signs:
     formula = np.where(variables, _VARIABLE, tokens.hashes).astype(np.uint64)
     member = digits | variables
     windows = np.flatnonzero(
-        member[2:] & member[1:-1] & member[:-2] & (digits[2:] | digits[1:-1] | digits[:-2])
+        member[2:]
+        & member[1:-1]
+        & member[:-2]
+        & (digits[2:] | digits[1:-1] | digits[:-2])
+        & followed[:-2]
+        & followed[1:-1]
     )
     places = np.concatenate((np.flatnonzero(said), windows))
     grams = mix(formula[windows] * _FIRST + formula[windows + 1] * _SECOND + formula[windows + 2])

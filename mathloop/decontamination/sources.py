@@ -84,7 +84,7 @@ def answer(row: dict[str, Any]) -> str | None:
     found = next((row[name] for name in _ANSWERS if row.get(name) not in (None, "", [])), None)
     choices = next((row[name] for name in _CHOICES if isinstance(row.get(name), list | dict)), None)
     if choices is not None:
-        return _choice(choices, row.get("label") or found)
+        return _choice(choices, found if row.get("label") is None else row["label"])
     if isinstance(found, list):
         found = found[0] if len(found) == 1 else None
     if found is None and isinstance(worked := row.get("solution"), str) and _BOXED in worked:

@@ -108,7 +108,7 @@ def run(
         opened = open_index(benchmarks, ngram=config.ngram, folder=index or work / "index")
         report = StageReport(
             "decontamination",
-            values={"benchmark_items": float(len(opened.items)), "benchmarks": float(len(opened.benchmarks))},
+            values={"benchmark_items": float(opened.given), "benchmarks": float(len(opened.benchmarks))},
         )
         rules = (config.rules, config.lcs_ratio, config.structure_ratio, config.likeness)
         if responses is None:

@@ -62,8 +62,10 @@ class Tokens:
 
     def word(self, place: int) -> str:
         """The token at `place`."""
-        word = self.characters(int(self.starts[place]), int(self.ends[place]))
-        return GREEK.get(word) or KEPT_COMMANDS.get(word, word)
+        start = int(self.starts[place])
+        word = self.characters(start, int(self.ends[place]))
+        is_command = self.codes[start - 1] == _BACKSLASH
+        return GREEK.get(word) or (KEPT_COMMANDS.get(word, word) if is_command else word)
 
     def grams(self, size: int) -> U64:
         """[max(0, tokens - size + 1)] Hash of the `size` tokens from each on; some straddle two texts."""
@@ -235,16 +237,19 @@ def stems(tokens: Tokens) -> U64:
     plural = (lengths > 3) & (lengths <= STEM) & (codes[ends - 1] == _PLURAL)
     kept = np.minimum(lengths, STEM) - plural
     found = tokens.hashes.copy()
-    found[words] = mix((_eights(codes, starts) & _LOWEST[kept]) * np.uint64(_FACTOR))
+    found[words] = mix((_eights(_narrow(codes), starts) & _LOWEST[kept]) * np.uint64(_FACTOR))
     if codes.dtype != np.uint8:
         places, values = _wide(codes, starts, starts + kept)
         found[words[places]] = values
     return found
 
 
-def _eights(codes: Codes, places: Ints) -> U64:
-    """[places] The lowest bytes of eight characters from each place on."""
-    letters = np.ascontiguousarray(codes, np.uint8)
+def _narrow(codes: Codes) -> npt.NDArray[np.uint8]:
+    return np.ascontiguousarray(codes, np.uint8)
+
+
+def _eights(letters: npt.NDArray[np.uint8], places: Ints) -> U64:
+    """[places] Eight bytes from each place on."""
     # A view of the same bytes in which eights begin everywhere.
     eights = np.ndarray((len(letters) - _EIGHT + 1,), f"V{_EIGHT}", letters.data, strides=(1,))
     return eights[places].view(np.uint64)
@@ -252,11 +257,12 @@ def _eights(codes: Codes, places: Ints) -> U64:
 
 def _hashes(codes: Codes, starts: Ints, lengths: Ints, kinds: npt.NDArray[np.uint8]) -> U64:
     """[tokens] What each token hashes to."""
-    values = (_eights(codes, starts) & _LOWEST[np.minimum(lengths, _EIGHT)]) * np.uint64(_FACTOR)
+    narrow = _narrow(codes)
+    values = (_eights(narrow, starts) & _LOWEST[np.minimum(lengths, _EIGHT)]) * np.uint64(_FACTOR)
     done = _EIGHT
     longer = np.flatnonzero(lengths > done)
     while len(longer):
-        more = _eights(codes, starts[longer] + done) & _LOWEST[np.minimum(lengths[longer] - done, _EIGHT)]
+        more = _eights(narrow, starts[longer] + done) & _LOWEST[np.minimum(lengths[longer] - done, _EIGHT)]
         values[longer] = (mix(values[longer]) + more) * np.uint64(_FACTOR)
         done += _EIGHT
         longer = longer[lengths[longer] > done]

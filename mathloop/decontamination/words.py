@@ -223,6 +223,16 @@ def chinese_number(numeral: str) -> int:
     return total + digit
 
 
+_LONGEST_NUMERAL = 16
+
+
+def numeral_value(numeral: str) -> str | None:
+    """The number that a Chinese numeral is, in digits; None for mere powers (百) and for very many signs."""
+    if len(numeral) > _LONGEST_NUMERAL or not any(sign in CHINESE_DIGITS or sign == "十" for sign in numeral):
+        return None
+    return str(chinese_number(numeral))
+
+
 @lru_cache(1 << 16)
 def number_weight(number: str) -> float:
     """How much it says that a problem has this number."""

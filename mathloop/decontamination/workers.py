@@ -35,19 +35,26 @@ def _in_order(
     job: Job, shards: Iterator[Shard], pool: ProcessPoolExecutor, ahead: int
 ) -> Iterator[tuple[Shard, Tally]]:
     """Shards are planned and handed out as they are needed; one that is not is sifted here meanwhile."""
-    waiting: deque[tuple[Shard, Future[Tally] | Tally]] = deque()
+    waiting: deque[tuple[Shard, Future[Tally]]] = deque()
     while True:
-        running = sum(isinstance(told, Future) and not told.done() for _, told in waiting)
+        running = sum(not future.done() for _, future in waiting)
         while running < ahead and (shard := next(shards, None)) is not None:
             waiting.append((shard, pool.submit(sift, job, shard)))
             running += 1
-        if waiting and (not isinstance(waiting[0][1], Future) or waiting[0][1].done()):
-            shard, told = waiting.popleft()
-            yield shard, told.result() if isinstance(told, Future) else told
-        elif (shard := next(shards, None)) is not None:
-            waiting.append((shard, sift(job, shard)))
+        if waiting and not waiting[0][1].done() and (shard := next(shards, None)) is not None:
+            waiting.append((shard, _sifted(job, shard)))
         elif waiting:
-            shard, told = waiting.popleft()
-            yield shard, told.result() if isinstance(told, Future) else told
+            shard, future = waiting.popleft()
+            yield shard, future.result()
         else:
             return
+
+
+def _sifted(job: Job, shard: Shard) -> Future[Tally]:
+    """What a shard gave, or why it could not be read: told when it is its turn, as any other's."""
+    future: Future[Tally] = Future()
+    try:
+        future.set_result(sift(job, shard))
+    except Exception as error:
+        future.set_exception(error)
+    return future

@@ -158,6 +158,7 @@ def test_answers_contradict_where_a_number_is_missing(one: str | None, other: st
         ("p - q", "s - t", False),
         ("(1, 2)", "(1, 3)", False),
         ("\\text{east}", "7", False),
+        ("1" * 100_000, "7", False),
         (None, "7", False),
     ],
 )
@@ -242,7 +243,8 @@ def test_what_is_found_rephrased_is_what_a_comparison_with_every_item_says(rng: 
         return rng.randrange(len(TALES)), rng.randrange(len(sets))
 
     kinds, wanted = [drawn() for _ in range(8)], [drawn() for _ in range(8)]
-    items = [Item("bench", told(*kind), rng.choice([None, "5", "\\frac12"])) for kind in kinds]
+    answers = [[rng.choice([None, "5", "\\frac12"]) for _ in sets] for _ in TALES]
+    items = [Item("bench", told(tale, own), answers[tale][own]) for tale, own in kinds]
     texts = [Passage(told(*kind), True, rng.choice([None, "5", "0.5"])) for kind in wanted]
     index = Index.build(items, ngram=13)
     rules = index.rules(["rephrased"], lcs_ratio=0.6, structure_ratio=0.65, likeness=0.6)
@@ -258,6 +260,50 @@ def test_what_is_found_rephrased_is_what_a_comparison_with_every_item_says(rng: 
         # The search may pass over what is alike by chance, but over no rewording that would be accepted.
         for (other, its_numbers), score in zip(kinds, scores, strict=True):
             assert (tale // 2, numbers) != (other // 2, its_numbers) or score <= 0.6, text.text
+
+
+def test_equal_items_however_many_are_one() -> None:
+    item, reworded, _ = REPHRASED[1]
+    train = "A train travels 270 miles in 3 hours. At the same rate how far does it travel in 5 hours?"
+    plane = "A plane travels 1200 miles in 4 hours. At the same rate how far does it travel in 7 hours?"
+    for rule, question, text in (("rephrased", item, reworded), ("structure", train, plane)):
+        assert find([question] * 60, [text], rule) != [None]
+        assert Index.build([Item("bench", question)] * 60, ngram=13).given == 60
+    answered = [Item("bench", item, answer) for answer in (None, "5", "5.0")]
+    (known,) = Index.build(answered, ngram=13).items
+    assert known.answer == "5"
+    (unknown,) = Index.build([*answered, Item("bench", item, "7")], ngram=13).items
+    assert unknown.answer is None
+
+
+@pytest.mark.parametrize(
+    ("item", "text", "following"),
+    [
+        (
+            "A rope is cut into 20 pieces of equal length. How many cuts are needed?",
+            "How many cuts are needed if the pieces of equal length into which a rope is cut number twenty",
+            "Nine boys play chess.",
+        ),
+        (
+            "果园里有25棵梨树，卖掉14棵，还有几棵梨树",
+            "园子里有25株梨树，卖了14株，如今有几株梨树",
+            "苹果很多",
+        ),
+    ],
+)
+def test_a_verdict_does_not_depend_on_the_next_row(item: str, text: str, following: str) -> None:
+    alone = find([item], [text], "rephrased")
+    assert alone != [None]
+    assert find([item], [text, following], "rephrased")[:1] == alone
+    assert find([item, following], [text], "rephrased") == alone
+
+
+def test_chinese_numerals_are_numbers() -> None:
+    item = "果园里有25棵梨树和48棵苹果树，一共有多少棵树？"
+    text = "园子中种着二十五株梨树，另有四十八株苹果树，合计几株？"
+    assert find([item], [text], "rephrased") != [None]
+    # A numeral of any length is read without complaint.
+    assert len(find([f"刺猬偷走几只蘑菇一{'万' * 1100}"], ["刺猬偷走几只，松鼠采集蘑菇"], "rephrased")) == 1
 
 
 def test_what_else_an_index_holds_changes_no_score() -> None:
