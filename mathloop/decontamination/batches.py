@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -63,7 +62,7 @@ class Rule(Protocol):
 
 @dataclass
 class Batch:
-    """Passages, statements first, and their tokens; what few of them need is made when it is asked for."""
+    """Passages, all of them statements or none, and their tokens; what few need is made when asked for."""
 
     passages: Sequence[Passage]
 
@@ -76,7 +75,7 @@ class Batch:
     @cached_property
     def statements(self) -> Tokens:
         """The tokens of the statements alone."""
-        return self.tokens.head(bisect(self.passages, False, key=lambda passage: not passage.is_statement))
+        return self.tokens if self.passages[0].is_statement else self.tokens.head(0)
 
     def hashes(self, text: int) -> list[int]:
         """The tokens of one text, as hashes."""

@@ -94,9 +94,8 @@ class Candidates:
         likely = score(sketches.of(texts), self._sketches.of(items))
         near = np.flatnonzero(likely > 0)
         order = near[np.lexsort((items[near], -likely[near], texts[near]))]
-        rank = np.arange(len(order)) - np.searchsorted(texts[order], texts[order])
-        order = order[rank < _LOOKED_AT]
-        return texts[order], items[order], unnumbered(statements, numbers)
+        order = order[_first_few(texts[order], _LOOKED_AT)]
+        return texts[order], items[order], unnumbered(statements, variables, numbers)
 
     def _pairs(
         self, statements: Tokens, words: Signs, numbers: Signs, symbolic: npt.NDArray[np.bool_]
@@ -113,11 +112,10 @@ class Candidates:
         return pairs >> 32, (pairs & 0xFFFFFFFF).astype(np.int32)
 
 
-def unnumbered(statements: Tokens, numbers: Signs | None = None) -> Ints:
+def unnumbered(statements: Tokens, variables: npt.NDArray[np.bool_], numbers: Signs) -> Ints:
     """Statements whose numbers say next to nothing, and that may have formulas."""
-    faint = _faint(numbers or numbers_of(statements), len(statements.offsets) - 1)
-    variables = statements.texts(np.flatnonzero(variables_of(statements)))
-    several = np.bincount(variables, minlength=len(faint)) > 1
+    faint = _faint(numbers, len(statements.offsets) - 1)
+    several = np.bincount(statements.texts(np.flatnonzero(variables)), minlength=len(faint)) > 1
     return np.flatnonzero(faint & several & (np.diff(statements.offsets) <= LONGEST))
 
 
@@ -213,8 +211,13 @@ def _word_pairs(words: Signs, frequency: Table) -> list[tuple[Ints, U64]]:
     order = np.lexsort((words.hashes[places], counts, words.owners[places]))
     places = places[order]
     owners = words.owners[places]
-    places = places[np.arange(len(owners)) - np.searchsorted(owners, owners) < _RAREST]
+    places = places[_first_few(owners, _RAREST)]
     owners, mixed = words.owners[places], mix(words.hashes[places])
     # The sum knows no order; mixed again, it is not that of two other words.
     together = [(apart, np.flatnonzero(owners[apart:] == owners[:-apart])) for apart in range(1, _RAREST)]
     return [(owners[both], mixed[both] + mixed[both + apart]) for apart, both in together]
+
+
+def _first_few(owners: Ints, count: int) -> npt.NDArray[np.bool_]:
+    """[signs] Whether each is among the first `count` of its owner, by whom they are sorted."""
+    return np.asarray(np.arange(len(owners)) - np.searchsorted(owners, owners) < count)

@@ -27,7 +27,7 @@ from mathloop.decontamination.words import (
 )
 
 _COUNTED = 1000
-RARE_NUMBER, RARE_WORD = 0.85, 0.75
+RARE_NUMBER, _RARE_WORD = 0.85, 0.75
 """Weights of numbers and words that are not in here."""
 _SMALL = ("0", "00", "1", "2")
 
@@ -91,7 +91,7 @@ def lexicon() -> Lexicon:
         words=Vocabulary.build(keys),
         stands_for=np.concatenate((_hashes(("", *words.values())), keys[len(words) :])),
         weights=np.array(
-            [RARE_WORD, *(word_weight(word) if word else 0.0 for word in (*words.values(), *pairs))]
+            [_RARE_WORD, *(word_weight(word) if word else 0.0 for word in (*words.values(), *pairs))]
         ),
     )
 

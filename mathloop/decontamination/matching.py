@@ -84,17 +84,16 @@ def _batches(pieces: Sequence[Passage]) -> Iterator[list[int]]:
     sizes = np.fromiter(map(len, texts), np.int64, len(texts))
     is_ascii = np.fromiter(map(str.isascii, texts), bool, len(texts))
     is_statement = np.fromiter(map(_is_statement, pieces), bool, len(texts))
-    for kind in (is_ascii & is_statement, is_ascii & ~is_statement, ~is_ascii & is_statement):
-        yield from _even_batches(np.flatnonzero(kind), sizes)
-    yield from _even_batches(np.flatnonzero(~is_ascii & ~is_statement), sizes)
+    kinds = 2 * is_ascii + is_statement
+    for kind in np.unique(kinds):
+        yield from _even_batches(np.flatnonzero(kinds == kind), sizes)
 
 
-def _even_batches(places: Ints, sizes: Ints) -> Iterator[list[int]]:
-    if len(places):
-        ends = np.cumsum(sizes[places])
-        count = max(1, round(int(ends[-1]) / _BATCH))
-        inner = np.searchsorted(ends, [int(ends[-1]) * part // count for part in range(1, count)])
-        yield from (part.tolist() for part in np.split(places, inner) if len(part))
+def _even_batches(places: Ints, sizes: Ints) -> list[list[int]]:
+    ends = np.cumsum(sizes[places])
+    count = max(1, round(int(ends[-1]) / _BATCH))
+    inner = np.searchsorted(ends, [int(ends[-1]) * part // count for part in range(1, count)])
+    return [part.tolist() for part in np.split(places, inner) if len(part)]
 
 
 def _pieces(passage: Passage) -> list[Passage]:

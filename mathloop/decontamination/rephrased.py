@@ -16,6 +16,7 @@ from mathloop.decontamination.candidates import Candidates, unnumbered
 from mathloop.decontamination.features import Features, extract
 from mathloop.decontamination.formulas import Formulas
 from mathloop.decontamination.items import Item, Items
+from mathloop.decontamination.signs import numbers_of, variables_of
 from mathloop.decontamination.similarity import likeness
 from mathloop.decontamination.tokenization import Tokens
 
@@ -35,7 +36,8 @@ class Rephrased:
     @staticmethod
     def build(items: Sequence[Item], tokens: Tokens) -> Arrays:
         """The arrays that the rule needs beside the items' own."""
-        formulas = {item: extract(items[item].text) for item in unnumbered(tokens).tolist()}
+        faint = unnumbered(tokens, variables_of(tokens), numbers_of(tokens))
+        formulas = {item: extract(items[item].text) for item in faint.tolist()}
         answers = possible_values(item.answer for item in items)
         return {**Candidates.build(tokens, answers), **Formulas.build(formulas, len(items))}
 

@@ -12,6 +12,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -105,17 +106,17 @@ def run(
             made = make_parents(Path(os.path.realpath(out)))
             work = _work_folder(out, inputs, config)
             work.mkdir(exist_ok=True)
-        opened = open_index(benchmarks, ngram=config.ngram, folder=index or work / "index")
+        index = index or work / "index"
+        opened = open_index(benchmarks, ngram=config.ngram, folder=index)
         report = StageReport(
             "decontamination",
             values={"benchmark_items": float(opened.given), "benchmarks": float(len(opened.benchmarks))},
         )
         rules = (config.rules, config.lcs_ratio, config.structure_ratio, config.likeness)
-        if responses is None:
-            job = Job(problems, work, index or work / "index", rules)
-        else:
+        job = Job(problems, work, index, rules)
+        if responses is not None:
             next(read_responses(responses), None)  # refuses a file without a row
-            job = Job(responses, work, index or work / "index", rules, problems)
+            job = replace(job, source=responses, problems=problems)
         tally = _sift(job, out, removed, workers or len(os.sched_getaffinity(0)))
     except MathloopError as error:
         # A user's mistake leaves nothing behind; after a killed worker the next run goes on.

@@ -52,6 +52,15 @@ def outcome(folder: Path) -> tuple[bytes, bytes]:
     return (folder / "out.jsonl").read_bytes(), (folder / "removed.jsonl").read_bytes()
 
 
+def outcome_of_a_whole_run(folder: Path) -> tuple[bytes, bytes]:
+    """What one process gives; the files are taken away again."""
+    stage.run(**arguments(folder), workers=1)
+    expected = outcome(folder)
+    for name in ("out.jsonl", "removed.jsonl"):
+        (folder / name).unlink()
+    return expected
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Training data of eight shards or so, and a benchmark."""
@@ -100,10 +109,7 @@ def test_responses_are_sifted_in_shards_too_and_keep_their_lines(folder: Path) -
 def test_a_worker_that_is_killed_ends_the_run_in_one_line_and_the_next_goes_on(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stage.run(**arguments(folder), workers=1)
-    expected = outcome(folder)
-    for name in ("out.jsonl", "removed.jsonl"):
-        (folder / name).unlink()
+    expected = outcome_of_a_whole_run(folder)
 
     def killed(job: shards.Job, rest: Iterator[shards.Shard], pool: Any, ahead: int) -> Iterator[Any]:
         workers.sift(job, next(rest))
@@ -143,10 +149,7 @@ stage.run(**test_sifting.arguments(Path(sys.argv[1])), workers=1)
 def test_a_run_that_was_killed_goes_on_and_gives_the_same_bytes(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stage.run(**arguments(folder), workers=1)
-    expected = outcome(folder)
-    for name in ("out.jsonl", "removed.jsonl"):
-        (folder / name).unlink()
+    expected = outcome_of_a_whole_run(folder)
     command = [sys.executable, "-c", KILLED, str(folder), str(Path(__file__).parent)]
     assert subprocess.run(command, capture_output=True).returncode == -signal.SIGKILL
     assert not (folder / "out.jsonl").exists()
