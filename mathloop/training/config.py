@@ -1,4 +1,4 @@
-"""Settings of the four recipes. None of this needs torch."""
+"""Settings of the four recipes, importable without torch."""
 
 from __future__ import annotations
 
@@ -9,86 +9,93 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from mathloop.sampling.config import SamplingConfig
 
 CHECKPOINTS_VARIABLE = "MATHLOOP_CHECKPOINTS"
-"""Names a store that keeps checkpoints beyond this machine; without it they are in the work folder only."""
+"""Environment variable: URL of a store to copy checkpoints to; without it they stay in the work folder."""
 
 
 class EngineConfig(BaseModel):
-    """How the work is laid on processors; none of it changes what is learned, beyond rounding."""
+    """How training is spread over devices; results stay the same up to rounding."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     processes: int = Field(
-        0, ge=0, le=64, description="Processes on this machine; 0: one a GPU, and one where there is none"
+        0,
+        ge=0,
+        le=64,
+        description="Processes on this machine; 0: one per GPU, or one on a machine without GPUs",
     )
     zero: Literal[0, 1, 2, 3] = Field(
         0,
-        description="DeepSpeed ZeRO stage: 1 shares the optimizer's state among the ranks, 2 gradients too, "
-        "3 weights too; 0: every rank has all of it, without DeepSpeed",
+        description="DeepSpeed ZeRO stage: 1 shards optimizer state across ranks, 2 also gradients, "
+        "3 also parameters; 0: nothing is sharded and DeepSpeed is not used",
     )
     dtype: Literal["float32", "bfloat16"] = Field(
-        "float32", description="Of the arithmetic; weights and optimizer stay float32 in either"
+        "float32", description="Compute precision; weights and optimizer state are always float32"
     )
     micro_batch_tokens: int = Field(
-        8192, ge=16, description="Tokens of one forward and backward pass; a longer sample stands alone"
+        8192,
+        ge=16,
+        description="Tokens per forward and backward pass; a longer sample is a micro-batch of its own",
     )
     activation_checkpointing: bool = Field(
-        False, description="Activations made again on the way back: less memory, a third more arithmetic"
+        False,
+        description="Recompute activations in the backward pass: less memory, about a third more compute",
     )
     attention: Literal["packed", "eager", "flash_attention_2"] = Field(
-        "packed", description="packed: samples side by side, no padding; the others pad each micro-batch"
+        "packed",
+        description="packed: samples are concatenated, without padding; the other two pad each micro-batch",
     )
-    keep: int = Field(2, ge=1, description="Newest checkpoints that are kept")
-    tensorboard: bool = Field(False, description="Curves for TensorBoard too, in the work folder")
+    keep: int = Field(2, ge=1, description="Number of newest checkpoints to keep")
+    tensorboard: bool = Field(False, description="Also write the curves for TensorBoard, to the work folder")
     peak_tflops: float | None = Field(
         None,
         gt=0,
-        description="Peak of one device in TFLOP/s, for the utilization; null: known for common GPUs",
+        description="Peak of one device in TFLOP/s, for utilization; null: built-in value for common GPUs",
     )
 
 
 class LoRAConfig(BaseModel):
-    """Low-rank adapters on the linear layers; merged into the weights at the end."""
+    """Low-rank adapters on the linear layers, merged into the weights at the end."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     rank: int = Field(16, ge=1, description="Rank of each adapter")
-    alpha: float = Field(32.0, gt=0, description="Scale of the adapters, divided by the rank")
+    alpha: float = Field(32.0, gt=0, description="Adapters are scaled by alpha / rank")
     targets: tuple[str, ...] = Field(
-        (), description="Names of the layers, such as q_proj; none: every linear layer but the head"
+        (), description="Names of the layers, such as q_proj; empty: every linear layer except the LM head"
     )
 
 
 class OptimizerConfig(BaseModel):
-    """AdamW or Muon, with linear warmup and decay to a floor."""
+    """AdamW or Muon, with linear warmup and decay to a final learning rate."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     optimizer: Literal["adamw", "muon"] = Field(
-        "adamw", description="muon: Muon for the matrices between embedding and logits, AdamW for the rest"
+        "adamw", description="muon: Muon for the matrices between embedding and LM head, AdamW for the rest"
     )
 
-    learning_rate: float = Field(1e-3, gt=0, description="Highest learning rate")
+    learning_rate: float = Field(1e-3, gt=0, description="Peak learning rate")
     final_learning_rate: float = Field(1e-5, ge=0, description="Learning rate of the last step")
-    schedule: Literal["cosine", "linear"] = Field("cosine", description="Form of the decay to the floor")
-    warmup: float = Field(0.05, ge=0, lt=1, description="Share of the steps that warm up")
+    schedule: Literal["cosine", "linear"] = Field("cosine", description="Shape of the decay after warmup")
+    warmup: float = Field(0.05, ge=0, lt=1, description="Share of the steps spent on warmup")
     weight_decay: float = Field(0.01, ge=0, description="Decoupled weight decay, on matrices only")
-    clip: float = Field(1.0, gt=0, description="Largest gradient norm")
+    clip: float = Field(1.0, gt=0, description="Maximum gradient norm")
     checkpoint_steps: int = Field(50, ge=1, description="Steps between checkpoints")
 
 
 class PretrainConfig(BaseModel):
-    """A small Qwen2 from random weights."""
+    """A small Qwen2 trained from random weights."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    vocabulary: int = Field(1024, ge=300, description="Most tokens of the byte-level BPE")
-    hidden: int = Field(128, ge=16, description="Width of the residual stream")
+    vocabulary: int = Field(1024, ge=300, description="Maximum vocabulary size of the byte-level BPE")
+    hidden: int = Field(128, ge=16, description="Hidden size (width of the residual stream)")
     layers: int = Field(4, ge=1, description="Decoder layers")
     heads: int = Field(4, ge=1, description="Attention heads")
     steps: int = Field(900, ge=1, description="Optimizer steps")
-    batch_size: int = Field(32, ge=1, description="Documents a step")
+    batch_size: int = Field(32, ge=1, description="Documents per step")
     problem_weight: float = Field(
-        0.1, ge=0, le=1, description="Weight of the problem's tokens in the loss: names and numbers are noise"
+        0.1, ge=0, le=1, description="Loss weight of the problem's tokens: its names and numbers are random"
     )
     optimizer: OptimizerConfig = OptimizerConfig(
         optimizer="muon",
@@ -100,8 +107,8 @@ class PretrainConfig(BaseModel):
     engine: EngineConfig = EngineConfig()
 
     @model_validator(mode="after")
-    def _heads_share_hidden(self) -> Self:
-        # Rotary positions turn a head's numbers in pairs.
+    def _hidden_is_a_multiple_of_heads(self) -> Self:
+        # Rotary embeddings rotate a head's dimensions in pairs.
         if self.hidden % (2 * self.heads):
             raise ValueError(
                 f"hidden ({self.hidden}) must be a multiple of twice the heads (2 x {self.heads}): change one"
@@ -110,14 +117,18 @@ class PretrainConfig(BaseModel):
 
 
 class SFTConfig(BaseModel):
-    """CoT and TIR trained jointly, loss on what the model wrote (Paper §3.1.3)."""
+    """CoT and TIR trained jointly, with the loss on the response only (Paper §3.1.3)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    epochs: int = Field(2, ge=1, description="Passes over the responses")
-    batch_size: int = Field(64, ge=1, description="Responses a step")
-    max_tokens: int = Field(4096, ge=8, description="Longer samples are dropped and counted")
-    lora: LoRAConfig | None = Field(None, description="Adapters instead of all weights; null: all weights")
+    epochs: int = Field(2, ge=1, description="Epochs over the responses")
+    batch_size: int = Field(64, ge=1, description="Responses per step")
+    max_tokens: int = Field(
+        4096,
+        ge=8,
+        description="Maximum tokens of prompt and response; longer samples are dropped and counted",
+    )
+    lora: LoRAConfig | None = Field(None, description="Train low-rank adapters; null: train all weights")
     optimizer: OptimizerConfig = OptimizerConfig(learning_rate=5e-4, final_learning_rate=5e-5)
     engine: EngineConfig = EngineConfig()
 
@@ -127,10 +138,14 @@ class RewardModelConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    epochs: int = Field(2, ge=1, description="Passes over the problems")
-    batch_size: int = Field(16, ge=1, description="Problems a step, each with all its responses")
-    max_tokens: int = Field(4096, ge=8, description="Longer responses are cut at the front")
-    heldout_share: float = Field(0.1, gt=0, lt=1, description="Share of the problems for pair accuracy")
+    epochs: int = Field(2, ge=1, description="Epochs over the problems")
+    batch_size: int = Field(16, ge=1, description="Problems per step, each with all its responses")
+    max_tokens: int = Field(
+        4096, ge=8, description="Maximum tokens of prompt and response; longer ones lose their beginning"
+    )
+    heldout_share: float = Field(
+        0.1, gt=0, lt=1, description="Share of the problems held out to measure pair accuracy"
+    )
     optimizer: OptimizerConfig = OptimizerConfig(learning_rate=5e-4, final_learning_rate=5e-5)
     engine: EngineConfig = EngineConfig()
 
@@ -140,43 +155,47 @@ class GRPOConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    steps: int = Field(60, ge=1, description="Rollout batches")
-    problems_per_step: int = Field(16, ge=1, description="Groups a rollout batch")
-    group: int = Field(8, ge=2, description="Responses a problem")
-    updates: int = Field(
-        1, ge=1, description="Optimizer steps a rollout batch, each on its share of the groups"
+    steps: int = Field(60, ge=1, description="Number of rollout batches")
+    problems_per_step: int = Field(16, ge=1, description="Problems (groups) per rollout batch")
+    group_size: int = Field(8, ge=2, description="Responses per problem")
+    mini_batches: int = Field(1, ge=1, description="Mini-batches (optimizer steps) per rollout batch")
+    epochs_per_batch: int = Field(
+        1, ge=1, description="Epochs over each rollout batch (PPO epochs, μ in the GRPO paper)"
     )
-    passes: int = Field(1, ge=1, description="Times that each rollout batch is learned from")
-    tir_share: float = Field(0.25, ge=0, le=1, description="Share of the rollout batches in TIR")
+    tir_share: float = Field(
+        0.25, ge=0, le=1, description="Share of the rollout batches sampled in TIR, the rest in CoT"
+    )
     temperature: float = Field(1.0, gt=0, description="Sampling temperature")
-    clip: float = Field(0.2, gt=0, lt=1, description="ε of the clipped ratio")
+    clip: float = Field(0.2, gt=0, lt=1, description="ε of the clipped importance ratio")
     importance_cap: float = Field(
-        2.0, gt=0, description="Most that a token weighs whose sampler gave it less than the trainer does"
+        2.0, gt=0, description="Cap of the truncated importance weight π_trainer/π_sampler (TIS)"
     )
     overlong: Literal["keep", "mask", "punish"] = Field(
         "keep",
-        description="Responses cut at max_tokens: keep their reward; mask them out of the loss; "
-        "punish takes up to 1 from the reward of all that come within overlong_buffer tokens of the cut",
+        description="Responses truncated at max_tokens: keep their reward, mask them out of the loss, or "
+        "punish: subtract up to 1 from the reward of responses within overlong_buffer tokens of max_tokens",
     )
-    overlong_buffer: int = Field(128, ge=1, description="Tokens before the cut that punish counts")
-    beta: float = Field(1e-3, ge=0, description="Weight of the KL to the starting policy")
+    overlong_buffer: int = Field(
+        128, ge=1, description="Tokens before max_tokens over which the penalty of punish rises to 1"
+    )
+    beta: float = Field(1e-3, ge=0, description="Weight of the KL divergence from the starting policy")
     alpha: float = Field(0.5, ge=0, description="α of the shaped reward σ(α·r_m) + (r_v − 1)")
     sampling: SamplingConfig = Field(
         SamplingConfig(max_tokens=160),
-        description="Of the rollouts, which are drawn with the weights being trained: transformers takes "
-        "these as they are (dtype does not apply), vllm gets a copy before every batch",
+        description="Sampling of the rollouts, always with the current weights: transformers decodes with "
+        "the weights being trained (dtype does not apply), vllm receives a copy before every batch",
     )
-    lora: LoRAConfig | None = Field(None, description="Adapters instead of all weights; null: all weights")
+    lora: LoRAConfig | None = Field(None, description="Train low-rank adapters; null: train all weights")
     optimizer: OptimizerConfig = OptimizerConfig(
         learning_rate=1e-4, final_learning_rate=5e-5, weight_decay=0.0, checkpoint_steps=10
     )
     engine: EngineConfig = EngineConfig()
 
     @model_validator(mode="after")
-    def _updates_share_groups(self) -> Self:
-        if self.problems_per_step % self.updates:
+    def _mini_batches_divide_groups(self) -> Self:
+        if self.problems_per_step % self.mini_batches:
             raise ValueError(
-                f"problems_per_step ({self.problems_per_step}) must be a multiple of updates "
-                f"({self.updates}): change one"
+                f"problems_per_step ({self.problems_per_step}) must be a multiple of mini_batches "
+                f"({self.mini_batches}): change one"
             )
         return self

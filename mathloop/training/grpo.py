@@ -53,7 +53,7 @@ def run(
 
     Raises:
         TrainingDiverged: loss, KL or gradient is not finite.
-        BadConfig: the groups cannot be dealt evenly to ranks and updates.
+        BadConfig: the groups cannot be dealt evenly to ranks and mini-batches.
     """
     started = time.monotonic()
     pool = [p for p in read_problems(problems) if p.answer is not None]
@@ -64,7 +64,7 @@ def run(
             join_rollouts(work, rollouts)
         note = "No problem was selected, so the challenger is the SFT model: widen selection.least and most."
         return StageReport("grpo", time.monotonic() - started, notes=[note])
-    per_batch = config.updates * config.passes
+    per_batch = config.mini_batches * config.epochs_per_batch
     data = name_data(f"{p.id}\0{p.problem}\0{p.answer}".encode() for p in pool)
     torch.manual_seed(seed)  # adapters begin at random: alike after a kill and on every rank
     with ExitStack() as stack:
@@ -84,10 +84,10 @@ def run(
                 batch = collect(chosen, mode, sampler, scorer, config, engine.ranks, step=step, seed=seed)
             net.train()
             log_rollouts(work, batch, step, engine.ranks.rank, engine.ranks.world)
-            engine.counts["groups with no spread"] += int(engine.ranks.total(batch.flat)[0])
+            engine.counts["zero-variance groups"] += int(engine.ranks.total(batch.flat)[0])
             values = _learn(engine, reference, batch, config)
             progress.update(
-                tokens=round(values["response tokens"] * config.problems_per_step * config.group),
+                tokens=round(values["response tokens"] * config.problems_per_step * config.group_size),
                 reward=values["reward"],
                 KL=values["KL"],
             )
@@ -99,8 +99,8 @@ def run(
         "grpo",
         time.monotonic() - started,
         taken=len(pool),
-        made=config.steps * config.problems_per_step * config.group,
-        values={**last, **engine.summary(), "groups with no spread": engine.counts["groups with no spread"]},
+        made=config.steps * config.problems_per_step * config.group_size,
+        values={**last, **engine.summary(), "zero-variance groups": engine.counts["zero-variance groups"]},
         curves={name: thin(curve) for name, curve in engine.curves.items()},
         notes=engine.notes,
     )
@@ -113,8 +113,8 @@ def _learn(engine: Engine, reference: _Reference, batch: Batch, config: GRPOConf
     values: dict[str, float] = {}
     # Each update takes its share of the groups; what the policy thought before the first is kept for all.
     parts = []
-    for update in range(config.updates):
-        groups = range(update, batch.groups, config.updates)
+    for update in range(config.mini_batches):
+        groups = range(update, batch.groups, config.mini_batches)
         cut = batch.pieces(groups, engine.config.micro_batch_tokens)
         dealt = list(engine.deal(cut or [[0]], own=True))
         parts.append([(_Piece(chosen, batch, device), share if cut else 0.0) for chosen, share in dealt])
@@ -125,18 +125,18 @@ def _learn(engine: Engine, reference: _Reference, batch: Batch, config: GRPOConf
     for pieces in parts:
         for piece, _ in pieces:
             piece.reference = reference.logprobs(piece.packed)
-            if config.updates * config.passes > 1:
+            if config.mini_batches * config.epochs_per_batch > 1:
                 with torch.no_grad():
                     piece.old = engine.forward(piece.packed, config.temperature)
-    for turn in range(config.passes):
+    for turn in range(config.epochs_per_batch):
         for update, pieces in enumerate(parts):
             told = dict.fromkeys(("loss", "KL", "clipped share", "sampler ratio"), 0.0)
-            tokens, whole = 0.0, max(learned[update] * config.updates, 1e-9)
+            tokens, whole = 0.0, max(learned[update] * config.mini_batches, 1e-9)
             for piece, share in pieces:
                 logprobs = engine.forward(piece.packed, config.temperature)
                 old = logprobs.detach() if piece.old is None else piece.old
                 importance = importance_weights(old, piece.sampler_logprobs, config.importance_cap)
-                weights = piece.packed.weights * (share * config.updates)
+                weights = piece.packed.weights * (share * config.mini_batches)
                 loss, divergence, bound = grpo_loss(
                     logprobs,
                     old,
@@ -153,7 +153,7 @@ def _learn(engine: Engine, reference: _Reference, batch: Batch, config: GRPOConf
                 told["clipped share"] += bound.item() / whole
                 told["sampler ratio"] += float((importance * weights).sum()) / whole
                 tokens += piece.packed.count * share
-            final = turn == config.passes - 1 and update == config.updates - 1
+            final = turn == config.epochs_per_batch - 1 and update == config.mini_batches - 1
             values = engine.update(checkpoint=final, tokens=round(tokens), **told, **batch.values)
     return values
 
@@ -195,9 +195,9 @@ class _Reference:
 
 
 def _check_even(config: GRPOConfig, world: int) -> None:
-    if config.problems_per_step % (world * config.updates):
+    if config.problems_per_step % (world * config.mini_batches):
         raise BadConfig(
             f"grpo.problems_per_step={config.problems_per_step} cannot be dealt evenly to {world} "
-            f"process{'es' if world > 1 else ''} and updates={config.updates}: "
-            f"take a multiple of {world * config.updates}"
+            f"process{'es' if world > 1 else ''} and mini_batches={config.mini_batches}: "
+            f"take a multiple of {world * config.mini_batches}"
         )

@@ -89,7 +89,7 @@ def collect(
     seed: int,
 ) -> Batch:
     """Draws, judges and scores this rank's groups of `problems`."""
-    size = config.group
+    size = config.group_size
     mine = problems[ranks.rank :: ranks.world]
     rollouts = sampler.sample(
         mine,
@@ -119,7 +119,7 @@ def collect(
         "RM score": float(scores.sum()) / total,
         "response tokens": tokens / total,
         "truncated share": float(cut.sum()) / total,
-        "zero-spread share": float((~spread).sum()) / total,
+        "zero-variance share": float((~spread).sum()) / total,
         # Of the sampler's own choices: their mean surprise is an unbiased estimate of its entropy.
         "entropy": sum(-sum(own) / max(1, len(own)) for own in written) / total,
     }

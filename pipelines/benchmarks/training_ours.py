@@ -56,7 +56,7 @@ def train_grpo(inputs: Inputs, sizes: Sizes, seed: int) -> Work:
         config=GRPOConfig(
             steps=sizes.grpo_steps,
             problems_per_step=sizes.grpo_batch,
-            group=sizes.group,
+            group_size=sizes.group,
             tir_share=0.0,
             clip=CLIP,
             beta=BETA,

@@ -149,8 +149,8 @@ def run_grpo(inputs: Path, folder: Path) -> StageReport:
     config = GRPOConfig(
         steps=5,
         problems_per_step=4,
-        group=4,
-        updates=2,
+        group_size=4,
+        mini_batches=2,
         tir_share=0.0,
         sampling=SamplingConfig(max_tokens=12),
         optimizer=OptimizerConfig(checkpoint_steps=3),  # falls between two updates of a rollout batch: waits

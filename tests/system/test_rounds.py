@@ -217,7 +217,13 @@ def test_a_real_model_learns_from_rows_as_gsm8k_writes_them(
             question = f"Tom has {a} apples and buys {b} more. How many apples does Tom have now?"
             answer = f"Tom has {a} + {b} = <<{a}+{b}={a + b}>>{a + b} apples.\n#### {a + b}"
             file.write(json.dumps({"question": question, "answer": answer}) + "\n")
-    small = ["problems.train=8", "problems.benchmark=3", "evolution.count=1", "grpo.steps=1", "grpo.group=2"]
+    small = [
+        "problems.train=8",
+        "problems.benchmark=3",
+        "evolution.count=1",
+        "grpo.steps=1",
+        "grpo.group_size=2",
+    ]
     small += [f"{stage}.sampling.max_tokens=48" for stage in ("cot", "tir", "reward_data", "selection")]
     small += ["grpo.sampling.max_tokens=48", "evaluation.sampling.max_tokens=48"]
     # All are of one structure, which is what contaminates real problems.

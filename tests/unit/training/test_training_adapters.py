@@ -204,8 +204,8 @@ def test_grpo_takes_the_policy_without_adapters_as_its_reference(
         config=GRPOConfig(
             steps=3,
             problems_per_step=2,
-            group=3,
-            passes=2,
+            group_size=3,
+            epochs_per_batch=2,
             tir_share=0.0,
             beta=0.1,
             lora=LoRAConfig(rank=4),

@@ -28,7 +28,7 @@ def run(
     settings = {
         "steps": 1,
         "problems_per_step": 4,
-        "group": 4,
+        "group_size": 4,
         "tir_share": 0.0,
         "sampling": SamplingConfig(max_tokens=60),
         **given,
@@ -116,7 +116,7 @@ def expected_loss(
     `policies`: the one that learns ("new"), as the batch began ("old"), the KL's ("reference") and,
     if another one drew the rollouts, "sampler".
     """
-    size, temperature = config.group, config.temperature
+    size, temperature = config.group_size, config.temperature
     found = {}
     for name, net in policies.items():
         with torch.set_grad_enabled(name == "new"):
@@ -176,7 +176,7 @@ def test_the_first_gradient_is_that_of_the_logged_rollouts(
     if mode == "tir":  # some rollouts read an interpreter's output
         assert sum("```output\n" in row["text"] for row in rows) > 1
     net, _ = load_model(trained / "policy", torch.float32)
-    config = GRPOConfig(problems_per_step=4, group=4, temperature=1.3, beta=0.1)
+    config = GRPOConfig(problems_per_step=4, group_size=4, temperature=1.3, beta=0.1)
     loss, kl, _ = expected_loss(
         rows, letters, config, {"new": net, "old": net, "reference": net}, list(range(4))
     )
@@ -192,7 +192,7 @@ def test_updates_take_their_groups_and_passes_take_them_again(
     trained: Path, letters: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steps = Steps(monkeypatch)
-    given = {"updates": 2, "passes": 2, "beta": 0.2, "clip": 0.1}
+    given = {"mini_batches": 2, "epochs_per_batch": 2, "beta": 0.2, "clip": 0.1}
     optimizer = OptimizerConfig(learning_rate=3e-3, final_learning_rate=3e-3, warmup=0.0)
     report, rows = run(trained, tmp_path, optimizer=optimizer, **given)
     assert len(steps.gradients) == 4
@@ -200,7 +200,7 @@ def test_updates_take_their_groups_and_passes_take_them_again(
     for step, groups in enumerate([[0, 2], [1, 3], [0, 2], [1, 3]]):
         net = steps.policy(trained / "policy", step)
         policies = {"new": net, "old": start, "reference": start}
-        config = GRPOConfig(group=4, **given)
+        config = GRPOConfig(group_size=4, **given)
         loss, kl, clipped = expected_loss(rows, letters, config, policies, groups)
         assert_gradient(net, loss, steps.gradients[step])
         for name, value in [("loss", loss.item()), ("KL", kl), ("clipped share", clipped)]:
@@ -222,7 +222,7 @@ def test_a_sampler_with_other_weights_is_corrected_by_truncated_importance_weigh
     steps = Steps(monkeypatch)
     report, rows = run(trained, tmp_path, importance_cap=1.5)
     net, _ = load_model(trained / "policy", torch.float32)
-    config = GRPOConfig(group=4, importance_cap=1.5)
+    config = GRPOConfig(group_size=4, importance_cap=1.5)
     policies = {"new": net, "old": net, "reference": net, "sampler": other}
     loss, _, _ = expected_loss(rows, letters, config, policies, list(range(4)))
     assert_gradient(net, loss, steps.gradients[0])
@@ -236,7 +236,7 @@ def test_responses_cut_at_the_limit_are_masked_if_asked(
 ) -> None:
     steps = Steps(monkeypatch)
     given: dict[str, Any] = {"tir_share": 1.0, "temperature": 1.5, "sampling": SamplingConfig(max_tokens=50)}
-    report, rows = run(trained, tmp_path, overlong="mask", passes=2, **given)
+    report, rows = run(trained, tmp_path, overlong="mask", epochs_per_batch=2, **given)
     cut = sum(row["finish_reason"] == "length" for row in rows)
     assert 0 < cut < len(rows)
     assert report.curves["truncated share"][0][1] == pytest.approx(cut / len(rows))
@@ -246,7 +246,7 @@ def test_responses_cut_at_the_limit_are_masked_if_asked(
         loss, kl, _ = expected_loss(
             rows,
             letters,
-            GRPOConfig(group=4, temperature=1.5),
+            GRPOConfig(group_size=4, temperature=1.5),
             {"new": net, "old": start, "reference": start},
             list(range(4)),
             learned=lambda row: row["finish_reason"] != "length",
@@ -264,7 +264,7 @@ def test_the_size_of_micro_batches_changes_rounding_only(
     for budget in (16, 40, 8192):
         steps = Steps(monkeypatch)
         engine = EngineConfig(micro_batch_tokens=budget)
-        report, rows = run(trained, tmp_path, name=f"cut{budget}", updates=2, engine=engine)
+        report, rows = run(trained, tmp_path, name=f"cut{budget}", mini_batches=2, engine=engine)
         runs.append((report, rows, steps.gradients))
         monkeypatch.undo()
     whole = runs.pop()

@@ -51,7 +51,7 @@ def test_it_finds_the_right_one_of_five_answers(
         problems[:5],
         steps=45,
         problems_per_step=5,
-        group=32,
+        group_size=32,
         optimizer=OptimizerConfig(learning_rate=1e-3, weight_decay=0.0),
     )
     accuracy = [v for _, v in report.curves["verifier accuracy"]]
@@ -66,21 +66,21 @@ def test_it_finds_the_right_one_of_five_answers(
     for name in ("reward", "RM score", "KL", "response tokens", "truncated share", "clipped share"):
         assert len(report.curves[name]) == 45, name
     entropy, kl, flat, reward = (
-        [v for _, v in report.curves[name]] for name in ("entropy", "KL", "zero-spread share", "reward")
+        [v for _, v in report.curves[name]] for name in ("entropy", "KL", "zero-variance share", "reward")
     )
     assert sum(entropy[-5:]) < 0.5 * sum(entropy[:5])
     assert kl[0] < 1e-6 < 0.1 < max(kl)
     assert flat[0] < 0.5 < max(flat)
     assert reward == pytest.approx([a - 0.5 for a in accuracy], abs=1e-5)  # of a silent reward model
-    assert report.values["groups with no spread"] == pytest.approx(sum(5 * share for share in flat))
+    assert report.values["zero-variance groups"] == pytest.approx(sum(5 * share for share in flat))
 
 
 def test_groups_that_are_all_alike_change_nothing(
     trained: Path, problems: list[Problem], tmp_path: Path
 ) -> None:
     wrong = [Problem(p.id, p.problem, answer="99") for p in problems]
-    report = run(trained, tmp_path, wrong, steps=2, problems_per_step=2, group=3, updates=2)
-    assert report.values["groups with no spread"] == 4
+    report = run(trained, tmp_path, wrong, steps=2, problems_per_step=2, group_size=3, mini_batches=2)
+    assert report.values["zero-variance groups"] == 4
     before, after = (load_model(f, torch.float32)[0] for f in (trained / "policy", tmp_path / "grpo"))
     for name, weight in before.named_parameters():
         assert torch.equal(dict(after.named_parameters())[name], weight), name
@@ -89,12 +89,14 @@ def test_groups_that_are_all_alike_change_nothing(
 def test_groups_that_cannot_be_dealt_are_one_line(
     trained: Path, problems: list[Problem], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(ValidationError, match=r"problems_per_step \(4\) must be a multiple of updates \(3\)"):
-        GRPOConfig(problems_per_step=4, updates=3)
+    with pytest.raises(
+        ValidationError, match=r"problems_per_step \(4\) must be a multiple of mini_batches \(3\)"
+    ):
+        GRPOConfig(problems_per_step=4, mini_batches=3)
     # How many processes there are shows only where they start.
     monkeypatch.setattr("mathloop.training.grpo._check_even", lambda config, _: _check_even(config, 3))
-    with pytest.raises(BadConfig, match=r"to 3 processes and updates=2: take a multiple of 6") as error:
-        run(trained, tmp_path, problems, updates=2)
+    with pytest.raises(BadConfig, match=r"to 3 processes and mini_batches=2: take a multiple of 6") as error:
+        run(trained, tmp_path, problems, mini_batches=2)
     assert "\n" not in str(error.value)
     assert not (tmp_path / "grpo").exists()
 

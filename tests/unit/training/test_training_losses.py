@@ -100,7 +100,7 @@ def slow_grpo(batch: list[dict[str, Any]], groups: int, clip: float, beta: float
 
 @st.composite
 def rollout_batches(draw: Any) -> tuple[list[dict[str, Any]], int, float, float]:
-    """(responses, groups, clip, beta): masked tokens, zero-spread groups, clips on both sides."""
+    """(responses, groups, clip, beta): masked tokens, zero-variance groups, clips on both sides."""
     groups, size = draw(st.integers(1, 3)), draw(st.integers(1, 4))
     clip, beta = draw(st.sampled_from([0.1, 0.2, 0.5])), draw(st.sampled_from([0.0, 1e-3, 0.2]))
     with_reference, with_importance = draw(st.booleans()), draw(st.booleans())

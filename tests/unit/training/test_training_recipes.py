@@ -109,8 +109,8 @@ def reinforced(
         config=GRPOConfig(
             steps=3,
             problems_per_step=2,
-            group=3,
-            updates=2,
+            group_size=3,
+            mini_batches=2,
             tir_share=0.5,
             lora=lora,
             sampling=SamplingConfig(max_tokens=12),

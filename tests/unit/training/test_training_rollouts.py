@@ -66,7 +66,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch, ranks: Ranks, **given: Any) -> tuple[
         ],
     )
     config = GRPOConfig(
-        problems_per_step=2, group=3, alpha=0.5, sampling=SamplingConfig(max_tokens=8), **given
+        problems_per_step=2, group_size=3, alpha=0.5, sampling=SamplingConfig(max_tokens=8), **given
     )
     sampler = Scripted(PROBLEMS)
     batch = collect(PROBLEMS, "cot", sampler, (None, None), config, ranks, step=4, seed=9)  # type: ignore[arg-type]
@@ -113,7 +113,7 @@ def test_a_batch_is_judged_scored_and_weighed(monkeypatch: pytest.MonkeyPatch) -
             "RM score": 0.5 / 6,
             "response tokens": (3 + 3 + 8 + 2 + 1 + 2) / 6,
             "truncated share": 1 / 6,
-            "zero-spread share": 3 / 6,
+            "zero-variance share": 3 / 6,
             "entropy": (0.5 + 0.6 + 0.7 + 0.8 + 0.9 + 1.0) / 6,
         },
         abs=1e-6,
