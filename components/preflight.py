@@ -4,67 +4,65 @@ from typing import NamedTuple
 
 from kfp import dsl
 
+from components.component import component
 from components.images import CONTROL_IMAGE
 
 
-@dsl.component(base_image=CONTROL_IMAGE, packages_to_install=[], install_kfp_package=False)
+@component(CONTROL_IMAGE)
 def preflight(
-    store_url: str,
+    store: str,
     round_id: str,
-    metrics: dsl.Output[dsl.Metrics],
-    stage_report: dsl.Output[dsl.Artifact],
+    summary: dsl.Output[dsl.Markdown],
+    profile: str = "",
+    overrides: str = "{}",
     problems_file: str = "",
     seed: int = 0,
-    problems: str = "{}",
-    evolution: str = "{}",
-    decontamination: str = "{}",
-    cot: str = "{}",
-    tir: str = "{}",
-    sft: str = "{}",
-    reward_data: str = "{}",
-    reward_model: str = "{}",
-    selection: str = "{}",
-    grpo: str = "{}",
-    evaluation: str = "{}",
-    gate: str = "{}",
-    deployment: str = "{}",
-) -> NamedTuple("Start", [("cache_key", str), ("seed", int)]):
-    """Checks settings, store and champion; draws the seed, and says what KFP may reuse.
+    first: bool = False,
+) -> NamedTuple(
+    "Start",
+    [
+        ("cache_key", str),
+        ("seed", int),
+        ("settings", str),
+        ("corpus", str),
+        ("pretrain", str),
+        ("problems", str),
+        ("evolution", str),
+        ("decontamination", str),
+        ("cot", str),
+        ("tir", str),
+        ("sft", str),
+        ("reward_data", str),
+        ("reward_model", str),
+        ("selection", str),
+        ("grpo", str),
+        ("evaluation", str),
+        ("gate", str),
+        ("deployment", str),
+    ],
+):
+    """Makes the run's settings of profile and overrides and hands each stage its section; checks store and
+    champion; draws the seed; says what KFP may reuse.
 
     Args:
-        store_url: Store: a folder, file:///… or s3://bucket/prefix.
-        round_id: Name of the round, which a seed is drawn from.
-        metrics: Scalars of the stage.
-        stage_report: What the stage took, made and dropped, as JSON.
+        profile: All settings of the profile that the pipeline was compiled with, as JSON.
+        overrides: Sections and fields that differ in this run, as one JSON object.
         problems_file: A .jsonl or .parquet file of problems; empty for the built-in generator.
-        seed: Seed of the run; -1 draws one.
-        problems: Settings of the training problems and the benchmark, as JSON.
-        evolution: Settings of problem evolution, as JSON.
-        decontamination: Settings of decontamination, as JSON.
-        cot: Settings of CoT sampling and selection, as JSON.
-        tir: Settings of TIR sampling and selection, as JSON.
-        sft: Settings of supervised fine-tuning, as JSON.
-        reward_data: Settings of sampling for the reward model, as JSON.
-        reward_model: Settings of reward-model training, as JSON.
-        selection: Settings of choosing GRPO's problems, as JSON.
-        grpo: Settings of GRPO, as JSON.
-        evaluation: Settings of the evaluation, as JSON.
-        gate: Settings of the promotion gate, as JSON.
-        deployment: Settings of serving, as JSON.
+        seed: Seed of the run; -1 draws one from its id.
+        first: Whether the run makes the first champion of its store.
     """
-    from components.ports import record
+    from components.running import run
     from mathloop.cluster import preflight as stage
 
-    settings = {"problems": problems, "evolution": evolution, "decontamination": decontamination}
-    settings.update(cot=cot, tir=tir, sft=sft, reward_data=reward_data, reward_model=reward_model)
-    settings.update(selection=selection, grpo=grpo, evaluation=evaluation, gate=gate, deployment=deployment)
-    report, start = stage.run(
-        store_url=store_url,
+    return run(
+        stage.run,
+        summary,
+        store_url=store,
         round_id=round_id,
+        profile=profile,
+        overrides=overrides,
         problems_file=problems_file,
         seed=seed,
-        settings=settings,
-        uri=stage_report.uri,
+        first=first,
+        uri=summary.uri,
     )
-    record(report, metrics, stage_report)
-    return start

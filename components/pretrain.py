@@ -2,40 +2,35 @@
 
 from kfp import dsl
 
+from components.component import component
 from components.images import TRAINER_IMAGE
 
 
-@dsl.component(base_image=TRAINER_IMAGE, packages_to_install=[], install_kfp_package=False)
+@component(TRAINER_IMAGE)
 def pretrain(
     corpus: dsl.Input[dsl.Dataset],
     model: dsl.Output[dsl.Model],
-    metrics: dsl.Output[dsl.Metrics],
-    stage_report: dsl.Output[dsl.Artifact],
-    config: str = "{}",
+    summary: dsl.Output[dsl.Markdown],
+    settings: str = "{}",
     seed: int = 0,
 ) -> None:
     """Trains a language model from random weights on the corpus.
 
     Args:
         corpus: Documents to learn from.
-        model: The pretrained model, tokenizer included.
-        metrics: Scalars of the stage.
-        stage_report: What the stage took, made and dropped, as JSON.
-        config: Settings of the stage as JSON, checked by its Config; what is left out has its default.
-        seed: Seed; the same seed and inputs give the same outputs.
     """
-    from pathlib import Path
+    from functools import partial
 
-    from components.ports import record, work_folder
+    from components.running import run, work_folder
     from mathloop.training.config import PretrainConfig
     from mathloop.training.launching import train
 
-    report = train(
-        "pretrain",
-        corpus=Path(corpus.path),
-        model=Path(model.path),
+    run(
+        partial(train, "pretrain"),
+        summary,
+        corpus=corpus,
+        model=model,
         work=work_folder(),
-        config=PretrainConfig.model_validate_json(config),
+        config=PretrainConfig.model_validate_json(settings),
         seed=seed,
     )
-    record(report, metrics, stage_report)

@@ -1,8 +1,8 @@
-"""What every stage says of itself: a report at its end, and progress on its way.
+"""Stage reports and progress.
 
-A stage's `run(...)` returns a `StageReport`; the component around it writes it as JSON, and the round's
-HTML report is drawn from nothing else. `Progress` shows a bar on a terminal, prints one JSON line a step in
-a pod, and appends the same lines to the file named by `MATHLOOP_PROGRESS`, which the local live view reads.
+A stage's `run(...)` returns a `StageReport`; the component around it writes it as the stage's summary, and
+the round's HTML report is drawn from these alone. `Progress` shows a bar on a terminal, prints one JSON line
+per step in a pod, and appends the same lines to the file named by `MATHLOOP_PROGRESS`, for the live view.
 """
 
 from __future__ import annotations
@@ -11,9 +11,14 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result", "StageReport", "tuple[StageReport, Any]")
 
 PROGRESS_VARIABLE = "MATHLOOP_PROGRESS"
 
@@ -23,7 +28,9 @@ class StageReport:
     """What a stage took, made and dropped, in JSON-able values only."""
 
     stage: str
+    """The stage's name: its section of the settings."""
     seconds: float = 0.0
+    """Set by `timed`."""
     taken: int = 0
     """Records that went in."""
     made: int = 0
@@ -34,6 +41,8 @@ class StageReport:
     """Reason → number of records; reasons that dropped none are left out."""
     values: dict[str, float] = field(default_factory=dict)
     """Scalars for a table: accuracies, tokens, tokens per second, losses."""
+    scores: dict[str, float] = field(default_factory=dict)
+    """Scores in percent, under few fixed names, to compare runs by: evaluation and gate alone have some."""
     curves: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
     """Name → points (step, value)."""
     samples: list[dict[str, Any]] = field(default_factory=list)
@@ -51,10 +60,31 @@ class StageReport:
         partial.write_text(json.dumps(asdict(self), ensure_ascii=False, allow_nan=False), encoding="utf-8")
         os.replace(partial, path)
 
+    def sentence(self) -> str:
+        """The last line of the log: `cot: 1,400 taken, 5,600 made, 2,010 kept, 3,590 dropped (61.0 s)`."""
+        counts = {"taken": self.taken, "made": self.made, "kept": self.kept}
+        counts["dropped"] = sum(self.dropped.values())
+        parts = [f"{count:,} {name}" for name, count in counts.items() if count]
+        return f"{self.stage}: {', '.join(parts) or (self.notes or ['done'])[0]} ({self.seconds:.1f} s)"
+
     @classmethod
     def read(cls, path: Path) -> StageReport:
         """Reads what `write` wrote."""
         return cls(**json.loads(path.read_text(encoding="utf-8")))
+
+
+def timed(run: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """Has a stage's `run` note in its report how long it took."""
+
+    @wraps(run)
+    def timing(*arguments: Arguments.args, **named: Arguments.kwargs) -> Result:
+        started = time.monotonic()
+        result = run(*arguments, **named)
+        report = result[0] if isinstance(result, tuple) else result
+        report.seconds = time.monotonic() - started
+        return result
+
+    return timing
 
 
 class Progress:

@@ -10,77 +10,60 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from kfp import compiler, dsl
-from kfp.dsl.graph_component import GraphComponent
+from kfp import compiler
 
 import mathloop
-from mathloop.cluster.config import PoolsConfig
-from pipelines.data import data
-from pipelines.evaluation import evaluation
-from pipelines.improvement_round import improvement_round
+from mathloop.settings import Settings
 from pipelines.paths import tidied
-from pipelines.placement import CODE_VERSION_VARIABLE, placed
-from pipelines.pretraining import model_import, pretraining
-from pipelines.profile import CONFIGS, Head, stage_config
+from pipelines.placement import CODE_VERSION_VARIABLE
+from pipelines.table import PIPELINES, find_pipeline
+from pipelines.tracing import trace
 
-PIPELINES: tuple[GraphComponent, ...] = (improvement_round, pretraining, model_import, evaluation, data)
 CLUSTER_STORE = "s3://mathloop/store"
 """What a profile whose store is a folder of this machine uses on a cluster."""
 
 
-def write_compiled(out: Path, profile: Head | None = None) -> list[Path]:
+def write_compiled(out: Path, profile: Settings | None = None) -> list[Path]:
     """Compiles every pipeline into `out`, one file each, and returns the files.
 
     Without a profile the pools are empty, settings have the stages' defaults, and nothing depends on the
-    code's version: equal pipelines give equal files. With one, its pools are compiled in and its settings
-    are the parameters' defaults.
+    code's version: equal pipelines give equal files. With one, its settings and pools are compiled in.
 
     Raises OSError when the folder does not take them; then it is as it was before.
     """
-    paths = [out / f"{pipeline.name}.yaml" for pipeline in PIPELINES]
+    paths = [out / f"{name}.yaml" for name in PIPELINES]
     with tidied(out):
         out.mkdir(parents=True, exist_ok=True)
         taken = next(filter(Path.is_dir, paths), None)
         if taken is not None:
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(taken))
         with tempfile.TemporaryDirectory(dir=out, prefix=".partial-") as folder:
-            for pipeline, path in zip(PIPELINES, paths, strict=True):
-                compile_one(pipeline, Path(folder, path.name), profile)
+            for name, path in zip(PIPELINES, paths, strict=True):
+                compile_one(find_pipeline(name), Path(folder, path.name), profile)
             for path in paths:
                 os.replace(Path(folder, path.name), path)
     return paths
 
 
-def compile_one(pipeline: GraphComponent, path: Path, profile: Head | None = None) -> None:
+def compile_one(pipeline: Any, path: Path, profile: Settings | None = None) -> None:
     """Traces one pipeline for a cluster and writes it to `path`."""
-    pools = PoolsConfig() if profile is None else profile.pools  # type: ignore[attr-defined]
-    with placed(pools, "" if profile is None else code_version()):
-        traced = dsl.pipeline(name=pipeline.name)(pipeline.pipeline_func)
-    defaults = {"store_url": CLUSTER_STORE} if profile is None else arguments_of(pipeline, profile)
+    settings, version = (None, "") if profile is None else (for_cluster(profile), code_version())
+    traced = trace(pipeline, settings, cluster=True, code_version=version)
+    defaults = {"store": CLUSTER_STORE} if profile is None else arguments_of(pipeline, profile)
     compiler.Compiler().compile(traced, str(path), pipeline_parameters=defaults)
 
 
-def arguments_of(pipeline: GraphComponent, profile: Head) -> dict[str, Any]:
+def arguments_of(pipeline: Any, profile: Settings) -> dict[str, Any]:
     """The pipeline's parameters as a profile gives them, for a cluster."""
     profile = for_cluster(profile)
-    pools: PoolsConfig = profile.pools  # type: ignore[attr-defined]
-    known: dict[str, Any] = {
-        **{section: stage_config(profile, section) for section in CONFIGS if section != "pools"},
-        "store_url": profile.store,
-        "seed": profile.seed,
-        "source": profile.model,
-        "profile": profile.model_dump_json(),
-        "sampler_nodes": dict(pools.sampler.node_selector),
-        "trainer_nodes": dict(pools.trainer.node_selector),
-        "deployment": pools.serving.model_dump_json(),
-    }
+    known: dict[str, Any] = {"store": profile.store, "seed": profile.seed, "source": profile.model}
     if profile.model == "nano":
         del known["source"]
     parameters = pipeline.pipeline_spec.root.input_definitions.parameters
     return {name: value for name, value in known.items() if name in parameters}
 
 
-def for_cluster(profile: Head) -> Head:
+def for_cluster(profile: Settings) -> Settings:
     """The profile with nothing in it that only this machine has: a store or a model in a folder."""
     changes = {}
     if not profile.store.startswith("s3://"):

@@ -1,56 +1,38 @@
 """Measures the current champion, without training anything."""
 
-from kfp import dsl
-
-from components.build_problems import build_problems
-from components.evaluate_champion import evaluate_champion
-from components.fetch_champion import fetch_champion
-from components.preflight import preflight
-from pipelines.placement import looks_back, place, retried
-from pipelines.training import ROUND_ID
+from components.champion import champion
+from components.champion_evaluation import champion_evaluation
+from components.problems import problems as build_problems
+from pipelines.beginning import add_preflight
+from pipelines.placement import place, retried
+from pipelines.tracing import pipeline
 
 
-@dsl.pipeline(name="evaluation")
-def evaluation(
-    store_url: str,
-    problems_file: str = "",
-    seed: int = 0,
-    problems: str = "{}",
-    evaluation: str = "{}",
-    sampler_nodes: dict = {},  # noqa: B006  (KFP reads the default, nobody changes it)
-    sampler_tolerations: list = [],  # noqa: B006
-) -> None:
+@pipeline("evaluation")
+def evaluation(store: str, problems: str = "", overrides: str = "{}", seed: int = 0) -> None:
     """Answers the benchmark with the current champion, greedily and sampled, in CoT and TIR.
 
     Args:
-        store_url: Store with the champion: a folder, file:///… or s3://bucket/prefix.
-        problems_file: The .jsonl or .parquet file that the rounds held their benchmark out of; empty for the
+        store: Store with the champion: a folder, file:///… or s3://bucket/prefix.
+        problems: The .jsonl or .parquet file that the rounds held their benchmark out of; empty for the
             built-in generator.
+        overrides: Settings that differ from the profile's, as one JSON object:
+            {"evaluation": {"samples": 8}}.
         seed: Seed of sampling; -1 draws one from the run's id.
-        problems: Settings of the benchmark, as JSON.
-        evaluation: Settings of the evaluation, as JSON.
-        sampler_nodes: Labels of the nodes that sample, as {label: value}; {} leaves it to Kubernetes.
-        sampler_tolerations: Taints that they may have beside their pool's, as [{key, operator, effect}].
     """
-    checked = preflight(
-        store_url=store_url,
-        round_id=ROUND_ID,
-        problems_file=problems_file,
-        seed=seed,
-        problems=problems,
-        evaluation=evaluation,
-    ).set_caching_options(False)
-    key, drawn = checked.outputs["cache_key"], checked.outputs["seed"]
-    champion = fetch_champion(store_url=store_url, cache_key=key)
-    built = build_problems(problems_file=problems_file, config=problems, seed=drawn, cache_key=key)
-    measured = evaluate_champion(
-        benchmark=built.outputs["benchmark"],
-        policy=champion.outputs["policy"],
-        reward_model=champion.outputs["reward_model"],
-        config=evaluation,
-        seed=drawn,
+    _, start = add_preflight(store=store, overrides=overrides, seed=seed, problems_file=problems)
+    key, drawn = start["cache_key"], start["seed"]
+    champion_task = champion(store=store, cache_key=key)
+    problems_task = build_problems(
+        problems_file=problems, settings=start["problems"], seed=drawn, cache_key=key
     )
-    place("sampler", measured, nodes=sampler_nodes, tolerations=sampler_tolerations)
-    place("control", checked, champion, built)
-    looks_back(checked)
-    retried(checked, champion)
+    evaluation_task = champion_evaluation(
+        benchmark=problems_task.outputs["benchmark"],
+        policy=champion_task.outputs["policy"],
+        reward_model=champion_task.outputs["reward_model"],
+        settings=start["evaluation"],
+        seed=drawn,
+    ).set_display_name("evaluation")
+    place("sampler", evaluation_task)
+    place("control", champion_task, problems_task)
+    retried(champion_task)

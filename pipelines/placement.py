@@ -1,17 +1,12 @@
 """Where tasks run on a cluster: the one place that knows of node pools. The local runner ignores all of it.
 
-A pipeline is traced twice. Importing it traces it for this machine: of the pools it has only the JSON
-parameters. `compile`, `submit` and `schedule` trace it again inside `placed(...)`, for a cluster: then every
-task gets what its pool in the profile says, and the store's address and keys by reference to a ConfigMap and
-a Secret, never by value.
+A pipeline is traced twice: when it is imported, for this machine and the stages' defaults, and again by
+`pipelines.tracing.trace` for one profile. Traced for a cluster, every task gets what its pool in the profile
+says, and the store's address and keys by reference to a ConfigMap and a Secret, never by value.
 
-The JSON forms (`sampler_nodes`, `sampler_tolerations`, …) are pipeline parameters, so that who starts a run
-in the UI can choose another pool without compiling again: a selector given there replaces the compiled one,
-tolerations are added to the compiled ones.
-
-What kfp-kubernetes 2.17 cannot say stands elsewhere: a pod's priorityClassName (a pool's `priority` is
-Kueue's), affinity between pods, capabilities (KFP itself drops them all), and tolerations of KFP's driver
-pods, which need some node without a taint.
+kfp-kubernetes 2.17 cannot set: a pod's priorityClassName (a pool's `priority` is Kueue's), affinity between
+pods, capabilities (KFP itself drops them all), and tolerations of KFP's driver pods, which need some node
+without a taint.
 """
 
 from __future__ import annotations
@@ -26,8 +21,8 @@ from kfp import kubernetes
 from kfp.dsl import PipelineTask
 
 from mathloop.cluster import reuse
-from mathloop.cluster.config import CA_FOLDER, CA_KEY, Affinity, Pool, PoolsConfig
 from mathloop.cluster.preflight import CODE_VERSION_VARIABLE
+from mathloop.settings.pools import CA_FOLDER, CA_KEY, Affinity, Pool, PoolsConfig
 from mathloop.storage.s3 import CA_VARIABLE
 from mathloop.training.config import CHECKPOINTS_VARIABLE
 
@@ -50,18 +45,22 @@ PoolName = Literal["sampler", "trainer", "control"]
 class Placement:
     """What a pipeline is traced for."""
 
-    pools: PoolsConfig
-    code_version: str
+    pools: PoolsConfig | None
+    """None: this machine."""
+    code_version: str = ""
     """Preflight makes it a part of what KFP's cache tells apart; empty leaves it out."""
+    profile: str = ""
+    """All settings as JSON; empty: the stages' defaults."""
 
 
-_current: ContextVar[Placement | None] = ContextVar("placement", default=None)
+_HERE = Placement(None)
+_current: ContextVar[Placement] = ContextVar("placement", default=_HERE)
 
 
 @contextmanager
-def placed(pools: PoolsConfig, code_version: str = "") -> Iterator[None]:
-    """Pipelines that are traced inside are for a cluster with these pools."""
-    token = _current.set(Placement(pools, code_version))
+def placed(placement: Placement) -> Iterator[None]:
+    """Pipelines that are traced inside are for this placement."""
+    token = _current.set(placement)
     try:
         yield
     finally:
@@ -70,38 +69,35 @@ def placed(pools: PoolsConfig, code_version: str = "") -> Iterator[None]:
 
 def cluster() -> PoolsConfig | None:
     """The pools that the pipeline is being traced for; None on this machine."""
-    placement = _current.get()
-    return placement.pools if placement else None
+    return _current.get().pools
 
 
-def place(
-    name: PoolName, *tasks: PipelineTask, nodes: Any = None, tolerations: Any = None, seconds: int = 0
-) -> None:
+def profile() -> str:
+    """All settings of the profile that the pipeline is being traced for, as JSON."""
+    return _current.get().profile
+
+
+def place(name: PoolName, *tasks: PipelineTask, seconds: int = 0) -> None:
     """Has the tasks run in a pool.
 
     Args:
-        nodes: a pipeline parameter of type dict: labels that replace the pool's own selector.
-        tolerations: a pipeline parameter of type list, added to the pool's own.
         seconds: replaces the pool's own timeout where a task waits for other pods.
     """
-    placement = _current.get()
+    pools = cluster()
+    if pools is None:
+        return
     for task in tasks:
-        if placement is not None:
-            _settle(task, name, placement)
-            timeout = seconds or getattr(placement.pools, name).timeout_seconds
-            if timeout:
-                kubernetes.set_timeout(task, timeout)
-        if nodes is not None:
-            kubernetes.add_node_selector_json(task, nodes)
-        if tolerations is not None:
-            kubernetes.add_toleration_json(task, tolerations)
+        _settle(task, name, pools)
+        timeout = seconds or getattr(pools, name).timeout_seconds
+        if timeout:
+            kubernetes.set_timeout(task, timeout)
 
 
 def retried(*tasks: PipelineTask) -> None:
     """Has KFP try again what only moves data to or from the store, with growing pauses.
 
-    Only on a cluster: here a failed stage is gone on with by `--resume`. KFP ignores it inside ParallelFor,
-    where no task of ours stands.
+    Only on a cluster: here `--resume` continues after a failed stage. KFP ignores it inside ParallelFor,
+    which no pipeline of ours has.
     """
     pools = cluster()
     if pools is not None and pools.retries:
@@ -109,8 +105,8 @@ def retried(*tasks: PipelineTask) -> None:
             task.set_retry(pools.retries, **BACKOFF)
 
 
-def _settle(task: PipelineTask, name: str, placement: Placement) -> None:
-    pool: Pool = getattr(placement.pools, name)
+def _settle(task: PipelineTask, name: str, pools: PoolsConfig) -> None:
+    pool: Pool = getattr(pools, name)
     _give_resources(task, pool)
     for key, value in pool.node_selector.items():
         kubernetes.add_node_selector(task, key, value)
@@ -130,11 +126,11 @@ def _settle(task: PipelineTask, name: str, placement: Placement) -> None:
         **pool.labels(),
     }.items():
         kubernetes.add_pod_label(task, key, value)
-    _give_store(task, placement.pools)
+    _give_store(task, pools)
     if name == "trainer":  # a pod that is lost takes its disk along
-        kubernetes.use_config_map_as_env(task, placement.pools.config_map, {"store": CHECKPOINTS_VARIABLE})
-    if placement.code_version:
-        task.set_env_variable(CODE_VERSION_VARIABLE, placement.code_version)
+        kubernetes.use_config_map_as_env(task, pools.config_map, {"store": CHECKPOINTS_VARIABLE})
+    if version := _current.get().code_version:
+        task.set_env_variable(CODE_VERSION_VARIABLE, version)
 
 
 def _give_store(task: PipelineTask, pools: PoolsConfig) -> None:

@@ -14,9 +14,10 @@ from pydantic.fields import FieldInfo
 from typer.main import get_command
 
 from mathloop.errors import MathloopError, UserError
+from mathloop.settings import SECTIONS, Settings
 from pipelines.cli import app
 from pipelines.commands.ending import INTERRUPTED
-from pipelines.profile import CONFIGS, FOLDER, PRETRAINING, Head, load_profile, profile_model
+from pipelines.profile import load_profile, profile_names
 
 FILE = Path(__file__).parents[1] / "docs" / "reference.md"
 INTRO = (
@@ -29,24 +30,24 @@ EXIT_CODES = {
     INTERRUPTED: "Ctrl-C; in a round also SIGTERM or a closed terminal.",
 }
 PROFILES = """A profile is a YAML file of the fields and sections below; `--set section.field=value` overrides
-one. What it leaves out has the default given here, inside a nested section too."""
+one. What it leaves out has the default given here, inside a nested section too. `extends: laptop` starts from
+another profile. `mathloop profiles NAME` prints what a profile changes."""
 KINDS = {int: "whole number", float: "number", str: "text", bool: "true or false"}
 SIGNS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<", "min_length": "length ≥"}
 
 
 def render() -> str:
     """The whole page; it depends on the code and the shipped profiles alone."""
-    profiles = [load_profile(path.stem) for path in sorted(FOLDER.glob("*.yaml"))]
+    profiles = [load_profile(name) for name in profile_names()]
     blocks = ["# Reference", INTRO, "## Commands", *_commands(), "## Exit codes"]
     blocks.append(_table(("code", "when"), ((str(code), said) for code, said in EXIT_CODES.items())))
     blocks += ["## Profiles", PROFILES]
     blocks.append(_table(("profile", "what for"), ((f"`{one.name}`", one.description) for one in profiles)))
-    blocks += ["### Top of a profile", _fields(Head)]
+    blocks += ["### Top of a profile", _fields(Settings)]
     nested: dict[str, Any] = {}
-    for name in CONFIGS:
-        inner: Any = profile_model().model_fields["pretraining"].annotation
-        model: Any = (inner if name in PRETRAINING else profile_model()).model_fields[name].annotation
-        blocks += _section(f"pretraining.{name}" if name in PRETRAINING else name, model)
+    for name in SECTIONS:
+        model: Any = Settings.model_fields[name].annotation
+        blocks += _section(name, model)
         nested |= {key: field.annotation for key, field in model.model_fields.items() if _is_section(field)}
         nested |= {item.__name__.lower(): item for item in _listed(model)}
     for model in list(nested.values()):
@@ -81,7 +82,11 @@ def _section(name: str, model: type[BaseModel]) -> tuple[str, str, str]:
 
 
 def _fields(model: type[BaseModel]) -> str:
-    rows = ((f"`{name}`", *_described(name, field)) for name, field in model.model_fields.items())
+    rows = (
+        (f"`{name}`", *_described(name, field))
+        for name, field in model.model_fields.items()
+        if model is not Settings or name not in SECTIONS
+    )
     return _table(("field", "type", "default", "what it is"), rows)
 
 

@@ -8,108 +8,81 @@ from typing import Any
 
 from kfp.dsl import PipelineTask
 
-from components.build_problems import build_problems
-from components.decontaminate_problems import decontaminate_problems
-from components.decontaminate_responses import decontaminate_responses
-from components.evolve_problems import evolve_problems
-from components.fetch_champion import fetch_champion
-from components.preflight import preflight
-from components.sample_cot import sample_cot
-from components.sample_tir import sample_tir
-from pipelines.placement import looks_back
-from pipelines.training import ROUND_ID
+from components.champion import champion
+from components.cot import cot
+from components.decontamination_problems import decontamination_problems
+from components.decontamination_responses import decontamination_responses
+from components.evolution import evolution
+from components.problems import problems
+from components.tir import tir
+from pipelines.placement import place, retried
 
 
 @dataclass(frozen=True)
 class Synthesis:
-    """The tasks that make SFT data, in order."""
+    """The tasks that make SFT data, in order, each named as its stage."""
 
-    preflight: PipelineTask
     champion: PipelineTask
     problems: PipelineTask
     evolution: PipelineTask
-    clean_problems: PipelineTask
+    decontamination_problems: PipelineTask
     cot: PipelineTask
     tir: PipelineTask
-    clean_cot: PipelineTask
-    clean_tir: PipelineTask
+    decontamination_cot: PipelineTask
+    decontamination_tir: PipelineTask
 
     @property
-    def seed(self) -> Any:
-        """Of the run: as it was given, or drawn."""
-        return self.preflight.outputs["seed"]
+    def benchmark(self) -> Any:
+        """The problems that training data must not touch."""
+        return self.problems.outputs["benchmark"]
 
     @property
-    def sampling(self) -> tuple[PipelineTask, ...]:
-        """Those that need a model."""
-        return self.cot, self.tir
-
-    @property
-    def light(self) -> tuple[PipelineTask, ...]:
-        """Those that need none."""
-        decontaminating = self.clean_problems, self.clean_cot, self.clean_tir
-        return self.preflight, self.champion, self.problems, self.evolution, *decontaminating
-
-    @property
-    def moving(self) -> tuple[PipelineTask, ...]:
-        """Those that only wait for the store."""
-        return self.preflight, self.champion
+    def training_problems(self) -> Any:
+        """The problems to learn from, decontaminated."""
+        return self.decontamination_problems.outputs["kept"]
 
 
-def add_synthesis(
-    *,
-    store_url: str,
-    problems_file: str,
-    seed: int,
-    problems: str,
-    evolution: str,
-    decontamination: str,
-    cot: str,
-    tir: str,
-    others: Mapping[str, str],
-) -> Synthesis:
-    """Adds the tasks to the pipeline that is being defined; the five sections are configs as JSON.
+def add_synthesis(*, store: Any, problems_file: Any, start: Mapping[str, Any]) -> Synthesis:
+    """Adds the tasks to the pipeline that is being defined, and places them.
 
     Args:
-        others: sections of what comes after, which are to be checked before anything is computed.
+        start: preflight's outputs.
     """
-    checked = preflight(
-        store_url=store_url,
-        round_id=ROUND_ID,
-        problems_file=problems_file,
-        seed=seed,
-        problems=problems,
-        evolution=evolution,
-        decontamination=decontamination,
-        cot=cot,
-        tir=tir,
-        **others,
-    ).set_caching_options(False)
-    looks_back(checked)
-    # The key stands for what KFP's cache cannot see: the store's state, what is in the file, our code. All
-    # that comes after depends on these two.
-    key, seed = checked.outputs["cache_key"], checked.outputs["seed"]
-    champion = fetch_champion(store_url=store_url, cache_key=key)
-    built = build_problems(problems_file=problems_file, config=problems, seed=seed, cache_key=key)
-    benchmark = built.outputs["benchmark"]
-    evolved = evolve_problems(problems=built.outputs["problems"], config=evolution, seed=seed)
-    clean = decontaminate_problems(
-        problems=evolved.outputs["evolved"], benchmark=benchmark, config=decontamination
+    seed, key = start["seed"], start["cache_key"]
+    champion_task = champion(store=store, cache_key=key)
+    problems_task = problems(
+        problems_file=problems_file, settings=start["problems"], seed=seed, cache_key=key
+    )
+    benchmark = problems_task.outputs["benchmark"]
+    evolution_task = evolution(
+        problems=problems_task.outputs["problems"], settings=start["evolution"], seed=seed
+    )
+    clean = decontamination_problems(
+        problems=evolution_task.outputs["evolved"], benchmark=benchmark, settings=start["decontamination"]
     )
     kept = clean.outputs["kept"]
-    policy = champion.outputs["policy"]
-    worked = sample_cot(
+    policy = champion_task.outputs["policy"]
+    cot_task = cot(
         problems=kept,
         policy=policy,
-        reward_model=champion.outputs["reward_model"],
-        config=cot,
+        reward_model=champion_task.outputs["reward_model"],
+        settings=start["cot"],
         seed=seed,
     )
-    computed = sample_tir(problems=kept, policy=policy, config=tir, seed=seed)
-    clean_cot = decontaminate_responses(
-        problems=kept, responses=worked.outputs["responses"], benchmark=benchmark, config=decontamination
-    ).set_display_name("decontaminate-cot")
-    clean_tir = decontaminate_responses(
-        problems=kept, responses=computed.outputs["responses"], benchmark=benchmark, config=decontamination
-    ).set_display_name("decontaminate-tir")
-    return Synthesis(checked, champion, built, evolved, clean, worked, computed, clean_cot, clean_tir)
+    tir_task = tir(problems=kept, policy=policy, settings=start["tir"], seed=seed)
+    clean_cot, clean_tir = (
+        decontamination_responses(
+            problems=kept,
+            responses=task.outputs["responses"],
+            benchmark=benchmark,
+            settings=start["decontamination"],
+            mode=mode,
+        ).set_display_name(f"decontamination-{mode}")
+        for mode, task in (("cot", cot_task), ("tir", tir_task))
+    )
+    place("control", champion_task, problems_task, evolution_task, clean, clean_cot, clean_tir)
+    place("sampler", cot_task, tir_task)
+    retried(champion_task)
+    return Synthesis(
+        champion_task, problems_task, evolution_task, clean, cot_task, tir_task, clean_cot, clean_tir
+    )

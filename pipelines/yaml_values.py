@@ -10,11 +10,10 @@ from typing import Any, ClassVar
 import yaml
 
 from mathloop.errors import BadConfig
+from mathloop.validation import SHOWN, cut
 
 DEEPEST, MOST = 20, 10_000
 """Levels and values of settings; aliases in YAML can make endless ones."""
-SHOWN = 80
-"""Characters of a wrong value that are shown."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -101,8 +100,3 @@ def _odd_text(text: str) -> str:
     if "\0" in text:
         return "a NUL character"
     return "half a surrogate pair" if any("\ud800" <= letter <= "\udfff" for letter in text) else ""
-
-
-def cut(text: str) -> str:
-    """As much of a text as an error shows."""
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"

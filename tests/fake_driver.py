@@ -19,11 +19,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import yaml
+from components.ports import record
 from kfp.dsl.executor import Executor
 from kfp.dsl.types import artifact_types
 from minio import Minio
 
-from components.ports import record
 from mathloop.stages import StageReport
 
 MOUNT = "_MINIO_LOCAL_MOUNT_PREFIX"

@@ -14,7 +14,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from mathloop.cluster import rollout
-from mathloop.cluster.config import ServingConfig
 from mathloop.cluster.inference_services import (
     MANAGED_BY,
     MANAGER,
@@ -37,7 +36,8 @@ from mathloop.errors import BadData, MathloopError
 from mathloop.files import open_plain, reading
 from mathloop.lines import parse_object
 from mathloop.registry import Champion, Registry
-from mathloop.stages import StageReport
+from mathloop.settings.pools import DeploymentConfig
+from mathloop.stages import StageReport, timed
 from mathloop.storage import open_store
 
 POLL_SECONDS = 5.0
@@ -52,7 +52,8 @@ class DeploymentFailed(MathloopError):
     """The champion is not served; the message says why, and who is."""
 
 
-def run(*, store_url: str, published: Path, config: ServingConfig) -> StageReport:
+@timed
+def run(*, store_url: str, published: Path, config: DeploymentConfig) -> StageReport:
     """Deploys the store's champion if `published` says that a round promoted one.
 
     Args:
@@ -62,8 +63,7 @@ def run(*, store_url: str, published: Path, config: ServingConfig) -> StageRepor
         DeploymentFailed: it did not become ready or did not answer; what was served before is served.
         ClusterRefused: the cluster lacks KServe, permission or an answer.
     """
-    started = time.monotonic()
-    report = StageReport("deploy_champion", taken=1)
+    report = StageReport("deployment", taken=1)
     champion = Registry(open_store(store_url)).current()
     if not _promoted(published) or champion is None:
         report.notes.append("No champion was promoted: what is served stays.")
@@ -71,7 +71,6 @@ def run(*, store_url: str, published: Path, config: ServingConfig) -> StageRepor
         deploy(Cluster.connect(), champion, open_store(store_url).url, config)
         report.kept, report.values["champion"] = 1, champion.number
         report.notes.append(f"Champion {champion.number} (round {champion.round_id}) is served.")
-    report.seconds = time.monotonic() - started
     return report
 
 
@@ -87,7 +86,7 @@ def deploy(
     cluster: Cluster,
     champion: Champion,
     store_url: str,
-    config: ServingConfig,
+    config: DeploymentConfig,
     *,
     say: Callable[[str], None] = print,
     ask: Ask | None = None,
@@ -136,7 +135,7 @@ def retire(cluster: Cluster, wanted: Sequence[Service], namespace: str) -> list[
 
 class _Deployment:
     def __init__(
-        self, cluster: Cluster, config: ServingConfig, say: Callable[[str], None], ask: Ask, poll: float
+        self, cluster: Cluster, config: DeploymentConfig, say: Callable[[str], None], ask: Ask, poll: float
     ) -> None:
         self.cluster, self.config, self.say, self.ask, self.poll = cluster, config, say, ask, poll
 

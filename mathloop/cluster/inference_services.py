@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mathloop.cluster.config import ServingConfig
 from mathloop.cluster.kubernetes import INFERENCE_SERVICE, ClusterRefused
 from mathloop.registry import Champion
+from mathloop.settings.pools import DeploymentConfig
 
 SERVICE_ACCOUNT = "mathloop-serving"
 DRAIN_SECONDS = 330
@@ -36,7 +36,7 @@ class Service:
     name: str
     champion: int
     predictor: dict[str, Any]
-    config: ServingConfig
+    config: DeploymentConfig
 
     @property
     def canary(self) -> str:
@@ -49,7 +49,7 @@ class Service:
         return hashlib.sha256(json.dumps(self.predictor, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def services_of(champion: Champion, store_url: str, config: ServingConfig) -> list[Service]:
+def services_of(champion: Champion, store_url: str, config: DeploymentConfig) -> list[Service]:
     """The services of a champion, in the order in which they are brought up.
 
     Raises:
@@ -67,7 +67,7 @@ def services_of(champion: Champion, store_url: str, config: ServingConfig) -> li
     return [Service(name, champion.number, predictor, config) for name, predictor in wanted.items()]
 
 
-def _predictor(name: str, config: ServingConfig) -> dict[str, Any]:
+def _predictor(name: str, config: DeploymentConfig) -> dict[str, Any]:
     suffix = "-cpu" if config.runtimes == "cpu" else ""
     return {
         "minReplicas": config.replicas,
@@ -77,7 +77,7 @@ def _predictor(name: str, config: ServingConfig) -> dict[str, Any]:
     }
 
 
-def _solver(uris: Mapping[str, str], champion: int, config: ServingConfig) -> dict[str, Any]:
+def _solver(uris: Mapping[str, str], champion: int, config: DeploymentConfig) -> dict[str, Any]:
     """It asks the vLLM services of its own champion, or holds the models itself."""
     predictor = _predictor(SOLVER, config)
     predictor["terminationGracePeriodSeconds"] = DRAIN_SECONDS
@@ -95,13 +95,13 @@ def _solver(uris: Mapping[str, str], champion: int, config: ServingConfig) -> di
     return predictor
 
 
-def _url(service: str, champion: int, config: ServingConfig) -> str:
+def _url(service: str, champion: int, config: DeploymentConfig) -> str:
     """Of one champion's pods in Standard mode; Knative routes by itself."""
     named = f"{service}-c{champion}" if config.mode == "Standard" else service
     return f"http://{named}-predictor.{config.namespace}.svc.cluster.local"
 
 
-def _vllm(name: str, uri: str, config: ServingConfig) -> dict[str, Any]:
+def _vllm(name: str, uri: str, config: DeploymentConfig) -> dict[str, Any]:
     predictor = _predictor(name, config)
     if config.node_selector:
         predictor["nodeSelector"] = dict(config.node_selector)

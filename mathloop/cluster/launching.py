@@ -13,10 +13,10 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mathloop.cluster import train_job, train_job_spec
-from mathloop.cluster.config import Pool
 from mathloop.cluster.kubernetes import Cluster
 from mathloop.cluster.training_node import Task
 from mathloop.errors import BadConfig
+from mathloop.settings.pools import Pool
 from mathloop.stages import StageReport
 from mathloop.storage import Store, open_store
 

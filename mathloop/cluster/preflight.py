@@ -1,126 +1,74 @@
 """Stage: what can be known before anything is computed.
 
-Wrong settings end a run here, before a GPU is asked for. The run's seed is drawn where none is fixed, and the
-key is made of what KFP may reuse of earlier runs.
+Wrong settings end a run here, before a GPU is asked for. Every stage gets its section of the settings from
+here; the run's seed is drawn where none is fixed; and the key tells what KFP may reuse of earlier runs.
 """
 
 from __future__ import annotations
 
 import hashlib
-import importlib
 import os
-import time
-from collections.abc import Mapping
+from collections import namedtuple
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
-
-from pydantic import BaseModel, ValidationError
+from typing import Any
 
 import mathloop
 from mathloop.cluster import reuse
-from mathloop.cluster.config import STAGE_CONFIGS
 from mathloop.errors import BadConfig, BadModel
 from mathloop.files import check_plain, reading
 from mathloop.registry import Registry, stages
-from mathloop.stages import StageReport
+from mathloop.settings import Settings, resolve
+from mathloop.settings.settings import STAGE_SECTIONS
+from mathloop.stages import StageReport, timed
 from mathloop.storage import open_store
 
 CODE_VERSION_VARIABLE = "MATHLOOP_CODE_VERSION"
-"""What whoever submits calls the code; the code that is installed counts beside it."""
+"""The code's version as whoever submits names it; a hash of the installed code is used beside it."""
 DRAWN = -1
 """As a seed: one that follows from the run's id, so that every run of a schedule has another."""
 SEEDS = 2**31
 
-
-class Start(NamedTuple):
-    """What a run's stages are given."""
-
-    cache_key: str
-    seed: int
+Start: Any = namedtuple("Start", ["cache_key", "seed", "settings", *STAGE_SECTIONS])  # type: ignore[misc]
+"""What a run's stages get: the key for KFP's cache, the seed, all settings, and each section, as JSON."""
 
 
+@timed
 def run(
-    *, store_url: str, round_id: str, problems_file: str, seed: int, settings: Mapping[str, str], uri: str
-) -> tuple[StageReport, Start]:
-    """Checks the settings, that the store takes writes, and that it has a whole champion.
+    *,
+    store_url: str,
+    round_id: str,
+    profile: str,
+    overrides: str,
+    problems_file: str,
+    seed: int,
+    first: bool,
+    uri: str,
+) -> tuple[StageReport, Any]:
+    """Makes the run's settings, and checks that the store takes writes and has what the run starts from.
 
     Args:
         round_id: the run's id, which a seed of -1 is drawn from.
+        profile: all settings of a profile as JSON; empty: the defaults.
+        overrides: sections and fields that differ in this run, as JSON.
         problems_file: empty for the built-in generator.
-        settings: name of a stage's section → its config as JSON.
-        uri: where KFP will put this stage's report.
+        first: the store has no champion yet, and the run makes its first; else it must have a whole one.
+        uri: where KFP will put this stage's summary.
 
     Raises:
-        BadConfig: a section is not what its stage takes.
+        BadConfig: a setting is not what its stage takes.
         BadData: the problems file cannot be read.
         StorageRefused: the store cannot be reached, read or written.
-        BadModel: there is no champion, or one of its models is missing.
+        BadModel: there is no champion or one of its models is missing; or, for a first one, there is another.
     """
-    started = time.monotonic()
-    check_settings(settings)
-    report = stages.preflight(store_url=store_url)
-    champion = Registry(open_store(store_url)).current()
-    assert champion is not None
-    seen = {"champion": asdict(champion), "problems": _digest(problems_file)}
-    return _begin(report, seen, store_url, round_id, seed, uri, started)
-
-
-def run_base(
-    *, store_url: str, round_id: str, seed: int, settings: Mapping[str, str], uri: str
-) -> tuple[StageReport, Start]:
-    """Checks the settings, that the store takes writes, and that no line of champions has begun there.
-
-    Raises:
-        BadConfig, StorageRefused: as `run`.
-        BadModel: the store has a champion, so that nothing could be published at the end.
-    """
-    started = time.monotonic()
-    check_settings(settings)
-    store = open_store(store_url)
-    store.check_writable()
-    line = Registry(store).history()
-    if line and line[0].round_id != round_id:
-        raise BadModel(
-            f"{store.url} already has a line of champions, begun by round {line[0].round_id}; "
-            "train a base into another store, or run a round from this one"
-        )
-    report = StageReport("preflight_base", notes=[f"{store.url} takes writes and has no champion yet."])
-    return _begin(report, {}, store_url, round_id, seed, uri, started)
-
-
-def check_settings(settings: Mapping[str, str]) -> None:
-    """Raises BadConfig, one line for the first mistake, where a section is not what its stage takes."""
-    for section, text in settings.items():
-        module, _, name = STAGE_CONFIGS[section].rpartition(".")
-        config: type[BaseModel] = getattr(importlib.import_module(module), name)
-        try:
-            config.model_validate_json(text)
-        except ValidationError as error:
-            raise BadConfig(_line(section, error, config)) from None
-
-
-def _line(section: str, error: ValidationError, config: type[BaseModel]) -> str:
-    mistake = error.errors(include_url=False)[0]
-    field = ".".join([section, *map(str, mistake["loc"])])
-    if mistake["type"] == "extra_forbidden":
-        known = f"known: {', '.join(config.model_fields)}" if len(mistake["loc"]) == 1 else "take it out"
-        return f"{field}: no such field; {known}"
-    if mistake["type"] == "value_error":  # of fields that do not fit each other; it names them
-        return f"{field}: {mistake['ctx']['error']}"
-    expected = mistake["msg"][0].lower() + mistake["msg"][1:]
-    return f"{field}: {expected}, found {mistake['input']!r:.80}; correct it and start again"
-
-
-def _begin(
-    report: StageReport,
-    seen: Mapping[str, Any],
-    store_url: str,
-    round_id: str,
-    seed: int,
-    uri: str,
-    started: float,
-) -> tuple[StageReport, Start]:
+    settings = resolve(profile, overrides)
+    if first:
+        report, seen = _without_champion(store_url, round_id), {}
+    else:
+        report = stages.preflight(store_url=store_url)
+        champion = Registry(open_store(store_url)).current()
+        assert champion is not None
+        seen = {"champion": asdict(champion), "problems": _digest(problems_file)}
     if seed == DRAWN:
         seed = int(hashlib.sha256(round_id.encode()).hexdigest(), 16) % SEEDS
         report.notes.append(f"The seed {seed} was drawn from the run's id; --seed {seed} gives it again.")
@@ -130,8 +78,24 @@ def _begin(
     key, notes = reuse.cache_key({**seen, "store": store_url, "code": code, "seed": seed}, uri)
     report.notes += notes
     report.values["seed"] = seed
-    report.seconds = time.monotonic() - started
-    return report, Start(key, seed)
+    return report, _start(key, seed, settings)
+
+
+def _start(key: str, seed: int, settings: Settings) -> Any:
+    sections = [settings.section(name) for name in STAGE_SECTIONS]
+    return Start(key, seed, settings.model_dump_json(), *sections)
+
+
+def _without_champion(store_url: str, round_id: str) -> StageReport:
+    store = open_store(store_url)
+    store.check_writable()
+    line = Registry(store).history()
+    if line and line[0].round_id != round_id:
+        raise BadModel(
+            f"{store.url} already has a line of champions, begun by round {line[0].round_id}; "
+            "train a base into another store, or run a round from this one"
+        )
+    return StageReport("preflight", notes=[f"{store.url} takes writes and has no champion yet."])
 
 
 def installed_code() -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import random
-import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,15 +18,15 @@ from mathloop.corpus.config import CorpusConfig
 from mathloop.corpus.solutions import Faults, Style, write_solution
 from mathloop.problems.nano import LARGE, NanoProblem, exercises, generate
 from mathloop.records import Mode, write_rows
-from mathloop.stages import Progress, StageReport
+from mathloop.stages import Progress, StageReport, timed
 
 _LARGE_TIR_SHARE = 0.7
 """Who has a calculator takes it for large numbers; written out by hand they are mostly wrong anyway."""
 
 
+@timed
 def run(*, out: Path, config: CorpusConfig, seed: int) -> StageReport:
     """Writes rows {id, problem, solution, mode, language, style, misread} to `out` (Parquet or JSONL)."""
-    started = time.monotonic()
     counts: Counter[str] = Counter()
     progress = Progress("corpus", config.documents, "documents")
 
@@ -40,7 +39,7 @@ def run(*, out: Path, config: CorpusConfig, seed: int) -> StageReport:
 
     written = write_rows(out, rows())
     values = {f"share of {name}": count / written for name, count in sorted(counts.items())}
-    return StageReport("corpus", time.monotonic() - started, made=written, kept=written, values=values)
+    return StageReport("corpus", made=written, kept=written, values=values)
 
 
 def write_documents(config: CorpusConfig, seed: int) -> Iterator[dict[str, object]]:

@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import xxhash
-from pydantic import BaseModel, ConfigDict, Field
 
 from mathloop import __version__
+from mathloop.decontamination.config import DecontaminationConfig
 from mathloop.decontamination.index import FORMAT, open_index
 from mathloop.decontamination.shards import Job, Shard, Tally, count_shards, plan_shards, read_tally
 from mathloop.decontamination.workers import sift_all
@@ -28,7 +27,7 @@ from mathloop.files import check_plain, check_target, make_parents, reading, rem
 from mathloop.records import read_responses, response_of, write_responses
 from mathloop.records.filtering import filter_rows
 from mathloop.records.rows import is_parquet, line_writer, numbered_rows
-from mathloop.stages import Progress, StageReport
+from mathloop.stages import Progress, StageReport, timed
 
 _SAMPLES = 24
 """Examples in the report: the strongest of each benchmark and rule."""
@@ -36,34 +35,7 @@ _SMALL = 2
 """Shards that are done before a line about them is read."""
 
 
-class Config(BaseModel):
-    """Which likenesses to a benchmark count, and how alike is too alike."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    rules: tuple[Literal["ngram_lcs", "exact", "structure", "rephrased"], ...] = Field(
-        ("ngram_lcs", "exact", "structure", "rephrased"),
-        min_length=1,
-        description="Rules to apply; the first that matches is named.",
-    )
-    ngram: int = Field(13, ge=2, description="ngram_lcs: tokens of the n-gram that both texts must hold.")
-    lcs_ratio: float = Field(
-        0.6,
-        gt=0,
-        lt=1,
-        description="ngram_lcs: the LCS must be longer than this share of the shorter text's tokens.",
-    )
-    structure_ratio: float = Field(
-        0.65,
-        gt=0,
-        lt=1,
-        description="structure: numbers aside, the LCS must be longer than this share of the longer text.",
-    )
-    likeness: float = Field(
-        0.6, gt=0, lt=1, description="rephrased: least likelihood of being one problem in other words."
-    )
-
-
+@timed
 def run(
     *,
     problems: Path,
@@ -71,7 +43,8 @@ def run(
     benchmarks: Sequence[Path],
     out: Path,
     removed: Path,
-    config: Config,
+    config: DecontaminationConfig,
+    name: str = "decontamination",
     index: Path | None = None,
     workers: int | None = None,
 ) -> StageReport:
@@ -84,6 +57,7 @@ def run(
         out: Kept rows with all their fields. From .jsonl to .jsonl every line stays byte for byte.
         removed: JSON lines with id, text, benchmark, benchmark_item, rule, evidence, score (0 to 1) and
             source; may be empty.
+        name: of the report: which data was checked.
         index: Folder in which the benchmarks' index is kept for other runs; without it, a temporary one.
         workers: Processes; as many as there are cores where None.
 
@@ -96,7 +70,6 @@ def run(
         StorageRefused: the disk does not take a file.
         MathloopError: a worker was killed.
     """
-    started = time.monotonic()
     inputs = [path for path in (problems, responses, *benchmarks) if path is not None]
     _check_places(inputs, out, removed)
     made: list[Path] = []
@@ -109,7 +82,7 @@ def run(
         index = index or work / "index"
         opened = open_index(benchmarks, ngram=config.ngram, folder=index)
         report = StageReport(
-            "decontamination",
+            name,
             values={"benchmark_items": float(opened.given), "benchmarks": float(len(opened.benchmarks))},
         )
         rules = (config.rules, config.lcs_ratio, config.structure_ratio, config.likeness)
@@ -129,7 +102,6 @@ def run(
     report.kept = tally.taken - sum(tally.dropped.values())
     report.values |= {f"removed: {pair}": float(count) for pair, count in sorted(tally.matrix.items())}
     report.samples = _strongest(tally)
-    report.seconds = time.monotonic() - started
     return report
 
 
@@ -145,7 +117,7 @@ def _check_places(inputs: Sequence[Path], out: Path, removed: Path) -> None:
         raise BadData("out and removed must differ from each other and from every input", path=out)
 
 
-def _work_folder(out: Path, inputs: Sequence[Path], config: Config) -> Path:
+def _work_folder(out: Path, inputs: Sequence[Path], config: DecontaminationConfig) -> Path:
     """The same for the same arguments, inputs unchanged."""
     key = xxhash.xxh3_64(f"{__version__} {FORMAT} {config.model_dump_json()} {os.path.realpath(out)}")
     for path in inputs:

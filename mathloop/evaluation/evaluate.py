@@ -8,15 +8,48 @@ from dataclasses import replace
 from pathlib import Path
 
 from mathloop.evaluation.config import EvaluationConfig
-from mathloop.records import Mode, Response, read_problems, write_responses
+from mathloop.evaluation.metrics import Outcomes
+from mathloop.evaluation.roles import role_scores
+from mathloop.records import Mode, Response, read_problems, read_responses, write_responses
+from mathloop.registry import Champion
 from mathloop.sampling.judging import judge
 from mathloop.sampling.sampler import load_sampler
 from mathloop.sampling.scoring import RewardModel, score
-from mathloop.stages import Progress, StageReport
+from mathloop.stages import Progress, StageReport, timed
 
 _MODES: tuple[Mode, ...] = ("cot", "tir")
 
 
+@timed
+def run_round(
+    *,
+    benchmark: Path,
+    champion: Path,
+    models: dict[str, Path],
+    reward_model: Path,
+    out: Path,
+    config: EvaluationConfig,
+    seed: int,
+) -> StageReport:
+    """`run` for the models of a round, labeled by role: base, sft, challenger and champion.
+
+    Args:
+        champion: JSON file of the champion that the round started from. A first round's champion is the base
+            model itself, which is evaluated once.
+    """
+    entry = Champion.read(champion)
+    labels = [label for label in models if label != "champion" or entry.policy != entry.base]
+    return run(
+        benchmark=benchmark,
+        models={label: models[label] for label in labels},
+        reward_model=reward_model,
+        out=out,
+        config=config,
+        seed=seed,
+    )
+
+
+@timed
 def run(
     *,
     benchmark: Path,
@@ -70,9 +103,9 @@ def run(
     seconds = time.monotonic() - started
     return StageReport(
         "evaluation",
-        seconds,
         taken=len(problems),
         made=written,
         kept=written,
         values={"tokens": tokens, "tokens_per_second": tokens / seconds},
+        scores=role_scores(Outcomes(problems, read_responses(out))),
     )

@@ -9,8 +9,6 @@ and it answered all that the champion did.
 from __future__ import annotations
 
 import json
-import os
-import time
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +19,13 @@ from mathloop.errors import BadData
 from mathloop.evaluation.bootstrap import bootstrap_interval
 from mathloop.evaluation.config import GateConfig
 from mathloop.evaluation.metrics import Outcomes
+from mathloop.evaluation.roles import CHALLENGER, champion_of, role_scores
+from mathloop.files import replacing
 from mathloop.records import read_problems, read_responses
-from mathloop.stages import StageReport
-
-CHALLENGER = "grpo"
-CHAMPIONS = ("champion", "base")
-"""A first round has no champion of its own making: its challenger meets the base model."""
+from mathloop.stages import StageReport, timed
 
 
+@timed
 def run(*, benchmark: Path, results: Path, out: Path, config: GateConfig, seed: int) -> StageReport:
     """Compares challenger and champion in `results` (Responses) and writes the decision to `out` as JSON.
 
@@ -36,18 +33,16 @@ def run(*, benchmark: Path, results: Path, out: Path, config: GateConfig, seed: 
     challenger and champion (each with model, score and the score by mode). Raises BadData where the
     challenger, everything to compare it with, or the champion's metric is absent.
     """
-    started = time.monotonic()
     outcomes = Outcomes(read_problems(benchmark), read_responses(results))
     decision = decide(outcomes, config, seed)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(out.name + ".partial")
-    partial.write_text(json.dumps(decision, ensure_ascii=False, allow_nan=False), encoding="utf-8")
-    os.replace(partial, out)
+    with replacing(out) as partial:
+        partial.write_text(json.dumps(decision, ensure_ascii=False, allow_nan=False), encoding="utf-8")
+    compared = {name: round(100 * float(decision[name]), 4) for name in ("difference", "low", "high")}
     return StageReport(
         stage="gate",
-        seconds=time.monotonic() - started,
         taken=outcomes.responses,
         values={name: float(decision[name]) for name in ("difference", "low", "high", "n", "promote")},
+        scores={**role_scores(outcomes), **compared, "promoted": float(decision["promote"])},
         notes=[str(decision["reason"])],
     )
 
@@ -55,7 +50,7 @@ def run(*, benchmark: Path, results: Path, out: Path, config: GateConfig, seed: 
 def decide(outcomes: Outcomes, config: GateConfig, seed: int) -> dict[str, Any]:
     """The decision, as `run` writes it."""
     present = {model for model, _ in outcomes.entries}
-    champion = next((model for model in CHAMPIONS if model in present), None)
+    champion = champion_of(outcomes)
     if CHALLENGER not in present or champion is None:
         raise BadData(
             f"the gate needs responses of {CHALLENGER!r} and of 'champion' or 'base', "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mathloop.evaluation.roles import CHALLENGER
 from mathloop.evaluation.table import NAMES, Table
 
 LARGE_NUMBERS = "family:large_numbers"
@@ -26,18 +27,18 @@ class Ordering:
         return self.greater_value > self.lesser_value
 
 
-def check_orderings(table: Table, challenger: str = "grpo") -> list[Ordering]:
+def check_orderings(table: Table, challenger: str = CHALLENGER) -> list[Ordering]:
     """Tests each claim on `table`; one whose models, metrics or family were not measured is left out.
 
-    Training: SFT above base and GRPO above SFT (greedy). Selection: greedy below maj@k below rm@k for the
-    challenger. Both as means over the modes that both sides have. Tools: TIR above CoT (greedy) on the family
-    `large_numbers` for the challenger.
+    Training: SFT above base and the challenger above SFT (greedy). Selection: greedy below maj@k below rm@k
+    for the challenger. Both as means over the modes that both sides have. Tools: TIR above CoT (greedy) on
+    the family `large_numbers` for the challenger.
     """
     majority, reward = f"maj@{table.k}", f"rm@{table.k}"
     name = NAMES.get(challenger, challenger)
     candidates = [
         _ordering(table, "SFT improves on the base model", ("base", "greedy"), ("sft", "greedy")),
-        _ordering(table, "GRPO improves on SFT", ("sft", "greedy"), (challenger, "greedy")),
+        _ordering(table, "Reinforcement learning improves on SFT", ("sft", "greedy"), (challenger, "greedy")),
         _ordering(table, f"A vote beats one answer ({name})", (challenger, "greedy"), (challenger, majority)),
         _ordering(
             table, f"The reward model beats the vote ({name})", (challenger, majority), (challenger, reward)

@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-MODELS = ("base", "sft", "grpo", "champion")
+MODELS = ("base", "sft", "challenger", "champion")
 """The order in which models are shown; others follow by name."""
-NAMES = {"base": "base", "sft": "SFT", "grpo": "GRPO", "champion": "champion", "cot": "CoT", "tir": "TIR"}
+NAMES = {"sft": "SFT", "cot": "CoT", "tir": "TIR"}
+"""How models and modes are written where it differs from their label."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ class Table:
 
     @property
     def models(self) -> list[str]:
-        """Labels present, in the order base, sft, grpo, champion, others."""
+        """Labels present, in the order base, sft, challenger, champion, others."""
         present = {score.model for score in self.scores}
         return [name for name in MODELS if name in present] + sorted(present.difference(MODELS))
 

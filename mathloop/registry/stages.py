@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import shutil
-import time
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +12,12 @@ from mathloop.errors import BadData, BadModel, ChampionMoved
 from mathloop.files import open_plain, reading, replacing, writing
 from mathloop.lines import parse_object
 from mathloop.registry.champion import Champion, Registry
-from mathloop.stages import StageReport
+from mathloop.stages import StageReport, timed
 from mathloop.storage import Store, open_store
 from mathloop.storage.local import disk
 
 
+@timed
 def preflight(*, store_url: str) -> StageReport:
     """Checks, before anything is computed, that the store takes writes and has a whole champion.
 
@@ -25,16 +25,16 @@ def preflight(*, store_url: str) -> StageReport:
         StorageRefused: the store cannot be reached, read or written.
         BadModel: there is no champion, or one of its models is missing.
     """
-    started = time.monotonic()
     store = open_store(store_url)
     store.check_writable()
     champion = _current(store)
     Registry(store).check_models(champion)
     report = StageReport("preflight", values={"champion": champion.number})
     report.notes.append(f"{store.url} takes writes and has all models of {_title(champion)}.")
-    return _ended(report, started)
+    return report
 
 
+@timed
 def fetch_champion(
     *, store_url: str, policy: Path, reward_model: Path, base: Path, champion: Path
 ) -> StageReport:
@@ -47,11 +47,10 @@ def fetch_champion(
         BadModel: there is no champion, or one of its models is missing.
         Corrupt: an entry, a manifest or a file is not what was published.
     """
-    started = time.monotonic()
     store = open_store(store_url)
     current = _current(store)
     Registry(store).check_models(current)
-    report = StageReport("fetch_champion", values={"champion": current.number})
+    report = StageReport("champion", values={"champion": current.number})
     with disk(champion):
         champion.unlink(missing_ok=True)
     for name, folder in (
@@ -68,9 +67,10 @@ def fetch_champion(
             report.values["bytes"] = report.values.get("bytes", 0) + store.fetch(name, folder).size
     _write(champion, current.to_json())
     report.notes.append(f"The round starts from {_title(current)}.")
-    return _ended(report, started)
+    return report
 
 
+@timed
 def publish_round(
     *,
     store_url: str,
@@ -92,12 +92,11 @@ def publish_round(
 
     A promotion that was killed after it happened is found again, not repeated.
     """
-    started = time.monotonic()
     verdict = _read_gate(gate)
     expected = Champion.read(champion)
     store = open_store(store_url)
     registry = Registry(store)
-    report = StageReport("publish_round", taken=1)
+    report = StageReport("publication", taken=1)
     promoted, reason = None, str(verdict.get("reason", ""))
     if verdict["promote"]:
         try:
@@ -115,9 +114,10 @@ def publish_round(
             reason = str(error)
     if promoted is None:
         report.notes.append(f"The champion stays {_title(registry.current())}: {reason.rstrip('.')}.")
-    return _published(report, promoted, reason, out, started)
+    return _published(report, promoted, reason, out)
 
 
+@timed
 def publish_base(*, store_url: str, model: Path, round_id: str, out: Path) -> StageReport:
     """Publishes a pretrained model as `base/<round_id>/policy`; it becomes champion 0 of a store without one.
 
@@ -127,13 +127,12 @@ def publish_base(*, store_url: str, model: Path, round_id: str, out: Path) -> St
     Raises:
         BadModel: the store already has a champion from elsewhere; nothing was changed.
     """
-    started = time.monotonic()
     store = open_store(store_url)
     registry = Registry(store)
     name = f"base/{round_id}/policy"
     promoted = next(iter(registry.history()), None)
     if promoted is None or promoted.policy == name:
-        report = StageReport("publish_base", taken=1, values={"bytes": store.publish(model, name).size})
+        report = StageReport("base_publication", taken=1, values={"bytes": store.publish(model, name).size})
         if promoted is None:
             try:
                 promoted = registry.promote(
@@ -144,12 +143,10 @@ def publish_base(*, store_url: str, model: Path, round_id: str, out: Path) -> St
     if promoted.policy != name:
         message = f"{store.url} already has a line of champions, begun by {_title(promoted)}"
         raise BadModel(f"{message}; publish a new base into another store, or run a round from this one")
-    return _published(report, promoted, "the first champion of its line", out, started)
+    return _published(report, promoted, "the first champion of its line", out)
 
 
-def _published(
-    report: StageReport, promoted: Champion | None, reason: str, out: Path, started: float
-) -> StageReport:
+def _published(report: StageReport, promoted: Champion | None, reason: str, out: Path) -> StageReport:
     if promoted is not None:
         report.kept = 1
         report.values["champion"] = promoted.number
@@ -157,7 +154,7 @@ def _published(
     number = None if promoted is None else promoted.number
     answer = {"promoted": promoted is not None, "number": number, "reason": reason}
     _write(out, json.dumps(answer, ensure_ascii=False).encode("utf-8"))
-    return _ended(report, started)
+    return report
 
 
 def _current(store: Store) -> Champion:
@@ -194,8 +191,3 @@ def _metrics(verdict: dict[str, Any]) -> dict[str, float]:
 def _write(path: Path, data: bytes) -> None:
     with replacing(path) as partial, writing(path):
         partial.write_bytes(data)
-
-
-def _ended(report: StageReport, started: float) -> StageReport:
-    report.seconds = time.monotonic() - started
-    return report

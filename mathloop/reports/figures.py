@@ -7,6 +7,12 @@ import math
 from mathloop.evaluation.table import NAMES
 
 _WORDS = {"kl": "KL", "rm": "RM", "sft": "SFT", "grpo": "GRPO", "cot": "CoT", "tir": "TIR"}
+_TITLES = {
+    "decontamination_problems": "Decontamination: problems",
+    "decontamination_cot": "Decontamination: CoT responses",
+    "decontamination_tir": "Decontamination: TIR responses",
+}
+"""Stages whose name alone would not read well."""
 
 
 def count(value: float) -> str:
@@ -53,7 +59,7 @@ def words(name: str) -> str:
 
 def title(name: str) -> str:
     """`words`, with a capital first letter."""
-    spelled = words(name)
+    spelled = _TITLES.get(name) or words(name)
     return spelled[:1].upper() + spelled[1:]
 
 

@@ -3,43 +3,43 @@
 from __future__ import annotations
 
 import json
-import os
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from mathloop.errors import BadData
 from mathloop.evaluation import check_orderings, score_table
-from mathloop.evaluation.gate import CHALLENGER
+from mathloop.evaluation.roles import CHALLENGER
+from mathloop.files import replacing
 from mathloop.records import read_problems, read_responses
 from mathloop.reports import decontamination
 from mathloop.reports.page import page
 from mathloop.reports.process import configuration_section, curves_section, stages_section
 from mathloop.reports.samples import choose, samples_section
 from mathloop.reports.scores import claims_section, headline, scores_section
-from mathloop.stages import StageReport
+from mathloop.reports.summary import read_summary
+from mathloop.stages import StageReport, timed
 
 
+@timed
 def run(
     *,
-    stage_reports: Sequence[Path],
+    summaries: Sequence[Path],
     benchmark: Path,
     results: Path,
     gate: Path,
     published: Path,
     out: Path,
     title: str,
-    configuration: Mapping[str, Any] | None = None,
+    configuration: str = "{}",
 ) -> StageReport:
     """Writes one self-contained HTML file to `out`.
 
-    `stage_reports` are shown in the order given; `results` are the evaluation's responses; `gate` and
-    `published` the JSON of the gate and of `publish_round`; `configuration` (seed and settings, JSON-able,
-    nested as wanted) is printed as it is. Raises BadData for an input that cannot be read.
+    `summaries` are shown in the order given; `results` are the evaluation's responses; `gate` and `published`
+    the JSON of the gate and of `publish_round`; `configuration`, the settings as JSON, is printed as it is.
+    Raises BadData for an input that cannot be read.
     """
-    started = time.monotonic()
-    stages = [_stage(path) for path in stage_reports]
+    stages = [read_summary(path) for path in summaries]
     decision, publication = (
         _object(gate, ("promote", "difference", "low", "high", "n", "reason")),
         _object(published),
@@ -58,26 +58,13 @@ def run(
             "curves": curves_section(stages),
             "decontamination": decontamination.section(stages),
             "samples": samples_section(chosen),
-            "configuration": configuration_section(configuration or {}),
+            "configuration": configuration_section(json.loads(configuration)),
         },
     )
     encoded = document.encode("utf-8")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(out.name + ".partial")
-    partial.write_bytes(encoded)
-    os.replace(partial, out)
-    return StageReport(
-        "report", time.monotonic() - started, taken=len(stages), kept=1, values={"bytes": float(len(encoded))}
-    )
-
-
-def _stage(path: Path) -> StageReport:
-    try:
-        return StageReport.read(path)
-    except (OSError, ValueError, TypeError) as error:
-        raise BadData(
-            f"expected a stage report in JSON, as StageReport.write makes it: {error}", path=path
-        ) from error
+    with replacing(out) as partial:
+        partial.write_bytes(encoded)
+    return StageReport("report", taken=len(stages), kept=1, values={"bytes": float(len(encoded))})
 
 
 def _object(path: Path, fields: Sequence[str] = ()) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from mathloop.reports.figures import count, duration, label, percent, points, ti
 from mathloop.reports.markup import Child, Markup, clip, element
 from mathloop.stages import StageReport
 
-_PLOTTED = ("base", "champion", "sft", "grpo")
+_PLOTTED = ("base", "champion", "sft", "challenger")
 """In the order in which they come to be."""
 
 

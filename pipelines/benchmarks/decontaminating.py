@@ -12,8 +12,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from mathloop.decontamination import stage
 from mathloop.decontamination.batches import Passage, Rule
+from mathloop.decontamination.config import DecontaminationConfig
 from mathloop.decontamination.index import Index
 from mathloop.decontamination.items import Item, Items
 from mathloop.decontamination.matching import Match, find_matches
@@ -38,7 +38,7 @@ PEER_ROWS = 4_000
 """Rows of a turn; the peer is too slow for more."""
 
 MADE_UP_ITEMS = 10_000
-ALL_RULES = stage.Config().rules
+ALL_RULES = DecontaminationConfig().rules
 PAPER_PAIRS = (
     ("What is the remainder when 1 + 2 + 3 + 4 + ··· + 9 + 10 is divided by {}?", "8", "9"),
     (
@@ -98,7 +98,7 @@ def _read(data: Path | None) -> tuple[list[Item], list[list[Passage]]]:
 
 
 def _rules(index: Index, names: Sequence[str] = ALL_RULES) -> list[Rule]:
-    config = stage.Config()
+    config = DecontaminationConfig()
     return index.rules(
         names,
         lcs_ratio=config.lcs_ratio,
@@ -243,7 +243,8 @@ if __name__ == "__main__":
     work, benchmark, workers = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
     started = time.perf_counter()
     stage.run(problems=work / "train.jsonl", responses=None, benchmarks=[benchmark], out=work / "out.jsonl",
-              removed=work / "removed.jsonl", config=stage.Config(), index=work / "kept", workers=workers)
+              removed=work / "removed.jsonl", index=work / "kept", workers=workers,
+              config=DecontaminationConfig())
     seconds = time.perf_counter() - started
     # Not this process's maxrss, which begins with that of the process that started it.
     own = int(re.search(r"VmHWM:\\s*(\\d+)", Path("/proc/self/status").read_text())[1])

@@ -89,6 +89,6 @@ def rollback(*, to: int | None, store: str, serve: bool, profile: str, sets: lis
         from mathloop.cluster.deployment import deploy
         from mathloop.cluster.kubernetes import Cluster
 
-        deploy(Cluster.connect(), promoted, open_store(store).url, settings.pools.serving)  # type: ignore[attr-defined]
+        deploy(Cluster.connect(), promoted, open_store(store).url, settings.deployment)
     else:
         print(f"what is served stays; serve it with: mathloop rollback --to {target.number} --serve")

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 from mathloop.cluster import reuse
-from mathloop.cluster.config import CA_KEY, Pool, PoolsConfig
 from mathloop.cluster.inference_services import RUNTIMES, SOLVER, STORAGE_CONTAINER
 from mathloop.cluster.kubernetes import (
     CONFIG_MAP,
@@ -24,6 +22,7 @@ from mathloop.cluster.kubernetes import (
 from mathloop.cluster.launching import NAMESPACE
 from mathloop.cluster.train_job_spec import RUNTIME
 from mathloop.errors import MathloopError
+from mathloop.settings.pools import CA_KEY, DeploymentConfig, Pool, PoolsConfig
 from mathloop.storage import open_store
 from mathloop.storage.s3 import ENDPOINT_VARIABLE, KEY_VARIABLE, SECRET_VARIABLE
 from pipelines.cluster import connection
@@ -54,7 +53,7 @@ def examine_cluster(
     Raises:
         UserError: the profile is wrong, or there is no cluster to look at.
     """
-    settings: Any = for_cluster(load_profile(profile, sets))
+    settings = for_cluster(load_profile(profile, sets))
     connection.quiet()
     cluster = Cluster.connect()
     version = cluster.request("/version")["gitVersion"]
@@ -71,7 +70,7 @@ def examine_cluster(
     if settings.pools.ca_config_map:
         findings += _keys(cluster, CONFIG_MAP, settings.pools.ca_config_map, runs, (CA_KEY,))
     findings += _looking_back(cluster, settings.pools, runs)
-    findings += _runtimes(cluster, settings.pools)
+    findings += _runtimes(cluster, settings.deployment)
     for name in ("sampler", "trainer"):
         findings += _pool(cluster, name, getattr(settings.pools, name))
     findings += _queues(cluster, settings.pools, namespaces)
@@ -163,12 +162,12 @@ def _remedy(kind: Kind, name: str, namespace: str, keys: Sequence[str]) -> str:
     return MANIFESTS if namespace == NAMESPACE else f"{MANIFESTS} (component runs-namespace)"
 
 
-def _runtimes(cluster: Cluster, pools: PoolsConfig) -> Iterator[Finding]:
-    suffix = "-cpu" if pools.serving.runtimes == "cpu" else ""
+def _runtimes(cluster: Cluster, deployment: DeploymentConfig) -> Iterator[Finding]:
+    suffix = "-cpu" if deployment.runtimes == "cpu" else ""
     wanted = [
-        (SERVING_RUNTIME, runtime + suffix, pools.serving.namespace)
+        (SERVING_RUNTIME, runtime + suffix, deployment.namespace)
         for service, runtime in RUNTIMES.items()
-        if pools.serving.vllm or service == SOLVER
+        if deployment.vllm or service == SOLVER
     ]
     for kind, name, place in (
         *wanted,

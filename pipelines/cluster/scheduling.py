@@ -9,13 +9,8 @@ from typing import Any
 from mathloop.cluster.preflight import DRAWN
 from mathloop.errors import BadConfig
 from pipelines.cluster.connection import Pipelines, connect
-from pipelines.cluster.uploading import (
-    EXPERIMENT,
-    check_namespace,
-    find_pipeline,
-    prepare,
-    settings_of,
-)
+from pipelines.cluster.uploading import EXPERIMENT, check_namespace, prepare, settings_of
+from pipelines.table import find_pipeline
 
 FIELD = re.compile(r"[0-9A-Za-z*/,?#-]+")
 PREFIX = "mathloop "
@@ -49,7 +44,7 @@ def schedule(
         namespace=namespace,
         often=True,
     )
-    pipelines, uploaded, given = prepared.pipelines, prepared.uploaded, prepared.given
+    pipelines, uploaded, given = prepared.pipelines, prepared.uploaded, prepared.parameters
     name = PREFIX + uploaded.name
     same, others = [], []
     for job in _jobs(pipelines, namespace):

@@ -40,7 +40,7 @@ def submit(
         run = client.run_pipeline(
             uploaded.experiment_id,
             name,
-            params=prepared.given,
+            params=prepared.parameters,
             pipeline_id=uploaded.pipeline_id,
             version_id=uploaded.version_id,
         )

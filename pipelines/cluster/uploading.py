@@ -10,14 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kfp.dsl.graph_component import GraphComponent
-
 from mathloop.cluster.kubernetes import ClusterRefused
 from mathloop.cluster.preflight import DRAWN
 from mathloop.errors import BadConfig
+from mathloop.settings import Settings
+from mathloop.settings.settings import STAGE_SECTIONS
 from pipelines.cluster.connection import Pipelines, connect
-from pipelines.compiling import PIPELINES, arguments_of, comparable, compile_one, for_cluster
-from pipelines.profile import Head, load_profile
+from pipelines.compiling import arguments_of, comparable, compile_one, for_cluster
+from pipelines.profile import changed_fields, load_profile
+from pipelines.table import find_pipeline
 
 EXPERIMENT = "mathloop"
 PAGE = 100
@@ -43,8 +44,8 @@ class Prepared:
     pipelines: Pipelines
     uploaded: Uploaded
     store: str
-    given: dict[str, Any]
-    """Parameters beside the version's defaults: what `--set` and other options changed."""
+    parameters: dict[str, Any]
+    """Every parameter of the pipeline: a run's page and a clone's form show only those that were sent."""
 
 
 def prepare(
@@ -72,34 +73,40 @@ def prepare(
     parameters = set(component.pipeline_spec.root.input_definitions.parameters)
     if often and seed is None and "seed" in parameters - settings.model_fields_set:
         seed = DRAWN
-    wanted, usual = arguments_of(component, settings), arguments_of(component, base)
-    given = {name: value for name, value in wanted.items() if value != usual.get(name)}
-    for name, value in (("seed", seed), ("serving", True if serve else None)):
+    wanted = {"problems": "", "serve": "no", "overrides": overrides_of(settings, base)}
+    wanted |= arguments_of(component, settings)
+    for name, value in (("seed", seed), ("serve", "yes" if serve else None)):
         if value is not None and name not in parameters:
             raise BadConfig(f"pipeline {pipeline} takes no {name}; leave it out")
         if value is not None:
-            given[name] = value
+            wanted[name] = value
+    sent = {name: value for name, value in wanted.items() if name in parameters}
     pipelines = connect(host)
     check_namespace(pipelines, namespace)
     uploaded = _upload(pipelines, component, base, namespace)
-    return Prepared(pipelines, uploaded, for_cluster(settings).store, given)
+    return Prepared(pipelines, uploaded, for_cluster(settings).store, sent)
 
 
-def settings_of(profile: str, sets: Sequence[str]) -> tuple[Any, Any]:
+def settings_of(profile: str, sets: Sequence[str]) -> tuple[Settings, Settings]:
     """The profile as it is meant, and as its pipeline is compiled: of what was set only the pools."""
     compiled_in = [text for text in sets if text.strip().startswith(("pools.", "pools="))]
     return load_profile(profile, sets), load_profile(profile, compiled_in)
 
 
-def find_pipeline(name: str) -> GraphComponent:
-    """The pipeline of this name; raises BadConfig."""
-    known = {pipeline.name: pipeline for pipeline in PIPELINES}
-    if name not in known:
-        raise BadConfig(f"no pipeline {name!r}; known: {', '.join(known)}")
-    return known[name]
+def overrides_of(settings: Settings, base: Settings) -> str:
+    """What a run changes in its stages' sections, as the pipeline's parameter `overrides` takes it."""
+    changes: dict[str, Any] = {}
+    for path, value, _ in changed_fields(settings, base):
+        if path[0] in STAGE_SECTIONS:
+            *sections, field = path
+            inner = changes
+            for name in sections:
+                inner = inner.setdefault(name, {})
+            inner[field] = value
+    return json.dumps(changes, ensure_ascii=False)
 
 
-def _upload(pipelines: Pipelines, pipeline: GraphComponent, profile: Head, namespace: str | None) -> Uploaded:
+def _upload(pipelines: Pipelines, pipeline: Any, profile: Settings, namespace: str | None) -> Uploaded:
     """Compiles the pipeline with the profile's pools and makes sure that KFP has it.
 
     A profile has a pipeline of its own there, so that a schedule follows the newest version of its profile.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -36,7 +36,7 @@ def evaluate(
     from mathloop.training.import_model import load_folder
     from pipelines.profile import load_profile
 
-    settings: Any = load_profile(profile, sets or [])
+    settings = load_profile(profile, sets or [])
     if out is not None:
         if out.is_dir() or out.resolve() == benchmark.resolve():
             raise BadConfig(f"--out {out}: expected a file other than the benchmark")

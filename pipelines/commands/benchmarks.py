@@ -107,12 +107,12 @@ def _benchmark_rounds(profile: str, seeds: str, sets: list[str]) -> None:
     if not all(seed.isascii() and seed.isdigit() for seed in seeds.split(",")):
         raise BadConfig(f"--seeds {seeds}: expected whole numbers with commas between them: 0,1,2")
     from pipelines.benchmarks import rounds
-    from pipelines.local.round import go_on
+    from pipelines.local.round import resume_round
 
     console = Console(file=sys.stdout)
     folders = []
     for seed in map(int, seeds.split(",")):
         folder = rounds.begin(profile, seed, sets)
-        watch_round(partial(go_on, folder, console), folder.path)
+        watch_round(partial(resume_round, folder, console), folder.path)
         folders.append(folder)
     rounds.print_means(folders, console)

@@ -83,17 +83,16 @@ def decontaminate(
 
 def _decontamination(sets: list[str]) -> Any:
     """The settings: the defaults, which the profile for real problems has too, and what `sets` change."""
-    from mathloop.decontamination import stage
+    from mathloop.decontamination.config import DecontaminationConfig
 
     for text in sets:
         if not text.startswith("decontamination."):
             raise BadConfig(f"--set {text}: expected decontamination.FIELD=VALUE")
     if not sets:
-        return stage.Config()
+        return DecontaminationConfig()
     from pipelines.profile import load_profile
 
-    profile: Any = load_profile("smollm", sets)
-    return profile.decontamination
+    return load_profile("smollm", sets).decontamination
 
 
 def _benchmark_files(path: Path) -> list[Path]:

@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
+from pipelines.table import PIPELINES
+
 Profile = Annotated[str, typer.Option(help="A profile's name (gpu, laptop, smollm, tiny) or its .yaml file.")]
 Sets = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Overrides a field: grpo.steps=10.")
@@ -13,7 +15,7 @@ Sets = Annotated[
 Seed = Annotated[int | None, typer.Option(min=0, max=2**31 - 1, help="Seed of every stage.")]
 Pipeline = Annotated[
     str,
-    typer.Option(metavar="NAME", help="improvement-round, pretraining, model-import, evaluation or data."),
+    typer.Option(metavar="NAME", help=f"One of {', '.join(PIPELINES)}."),
 ]
 Serve = Annotated[bool, typer.Option("--serve", help="A promoted champion goes behind its KServe endpoints.")]
 Host = Annotated[

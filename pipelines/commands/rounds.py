@@ -11,7 +11,7 @@ import typer
 
 from mathloop.errors import BadConfig, StorageRefused
 from pipelines.commands.ending import INTERRUPTED, end
-from pipelines.commands.options import Profile, Sets, given
+from pipelines.commands.options import Pipeline, Profile, Sets, given
 from pipelines.paths import explain
 
 LAST_LINES = 40
@@ -27,38 +27,41 @@ def run(
         Path | None, typer.Option(metavar="FILE", help="Training problems: .jsonl or .parquet with answers.")
     ] = None,
     store: Annotated[str | None, typer.Option(metavar="URL", help="Folder or s3://bucket/prefix.")] = None,
+    pipeline: Pipeline = "improvement-round",
     resume: Annotated[
-        str | None, typer.Option(metavar="RUN", help="Goes on with a run; takes no other option.")
+        str | None, typer.Option(metavar="RUN", help="Resumes a run; takes no other option.")
     ] = None,
 ) -> None:
-    """Runs a whole round here; the first one in a store pretrains or imports its model before."""
+    """Runs a whole round here, or another pipeline; a store's first run also makes its model."""
     from rich.console import Console
 
     from pipelines.local.folder import RunFolder
-    from pipelines.local.round import begin_round, go_on
+    from pipelines.local.round import begin_round, resume_round
     from pipelines.profile import load_profile
 
     console = Console(file=sys.stdout)
     if resume is not None:
         for param in given(ctx):
             if param.name != "resume":
-                raise BadConfig(f"--resume goes on with the run's own settings; leave out {param.opts[0]}")
+                raise BadConfig(f"--resume uses the run's own settings; leave out {param.opts[0]}")
         folder = RunFolder.find(resume)
     else:
         overrides = [
             f"{name}={value}" for name, value in (("seed", seed), ("store", store)) if value is not None
         ]
-        folder = begin_round(load_profile(profile, [*(sets or []), *overrides]), problems)
-    watch_round(lambda: go_on(folder, console), folder.path)
+        folder = begin_round(
+            load_profile(profile, [*(sets or []), *overrides]), problems and problems.expanduser(), pipeline
+        )
+    watch_round(lambda: resume_round(folder, console), folder.path)
 
 
 def watch_round(work: Any, folder: Path) -> None:
-    """Does the work; says what failed, what the log's end says, and how to go on."""
+    """Does the work; says what failed, prints the end of its log, and how to resume."""
     from pipelines.local.folder import RUNS
     from pipelines.local.tasks import StageFailed
 
     near = folder.parent == RUNS.resolve()
-    again = f"go on with: mathloop run --resume {folder.name if near else folder}"
+    again = f"resume with: mathloop run --resume {folder.name if near else folder}"
     try:
         work()
     except StorageRefused as error:

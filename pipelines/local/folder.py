@@ -57,7 +57,7 @@ class RunFolder:
                 return cls(path)
         known = sorted(file.parent.name for file in runs.glob("*/run.json"))
         shown = f"the newest is {known[-1]}" if known else f"there is none in {runs}/"
-        raise BadConfig(f"no run {name!r} to go on with; {shown}")
+        raise BadConfig(f"no run {name!r} to resume; {shown}")
 
     @property
     def stages(self) -> Path:

@@ -1,4 +1,4 @@
-"""A whole round on this machine: from a profile to its report, begun or gone on with."""
+"""A pipeline on this machine: from a profile to its report, started or resumed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,35 +17,24 @@ from rich.console import Console
 
 import mathloop
 from mathloop.errors import BadConfig, BadData, StorageRefused
+from mathloop.settings import Settings
+from mathloop.validation import first_mistake
 from pipelines.local.folder import RUNS, RunFolder
 from pipelines.local.launcher import Launcher
 from pipelines.paths import check_folder, tidied
-from pipelines.profile import PRETRAINING, Head, check_profile, stage_config
+from pipelines.profile import check_profile
+from pipelines.table import PIPELINES, find_pipeline
 
 if TYPE_CHECKING:
     from mathloop.evaluation import Table
     from pipelines.local.runner import Job
 
-PRETRAINED, IMPORTED = "-pretraining", "-import"
-"""End the id of the pipeline run that makes a store's first model here, and so the model's name."""
-SECTIONS = (
-    "problems",
-    "evolution",
-    "decontamination",
-    "cot",
-    "tir",
-    "sft",
-    "reward_data",
-    "reward_model",
-    "selection",
-    "grpo",
-    "evaluation",
-    "gate",
-)
-"""Sections of a profile that the improvement round takes, each under its own name."""
+ROUND = "improvement-round"
+SUFFIXES = {"pretraining": "-pretraining", "model-import": "-import"}
+"""Pipeline that makes a store's first model → what ends the id of its run here, and so the model's name."""
 
 
-def begin_round(profile: Head, problems_file: Path | None) -> RunFolder:
+def begin_round(settings: Settings, problems_file: Path | None, pipeline: str = ROUND) -> RunFolder:
     """Checks what can be checked before anything is computed, then makes the run's folder.
 
     Raises:
@@ -55,37 +45,42 @@ def begin_round(profile: Head, problems_file: Path | None) -> RunFolder:
     from mathloop.storage import open_store
     from mathloop.training.sources import PACKAGE, find_source
 
+    if pipeline not in PIPELINES:
+        find_pipeline(pipeline)  # refuses it
     check_folder(RUNS)
     if problems_file is not None:
-        _check_problems(problems_file, profile)
-    url = _store_url(profile.store)
+        _check_problems(problems_file, settings, pipeline)
+    url = _store_url(settings.store)
     store = open_store(url)
     with tidied(RUNS, *([] if "://" in store.url else [Path(store.url)])):
         store.check_writable()
         registry = Registry(store)
         champion = registry.current()
-        model = profile.model
+        model = settings.model
         if champion is not None:
             registry.check_models(champion)
-            _check_line(champion.base, profile)
+            _check_line(champion.base, settings)
         elif model != "nano":
             source = find_source(model)
             model = model if model.startswith(PACKAGE) else str(source.absolute())
-        settings = {
+        run = {
             "created": datetime.now().astimezone().isoformat(timespec="seconds"),
             "mathloop": mathloop.__version__,
+            "pipeline": pipeline,
             "first": champion is None,
             "problems_file": "" if problems_file is None else str(problems_file.absolute()),
             "problems_sha256": "" if problems_file is None else _digest(problems_file),
-            "profile": {**profile.model_dump(mode="json"), "store": url, "model": model},
+            "profile": {**settings.model_dump(mode="json"), "store": url, "model": model},
         }
-        return RunFolder.create(settings)
+        return RunFolder.create(run)
 
 
-def _check_problems(path: Path, profile: Head) -> None:
+def _check_problems(path: Path, settings: Settings, pipeline: str) -> None:
     from mathloop.problems.files import load_problem_file
 
-    load_problem_file(path, profile.problems.rejects_share)  # type: ignore[attr-defined]
+    if pipeline in SUFFIXES:
+        raise BadConfig(f"--problems {path}: pipeline {pipeline} takes no problems; leave it out")
+    load_problem_file(path, settings.problems.rejects_share)
 
 
 def _store_url(text: str) -> str:
@@ -98,19 +93,19 @@ def _store_url(text: str) -> str:
     return os.path.abspath(text)
 
 
-def _check_line(base: str, profile: Head) -> None:
+def _check_line(base: str, settings: Settings) -> None:
     """A store continues one line of models; a profile that means another must not join it unnoticed."""
-    imported, pretrained = f"{IMPORTED}/" in base, f"{PRETRAINED}/" in base
-    if imported if profile.model == "nano" else pretrained:
-        held = "an imported model" if imported else "a model that was pretrained there"
+    imported, pretrained = (f"{SUFFIXES[name]}/" in base for name in ("model-import", "pretraining"))
+    if imported if settings.model == "nano" else pretrained:
+        present = "an imported model" if imported else "a model that was pretrained there"
         raise BadConfig(
-            f"store {profile.store} continues {held}, and profile {profile.name} starts from "
-            f"{profile.model}: give it a store of its own, --store runs/{profile.name}"
+            f"store {settings.store} continues {present}, and profile {settings.name} starts from "
+            f"{settings.model}: give it a store of its own, --store runs/{settings.name}"
         )
 
 
-class _Settings(BaseModel):
-    """What go_on needs of run.json."""
+class _Run(BaseModel):
+    """The fields of run.json that a resumed run needs."""
 
     model_config = ConfigDict(strict=True)
 
@@ -118,72 +113,87 @@ class _Settings(BaseModel):
     problems_file: str
     problems_sha256: str
     profile: dict[str, Any]
+    pipeline: str = ROUND
 
 
-def go_on(run: RunFolder, console: Console) -> None:
-    """Runs what is left of a round: the first model where the store had none, then the round; prints its end.
+def resume_round(run: RunFolder, console: Console) -> None:
+    """Runs the remaining stages: the first model where the store had none, then the pipeline; prints its end.
 
     Raises:
-        BadConfig: run.json is damaged.
+        BadConfig: run.json is damaged, or of a version whose settings have other names.
         BadData: the problems file is not the one that the run began with.
         StageFailed: a stage ended badly.
         KeyboardInterrupt: it was stopped.
     """
     shown = f"{run.path}/run.json"
     try:
-        settings = _Settings.model_validate(run.settings)
+        begun = _Run.model_validate(run.settings)
     except ValidationError as error:
-        field = ".".join(map(str, error.errors()[0]["loc"]))
-        raise BadConfig(f"{shown}: {field}: damaged ({error.errors()[0]['msg']}); begin a new run") from None
-    problems_file = settings.problems_file
-    if problems_file and _digest(Path(problems_file)) != settings.problems_sha256:
-        raise BadData("not the file that this run began with; begin a new run", path=problems_file)
-    profile = check_profile(settings.profile, shown)
+        raise BadConfig(f"{first_mistake(error, _Run).line(shown)}; it is damaged: begin a new run") from None
+    if begun.problems_file and _digest(Path(begun.problems_file)) != begun.problems_sha256:
+        raise BadData("not the file that this run began with; begin a new run", path=begun.problems_file)
+    try:
+        settings = check_profile(begun.profile, f"{shown}: profile")
+    except BadConfig as error:
+        raise BadConfig(f"{error}; begin a new run") from None
     with Launcher() as launcher:  # it loads what stages need while we load KFP
         from pipelines.local.runner import run_pipelines
 
-        run_pipelines(_jobs(run.id, profile, problems_file, first=settings.first), run, launcher, console)
+        run_pipelines(_jobs(run.id, settings, begun), run, launcher, console)
     _show(run, console)
 
 
-def _jobs(run_id: str, profile: Head, problems_file: str, *, first: bool) -> list[Job]:
-    from pipelines.improvement_round import improvement_round
-    from pipelines.local.runner import Job
-    from pipelines.pretraining import model_import, pretraining
+def _jobs(run_id: str, settings: Settings, begun: _Run) -> list[Job]:
+    """The pipelines to run: the one that was asked for, after the one that makes a first model, if needed."""
+    needs_champion = begun.pipeline not in SUFFIXES
+    first = "pretraining" if settings.model == "nano" else "model-import"
+    names = [first, begun.pipeline] if needs_champion and begun.first else [begun.pipeline]
+    return [_job(name, run_id + SUFFIXES.get(name, ""), settings, begun.problems_file) for name in names]
 
-    stored: dict[str, Any] = {"store_url": profile.store}
-    jobs = []
-    if first and profile.model == "nano":
-        sections = {name: stage_config(profile, name) for name in PRETRAINING}
-        jobs.append(Job(pretraining, {**stored, "seed": profile.seed, **sections}, f"{run_id}{PRETRAINED}"))
-    elif first:
-        jobs.append(Job(model_import, {**stored, "source": profile.model}, f"{run_id}{IMPORTED}"))
-    sections = {name: stage_config(profile, name) for name in SECTIONS}
-    told = {"problems_file": problems_file, "profile": profile.model_dump_json()}
-    jobs.append(Job(improvement_round, {**stored, "seed": profile.seed, **told, **sections}, run_id))
-    return jobs
+
+def _job(name: str, job_id: str, settings: Settings, problems_file: str) -> Job:
+    from pipelines.local.runner import Job
+    from pipelines.tracing import trace
+
+    pipeline = trace(find_pipeline(name), settings, cluster=False)
+    known: Mapping[str, Any] = {
+        "store": settings.store,
+        "seed": settings.seed,
+        "problems": problems_file,
+        "source": settings.model,
+    }
+    parameters = pipeline.pipeline_spec.root.input_definitions.parameters
+    return Job(pipeline, {key: value for key, value in known.items() if key in parameters}, job_id)
 
 
 def table_of(run: RunFolder) -> Table:
-    """The scores of a round that has ended."""
+    """The scores of a run that evaluated something."""
     from mathloop.evaluation import score_table
     from mathloop.records import read_problems, read_responses
 
-    benchmark = run.stages / "build-problems" / "benchmark"
-    results = run.stages / "evaluate-round" / "results"
+    benchmark = run.stages / "problems" / "benchmark"
+    results = run.stages / "evaluation" / "results"
     return score_table(read_problems(benchmark), read_responses(results), k=None)
 
 
 def _show(run: RunFolder, console: Console) -> None:
-    """Prints the table, the gate's decision and where the report is."""
+    """Prints what the run's stages have made: the table, the gate's decision, the report."""
     from mathloop.evaluation import print_table
 
-    table = table_of(run)
-    published: dict[str, Any] = json.loads((run.stages / "publish-round" / "published").read_text("utf-8"))
-    report = run.path / "report.html"
-    shutil.copyfile(run.stages / "report-round" / "page", report)
-    decision = f"promoted to champion {published['number']}" if published["promoted"] else "not promoted"
-    for text in ("", print_table(table), "", f"{decision}: {published['reason']}", f"report: {report}"):
+    texts = ["", print_table(table_of(run)), ""] if (run.stages / "evaluation").is_dir() else [""]
+    paths = [run.stages / stage / "published" for stage in ("publication", "base-publication")]
+    if published := next((path for path in paths if path.is_file()), None):
+        outcome: dict[str, Any] = json.loads(published.read_text("utf-8"))
+        number = outcome["number"]
+        decision = f"promoted to champion {number}" if outcome["promoted"] else "not promoted"
+        texts.append(f"{decision}: {outcome['reason']}")
+    page, report = run.stages / "report" / "page", run.path / "report.html"
+    if page.is_file():
+        shutil.copyfile(page, report)
+        texts.append(f"report: {report}")
+    else:
+        texts.append(f"outputs of each stage: {run.stages}")
+    for text in texts:
         console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 

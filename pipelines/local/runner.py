@@ -39,13 +39,11 @@ def run_pipelines(jobs: Sequence[Job], run: RunFolder, launcher: Launcher, conso
         StageFailed: a stage ended badly; what came before it is kept.
         KeyboardInterrupt: Ctrl-C, SIGTERM or SIGHUP, after the running stage was ended.
     """
-    names = {}
-    for job in jobs:
-        names.update(stage_names(job.pipeline))
-    view = View(f"run {run.id}", list(names.values()), console)
+    names = [stage_names(job.pipeline) for job in jobs]
+    view = View(f"run {run.id}", [stage for of_job in names for stage in of_job.values()], console)
     with run.locked(), interruptible(), view:
-        for job in jobs:
-            with adapted(run, job.id, names, launcher, view):
+        for job, of_job in zip(jobs, names, strict=True):
+            with adapted(run, job.id, of_job, launcher, view):
                 _run(job, run.path)
 
 

@@ -25,7 +25,7 @@ from typing import Any
 
 from kfp.local import executor_input_utils, graph_utils, placeholder_utils, status, subprocess_task_handler
 
-from components.ports import WORK_VARIABLE
+from components.running import WORK_VARIABLE
 from mathloop.stages import PROGRESS_VARIABLE
 from pipelines.local.folder import RunFolder, read_json, write_json
 from pipelines.local.launcher import Launcher, Process

@@ -331,7 +331,7 @@ def test_the_stores_can_be_exchanged() -> None:
 def test_the_names_are_those_that_the_code_asks_for() -> None:
     from mathloop.cluster import inference_services as serving
     from mathloop.cluster import train_job_spec
-    from mathloop.cluster.config import PoolsConfig
+    from mathloop.settings.pools import PoolsConfig
 
     there = {(body["kind"], body["metadata"]["name"]): body for body in built("gpu")}
     for service, runtime in serving.RUNTIMES.items():

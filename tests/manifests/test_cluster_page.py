@@ -15,7 +15,7 @@ import pytest
 from kustomized import MANIFESTS, ROOT
 from manifest_builds import built
 
-from mathloop.cluster.config import CA_KEY
+from mathloop.settings.pools import CA_KEY
 
 PAGE = (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8")
 KUBECTL = """#!/bin/sh

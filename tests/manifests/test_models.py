@@ -12,9 +12,9 @@ from kustomized import Object
 from manifest_builds import built
 
 from mathloop.cluster import train_job_spec
-from mathloop.cluster.config import Affinity, Pool, ServingConfig, Toleration
 from mathloop.cluster.inference_services import first, services_of
 from mathloop.registry import Champion
+from mathloop.settings.pools import Affinity, DeploymentConfig, Pool, Toleration
 
 
 def _unknown(value: Any, type_name: str, modules: list[Any], where: str) -> Iterator[str]:
@@ -89,5 +89,5 @@ def test_kserves_models_know_every_field_of_the_services_that_deployment_creates
         pytest.skip("kserve, whose models these are, is not installed")
     modules = [models, importlib.import_module("kubernetes.client")]
     champion = Champion(3, "policy", "reward-model", "base", "round-3", None, {}, "2026-01-01T00:00:00Z")
-    for service in services_of(champion, "s3://bucket/store", ServingConfig(mode=mode, runtimes="gpu")):
+    for service in services_of(champion, "s3://bucket/store", DeploymentConfig(mode=mode, runtimes="gpu")):
         assert list(_unknown(first(service), "V1beta1InferenceService", modules, service.name)) == []

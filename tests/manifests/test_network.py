@@ -12,9 +12,9 @@ import pytest
 from kustomized import Object
 from manifest_builds import built, each_build
 
-from mathloop.cluster.config import ServingConfig
 from mathloop.cluster.inference_services import first, services_of
 from mathloop.registry import Champion
+from mathloop.settings.pools import DeploymentConfig
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def _serving_pods() -> dict[str, Peer]:
         metrics={}, created="2026-01-01T00:00:00Z",
     )  # fmt: skip
     found = {}
-    for service in services_of(champion, "s3://mathloop/store", ServingConfig()):
+    for service in services_of(champion, "s3://mathloop/store", DeploymentConfig()):
         runtime = _template(f"ServingRuntime/{service.predictor['model']['runtime']}")
         labels = {**runtime, **first(service)["metadata"]["labels"]}
         labels["serving.kserve.io/inferenceservice"] = service.name

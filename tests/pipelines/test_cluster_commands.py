@@ -15,9 +15,9 @@ from fake_cluster import TOKEN, FakeCluster
 from fake_kfp import FakeKfp
 from typer.main import get_command
 
-from mathloop.cluster.config import ServingConfig
 from mathloop.cluster.inference_services import services_of
 from mathloop.registry import Champion, Registry
+from mathloop.settings.pools import DeploymentConfig
 from mathloop.storage import open_store
 from pipelines.cli import app
 
@@ -304,7 +304,7 @@ def test_a_multi_user_kubeflow_wants_a_namespace(fake: FakeCluster, call: Run) -
 def test_the_solver_is_called_as_its_command_wants(mode: str, vllm: bool) -> None:
     """Its image runs `mathloop serve` with the arguments of its InferenceService."""
     champion = Champion(3, "rounds/r/policy", "rounds/r/reward_model", "base", "r", 2, {}, "")
-    config = ServingConfig.model_validate({"mode": mode, "vllm": vllm})
+    config = DeploymentConfig.model_validate({"mode": mode, "vllm": vllm})
     solver = services_of(champion, "s3://mathloop/store", config)[-1].predictor
     command: Any = get_command(app).commands["serve"]  # type: ignore[attr-defined]
     context = command.make_context("serve", [], resilient_parsing=True)

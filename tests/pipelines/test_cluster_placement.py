@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from mathloop.cluster import reuse
-from mathloop.cluster.config import Pool, PoolsConfig
+from mathloop.settings.pools import Pool, PoolsConfig
 from pipelines import compiling
 from pipelines.compiling import arguments_of, code_version, write_compiled
 from pipelines.profile import FOLDER, load_profile

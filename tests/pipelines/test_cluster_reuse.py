@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from components.build_problems import build_problems
+from components.fetch_champion import fetch_champion
+from components.preflight_base import preflight_base
 from fake_driver import FakeDriver
 from minio import Minio
 
-from components.build_problems import build_problems
-from components.fetch_champion import fetch_champion
 from components.preflight import preflight
-from components.preflight_base import preflight_base
 from mathloop.cluster import preflight as stage
 from mathloop.cluster import reuse
 from mathloop.registry import Registry

@@ -3,9 +3,9 @@
 import sys
 
 from mathloop.cluster import train_job, train_job_spec
-from mathloop.cluster.config import Pool
 from mathloop.cluster.kubernetes import Cluster
 from mathloop.errors import MathloopError
+from mathloop.settings.pools import Pool
 
 JOB = train_job_spec.build(
     name=train_job_spec.job_name("run-1", "sft"),

@@ -16,11 +16,11 @@ import pytest
 from fake_cluster import FakeCluster
 
 from mathloop.cluster import deployment, rollout
-from mathloop.cluster.config import ServingConfig, Toleration
 from mathloop.cluster.deployment import DeploymentFailed, deploy
 from mathloop.cluster.inference_services import FORMER, POLICY, REWARD_MODEL, SOLVER, first, services_of
 from mathloop.cluster.kubernetes import Cluster, ClusterRefused
 from mathloop.registry import Champion
+from mathloop.settings.pools import DeploymentConfig, Toleration
 
 STORE = "s3://mathloop/store"
 Mode = Literal["Standard", "Knative"]
@@ -40,8 +40,8 @@ def champion(number: int, reward_model: bool = True) -> Champion:
     )
 
 
-def settings(mode: Mode = "Standard", **more: Any) -> ServingConfig:
-    return ServingConfig.model_validate({"mode": mode, "ready_seconds": 1, "smoke_seconds": 2, **more})
+def settings(mode: Mode = "Standard", **more: Any) -> DeploymentConfig:
+    return DeploymentConfig.model_validate({"mode": mode, "ready_seconds": 1, "smoke_seconds": 2, **more})
 
 
 @dataclass
@@ -155,7 +155,7 @@ Deploy = Callable[..., list[str]]
 
 @pytest.fixture
 def deploying(cluster: Cluster) -> Deploy:
-    def go(number: int, config: ServingConfig, **more: Any) -> list[str]:
+    def go(number: int, config: DeploymentConfig, **more: Any) -> list[str]:
         said: list[str] = []
         deploy(cluster, champion(number, **more), STORE, config, say=said.append, poll_seconds=0.05)
         return said
@@ -181,7 +181,7 @@ VARIANTS: list[dict[str, Any]] = [
 @pytest.mark.parametrize("variant", VARIANTS, ids=str)
 @pytest.mark.parametrize("reward_model", [True, False])
 def test_every_object_passes_the_crds_schema(variant: dict[str, Any], reward_model: bool) -> None:
-    for service in services_of(champion(3, reward_model), STORE, ServingConfig.model_validate(variant)):
+    for service in services_of(champion(3, reward_model), STORE, DeploymentConfig.model_validate(variant)):
         body = first(service)
         assert crd_schemas.problems(body) == []
         assert body["spec"]["predictor"]["serviceAccountName"] == "mathloop-serving"
@@ -202,7 +202,7 @@ def test_every_object_is_one_of_kserves_own_models(
         if name.startswith("V1") and not hasattr(models, name):
             monkeypatch.setattr(models, name, kind, raising=False)
     api = ApiClient()
-    for service in services_of(champion(3), STORE, ServingConfig.model_validate(variant)):
+    for service in services_of(champion(3), STORE, DeploymentConfig.model_validate(variant)):
         body = first(service)
         answer = SimpleNamespace(data=json.dumps(body))
         kept = api.sanitize_for_serialization(api.deserialize(answer, "V1beta1InferenceService"))

@@ -15,9 +15,9 @@ import pytest
 from fake_cluster import FakeCluster, now
 
 from mathloop.cluster import launching, train_job_spec, training_node
-from mathloop.cluster.config import Pool
 from mathloop.cluster.kubernetes import Cluster
 from mathloop.errors import BadConfig
+from mathloop.settings.pools import Pool
 from mathloop.stages import StageReport
 from mathloop.training.config import CHECKPOINTS_VARIABLE, SFTConfig
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from mathloop.cluster import preflight
-from mathloop.cluster.config import STAGE_CONFIGS
 from mathloop.errors import BadConfig, BadData, BadModel, StorageRefused
 from mathloop.registry import Registry
+from mathloop.settings.pools import STAGE_CONFIGS
 from mathloop.storage import open_store
 
 URI = "/runs/r1/stages/preflight/stage_report"

@@ -19,9 +19,9 @@ from fake_cluster import FakeCluster, PodLog, now
 from launcher import JOB
 
 from mathloop.cluster import train_job, train_job_spec
-from mathloop.cluster.config import Affinity, Pool, Toleration
 from mathloop.cluster.kubernetes import Cluster, ClusterRefused, Exists
 from mathloop.cluster.train_job_spec import job_name
+from mathloop.settings.pools import Affinity, Pool, Toleration
 
 ROOT = Path(__file__).resolve().parents[3]
 NAME = JOB["metadata"]["name"]

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 from mathloop.decontamination import stage
+from mathloop.decontamination.config import DecontaminationConfig
 from mathloop.reports import decontamination
 
 ITEM = (
@@ -27,7 +28,7 @@ def test_the_page_counts_by_rule_and_source_and_marks_what_differs(tmp_path: Pat
         benchmarks=[tmp_path / "bench.jsonl"],
         out=tmp_path / "out.jsonl",
         removed=tmp_path / "removed.jsonl",
-        config=stage.Config(rules=("structure",)),
+        config=DecontaminationConfig(rules=("structure",)),
     )
     decontamination.run(report=report, out=tmp_path / "report.html", heading="train.jsonl")
     page = (tmp_path / "report.html").read_text(encoding="utf-8")

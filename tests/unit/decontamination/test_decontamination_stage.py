@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from mathloop.decontamination.batches import Passage
+from mathloop.decontamination.config import DecontaminationConfig as Config
 from mathloop.decontamination.index import Index
 from mathloop.decontamination.items import Item
 from mathloop.decontamination.matching import Match, find_matches
-from mathloop.decontamination.stage import Config, run
+from mathloop.decontamination.stage import run
 from mathloop.errors import BadData, StorageRefused
 from mathloop.records import (
     Problem,
@@ -224,7 +225,11 @@ def test_files_of_like_names_are_not_lost_and_folders_of_a_failure_go(
     (tmp_path / "data.jsonl.partial").write_bytes(train)
     (tmp_path / "bench.jsonl").write_bytes(b'{"text": "two pears"}\n')
     before = files(tmp_path)
-    arguments = {"problems": tmp_path / "data.jsonl.partial", "responses": None, "config": Config()}
+    arguments = {
+        "problems": tmp_path / "data.jsonl.partial",
+        "responses": None,
+        "config": Config(),
+    }
     places = {"out": tmp_path / out, "removed": tmp_path / "new" / "b" / "removed"}
     if broken:
         with pytest.raises(BadData, match="row 2"):

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mathloop.decontamination import shards, stage, workers
+from mathloop.decontamination.config import DecontaminationConfig
 from mathloop.decontamination.index import Index, open_index
 from mathloop.errors import BadData, Corrupt, MathloopError
 from mathloop.records import Problem, read_responses, read_rows, write_problems, write_rows
@@ -44,7 +45,11 @@ def write(folder: Path) -> None:
 
 def arguments(folder: Path, **changes: Any) -> dict[str, Any]:
     named = {"problems": folder / "train.jsonl", "responses": None, "benchmarks": [folder / "bench.jsonl"]}
-    named |= {"out": folder / "out.jsonl", "removed": folder / "removed.jsonl", "config": stage.Config()}
+    named |= {
+        "out": folder / "out.jsonl",
+        "removed": folder / "removed.jsonl",
+        "config": DecontaminationConfig(),
+    }
     return named | changes
 
 
@@ -168,7 +173,7 @@ def test_a_run_that_was_killed_goes_on_and_gives_the_same_bytes(
 def test_other_arguments_do_not_go_on_with_what_was_left(folder: Path) -> None:
     command = [sys.executable, "-c", KILLED, str(folder), str(Path(__file__).parent)]
     subprocess.run(command, capture_output=True)
-    config = stage.Config(rules=("structure",))
+    config = DecontaminationConfig(rules=("structure",))
     report = stage.run(**arguments(folder, config=config), workers=1)
     assert report.dropped == {"bench: structure": len(LEAKED)}
 
@@ -230,4 +235,4 @@ def test_an_empty_file_is_no_rows(folder: Path) -> None:
 def test_thresholds_out_of_range_are_refused(field: str) -> None:
     for value in (0, 1, -1) if field == "ngram" else (0, 1, 1.5):
         with pytest.raises(ValueError, match=field):
-            stage.Config.model_validate({field: value})
+            DecontaminationConfig.model_validate({field: value})

@@ -1,4 +1,4 @@
-"""Settings of a cluster, and where those of the stages are. None of this needs a Kubernetes client."""
+"""Settings of a cluster: node pools, the champion's endpoints, the names of Secrets and ConfigMaps."""
 
 from __future__ import annotations
 
@@ -17,24 +17,6 @@ DAY = 86_400
 """Seconds."""
 CA_FOLDER, CA_KEY = "/etc/store-ca", "ca.crt"
 """Where pods find the authorities of the store's certificate: a ConfigMap's key, mounted in a folder."""
-STAGE_CONFIGS = {
-    "corpus": "mathloop.corpus.config.CorpusConfig",
-    "train": "mathloop.training.config.PretrainConfig",
-    "problems": "mathloop.problems.config.ProblemsConfig",
-    "evolution": "mathloop.problems.config.EvolutionConfig",
-    "decontamination": "mathloop.decontamination.stage.Config",
-    "cot": "mathloop.synthesis.config.CoTConfig",
-    "tir": "mathloop.synthesis.config.TIRConfig",
-    "sft": "mathloop.training.config.SFTConfig",
-    "reward_data": "mathloop.synthesis.config.RewardDataConfig",
-    "reward_model": "mathloop.training.config.RewardModelConfig",
-    "selection": "mathloop.synthesis.config.SelectionConfig",
-    "grpo": "mathloop.training.config.GRPOConfig",
-    "evaluation": "mathloop.evaluation.config.EvaluationConfig",
-    "gate": "mathloop.evaluation.config.GateConfig",
-    "deployment": "mathloop.cluster.config.ServingConfig",
-}
-"""Section of a stage's settings → the config that it is; none needs torch."""
 
 
 class Toleration(BaseModel):
@@ -125,7 +107,7 @@ class Pool(BaseModel):
         }
 
 
-class ServingConfig(BaseModel):
+class DeploymentConfig(BaseModel):
     """How a champion is put behind KServe endpoints."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -168,7 +150,6 @@ class PoolsConfig(BaseModel):
     sampler: Pool = Field(Pool(), description="Sampling, ranking and evaluation")
     trainer: Pool = Field(Pool(), description="Training")
     control: Pool = Field(Pool(), description="Everything else; it needs no accelerator")
-    serving: ServingConfig = Field(ServingConfig(), description="The champion's endpoints")
     secret: str = Field("mathloop-s3", pattern=NAME, description="Secret with accesskey and secretkey of S3")
     config_map: str = Field(
         "mathloop-store", pattern=NAME, description="ConfigMap with endpoint and region of S3, and the store"

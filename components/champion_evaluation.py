@@ -1,0 +1,39 @@
+"""KFP component: the current champion on a benchmark."""
+
+from kfp import dsl
+
+from components.component import component
+from components.images import SAMPLER_IMAGE
+
+
+@component(SAMPLER_IMAGE)
+def champion_evaluation(
+    benchmark: dsl.Input[dsl.Dataset],
+    policy: dsl.Input[dsl.Model],
+    reward_model: dsl.Input[dsl.Model],
+    results: dsl.Output[dsl.Dataset],
+    scores: dsl.Output[dsl.Metrics],
+    summary: dsl.Output[dsl.Markdown],
+    settings: str = "{}",
+    seed: int = 0,
+) -> None:
+    """Answers the benchmark with the champion, greedily and sampled, in CoT and TIR.
+
+    Args:
+        results: Every answer with its verdict and reward.
+    """
+    from components.running import run
+    from mathloop.evaluation import evaluate
+    from mathloop.evaluation.config import EvaluationConfig
+
+    run(
+        evaluate.run,
+        summary,
+        scores=scores,
+        benchmark=benchmark,
+        models={"champion": policy},
+        reward_model=reward_model,
+        out=results,
+        config=EvaluationConfig.model_validate_json(settings),
+        seed=seed,
+    )

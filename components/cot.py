@@ -1,0 +1,33 @@
+"""KFP component: chain-of-thought responses to learn from."""
+
+from kfp import dsl
+
+from components.component import component
+from components.images import SAMPLER_IMAGE
+
+
+@component(SAMPLER_IMAGE)
+def cot(
+    problems: dsl.Input[dsl.Dataset],
+    policy: dsl.Input[dsl.Model],
+    reward_model: dsl.Input[dsl.Model],
+    responses: dsl.Output[dsl.Dataset],
+    summary: dsl.Output[dsl.Markdown],
+    settings: str = "{}",
+    seed: int = 0,
+) -> None:
+    """Samples chain-of-thought responses and selects those to learn from."""
+    from components.running import model_or_none, run
+    from mathloop.synthesis import cot as stage
+    from mathloop.synthesis.config import CoTConfig
+
+    run(
+        stage.run,
+        summary,
+        problems=problems,
+        policy=policy,
+        reward_model=model_or_none(reward_model),
+        out=responses,
+        config=CoTConfig.model_validate_json(settings),
+        seed=seed,
+    )

@@ -1,0 +1,31 @@
+"""KFP component: the promoted champion behind its endpoints."""
+
+from kfp import dsl
+
+from components.component import component
+from components.images import CONTROL_IMAGE
+
+
+@component(CONTROL_IMAGE)
+def deployment(
+    store: str,
+    published: dsl.Input[dsl.Artifact],
+    summary: dsl.Output[dsl.Markdown],
+    settings: str = "{}",
+) -> None:
+    """Puts the champion behind its KServe endpoints if the round promoted it, or leaves them as they are.
+
+    Args:
+        published: Whether the round promoted its challenger, as JSON.
+    """
+    from components.running import run
+    from mathloop.cluster import deployment as stage
+    from mathloop.settings.pools import DeploymentConfig
+
+    run(
+        stage.run,
+        summary,
+        store_url=store,
+        published=published,
+        config=DeploymentConfig.model_validate_json(settings),
+    )

@@ -1,0 +1,31 @@
+"""KFP component: right and wrong responses for the reward model."""
+
+from kfp import dsl
+
+from components.component import component
+from components.images import SAMPLER_IMAGE
+
+
+@component(SAMPLER_IMAGE)
+def reward_data(
+    problems: dsl.Input[dsl.Dataset],
+    policy: dsl.Input[dsl.Model],
+    responses: dsl.Output[dsl.Dataset],
+    summary: dsl.Output[dsl.Markdown],
+    settings: str = "{}",
+    seed: int = 0,
+) -> None:
+    """Samples responses to each problem and labels them right or wrong."""
+    from components.running import run
+    from mathloop.synthesis import reward_data as stage
+    from mathloop.synthesis.config import RewardDataConfig
+
+    run(
+        stage.run,
+        summary,
+        problems=problems,
+        policy=policy,
+        out=responses,
+        config=RewardDataConfig.model_validate_json(settings),
+        seed=seed,
+    )

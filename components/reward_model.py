@@ -1,0 +1,42 @@
+"""KFP component: the reward model."""
+
+from kfp import dsl
+
+from components.component import component
+from components.images import TRAINER_IMAGE
+
+
+@component(TRAINER_IMAGE)
+def reward_model(
+    problems: dsl.Input[dsl.Dataset],
+    responses: dsl.Input[dsl.Dataset],
+    policy: dsl.Input[dsl.Model],
+    model: dsl.Output[dsl.Model],
+    summary: dsl.Output[dsl.Markdown],
+    settings: str = "{}",
+    seed: int = 0,
+) -> None:
+    """Trains the reward model to rank right responses above wrong ones, problem by problem.
+
+    Args:
+        responses: Responses labeled right or wrong.
+        policy: Model to start from.
+        model: The reward model.
+    """
+    from functools import partial
+
+    from components.running import run, work_folder
+    from mathloop.training.config import RewardModelConfig
+    from mathloop.training.launching import train
+
+    run(
+        partial(train, "reward_model"),
+        summary,
+        problems=problems,
+        responses=responses,
+        policy=policy,
+        model=model,
+        work=work_folder(),
+        config=RewardModelConfig.model_validate_json(settings),
+        seed=seed,
+    )

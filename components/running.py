@@ -1,0 +1,82 @@
+"""The one call in a component's body: ports into plain paths, the stage run, its summary written."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from mathloop.errors import MathloopError
+from mathloop.reports.summary import write_failure, write_summary
+from mathloop.stages import StageReport
+
+WORK_VARIABLE = "MATHLOOP_WORK"
+"""Names the folder in which a stage keeps what it needs to resume after a kill; set by the local runner."""
+POD_ARGUMENT = "--executor_input"
+"""KFP starts a component in a pod with it; the local runner does not."""
+
+
+def run(stage: Callable[..., Any], summary: Any, *, scores: Any = None, **arguments: Any) -> Any:
+    """Calls `stage(**arguments)` and records its report.
+
+    Args:
+        stage: a stage's `run`; it returns a StageReport, or a StageReport and what the component returns.
+        summary: the component's Markdown port.
+        scores: the component's Metrics port, for the scores in the report.
+        arguments: of the stage; a port becomes the path of its file or folder.
+
+    Raises:
+        MathloopError: the stage's own, where the local runner shows it. In a pod the one line is the last of
+            the log and of the summary, and the process ends with the error's exit code.
+    """
+    try:
+        result = stage(**{name: _plain(value) for name, value in arguments.items()})
+    except MathloopError as error:
+        write_failure(error, Path(summary.path))
+        if POD_ARGUMENT not in sys.argv:
+            raise
+        print(f"mathloop: error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
+        sys.exit(error.exit_code)
+    report, value = result if isinstance(result, tuple) else (result, None)
+    _record(report, summary, scores)
+    return value
+
+
+def work_folder() -> Path:
+    """The stage's stable work folder, or a new temporary one where the runner gives none."""
+    return Path(os.environ.get(WORK_VARIABLE) or tempfile.mkdtemp(prefix="mathloop-"))
+
+
+def model_or_none(artifact: Any) -> Path | None:
+    """The model's folder; None where it is empty or absent (object stores do not keep an empty folder)."""
+    folder = Path(artifact.path)
+    return folder if folder.is_dir() and any(folder.iterdir()) else None
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    if isinstance(value, Mapping):
+        return {name: _plain(one) for name, one in value.items() if one is not None}
+    return Path(value.path) if hasattr(value, "uri") and hasattr(value, "path") else value
+
+
+def _record(report: StageReport, summary: Any, scores: Any) -> None:
+    """Writes the summary and the scores. On a cluster it also notes what the component has made, which has to
+    be complete by now: a later run looks for it before it reuses it."""
+    write_summary(report, Path(summary.path))
+    if scores is not None:
+        for name, value in report.scores.items():
+            scores.log_metric(name, value)
+    if POD_ARGUMENT in sys.argv:
+        from mathloop.cluster import reuse
+
+        given = json.loads(sys.argv[sys.argv.index(POD_ARGUMENT) + 1])
+        # KFP writes the logs itself; metrics live in its metadata store, and no file is at their URI.
+        outputs = given["outputs"]["artifacts"].keys() - {"executor-logs", "scores"}
+        reuse.remember(summary.uri, Path(summary.path), outputs)
+    print(report.sentence(), file=sys.stderr, flush=True)

@@ -1,0 +1,35 @@
+"""KFP component: problems that GRPO can learn from."""
+
+from kfp import dsl
+
+from components.component import component
+from components.images import SAMPLER_IMAGE
+
+
+@component(SAMPLER_IMAGE)
+def selection(
+    problems: dsl.Input[dsl.Dataset],
+    policy: dsl.Input[dsl.Model],
+    selected: dsl.Output[dsl.Dataset],
+    summary: dsl.Output[dsl.Markdown],
+    settings: str = "{}",
+    seed: int = 0,
+) -> None:
+    """Keeps the problems that the policy solves sometimes: 2 to 5 of 8 samples right, by default.
+
+    Args:
+        selected: The problems for GRPO.
+    """
+    from components.running import run
+    from mathloop.synthesis import selection as stage
+    from mathloop.synthesis.config import SelectionConfig
+
+    run(
+        stage.run,
+        summary,
+        problems=problems,
+        policy=policy,
+        out=selected,
+        config=SelectionConfig.model_validate_json(settings),
+        seed=seed,
+    )

@@ -1,0 +1,43 @@
+"""KFP component: supervised fine-tuning."""
+
+from kfp import dsl
+
+from components.component import component
+from components.images import TRAINER_IMAGE
+
+
+@component(TRAINER_IMAGE)
+def sft(
+    problems: dsl.Input[dsl.Dataset],
+    cot: dsl.Input[dsl.Dataset],
+    tir: dsl.Input[dsl.Dataset],
+    policy: dsl.Input[dsl.Model],
+    model: dsl.Output[dsl.Model],
+    summary: dsl.Output[dsl.Markdown],
+    settings: str = "{}",
+    seed: int = 0,
+) -> None:
+    """Fine-tunes the policy on selected CoT and TIR responses, jointly.
+
+    Args:
+        cot: CoT responses to learn from.
+        tir: TIR responses to learn from.
+        policy: Model to start from.
+    """
+    from functools import partial
+
+    from components.running import run, work_folder
+    from mathloop.training.config import SFTConfig
+    from mathloop.training.launching import train
+
+    run(
+        partial(train, "sft"),
+        summary,
+        problems=problems,
+        responses=[cot, tir],
+        policy=policy,
+        model=model,
+        work=work_folder(),
+        config=SFTConfig.model_validate_json(settings),
+        seed=seed,
+    )

@@ -1,0 +1,61 @@
+"""KFP component: a training stage on several nodes."""
+
+from kfp import dsl
+
+from components.component import component
+from components.images import CONTROL_IMAGE
+
+
+@component(CONTROL_IMAGE)
+def train_job(
+    stage: str,
+    store: str,
+    round_id: str,
+    pool: str,
+    access: str,
+    model: dsl.Output[dsl.Model],
+    summary: dsl.Output[dsl.Markdown],
+    problems: dsl.Input[dsl.Dataset] = None,
+    cot: dsl.Input[dsl.Dataset] = None,
+    tir: dsl.Input[dsl.Dataset] = None,
+    responses: dsl.Input[dsl.Dataset] = None,
+    corpus: dsl.Input[dsl.Dataset] = None,
+    policy: dsl.Input[dsl.Model] = None,
+    reward_model: dsl.Input[dsl.Model] = None,
+    settings: str = "{}",
+    seed: int = 0,
+) -> None:
+    """Trains by a TrainJob: hands it the inputs, shows its log, takes the model back.
+
+    Args:
+        stage: pretrain, sft, reward_model or grpo.
+        store: Store that inputs and model go through: s3://bucket/prefix.
+        round_id: Id of the run; with the stage it names the job.
+        pool: The trainer's pool, as JSON.
+        access: Names of the Secret and the ConfigMap of the store, as JSON.
+        problems: Problems, where the stage takes them.
+        cot: Selected CoT responses, for sft.
+        tir: Selected TIR responses, for sft.
+        responses: Labeled responses, for reward_model.
+        corpus: Documents, for pretrain.
+        policy: Model to start from.
+        reward_model: Model that scores responses, for grpo.
+    """
+    from components.running import run, work_folder
+    from mathloop.cluster import launching
+
+    ports = {"problems": problems, "cot": cot, "tir": tir, "responses": responses, "corpus": corpus}
+    run(
+        launching.run,
+        summary,
+        recipe=stage,
+        inputs={**ports, "policy": policy, "reward_model": reward_model},
+        store_url=store,
+        round_id=round_id,
+        model=model,
+        work=work_folder(),
+        pool=pool,
+        access=access,
+        config=settings,
+        seed=seed,
+    )

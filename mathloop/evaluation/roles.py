@@ -1,0 +1,31 @@
+"""Models by their role in a round, and the few scores that rounds are compared by."""
+
+from __future__ import annotations
+
+from mathloop.evaluation.metrics import KINDS, Outcomes
+
+CHALLENGER = "challenger"
+CHAMPIONS = ("champion", "base")
+"""A first round has no champion of its own making: its challenger meets the base model."""
+
+
+def champion_of(outcomes: Outcomes) -> str | None:
+    """The label of the champion's responses; None where neither champion nor base was evaluated."""
+    present = {model for model, _ in outcomes.entries}
+    return next((model for model in CHAMPIONS if model in present), None)
+
+
+def role_scores(outcomes: Outcomes) -> dict[str, float]:
+    """`champion_greedy`, `challenger_greedy`, `champion_maj`, …: percent, means over the modes.
+
+    The names do not depend on k, so that rounds stand side by side; what was not measured is left out.
+    """
+    k = max(outcomes.drawn, 1)
+    scores: dict[str, float] = {}
+    for role, model in (("champion", champion_of(outcomes)), ("challenger", CHALLENGER)):
+        by_mode = [outcomes.scores(model, mode, k) for label, mode in outcomes.entries if label == model]
+        for kind in (kind for kind in KINDS if kind != "mean"):
+            means = [float(one[kind].mean()) for one in by_mode if kind in one]
+            if means:
+                scores[f"{role}_{kind}"] = round(100 * sum(means) / len(means), 4)
+    return scores

@@ -1,0 +1,109 @@
+"""A stage's summary: Markdown that a person reads on the run's page, with the whole StageReport inside it.
+
+The report travels as JSON in a comment at the end, which Markdown viewers do not show, so that a stage has
+one artifact for people and for the round's report.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from mathloop.errors import BadData
+from mathloop.files import replacing
+from mathloop.reports.figures import count, duration, percent, scalar, title, words
+from mathloop.stages import StageReport
+
+_EXAMPLES = 3
+_LONGEST = 600
+"""Characters of one field of an example."""
+_OPENING, _CLOSING = "<!-- mathloop ", " -->"
+
+
+def write_summary(report: StageReport, path: Path) -> None:
+    """Writes the summary of a stage that ended well, whole or not at all."""
+    with replacing(path) as partial:
+        partial.write_text(f"{markdown(report)}\n{_comment(report)}\n", encoding="utf-8")
+
+
+def write_failure(error: Exception, path: Path) -> None:
+    """Writes the one line of a stage that failed."""
+    line = " ".join(str(error).split())
+    with replacing(path) as partial:
+        partial.write_text(f"**Failed.** {_plain(line)}\n", encoding="utf-8")
+
+
+def read_summary(path: Path) -> StageReport:
+    """The report inside a summary; raises BadData where it holds none."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        start = text.rindex(_OPENING) + len(_OPENING)
+        return StageReport(**json.loads(text[start : text.rindex(_CLOSING)]))
+    except (OSError, ValueError, TypeError) as error:
+        raise BadData(f"expected a stage's summary, as write_summary makes it: {error}", path=path) from error
+
+
+def markdown(report: StageReport) -> str:
+    """Counts, scores, reasons, values and a few examples."""
+    blocks = [f"### {title(report.stage)}", _flow(report), *map(_plain, report.notes)]
+    blocks += _table("Scores (percent)", {words(k): f"{v:.1f}" for k, v in report.scores.items()})
+    blocks += _table("Dropped", {words(k): count(v) for k, v in _most(report.dropped)})
+    blocks += _table("Values", {words(k): scalar(v) for k, v in report.values.items()})
+    if report.samples:
+        blocks.append("#### Examples")
+        blocks += [_example(sample) for sample in report.samples[:_EXAMPLES]]
+    return "\n\n".join(block for block in blocks if block)
+
+
+def _flow(report: StageReport) -> str:
+    dropped = sum(report.dropped.values())
+    parts = [f"{count(report.taken)} taken"] if report.taken else []
+    parts += [f"{count(report.made)} made"] if report.made else []
+    parts += [f"{count(report.kept)} kept"] if report.kept or dropped else []
+    if dropped:
+        parts.append(f"{count(dropped)} dropped ({percent(dropped / (dropped + report.kept))} %)")
+    return " → ".join([*parts, duration(report.seconds)])
+
+
+def _table(head: str, rows: Mapping[str, str]) -> Iterator[str]:
+    if rows:
+        lines = [f"| {_cell(name)} | {_cell(value)} |" for name, value in rows.items()]
+        yield "\n".join([f"| {head} | |", "| --- | ---: |", *lines])
+
+
+def _most(reasons: Mapping[str, int]) -> list[tuple[str, int]]:
+    return sorted(reasons.items(), key=lambda reason: -reason[1])
+
+
+def _example(sample: Mapping[str, Any]) -> str:
+    lines = []
+    for name, value in sample.items():
+        if value is None or value == "":
+            continue
+        text = scalar(value) if isinstance(value, float) else str(value)
+        text = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+        lines.append(f"**{_plain(words(name))}**")
+        # Indented by four, whatever it holds stays text.
+        lines.append("\n".join(f"    {line}" for line in text.splitlines()))
+    return "\n\n".join(lines)
+
+
+def _cell(text: str) -> str:
+    return _plain(text).replace("|", "\\|")
+
+
+def _plain(text: str) -> str:
+    """Text in which nothing is markup: models write what stands in examples, reasons and notes."""
+    escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    for sign in "\\`*_[]#":
+        escaped = escaped.replace(sign, f"\\{sign}")
+    return " ".join(escaped.split())
+
+
+def _comment(report: StageReport) -> str:
+    # The JSON never holds ">", so nothing in it can end the comment.
+    text = json.dumps(asdict(report), allow_nan=False).replace(">", "\\u003e").replace("<", "\\u003c")
+    return f"{_OPENING}{text}{_CLOSING}"

