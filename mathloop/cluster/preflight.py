@@ -83,7 +83,7 @@ def run(
 
 def _start(key: str, seed: int, settings: Settings) -> Any:
     sections = [settings.section(name) for name in STAGE_SECTIONS]
-    return Start(key, seed, settings.model_dump_json(), *sections)
+    return Start._make([key, seed, settings.model_dump_json(), *sections])
 
 
 def _without_champion(store_url: str, round_id: str) -> StageReport:
