@@ -18,7 +18,7 @@ def preflight(
     problems_file: str = "",
     seed: int = 0,
     first: bool = False,
-) -> NamedTuple(
+) -> NamedTuple(  # type: ignore[valid-type]
     "Start",
     [
         ("cache_key", str),

@@ -1,8 +1,9 @@
-"""The command line: `mathloop …`. Commands stand in `pipelines.commands`, their order in the help here."""
+"""The command line: `mathloop …`, and how a command ends that was refused."""
 
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,8 @@ import typer
 
 from mathloop.errors import BadConfig, MathloopError
 from pipelines import streams
-from pipelines.commands import answering, benchmarks, cluster, data, rounds
 from pipelines.commands.ending import end
+from pipelines.commands.table import COMMANDS
 from pipelines.paths import check_text, explain
 
 app = typer.Typer(
@@ -21,27 +22,22 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-UsageError = typer.BadParameter.__mro__[1]
+UsageError: Any = typer.BadParameter.__mro__[1]
 """Of click, which typer brings along or imports, depending on its version."""
+HOME = re.compile(r"^(--[a-z-]+=)?~(?=/|$)")
+"""What a shell leaves as it is: `~` after `--option=`, or in quotes."""
 
-app.command()(rounds.run)
-app.command("compile")(cluster.compile_pipelines)
-for command in (cluster.submit, cluster.schedule, cluster.rounds, cluster.rollback, cluster.doctor):
-    app.command()(command)
-for command in (data.grade, data.execute, data.decontaminate):
-    app.command()(command)
-app.command()(benchmarks.benchmark)
-for command in (answering.evaluate, answering.serve, answering.ask):
-    app.command()(command)
+for name, command in COMMANDS.items():
+    app.command(name)(command)
 
 
 def main() -> None:
-    """Runs a command; what its user can mend, and what mathloop raises, becomes one line and an exit code."""
+    """Runs a command; an error of mathloop's own becomes one line and an exit code."""
     try:
         streams.prepare()
         _check_call()
         try:
-            code = app(sys.argv[1:] or ["--help"], prog_name="mathloop", standalone_mode=False)
+            code = app(_arguments() or ["--help"], prog_name="mathloop", standalone_mode=False)
         finally:
             sys.stdout.flush()  # while a refusal can still be told
     except MathloopError as error:
@@ -55,6 +51,12 @@ def main() -> None:
         command = asked.ctx.command_path if asked.ctx else "mathloop"
         end(f"{asked.format_message().rstrip('.')}; see {command} --help")
     sys.exit(code or 0)
+
+
+def _arguments() -> list[str]:
+    """The command line's arguments, `~` in them the home folder."""
+    home = str(Path.home())
+    return [HOME.sub(lambda match: (match[1] or "") + home, text, count=1) for text in sys.argv[1:]]
 
 
 def _check_call() -> None:

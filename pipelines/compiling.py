@@ -13,9 +13,9 @@ import yaml
 from kfp import compiler
 
 import mathloop
+from mathloop.cluster.preflight import CODE_VERSION_VARIABLE
 from mathloop.settings import Settings
 from pipelines.paths import tidied
-from pipelines.placement import CODE_VERSION_VARIABLE
 from pipelines.table import PIPELINES, find_pipeline
 from pipelines.tracing import trace
 

@@ -30,8 +30,8 @@ def prepare() -> None:
         io.BufferedWriter(_Output(sys.stdout.fileno(), "w", closefd=False)),
         encoding="utf-8",
         errors="backslashreplace",  # half a surrogate pair becomes JSON's own \udXXX
-        line_buffering=sys.stdout.line_buffering,
-        write_through=sys.stdout.write_through,
+        line_buffering=bool(sys.stdout.line_buffering),
+        write_through=bool(getattr(sys.stdout, "write_through", False)),
     )
 
 

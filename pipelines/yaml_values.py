@@ -19,7 +19,7 @@ DEEPEST, MOST = 20, 10_000
 class _Loader(yaml.SafeLoader):
     """YAML as people mean it: 1e-4 is a number, a date is text, and a key given twice is a mistake."""
 
-    yaml_implicit_resolvers: ClassVar = {
+    yaml_implicit_resolvers: ClassVar = {  # type: ignore[misc]  # the stubs call it an instance's
         first: [(tag, form) for tag, form in forms if tag != "tag:yaml.org,2002:timestamp"]
         for first, forms in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
@@ -82,7 +82,7 @@ def odd_value(values: Mapping[str, Any]) -> tuple[tuple[str, ...], str] | None:
             for key in value:
                 if not isinstance(key, str) or _odd_text(key):
                     return names, f"expected names of fields, found {ascii(key)[:SHOWN]}"
-            todo += [((*names, key), inner) for key, inner in reversed(value.items())]
+            todo += [((*names, key), inner) for key, inner in reversed(list(value.items()))]
         elif isinstance(value, list):
             todo += [((*names, str(index)), inner) for index, inner in reversed(list(enumerate(value)))]
         elif isinstance(value, str):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import TYPE_CHECKING
 
+from mathloop.answers.grammar import Grammar
 from mathloop.answers.syntax import (
     HALF,
     MINUS_ONE,
@@ -20,9 +20,6 @@ from mathloop.answers.syntax import (
     power,
 )
 from mathloop.answers.tokens import FUNCTIONS, Token, Unreadable
-
-if TYPE_CHECKING:
-    from mathloop.answers.parser import Expressions
 
 STOP_COMMANDS = frozenset(
     ("\\}", "\\\\", "\\quad", "\\cup", "\\cap", "\\setminus", "\\end", "\\pm", "\\mp", "\\to", "\\%",
@@ -45,7 +42,7 @@ _IF = frozenset(("if", "for", "when", "where", "当", "若"))
 _MATRICES = frozenset(("pmatrix", "bmatrix", "matrix", "vmatrix", "Bmatrix", "smallmatrix"))
 
 
-def read_command(parser: Expressions, token: Token) -> Node:
+def read_command(parser: Grammar, token: Token) -> Node:
     """What a LaTeX command and its arguments mean; the command itself is taken."""
     name = token.value
     bare = name[1:]
@@ -78,7 +75,7 @@ def read_command(parser: Expressions, token: Token) -> Node:
     return parser.indexed(Symbol(bare.removeprefix("var")))
 
 
-def read_function(parser: Expressions, name: str) -> Node:
+def read_function(parser: Grammar, name: str) -> Node:
     """A function with its index, exponent and arguments; its name is taken."""
     name = _SYNONYMS.get(name, name)
     if name == "sqrt":
@@ -118,7 +115,7 @@ def read_function(parser: Expressions, name: str) -> Node:
     return value if exponent is None else power(value, exponent)
 
 
-def _bare_argument(parser: Expressions) -> Node:
+def _bare_argument(parser: Grammar) -> Node:
     """The argument of a function without brackets: factors up to the next sign or function."""
     if parser.accept("-"):
         return negate(_bare_argument(parser))
@@ -132,11 +129,11 @@ def _bare_argument(parser: Expressions) -> Node:
     return value
 
 
-def _begins_function(parser: Expressions) -> bool:
+def _begins_function(parser: Grammar) -> bool:
     return parser.token.value.lstrip("\\") in FUNCTIONS and parser.token.value.lstrip("\\") != "sqrt"
 
 
-def _root(parser: Expressions) -> Node:
+def _root(parser: Grammar) -> Node:
     index: Node | None = None
     if parser.accept("["):
         index = parser.expression()
@@ -149,7 +146,7 @@ def _root(parser: Expressions) -> Node:
     return power(inside, HALF if index is None else divide(Number(Fraction(1)), index))
 
 
-def _letters(parser: Expressions) -> str:
+def _letters(parser: Grammar) -> str:
     letters = []
     while parser.token.kind in ("word", "number"):
         letters.append(parser.take().value)
@@ -160,7 +157,7 @@ def _letters(parser: Expressions) -> str:
     return "".join(letters)
 
 
-def _accented(parser: Expressions, name: str) -> Node:
+def _accented(parser: Grammar, name: str) -> Node:
     """A letter under an arrow or bar: another letter, so that its text is its name."""
     inside = _braced_text(parser) if parser.accept("{") else parser.take().value
     if name in _PLAIN_ACCENTS and len(inside) == 1:
@@ -171,7 +168,7 @@ def _accented(parser: Expressions, name: str) -> Node:
     return parser.indexed(Symbol(f"{name[1:]} {inside}"))
 
 
-def _braced_text(parser: Expressions) -> str:
+def _braced_text(parser: Grammar) -> str:
     words: list[str] = []
     depth = 0
     while depth or parser.token.value != "}":
@@ -184,7 +181,7 @@ def _braced_text(parser: Expressions) -> str:
     return "".join(words)
 
 
-def _sum(parser: Expressions, name: str) -> Node:
+def _sum(parser: Grammar, name: str) -> Node:
     parser.expect("_")
     parser.expect("{")
     variable = parser.atom()
@@ -196,7 +193,7 @@ def _sum(parser: Expressions, name: str) -> Node:
     return Apply(name, (variable, low, high, parser.term()))
 
 
-def _environment(parser: Expressions) -> Node:
+def _environment(parser: Grammar) -> Node:
     r"""`\begin{…}` … `\end{…}` of a matrix."""
     parser.expect("{")
     name = _until_brace(parser)
@@ -235,7 +232,7 @@ def _environment(parser: Expressions) -> Node:
     return Apply("determinant", (matrix,)) if name == "vmatrix" else matrix
 
 
-def _until_brace(parser: Expressions) -> str:
+def _until_brace(parser: Grammar) -> str:
     words = []
     while not parser.accept("}"):
         token = parser.take()

@@ -10,6 +10,7 @@ import re
 from fractions import Fraction
 
 from mathloop.answers.commands import STOP_COMMANDS, read_command, read_function
+from mathloop.answers.grammar import Grammar
 from mathloop.answers.syntax import (
     ELEMENT,
     MINUS_ONE,
@@ -23,7 +24,7 @@ from mathloop.answers.syntax import (
     negate,
     power,
 )
-from mathloop.answers.tokens import CONSTANTS, FUNCTIONS, Cursor, Token, Unreadable
+from mathloop.answers.tokens import CONSTANTS, FUNCTIONS, Token, Unreadable
 from mathloop.answers.units import WORDS
 
 DEEPEST = 40
@@ -53,7 +54,7 @@ def _glued(word: str) -> re.Match[str] | None:
     return None if word in _ENGLISH else _GLUED.fullmatch(word)
 
 
-class Expressions(Cursor):
+class Expressions(Grammar):
     """Recursive descent over tokens; the methods return trees and move `position`."""
 
     def __init__(self, tokens: list[Token]) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -19,6 +18,7 @@ from mathloop.errors import BadConfig
 from mathloop.settings.pools import Pool
 from mathloop.stages import StageReport
 from mathloop.storage import Store, open_store
+from mathloop.validation import first_mistake
 
 NAMESPACE = "mathloop"
 
@@ -34,6 +34,9 @@ class Access(BaseModel):
     """ConfigMap with ca.crt, the authorities of the store's certificate; empty: those that are known."""
 
 
+_CHECKED = {model.__name__: model for model in (Pool, Access, Task)}
+
+
 def run(
     *,
     recipe: str,
@@ -44,8 +47,6 @@ def run(
     work: Path,
     pool: str,
     access: str,
-    nodes: Mapping[str, str],
-    tolerations: list[dict[str, Any]],
     config: str,
     seed: int,
     cluster: Cluster | None = None,
@@ -57,7 +58,6 @@ def run(
     Args:
         inputs: name of the recipe's argument → file or folder, kept as `training/<round>/<recipe>/<name>`.
         access: an `Access` as JSON.
-        nodes, tolerations: chosen in the UI, beside the pool's own.
 
     Raises:
         BadConfig: the settings are not what a recipe, a pool or an access is.
@@ -79,11 +79,8 @@ def run(
             }
         )
     except ValidationError as error:
-        mistake = error.errors(include_url=False)[0]
-        field = ".".join(map(str, mistake["loc"]))
-        raise BadConfig(
-            f"{error.title}: {field}: {mistake['msg'][:200]}; compile the profile again"
-        ) from None
+        mistake = first_mistake(error, _CHECKED.get(error.title, Task))
+        raise BadConfig(f"{mistake.line(error.title)}; compile the profile again") from None
     store = open_store(store_url)
     if not store.exists(f"{task.output}/report"):
         for key, path in inputs.items():
@@ -97,8 +94,6 @@ def run(
             secret=keys.secret,
             config_map=keys.config_map,
             ca_config_map=keys.ca_config_map,
-            nodes=nodes,
-            tolerations=tolerations,
         )
         train_job.run(
             cluster or Cluster.connect(),

@@ -39,8 +39,6 @@ def build(
     secret: str,
     config_map: str,
     ca_config_map: str = "",
-    nodes: Mapping[str, str] | None = None,
-    tolerations: list[dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """The TrainJob as Kubernetes takes it.
 
@@ -49,8 +47,6 @@ def build(
         secret: name of the Secret of the S3 keys, which pods get by reference.
         config_map: name of the ConfigMap of the S3 endpoint.
         ca_config_map: name of the ConfigMap with the authorities of its certificate, as ca.crt; empty: none.
-        nodes: labels that replace the pool's own selector.
-        tolerations: added to the pool's own.
     """
     spec = {
         "runtimeRef": {
@@ -74,9 +70,7 @@ def build(
             ],
             **({"resourcesPerNode": pool.resources()} if pool.resources() else {}),
         },
-        "runtimePatches": [
-            {"manager": MANAGER, "trainingRuntimeSpec": _patch(pool, nodes, tolerations, ca_config_map)}
-        ],
+        "runtimePatches": [{"manager": MANAGER, "trainingRuntimeSpec": _patch(pool, ca_config_map)}],
     }
     text = json.dumps(spec, sort_keys=True)
     labels = {
@@ -104,16 +98,14 @@ def _from(source: str, name: str, keys: Mapping[str, str]) -> list[dict[str, Any
 
 def _patch(
     pool: Pool,
-    nodes: Mapping[str, str] | None,
-    tolerations: list[dict[str, Any]] | None,
     ca_config_map: str,
 ) -> dict[str, Any]:
     """What of a pool is the pods': Trainer merges it into its runtime."""
     pod: dict[str, Any] = {"serviceAccountName": SERVICE_ACCOUNT}
-    selector = dict(nodes or pool.node_selector)
+    selector = dict(pool.node_selector)
     if selector:
         pod["nodeSelector"] = selector
-    tolerated = [item.to_kubernetes() for item in pool.tolerations] + list(tolerations or [])
+    tolerated = [item.to_kubernetes() for item in pool.tolerations]
     if tolerated:
         pod["tolerations"] = tolerated
     if pool.affinity:

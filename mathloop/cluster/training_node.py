@@ -22,6 +22,7 @@ from mathloop.errors import BadConfig, MathloopError
 from mathloop.storage import Store, open_store
 from mathloop.training.config import CHECKPOINTS_VARIABLE
 from mathloop.training.launching import CONFIGS, Recipe, run_recipe
+from mathloop.validation import first_mistake
 
 
 class Task(BaseModel):
@@ -50,12 +51,14 @@ def main() -> None:
 
 def run(text: str) -> None:
     """Fetches the task's inputs, trains, and publishes model and report."""
+    checked: type[BaseModel] = Task
     try:
         task = Task.model_validate_json(text)
+        checked = CONFIGS[task.recipe]
         config = CONFIGS[task.recipe].model_validate_json(task.config)
     except ValidationError as error:
-        field = ".".join(map(str, error.errors()[0]["loc"]))
-        raise BadConfig(f"{TASK_VARIABLE}: {field or 'not JSON'}: launch the step again") from None
+        line = first_mistake(error, checked).line(TASK_VARIABLE)
+        raise BadConfig(f"{line}; launch the step again") from None
     from mathloop.training.ranks import join_ranks
 
     os.environ.setdefault(CHECKPOINTS_VARIABLE, task.store_url)

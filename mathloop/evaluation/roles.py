@@ -16,16 +16,19 @@ def champion_of(outcomes: Outcomes) -> str | None:
 
 
 def role_scores(outcomes: Outcomes) -> dict[str, float]:
-    """`champion_greedy`, `challenger_greedy`, `champion_maj`, …: percent, means over the modes.
+    """`champion_greedy`, `challenger_greedy`, `champion_maj`, …: percent, means over the champion's modes.
 
-    The names do not depend on k, so that rounds stand side by side; what was not measured is left out.
+    These are the averages that the gate compares: in a mode without responses a model scores 0. The names do
+    not depend on k, so that rounds stand side by side; what was not measured is left out.
     """
     k = max(outcomes.drawn, 1)
+    champion = champion_of(outcomes)
+    modes = [mode for model, mode in outcomes.entries if model == (champion or CHALLENGER)]
     scores: dict[str, float] = {}
-    for role, model in (("champion", champion_of(outcomes)), ("challenger", CHALLENGER)):
-        by_mode = [outcomes.scores(model, mode, k) for label, mode in outcomes.entries if label == model]
+    for role, model in (("champion", champion), ("challenger", CHALLENGER)):
+        by_mode = [outcomes.scores(model, mode, k) for mode in modes if model is not None]
         for kind in (kind for kind in KINDS if kind != "mean"):
-            means = [float(one[kind].mean()) for one in by_mode if kind in one]
-            if means:
+            means = [float(one[kind].mean()) if kind in one else 0.0 for one in by_mode]
+            if any(kind in one for one in by_mode):
                 scores[f"{role}_{kind}"] = round(100 * sum(means) / len(means), 4)
     return scores

@@ -36,7 +36,7 @@ def train_sft(
     samples = [
         encode(tokenizer, told[r.problem_id], r.mode, r.text) for r in read_responses(inputs.solutions)
     ]
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "input_ids": sample.tokens,
             "labels": [t if w else -100 for t, w in zip(sample.tokens, sample.weights, strict=True)],
@@ -69,12 +69,12 @@ def train_reward_model(inputs: Inputs, sizes: Sizes, seed: int) -> Work:
     for response in read_responses(inputs.judged):
         groups.setdefault(response.problem_id, []).append(response)
     groups.popitem()  # mathloop holds one problem out
-    rows = []
+    pairs: list[dict[str, Any]] = []
     for name, group in groups.items():
         tokens = [encode(tokenizer, told[name], r.mode, r.text).tokens for r in group]
         right = [t for t, r in zip(tokens, group, strict=True) if r.correct]
         wrong = [t for t, r in zip(tokens, group, strict=True) if not r.correct]
-        rows += [
+        pairs += [
             {"chosen_ids": chosen, "rejected_ids": rejected, "length": max(len(chosen), len(rejected))}
             for chosen, rejected in product(right, wrong)
         ]
@@ -82,16 +82,16 @@ def train_reward_model(inputs: Inputs, sizes: Sizes, seed: int) -> Work:
         model=str(inputs.scorer),
         args=RewardConfig(
             # As many problems a step, be it in as many pairs as they have.
-            **_settings(inputs, sizes, seed, -(-len(rows) // sizes.reward_steps), sizes.reward_steps),
+            **_settings(inputs, sizes, seed, -(-len(pairs) // sizes.reward_steps), sizes.reward_steps),
             **GROUPED,
             max_length=None,
         ),
-        train_dataset=Dataset.from_list(rows * CHOICE),
+        train_dataset=Dataset.from_list(pairs * CHOICE),
         processing_class=tokenizer,
     )
-    tokens = sum(len(row["chosen_ids"]) + len(row["rejected_ids"]) for row in rows)
+    total = sum(len(pair["chosen_ids"]) + len(pair["rejected_ids"]) for pair in pairs)
     # Long pairs count for more, short ones for less: a response is its share of all pairs' tokens.
-    return Work([len(groups) * sizes.responses * each / tokens for each in _train(trainer)])
+    return Work([len(groups) * sizes.responses * each / total for each in _train(trainer)])
 
 
 def train_grpo(inputs: Inputs, sizes: Sizes, seed: int) -> Work:

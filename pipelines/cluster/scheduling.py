@@ -46,7 +46,8 @@ def schedule(
     )
     pipelines, uploaded, given = prepared.pipelines, prepared.uploaded, prepared.parameters
     name = PREFIX + uploaded.name
-    same, others = [], []
+    same: list[Any] = []
+    others: list[Any] = []
     for job in _jobs(pipelines, namespace):
         if job.display_name == name:
             (same if _fits(job, timing, given, uploaded.pipeline_id) else others).append(job)

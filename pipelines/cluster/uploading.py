@@ -73,7 +73,7 @@ def prepare(
     parameters = set(component.pipeline_spec.root.input_definitions.parameters)
     if often and seed is None and "seed" in parameters - settings.model_fields_set:
         seed = DRAWN
-    wanted = {"problems": "", "serve": "no", "overrides": overrides_of(settings, base)}
+    wanted: dict[str, Any] = {"problems": "", "serve": "no", "overrides": overrides_of(settings, base)}
     wanted |= arguments_of(component, settings)
     for name, value in (("seed", seed), ("serve", "yes" if serve else None)):
         if value is not None and name not in parameters:

@@ -67,7 +67,7 @@ def launch(cluster: Cluster, store: str, folder: Path, **more: Any) -> StageRepo
     arguments: dict[str, Any] = {
         "recipe": "sft", "inputs": inputs, "store_url": store, "round_id": "round-1",
         "model": folder / "model", "work": folder / "work", "access": "{}",
-        "pool": Pool(nodes=2).model_dump_json(), "nodes": {}, "tolerations": [], "config": "{}", "seed": 7,
+        "pool": Pool(nodes=2).model_dump_json(), "config": "{}", "seed": 7,
     }  # fmt: skip
     return launching.run(**{**arguments, **more}, cluster=cluster, say=str, poll_seconds=0.05)
 

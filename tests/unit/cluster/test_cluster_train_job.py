@@ -107,7 +107,7 @@ def test_the_job_is_what_trainer_takes_and_holds_no_secret() -> None:
         memory="64Gi",
         shared_memory="16Gi",
         node_selector={"mathloop.dev/pool": "trainer"},
-        tolerations=(Toleration(key="nvidia.com/gpu"),),
+        tolerations=(Toleration(key="nvidia.com/gpu"), Toleration(key="more")),
         affinity=(Affinity(key="zone", values=("a",)), Affinity(key="fast", operator="Exists", weight=10)),
         queue="mathloop",
         priority="nightly",
@@ -117,7 +117,6 @@ def test_the_job_is_what_trainer_takes_and_holds_no_secret() -> None:
     job = train_job_spec.build(
         name="mathloop-sft-0", namespace="mathloop", stage="reward_model", task='{"seed": 7}', pool=pool,
         secret="mathloop-s3", config_map="mathloop-store", ca_config_map="store-ca",
-        tolerations=[{"key": "more", "operator": "Exists"}],
     )  # fmt: skip
     assert crd_schemas.problems(job) == []
     trainer = job["spec"]["trainer"]

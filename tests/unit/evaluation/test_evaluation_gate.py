@@ -41,7 +41,7 @@ def decide(rows, **settings):
 
 
 def test_a_clearly_better_challenger_is_promoted():
-    decision = decide(answers("champion", 0.4) + answers("grpo", 0.6))
+    decision = decide(answers("champion", 0.4) + answers("challenger", 0.6))
     assert decision["promote"]
     assert 0 < decision["low"] <= decision["difference"] <= decision["high"]
     assert decision["difference"] == pytest.approx(
@@ -51,13 +51,13 @@ def test_a_clearly_better_challenger_is_promoted():
 
 
 def test_a_copy_of_the_champion_is_refused():
-    decision = decide(answers("champion", 0.5) + answers("grpo", 0.5))
+    decision = decide(answers("champion", 0.5) + answers("challenger", 0.5))
     assert not decision["promote"]
     assert decision["difference"] == decision["low"] == decision["high"] == 0
 
 
 def test_a_damaged_challenger_is_refused():
-    decision = decide(answers("champion", 0.5) + answers("grpo", 0.0))
+    decision = decide(answers("champion", 0.5) + answers("challenger", 0.0))
     assert not decision["promote"]
     assert decision["high"] < 0
 
@@ -65,7 +65,7 @@ def test_a_damaged_challenger_is_refused():
 def test_luck_is_not_enough():
     """Three problems in a hundred and twenty, in one mode: better, but the interval touches zero."""
     rows = answers("champion", 0.5)
-    lucky = [replace(row, model="grpo", correct=row.correct or int(row.problem_id) < 3) for row in rows]
+    lucky = [replace(row, model="challenger", correct=row.correct or int(row.problem_id) < 3) for row in rows]
     decision = decide(rows + lucky)
     assert decision["difference"] > 0
     assert not decision["promote"]
@@ -73,58 +73,58 @@ def test_luck_is_not_enough():
 
 @pytest.mark.parametrize("reward", [math.nan, math.inf])
 def test_one_reward_that_is_not_finite_refuses_a_better_challenger(reward):
-    better = answers("grpo", 0.9)
+    better = answers("challenger", 0.9)
     better[7] = replace(better[7], reward=reward)
     decision = decide(answers("champion", 0.2) + better)
     assert decision["low"] > 0
     assert not decision["promote"]
-    assert "1 rewards of grpo are not finite" in decision["reason"]
+    assert "1 rewards of challenger are not finite" in decision["reason"]
 
 
 def test_unanswered_problems_refuse_a_better_challenger():
-    holed = [row for row in answers("grpo", 0.9) if row.problem_id not in ("3", "4") or row.mode == "tir"]
+    holed = [row for row in answers("challenger", 0.9) if row.problem_id not in ("3", "4") or row.mode == "tir"]
     decision = decide(answers("champion", 0.2) + holed)
     assert not decision["promote"]
     assert "2 problems unanswered in cot" in decision["reason"]
 
 
 def test_a_challenger_silent_in_one_mode_is_compared_on_both():
-    half = [row for row in answers("grpo", 0.9) if row.mode == "tir"]
+    half = [row for row in answers("challenger", 0.9) if row.mode == "tir"]
     decision = decide(answers("champion", 0.8) + half)
     assert decision["challenger"]["modes"]["cot"] == 0
     assert not decision["promote"]
 
 
 def test_the_margin_is_a_bar_for_the_lower_end():
-    rows = answers("champion", 0.4) + answers("grpo", 0.6)
+    rows = answers("champion", 0.4) + answers("challenger", 0.6)
     low = decide(rows)["low"]
     assert decide(rows, margin=low - 0.001)["promote"]
     assert not decide(rows, margin=low)["promote"]
 
 
 def test_without_champion_rows_the_base_model_is_the_bar():
-    decision = decide(answers("base", 0.3) + answers("grpo", 0.6))
+    decision = decide(answers("base", 0.3) + answers("challenger", 0.6))
     assert decision["champion"]["model"] == "base"
     assert decision["promote"]
-    with_champion = decide(answers("base", 0.3) + answers("champion", 0.6) + answers("grpo", 0.6))
+    with_champion = decide(answers("base", 0.3) + answers("champion", 0.6) + answers("challenger", 0.6))
     assert not with_champion["promote"]
 
 
 def test_nothing_to_compare_is_an_error_and_never_a_promotion():
-    with pytest.raises(BadData, match="found grpo"):
-        decide(answers("grpo", 0.9))
+    with pytest.raises(BadData, match="found challenger"):
+        decide(answers("challenger", 0.9))
     with pytest.raises(BadData, match="found champion"):
         decide(answers("champion", 0.9))
     bare = [replace(row, reward=None) for row in answers("champion", 0.1)]
     with pytest.raises(BadData, match="'rm'"):
-        decide(bare + answers("grpo", 0.9), metric="rm")
+        decide(bare + answers("challenger", 0.9), metric="rm")
 
 
 @settings(max_examples=25, deadline=None)
 @given(st.floats(0, 1), st.floats(0, 1), st.integers(0, 99))
 def test_trading_places_turns_the_sign(one, other, seed):
-    there = decide(answers("champion", one, seed) + answers("grpo", other, seed), resamples=500)
-    back = decide(answers("champion", other, seed) + answers("grpo", one, seed), resamples=500)
+    there = decide(answers("champion", one, seed) + answers("challenger", other, seed), resamples=500)
+    back = decide(answers("champion", other, seed) + answers("challenger", one, seed), resamples=500)
     assert there["difference"] == pytest.approx(-back["difference"])
     assert (there["low"], there["high"]) == pytest.approx((-back["high"], -back["low"]))
     assert not (there["promote"] and back["promote"])
@@ -148,7 +148,7 @@ def test_blocks_of_resamples_make_the_same_interval_as_one(monkeypatch):
 
 def test_a_run_reads_files_and_leaves_one_decision(tmp_path):
     write_problems(tmp_path / "benchmark.parquet", problems())
-    write_responses(tmp_path / "results.parquet", answers("champion", 0.4) + answers("grpo", 0.6))
+    write_responses(tmp_path / "results.parquet", answers("champion", 0.4) + answers("challenger", 0.6))
     paths = {"benchmark": tmp_path / "benchmark.parquet", "results": tmp_path / "results.parquet"}
     report = gate.run(**paths, out=tmp_path / "gate.json", config=GateConfig(), seed=7)
     decision = json.loads((tmp_path / "gate.json").read_text())

@@ -209,10 +209,10 @@ def test_no_responses_make_an_empty_table():
 def test_the_printed_table_lists_models_in_order_with_intervals():
     problems, rows = coins(50, 2)
     bare = [response(row.problem_id, -1, "1", False, model="base") for row in rows if row.sample < 0]
-    grpo = [response(row.problem_id, -1, "1", True, model="grpo") for row in rows if row.sample < 0]
-    lines = print_table(score_table(problems, grpo + rows + bare, k=4)).splitlines()
+    best = [response(row.problem_id, -1, "1", True, model="challenger") for row in rows if row.sample < 0]
+    lines = print_table(score_table(problems, best + rows + bare, k=4)).splitlines()
     assert lines[0].split() == ["greedy", "maj@4", "rm@4", "pass@4"]
-    assert [line.split()[0] for line in lines[2:-1]] == ["base", "SFT", "SFT", "GRPO"]
+    assert [line.split()[0] for line in lines[2:-1]] == ["base", "SFT", "SFT", "challenger"]
     assert lines[2].split() == ["base", "CoT", "0.0", "[0.0,", "0.0]", "–", "–", "–"]
     assert "50 problems" in lines[-1]
 
@@ -229,10 +229,10 @@ def orderings_of(values):
 
 def test_orderings_are_read_from_the_table_alone():
     values = {("base", "cot", "greedy", "all"): 0.5, ("sft", "cot", "greedy", "all"): 0.6}
-    values |= {("grpo", "cot", "greedy", "all"): 0.6, ("grpo", "cot", "maj@8", "all"): 0.7}
-    values |= {("grpo", "cot", "rm@8", "all"): 0.65}
+    values |= {("challenger", "cot", "greedy", "all"): 0.6, ("challenger", "cot", "maj@8", "all"): 0.7}
+    values |= {("challenger", "cot", "rm@8", "all"): 0.65}
     values |= {
-        ("grpo", mode, "greedy", "family:large_numbers"): v for mode, v in (("cot", 0.1), ("tir", 0.9))
+        ("challenger", mode, "greedy", "family:large_numbers"): v for mode, v in (("cot", 0.1), ("tir", 0.9))
     }
     found = [
         (one.lesser, one.lesser_value, one.greater, one.greater_value, one.holds)
@@ -240,7 +240,7 @@ def test_orderings_are_read_from_the_table_alone():
     ]
     assert found == [
         ("base greedy", 0.5, "SFT greedy", 0.6, True),
-        ("SFT greedy", 0.6, "GRPO greedy", 0.6, False),
+        ("SFT greedy", 0.6, "challenger greedy", 0.6, False),
         ("greedy", 0.6, "maj@8", 0.7, True),
         ("maj@8", 0.7, "rm@8", 0.65, False),
         ("CoT greedy", 0.1, "TIR greedy", 0.9, True),

@@ -1,0 +1,52 @@
+"""The rules of the grammar that refer to each other across files."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from mathloop.answers.syntax import Node, Symbol
+from mathloop.answers.tokens import Cursor, Token
+
+
+class Grammar(Cursor, ABC):
+    """What reading a command or function may ask of the parser around it; each rule takes its tokens."""
+
+    @abstractmethod
+    def expression(self) -> Node:
+        """A sum of terms."""
+
+    @abstractmethod
+    def term(self) -> Node:
+        """A product of factors."""
+
+    @abstractmethod
+    def factor(self) -> Node:
+        """An atom with its powers and factorials."""
+
+    @abstractmethod
+    def atom(self) -> Node:
+        """A number, symbol, command or bracketed expression."""
+
+    @abstractmethod
+    def argument(self, digits: int) -> Node:
+        """A command's argument: braces, or one token; of a number at most `digits` digits, 0 for all."""
+
+    @abstractmethod
+    def indexed(self, symbol: Symbol) -> Node:
+        """The symbol with its index, and applied where it is a function."""
+
+    @abstractmethod
+    def braces(self) -> Node:
+        """A set whose opening brace was taken."""
+
+    @abstractmethod
+    def cell(self) -> Node:
+        """An entry of a matrix."""
+
+    @abstractmethod
+    def begins_factor(self) -> bool:
+        """Whether a factor can begin at the next token."""
+
+    @abstractmethod
+    def beside(self, value: Node, following: Node, previous: Token) -> Node:
+        """The product of two factors written beside each other."""

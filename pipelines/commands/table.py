@@ -1,0 +1,27 @@
+"""Every command of `mathloop`, in the order of its help. A new one is its function and one line here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pipelines.commands import answering, benchmarks, cluster, data, profiles, rounds
+
+COMMANDS: dict[str, Callable[..., Any]] = {
+    "run": rounds.run,
+    "profiles": profiles.profiles,
+    "compile": cluster.compile_pipelines,
+    "submit": cluster.submit,
+    "schedule": cluster.schedule,
+    "rounds": cluster.rounds,
+    "rollback": cluster.rollback,
+    "doctor": cluster.doctor,
+    "grade": data.grade,
+    "execute": data.execute,
+    "decontaminate": data.decontaminate,
+    "benchmark": benchmarks.benchmark,
+    "evaluate": answering.evaluate,
+    "serve": answering.serve,
+    "ask": answering.ask,
+}
+"""Name → function; its parameters are the command's options, its docstring the help."""
