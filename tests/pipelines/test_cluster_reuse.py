@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_driver import FakeDriver
 from minio import Minio
 
 from components.build_problems import build_problems
@@ -23,6 +22,7 @@ from mathloop.registry import Registry
 from mathloop.storage import open_store
 from pipelines import compiling
 from pipelines.profile import load_profile
+from tests.fake_driver import FakeDriver
 
 REAL = {
     "preflight": preflight.python_func,
@@ -204,7 +204,7 @@ def test_a_round_that_broke_off_is_gone_on_with(go: Go, monkeypatch: pytest.Monk
             raise RuntimeError("the node is gone")
         record(report, metrics, stage_report)
 
-    import fake_driver
+    from tests import fake_driver
 
     record = fake_driver.record
     with monkeypatch.context() as patch:

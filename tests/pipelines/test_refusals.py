@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command import MATHLOOP, ROOT, mathloop, refused
 from safetensors.numpy import save_file
 
 from mathloop.errors import BadConfig, BadModel, StorageRefused, UserError
@@ -23,6 +22,8 @@ from pipelines.local import folder as folders
 from pipelines.local.round import begin_round
 from pipelines.paths import explain, tidied
 from pipelines.profile import load_profile
+from tests.paths import ROOT
+from tests.pipelines.command import MATHLOOP, mathloop, refused
 
 PAIR = '{"gold": "1/2", "pred": "0.5"}\n'
 
