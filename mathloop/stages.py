@@ -15,6 +15,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mathloop.files import write_file
+
 PROGRESS_VARIABLE = "MATHLOOP_PROGRESS"
 
 
@@ -46,10 +48,7 @@ class StageReport:
 
     def write(self, path: Path) -> None:
         """Writes the report as JSON, whole or not at all."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(path.name + ".partial")
-        partial.write_text(json.dumps(asdict(self), ensure_ascii=False, allow_nan=False), encoding="utf-8")
-        os.replace(partial, path)
+        write_file(path, json.dumps(asdict(self), ensure_ascii=False, allow_nan=False).encode("utf-8"))
 
     @classmethod
     def read(cls, path: Path) -> StageReport:

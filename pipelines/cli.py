@@ -10,10 +10,11 @@ from typing import Any
 import typer
 
 from mathloop.errors import BadConfig, MathloopError
+from mathloop.remedies import explain
 from pipelines import streams
 from pipelines.commands import answering, benchmarks, cluster, data, rounds
 from pipelines.commands.ending import end
-from pipelines.paths import check_text, explain
+from pipelines.paths import check_text
 
 app = typer.Typer(
     help="A math language model that improves itself, in rounds.",

@@ -9,7 +9,6 @@ and it answered all that the champion did.
 from __future__ import annotations
 
 import json
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from mathloop.errors import BadData
 from mathloop.evaluation.bootstrap import bootstrap_interval
 from mathloop.evaluation.config import GateConfig
 from mathloop.evaluation.metrics import Outcomes
+from mathloop.files import write_file
 from mathloop.records import read_problems, read_responses
 from mathloop.stages import StageReport
 
@@ -39,10 +39,7 @@ def run(*, benchmark: Path, results: Path, out: Path, config: GateConfig, seed: 
     started = time.monotonic()
     outcomes = Outcomes(read_problems(benchmark), read_responses(results))
     decision = decide(outcomes, config, seed)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(out.name + ".partial")
-    partial.write_text(json.dumps(decision, ensure_ascii=False, allow_nan=False), encoding="utf-8")
-    os.replace(partial, out)
+    write_file(out, json.dumps(decision, ensure_ascii=False, allow_nan=False).encode("utf-8"))
     return StageReport(
         stage="gate",
         seconds=time.monotonic() - started,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 from mathloop.errors import BadData
 from mathloop.evaluation import check_orderings, score_table
 from mathloop.evaluation.gate import CHALLENGER
+from mathloop.files import write_file
 from mathloop.records import read_problems, read_responses
 from mathloop.reports import decontamination
 from mathloop.reports.page import page
@@ -62,10 +62,7 @@ def run(
         },
     )
     encoded = document.encode("utf-8")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(out.name + ".partial")
-    partial.write_bytes(encoded)
-    os.replace(partial, out)
+    write_file(out, encoded)
     return StageReport(
         "report", time.monotonic() - started, taken=len(stages), kept=1, values={"bytes": float(len(encoded))}
     )

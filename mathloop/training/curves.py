@@ -8,7 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from mathloop.errors import BadConfig, StorageRefused
+from mathloop.errors import BadConfig
+from mathloop.files import disk
 
 Curve = list[tuple[float, float]]
 """Points (step, value)."""
@@ -44,12 +45,8 @@ class MetricsLog:
 
     def write(self, step: int, values: dict[str, float]) -> None:
         """One step. Raises StorageRefused where the disk does not take it."""
-        try:
+        with disk(self._path):
             self._file.write(json.dumps({"step": step, **values}) + "\n")
-        except OSError as error:
-            raise StorageRefused(
-                f"{self._path}: cannot be written ({error.strerror}); free some space and start again"
-            ) from None
         if self._board is not None:
             for name, value in values.items():
                 self._board.add_scalar(name, value, step)

@@ -49,7 +49,7 @@ def begin_round(profile: Head, problems_file: Path | None) -> RunFolder:
 
     Raises:
         UserError: the problems file, the store, its champion or the model cannot be used.
-        OSError: the disk refuses. Either leaves no folder behind.
+        OSError: the disk refuses. No folder is left behind in either case.
     """
     from mathloop.registry import Registry
     from mathloop.storage import open_store
