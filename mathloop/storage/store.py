@@ -21,7 +21,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from mathloop.errors import BadData, Corrupt, StorageRefused
-from mathloop.files import disk, replacing, replacing_folder
+from mathloop.files import disk, reading, replacing, replacing_folder
 from mathloop.lines import is_blank, shown
 from mathloop.storage.local import LocalObjects
 from mathloop.storage.manifest import MANIFEST, RESTORE, FileEntry, Manifest, check_name, describe_source
@@ -267,10 +267,8 @@ class _Vouched:
         self._path, self._entry = path, entry
         self._left = entry.size
         self._digest = hashlib.sha256()
-        try:
+        with reading(path):
             self._file = path.open("rb")
-        except OSError as error:
-            raise BadData(f"cannot be read ({error.strerror})", path=path) from None
 
     def __enter__(self) -> _Vouched:
         return self
