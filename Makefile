@@ -49,7 +49,7 @@ sbom:
 
 # Every overlay with kustomize, checked, into build/manifests; needs no cluster.
 manifests: install
-	$(PY) tests/manifests/manifest_rules.py build/manifests
+	$(PY) -m tests.manifests.manifest_rules build/manifests
 
 clean:
 	rm -rf $(VENV) runs build *.egg-info

@@ -1,9 +1,12 @@
-"""Files as people name them: read or refused in one line, and replaced whole or not at all."""
+"""Safe reading of user-named files, and atomic replacement of files and folders."""
 
 from __future__ import annotations
 
 import errno
+import fcntl
+import hashlib
 import os
+import shutil
 import stat
 import uuid
 from collections.abc import Iterator
@@ -12,6 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from mathloop.errors import BadData, StorageRefused
+from mathloop.remedies import PARTIAL, explain
 
 _KINDS = {
     stat.S_IFDIR: "a folder",
@@ -35,14 +39,12 @@ def reading(path: Path | str) -> Iterator[None]:
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turns an operating system's refusal to write into StorageRefused."""
+def disk(path: Path) -> Iterator[None]:
+    """Turns an operating system's refusal at or below `path` into StorageRefused."""
     try:
         yield
     except OSError as error:
-        reason = error.strerror or str(error)
-        remedy = "free space or choose another place"
-        raise StorageRefused(f"{path}: cannot write here ({reason}); {remedy}") from None
+        raise StorageRefused(explain(error, path)) from None
 
 
 def check_plain(path: Path | str) -> None:
@@ -66,37 +68,149 @@ def open_plain(path: Path | str) -> BinaryIO:
 
 def check_target(path: Path) -> None:
     """Raises StorageRefused where something other than a plain file would be replaced."""
-    with writing(path), suppress(FileNotFoundError):
+    with disk(path), suppress(FileNotFoundError):
         check_plain(path)
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yields a new empty file, which takes the place of `path` at the end; a failure leaves all as it was.
+def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
+    """Yields a new empty file that replaces `path` at the end; a failure leaves everything as it was.
 
-    Links are followed. A process that is killed leaves the hidden file `.mathloop-….partial` in the folder,
-    which nothing reads and anybody may remove.
+    Links are followed. The new file has a hidden name (`.mathloop-….partial`) beside `path`, which nothing
+    reads; if the process is killed, the next replacement of `path` removes it.
+
+    Args:
+        durable: return only when the disk has the file, so that it survives a power failure.
 
     Raises:
-        StorageRefused: `path` is there and not a plain file, or the disk refuses.
+        StorageRefused: `path` exists and is not a plain file, or the disk refuses. What the body raises is
+            passed on unchanged.
     """
     check_target(path)
-    with writing(path):
+    with _beside(path, folder=False) as (partial, target):
+        yield partial
+        with disk(path):
+            if durable:
+                _sync(partial)
+            os.replace(partial, target)
+            if durable:
+                _sync(target.parent)
+
+
+@contextmanager
+def replacing_folder(path: Path, *, durable: bool = False) -> Iterator[Path]:
+    """Yields a new empty folder that replaces `path` at the end, as `replacing` does for a file.
+
+    Whatever was at `path` is removed. Only in the moment between two renames is there nothing at `path`: a
+    process killed just then leaves neither the old folder nor the new one.
+    """
+    with _beside(path, folder=True) as (partial, target):
+        yield partial
+        with disk(path):
+            if durable:
+                _sync_tree(partial)
+            try:
+                os.replace(partial, target)  # nothing is there, or an empty folder
+            except OSError:
+                if not os.path.lexists(target):
+                    raise
+                old = target.with_name(f"{_stem(target)}-{uuid.uuid4().hex[:12]}.partial")
+                os.replace(target, old)
+                try:
+                    os.replace(partial, target)
+                except BaseException:
+                    os.replace(old, target)
+                    raise
+                with suppress(OSError):
+                    _remove(old)
+            if durable:
+                _sync(target.parent)
+
+
+def write_file(path: Path, content: bytes, *, durable: bool = False) -> None:
+    """Writes a file, whole or not at all; raises StorageRefused. `durable` as in `replacing`."""
+    with replacing(path, durable=durable) as partial, disk(path):
+        partial.write_bytes(content)
+
+
+@contextmanager
+def _beside(path: Path, *, folder: bool) -> Iterator[tuple[Path, Path]]:
+    """Makes an empty file or folder beside the file that `path` leads to; removes it at the end."""
+    with disk(path):
         # Not `path` itself: /dev/stdout, for one, is a link that must stay.
         target = Path(os.path.realpath(path))
         made = make_parents(target)
-    partial = target.with_name(f".mathloop-{uuid.uuid4().hex}.partial")
     try:
-        with writing(path):
-            partial.open("xb").close()
-        yield partial
-        with writing(path):
-            os.replace(partial, target)
+        with disk(path):
+            _remove_abandoned(target)
+            partial, lock = _create(target, folder)
+        try:
+            yield partial, target
+        finally:
+            with suppress(OSError):
+                _remove(partial)
+            os.close(lock)
     except BaseException:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
         remove_empty(made)
         raise
+
+
+def _stem(target: Path) -> str:
+    """What the hidden names for `target` begin with: a hash, since a long name takes no suffix."""
+    return f"{PARTIAL}{hashlib.sha256(os.fsencode(target.name)).hexdigest()[:16]}"
+
+
+def _create(target: Path, folder: bool) -> tuple[Path, int]:
+    """A new empty file or folder beside `target`, and a descriptor that locks it while this process lives."""
+    while True:
+        partial = target.with_name(f"{_stem(target)}-{uuid.uuid4().hex[:12]}.partial")
+        if folder:
+            partial.mkdir()
+        else:
+            partial.open("xb").close()
+        try:
+            lock = os.open(partial, os.O_RDONLY if folder else os.O_RDWR)
+        except FileNotFoundError:  # removed by `_remove_abandoned` of another process
+            continue
+        with suppress(OSError):  # a file system without locks: nobody takes the file for abandoned
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        if partial.exists():
+            return partial, lock
+        os.close(lock)
+
+
+def _remove_abandoned(target: Path) -> None:
+    """Removes what killed processes left beside `target`: the kernel released their locks."""
+    for partial in target.parent.glob(f"{_stem(target)}-*.partial"):
+        with suppress(OSError):
+            lock = os.open(partial, os.O_RDONLY | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _remove(partial)
+            finally:
+                os.close(lock)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _sync_tree(folder: Path) -> None:
+    for inner, _, names in os.walk(folder, topdown=False):
+        for path in (*(Path(inner, name) for name in sorted(names)), Path(inner)):
+            _sync(path)
+
+
+def _sync(path: Path) -> None:
+    """Returns when the disk has the file, or the folder's list of names."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def make_parents(path: Path) -> list[Path]:

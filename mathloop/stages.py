@@ -17,6 +17,8 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
+from mathloop.files import write_file
+
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result", "StageReport", "tuple[StageReport, Any]")
 
@@ -55,10 +57,7 @@ class StageReport:
 
     def write(self, path: Path) -> None:
         """Writes the report as JSON, whole or not at all."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(path.name + ".partial")
-        partial.write_text(json.dumps(asdict(self), ensure_ascii=False, allow_nan=False), encoding="utf-8")
-        os.replace(partial, path)
+        write_file(path, json.dumps(asdict(self), ensure_ascii=False, allow_nan=False).encode("utf-8"))
 
     def sentence(self) -> str:
         """The last line of the log: `cot: 1,400 taken, 5,600 made, 2,010 kept, 3,590 dropped (61.0 s)`."""

@@ -11,10 +11,11 @@ from typing import Any
 import typer
 
 from mathloop.errors import BadConfig, MathloopError
+from mathloop.remedies import explain
 from pipelines import streams
 from pipelines.commands.ending import end
 from pipelines.commands.table import COMMANDS
-from pipelines.paths import check_text, explain
+from pipelines.paths import check_text
 
 app = typer.Typer(
     help="A math language model that improves itself, in rounds.",

@@ -37,6 +37,7 @@ def write_compiled(out: Path, profile: Settings | None = None) -> list[Path]:
         taken = next(filter(Path.is_dir, paths), None)
         if taken is not None:
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(taken))
+        # Not files.replacing: KFP's compiler takes no name but one that ends in .yaml.
         with tempfile.TemporaryDirectory(dir=out, prefix=".partial-") as folder:
             for name, path in zip(PIPELINES, paths, strict=True):
                 compile_one(find_pipeline(name), Path(folder, path.name), profile)

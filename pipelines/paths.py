@@ -9,25 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mathloop.errors import BadConfig, StorageRefused
-
-REMEDIES = {
-    errno.ENOSPC: "free some space",
-    errno.EDQUOT: "free some space",
-    errno.ENAMETOOLONG: "shorten the name",
-    errno.EACCES: "change its permissions or choose another place",
-    errno.EPERM: "change its permissions or choose another place",
-    errno.EROFS: "choose another place",
-    errno.EISDIR: "a folder stands where a file should be; move it away or choose another place",
-    errno.ENOTDIR: "a file stands where a folder should be; move it away or choose another place",
-    errno.EEXIST: "a file stands where a folder should be; move it away or choose another place",
-}
-
-
-def explain(error: OSError, place: Path | None = None) -> str:
-    """Which path the operating system refused (`place`, where it does not say), why, and what to do."""
-    path = error.filename2 or error.filename or place
-    where = f"{path}: " if isinstance(path, str | Path) else ""
-    return f"{where}{error.strerror or error}; {REMEDIES.get(error.errno or 0, 'check the path')}"
+from mathloop.remedies import explain
 
 
 def check_text(path: Path) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-CRDS = Path(__file__).resolve().parents[2] / "shared" / "data" / "crds"
+from tests.paths import SHARED_DATA
+
+CRDS = SHARED_DATA / "crds"
 METADATA = {
     "name", "namespace", "labels", "annotations", "uid", "resourceVersion", "generation",
     "creationTimestamp", "deletionTimestamp", "ownerReferences", "finalizers",

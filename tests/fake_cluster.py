@@ -23,8 +23,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import parse_qs, unquote, urlsplit
 
-import crd_schemas
 import yaml
+
+from tests import crd_schemas
 
 TOKEN = "token-that-no-message-may-hold"
 CRD_VERSIONS = {

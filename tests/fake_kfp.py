@@ -13,7 +13,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import yaml
-from fake_cluster import Refusal
+
+from tests.fake_cluster import Refusal
 
 TYPES = {"STRING": str, "NUMBER_INTEGER": (int, float), "BOOLEAN": bool, "STRUCT": dict, "LIST": list}
 

@@ -7,9 +7,6 @@ that the arrays depend on, the benchmarks, and the size and checksum of every fi
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,7 +25,7 @@ from mathloop.decontamination.sources import benchmark_name, read_items
 from mathloop.decontamination.structure import Structure
 from mathloop.decontamination.tokenization import tokenize
 from mathloop.errors import BadData, Corrupt
-from mathloop.files import make_parents, reading, writing
+from mathloop.files import disk, reading, replacing_folder
 
 FORMAT = 4
 """Raised whenever the arrays, or what a hash is made of, change."""
@@ -90,21 +87,12 @@ class Index:
         """
         if folder.exists() and not (folder / CONTENTS).is_file():
             raise BadData("this is there and no index; choose another place for the index", path=folder)
-        with writing(folder):
-            make_parents(folder)
-            partial = folder.with_name(f".mathloop-{uuid.uuid4().hex}.partial")
-            partial.mkdir()
-            try:
-                files = {name: self._write(partial, name) for name in self.arrays}
-                contents: dict[str, Any] = {"format": FORMAT, "ngram": self.ngram, "sources": self.sources}
-                contents["given"] = self.given
-                contents |= {"benchmarks": self.benchmarks, "files": files}
-                (partial / CONTENTS).write_text(json.dumps(contents, indent=1), encoding="utf-8")
-                if folder.exists():
-                    shutil.rmtree(folder)
-                os.replace(partial, folder)
-            finally:
-                shutil.rmtree(partial, ignore_errors=True)
+        with replacing_folder(folder) as partial, disk(folder):
+            files = {name: self._write(partial, name) for name in self.arrays}
+            contents: dict[str, Any] = {"format": FORMAT, "ngram": self.ngram, "sources": self.sources}
+            contents["given"] = self.given
+            contents |= {"benchmarks": self.benchmarks, "files": files}
+            (partial / CONTENTS).write_text(json.dumps(contents, indent=1), encoding="utf-8")
 
     def _write(self, folder: Path, name: str) -> dict[str, Any]:
         path = folder / f"{name}.npy"

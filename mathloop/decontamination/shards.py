@@ -23,7 +23,7 @@ from mathloop.decontamination.items import Items
 from mathloop.decontamination.matching import Match, find_matches
 from mathloop.decontamination.sources import COLUMNS, passages
 from mathloop.errors import BadData
-from mathloop.files import open_plain, reading, writing
+from mathloop.files import disk, open_plain, reading, write_file
 from mathloop.lines import parse_line, shown
 from mathloop.records import Problem, Response, parquet, read_problems, response_of
 from mathloop.records.rows import is_parquet, json_line
@@ -118,7 +118,7 @@ def sift(job: Job, shard: Shard) -> Tally:
     rules, items = _rules(job.index, job.rules, _stamp(job.index / CONTENTS))
     tally = Tally()
     by_lines = not is_parquet(job.source)
-    with ExitStack() as stack, writing(job.work):
+    with ExitStack() as stack, disk(job.work):
         removed = stack.enter_context(open(job.work / f"{shard.number}.removed", "wb"))
         kept = stack.enter_context(open(job.work / f"{shard.number}.kept", "wb")) if by_lines else None
         rows = _lines(job.source, shard) if by_lines else _table_rows(job.source, shard)
@@ -137,9 +137,7 @@ def sift(job: Job, shard: Shard) -> Tally:
                 tally.removed_rows.append(number)
         for file in filter(None, (removed, kept)):
             file.flush()
-        partial = done.with_suffix(".partial")
-        partial.write_text(json.dumps(vars(tally), ensure_ascii=False), encoding="utf-8")
-        os.replace(partial, done)
+        write_file(done, json.dumps(vars(tally), ensure_ascii=False).encode("utf-8"))
     return tally
 
 

@@ -23,7 +23,7 @@ from mathloop.decontamination.index import FORMAT, open_index
 from mathloop.decontamination.shards import Job, Shard, Tally, count_shards, plan_shards, read_tally
 from mathloop.decontamination.workers import sift_all
 from mathloop.errors import BadData, MathloopError
-from mathloop.files import check_plain, check_target, make_parents, reading, remove_empty, writing
+from mathloop.files import check_plain, check_target, disk, make_parents, reading, remove_empty
 from mathloop.records import read_responses, response_of, write_responses
 from mathloop.records.filtering import filter_rows
 from mathloop.records.rows import is_parquet, line_writer, numbered_rows
@@ -75,7 +75,7 @@ def run(
     made: list[Path] = []
     work = None
     try:
-        with writing(out):
+        with disk(out):
             made = make_parents(Path(os.path.realpath(out)))
             work = _work_folder(out, inputs, config)
             work.mkdir(exist_ok=True)

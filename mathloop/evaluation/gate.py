@@ -20,7 +20,7 @@ from mathloop.evaluation.bootstrap import bootstrap_interval
 from mathloop.evaluation.config import GateConfig
 from mathloop.evaluation.metrics import Outcomes
 from mathloop.evaluation.roles import CHALLENGER, champion_of, role_scores
-from mathloop.files import replacing
+from mathloop.files import write_file
 from mathloop.records import read_problems, read_responses
 from mathloop.stages import StageReport, timed
 
@@ -35,8 +35,7 @@ def run(*, benchmark: Path, results: Path, out: Path, config: GateConfig, seed: 
     """
     outcomes = Outcomes(read_problems(benchmark), read_responses(results))
     decision = decide(outcomes, config, seed)
-    with replacing(out) as partial:
-        partial.write_text(json.dumps(decision, ensure_ascii=False, allow_nan=False), encoding="utf-8")
+    write_file(out, json.dumps(decision, ensure_ascii=False, allow_nan=False).encode("utf-8"))
     compared = {name: round(100 * float(decision[name]), 4) for name in ("difference", "low", "high")}
     return StageReport(
         stage="gate",

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mathloop.errors import BadData
-from mathloop.files import check_plain, reading, replacing, writing
+from mathloop.files import check_plain, disk, reading, replacing
 
 READ_BATCH = 1024
 """Rows decoded at a time; a row group is streamed in pieces of this size."""
@@ -66,15 +66,15 @@ def write_tables(path: Path, tables: Iterable[pa.Table], schema: pa.Schema | Non
     with replacing(path) as partial:
         try:
             for table in tables:
-                with writing(path):
+                with disk(path):
                     writer = writer or _writer(partial, table.schema)
                     writer.write_table(table, row_group_size=max(1, table.num_rows))
                 count += table.num_rows
-            with writing(path):
+            with disk(path):
                 writer = writer or _writer(partial, schema if schema is not None else pa.schema([]))
         finally:
             if writer is not None:
-                with writing(path):
+                with disk(path):
                     writer.close()
     return count
 

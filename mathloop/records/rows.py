@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from mathloop.errors import BadData
-from mathloop.files import check_plain, open_plain, reading, replacing, writing
+from mathloop.files import check_plain, disk, open_plain, reading, replacing
 from mathloop.lines import describe, parse_line
 from mathloop.records import parquet
 
@@ -87,11 +87,11 @@ def line_writer(path: Path, *, at_once: bool = False) -> Iterator[Callable[[byte
     `at_once`: a disk that is full refuses the very line that it has no space for, not one of the next.
     """
     with replacing(path) as partial:
-        with writing(path):
+        with disk(path):
             file = partial.open("wb")
 
         def write(line: bytes) -> None:
-            with writing(path):
+            with disk(path):
                 file.write(line)
                 if at_once:
                     file.flush()
@@ -99,7 +99,7 @@ def line_writer(path: Path, *, at_once: bool = False) -> Iterator[Callable[[byte
         try:
             yield write
         finally:
-            with writing(path):
+            with disk(path):
                 file.close()
 
 

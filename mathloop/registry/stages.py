@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from mathloop.errors import BadData, BadModel, ChampionMoved
-from mathloop.files import open_plain, reading, replacing, writing
+from mathloop.files import disk, open_plain, reading, write_file
 from mathloop.lines import parse_object
 from mathloop.registry.champion import Champion, Registry
 from mathloop.stages import StageReport, timed
 from mathloop.storage import Store, open_store
-from mathloop.storage.local import disk
 
 
 @timed
@@ -65,7 +64,7 @@ def fetch_champion(
                 folder.mkdir(parents=True)
         if name is not None:
             report.values["bytes"] = report.values.get("bytes", 0) + store.fetch(name, folder).size
-    _write(champion, current.to_json())
+    write_file(champion, current.to_json())
     report.notes.append(f"The round starts from {_title(current)}.")
     return report
 
@@ -153,7 +152,7 @@ def _published(report: StageReport, promoted: Champion | None, reason: str, out:
         report.notes.append(f"Published {_title(promoted)}: {reason.rstrip('.')}.")
     number = None if promoted is None else promoted.number
     answer = {"promoted": promoted is not None, "number": number, "reason": reason}
-    _write(out, json.dumps(answer, ensure_ascii=False).encode("utf-8"))
+    write_file(out, json.dumps(answer, ensure_ascii=False).encode("utf-8"))
     return report
 
 
@@ -186,8 +185,3 @@ def _metrics(verdict: dict[str, Any]) -> dict[str, float]:
     return {
         name: float(value) for name, value in numbers.items() if name != "promote" and math.isfinite(value)
     }
-
-
-def _write(path: Path, data: bytes) -> None:
-    with replacing(path) as partial, writing(path):
-        partial.write_bytes(data)

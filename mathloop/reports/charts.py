@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
+from mathloop.curves import Point, thin
 from mathloop.evaluation.table import Score
 from mathloop.reports.figures import label, percent, points, scalar
 from mathloop.reports.markup import Child, Markup, element
 
-Point = tuple[float, float]
 _SHORT = {"champion": "champ."}
 """Names that would not fit under a panel."""
 
@@ -38,16 +37,6 @@ def ticks(low: float, high: float, about: int) -> list[float]:
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough * 0.999)
     return [index * step for index in range(math.ceil(low / step), math.floor(high / step) + 1)]
-
-
-def thin(curve: Sequence[Point], limit: int = 300) -> list[Point]:
-    """The curve by step, in at most `limit` points: means over equal runs of neighbors."""
-    curve = sorted((float(x), float(y)) for x, y in curve)
-    if len(curve) <= limit:
-        return curve
-    edges = [round(index * len(curve) / limit) for index in range(limit + 1)]
-    runs = [curve[start:end] for start, end in pairwise(edges)]
-    return [(sum(x for x, _ in run) / len(run), sum(y for _, y in run) / len(run)) for run in runs]
 
 
 def smooth(curve: Sequence[Point]) -> tuple[list[Point], int]:

@@ -8,7 +8,7 @@ from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
 
-from mathloop.files import replacing, writing
+from mathloop.files import write_file
 from mathloop.reports.figures import count, title, words
 from mathloop.reports.markup import Child, Markup, clip, element
 from mathloop.reports.page import page
@@ -45,8 +45,7 @@ def run(*, report: StageReport, out: Path, heading: str) -> None:
         ),
     )
     document = page(heading, header, {"decontamination": section([report])})
-    with replacing(out) as partial, writing(out):
-        partial.write_text(document, encoding="utf-8")
+    write_file(out, document.encode("utf-8"))
 
 
 def section(stages: Sequence[StageReport]) -> Markup | None:

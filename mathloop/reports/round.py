@@ -10,7 +10,7 @@ from typing import Any
 from mathloop.errors import BadData
 from mathloop.evaluation import check_orderings, score_table
 from mathloop.evaluation.roles import CHALLENGER
-from mathloop.files import replacing
+from mathloop.files import write_file
 from mathloop.records import read_problems, read_responses
 from mathloop.reports import decontamination
 from mathloop.reports.page import page
@@ -62,8 +62,7 @@ def run(
         },
     )
     encoded = document.encode("utf-8")
-    with replacing(out) as partial:
-        partial.write_bytes(encoded)
+    write_file(out, encoded)
     return StageReport("report", taken=len(stages), kept=1, values={"bytes": float(len(encoded))})
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mathloop.errors import BadData
-from mathloop.files import replacing
+from mathloop.files import write_file
 from mathloop.reports.figures import count, duration, percent, scalar, title, words
 from mathloop.stages import StageReport
 
@@ -25,15 +25,13 @@ _OPENING, _CLOSING = "<!-- mathloop ", " -->"
 
 def write_summary(report: StageReport, path: Path) -> None:
     """Writes the summary of a stage that ended well, whole or not at all."""
-    with replacing(path) as partial:
-        partial.write_text(f"{markdown(report)}\n{_comment(report)}\n", encoding="utf-8")
+    write_file(path, f"{markdown(report)}\n{_comment(report)}\n".encode())
 
 
 def write_failure(error: Exception, path: Path) -> None:
     """Writes the one line of a stage that failed."""
     line = " ".join(str(error).split())
-    with replacing(path) as partial:
-        partial.write_text(f"**Failed.** {_plain(line)}\n", encoding="utf-8")
+    write_file(path, f"**Failed.** {_plain(line)}\n".encode())
 
 
 def read_summary(path: Path) -> StageReport:

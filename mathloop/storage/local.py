@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import time
@@ -12,8 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from mathloop.errors import StorageRefused
-from mathloop.files import make_parents, open_plain, remove_empty
+from mathloop.files import disk, make_parents, open_plain, remove_empty
 from mathloop.storage.objects import CHUNK, Absent, Readable, Taken
 
 UNFINISHED = "_unfinished"
@@ -37,6 +35,7 @@ class LocalObjects:
             while chunk := source.read(CHUNK):
                 file.write(chunk)
             self._finish(file)
+            # Not files.replacing: a listing of keys must never show a file that is still being written.
             os.replace(unfinished, place)
 
     def create(self, key: str, data: bytes) -> None:
@@ -125,24 +124,3 @@ def _raise_unless_missing(error: OSError) -> None:
     standing = next(above for above in (path, *path.parents) if os.path.lexists(above))
     if not isinstance(error, FileNotFoundError) or not standing.exists():
         raise error
-
-
-@contextmanager
-def disk(path: Path) -> Iterator[None]:
-    """Turns an operating system's refusal, at or below `path`, into one line."""
-    try:
-        yield
-    except OSError as error:
-        remedies = {
-            errno.ENOSPC: "free some space",
-            errno.EDQUOT: "free some space",
-            errno.EFBIG: "choose a disk that takes files of this size",
-            errno.EINVAL: "restore it from a copy, or choose another place",
-            errno.ENOTDIR: "a file stands where a folder should be: choose another folder",
-            errno.EEXIST: "a file stands where a folder should be: choose another folder",
-            errno.EOPNOTSUPP: "the store needs a file system with hard links: choose another, or S3",
-        }
-        remedy = remedies.get(error.errno or 0, "choose a folder that you may read and write")
-        place = error.filename2 or error.filename or path
-        reason = f"{error.strerror or error}" + (f" ({place})" if str(place) != str(path) else "")
-        raise StorageRefused(f"{path}: {reason}; {remedy}") from None

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from mathloop.errors import BadData, Corrupt, StorageRefused
+from mathloop.files import reading
 from mathloop.lines import parse_object, shown
 
 MANIFEST = "manifest.json"
@@ -136,17 +137,14 @@ def _walk(source: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _raise(error: OSError) -> None:
-    raise BadData(f"cannot be read ({error.strerror}); check its permissions", path=error.filename) from None
+    with reading(error.filename):
+        raise error
 
 
 def _hashed(path: Path, relative: str) -> FileEntry:
-    try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-            return FileEntry(relative, file.tell(), digest)
-    except OSError as error:
-        _raise(error)
-        raise
+    with reading(path), path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return FileEntry(relative, file.tell(), digest)
 
 
 def _entry(item: Any) -> FileEntry:

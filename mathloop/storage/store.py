@@ -14,7 +14,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import suppress
@@ -22,8 +21,9 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from mathloop.errors import BadData, Corrupt, StorageRefused
+from mathloop.files import disk, reading, replacing, replacing_folder
 from mathloop.lines import is_blank, shown
-from mathloop.storage.local import LocalObjects, disk
+from mathloop.storage.local import LocalObjects
 from mathloop.storage.manifest import MANIFEST, RESTORE, FileEntry, Manifest, check_name, describe_source
 from mathloop.storage.objects import Absent, Objects, Taken
 from mathloop.storage.s3 import S3Objects
@@ -123,18 +123,16 @@ class Store:
             raise StorageRefused(
                 f"{destination} is not empty and not a copy of {name!r}; choose another place"
             )
-        partial = destination.with_name(destination.name + ".partial")
-        try:
-            _clear(partial)
-            for entry in manifest.files:
-                self._fetch_file(name, entry, partial if manifest.kind == "file" else partial / entry.path)
+        if manifest.kind == "file":
             with disk(destination):
                 if destination.is_dir():
                     destination.rmdir()
-                os.replace(partial, destination)
-        except BaseException:
-            _clear(partial)
-            raise
+            with replacing(destination) as partial:
+                self._fetch_file(name, manifest.files[0], partial, destination)
+        else:
+            with replacing_folder(destination) as partial:
+                for entry in manifest.files:
+                    self._fetch_file(name, entry, partial / entry.path, destination)
         return manifest
 
     def exists(self, name: str) -> bool:
@@ -238,11 +236,11 @@ class Store:
             message = f"{self.url}: {name!r} and the artifact {other!r} would be one inside the other"
             raise StorageRefused(f"{message}; publish under another name")
 
-    def _fetch_file(self, name: str, entry: FileEntry, path: Path) -> None:
+    def _fetch_file(self, name: str, entry: FileEntry, path: Path, destination: Path) -> None:
         digest, size = hashlib.sha256(), 0
-        with disk(path):
+        with disk(destination):
             path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("xb") as file:
+            with path.open("wb") as file:
                 try:
                     for chunk in self._objects.read(f"{name}/{entry.path}"):
                         size += len(chunk)
@@ -269,10 +267,8 @@ class _Vouched:
         self._path, self._entry = path, entry
         self._left = entry.size
         self._digest = hashlib.sha256()
-        try:
+        with reading(path):
             self._file = path.open("rb")
-        except OSError as error:
-            raise BadData(f"cannot be read ({error.strerror})", path=path) from None
 
     def __enter__(self) -> _Vouched:
         return self
@@ -308,11 +304,3 @@ def _is_copy(destination: Path, manifest: Manifest) -> bool:
         return describe_source(destination, manifest.name) == manifest
     except BadData:
         return False
-
-
-def _clear(partial: Path) -> None:
-    with disk(partial):
-        if partial.is_dir() and not partial.is_symlink():
-            shutil.rmtree(partial)
-        else:
-            partial.unlink(missing_ok=True)

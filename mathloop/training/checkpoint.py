@@ -23,7 +23,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from mathloop.errors import BadData, Corrupt, MathloopError, StorageRefused
+from mathloop.files import disk, replacing_folder
 from mathloop.lines import parse_object
+from mathloop.remedies import PARTIAL, os_error
 from mathloop.storage import Manifest, Store, describe_source
 from mathloop.training.uploads import CONTENTS, NAME, Uploads
 
@@ -73,27 +75,16 @@ class Checkpoints:
         Raises StorageRefused where the disk does not take it; the earlier ones stand untouched.
         """
         final = self.folder / f"step-{step:08d}"
-        partial = final.with_name(final.name + ".partial")
-        shutil.rmtree(partial, ignore_errors=True)
         try:
-            partial.mkdir(parents=True)
-            _write_tensors(partial, tensors)
-            whole = {**state, "step": step, "fingerprint": self._fingerprint}
-            (partial / _STATE).write_text(json.dumps(whole), encoding="utf-8")
-            (partial / CONTENTS).write_bytes(describe_source(partial, final.name).to_json())
-            for path in (*sorted(partial.iterdir()), partial):
-                _sync(path)
-            shutil.rmtree(final, ignore_errors=True)  # a damaged one of the same step
-            os.replace(partial, final)
-            _sync(self.folder)
-        except (OSError, SafetensorError) as error:
-            shutil.rmtree(partial, ignore_errors=True)
+            with replacing_folder(final, durable=True) as partial, disk(final):
+                _write_tensors(partial, tensors)
+                whole = {**state, "step": step, "fingerprint": self._fingerprint}
+                (partial / _STATE).write_text(json.dumps(whole), encoding="utf-8")
+                (partial / CONTENTS).write_bytes(describe_source(partial, final.name).to_json())
+        except StorageRefused as error:
             kept = self._names()
-            stands = f"the checkpoint of step {kept[-1][0]} stands" if kept else "there is no earlier one"
-            raise StorageRefused(
-                f"{final}: the checkpoint cannot be written ({error}); {stands}: "
-                "free some space and start again"
-            ) from None
+            intact = f"the checkpoint of step {kept[-1][0]} is intact" if kept else "there is no earlier one"
+            raise StorageRefused(f"{error}, then start again ({intact})") from None
         if self._uploads is not None:
             self._uploads.add(final)
         for _, path in self._names()[: -self._keep]:
@@ -106,8 +97,8 @@ class Checkpoints:
         Raises StorageRefused where the store does not answer and there is none here: better to wait for it
         than to begin again.
         """
-        for left in self.folder.glob("step-*.partial"):  # of a kill in the middle of a write
-            shutil.rmtree(left, ignore_errors=True)
+        for abandoned in self.folder.glob(f"{PARTIAL}*"):  # by a kill in the middle of a write
+            shutil.rmtree(abandoned, ignore_errors=True)
         while True:
             local = self._names()
             remote = self._stored(here=bool(local))
@@ -192,16 +183,14 @@ def _write_tensors(folder: Path, tensors: Iterable[tuple[str, torch.Tensor]]) ->
         pending[name] = tensor.detach().cpu().contiguous()
         size += tensor.numel() * tensor.element_size()
         if size >= _FILE_BYTES:
-            save_file(pending, folder / f"tensors-{number:05d}.safetensors")
+            _save(pending, folder / f"tensors-{number:05d}.safetensors")
             pending, size, number = {}, 0, number + 1
     if pending:
-        save_file(pending, folder / f"tensors-{number:05d}.safetensors")
+        _save(pending, folder / f"tensors-{number:05d}.safetensors")
 
 
-def _sync(path: Path) -> None:
-    """Returns when the disk has it."""
-    descriptor = os.open(path, os.O_RDONLY)
+def _save(tensors: dict[str, torch.Tensor], path: Path) -> None:
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        save_file(tensors, path)
+    except SafetensorError as error:
+        raise os_error(error) from None

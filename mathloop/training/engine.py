@@ -33,14 +33,15 @@ from typing import Any, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
+from mathloop.curves import Point
 from mathloop.errors import BadConfig, Interrupted, StorageRefused, TrainingDiverged
 from mathloop.storage import open_store
 from mathloop.training.attention import use_attention
 from mathloop.training.capacity import Utilization, check_memory, out_of_memory
 from mathloop.training.checkpoint import Checkpoint, Checkpoints
 from mathloop.training.config import CHECKPOINTS_VARIABLE, EngineConfig, OptimizerConfig
-from mathloop.training.curves import Curve, MetricsLog
 from mathloop.training.linear import speed_up
+from mathloop.training.metrics_log import MetricsLog
 from mathloop.training.ranks import join_ranks
 from mathloop.training.updates import PlainUpdates
 
@@ -93,7 +94,7 @@ class Engine:
         speed_up(module)
         self._updates = self._begin_updates()
         self.step = self._saved = 0
-        self.curves: dict[str, Curve] = {}
+        self.curves: dict[str, list[Point]] = {}
         self.counts: Counter[str] = Counter()
         """What a recipe counts (tokens, groups), over all ranks; goes on after a kill, as `curves` do."""
         self.notes: list[str] = []

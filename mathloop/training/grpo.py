@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mathloop.curves import thin
 from mathloop.errors import BadConfig
 from mathloop.records import read_problems
 from mathloop.sampling.sampler import load_model
@@ -22,7 +23,6 @@ from mathloop.sampling.scoring import RewardModel
 from mathloop.stages import Progress, StageReport
 from mathloop.training.adapters import add_adapters, without_adapters
 from mathloop.training.config import GRPOConfig
-from mathloop.training.curves import thin
 from mathloop.training.engine import Engine
 from mathloop.training.linear import speed_up
 from mathloop.training.logprobs import PackedPolicy

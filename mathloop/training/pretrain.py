@@ -10,10 +10,10 @@ from pathlib import Path
 
 import torch
 
+from mathloop.curves import thin
 from mathloop.records import read_rows
 from mathloop.stages import Progress, StageReport
 from mathloop.training.config import PretrainConfig
-from mathloop.training.curves import thin
 from mathloop.training.engine import Engine
 from mathloop.training.likelihood import learn
 from mathloop.training.logprobs import PackedPolicy

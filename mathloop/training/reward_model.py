@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mathloop.curves import thin
 from mathloop.records import Response, read_problems, read_responses
 from mathloop.sampling.sampler import load_model
 from mathloop.sampling.scoring import RewardModel, dialogue_tokens
@@ -20,7 +21,6 @@ from mathloop.stages import Progress, StageReport
 from mathloop.training.attention import hidden_states
 from mathloop.training.calibration import Calibration, calibrate
 from mathloop.training.config import RewardModelConfig
-from mathloop.training.curves import thin
 from mathloop.training.engine import Engine
 from mathloop.training.losses import listwise_reward_loss
 from mathloop.training.order import batch_of, name_data, steps_of

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
+from mathloop.files import disk, replacing
 from mathloop.records import Mode, Problem
 from mathloop.sampling.judging import judge
 from mathloop.sampling.sampler import Rollout, Sampler
@@ -152,15 +153,17 @@ def log_rollouts(work: Path, batch: Batch, step: int, rank: int, world: int = 1)
         for stale in folder.glob("step-*.parquet"):
             if stale.name >= first_stale.name:
                 stale.unlink()
-    partial = path.with_suffix(".partial")
-    pq.write_table(pa.Table.from_pylist(batch.rows, schema=_SCHEMA), partial, compression="zstd")
-    partial.replace(path)
+    with replacing(path) as partial, disk(path):
+        pq.write_table(pa.Table.from_pylist(batch.rows, schema=_SCHEMA), partial, compression="zstd")
 
 
 def join_rollouts(work: Path, out: Path) -> None:
     """All batches that this machine kept, in one Parquet file, in order of steps and ranks."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with pq.ParquetWriter(out, _SCHEMA, compression="zstd") as writer:
+    with (
+        replacing(out) as partial,
+        disk(out),
+        pq.ParquetWriter(partial, _SCHEMA, compression="zstd") as writer,
+    ):
         for table in _tables(work / "rollouts"):
             writer.write_table(table)
 

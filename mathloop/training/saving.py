@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +9,8 @@ from typing import Any
 from safetensors import SafetensorError
 from torch import Tensor
 
-from mathloop.errors import StorageRefused
+from mathloop.files import disk, replacing_folder
+from mathloop.remedies import os_error
 from mathloop.training.adapters import LORA, whole_weights
 from mathloop.training.engine import Engine
 
@@ -41,20 +40,12 @@ def save_model(folder: Path, model: Any, tokenizer: Any, weights: dict[str, Tens
 
 
 def save_folder(folder: Path, write: Callable[[Path], None]) -> None:
-    """Lets `write` fill a neighboring folder, then puts it in the place of `folder`.
+    """Replaces `folder` by one that `write` fills.
 
-    Raises StorageRefused when the disk does not take it; nothing half-written stays.
+    Raises StorageRefused if the disk refuses; nothing half-written stays.
     """
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        partial.mkdir(parents=True)
-        write(partial)
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(partial, folder)
-    except (OSError, SafetensorError) as error:  # safetensors wraps what the disk says
-        raise StorageRefused(
-            f"{folder}: the model cannot be saved ({error}); free some space or choose another place"
-        ) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    with replacing_folder(folder) as partial, disk(folder):
+        try:
+            write(partial)
+        except SafetensorError as error:
+            raise os_error(error) from None

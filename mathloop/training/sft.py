@@ -8,13 +8,13 @@ from pathlib import Path
 
 import torch
 
+from mathloop.curves import thin
 from mathloop.errors import BadData
 from mathloop.records import read_problems, read_responses
 from mathloop.sampling.sampler import load_model
 from mathloop.stages import Progress, StageReport
 from mathloop.training.adapters import add_adapters
 from mathloop.training.config import SFTConfig
-from mathloop.training.curves import thin
 from mathloop.training.engine import Engine
 from mathloop.training.likelihood import learn
 from mathloop.training.logprobs import PackedPolicy

@@ -10,9 +10,9 @@ from typing import Annotated, Any
 import typer
 
 from mathloop.errors import BadConfig, StorageRefused
+from mathloop.remedies import explain
 from pipelines.commands.ending import INTERRUPTED, end
 from pipelines.commands.options import Pipeline, Profile, Sets, given
-from pipelines.paths import explain
 
 LAST_LINES = 40
 """Lines of a failed stage's log that are shown."""

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 import re
 import secrets
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from mathloop.errors import BadConfig
+from mathloop.errors import BadConfig, StorageRefused
+from mathloop.files import disk, write_file
 from pipelines.paths import check_text
 
 RUNS = Path("runs")
@@ -33,13 +33,17 @@ class RunFolder:
 
     @classmethod
     def create(cls, settings: dict[str, Any], runs: Path = RUNS) -> RunFolder:
-        """Makes a new run with a new id such as 20261124-0012-ab12, or raises OSError and leaves none."""
+        """Makes a new run with a new id such as 20261124-0012-ab12.
+
+        Raises StorageRefused where the disk refuses; then nothing is left behind.
+        """
         name = f"{datetime.now():%Y%m%d-%H%M}-{secrets.token_hex(2)}"
         folder = cls(runs / name)
         try:
-            folder.stages.mkdir(parents=True)
+            with disk(folder.path):
+                folder.stages.mkdir(parents=True)
             write_json(folder.path / "run.json", settings)
-        except OSError:
+        except StorageRefused:
             shutil.rmtree(folder.path, ignore_errors=True)
             raise
         return folder
@@ -100,19 +104,8 @@ def slug(name: str) -> str:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes JSON, whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with open(partial, "w", encoding="utf-8") as file:
-            json.dump(value, file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except OSError as error:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
-        error.filename = str(path)
-        raise
+    """Writes JSON, whole or not at all; raises StorageRefused."""
+    write_file(path, json.dumps(value, indent=1).encode("utf-8"), durable=True)
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

@@ -39,7 +39,7 @@ def begin_round(settings: Settings, problems_file: Path | None, pipeline: str = 
 
     Raises:
         UserError: the problems file, the store, its champion or the model cannot be used.
-        OSError: the disk refuses. Either leaves no folder behind.
+        OSError: the disk refuses. No folder is left behind in either case.
     """
     from mathloop.registry import Registry
     from mathloop.storage import open_store

@@ -10,10 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from dockerfiles import DOCKERFILES, IMAGES, ROOT
 
 from components import images
 from mathloop.errors import BadConfig
+from tests.images.dockerfiles import DOCKERFILES, IMAGES
+from tests.paths import ROOT
 
 ENGINE = """#!/bin/sh
 echo "$(basename $0) $*" >> {log}

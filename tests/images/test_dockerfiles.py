@@ -8,11 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import dockerfiles
 import pytest
-from dockerfiles import DOCKERFILES, IMAGES, ROOT
 
 import mathloop
+from tests.images import dockerfiles
+from tests.images.dockerfiles import DOCKERFILES, IMAGES
+from tests.paths import ROOT
 
 ENDS = [(path, dockerfiles.stages(path)[-1]) for path in DOCKERFILES]
 each_file = pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.stem)

@@ -9,11 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
-import dockerfiles
 import pytest
-from dockerfiles import DOCKERFILES, IMAGES, ROOT
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+from tests.images import dockerfiles
+from tests.images.dockerfiles import DOCKERFILES, IMAGES
+from tests.paths import ROOT
 
 PINS = IMAGES / "pins"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

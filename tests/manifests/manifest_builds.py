@@ -6,9 +6,10 @@ import functools
 import tempfile
 from pathlib import Path
 
-import kustomized
 import pytest
-from kustomized import Object
+
+from tests.manifests import kustomized
+from tests.manifests.kustomized import Object
 
 BUILDS: dict[str, tuple[str, tuple[str, ...]]] = {
     **{name: (f"overlays/{name}", ()) for name in kustomized.OVERLAYS},

@@ -1,6 +1,7 @@
 """What every object of a build must satisfy beyond its schema, as kube-linter and the house ask for.
 
-`make manifests` runs this file: it builds each overlay, checks it, and exits with 1 where something is wrong.
+`make manifests` runs this module: it builds each overlay, checks it, and exits with 1 if
+something is wrong.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import kustomized
-from kustomized import Object
+from tests import crd_schemas
+from tests.manifests import kustomized
+from tests.manifests.kustomized import Object
 
 NAMESPACES = {"mathloop", "kubeflow", "kubeflow-user-example-com"}
 """Ours, and those of runs: KFP's own, and the example in components/multi-user."""
@@ -273,8 +275,6 @@ def _named(pod: Pod) -> Iterator[tuple[str, str]]:
 
 def crd_problems(built: Sequence[Object]) -> tuple[list[str], set[str]]:
     """What the CRDs at hand refuse in custom resources, and the kinds for which there is none."""
-    import crd_schemas
-
     groups = {path.name.partition("_")[0] for path in crd_schemas.CRDS.glob("*.yaml")}
     found, unknown = [], set()
     for body in built:
@@ -312,5 +312,4 @@ def main(out: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.path.append(str(Path(__file__).parents[1]))  # for crd_schemas, as pytest has it
     sys.exit(main(Path(sys.argv[1])))

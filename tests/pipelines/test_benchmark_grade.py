@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command import refused
 
 from mathloop.answers import verification, verify
 from mathloop.errors import BadData
@@ -17,6 +16,7 @@ from pipelines.benchmarks import generated, grading
 from pipelines.benchmarks.graders import INSTALL, Mathloop, MathVerify, as_latex
 from pipelines.benchmarks.labeled import LAYOUT, Case, read_folder
 from pipelines.cli import app
+from tests.pipelines.command import refused
 
 PAIRS = [
     {"gold": "1/2", "pred": "0.5", "expected": True},

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from command import refused
 
 from mathloop.errors import BadData, MathloopError
 from mathloop.records import read_problems, read_responses
@@ -16,6 +15,7 @@ from mathloop.sampling.prompts import render_prompt
 from pipelines.benchmarks import training, training_turn
 from pipelines.benchmarks.graders import INSTALL
 from pipelines.benchmarks.training_inputs import Inputs, Sizes, Turn, prepare, read_texts
+from tests.pipelines.command import refused
 
 TINY = Sizes(
     vocabulary=400,

@@ -10,9 +10,10 @@ import time
 from pathlib import Path
 
 import pytest
-from command import ROOT, mathloop, refused
 
 from pipelines.profile import load_profile
+from tests.paths import ROOT
+from tests.pipelines.command import mathloop, refused
 
 
 def _write(path: Path, rows: list[dict[str, object]]) -> None:

@@ -10,9 +10,6 @@ from typing import Any
 
 import pytest
 import yaml
-from command import MATHLOOP, ROOT
-from fake_cluster import TOKEN, FakeCluster
-from fake_kfp import FakeKfp
 from typer.main import get_command
 
 from mathloop.cluster.inference_services import services_of
@@ -20,6 +17,10 @@ from mathloop.registry import Champion, Registry
 from mathloop.settings.pools import DeploymentConfig
 from mathloop.storage import open_store
 from pipelines.cli import app
+from tests.fake_cluster import TOKEN, FakeCluster
+from tests.fake_kfp import FakeKfp
+from tests.paths import ROOT
+from tests.pipelines.command import MATHLOOP
 
 
 @pytest.fixture

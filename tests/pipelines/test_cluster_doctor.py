@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command import MATHLOOP, ROOT
-from fake_cluster import TOKEN, FakeCluster
-from fake_kfp import FakeKfp
+
+from tests.fake_cluster import TOKEN, FakeCluster
+from tests.fake_kfp import FakeKfp
+from tests.paths import ROOT
+from tests.pipelines.command import MATHLOOP
 
 Look = Callable[..., tuple[int, dict[str, tuple[bool, str]]]]
 SECRET_VALUE = "c2VjcmV0LXRoYXQtbm8tbWVzc2FnZS1tYXktaG9sZA=="

@@ -13,8 +13,8 @@ from mathloop.settings.pools import Pool, PoolsConfig
 from pipelines import compiling
 from pipelines.compiling import arguments_of, code_version, write_compiled
 from pipelines.profile import FOLDER, load_profile
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 PROFILES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
 PIPELINES = [pipeline.name for pipeline in compiling.PIPELINES]
 SAMPLING = {"sample-cot", "sample-tir", "sample-reward-data", "select-problems", "evaluate-round"}

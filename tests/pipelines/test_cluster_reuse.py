@@ -10,10 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from components.build_problems import build_problems
-from components.fetch_champion import fetch_champion
-from components.preflight_base import preflight_base
-from fake_driver import FakeDriver
 from minio import Minio
 
 from components.preflight import preflight
@@ -23,6 +19,7 @@ from mathloop.registry import Registry
 from mathloop.storage import open_store
 from pipelines import compiling
 from pipelines.profile import load_profile
+from tests.fake_driver import FakeDriver
 
 REAL = {
     "preflight": preflight.python_func,
@@ -204,7 +201,7 @@ def test_a_round_that_broke_off_is_gone_on_with(go: Go, monkeypatch: pytest.Monk
             raise RuntimeError("the node is gone")
         record(report, metrics, stage_report)
 
-    import fake_driver
+    from tests import fake_driver
 
     record = fake_driver.record
     with monkeypatch.context() as patch:

@@ -13,8 +13,8 @@ from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 
 from pipelines import compiling
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "pipelines" / "compiled"
 NAMES = [pipeline.name for pipeline in compiling.PIPELINES]
 CONDITIONS = {"condition-1", "comp-condition-1"}

@@ -20,8 +20,8 @@ from mathloop.stages import StageReport
 from pipelines import profile as profiles
 from pipelines import reference
 from pipelines.cli import app
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 FENCE = re.compile(r"^```[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PLACEHOLDERS = {"key=value", "KEY=VALUE"}

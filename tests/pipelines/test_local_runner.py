@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.paths import ROOT
+
 STAGES = ["first", "second-stage", "third"]
 FAKES = {"first": "first", "second-stage": "second", "third": "third"}
 
@@ -24,15 +25,14 @@ class Fake:
         self.runs, self.starts = folder / "runs", folder / "starts"
 
     def launch(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
-        here = Path(__file__).parent
         return subprocess.Popen(
-            [sys.executable, str(here / "fake_round.py"), str(self.runs), *arguments],
+            [sys.executable, "-m", "tests.pipelines.fake_round", str(self.runs), *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             env={
                 **os.environ,
-                "PYTHONPATH": f"{here}:{ROOT}",
+                "PYTHONPATH": str(ROOT),
                 "FAKE_STARTS": str(self.starts),
                 **environment,
             },

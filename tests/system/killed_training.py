@@ -1,6 +1,6 @@
 """The four recipes on a toy, each attempt in a process forked from one that has imported everything.
 
-    python killed_training.py < ORDERS
+    python -m tests.system.killed_training < ORDERS
 
 An order is a line of JSON: the arguments of `attempt`. For each, two lines come back: the process's id when
 it begins, and its exit code when it has ended.

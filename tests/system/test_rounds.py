@@ -14,13 +14,13 @@ import time
 from pathlib import Path
 
 import pytest
-import rounds
 import torch
 from safetensors.torch import load_file, save_file
 
 from mathloop.records import read_responses
 from mathloop.registry import Registry
 from mathloop.storage import open_store
+from tests.system import rounds
 
 SEED = "5"
 FIRST = ["write-corpus", "pretrain", "publish-base"]

@@ -19,9 +19,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import killed_training
 import pyarrow.parquet as pq
 import pytest
+
+from tests.paths import ROOT
+from tests.system import killed_training
 
 KILLS = 20 if os.environ.get("MATHLOOP_LONG_TESTS") == "1" else 6
 
@@ -35,11 +37,12 @@ class Nursery:
         self.inputs.mkdir()
         self._log = open(folder / "log", "w")  # noqa: SIM115  (closed by close)
         self._process = subprocess.Popen(
-            [sys.executable, killed_training.__file__],
+            [sys.executable, "-m", killed_training.__name__],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
             text=True,
+            cwd=ROOT,
             env={**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"},
         )
         assert self._ask({"folder": str(self.inputs)}) == 0, self.log()

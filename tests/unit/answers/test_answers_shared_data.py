@@ -4,31 +4,31 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mathloop.answers import extract_answer, verify, verify_response
 from mathloop.answers.grading import grade_rows
-
-DATA = Path(__file__).resolve().parents[4] / "shared" / "data"
+from tests.paths import SHARED_DATA
 
 pytestmark = pytest.mark.skipif(
-    not DATA.is_dir(), reason="the shared data folder is not beside this checkout"
+    not SHARED_DATA.is_dir(), reason="the shared data folder is not beside this checkout"
 )
 
 
 def _rows(name: str) -> list[dict[str, Any]]:
     return [
-        json.loads(line) for line in (DATA / name).read_text(encoding="utf-8").splitlines() if line.strip()
+        json.loads(line)
+        for line in (SHARED_DATA / name).read_text(encoding="utf-8").splitlines()
+        if line.strip()
     ]
 
 
 def test_math_verify_cases() -> None:
     """All but the known wrong row, which expects 1 − 1/e to equal 1 + 1/e."""
     name = "graders/math_verify_cases.jsonl"
-    graded = grade_rows((DATA / name).read_bytes().splitlines(), name)
+    graded = grade_rows((SHARED_DATA / name).read_bytes().splitlines(), name)
     wrong = [
         (row["gold"][-60:], row["pred"][-60:]) for row in graded if row["correct"] != bool(row["expected"])
     ]
@@ -37,7 +37,7 @@ def test_math_verify_cases() -> None:
 
 def test_nemo_skills_cases() -> None:
     name = "graders/nemo_skills_math_equal.jsonl"
-    for row in grade_rows((DATA / name).read_bytes().splitlines(), name):
+    for row in grade_rows((SHARED_DATA / name).read_bytes().splitlines(), name):
         assert row["correct"] == row["expected"], row
 
 
@@ -66,8 +66,8 @@ def test_gsm8k_model_solutions() -> None:
 
 
 def _golds() -> Iterator[str]:
-    for path in sorted((DATA / "benchmarks").glob("*/test.jsonl")):
-        for row in _rows(str(path.relative_to(DATA))):
+    for path in sorted((SHARED_DATA / "benchmarks").glob("*/test.jsonl")):
+        for row in _rows(str(path.relative_to(SHARED_DATA))):
             name = path.parent.name
             if name == "olympiadbench":
                 yield from row["final_answer"]

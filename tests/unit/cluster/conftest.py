@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fake_cluster import FakeCluster
 
 from mathloop.cluster.kubernetes import Cluster
+from tests.fake_cluster import FakeCluster
 
 
 @pytest.fixture

@@ -1,4 +1,7 @@
-"""A launcher as a pod runs it, to be killed: `python launcher.py QUEUE_SECONDS RUN_SECONDS`."""
+"""A launcher as a pod runs it, to be killed.
+
+python -m tests.unit.cluster.launcher QUEUE_SECONDS RUN_SECONDS
+"""
 
 import sys
 

@@ -11,9 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Literal
 
-import crd_schemas
 import pytest
-from fake_cluster import FakeCluster
 
 from mathloop.cluster import deployment, rollout
 from mathloop.cluster.deployment import DeploymentFailed, deploy
@@ -21,6 +19,8 @@ from mathloop.cluster.inference_services import FORMER, POLICY, REWARD_MODEL, SO
 from mathloop.cluster.kubernetes import Cluster, ClusterRefused
 from mathloop.registry import Champion
 from mathloop.settings.pools import DeploymentConfig, Toleration
+from tests import crd_schemas
+from tests.fake_cluster import FakeCluster
 
 STORE = "s3://mathloop/store"
 Mode = Literal["Standard", "Knative"]

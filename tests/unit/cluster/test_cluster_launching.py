@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_cluster import FakeCluster, now
 
 from mathloop.cluster import launching, train_job_spec, training_node
 from mathloop.cluster.kubernetes import Cluster
@@ -20,6 +19,7 @@ from mathloop.errors import BadConfig
 from mathloop.settings.pools import Pool
 from mathloop.stages import StageReport
 from mathloop.training.config import CHECKPOINTS_VARIABLE, SFTConfig
+from tests.fake_cluster import FakeCluster, now
 
 
 @pytest.fixture

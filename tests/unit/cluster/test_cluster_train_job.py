@@ -12,18 +12,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import crd_schemas
 import pytest
 import yaml
-from fake_cluster import FakeCluster, PodLog, now
-from launcher import JOB
 
 from mathloop.cluster import train_job, train_job_spec
 from mathloop.cluster.kubernetes import Cluster, ClusterRefused, Exists
 from mathloop.cluster.train_job_spec import job_name
 from mathloop.settings.pools import Affinity, Pool, Toleration
+from tests import crd_schemas
+from tests.fake_cluster import FakeCluster, PodLog, now
+from tests.paths import ROOT
+from tests.unit.cluster.launcher import JOB
 
-ROOT = Path(__file__).resolve().parents[3]
 NAME = JOB["metadata"]["name"]
 POD = f"{NAME}-node-0-0-abcde"
 
@@ -33,12 +33,7 @@ class Launcher:
 
     def __init__(self, queue_seconds: float = 60, run_seconds: float = 60) -> None:
         self.process = subprocess.Popen(
-            [
-                sys.executable,
-                str(Path(__file__).parent / "launcher.py"),
-                str(queue_seconds),
-                str(run_seconds),
-            ],
+            [sys.executable, "-m", "tests.unit.cluster.launcher", str(queue_seconds), str(run_seconds)],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from itertools import product
-from pathlib import Path
 from random import Random
 
 import numpy as np
 import pytest
-import slow_rules
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -22,6 +20,8 @@ from mathloop.decontamination.sources import read_items
 from mathloop.decontamination.structure import CONTENT, SHARED
 from mathloop.decontamination.tables import Vocabulary
 from mathloop.decontamination.tokenization import LETTER, hash_token, mix, stem, stems, tokenize
+from tests.paths import SHARED_DATA
+from tests.unit.decontamination import slow_rules
 
 NGRAM = 4
 LETTERS = "ab sS'’ʼ12,.{}\\!?\n-·αΣ小数２ｆ½éA\U0001d465\U00020001"
@@ -333,7 +333,7 @@ def test_rules_are_tried_in_their_order_and_each_can_be_left_out() -> None:
         assert match.rule == first
 
 
-DATA = Path(__file__).parents[4] / "shared" / "data" / "benchmarks"
+DATA = SHARED_DATA / "benchmarks"
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="the benchmarks' files are not beside the checkout")

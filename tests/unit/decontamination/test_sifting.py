@@ -20,6 +20,7 @@ from mathloop.decontamination.config import DecontaminationConfig
 from mathloop.decontamination.index import Index, open_index
 from mathloop.errors import BadData, Corrupt, MathloopError
 from mathloop.records import Problem, read_responses, read_rows, write_problems, write_rows
+from tests.paths import ROOT
 
 ITEM = "A farmer has {} sheep and buys {} more at the market. How many sheep does he have in the end?"
 LEAKED = (7, 120, 121, 333)
@@ -137,8 +138,7 @@ def test_a_worker_that_is_killed_ends_the_run_in_one_line_and_the_next_goes_on(
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-sys.path.insert(0, sys.argv[2])
-import test_sifting
+from tests.unit.decontamination import test_sifting
 from mathloop.decontamination import shards, stage, workers
 shards.SHARD = 4_000
 sift = workers.sift
@@ -155,8 +155,8 @@ def test_a_run_that_was_killed_goes_on_and_gives_the_same_bytes(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = outcome_of_a_whole_run(folder)
-    command = [sys.executable, "-c", KILLED, str(folder), str(Path(__file__).parent)]
-    assert subprocess.run(command, capture_output=True).returncode == -signal.SIGKILL
+    command = [sys.executable, "-c", KILLED, str(folder)]
+    assert subprocess.run(command, capture_output=True, cwd=ROOT).returncode == -signal.SIGKILL
     assert not (folder / "out.jsonl").exists()
     (work,) = folder.glob(".mathloop-*")
     # What the kill left of a shard that was not done must not count.
@@ -171,8 +171,8 @@ def test_a_run_that_was_killed_goes_on_and_gives_the_same_bytes(
 
 
 def test_other_arguments_do_not_go_on_with_what_was_left(folder: Path) -> None:
-    command = [sys.executable, "-c", KILLED, str(folder), str(Path(__file__).parent)]
-    subprocess.run(command, capture_output=True)
+    command = [sys.executable, "-c", KILLED, str(folder)]
+    subprocess.run(command, capture_output=True, cwd=ROOT)
     config = DecontaminationConfig(rules=("structure",))
     report = stage.run(**arguments(folder, config=config), workers=1)
     assert report.dropped == {"bench: structure": len(LEAKED)}

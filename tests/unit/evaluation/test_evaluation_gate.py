@@ -82,7 +82,9 @@ def test_one_reward_that_is_not_finite_refuses_a_better_challenger(reward):
 
 
 def test_unanswered_problems_refuse_a_better_challenger():
-    holed = [row for row in answers("challenger", 0.9) if row.problem_id not in ("3", "4") or row.mode == "tir"]
+    holed = [
+        row for row in answers("challenger", 0.9) if row.problem_id not in ("3", "4") or row.mode == "tir"
+    ]
     decision = decide(answers("champion", 0.2) + holed)
     assert not decision["promote"]
     assert "2 problems unanswered in cot" in decision["reason"]

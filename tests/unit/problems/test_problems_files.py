@@ -12,9 +12,10 @@ import pytest
 
 from mathloop.errors import BadData
 from mathloop.problems.files import read_problem_file
+from tests.paths import SHARED_DATA
 
 FINE = {"question": "1 + 1?", "answer": "2"}
-GSM8K = Path(__file__).resolve().parents[4] / "shared" / "data" / "train" / "gsm8k" / "train.jsonl"
+GSM8K = SHARED_DATA / "train" / "gsm8k" / "train.jsonl"
 
 
 def read(folder: Path, *rows: dict[str, Any]) -> list[tuple[str, str | None]]:

@@ -206,7 +206,7 @@ def test_an_error_of_the_rows_themselves_passes_and_leaves_nothing(tmp_path: Pat
 
 def test_a_disk_that_refuses_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(StorageRefused, match="cannot write here"):
+    with pytest.raises(StorageRefused, match="a file is where a folder should be"):
         write_rows(tmp_path / "file" / "a.parquet", ROWS)
 
 
@@ -231,6 +231,6 @@ def test_a_disk_that_runs_full_in_the_middle_leaves_nothing(tmp_path: Path, name
     answer = subprocess.run(
         [sys.executable, "-c", LIMITED, str(tmp_path / name)], capture_output=True, text=True, check=True
     )
-    assert answer.stdout.startswith(f"{tmp_path / name}: cannot write here")
+    assert answer.stdout.startswith(f"{tmp_path / name}: File too large; choose")
     assert answer.stdout.count("\n") == 1
     assert os.listdir(tmp_path) == []

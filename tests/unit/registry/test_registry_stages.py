@@ -287,7 +287,7 @@ def test_a_damaged_model_is_one_line_that_says_what_to_do(
 
 def test_a_store_that_refuses_writes_stops_a_round_before_it_begins(tmp_path: Path) -> None:
     (tmp_path / "store").write_text("in the way")
-    with pytest.raises(StorageRefused, match="a file stands where a folder should be"):
+    with pytest.raises(StorageRefused, match="a file is where a folder should be"):
         preflight(store_url=str(tmp_path / "store"))
 
 

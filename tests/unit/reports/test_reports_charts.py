@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mathloop.reports.charts import Scale, curve_chart, difference_chart, smooth, thin, ticks
+from mathloop.reports.charts import Scale, curve_chart, difference_chart, smooth, ticks
 from mathloop.reports.figures import duration, points, scalar
 from mathloop.reports.markup import Markup, clip, element, join, text
 from mathloop.reports.samples import prose
@@ -50,16 +50,6 @@ def test_ticks_are_evenly_spaced_round_numbers_inside_the_range(low, span, about
         step = found[1] - found[0]
         lead = step / 10 ** math.floor(math.log10(step * 1.0001))
         assert min(abs(lead - nice) for nice in (1, 2, 5, 10)) < 0.01 or step < 1e-4 * abs(low)
-
-
-@given(st.lists(st.tuples(finite, finite), min_size=1, max_size=900))
-def test_thinning_bounds_the_points_and_keeps_order_and_range(curve):
-    thinned = thin(curve, limit=40)
-    assert len(thinned) == min(len(curve), 40)
-    steps = [x for x, _ in thinned]
-    assert steps == sorted(steps)
-    values = [y for _, y in curve]
-    assert all(min(values) - 1e-6 <= y <= max(values) + 1e-6 for _, y in thinned)
 
 
 def test_a_moving_mean_keeps_a_line_and_quiets_noise():

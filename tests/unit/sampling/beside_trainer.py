@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 
 import torch
-from test_sampling_vllm import CONFIG, check_equal, draw, make_model
 
 from mathloop.sampling.sampler import TransformersSampler, load_sampler
+from tests.unit.sampling.test_sampling_vllm import CONFIG, check_equal, draw, make_model
 
 
 def main() -> None:

@@ -9,12 +9,12 @@ from typing import Any
 from unittest.mock import MagicMock
 
 import pytest
-from scripted import Part, ScriptedEngine, ScriptedModel
 
 from mathloop.records import Mode, Problem
 from mathloop.sampling.config import SamplingConfig
 from mathloop.sampling.sampler import Rollout, Sampler, TransformersSampler
 from mathloop.sampling.vllm_engine import VllmSampler
+from tests.unit.sampling.scripted import Part, ScriptedEngine, ScriptedModel
 
 FIRST = "Let us see.\n```python\nx = 6\nprint(x * 7)\n```\n```output"
 SECOND = "And again.\n```python\nprint(x + 1)\n```\n```output"

@@ -18,6 +18,7 @@ from mathloop.records import Mode, Problem
 from mathloop.sampling.config import SamplingConfig
 from mathloop.sampling.prompts import encode_prompt
 from mathloop.sampling.sampler import Rollout, Sampler, TransformersSampler, load_sampler
+from tests.paths import ROOT
 
 pytestmark = pytest.mark.skipif(find_spec("vllm") is None, reason="vLLM is not installed")
 
@@ -143,10 +144,11 @@ def test_every_rank_of_a_trainer_has_its_own_engine(tokenizer: Any, tmp_path: Pa
     tokenizer.save_pretrained(tmp_path / "model")
     launched = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
     done = subprocess.run(
-        [*launched, Path(__file__).with_name("beside_trainer.py"), str(tmp_path / "model")],
+        [*launched, "-m", "tests.unit.sampling.beside_trainer", str(tmp_path / "model")],
         capture_output=True,
         text=True,
         timeout=240,
+        cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, done.stderr

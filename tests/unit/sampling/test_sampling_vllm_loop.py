@@ -12,13 +12,13 @@ from unittest.mock import MagicMock
 
 import pytest
 import torch
-from scripted import Part, ScriptedEngine
 
 from mathloop.errors import BadConfig, BadData, BadModel, MathloopError
 from mathloop.records import Mode, Problem
 from mathloop.sampling.config import SamplingConfig
 from mathloop.sampling.sampler import TransformersSampler, load_sampler
 from mathloop.sampling.vllm_engine import VllmSampler
+from tests.unit.sampling.scripted import Part, ScriptedEngine
 
 TEXTS: dict[str, list[Part]] = {f"Problem {n}": [f"It is \\boxed{{{n}}}."] for n in range(9)}
 

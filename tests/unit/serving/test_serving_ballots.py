@@ -7,11 +7,11 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from standins import response
 
 from mathloop.evaluation.metrics import Outcome, majority
 from mathloop.records import Response
 from mathloop.serving.ballots import choose, tally
+from tests.unit.serving.standins import response
 
 RESPONSES = st.lists(
     st.builds(

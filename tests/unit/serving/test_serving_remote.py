@@ -14,7 +14,6 @@ from typing import Any
 
 import httpx
 import pytest
-from standins import VLLMStandIn
 
 from mathloop.errors import BadConfig
 from mathloop.sampling.prompts import INSTRUCTIONS
@@ -24,6 +23,7 @@ from mathloop.serving.questions import Question
 from mathloop.serving.refusals import Refused
 from mathloop.serving.remote import RemoteEngine
 from mathloop.serving.solver import Answer, Solver
+from tests.unit.serving.standins import VLLMStandIn
 
 SECRET = "an-endpoint-key-that-no-message-may-hold"
 

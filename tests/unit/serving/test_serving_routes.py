@@ -15,7 +15,6 @@ import httpx
 import pytest
 import uvicorn
 from fastapi import FastAPI
-from standins import ScriptedEngine
 
 from mathloop.errors import SandboxError
 from mathloop.serving import routes
@@ -24,6 +23,7 @@ from mathloop.serving.guard import Guard
 from mathloop.serving.refusals import Refused
 from mathloop.serving.routes import solver_routes
 from mathloop.serving.solver import Solver
+from tests.unit.serving.standins import ScriptedEngine
 
 KEY = "a-key-that-no-reply-may-hold"
 ASKED = {"model": "mathloop", "messages": [{"role": "user", "content": "What is 3 + 4?"}]}

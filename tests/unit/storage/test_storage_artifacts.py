@@ -350,14 +350,19 @@ def test_a_destination_is_never_overwritten(store_url: str, model: Path, tmp_pat
         place.fetch("rounds/8/policy", tmp_path / "other")
 
 
-def test_what_a_killed_fetch_left_is_not_in_the_way(store_url: str, model: Path, tmp_path: Path) -> None:
+def test_what_a_killed_fetch_left_is_removed_by_the_next(
+    store_url: str, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     place = open_store(store_url)
     place.publish(model, NAME)
-    (tmp_path / "copy.partial").mkdir()
-    (tmp_path / "copy.partial" / "half").write_text("x")
+    if (child := os.fork()) == 0:
+        monkeypatch.setattr(Path, "open", lambda *_: os._exit(9))  # before the first file's first byte
+        place.fetch(NAME, tmp_path / "copy")
+    os.waitpid(child, 0)
+    assert len(list(tmp_path.glob(".mathloop-*.partial"))) == 1
     place.fetch(NAME, tmp_path / "copy")
     assert content(tmp_path / "copy") == content(model)
-    assert not (tmp_path / "copy.partial").exists()
+    assert not list(tmp_path.glob(".mathloop-*"))
 
 
 def test_publishers_at_once_agree_or_one_is_refused(store_url: str, tmp_path: Path) -> None:

@@ -117,7 +117,7 @@ def test_a_file_in_the_way_of_a_fetch(tmp_path: Path) -> None:
     place = open_store((tmp_path / "store").as_uri())
     (tmp_path / "file").write_text("x")
     place.publish(tmp_path / "file", "a")
-    assert "a file stands where a folder should be" in refused(
+    assert "a file is where a folder should be" in refused(
         lambda: place.fetch("a", tmp_path / "file" / "copy")
     )
 

@@ -140,7 +140,7 @@ def forge(folder: Path, state: str) -> None:
 
 def test_what_a_kill_left_goes_at_the_next_start(tmp_path: Path) -> None:
     save(open_checkpoints(tmp_path), 3)
-    shutil.copytree(tmp_path / "step-00000003", tmp_path / "step-00000005.partial")
+    shutil.copytree(tmp_path / "step-00000003", tmp_path / ".mathloop-0123-4567.partial")
     check(open_checkpoints(tmp_path), 3)
     assert steps_in(tmp_path) == ["step-00000003"]
 
@@ -163,9 +163,8 @@ def test_a_full_disk_is_a_clear_stop_and_the_last_good_one_is_intact(
             save(checkpoints, 6)
     message = str(refused.value)
     assert "\n" not in message
-    assert "step-00000006: the checkpoint cannot be written" in message
-    assert "No space left on device" in message
-    assert "the checkpoint of step 3 stands: free some space and start again" in message
+    assert "step-00000006: No space left on device; free some space" in message
+    assert message.endswith("then start again (the checkpoint of step 3 is intact)")
     assert steps_in(tmp_path) == ["step-00000003"]
     check(open_checkpoints(tmp_path), 3)
     save(checkpoints, 6)  # there is space again
@@ -207,10 +206,10 @@ def test_a_training_whose_disk_takes_no_more_stops_in_a_line_and_goes_on_later(t
     assert done.returncode == 0, done.stderr
     tensors, metrics = done.stdout.splitlines()
     assert tensors.startswith("2 ")
-    assert "step-00000004: the checkpoint cannot be written" in tensors
-    assert "the checkpoint of step 2 stands: free some space and start again" in tensors
+    assert "step-00000004: File too large; choose a disk that takes files of this size" in tensors
+    assert "then start again (the checkpoint of step 2 is intact)" in tensors
     assert metrics.startswith("2 ")
-    assert "metrics.jsonl: cannot be written (File too large); free some space and start again" in metrics
+    assert "metrics.jsonl: File too large; choose a disk that takes files of this size" in metrics
     for line, limit in ((tensors, "60000"), (metrics, "0")):
         assert line.endswith("['step-00000002']")
         rows = (tmp_path / limit / "metrics.jsonl").read_text().splitlines()

@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from toy import write_toy
 
 from mathloop.cluster.train_job_spec import TASK_VARIABLE
 from mathloop.errors import BadData, Interrupted
@@ -24,6 +23,7 @@ from mathloop.stages import StageReport
 from mathloop.storage import open_store
 from mathloop.training.config import EngineConfig, OptimizerConfig, SFTConfig
 from mathloop.training.launching import train
+from tests.unit.training.toy import write_toy
 
 CONFIG = SFTConfig(batch_size=8, epochs=2, optimizer=OptimizerConfig(checkpoint_steps=2))
 

@@ -9,7 +9,6 @@ import pytest
 import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from toy import response_weights
 
 from mathloop.training.losses import (
     group_advantages,
@@ -18,6 +17,7 @@ from mathloop.training.losses import (
     listwise_reward_loss,
     shaped_reward,
 )
+from tests.unit.training.toy import response_weights
 
 seeds = st.integers(0, 2**31 - 1)
 EXACT = {"rel": 1e-6, "abs": 1e-6}

@@ -23,12 +23,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
-from toy import response_weights
 
 from mathloop.training.logprobs import model_logprobs
 from mathloop.training.losses import group_advantages, grpo_loss, listwise_reward_loss
 from mathloop.training.packing import pack
 from mathloop.training.samples import Sample
+from tests.unit.training.toy import response_weights
 
 pytest.importorskip("trl", reason="TRL is not installed: pip install -e '.[benchmark]'")
 

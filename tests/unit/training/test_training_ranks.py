@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
-import two_ranks
 from safetensors.torch import load_file
 
 from mathloop.training import ranks
 from mathloop.training.order import batch_of
 from mathloop.training.packing import micro_batches
 from mathloop.training.ranks import Ranks
+from tests.unit.training import two_ranks
 
 Tensors = dict[str, torch.Tensor]
 

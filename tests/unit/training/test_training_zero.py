@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
-import two_ranks
-from test_training_ranks import check_alike, check_gradients, kept, rows, state
 
 from mathloop.errors import BadConfig
+from tests.unit.training import two_ranks
+from tests.unit.training.test_training_ranks import check_alike, check_gradients, kept, rows, state
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("deepspeed") is None, reason="the package deepspeed is not installed"

@@ -1,6 +1,6 @@
 """Trainings that `torchrun` starts on two processes, and the same ones in this process alone.
 
-    torchrun --standalone --nproc-per-node 2 two_ranks.py FOLDER NAME…
+    torchrun --standalone --nproc-per-node 2 -m tests.unit.training.two_ranks FOLDER NAME…
 
 Each NAME is a function below. What they leave in FOLDER is looked at by the tests.
 """
@@ -26,6 +26,7 @@ from mathloop.training.likelihood import learn
 from mathloop.training.logprobs import PackedPolicy
 from mathloop.training.order import batch_of
 from mathloop.training.samples import Sample
+from tests.paths import ROOT
 
 STEPS = 5
 SECOND = int(os.environ.get("RANK", "0")) == 1
@@ -110,10 +111,11 @@ def run(folder: Path, *names: str) -> str:
     """Starts two processes and returns what they printed."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     done = subprocess.run(
-        [*command, __file__, str(folder), *names],
+        [*command, "-m", __name__, str(folder), *names],
         capture_output=True,
         text=True,
         check=False,
+        cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         timeout=240,
     )

@@ -1,4 +1,4 @@
-"""Curves of a training: for the report, one JSON line a step in `metrics.jsonl`, TensorBoard if asked."""
+"""The metrics of every training step: one JSON line per step in `metrics.jsonl`, and TensorBoard if asked."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from mathloop.errors import BadConfig, StorageRefused
-
-Curve = list[tuple[float, float]]
-"""Points (step, value)."""
+from mathloop.curves import Point
+from mathloop.errors import BadConfig
+from mathloop.files import disk
 
 
 class MetricsLog:
-    """Writes each step's values as they come; after a kill the file goes on where the checkpoint was."""
+    """Writes each step's values at once; a resumed run first rewrites the steps up to its checkpoint."""
 
     def __init__(self, work: Path, tensorboard: bool) -> None:
         work.mkdir(parents=True, exist_ok=True)
@@ -30,11 +29,11 @@ class MetricsLog:
                     "engine.tensorboard needs a package that is not installed; pip install tensorboard, "
                     "or set it to false"
                 ) from None
-            # All steps are written again: what an earlier attempt wrote does not count.
+            # All steps are written again: TensorBoard must ignore those of an earlier attempt.
             self._board = SummaryWriter(str(work / "tensorboard"), purge_step=0)
 
-    def begin_with(self, curves: dict[str, Curve]) -> None:
-        """Writes the steps that a checkpoint remembers."""
+    def begin_with(self, curves: dict[str, list[Point]]) -> None:
+        """Writes the steps that the checkpoint holds."""
         rows: defaultdict[float, dict[str, float]] = defaultdict(dict)
         for name, curve in curves.items():
             for step, value in curve:
@@ -43,27 +42,16 @@ class MetricsLog:
             self.write(int(step), rows[step])
 
     def write(self, step: int, values: dict[str, float]) -> None:
-        """One step. Raises StorageRefused where the disk does not take it."""
-        try:
+        """Writes one step; raises StorageRefused if the disk refuses."""
+        with disk(self._path):
             self._file.write(json.dumps({"step": step, **values}) + "\n")
-        except OSError as error:
-            raise StorageRefused(
-                f"{self._path}: cannot be written ({error.strerror}); free some space and start again"
-            ) from None
         if self._board is not None:
             for name, value in values.items():
                 self._board.add_scalar(name, value, step)
 
     def close(self) -> None:
-        """Ends the files."""
-        with suppress(OSError):  # a line that found no space, of which `write` has spoken
+        """Closes the files."""
+        with suppress(OSError):  # a line for which there was no space: `write` has raised
             self._file.close()
         if self._board is not None:
             self._board.close()
-
-
-def thin(curve: Curve, points: int = 200) -> Curve:
-    """At most about `points` points, each the mean of its neighbors."""
-    width = max(1, len(curve) // points)
-    groups = [curve[i : i + width] for i in range(0, len(curve), width)]
-    return [(group[-1][0], sum(value for _, value in group) / len(group)) for group in groups]

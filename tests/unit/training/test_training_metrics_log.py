@@ -1,4 +1,4 @@
-"""Curves as they are written while training runs."""
+"""Metrics as they are written while training runs."""
 
 from __future__ import annotations
 
@@ -10,11 +10,9 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from mathloop.errors import BadConfig
-from mathloop.training.curves import MetricsLog, thin
+from mathloop.training.metrics_log import MetricsLog
 
 
 def rows(work: Path) -> list[dict[str, float]]:
@@ -99,18 +97,3 @@ def test_tensorboard_itself_reads_the_curves(tmp_path: Path) -> None:
     events = EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()
     assert [(event.step, event.value) for event in events.Scalars("loss")] == [(s, 1.0 + s) for s in range(4)]
-
-
-@given(st.lists(st.floats(-10, 10), max_size=900), st.integers(1, 200))
-def test_a_thinned_curve_keeps_the_mean_and_the_last_step(values: list[float], points: int) -> None:
-    curve = [(float(step), value) for step, value in enumerate(values)]
-    thinned = thin(curve, points)
-    assert len(thinned) <= 2 * points
-    if len(curve) <= points:
-        assert thinned == curve
-    if curve:
-        assert thinned[-1][0] == curve[-1][0]
-        width = max(1, len(curve) // points)
-        assert sum(y for _, y in thinned[:-1]) * width == pytest.approx(
-            sum(values[: width * (len(thinned) - 1)]), abs=1e-6
-        )
