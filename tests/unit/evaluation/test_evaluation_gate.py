@@ -15,6 +15,7 @@ from mathloop.evaluation import gate
 from mathloop.evaluation.bootstrap import bootstrap_interval
 from mathloop.evaluation.config import GateConfig
 from mathloop.evaluation.metrics import Outcomes
+from mathloop.evaluation.roles import role_scores
 from mathloop.records import Problem, Response, write_problems, write_responses
 
 COUNT = 120
@@ -179,3 +180,60 @@ def test_variations_of_one_problem_count_as_one_draw() -> None:
     np.testing.assert_allclose(
         bootstrap_interval(copies, seed=5, clusters=[i // 3 for i in range(36)]), alone
     )
+
+
+def test_a_runs_scores_are_what_the_gate_compared_in_percent_under_few_fixed_names(tmp_path):
+    write_problems(tmp_path / "benchmark.parquet", problems())
+    rows = answers("champion", 0.4) + answers("challenger", 0.6) + answers("base", 0.1) + answers("sft", 0.9)
+    write_responses(tmp_path / "results.parquet", rows)
+    paths = {"benchmark": tmp_path / "benchmark.parquet", "results": tmp_path / "results.parquet"}
+    report = gate.run(**paths, out=tmp_path / "gate.json", config=GateConfig(), seed=7)
+    decision = json.loads((tmp_path / "gate.json").read_text())
+    roles = [
+        f"{role}_{kind}" for role in ("champion", "challenger") for kind in ("greedy", "maj", "rm", "pass")
+    ]
+    assert list(report.scores) == [*roles, "difference", "low", "high", "promoted"]
+    for role in ("champion", "challenger"):
+        assert report.scores[f"{role}_greedy"] == pytest.approx(100 * decision[role]["score"], abs=1e-3)
+    for name in ("difference", "low", "high"):
+        assert report.scores[name] == pytest.approx(100 * decision[name], abs=1e-3)
+    assert report.scores["promoted"] == 1
+
+
+def test_role_scores_are_means_over_modes_of_plain_counts():
+    rows = answers("champion", 0.5)
+    scores = role_scores(Outcomes(problems(), rows))
+    assert set(scores) == {"champion_greedy", "champion_maj", "champion_rm", "champion_pass"}
+    for name, indices, of in (("greedy", [-1], any), ("pass", [0, 1], any)):
+        shares = []
+        for mode in ("cot", "tir"):
+            right = [
+                of(
+                    row.correct
+                    for row in rows
+                    if (row.problem_id, row.mode) == (one, mode) and row.sample in indices
+                )
+                for one in map(str, range(COUNT))
+            ]
+            shares.append(sum(right) / COUNT)
+        assert scores[f"champion_{name}"] == pytest.approx(100 * sum(shares) / 2, abs=1e-3)
+
+
+def test_scores_name_roles_whatever_k_was_and_leave_out_what_was_not_measured():
+    two = role_scores(Outcomes(problems(), answers("base", 0.4) + answers("challenger", 0.6)))
+    four = role_scores(
+        Outcomes(problems(), answers("base", 0.4, samples=4) + answers("challenger", 0.6, samples=4))
+    )
+    # A first round's champion is its base model.
+    assert list(two) == list(four)
+    assert {name.partition("_")[0] for name in two} == {"champion", "challenger"}
+    bare = [replace(row, reward=None) for row in answers("champion", 0.5)]
+    assert "champion_rm" not in role_scores(Outcomes(problems(), bare))
+    assert role_scores(Outcomes(problems(), answers("sft", 0.5))) == {}
+
+
+def test_a_mode_in_which_the_challenger_is_silent_counts_in_its_score_as_in_the_gate():
+    half = [row for row in answers("challenger", 0.9) if row.mode == "tir"]
+    rows = answers("champion", 0.8) + half
+    decision, scores = decide(rows), role_scores(Outcomes(problems(), rows))
+    assert scores["challenger_greedy"] == pytest.approx(100 * decision["challenger"]["score"], abs=1e-3)

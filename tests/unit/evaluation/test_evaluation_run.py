@@ -1,0 +1,87 @@
+"""The evaluation of a round's models: which are asked, under which names, and the scores of their roles."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from mathloop.evaluation import evaluate
+from mathloop.evaluation.config import EvaluationConfig
+from mathloop.records import Problem, Response, read_responses, write_problems
+from mathloop.registry import Champion
+
+COUNT = 10
+SKILL = {"base": 3, "champion": 5, "sft": 6, "challenger": 8}
+"""Model's folder → how many of the problems it solves."""
+
+
+class Fake:
+    """Solves the first few problems, in CoT and TIR alike."""
+
+    def __init__(self, folder: Path) -> None:
+        self.right = SKILL[folder.name]
+
+    def stream(self, problems: list[Problem], **asked: Any) -> Iterator[list[SimpleNamespace]]:
+        for number, problem in enumerate(problems):
+            answer = "1" if number < self.right else "2"
+            yield [
+                SimpleNamespace(response=Response(problem.id, sample, asked["mode"], "t", answer, tokens=3))
+                for sample in range(asked["samples"])
+            ]
+
+
+@pytest.fixture
+def loaded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Models that were loaded, in order."""
+    names: list[str] = []
+
+    @contextmanager
+    def load(folder: Path, config: Any) -> Iterator[Fake]:
+        names.append(folder.name)
+        yield Fake(folder)
+
+    monkeypatch.setattr(evaluate, "load_sampler", load)
+    return names
+
+
+def run_round(folder: Path, champion: Champion) -> Any:
+    write_problems(folder / "benchmark.parquet", [Problem(str(n), "?", "1") for n in range(COUNT)])
+    (folder / "champion.json").write_bytes(champion.to_json())
+    return evaluate.run_round(
+        benchmark=folder / "benchmark.parquet",
+        champion=folder / "champion.json",
+        models={role: folder / role for role in ("base", "sft", "challenger", "champion")},
+        reward_model=folder / "none",
+        out=folder / "results.parquet",
+        config=EvaluationConfig(samples=2),
+        seed=3,
+    )
+
+
+def test_models_are_labeled_by_their_role_and_scored(loaded: list[str], tmp_path: Path) -> None:
+    later = Champion(2, "rounds/r2/policy", None, "base/r0/policy", "r2", 1, {}, "")
+    report = run_round(tmp_path, later)
+    assert loaded == ["base", "sft", "challenger", "champion"]
+    rows = list(read_responses(tmp_path / "results.parquet"))
+    assert {row.model for row in rows} == set(SKILL)
+    assert report.made == len(rows) == 4 * 2 * COUNT * 3
+    assert report.scores == {
+        **dict.fromkeys(("champion_greedy", "champion_maj", "champion_pass"), 50.0),
+        **dict.fromkeys(("challenger_greedy", "challenger_maj", "challenger_pass"), 80.0),
+    }
+
+
+def test_a_first_rounds_champion_is_the_base_model_and_is_asked_once(
+    loaded: list[str], tmp_path: Path
+) -> None:
+    first = Champion(0, "base/r0/policy", None, "base/r0/policy", "r0", None, {}, "")
+    report = run_round(tmp_path, first)
+    assert loaded == ["base", "sft", "challenger"]
+    assert report.scores["champion_greedy"] == 30.0
+    assert json.loads((tmp_path / "champion.json").read_text())["number"] == 0
