@@ -7,6 +7,7 @@ one artifact for people and for the round's report.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -25,13 +26,13 @@ _OPENING, _CLOSING = "<!-- mathloop ", " -->"
 
 def write_summary(report: StageReport, path: Path) -> None:
     """Writes the summary of a stage that ended well, whole or not at all."""
-    write_file(path, f"{markdown(report)}\n{_comment(report)}\n".encode())
+    write_file(path, f"{markdown(report)}\n{_comment(report)}\n".encode(errors="replace"))
 
 
 def write_failure(error: Exception, path: Path) -> None:
     """Writes the one line of a stage that failed."""
     line = " ".join(str(error).split())
-    write_file(path, f"**Failed.** {_plain(line)}\n".encode())
+    write_file(path, f"**Failed.** {_plain(line)}\n".encode(errors="replace"))
 
 
 def read_summary(path: Path) -> StageReport:
@@ -94,11 +95,12 @@ def _cell(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Text in which nothing is markup: models write what stands in examples, reasons and notes."""
-    escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    for sign in "\\`*_[]#":
-        escaped = escaped.replace(sign, f"\\{sign}")
-    return " ".join(escaped.split())
+    """Text in one line in which nothing is markup: models write examples, reasons and notes."""
+    escaped = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    escaped = re.sub(r"[\\`*_~[\]#]", r"\\\g<0>", escaped)
+    # At the beginning of a line these make a list, a heading or a rule.
+    escaped = re.sub(r"^[-+=]", r"\\\g<0>", escaped)
+    return re.sub(r"^(\d+)([.)])(?= |$)", r"\1\\\2", escaped)
 
 
 def _comment(report: StageReport) -> str:

@@ -65,7 +65,7 @@ def started(store_url: str, tmp_path: Path) -> str:
     report = publish_base(
         store_url=store_url, model=tmp_path / "base", round_id="start", out=tmp_path / "published.json"
     )
-    assert report.stage == "publish_base"
+    assert report.stage == "base_publication"
     answer = json.loads((tmp_path / "published.json").read_text())
     assert (answer["promoted"], answer["number"]) == (True, 0)
     return store_url

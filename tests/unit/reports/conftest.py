@@ -10,9 +10,10 @@ import pytest
 from mathloop.evaluation import gate
 from mathloop.evaluation.config import GateConfig
 from mathloop.records import Problem, Response, write_problems, write_responses
+from mathloop.reports.summary import write_summary
 from mathloop.stages import StageReport
 
-SKILL = {"base": 0.3, "champion": 0.46, "sft": 0.5, "grpo": 0.66}
+SKILL = {"base": 0.3, "champion": 0.46, "sft": 0.5, "challenger": 0.66}
 HOSTILE = (
     "<script>document.title='owned'</script></style></pre></code>"
     "<img src=x onerror=\"document.title='owned'\">"
@@ -24,7 +25,9 @@ HOSTILE = (
 class Round:
     """Writes a round's files to a folder; `paths` are the arguments of `mathloop.reports.round.run`."""
 
-    def __init__(self, folder: Path, *, models=("base", "champion", "sft", "grpo"), hostile=False, count=160):
+    def __init__(
+        self, folder: Path, *, models=("base", "champion", "sft", "challenger"), hostile=False, count=160
+    ):
         self.chance = random.Random(7)
         self.hostile = hostile
         self.problems = [self._problem(index) for index in range(count)]
@@ -37,10 +40,10 @@ class Round:
         (folder / "published.json").write_text(json.dumps(published))
         reports = []
         for index, stage in enumerate([*self._stages(), decided]):
-            reports.append(folder / f"stage-{index:02}.json")
-            stage.write(reports[-1])
+            reports.append(folder / f"stage-{index:02}.md")
+            write_summary(stage, reports[-1])
         self.paths |= {"gate": folder / "gate.json", "published": folder / "published.json"}
-        self.paths["stage_reports"] = reports
+        self.paths["summaries"] = reports
 
     def _problem(self, index):
         a, b = self.chance.randint(3, 60), self.chance.randint(3, 60)
@@ -107,10 +110,10 @@ class Round:
         }
         return [
             StageReport("preflight", 0.2, notes=["Champion 2 and both of its models are in the store."]),
-            StageReport("build_problems", 1.4, 1200, 1200, 1180, {"no_answer": 12, "duplicate": 8}),
-            StageReport("evolve", 4.2, 1180, 640, 1730, {"malformed": 61, "unchanged": 29}),
+            StageReport("problems", 1.4, 1200, 1200, 1180, {"no_answer": 12, "duplicate": 8}),
+            StageReport("evolution", 4.2, 1180, 640, 1730, {"malformed": 61, "unchanged": 29}),
             StageReport(
-                "decontaminate_problems",
+                "decontamination_problems",
                 2.6,
                 1730,
                 0,
@@ -119,7 +122,7 @@ class Round:
                 samples=[finding] * 2,
             ),
             StageReport(
-                "synthesize_cot",
+                "cot",
                 61,
                 1712,
                 13696,
@@ -129,7 +132,7 @@ class Round:
                 samples=[wrote],
             ),
             StageReport(
-                "synthesize_tir",
+                "tir",
                 74,
                 1712,
                 13696,
@@ -137,7 +140,7 @@ class Round:
                 {"wrong_answer": 6100, "tool_error": 2574},
                 {"tokens_per_second": 8210},
             ),
-            StageReport("decontaminate_cot", 3.1, 4120, 0, 4120, {}),
+            StageReport("decontamination_cot", 3.1, 4120, 0, 4120, {}),
             StageReport(
                 "sft",
                 96,
@@ -170,7 +173,7 @@ class Round:
                     "loss": self._decay(0.01, -0.02, 118),
                 },
             ),
-            StageReport("evaluate", 52, 160, 11520, 11520, {}, {"tokens_per_second": 9800}),
+            StageReport("evaluation", 52, 160, 11520, 11520, {}, {"tokens_per_second": 9800}),
         ]
 
     def _decay(self, start, end, steps):

@@ -44,7 +44,7 @@ class Visit:
 def visit(browser, make_round, tmp_path):
     def open_page(width=1280, scheme="light", **settings):
         made = make_round(**settings)
-        report.run(**made.paths, out=tmp_path / "report.html", title="Round 3", configuration={"seed": 1})
+        report.run(**made.paths, out=tmp_path / "report.html", title="Round 3", configuration='{"seed": 1}')
         return Visit(browser, tmp_path / "report.html", width, scheme)
 
     return open_page

@@ -13,6 +13,7 @@ from mathloop.errors import BadData
 from mathloop.evaluation import check_orderings, score_table
 from mathloop.records import Response, read_problems, read_responses, read_rows, write_responses
 from mathloop.reports import round as report
+from mathloop.reports.summary import write_summary
 from mathloop.stages import StageReport
 
 SETTINGS = {"seed": 11, "grpo": {"learning_rate": 5e-5, "sampling": {"temperature": 1.0}}}
@@ -51,7 +52,7 @@ def draw(made, folder, **settings):
 
 def test_the_page_shows_what_the_records_say(make_round, tmp_path):
     made = make_round()
-    page, stage = draw(made, tmp_path, configuration=SETTINGS)
+    page, stage = draw(made, tmp_path, configuration=json.dumps(SETTINGS))
     gate = json.loads(made.paths["gate"].read_text())
     assert gate["promote"]
     assert "Promoted: champion 3" in page.text
@@ -124,14 +125,14 @@ def test_orderings_that_fail_are_said_to_fail(make_round, tmp_path):
     write_responses(made.paths["results"], [Response(**row) for row in rows])
     page, _ = draw(made, tmp_path)
     assert "fails SFT improves on the base model" in page.text
-    assert "holds GRPO improves on SFT" in page.text
+    assert "holds Reinforcement learning improves on SFT" in page.text
 
 
-def test_a_first_round_without_champion_rewards_or_stage_reports(make_round, tmp_path):
-    made = make_round(models=("base", "sft", "grpo"), count=24)
+def test_a_first_round_without_champion_rewards_or_summaries(make_round, tmp_path):
+    made = make_round(models=("base", "sft", "challenger"), count=24)
     bare = [replace(row, reward=None) for row in read_responses(made.paths["results"])]
     write_responses(made.paths["results"], bare)
-    made.paths["stage_reports"] = []
+    made.paths["summaries"] = []
     page, _ = draw(made, tmp_path)
     assert "Champion (base)" in page.text
     assert "Curves" not in page.text
@@ -155,15 +156,15 @@ def test_long_records_do_not_make_a_long_page(make_round, tmp_path):
         samples=[{"response": "x" * 1_000_000, "why": "y" * 1_000_000}] * 20,
         notes=["z" * 1_000_000] * 5,
     )
-    wordy.write(made.paths["stage_reports"][0])
+    write_summary(wordy, made.paths["summaries"][0])
     _, stage = draw(made, tmp_path)
     assert stage.values["bytes"] < 1_500_000
 
 
-@pytest.mark.parametrize("broken", ["stage_reports", "gate", "published"])
+@pytest.mark.parametrize("broken", ["summaries", "gate", "published"])
 def test_a_broken_record_is_named_and_leaves_no_page(make_round, tmp_path, broken):
     made = make_round(count=24)
-    path = made.paths["stage_reports"][2] if broken == "stage_reports" else made.paths[broken]
+    path = made.paths["summaries"][2] if broken == "summaries" else made.paths[broken]
     path.write_text('{"nothing": [')
     with pytest.raises(BadData, match=path.name):
         draw(made, tmp_path)
