@@ -32,7 +32,12 @@ def load_profile(name: str, sets: Sequence[str] = ()) -> Settings:
     values = {"name": path.stem, **_read(path, ())}
     for text in sets:
         _override(values, text)
-    return check_profile(values, shown, sets).expanded()
+    try:
+        return check_profile(values, shown, sets).expanded()
+    except BadConfig:
+        if (base := _base(path, shown, read(path, shown))) is not None:
+            load_profile(str(base))  # a mistake of its own is named with its own file
+        raise
 
 
 def check_profile(values: Mapping[str, Any], shown: str, sets: Sequence[str] = ()) -> Settings:
@@ -83,22 +88,30 @@ def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     """The file's values on top of those of the profile that it extends."""
     shown = path.name if path.parent == FOLDER else str(path)
     values = read(path, shown)
-    base = values.pop(EXTENDS, None)
+    base = _base(path, shown, values)
+    own = {name: value for name, value in values.items() if name != EXTENDS}
     if base is None:
-        return values
+        return own
+    if base.resolve() in (*seen, path.resolve()):
+        raise BadConfig(f"{shown}: {EXTENDS}: {values[EXTENDS]} extends this profile; break the circle")
+    inherited = _read(base, (*seen, path.resolve()))
+    below = {name: value for name, value in inherited.items() if name not in ("name", "description")}
+    return merged(below, own)
+
+
+def _base(path: Path, shown: str, values: Mapping[str, Any]) -> Path | None:
+    """The file of the profile that these values extend."""
+    base = values.get(EXTENDS)
+    if base is None:
+        return None
     if not isinstance(base, str):
         raise BadConfig(f"{shown}: {EXTENDS}: expected the name or the file of one profile")
     if base.endswith((".yaml", ".yml")):
         base = str(path.parent / Path(base).expanduser())
     try:
-        below = profile_path(base)
+        return profile_path(base)
     except BadConfig as error:
         raise BadConfig(f"{shown}: {EXTENDS}: {error}") from None
-    if below.resolve() in (*seen, path.resolve()):
-        raise BadConfig(f"{shown}: {EXTENDS}: {base} extends this profile; break the circle")
-    inherited = _read(below, (*seen, path.resolve()))
-    own = {name: value for name, value in inherited.items() if name not in ("name", "description")}
-    return merged(own, values)
 
 
 def _override(values: dict[str, Any], text: str) -> None:

@@ -78,7 +78,8 @@ def run(
     key, notes = reuse.cache_key({**seen, "store": store_url, "code": code, "seed": seed}, uri)
     report.notes += notes
     report.values["seed"] = seed
-    return report, _start(key, seed, settings)
+    # What the report prints is what ran.
+    return report, _start(key, seed, settings.model_copy(update={"seed": seed, "store": store_url}))
 
 
 def _start(key: str, seed: int, settings: Settings) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from mathloop.errors import BadConfig
-from mathloop.settings.settings import RENAMED, Settings
+from mathloop.settings.settings import RENAMED, SECTIONS, Settings
 from mathloop.validation import first_mistake, model_in
 
 OVERRIDES = 'overrides: expected sections and fields as one JSON object, such as {"grpo": {"steps": 10}}'
@@ -41,6 +41,11 @@ def resolve(profile: str, overrides: str) -> Settings:
         raise BadConfig(
             "overrides: pools: node pools are compiled into a pipeline; change the profile and upload it "
             "with `mathloop submit --profile FILE`"
+        )
+    if alone := [name for name in changes if name in Settings.model_fields and name not in SECTIONS]:
+        raise BadConfig(
+            f"overrides: {alone[0]}: is no section; seed and store are parameters of the run, "
+            "other fields are the profile's"
         )
     base = json.loads(profile) if profile else {}
     try:
