@@ -143,13 +143,16 @@ def test_a_wrong_task_is_one_line(
         training_node.main()
     assert ended.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line == "mathloop: error: MATHLOOP_TRAINING_TASK: recipe: launch the step again"
+    assert line.startswith(
+        "mathloop: error: MATHLOOP_TRAINING_TASK: recipe: input should be 'pretrain', 'sft'"
+    )
+    assert line.endswith("; launch the step again")
 
 
 def test_the_component_hands_over_what_the_pipeline_connects() -> None:
-    from components.launch_training import launch_training
+    from components.train_job import train_job
 
-    taken = set(launch_training.component_spec.inputs)
+    taken = set(train_job.component_spec.inputs)
     wanted: Callable[[str], set[str]] = lambda recipe: set(  # noqa: E731
         inspect.signature(__import__(f"mathloop.training.{recipe}", fromlist=["run"]).run).parameters
     )

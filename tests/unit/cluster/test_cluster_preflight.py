@@ -10,10 +10,11 @@ import pytest
 from mathloop.cluster import preflight
 from mathloop.errors import BadConfig, BadData, BadModel, StorageRefused
 from mathloop.registry import Registry
-from mathloop.settings.pools import STAGE_CONFIGS
+from mathloop.settings import Settings, parse_settings
+from mathloop.settings.settings import STAGE_SECTIONS
 from mathloop.storage import open_store
 
-URI = "/runs/r1/stages/preflight/stage_report"
+URI = "/runs/r1/stages/preflight/summary"
 
 
 @pytest.fixture
@@ -28,39 +29,53 @@ def store(tmp_path: Path) -> str:
     return url
 
 
-def begin(store: str, **changed: Any) -> tuple[Any, preflight.Start]:
-    given = {"round_id": "r1", "problems_file": "", "seed": 0, "settings": {}, "uri": URI}
-    return preflight.run(**{"store_url": store, **given, **changed})
+def begin(store: str, **changed: Any) -> tuple[Any, Any]:
+    usual = {"round_id": "r1", "profile": "", "overrides": "{}", "problems_file": "", "seed": 0}
+    return preflight.run(**{"store_url": store, **usual, "first": False, "uri": URI, **changed})
 
 
 @pytest.mark.parametrize(
-    ("section", "text", "said"),
+    ("overrides", "said"),
     [
-        ("grpo", '{"stps": 1}', "grpo.stps: no such field; known: steps,"),
-        ("grpo", '{"steps": 0}', "grpo.steps: input should be greater than or equal to 1, found 0; correct"),
-        ("sft", '{"optimizer": {"learning_rate": "fast"}}', "sft.optimizer.learning_rate: input should be a"),
-        ("cot", "temperature: 1", "cot: invalid JSON"),
-        ("gate", "[]", "gate: input should be an object, found []"),
-        ("deployment", '{"canary_percent": 100}', "deployment.canary_percent: input should be less than"),
-        (
-            "deployment",
-            '{"tolerations": [{"operator": "Equal"}]}',
-            "deployment.tolerations.0: operator Equal needs",
-        ),
+        ('{"grpo": {"stps": 1}}', "overrides: grpo.stps: no such field, did you mean 'steps'; known: "),
+        ('{"pools": {"trainer": {"nodes": 2}}}', "overrides: pools: node pools are compiled into a pipeline"),
+        ("temperature: 1", "overrides: expected sections and fields as one JSON object"),
     ],
 )
-def test_wrong_settings_of_a_stage_are_one_line(store: str, section: str, text: str, said: str) -> None:
-    settings = dict.fromkeys(STAGE_CONFIGS, "{}") | {section: text}
+def test_wrong_settings_end_a_run_before_the_store_is_asked(
+    tmp_path: Path, overrides: str, said: str
+) -> None:
+    """`mathloop.settings` words them; here it counts that nothing else is done first."""
     with pytest.raises(BadConfig) as caught:
-        begin(store, settings=settings)
+        begin(str(tmp_path / "absent"), overrides=overrides)
     assert str(caught.value).startswith(said)
     assert "\n" not in str(caught.value)
+    assert not (tmp_path / "absent").exists()
 
 
 def test_every_stages_own_defaults_are_right(store: str) -> None:
-    report, start = begin(store, settings=dict.fromkeys(STAGE_CONFIGS, "{}"))
+    report, start = begin(store)
     assert start.seed == 0
     assert report.values["champion"] == 0
+
+
+def test_every_stage_is_handed_its_section_of_profile_and_overrides(store: str) -> None:
+    profile = parse_settings({"grpo": {"steps": 7}, "cot": {"samples": 5}})
+    overrides = '{"grpo": {"group_size": 3}, "gate": {"margin": 0.01}}'
+    _, start = begin(store, profile=profile.model_dump_json(), overrides=overrides, seed=11)
+    ran = Settings.model_validate_json(start.settings)
+    assert (ran.grpo.steps, ran.grpo.group_size, ran.cot.samples, ran.gate.margin) == (7, 3, 5, 0.01)
+    for name in STAGE_SECTIONS:
+        assert getattr(start, name) == ran.section(name), name
+    # What differs in one section changes no other: KFP's cache is keyed by section.
+    _, other = begin(
+        store, profile=profile.model_dump_json(), overrides='{"gate": {"margin": 0.01}}', seed=11
+    )
+    changed = {name for name in STAGE_SECTIONS if getattr(start, name) != getattr(other, name)}
+    assert changed == {"grpo"}
+    assert start.cache_key == other.cache_key
+    # What the report prints is what ran: seed and store too.
+    assert (ran.seed, ran.store) == (11, store)
 
 
 def test_a_drawn_seed_follows_from_the_run_and_from_nothing_else(store: str, tmp_path: Path) -> None:
@@ -90,16 +105,21 @@ def test_the_key_tells_problems_files_apart_by_their_content(store: str, tmp_pat
         begin(store, problems_file=str(tmp_path / "absent"))
 
 
-def test_a_base_model_waits_for_a_store_without_a_champion(store: str, tmp_path: Path) -> None:
-    def begin_base(url: str, round_id: str = "r1", **settings: str) -> Any:
-        return preflight.run_base(store_url=url, round_id=round_id, seed=0, settings=settings, uri=URI)[0]
+def test_a_first_model_waits_for_a_store_without_a_champion(store: str, tmp_path: Path) -> None:
+    def begin_first(url: str, round_id: str = "r1", **more: Any) -> Any:
+        return begin(url, round_id=round_id, first=True, **more)[0]
 
-    assert "no champion yet" in begin_base(str(tmp_path / "empty")).notes[0]
+    assert "no champion yet" in begin_first(str(tmp_path / "empty")).notes[0]
     with pytest.raises(BadModel, match="already has a line of champions, begun by round start"):
-        begin_base(store)
-    assert begin_base(store, "start").stage == "preflight_base"  # its own publishing, seen again
-    with pytest.raises(BadConfig, match=r"train\.hidden: "):
-        begin_base(str(tmp_path / "empty"), train='{"hidden": "wide"}')
+        begin_first(store)
+    assert begin_first(store, "start").stage == "preflight"  # its own publishing, seen again
+    with pytest.raises(BadConfig, match=r"pretrain\.hidden: "):
+        begin_first(str(tmp_path / "empty"), overrides='{"pretrain": {"hidden": "wide"}}')
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageRefused):
-        begin_base(str(tmp_path / "file"))
+        begin_first(str(tmp_path / "file"))
+
+
+def test_a_round_wants_a_champion(tmp_path: Path) -> None:
+    with pytest.raises(BadModel, match="has no champion yet; run the pretraining pipeline"):
+        begin(str(tmp_path / "empty"))
