@@ -7,6 +7,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,8 @@ def run(stage: Callable[..., Any], summary: Any, *, scores: Any = None, **argume
     try:
         result = stage(**{name: _plain(value) for name, value in arguments.items()})
     except MathloopError as error:
-        write_failure(error, Path(summary.path))
+        with suppress(MathloopError):  # the disk may be what failed
+            write_failure(error, Path(summary.path))
         if POD_ARGUMENT not in sys.argv:
             raise
         print(f"mathloop: error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import re
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,13 @@ import yaml
 from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 
-from pipelines import compiling
+from mathloop.errors import BadConfig
+from pipelines import compiling, improvement_round, table
+from pipelines.table import PIPELINES, find_pipeline
 from tests.paths import ROOT
 
 GOLDEN = ROOT / "pipelines" / "compiled"
-NAMES = [pipeline.name for pipeline in compiling.PIPELINES]
+NAMES = list(PIPELINES)
 CONDITIONS = {"condition-1", "comp-condition-1"}
 """The serving step stands in a condition: a group of tasks, whose ports KFP names."""
 
@@ -67,8 +70,7 @@ def test_nothing_of_this_machine_is_inside(compiled: Path, name: str) -> None:
 
 def test_only_stages_whose_inputs_say_everything_may_be_cached(compiled: Path) -> None:
     """A store's state and what stands in a file or folder are not in KFP's cache key, but in preflight's."""
-    outside = {"preflight", "preflight-base", "publish-round", "publish-base"}
-    outside |= {"import-model", "deploy-champion"}
+    outside = {"preflight", "publication", "base-publication", "model-import", "deployment"}
     for name in NAMES:
         tasks = _tasks(_spec(compiled, name))
         uncached = {task for task, said in tasks.items() if not said["cachingOptions"].get("enableCache")}
@@ -80,24 +82,69 @@ def test_only_stages_whose_inputs_say_everything_may_be_cached(compiled: Path) -
                 assert source["producerTask"].startswith("preflight"), task
 
 
-def test_every_component_of_the_round_reports(compiled: Path) -> None:
-    spec = _spec(compiled, "improvement-round")
-    for name, component in spec["components"].items():
-        if name in CONDITIONS:
+@pytest.mark.parametrize("name", NAMES)
+def test_a_form_has_few_parameters_whose_names_explain_themselves(compiled: Path, name: str) -> None:
+    parameters = set(_spec(compiled, name)["root"]["inputDefinitions"]["parameters"])
+    # An import has nothing to configure: it names what to import.
+    assert (
+        parameters <= {"store", "source"} if name == "model-import" else parameters >= {"store", "overrides"}
+    )
+    assert parameters <= {"store", "problems", "overrides", "seed", "serve", "source"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_stage_shows_itself_by_one_summary_and_few_have_scores(compiled: Path, name: str) -> None:
+    spec = _spec(compiled, name)
+    scored = set()
+    for key, component in spec["components"].items():
+        if key in CONDITIONS:
             continue
-        assert "stage_report" in component["outputDefinitions"]["artifacts"], name
-    report = spec["root"]["dag"]["tasks"]["report-round"]
-    told = {
+        artifacts = component["outputDefinitions"]["artifacts"]
+        kinds = {port: one["artifactType"]["schemaTitle"] for port, one in artifacts.items()}
+        assert [port for port, kind in kinds.items() if kind == "system.Markdown"] == ["summary"], key
+        metrics = [port for port, kind in kinds.items() if kind == "system.Metrics"]
+        assert metrics in ([], ["scores"]), key
+        scored |= {key.removeprefix("comp-")} if metrics else set()
+    assert scored <= {"evaluation", "champion-evaluation", "gate"}
+    assert scored == {"improvement-round": {"evaluation", "gate"}, "evaluation": {"champion-evaluation"}}.get(
+        name, set()
+    )
+
+
+def test_the_report_has_the_summary_of_every_stage(compiled: Path) -> None:
+    tasks = _spec(compiled, "improvement-round")["root"]["dag"]["tasks"]
+    summaries = [
         source["taskOutputArtifact"]["producerTask"]
-        for source in report["inputs"]["artifacts"].values()
-        if source["taskOutputArtifact"]["outputArtifactKey"] == "stage_report"
-    }
-    assert told == set(spec["root"]["dag"]["tasks"]) - {"report-round"} - CONDITIONS
+        for source in tasks["report"]["inputs"]["artifacts"].values()
+        if source["taskOutputArtifact"]["outputArtifactKey"] == "summary"
+    ]
+    assert sorted(summaries) == sorted(set(tasks) - {"report"} - CONDITIONS)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_stages_get_their_own_section_of_preflights_settings(compiled: Path, name: str) -> None:
+    """A section, component and task have one name, and KFP's cache is keyed by the section."""
+    shared = {"champion-evaluation": "evaluation", "report": "settings"}
+    shared |= dict.fromkeys(("decontamination-problems", "decontamination-responses"), "decontamination")
+    seen = 0
+    for task, said in _tasks(_spec(compiled, name)).items():
+        source = said["inputs"].get("parameters", {}).get("settings")
+        if source is None:
+            continue
+        component = said["componentRef"]["name"].removeprefix("comp-")
+        component = re.sub(r"-\d+$", "", component)
+        # In a condition it comes by the group's input.
+        output = source.get("taskOutputParameter", {}).get("outputParameterKey") or source[
+            "componentInputParameter"
+        ].removeprefix("pipelinechannel--preflight-")
+        assert output == shared.get(component, component.replace("-", "_")), task
+        seen += 1
+    assert seen == {"improvement-round": 16, "data": 7, "evaluation": 2, "pretraining": 2}.get(name, 0)
 
 
 def test_component_bodies_are_short_and_call_the_library_once() -> None:
     files = sorted((ROOT / "components").glob("*.py"))
-    components = [file for file in files if file.stem not in ("__init__", "images", "ports")]
+    components = [file for file in files if file.stem not in ("__init__", "component", "images", "running")]
     assert len(components) > 15
     for file in components:
         (function,) = [node for node in ast.parse(file.read_text()).body if isinstance(node, ast.FunctionDef)]
@@ -105,6 +152,9 @@ def test_component_bodies_are_short_and_call_the_library_once() -> None:
         body = function.body[1:]  # without the docstring
         assert body[-1].end_lineno is not None
         assert body[-1].end_lineno - body[0].lineno < 40, file
+        assert [type(node) for node in body if not isinstance(node, ast.ImportFrom | ast.Import)][-1:] == [
+            ast.Return if file.stem == "preflight" else ast.Expr
+        ]
         calls = [node for node in ast.walk(function) if _is_stage_call(node)]
         assert len(calls) == 1, file
 
@@ -113,24 +163,20 @@ def test_pipelines_do_not_share_a_stage_name() -> None:
     """The local runner keeps a first round's two pipelines in one folder."""
     from pipelines.local.runner import stage_names
 
-    pipelines = {pipeline.name: pipeline for pipeline in compiling.PIPELINES}
-    for first in ("pretraining", "model-import"):
-        together = [
-            *stage_names(pipelines[first]).values(),
-            *stage_names(pipelines["improvement-round"]).values(),
-        ]
+    firsts = ("pretraining", "model-import")
+    for first, then in itertools.product(firsts, set(NAMES) - set(firsts)):
+        together = [*stage_names(find_pipeline(first)).values(), *stage_names(find_pipeline(then)).values()]
         assert len(together) == len(set(together))
 
 
 def test_stages_are_shown_in_an_order_that_can_run() -> None:
     from pipelines.local.tasks import in_order
 
-    pipeline = compiling.PIPELINES[0]
-    tasks = pipeline.pipeline_spec.root.dag.tasks
+    tasks = improvement_round.improvement_round.pipeline_spec.root.dag.tasks
     order = in_order(tasks)
     assert sorted(order) == sorted(tasks)
     assert order[0] == "preflight"
-    assert order[-1] == "report-round"
+    assert order[-1] == "report"
     for name in order:
         assert all(order.index(before) < order.index(name) for before in tasks[name].dependent_tasks)
 
@@ -149,9 +195,30 @@ def _tasks(spec: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_stage_call(node: ast.AST) -> bool:
-    """`report = module.function(...)`, or `report, start = …`"""
-    return (
-        isinstance(node, ast.Assign)
-        and isinstance(node.value, ast.Call)
-        and re.match(r"\(?report\b", ast.unparse(node.targets[0])) is not None
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "run"
+
+
+def test_a_pipeline_is_named_as_it_is_asked_for() -> None:
+    for name in NAMES:
+        assert find_pipeline(name).name == name
+    with pytest.raises(
+        BadConfig, match="no pipeline 'evalution', did you mean 'evaluation'; known: improvement-"
+    ):
+        find_pipeline("evalution")
+
+
+def test_a_new_pipeline_is_its_file_and_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "champion_only.py").write_text(
+        "from components.champion import champion\n"
+        "from pipelines.tracing import pipeline\n\n"
+        '@pipeline("champion-only")\n'
+        "def champion_only(store: str) -> None:\n"
+        '    """Fetches the champion.\n\n    Args:\n        store: Store with the champion.\n    """\n'
+        "    champion(store=store)\n"
     )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(table.PIPELINES, "champion-only", "champion_only")
+    written = compiling.write_compiled(tmp_path / "out")
+    assert written[-1].name == "champion-only.yaml"
+    assert list(_spec(tmp_path / "out", "champion-only")["root"]["dag"]["tasks"]) == ["champion"]
+    assert find_pipeline("champion-only").name == "champion-only"
