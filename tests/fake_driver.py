@@ -15,15 +15,14 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import yaml
-from components.ports import record
 from kfp.dsl.executor import Executor
 from kfp.dsl.types import artifact_types
 from minio import Minio
 
+from components import running
 from mathloop.stages import StageReport
 
 MOUNT = "_MINIO_LOCAL_MOUNT_PREFIX"
@@ -149,7 +148,7 @@ class FakeDriver:
             answer = json.loads(Path(written).read_text(encoding="utf-8")) if written else {}
             values = answer.get("parameterValues", {})
         else:
-            _pretend(component_name, executor_input)
+            pretend(component_name, executor_input)
         for key in kinds:
             self._upload(f"{folder}/{key}", run_id)
         first = len(self.artifacts)
@@ -178,7 +177,7 @@ class FakeDriver:
                 self.client.fput_object(self.bucket, inside, str(file))
 
 
-def _pretend(stage: str, executor_input: Mapping[str, Any]) -> None:
+def pretend(stage: str, executor_input: Mapping[str, Any]) -> None:
     """Makes the outputs of a stage from nothing, once its inputs are there."""
     ports = {
         key: artifact_types.Artifact(name=key, uri=one["artifacts"][0]["uri"])
@@ -191,8 +190,8 @@ def _pretend(stage: str, executor_input: Mapping[str, Any]) -> None:
             raise FileNotFoundError(f"{stage} has lost its input {key}")
     for key in executor_input["outputs"]["artifacts"]:
         path = Path(ports[key].path)
-        if key not in ("metrics", "stage_report"):
+        if key not in ("scores", "summary"):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(f"{stage} {key}")
             path.with_name(f"{key}.unfinished").write_text("no output: it stays in the pod")
-    record(StageReport(stage), SimpleNamespace(log_metric=lambda name, value: None), ports["stage_report"])
+    running.run(lambda: StageReport(stage), ports["summary"])

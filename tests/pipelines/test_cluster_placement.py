@@ -9,16 +9,17 @@ import pytest
 import yaml
 
 from mathloop.cluster import reuse
+from mathloop.settings import Settings
 from mathloop.settings.pools import Pool, PoolsConfig
 from pipelines import compiling
 from pipelines.compiling import arguments_of, code_version, write_compiled
 from pipelines.profile import FOLDER, load_profile
+from pipelines.table import PIPELINES, find_pipeline
 from tests.paths import ROOT
 
 PROFILES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
-PIPELINES = [pipeline.name for pipeline in compiling.PIPELINES]
-SAMPLING = {"sample-cot", "sample-tir", "sample-reward-data", "select-problems", "evaluate-round"}
-TRAINING = {"train-sft", "train-reward-model", "train-grpo"}
+SAMPLING = {"cot", "tir", "reward-data", "selection", "evaluation"}
+TRAINING = {"sft", "reward-model", "grpo"}
 SECRET = "a-secret-that-no-file-may-hold"
 
 
@@ -70,11 +71,15 @@ def test_every_profile_compiles_with_its_settings_as_defaults(
 ) -> None:
     assert set(compiled[profile]) == set(PIPELINES)
     settings = load_profile(profile)
-    for pipeline in compiling.PIPELINES:
-        parameters = compiled[profile][pipeline.name].spec["root"]["inputDefinitions"]["parameters"]
-        for name, value in arguments_of(pipeline, settings).items():
+    for pipeline in PIPELINES:
+        one = compiled[profile][pipeline]
+        parameters = one.spec["root"]["inputDefinitions"]["parameters"]
+        for name, value in arguments_of(find_pipeline(pipeline), settings).items():
             assert parameters[name]["defaultValue"] == value
-        assert parameters["store_url"]["defaultValue"].startswith("s3://")
+        assert parameters["store"]["defaultValue"].startswith("s3://")
+        if "preflight" in one.tasks():  # which has the whole profile as a constant
+            constant = one.tasks()["preflight"]["inputs"]["parameters"]["profile"]["runtimeValue"]["constant"]
+            assert Settings.model_validate_json(constant) == compiling.for_cluster(settings)
         # Who opens the form in the UI can start at once.
         assert all("defaultValue" in one or one.get("isOptional") for one in parameters.values())
 
@@ -112,19 +117,13 @@ def test_each_gpu_step_carries_its_pool(
         accelerator = one.container(name)["resources"]["accelerator"]
         assert (accelerator["resourceType"], accelerator["resourceCount"]) == ("nvidia.com/gpu", "1")
         assert pod["nodeSelector"]["labels"] == {"mathloop.dev/pool": pool}
-        (own, chosen) = pod["tolerations"]
-        assert own == {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
-        assert chosen["tolerationJson"] == {"componentInputParameter": f"{pool}_tolerations"}
-        # The same selector is the default of the parameter that the UI may change.
-        assert pod["nodeSelector"]["nodeSelectorJson"] == {"componentInputParameter": f"{pool}_nodes"}
+        assert pod["tolerations"] == [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
         (shared,) = pod["emptyDirMounts"]
         assert (shared["mountPath"], shared["medium"], shared["sizeLimit"]) == ("/dev/shm", "Memory", "8Gi")
         assert pod["podMetadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "mathloop"
         assert int(pod["activeDeadlineSeconds"]) > 3600
         for kind in ("CpuRequest", "CpuLimit", "MemoryRequest", "MemoryLimit"):
             assert one.container(name)["resources"][f"resource{kind}"]
-    defaults = one.spec["root"]["inputDefinitions"]["parameters"]
-    assert defaults[f"{pool}_nodes"]["defaultValue"] == {"mathloop.dev/pool": pool}
     for name in one.names() - SAMPLING - TRAINING:
         assert "accelerator" not in one.container(name)["resources"]
         assert "nodeSelector" not in one.pod(name)
@@ -143,7 +142,7 @@ def test_everything_that_a_pool_can_say_reaches_the_task(tmp_path: Path) -> None
         "pools.artifacts={endpoint: https://s3.example.com, secret: bucket-keys}",
     ]
     write_compiled(tmp_path, load_profile("gpu", sets))
-    pod = Compiled(tmp_path / "data.yaml").pod("sample-cot")
+    pod = Compiled(tmp_path / "data.yaml").pod("cot")
     assert pod["nodeAffinity"] == [
         {"matchExpressions": [{"key": "gpu", "operator": "In", "values": ["h100"]}]},
         {"matchExpressions": [{"key": "zone", "operator": "Exists"}], "weight": 5},
@@ -159,8 +158,8 @@ def test_everything_that_a_pool_can_say_reaches_the_task(tmp_path: Path) -> None
         assert (mounted["configMapName"], mounted["mountPath"]) == ("authority", "/etc/store-ca")
         path = {"name": "MATHLOOP_S3_CA", "value": "/etc/store-ca/ca.crt"}
         assert path in one.container(name)["env"]
-    keys = one.pod("preflight")["secretAsEnv"][0]
-    assert keys["secretName"] == "bucket-keys"
+    secrets = {secret["secretName"]: secret for secret in one.pod("preflight")["secretAsEnv"]}
+    keys = secrets["bucket-keys"]
     assert {entry["envVar"] for entry in keys["keyToEnv"]} == set(reuse.KEYS.values())
     endpoint = {"name": "MATHLOOP_ARTIFACTS_ENDPOINT", "value": "https://s3.example.com"}
     assert endpoint in one.container("preflight")["env"]
@@ -172,20 +171,23 @@ def test_training_on_several_nodes_is_launched(compiled: dict[str, dict[str, Com
     launched = {
         task["taskInfo"]["name"]: task["inputs"]
         for name, task in one.tasks().items()
-        if name.startswith("launch-training")
+        if name.startswith("train-job")
     }
     assert set(launched) == TRAINING
     for name, inputs in launched.items():
-        recipe = inputs["parameters"]["recipe"]["runtimeValue"]["constant"]
-        assert recipe == name.removeprefix("train-").replace("-", "_")
+        stage = inputs["parameters"]["stage"]["runtimeValue"]["constant"]
+        assert stage == name.replace("-", "_")
         pool = Pool.model_validate_json(inputs["parameters"]["pool"]["runtimeValue"]["constant"])
         assert (pool.nodes, pool.gpus) == (2, 4)
-        assert inputs["parameters"]["nodes"] == {"componentInputParameter": "trainer_nodes"}
     # The launcher needs no GPU, and outlives queue and run of its job.
-    assert "accelerator" not in one.container("launch-training")["resources"]
-    assert int(one.pod("launch-training")["activeDeadlineSeconds"]) > 3 * 86_400
-    (name,) = {name for name in compiled["nodes"]["pretraining"].names() if "train" in name}
-    assert name == "launch-training"
+    assert "accelerator" not in one.container("train-job")["resources"]
+    assert int(one.pod("train-job")["activeDeadlineSeconds"]) > 3 * 86_400
+    pretraining = compiled["nodes"]["pretraining"]
+    assert pretraining.names() == {"preflight", "corpus", "train-job", "base-publication"}
+    (task,) = [
+        task for task in pretraining.tasks().values() if task["componentRef"]["name"] == "comp-train-job"
+    ]
+    assert task["taskInfo"]["name"] == "pretrain"
 
 
 def test_code_and_seed_reach_preflight_and_its_seed_everybody(
@@ -197,7 +199,7 @@ def test_code_and_seed_reach_preflight_and_its_seed_everybody(
             assert {"name": "MATHLOOP_CODE_VERSION", "value": "code-1"} in one.container(name)["env"]
     tasks = compiled["gpu"]["improvement-round"].tasks()
     drawn = {"taskOutputParameter": {"producerTask": "preflight", "outputParameterKey": "seed"}}
-    for name in {*SAMPLING, *TRAINING, "build-problems"}:
+    for name in {*SAMPLING, *TRAINING, "problems"}:
         assert tasks[name]["inputs"]["parameters"]["seed"] == drawn
     assert tasks["preflight"]["inputs"]["parameters"]["seed"] == {"componentInputParameter": "seed"}
 
@@ -216,14 +218,14 @@ def test_golden_files_hold_no_code_version_and_are_ready_for_the_ui() -> None:
         assert "MATHLOOP_CODE_VERSION" not in one.text
         assert all(one.pod(name)["secretAsEnv"] for name in one.names())
         parameters = one.spec["root"]["inputDefinitions"]["parameters"]
-        assert parameters["store_url"]["defaultValue"] == compiling.CLUSTER_STORE
+        assert parameters["store"]["defaultValue"] == compiling.CLUSTER_STORE
 
 
 def test_what_waits_for_the_store_is_tried_again(compiled: dict[str, dict[str, Compiled]]) -> None:
     tasks = compiled["gpu"]["improvement-round"].tasks()
     again = {name for name, task in tasks.items() if "retryPolicy" in task}
-    assert again == {"preflight", "fetch-champion", "publish-round"}
-    policy = tasks["publish-round"]["retryPolicy"]
+    assert again == {"preflight", "champion", "publication"}
+    policy = tasks["publication"]["retryPolicy"]
     assert policy["maxRetryCount"] == 2
     assert policy["backoffFactor"] == 2.0
 
@@ -232,11 +234,13 @@ def test_deployment_is_off_by_default_and_absent_on_one_machine(
     compiled: dict[str, dict[str, Compiled]],
 ) -> None:
     one = compiled["gpu"]["improvement-round"]
-    assert one.spec["root"]["inputDefinitions"]["parameters"]["serving"]["defaultValue"] is False
+    assert one.spec["root"]["inputDefinitions"]["parameters"]["serve"]["defaultValue"] == "no"
     condition = one.spec["root"]["dag"]["tasks"]["condition-1"]
-    assert "serving" in condition["triggerPolicy"]["condition"]
-    assert condition["dependentTasks"] == ["publish-round"]
-    local = next(one for one in compiling.PIPELINES if one.name == "improvement-round")
+    assert condition["triggerPolicy"]["condition"].endswith(
+        "parameter_values['pipelinechannel--serve'] == 'yes'"
+    )
+    assert set(condition["dependentTasks"]) == {"preflight", "publication"}
+    local = find_pipeline("improvement-round")
     assert "condition-1" not in local.pipeline_spec.root.dag.tasks
     assert "mathloop-s3" not in str(local.platform_spec)
 

@@ -12,22 +12,26 @@ from typing import Any
 import pytest
 from minio import Minio
 
+from components.champion import champion
 from components.preflight import preflight
+from components.problems import problems
 from mathloop.cluster import preflight as stage
 from mathloop.cluster import reuse
 from mathloop.registry import Registry
+from mathloop.reports.summary import read_summary
 from mathloop.storage import open_store
 from pipelines import compiling
 from pipelines.profile import load_profile
+from pipelines.table import find_pipeline
+from tests import fake_driver
 from tests.fake_driver import FakeDriver
 
 REAL = {
     "preflight": preflight.python_func,
-    "preflight_base": preflight_base.python_func,
-    "fetch_champion": fetch_champion.python_func,
-    "build_problems": build_problems.python_func,
+    "champion": champion.python_func,
+    "problems": problems.python_func,
 }
-ALWAYS = {"preflight", "publish-round", "report-round"}
+ALWAYS = {"preflight", "publication", "report"}
 """What runs in every round: they deal with the store, or have the run's name in them."""
 
 Go = Callable[..., dict[str, str]]
@@ -65,8 +69,7 @@ def promote(url: str, folder: Path, number: int) -> None:
 
 
 def drive(name: str, s3: Any, tmp_path: Path, profile: str = "tiny") -> FakeDriver:
-    pipeline = next(one for one in compiling.PIPELINES if one.name == name)
-    compiling.compile_one(pipeline, tmp_path / f"{name}.yaml", load_profile(profile))
+    compiling.compile_one(find_pipeline(name), tmp_path / f"{name}.yaml", load_profile(profile))
     keys = s3.environment()
     client = Minio(
         s3.endpoint.removeprefix("http://"),
@@ -89,7 +92,7 @@ def go(driver: FakeDriver, store: str, monkeypatch: pytest.MonkeyPatch) -> Go:
     """Runs a round of this id; task → `ran` or `cached`."""
 
     def go(run_id: str, **given: Any) -> dict[str, str]:
-        return driver.run(run_id, monkeypatch, store_url=store, **given)
+        return driver.run(run_id, monkeypatch, store=store, **given)
 
     return go
 
@@ -100,13 +103,12 @@ def ran(told: dict[str, str]) -> set[str]:
 
 def noted(driver: FakeDriver, run_id: str, tmp_path: Path) -> list[str]:
     """What the preflight of a run said."""
-    (report,) = [
+    (summary,) = [
         driver.local(key, run_id)
         for key in driver.artifacts
-        if f"/{run_id}/preflight/" in key and key.endswith("stage_report")
+        if f"/{run_id}/preflight/" in key and key.endswith("summary")
     ]
-    notes: list[str] = json.loads(report.read_text(encoding="utf-8"))["notes"]
-    return notes
+    return read_summary(summary).notes
 
 
 def test_a_round_that_is_run_again_runs_only_what_it_must(go: Go) -> None:
@@ -115,8 +117,7 @@ def test_a_round_that_is_run_again_runs_only_what_it_must(go: Go) -> None:
     assert len(first) == 18
     assert ran(go("r2")) == ALWAYS
     # Another setting runs its own stage anew and what depends on it.
-    told = ran(go("r3", gate='{"resamples": 500}'))
-    assert told == {*ALWAYS, "judge-challenger"}
+    assert ran(go("r3", overrides='{"gate": {"resamples": 500}}')) == {*ALWAYS, "gate"}
 
 
 @pytest.mark.parametrize("what", ["code", "image", "champion", "seed", "problems"])
@@ -126,7 +127,8 @@ def test_what_kfp_does_not_see_runs_everything_anew(
     file = tmp_path / "problems.jsonl"
     rows = [{"problem": f"What is {n} + 1?", "answer": str(n + 1)} for n in range(40)]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    given: dict[str, Any] = {"problems_file": str(file), "problems": '{"train": 10, "benchmark": 5}'}
+    overrides = '{"problems": {"train": 10, "benchmark": 5}}'
+    given: dict[str, Any] = {"problems": str(file), "overrides": overrides}
     first = go("r1", **given)
     assert ran(go("r2", **given)) == ALWAYS
     if what == "code":
@@ -142,14 +144,14 @@ def test_what_kfp_does_not_see_runs_everything_anew(
     assert ran(go("r3", **given)) == set(first)
 
 
-@pytest.mark.parametrize("lost", ["fetch-champion", "train-grpo"])
+@pytest.mark.parametrize("lost", ["champion", "grpo"])
 def test_an_artifact_that_is_gone_is_made_again_and_said(
     go: Go, driver: FakeDriver, tmp_path: Path, lost: str
 ) -> None:
     first = go("r1")
     assert ran(go("r2")) == ALWAYS
     folder = f"{driver.root}/r1/{lost}"
-    gone = [key for key in driver.stored(folder) if not key.endswith("stage_report")]
+    gone = [key for key in driver.stored(folder) if not key.endswith("summary")]
     assert gone
     driver.client.remove_object(driver.bucket, gone[0])
     assert ran(go("r3")) == set(first)
@@ -165,11 +167,13 @@ def test_without_the_look_a_round_would_fail_late(
 ) -> None:
     """What KFP does by itself, and so what its stand-in has to do."""
     go("r1")
-    (gone,) = [key for key in driver.artifacts if "/decontaminate-responses/" in key and key.endswith("kept")]
+    (gone,) = [
+        key for key in driver.artifacts if "/decontamination-responses/" in key and key.endswith("kept")
+    ]
     driver.client.remove_object(driver.bucket, gone)
     monkeypatch.setattr(reuse, "_lost", lambda store, run: None)
-    with pytest.raises(FileNotFoundError, match="train_sft has lost its input cot"):
-        go("r2", sft='{"epochs": 1}')
+    with pytest.raises(FileNotFoundError, match="sft has lost its input cot"):
+        go("r2", overrides='{"sft": {"epochs": 3}}')
 
 
 def test_a_bucket_that_cannot_be_looked_at_is_not_trusted(
@@ -196,20 +200,19 @@ def test_a_ledger_that_was_damaged_is_not_trusted(
 
 
 def test_a_round_that_broke_off_is_gone_on_with(go: Go, monkeypatch: pytest.MonkeyPatch) -> None:
-    def breaks(report: Any, metrics: Any, stage_report: Any) -> None:
-        if report.stage == "train_grpo":
+    pretend = fake_driver.pretend
+
+    def breaks(name: str, executor_input: Any) -> None:
+        if name == "grpo":
             raise RuntimeError("the node is gone")
-        record(report, metrics, stage_report)
+        pretend(name, executor_input)
 
-    from tests import fake_driver
-
-    record = fake_driver.record
     with monkeypatch.context() as patch:
-        patch.setattr(fake_driver, "record", breaks)
+        patch.setattr(fake_driver, "pretend", breaks)
         with pytest.raises(RuntimeError, match="the node is gone"):
             go("r1")
     told = ran(go("r2"))
-    assert told == {*ALWAYS, "train-grpo", "evaluate-round", "judge-challenger"}
+    assert told == {*ALWAYS, "grpo", "evaluation", "gate"}
 
 
 def test_a_first_model_is_reused_too(
@@ -217,17 +220,17 @@ def test_a_first_model_is_reused_too(
 ) -> None:
     driver = drive("pretraining", s3, tmp_path)
     empty = f"s3://mathloop/store-{uuid.uuid4().hex}"
-    first = driver.run("r1", monkeypatch, store_url=empty)
-    again = driver.run("r2", monkeypatch, store_url=empty)
-    assert ran(first) == {"preflight-base", "write-corpus", "pretrain", "publish-base"}
-    assert ran(again) == {"preflight-base", "publish-base"}
+    first = driver.run("r1", monkeypatch, store=empty)
+    again = driver.run("r2", monkeypatch, store=empty)
+    assert ran(first) == {"preflight", "corpus", "pretrain", "base-publication"}
+    assert ran(again) == {"preflight", "base-publication"}
     driver.client.remove_object(
         driver.bucket, next(key for key in driver.artifacts if key.endswith("/corpus"))
     )
-    assert ran(driver.run("r3", monkeypatch, store_url=empty)) == set(first)
+    assert ran(driver.run("r3", monkeypatch, store=empty)) == set(first)
 
 
-@pytest.mark.parametrize("uri", ["gs://bucket/v2/p/r/t/1/stage_report", "/minio/x", ""])
+@pytest.mark.parametrize("uri", ["gs://bucket/v2/p/r/t/1/summary", "/minio/x", ""])
 def test_artifacts_that_are_not_in_s3_are_not_reused(store: str, uri: str) -> None:
     key, notes = reuse.cache_key({"seed": 1}, f"{uri}1")
     other, _ = reuse.cache_key({"seed": 1}, f"{uri}2")
@@ -237,7 +240,7 @@ def test_artifacts_that_are_not_in_s3_are_not_reused(store: str, uri: str) -> No
 
 def test_on_one_machine_there_is_no_ledger(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(reuse.LEDGER_VARIABLE, raising=False)
-    key, notes = reuse.cache_key({"seed": 1}, "runs/r1/stages/preflight/stage_report")
+    key, notes = reuse.cache_key({"seed": 1}, "runs/r1/stages/preflight/summary")
     assert notes == []
     assert key == reuse.cache_key({"seed": 1}, "elsewhere")[0]
     assert key != reuse.cache_key({"seed": 2}, "elsewhere")[0]
@@ -248,6 +251,6 @@ def test_a_store_that_does_not_answer_loses_a_note_and_not_the_work(
 ) -> None:
     monkeypatch.setenv(reuse.LEDGER_VARIABLE, "s3://mathloop/store")
     own_s3.kill()
-    (tmp_path / "stage_report").write_text("{}")
-    reuse.remember("minio://mathloop/v2/p/r/t/1/stage_report", tmp_path / "stage_report", ["stage_report"])
+    (tmp_path / "summary").write_text("{}")
+    reuse.remember("minio://mathloop/v2/p/r/t/1/summary", tmp_path / "summary", ["summary"])
     assert "not noted for later runs" in capsys.readouterr().err
