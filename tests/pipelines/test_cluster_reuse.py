@@ -21,6 +21,8 @@ from pipelines import compiling
 from pipelines.profile import load_profile
 from tests.fake_driver import FakeDriver
 
+pytestmark = pytest.mark.slow
+
 REAL = {
     "preflight": preflight.python_func,
     "preflight_base": preflight_base.python_func,
