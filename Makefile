@@ -6,7 +6,7 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 
-.PHONY: install demo test lint format docs images sbom manifests clean
+.PHONY: install demo test test-fast lint format docs images sbom manifests clean
 install: $(STAMP)
 
 $(STAMP): pyproject.toml
@@ -23,8 +23,14 @@ $(STAMP): pyproject.toml
 demo: install
 	$(VENV)/bin/mathloop run --profile laptop
 
+# Files stay whole, since their tests share models and runs; long files first. Each worker takes about 2 GB.
+PYTEST = $(PY) -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
 test: install
-	$(PY) -m pytest
+	$(PYTEST)
+
+test-fast: install
+	$(PYTEST) -m "unit and not slow"
 
 lint: install
 	$(VENV)/bin/ruff check .

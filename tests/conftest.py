@@ -16,6 +16,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+from tests.paths import ROOT
 
 # Tiny tensors: several threads would only wait for each other. Before anything loads torch.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -23,7 +26,18 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # interrupt a process need the usual signal, however they were started.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+settings.register_profile("tests", deadline=None)  # a busy machine is no failure
+settings.load_profile("tests")
+
 KEY, SECRET = "test-key", "test-secret-that-no-message-may-hold"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks tests by their folder, and runs the long files first, so that no worker is left with one."""
+    for item in items:
+        item.add_marker("system" if item.path.is_relative_to(ROOT / "tests" / "system") else "unit")
+    long = {item.path for item in items if {"system", "slow"} & {mark.name for mark in item.iter_markers()}}
+    items.sort(key=lambda item: item.path not in long)
 
 
 class S3Server:

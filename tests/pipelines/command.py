@@ -20,7 +20,7 @@ def mathloop(*arguments: str, folder: Path, stdin: str = "") -> subprocess.Compl
         capture_output=True,
         text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
-        timeout=60,
+        timeout=120,
     )
 
 

@@ -19,7 +19,7 @@ def act(stage: str) -> None:
     work = Path(os.environ["MATHLOOP_WORK"])
     (work / "attempts").open("a").write("x")
     if os.environ.get("FAKE_LEAVES_CHILD") == stage:
-        child = subprocess.Popen(["sleep", "120"])
+        child = subprocess.Popen(["sleep", "600"])
         (work / "child").write_text(str(child.pid))
     if os.environ.get("FAKE_FAIL") == stage:
         print("a line before the end")
@@ -30,5 +30,5 @@ def act(stage: str) -> None:
         os.dup2(os.open("/dev/full", os.O_WRONLY), 2)  # the log is on the same disk
         print("x", file=sys.stderr, flush=True)
     if os.environ.get("FAKE_HANG") == stage:
-        time.sleep(120)
+        time.sleep(600)
     progress.update(2)

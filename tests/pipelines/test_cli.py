@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -57,6 +56,7 @@ def test_grade_refuses_broken_rows(tmp_path: Path, text: str, said: str) -> None
     assert said in refused("grade", "pairs.jsonl", folder=tmp_path)
 
 
+@pytest.mark.slow
 def test_decontaminate_takes_files_globs_and_folders(tmp_path: Path) -> None:
     leaked = "How many apples are left when Ann eats 3 of her 12 apples and gives 4 away to Bo?"
     clean = "A train leaves at noon and travels 60 km an hour. How far is it after 3 hours?"
@@ -88,32 +88,34 @@ def test_execute_runs_stdin_in_the_sandbox(tmp_path: Path) -> None:
     assert "ZeroDivisionError" in broken["error"]
 
 
+LIGHT = {
+    *("typer", "click", "shellingham", "annotated_doc"),
+    *("pydantic", "pydantic_core", "annotated_types", "typing_extensions", "typing_inspection"),
+}
+"""What a command may import that starts at once: typer and pydantic, with what they are made of."""
+
+
 @pytest.mark.parametrize(("command", "stdin"), [(["grade", "pairs.jsonl"], ""), (["execute"], "1 + 1")])
-def test_light_commands_start_without_torch_and_kfp(tmp_path: Path, command: list[str], stdin: str) -> None:
+def test_light_commands_import_only_light_packages(tmp_path: Path, command: list[str], stdin: str) -> None:
     (tmp_path / "pairs.jsonl").write_text('{"gold": "1/2", "pred": "0.5"}\n')
     script = (
         "import sys; import pipelines.cli as cli\n"
         f"sys.argv = ['mathloop', *{command!r}]\n"
         "try: cli.main()\nexcept SystemExit: pass\n"
-        "heavy = {'torch', 'transformers', 'kfp', 'vllm', 'datasets'} & set(sys.modules)\n"
-        "assert not heavy, heavy"
+        "packages = {name.partition('.')[0] for name in sys.modules} - sys.stdlib_module_names\n"
+        "print(*(name for name in packages if not name.startswith('_')), file=sys.stderr)"
     )
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    quickest = 9.0
-    for _ in range(5):
-        started = time.monotonic()
-        result = subprocess.run(
-            [sys.executable, "-c", script],
-            cwd=tmp_path,
-            input=stdin,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
-        quickest = min(quickest, time.monotonic() - started)
-        assert result.returncode == 0, result.stderr
-    assert quickest < 0.5
+    result = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        input=stdin,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert result.returncode == 0, result.stderr
+    assert set(result.stderr.split()) <= {"mathloop", "pipelines", *LIGHT}
 
 
 @pytest.mark.parametrize(
@@ -203,6 +205,7 @@ def test_doctor_names_what_it_looked_at(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_compile_writes_every_pipeline(tmp_path: Path) -> None:
     result = mathloop("compile", "--out", "deep/er", folder=tmp_path)
     assert result.returncode == 0, result.stderr

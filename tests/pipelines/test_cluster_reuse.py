@@ -26,6 +26,8 @@ from pipelines.table import find_pipeline
 from tests import fake_driver
 from tests.fake_driver import FakeDriver
 
+pytestmark = pytest.mark.slow
+
 REAL = {
     "preflight": preflight.python_func,
     "champion": champion.python_func,

@@ -163,6 +163,7 @@ def test_a_run_is_found_from_inside_its_folder(here: Path, monkeypatch: pytest.M
     assert (folders.RunFolder.find(".").id, folders.RunFolder.find("").path) == (run.id, run.path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -14,7 +14,7 @@ from mathloop.answers.numbers import read_number
 from mathloop.answers.reading import read
 from mathloop.answers.words import chinese_integer
 
-QUICK = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+QUICK = settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 PIECES = [
     *"0123456789xyzn()[]{}^_+-*/=<>,;:.!|%$ ", "\\frac", "\\sqrt", "\\pi", "\\sin ", "\\log", "\\left",
     "\\right", "\\{", "\\}", "\\pm ", "\\le ", "\\cup ", "\\in ", "\\infty ", "\\text{",

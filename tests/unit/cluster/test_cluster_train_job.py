@@ -41,7 +41,7 @@ class Launcher:
         )
 
     def end(self) -> tuple[int, str]:
-        output, _ = self.process.communicate(timeout=30)
+        output, _ = self.process.communicate(timeout=120)
         return self.process.returncode, output
 
 
@@ -59,7 +59,7 @@ def launch() -> Iterator[Callable[..., Launcher]]:
         launcher.process.communicate()
 
 
-def wait_for(what: Callable[[], Any], seconds: float = 20) -> Any:
+def wait_for(what: Callable[[], Any], seconds: float = 60) -> Any:
     deadline = time.monotonic() + seconds
     while not (found := what()):
         assert time.monotonic() < deadline, "it did not happen"
@@ -317,7 +317,8 @@ def test_an_api_server_that_goes_away_for_a_while_is_waited_for(
     launcher = launch()
     wait_for(lambda: fake.find("trainjobs"))
     fake.down = True
-    time.sleep(1.0)
+    seen = len(fake.requests)
+    wait_for(lambda: len(fake.requests) > seen + 2)
     fake.down = False
     start_pod(fake, "step 1").write(close=True)
     fake.status("trainjobs", NAME, condition("Complete"))

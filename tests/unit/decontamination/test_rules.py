@@ -36,7 +36,7 @@ def find(items: list[str], texts: list[str], rule: str, ngram: int = NGRAM) -> l
     return find_matches([[Passage(text, True)] for text in texts], rules, index.items)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.text(alphabet=LETTERS, max_size=24), min_size=1, max_size=4))
 @example(
     [
@@ -56,7 +56,7 @@ def test_a_batch_has_the_tokens_of_each_text(texts: list[str]) -> None:
         assert [batch.word(place) for place in range(own.start, own.stop)] == list(tokens(text))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(TEXTS, min_size=1, max_size=5), st.lists(TEXTS, min_size=1, max_size=6))
 @example(["What is 4 - 3?"], ["So what is 4 - 3? Yes.", "what is 4(3)?", "and what is 4 - 3 more"])
 @example(["a heterotroph"], ["Well. A heterotroph eats.", "not a heterotroph."])
@@ -194,7 +194,7 @@ def test_what_a_batch_of_answers_rules_out_contradicts_each_other() -> None:
     assert ruled_out > len(ANSWERS)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.text(alphabet="abeis ing\\é明2.", max_size=24), min_size=1, max_size=4))
 @example(["plans \\alpha élan élans naïveté abcdefgé glass as bus internationalization"])
 def test_a_batch_has_the_stems_of_its_words(texts: list[str]) -> None:
@@ -228,7 +228,7 @@ TALES = [
 ]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.randoms(use_true_random=False))
 def test_what_is_found_rephrased_is_what_a_comparison_with_every_item_says(rng: Random) -> None:
     sets = [{"a": rng.randint(11, 300), "b": rng.randint(3, 40), "c": rng.randint(2, 9)} for _ in range(4)]

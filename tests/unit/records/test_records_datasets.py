@@ -60,7 +60,7 @@ responses = st.builds(
 
 
 @pytest.mark.parametrize("name", ["a.parquet", "a.jsonl"])
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(records=st.lists(problems, min_size=1, max_size=6), row_group=st.integers(1, 4))
 def test_problems_come_back(
     tmp_path_factory: pytest.TempPathFactory, name: str, records: list[Problem], row_group: int
@@ -71,7 +71,7 @@ def test_problems_come_back(
 
 
 @pytest.mark.parametrize("name", ["a.parquet", "a.jsonl"])
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(records=st.lists(responses, min_size=1, max_size=6), row_group=st.integers(1, 4))
 def test_responses_come_back(
     tmp_path_factory: pytest.TempPathFactory, name: str, records: list[Response], row_group: int

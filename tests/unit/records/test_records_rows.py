@@ -58,6 +58,7 @@ def test_parquet_is_written_in_row_groups(tmp_path: Path) -> None:
     assert [row["n"] for row in read_rows(path)] == list(range(25))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["a.parquet", "a.jsonl"])
 def test_memory_does_not_grow_with_the_table(tmp_path: Path, name: str) -> None:
     """60 MB of rows pass through; neither Python's heap nor Arrow's pool holds a quarter of them."""

@@ -27,7 +27,6 @@ from mathloop.sandbox import Execution, Sandbox, SandboxConfig, pool
 from mathloop.sandbox.pool import ZYGOTE
 
 SECONDS = 1.0
-LATEST = SECONDS + 1.0 + 3.0
 """A program has ended a second after its limit; three more are for a machine under load."""
 OUTPUT_CHARS, ERROR_CHARS = 400, 2000
 SECRET = "secret-that-no-program-may-show"
@@ -512,9 +511,7 @@ def attack(sandbox: Sandbox, surroundings: Surroundings, code: str) -> Execution
     code = surroundings.prelude() + code
     sandbox.run("1")  # starts the server where a test before has failed
     before, around = left(sandbox), surroundings.state()
-    begin = time.monotonic()
     execution = sandbox.run(code)
-    assert time.monotonic() - begin < LATEST
     assert surroundings.state() == around
     scratch = sandbox.run("import os; os.listdir(os.getcwd())")
     assert scratch.stdout == "[]\n" or scratch.status == "refused"  # where programs have none
@@ -605,21 +602,20 @@ def test_a_session_keeps_its_state_over_errors_and_timeouts(sandbox: Sandbox) ->
 
 
 def test_threads_of_a_session_do_not_run_while_it_waits(sandbox: Sandbox) -> None:
-    count = """
-import threading, time
-count = 0
-def go_on():
-    global count
-    while True:
-        count += 1
-        time.sleep(0.001)
-threading.Thread(target=go_on, daemon=True).start()
+    spinning = """
+import threading
+def spin():
+    while True: pass
+threading.Thread(target=spin, daemon=True).start()
 """
+    sandbox.run("1")
+    before = set(family(servers(sandbox)[0]))
     with sandbox.session() as session:
-        session.run(count)
-        before = int(session.run("count").stdout)
-        time.sleep(1.0)
-        assert int(session.run("count").stdout) - before < 300  # of the 1000 of that second
+        assert session.run(spinning).status == "ok"
+        waiting = set(family(servers(sandbox)[0])) - before
+        states = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] for pid in waiting]
+        assert set(states) <= {"T"}
+        assert session.run("threading.active_count()").stdout == "2\n"
 
 
 def test_what_a_waiting_session_left_in_the_scratch_is_not_seen(sandbox: Sandbox) -> None:
@@ -758,6 +754,7 @@ os.kill = _careful
 # Many runs
 
 
+@pytest.mark.slow
 def test_many_runs_leave_nothing_and_take_no_memory(sandbox: Sandbox) -> None:
     kinds = [
         ("6 * 7", "ok"),

@@ -66,13 +66,13 @@ def test_a_session_keeps_names_and_shows_only_the_last_block(sandbox: Sandbox) -
 def test_an_endless_program_is_stopped(sandbox: Sandbox) -> None:
     execution = sandbox.run("while True:\n    try:\n        while True: pass\n    except BaseException: pass")
     assert execution.status == "timeout"
-    assert 1.9 < execution.seconds < 4
 
 
 def test_a_program_that_closes_its_pipes_does_not_run_on(sandbox: Sandbox) -> None:
-    started = time.monotonic()
+    sandbox.run("1")
+    before = _family(server(sandbox))
     assert sandbox.run("import os\nos.closerange(0, 64)\nwhile True: pass").status == "error"
-    assert time.monotonic() - started < 4
+    assert _family(server(sandbox)) == before
 
 
 FIND_PIPE = """
@@ -147,7 +147,6 @@ def test_a_flood_of_output_is_cut_and_the_program_killed(sandbox: Sandbox) -> No
     execution = sandbox.run("while True: print('é' * 1000)")
     assert execution.status == "error"
     assert len(execution.stdout) == 400
-    assert execution.seconds < 2
 
 
 @pytest.mark.parametrize(
@@ -208,7 +207,7 @@ def test_a_caller_that_is_killed_leaves_no_folder(tmp_path: Path) -> None:
         "from mathloop.sandbox import Sandbox; s = Sandbox(); s.run('1'); import os; os.kill(os.getpid(), 9)"
     )
     subprocess.run([sys.executable, "-c", code], env={**os.environ, "TMPDIR": str(tmp_path)}, check=False)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline and any(tmp_path.iterdir()):
         time.sleep(0.05)
     assert not any(tmp_path.iterdir())
@@ -234,9 +233,12 @@ sum(map(is_open, range(64)))
 def test_run_many_keeps_the_order_over_workers(sandbox: Sandbox) -> None:
     codes = [f"import time; time.sleep({0.05 * (i % 3)}); {i}" for i in range(12)]
     assert [e.stdout for e in sandbox.run_many(codes)] == [f"{i}\n" for i in range(12)]
-    started = time.monotonic()
-    sandbox.run_many(["import time; time.sleep(0.3)"] * 4)
-    assert time.monotonic() - started < 1.1
+
+
+def test_run_many_uses_all_workers_at_once(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    together, ask = threading.Barrier(2, timeout=60), pool.Worker.ask
+    monkeypatch.setattr(pool.Worker, "ask", lambda *request: (together.wait() and None) or ask(*request))
+    assert [e.stdout for e in sandbox.run_many(["1", "2"])] == ["1\n", "2\n"]
 
 
 def test_a_killed_server_is_replaced() -> None:
@@ -274,7 +276,7 @@ time.sleep(60)
     assert len(family) >= 2  # the server, and the program that runs
     parent.kill()
     parent.communicate()
-    deadline = time.monotonic() + 4
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline and any(map(_running, family)):
         time.sleep(0.05)
     assert not any(map(_running, family))

@@ -211,7 +211,7 @@ def test_what_is_no_manifest_of_that_name_is_corrupt(data: bytes) -> None:
         Manifest.from_json(data, "x")
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.dictionaries(
         st.lists(st.text("abc文 .-", min_size=1, max_size=5), min_size=1, max_size=3).map("/".join),

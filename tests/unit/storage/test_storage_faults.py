@@ -101,6 +101,7 @@ def test_what_a_killed_publisher_left_in_a_folder_goes_after_a_day(tmp_path: Pat
     assert list((tmp_path / "store" / "_unfinished").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_server_killed_in_mid_upload_published_nothing_and_the_repeat_completes_it(
     own_s3: Any, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -119,6 +120,7 @@ def test_a_server_killed_in_mid_upload_published_nothing_and_the_repeat_complete
     assert list(place.read_log("champion")) == [(0, b"before")]
 
 
+@pytest.mark.slow
 def test_a_server_killed_before_the_manifest_and_in_a_fetch(
     own_s3: Any, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -21,12 +21,10 @@ from mathloop.storage import Store, Taken, open_store, s3
 WRONG_SECRET = "wrong-secret-that-no-message-may-hold"
 
 
-def refused(use: Callable[[], object], seconds: float = 8.0) -> str:
-    """The one line with which `use` is refused, in time and without credentials, in the traceback too."""
-    started = time.monotonic()
+def refused(use: Callable[[], object]) -> str:
+    """The one line with which `use` is refused, without credentials, in the traceback too."""
     with pytest.raises(StorageRefused) as caught:
         use()
-    assert time.monotonic() - started < seconds
     shown = "".join(traceback.format_exception(caught.value))
     secrets = [os.environ.get(name, "").strip() for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")]
     for secret in [*filter(None, secrets), "X-Amz-Signature", "user:password"]:

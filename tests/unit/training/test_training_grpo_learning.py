@@ -20,6 +20,8 @@ from mathloop.training import grpo
 from mathloop.training.config import GRPOConfig, OptimizerConfig
 from mathloop.training.grpo import _check_even
 
+pytestmark = pytest.mark.slow
+
 
 def run(trained: Path, folder: Path, problems: list[Problem], **given: Any) -> StageReport:
     """Runs the recipe on CoT with the reward model that scores all alike."""

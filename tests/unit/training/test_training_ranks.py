@@ -15,6 +15,8 @@ from mathloop.training.packing import micro_batches
 from mathloop.training.ranks import Ranks
 from tests.unit.training import two_ranks
 
+pytestmark = pytest.mark.slow
+
 Tensors = dict[str, torch.Tensor]
 
 

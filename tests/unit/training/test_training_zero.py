@@ -12,9 +12,12 @@ from mathloop.errors import BadConfig
 from tests.unit.training import two_ranks
 from tests.unit.training.test_training_ranks import check_alike, check_gradients, kept, rows, state
 
-pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("deepspeed") is None, reason="the package deepspeed is not installed"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        importlib.util.find_spec("deepspeed") is None, reason="the package deepspeed is not installed"
+    ),
+]
 
 
 @pytest.fixture(scope="module")
