@@ -10,7 +10,7 @@ from components.images import CONTROL_IMAGE
 def problems(
     problems: dsl.Output[dsl.Dataset],
     benchmark: dsl.Output[dsl.Dataset],
-    rejects: dsl.Output[dsl.Dataset],
+    dropped: dsl.Output[dsl.Dataset],
     summary: dsl.Output[dsl.Markdown],
     problems_file: str = "",
     settings: str = "{}",
@@ -21,7 +21,6 @@ def problems(
 
     Args:
         problems: Training problems.
-        rejects: Rows of the file that are no problems, each with the reason.
         problems_file: A .jsonl or .parquet file of problems; empty for the built-in generator.
     """
     from pathlib import Path
@@ -36,7 +35,7 @@ def problems(
         problems_file=Path(problems_file) if problems_file else None,
         out=problems,
         benchmark=benchmark,
-        rejects=rejects,
+        dropped=dropped,
         config=ProblemsConfig.model_validate_json(settings),
         seed=seed,
     )

@@ -7,13 +7,11 @@ import random
 import time
 from pathlib import Path
 
-import pyarrow as pa
-
 from mathloop.errors import BadData
 from mathloop.problems.config import ProblemsConfig
 from mathloop.problems.files import load_problem_file
 from mathloop.problems.nano import generate
-from mathloop.records import Problem, write_problems, write_rows
+from mathloop.records import Problem, open_drops, write_problems
 from mathloop.stages import StageReport
 
 HELD_OUT = 0.25
@@ -25,17 +23,22 @@ def run(
     problems_file: Path | None,
     out: Path,
     benchmark: Path,
-    rejects: Path,
     config: ProblemsConfig,
     seed: int,
+    dropped: Path | None = None,
 ) -> StageReport:
-    """Writes Problems to `out` and `benchmark`, and the broken rows of a file to `rejects`.
+    """Writes Problems to `out` and `benchmark`.
 
-    A quarter of a file, by a hash of each statement, is held out: whatever the seed, and if the file grows,
-    later rounds are measured on problems that no round has trained on.
+    A quarter of a file, chosen by a hash of each statement, is held out: whatever the seed, and even if the
+    file grows, later rounds are measured on problems that no round has trained on.
 
-    Raises BadData when a file has more broken rows than `config.rejects_share`, or fewer rows than one
-    training and one benchmark problem.
+    Args:
+        problems_file: None for the built-in generator.
+        dropped: becomes JSON lines of the file's broken rows: their number and what is wrong.
+
+    Raises:
+        BadData: the file has more broken rows than `config.rejects_share`, or fewer rows than one training
+            and one benchmark problem.
     """
     started = time.monotonic()
     broken: list[BadData] = []
@@ -47,11 +50,9 @@ def run(
         ]
     else:
         train, held, broken = _from_file(problems_file, config, seed)
-    write_rows(
-        rejects,
-        [{"row": error.row, "reason": str(error)} for error in broken],
-        pa.schema([("row", pa.int64()), ("reason", pa.string())]),
-    )
+    with open_drops(dropped) as drops:
+        for error in broken:
+            drops.add("broken row", {"row": error.row, "error": str(error)})
     kept = write_problems(out, train)
     write_problems(benchmark, held)
     families = {f"train problems of {name}": 0.0 for name in sorted({p.family for p in train if p.family})}
@@ -64,7 +65,7 @@ def run(
         made=kept if problems_file is None else 0,
         taken=0 if problems_file is None else len(train) + len(held) + len(broken),
         kept=kept,
-        dropped={"broken row": len(broken)},
+        dropped=drops.counts,
         notes=[str(error) for error in broken[:5]],
         values={"benchmark problems": len(held), **families},
     )

@@ -15,29 +15,37 @@ from pathlib import Path
 
 from mathloop.problems.config import EvolutionConfig
 from mathloop.problems.nano import split_of_statement
-from mathloop.records import Problem, read_problems, write_problems
+from mathloop.records import Drops, Problem, open_drops, read_problems, write_problems
 from mathloop.stages import StageReport
 
 _NUMBER = re.compile(r"(?<![\d.,])\d{1,6}(?![\d.,]*\d)")
 
 
-def run(*, problems: Path, out: Path, config: EvolutionConfig, seed: int) -> StageReport:
-    """Writes the given problems and then up to `config.count` evolved ones."""
+def run(
+    *, problems: Path, out: Path, config: EvolutionConfig, seed: int, dropped: Path | None = None
+) -> StageReport:
+    """Writes the given problems and then up to `config.count` evolved ones.
+
+    Args:
+        dropped: becomes JSON lines of the evolved problems that were not kept, each with the reason.
+    """
     started = time.monotonic()
     given = list(read_problems(problems))
-    evolved = list(evolve(given, config.count, seed))
+    with open_drops(dropped) as drops:
+        evolved = list(evolve(given, config.count, seed, drops))
     kept = write_problems(out, [*given, *evolved])
     return StageReport(
         "evolution",
         time.monotonic() - started,
         taken=len(given),
-        made=len(evolved),
+        made=len(evolved) + drops.counts.total(),
         kept=kept,
+        dropped=drops.counts,
         samples=[{"problem": p.problem, "operation": p.operation, "parent": p.parent} for p in evolved[:3]],
     )
 
 
-def evolve(problems: list[Problem], count: int, seed: int) -> Iterator[Problem]:
+def evolve(problems: list[Problem], count: int, seed: int, drops: Drops) -> Iterator[Problem]:
     """Yields at most `count` problems with other numbers of the same size, none of them seen before."""
     rng = random.Random(f"evolve-{seed}")
     seen = {p.problem for p in problems}
@@ -45,10 +53,7 @@ def evolve(problems: list[Problem], count: int, seed: int) -> Iterator[Problem]:
     rng.shuffle(parents)
     for index, parent in enumerate(parents[:count]):
         text = _NUMBER.sub(lambda match: str(_other(int(match.group()), rng)), parent.problem)
-        if text in seen or split_of_statement(parent.family, text) == "benchmark":
-            continue
-        seen.add(text)
-        yield replace(
+        evolved = replace(
             parent,
             id=f"{parent.id}-numbers-{seed}-{index}",
             problem=text,
@@ -57,6 +62,13 @@ def evolve(problems: list[Problem], count: int, seed: int) -> Iterator[Problem]:
             parent=parent.id,
             operation="change_numbers",
         )
+        if text in seen:
+            drops.add("duplicate of another problem", evolved)
+        elif split_of_statement(parent.family, text) == "benchmark":
+            drops.add("reserved for the benchmark", evolved)
+        else:
+            seen.add(text)
+            yield evolved
 
 
 def _other(number: int, rng: random.Random) -> int:

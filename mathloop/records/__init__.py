@@ -7,15 +7,18 @@ from mathloop.records.datasets import (
     write_problems,
     write_responses,
 )
+from mathloop.records.drops import Drops, open_drops
 from mathloop.records.rows import read_rows, write_rows
 from mathloop.records.schema import FinishReason, Language, Mode, Problem, Response
 
 __all__ = [
+    "Drops",
     "FinishReason",
     "Language",
     "Mode",
     "Problem",
     "Response",
+    "open_drops",
     "read_problems",
     "read_responses",
     "read_rows",

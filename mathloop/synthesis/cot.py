@@ -8,32 +8,42 @@ that differ.
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mathloop.records import Problem, Response, read_problems, write_responses
+from mathloop.records import Drops, Problem, Response, open_drops, read_problems, write_responses
 from mathloop.sampling.judging import judge
 from mathloop.sampling.scoring import RewardModel
 from mathloop.sampling.voting import vote
 from mathloop.stages import StageReport
 from mathloop.synthesis.config import CoTConfig
-from mathloop.synthesis.drawing import distinct, draw, scored, tell
+from mathloop.synthesis.drawing import draw, scored, tell
 
 
 def run(
-    *, problems: Path, policy: Path, reward_model: Path | None, out: Path, config: CoTConfig, seed: int
+    *,
+    problems: Path,
+    policy: Path,
+    reward_model: Path | None,
+    out: Path,
+    config: CoTConfig,
+    seed: int,
+    dropped: Path | None = None,
 ) -> StageReport:
-    """Writes the chosen Responses to `out`; `reward_model` is None in a first round."""
+    """Writes the chosen Responses to `out`.
+
+    Args:
+        reward_model: None in a first round, which has none yet.
+        dropped: becomes JSON lines of the other responses, each with its problem and why it was dropped.
+    """
     started = time.monotonic()
     given = list(read_problems(problems))
     scorer = RewardModel.load(reward_model) if reward_model else None
-    dropped: Counter[str] = Counter()
     samples: list[dict[str, Any]] = []
     drawn = 0
 
-    def chosen() -> Iterator[Response]:
+    def chosen(drops: Drops) -> Iterator[Response]:
         nonlocal drawn
         for problem, responses in draw(
             policy,
@@ -51,7 +61,7 @@ def run(
             kept = select(
                 problem,
                 responses,
-                dropped,
+                drops,
                 keep=config.keep,
                 agreement=config.agreement,
                 weighted=scorer is not None,
@@ -61,14 +71,15 @@ def run(
                 samples.append(tell(problem, told, "kept" if kept else "dropped"))
             yield from kept
 
-    written = write_responses(out, chosen())
+    with open_drops(dropped) as drops:
+        written = write_responses(out, chosen(drops))
     return StageReport(
         "cot",
         time.monotonic() - started,
         taken=len(given),
         made=drawn,
         kept=written,
-        dropped=dropped,
+        dropped=drops.counts,
         samples=samples,
     )
 
@@ -76,33 +87,45 @@ def run(
 def select(
     problem: Problem,
     responses: list[Response],
-    dropped: Counter[str],
+    drops: Drops,
     *,
     keep: int,
     agreement: float,
     weighted: bool,
 ) -> list[Response]:
-    """At most `keep` responses of one problem for SFT to learn from; counts the others in `dropped`.
+    """Returns at most `keep` responses to one problem for SFT to learn from; the others go to `drops`.
 
-    Without a gold answer it is presumed by a vote, which it must win with at least the share `agreement`.
-    `weighted` says that the responses have rewards: these then weigh the votes and order what is kept.
+    Without a gold answer, the answer that wins a vote takes its place, if it wins at least the share
+    `agreement`.
+
+    Args:
+        weighted: the responses have rewards, which weight the votes and rank the responses.
     """
+
+    def drop(reason: str, response: Response) -> None:
+        drops.add(reason, response, problem=problem.problem, gold=problem.answer)
+
     if problem.answer is None:
         presumed, share = vote(responses, weighted=weighted)
         if presumed is None or share < agreement:
-            dropped["no answer won the vote"] += len(responses)
+            for response in responses:
+                drop("no majority", response)
             return []
         responses = [judge(presumed, response) for response in responses]
-        wrong = "not the answer that won the vote"
+        wrong = "differs from the majority answer"
     else:
         wrong = "wrong answer"
-    reached = [r for r in responses if r.correct]
-    dropped[wrong] += len(responses) - len(reached)
-    right = [r for r in reached if r.finish_reason == "stop"]
-    dropped["cut off"] += len(reached) - len(right)
-    different = distinct(right)
-    dropped["repeated text"] += len(right) - len(different)
-    if weighted:
-        different.sort(key=lambda r: -(r.reward or 0.0))
-    dropped["past the k best"] += max(0, len(different) - keep)
-    return different[:keep]
+    usable: dict[str, Response] = {}
+    for response in responses:
+        if not response.correct:
+            drop(wrong, response)
+        elif response.finish_reason != "stop":
+            drop("truncated", response)
+        elif response.text in usable:
+            drop("duplicate of another response", response)
+        else:
+            usable[response.text] = response
+    ranked = sorted(usable.values(), key=lambda r: -(r.reward or 0.0) if weighted else 0.0)
+    for response in ranked[keep:]:
+        drop("beyond the keep limit", response)
+    return ranked[:keep]

@@ -50,14 +50,6 @@ def scored(
     return [(problem, [replace(r, reward=next(rewards)) for r in responses]) for problem, responses in drawn]
 
 
-def distinct(responses: Sequence[Response]) -> list[Response]:
-    """Without repeated texts, in order."""
-    first: dict[str, Response] = {}
-    for response in responses:
-        first.setdefault(response.text, response)
-    return list(first.values())
-
-
 def tell(problem: Problem, response: Response, decision: str) -> dict[str, Any]:
     """A sample for the report."""
     return {

@@ -6,14 +6,26 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from mathloop.records import Response, read_problems, write_responses
+from mathloop.records import Response, open_drops, read_problems, write_responses
 from mathloop.stages import StageReport
 from mathloop.synthesis.config import RewardDataConfig
 from mathloop.synthesis.drawing import draw
 
 
-def run(*, problems: Path, policy: Path, out: Path, config: RewardDataConfig, seed: int) -> StageReport:
-    """Writes every response of every problem with a gold answer; CoT and TIR problems alternate."""
+def run(
+    *,
+    problems: Path,
+    policy: Path,
+    out: Path,
+    config: RewardDataConfig,
+    seed: int,
+    dropped: Path | None = None,
+) -> StageReport:
+    """Writes every response to every problem with a gold answer; CoT and TIR problems alternate.
+
+    Args:
+        dropped: becomes JSON lines of the problems without a gold answer.
+    """
     started = time.monotonic()
     read = list(read_problems(problems))
     given = [p for p in read if p.answer is not None]
@@ -36,6 +48,10 @@ def run(*, problems: Path, policy: Path, out: Path, config: RewardDataConfig, se
                 right += sum(bool(r.correct) for r in drawn)
                 yield from drawn
 
+    with open_drops(dropped) as drops:
+        for problem in read:
+            if problem.answer is None:
+                drops.add("no gold answer", problem)
     written = write_responses(out, responses())
     return StageReport(
         "reward_data",
@@ -43,6 +59,6 @@ def run(*, problems: Path, policy: Path, out: Path, config: RewardDataConfig, se
         taken=len(read),
         made=made,
         kept=written,
-        dropped={"problem without a gold answer": len(read) - len(given)},
+        dropped=drops.counts,
         values={"share of right responses": right / max(1, made)},
     )

@@ -7,21 +7,36 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from mathloop.records import Problem, read_problems, write_problems
+from mathloop.records import Drops, Problem, open_drops, read_problems, write_problems
 from mathloop.stages import StageReport
 from mathloop.synthesis.config import SelectionConfig
 from mathloop.synthesis.drawing import draw
 
 
-def run(*, problems: Path, policy: Path, out: Path, config: SelectionConfig, seed: int) -> StageReport:
-    """Writes the kept problems; those without a gold answer are dropped."""
+def run(
+    *,
+    problems: Path,
+    policy: Path,
+    out: Path,
+    config: SelectionConfig,
+    seed: int,
+    dropped: Path | None = None,
+) -> StageReport:
+    """Writes the kept problems; those without a gold answer are dropped.
+
+    Args:
+        dropped: becomes JSON lines of the other problems, each with the reason and how many of its sampled
+            responses were right.
+    """
     started = time.monotonic()
     read = list(read_problems(problems))
     given = [p for p in read if p.answer is not None]
-    dropped: Counter[str] = Counter({"no gold answer": len(read) - len(given)})
     spread: Counter[int] = Counter()
 
-    def kept() -> Iterator[Problem]:
+    def kept(drops: Drops) -> Iterator[Problem]:
+        for problem in read:
+            if problem.answer is None:
+                drops.add("no gold answer", problem)
         for problem, responses in draw(
             policy,
             given,
@@ -35,19 +50,20 @@ def run(*, problems: Path, policy: Path, out: Path, config: SelectionConfig, see
             right = sum(bool(r.correct) for r in responses)
             spread[right] += 1
             if right < config.least:
-                dropped[f"fewer than {config.least} of {config.samples} right"] += 1
+                drops.add(f"fewer than {config.least} of {config.samples} right", problem, right=right)
             elif right > config.most:
-                dropped[f"more than {config.most} of {config.samples} right"] += 1
+                drops.add(f"more than {config.most} of {config.samples} right", problem, right=right)
             else:
                 yield problem
 
-    written = write_problems(out, kept())
+    with open_drops(dropped) as drops:
+        written = write_problems(out, kept(drops))
     return StageReport(
         "selection",
         time.monotonic() - started,
         taken=len(read),
         made=len(given) * config.samples,
         kept=written,
-        dropped=dropped,
+        dropped=drops.counts,
         curves={"problems by right samples": [(n, spread[n]) for n in range(config.samples + 1)]},
     )

@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mathloop.records import Response, read_problems, write_responses
+from mathloop.records import Response, open_drops, read_problems, write_responses
 from mathloop.stages import StageReport
 from mathloop.synthesis.config import TIRConfig
 from mathloop.synthesis.cot import select
 from mathloop.synthesis.drawing import draw, tell
 
 
-def run(*, problems: Path, policy: Path, out: Path, config: TIRConfig, seed: int) -> StageReport:
-    """Writes the chosen Responses to `out`. The paper ranks none of them by reward; nor do we."""
+def run(
+    *,
+    problems: Path,
+    policy: Path,
+    out: Path,
+    config: TIRConfig,
+    seed: int,
+    dropped: Path | None = None,
+) -> StageReport:
+    """Writes the chosen Responses to `out`; as in the paper, none of them is ranked by reward.
+
+    Args:
+        dropped: becomes JSON lines of the other responses, each with its problem and why it was dropped.
+    """
     started = time.monotonic()
     given = list(read_problems(problems))
-    dropped: Counter[str] = Counter()
     drawn: dict[str, list[Response]] = defaultdict(list)
     for index, temperature in enumerate(config.temperatures):
         for problem, responses in draw(
@@ -37,16 +48,19 @@ def run(*, problems: Path, policy: Path, out: Path, config: TIRConfig, seed: int
     made = sum(map(len, drawn.values()))
     kept: list[Response] = []
     samples: list[dict[str, Any]] = []
-    for problem in given:
-        usable = [r for r in drawn[problem.id] if r.tool_calls > 0]
-        dropped["no Python was run"] += len(drawn[problem.id]) - len(usable)
-        chosen = select(
-            problem, usable, dropped, keep=config.keep, agreement=config.agreement, weighted=False
-        )
-        if len(samples) < 6 and usable:
-            told = chosen[0] if chosen else usable[0]
-            samples.append(tell(problem, told, "kept" if chosen else "dropped"))
-        kept += chosen
+    with open_drops(dropped) as drops:
+        for problem in given:
+            usable = [r for r in drawn[problem.id] if r.tool_calls > 0]
+            for response in drawn[problem.id]:
+                if response.tool_calls == 0:
+                    drops.add("no Python was run", response, problem=problem.problem, gold=problem.answer)
+            chosen = select(
+                problem, usable, drops, keep=config.keep, agreement=config.agreement, weighted=False
+            )
+            if len(samples) < 6 and usable:
+                told = chosen[0] if chosen else usable[0]
+                samples.append(tell(problem, told, "kept" if chosen else "dropped"))
+            kept += chosen
     written = write_responses(out, kept)
     return StageReport(
         "tir",
@@ -54,6 +68,6 @@ def run(*, problems: Path, policy: Path, out: Path, config: TIRConfig, seed: int
         taken=len(given),
         made=made,
         kept=written,
-        dropped=dropped,
+        dropped=drops.counts,
         samples=samples,
     )

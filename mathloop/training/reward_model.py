@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from mathloop.curves import thin
-from mathloop.records import Response, read_problems, read_responses
+from mathloop.records import Drops, Problem, Response, open_drops, read_problems, read_responses
 from mathloop.sampling.sampler import load_model
 from mathloop.sampling.scoring import RewardModel, dialogue_tokens
 from mathloop.stages import Progress, StageReport
@@ -25,6 +25,7 @@ from mathloop.training.engine import Engine
 from mathloop.training.losses import listwise_reward_loss
 from mathloop.training.order import batch_of, name_data, steps_of
 from mathloop.training.packing import Pack, micro_batches, pack
+from mathloop.training.ranks import join_ranks
 from mathloop.training.samples import Sample
 from mathloop.training.saving import save_folder
 
@@ -67,17 +68,21 @@ def run(
     work: Path,
     config: RewardModelConfig,
     seed: int,
+    dropped: Path | None = None,
 ) -> StageReport:
     """Fits a scalar head and the policy's backbone to the verifier's verdicts.
 
-    Problems whose responses are all right or all wrong have no pair and are dropped and counted. Pair
-    accuracy and calibration are measured on held-out problems. With fewer than two problems that have both
-    there is nothing to learn, and the model scores every response 0, with a note.
+    Problems whose responses are all right or all wrong have no pair and are dropped. Pair accuracy and
+    calibration are measured on held-out problems. With fewer than two problems that have both there is
+    nothing to learn, and the model scores every response 0, with a note. `dropped` becomes JSON lines of
+    the responses that are not learned, each with the reason.
     """
     started = time.monotonic()
     torch.manual_seed(seed)
     net, tokenizer = RewardModel.from_policy(policy)
-    groups, held_out, taken, dropped = _read_groups(problems, responses, tokenizer, config, seed)
+    with open_drops(dropped if join_ranks().first else None) as drops:
+        read, taken = _read_responses(problems, responses, drops)
+    groups, held_out = _split_groups(read, tokenizer, config, seed)
 
     def save(trained: dict[str, Tensor]) -> None:
         around, _ = load_model(policy, torch.float32)
@@ -91,7 +96,7 @@ def run(
         save(net.state_dict())
         note = "Fewer than two problems have right and wrong responses: the reward model scores all alike."
         seconds = time.monotonic() - started
-        return StageReport("reward_model", seconds, taken=taken, dropped=dropped, notes=[note])
+        return StageReport("reward_model", seconds, taken=taken, dropped=drops.counts, notes=[note])
     batch_size = min(config.batch_size, len(groups))
     steps = steps_of(len(groups), batch_size, config.epochs)
     data = name_data(s.tokens for group in groups for s in group.samples)
@@ -113,7 +118,7 @@ def run(
         time.monotonic() - started,
         taken=taken,
         kept=sum(len(group.right) for group in (*groups, *held_out)),
-        dropped=dropped,
+        dropped=drops.counts,
         values={
             "pair accuracy on held-out problems": calibration.accuracy,
             "held-out pairs": calibration.pairs,
@@ -162,39 +167,60 @@ def _measure(engine: Engine, groups: Sequence[Group]) -> Calibration:
     return calibrate(margins)
 
 
-def _read_groups(
-    problems: Path, responses: Path, tokenizer: Any, config: RewardModelConfig, seed: int
-) -> tuple[list[Group], list[Group], int, dict[str, int]]:
-    """(train, held out, responses read, dropped); variations of one problem stay on one side."""
-    told, families = {}, {}
-    for p in read_problems(problems):
-        told[p.id], families[p.id] = p.problem, p.parent or p.id
+def _read_responses(
+    problems: Path, responses: Path, drops: Drops
+) -> tuple[dict[Problem, list[Response]], int]:
+    """Problem → its labeled responses, both right and wrong ones; and the number of responses read."""
+    known = {problem.id: problem for problem in read_problems(problems)}
     read: dict[str, list[Response]] = defaultdict(list)
+    taken = 0
     for response in read_responses(responses):
-        if response.problem_id in told and response.correct is not None:
+        taken += 1
+        if response.problem_id not in known:
+            drops.add("its problem was removed", response)
+        elif response.correct is None:
+            drops.add("no verdict", response, problem=known[response.problem_id].problem)
+        else:
             read[response.problem_id].append(response)
-    usable = {name: group for name, group in read.items() if len({r.correct for r in group}) == 2}
-    dropped = {"problem is all right or all wrong": sum(len(read[name]) for name in read.keys() - usable)}
-    taken = sum(map(len, read.values()))
-    if len(usable) < 2:
-        return [], [], taken, dropped
+    usable = {}
+    for name, group in read.items():
+        if len({response.correct for response in group}) == 2:
+            usable[known[name]] = group
+            continue
+        for response in group:
+            reason = "its problem's responses are all right or all wrong"
+            drops.add(reason, response, problem=known[name].problem)
+    return usable, taken
+
+
+def _split_groups(
+    read: dict[Problem, list[Response]], tokenizer: Any, config: RewardModelConfig, seed: int
+) -> tuple[list[Group], list[Group]]:
+    """(train, held out), none of either if there are fewer than two problems."""
+    if len(read) < 2:
+        return [], []
     # Variations of one problem stay on one side, or the held-out ones would be known.
-    kinds = sorted({families[name] for name in usable})
-    random.Random(f"reward-{seed}").shuffle(kinds)
-    place = {kind: at for at, kind in enumerate(kinds)}
-    names = sorted(usable, key=lambda name: (place[families[name]], name))
-    held = max(1, round(config.heldout_share * len(names)))
-    while held + 1 < len(names) and families[names[held]] == families[names[held - 1]]:
+    families = sorted({_family(problem) for problem in read})
+    random.Random(f"reward-{seed}").shuffle(families)
+    place = {family: at for at, family in enumerate(families)}
+    problems = sorted(read, key=lambda problem: (place[_family(problem)], problem.id))
+    held = max(1, round(config.heldout_share * len(problems)))
+    while held + 1 < len(problems) and _family(problems[held]) == _family(problems[held - 1]):
         held += 1
     groups = []
-    for name in names:
+    for problem in problems:
         rows = [
-            dialogue_tokens(tokenizer, told[name], r.mode, r.text, config.max_tokens) for r in usable[name]
+            dialogue_tokens(tokenizer, problem.problem, r.mode, r.text, config.max_tokens)
+            for r in read[problem]
         ]
         shared = min(_common(rows), min(map(len, rows)) - 1)
         samples = [Sample(row, [0.0] * len(row), shared) for row in rows]
-        groups.append(Group(samples, [bool(r.correct) for r in usable[name]]))
-    return groups[held:], groups[:held], taken, dropped
+        groups.append(Group(samples, [bool(r.correct) for r in read[problem]]))
+    return groups[held:], groups[:held]
+
+
+def _family(problem: Problem) -> str:
+    return problem.parent or problem.id
 
 
 def _common(rows: Sequence[Sequence[int]]) -> int:

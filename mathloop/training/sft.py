@@ -10,7 +10,7 @@ import torch
 
 from mathloop.curves import thin
 from mathloop.errors import BadData
-from mathloop.records import read_problems, read_responses
+from mathloop.records import open_drops, read_problems, read_responses
 from mathloop.sampling.sampler import load_model
 from mathloop.stages import Progress, StageReport
 from mathloop.training.adapters import add_adapters
@@ -19,7 +19,8 @@ from mathloop.training.engine import Engine
 from mathloop.training.likelihood import learn
 from mathloop.training.logprobs import PackedPolicy
 from mathloop.training.order import batch_of, name_data, steps_of
-from mathloop.training.samples import encode
+from mathloop.training.ranks import join_ranks
+from mathloop.training.samples import Sample, encode
 from mathloop.training.saving import save_model, save_policy
 
 
@@ -32,22 +33,34 @@ def run(
     work: Path,
     config: SFTConfig,
     seed: int,
+    dropped: Path | None = None,
 ) -> StageReport:
     """Fine-tunes `policy` on the responses and saves it to `model`.
 
-    With no response to learn from, `model` is `policy` itself, with a note. Raises BadData where there are
-    responses and every one is longer than `max_tokens`.
+    With no response to learn from, `model` is `policy` itself, with a note. `dropped` becomes JSON lines of
+    the responses that are not learned, each with the reason. Raises BadData where there are responses and
+    every one is longer than `max_tokens`.
     """
     started = time.monotonic()
     net, tokenizer = load_model(policy, torch.float32)
-    told = {p.id: p.problem for p in read_problems(problems)}
-    read = [r for path in responses for r in read_responses(path)]
-    dropped = {"problem was dropped": sum(r.problem_id not in told for r in read)}
-    encoded = [encode(tokenizer, told[r.problem_id], r.mode, r.text) for r in read if r.problem_id in told]
-    samples = [s for s in encoded if len(s.tokens) <= config.max_tokens]
-    dropped["longer than max_tokens"] = len(encoded) - len(samples)
-    if encoded and not samples:
-        shortest = min(len(s.tokens) for s in encoded)
+    statements = {p.id: p.problem for p in read_problems(problems)}
+    samples: list[Sample] = []
+    shortest = taken = 0
+    with open_drops(dropped if join_ranks().first else None) as drops:
+        for response in (r for path in responses for r in read_responses(path)):
+            taken += 1
+            if response.problem_id not in statements:
+                drops.add("its problem was removed", response)
+                continue
+            statement = statements[response.problem_id]
+            sample = encode(tokenizer, statement, response.mode, response.text)
+            length = len(sample.tokens)
+            if length <= config.max_tokens:
+                samples.append(sample)
+                continue
+            shortest = min(shortest or length, length)
+            drops.add("longer than max_tokens", response, problem=statement, encoded_tokens=length)
+    if shortest and not samples:
         raise BadData(
             f"every response with its problem is longer than sft.max_tokens={config.max_tokens}, the "
             f"shortest has {shortest} tokens: raise max_tokens to {shortest} or more",
@@ -56,9 +69,9 @@ def run(
     if not samples:
         save_model(model, net, tokenizer)
         note = (
-            f"None of {len(read)} responses can be learned from, so the SFT model is the champion: draw more."
+            f"None of {taken} responses can be learned from, so the SFT model is the champion: sample more."
         )
-        return StageReport("sft", time.monotonic() - started, taken=len(read), dropped=dropped, notes=[note])
+        return StageReport("sft", time.monotonic() - started, taken=taken, dropped=drops.counts, notes=[note])
     batch_size = min(config.batch_size, len(samples))
     steps = steps_of(len(samples), batch_size, config.epochs)
     torch.manual_seed(seed)  # adapters begin at random: alike after a kill and on every rank
@@ -75,9 +88,9 @@ def run(
     return StageReport(
         "sft",
         time.monotonic() - started,
-        taken=len(read),
+        taken=taken,
         kept=len(samples),
-        dropped=dropped,
+        dropped=drops.counts,
         values={**engine.summary(), "loss": engine.curves["loss"][-1][1]},
         curves={name: thin(curve) for name, curve in engine.curves.items()},
         notes=engine.notes,

@@ -14,7 +14,7 @@ from mathloop.problems.config import ProblemsConfig
 from mathloop.problems.evolve import evolve
 from mathloop.problems.files import read_problem_file
 from mathloop.problems.nano import FAMILIES, generate, split_of_statement
-from mathloop.records import read_problems, read_rows
+from mathloop.records import Drops, Problem, read_problems, read_rows
 from mathloop.stages import StageReport
 
 
@@ -42,7 +42,7 @@ def test_a_longer_stream_starts_with_the_shorter_and_covers_every_family() -> No
 
 def test_evolved_problems_are_new_and_have_no_answer() -> None:
     given = [n.problem for n in generate("train", 50, 1)]
-    evolved = list(evolve(given, 20, 2))
+    evolved = list(evolve(given, 20, 2, Drops()))
     assert len(evolved) > 15
     assert all(p.answer is None and p.parent for p in evolved)
     assert not {p.problem for p in evolved} & {p.problem for p in given}
@@ -95,7 +95,6 @@ def test_a_files_benchmark_is_the_same_for_every_seed(tmp_path: Path) -> None:
             problems_file=file,
             out=out,
             benchmark=benchmark,
-            rejects=tmp_path / "rejects.parquet",
             config=ProblemsConfig(train=20, benchmark=8),
             seed=seed,
         )
@@ -115,8 +114,7 @@ def test_a_larger_benchmark_or_a_longer_file_moves_no_problem_to_the_other_side(
         file.write_text("".join(rows[:count]), encoding="utf-8")
         out, held = tmp_path / "out.parquet", tmp_path / "held.parquet"
         config = ProblemsConfig(train=100, benchmark=benchmark)
-        rejects = tmp_path / "rejects.parquet"
-        build.run(problems_file=file, out=out, benchmark=held, rejects=rejects, config=config, seed=0)
+        build.run(problems_file=file, out=out, benchmark=held, config=config, seed=0)
         return {p.problem for p in read_problems(out)}, {p.problem for p in read_problems(held)}
 
     first, later = sides(40, 3), sides(80, 100)
@@ -128,7 +126,7 @@ def test_a_larger_benchmark_or_a_longer_file_moves_no_problem_to_the_other_side(
 
 def test_evolution_makes_no_problem_of_the_benchmarks_side() -> None:
     train = [nano.problem for nano in generate("train", 400, 1)]
-    evolved = list(evolve(train, 400, 1))
+    evolved = list(evolve(train, 400, 1, Drops()))
     assert len(evolved) > 200
     splits = {split_of_statement(problem.family, problem.problem) for problem in evolved}
     assert splits == {"train"}
@@ -144,7 +142,7 @@ def test_the_benchmark_tells_the_same_numbers_three_times_at_most() -> None:
 
 
 def test_broken_rows_are_set_aside_up_to_the_share_that_is_allowed(tmp_path: Path) -> None:
-    file, rejects = tmp_path / "problems.jsonl", tmp_path / "rejects.parquet"
+    file, dropped = tmp_path / "problems.jsonl", tmp_path / "dropped"
     good = "".join(f'{{"problem": "{n}+1?", "answer": "{n + 1}"}}\n' for n in range(8))
     file.write_text(f'{good}{{broken\n{{"problem": "9+1?"}}\n', encoding="utf-8")
 
@@ -153,18 +151,20 @@ def test_broken_rows_are_set_aside_up_to_the_share_that_is_allowed(tmp_path: Pat
             problems_file=file,
             out=tmp_path / "problems.parquet",
             benchmark=tmp_path / "benchmark.parquet",
-            rejects=rejects,
+            dropped=dropped,
             config=ProblemsConfig(rejects_share=share),
             seed=0,
         )
 
     with pytest.raises(BadData, match="row 9: not JSON"):
         build_with(0.1)
-    assert not rejects.exists()
+    assert not dropped.exists()
     report = build_with(0.2)
     assert report.dropped == {"broken row": 2}
     assert report.taken == 10
-    reasons = {row["row"]: row["reason"] for row in read_rows(rejects)}
+    rows = list(read_rows(dropped))
+    assert {row["drop_reason"] for row in rows} == {"broken row"}
+    reasons = {row["row"]: row["error"] for row in rows}
     assert sorted(reasons) == [9, 10]
     assert "field 'answer': missing" in reasons[10]
 
@@ -172,3 +172,10 @@ def test_broken_rows_are_set_aside_up_to_the_share_that_is_allowed(tmp_path: Pat
 def test_a_generator_that_has_no_more_says_so() -> None:
     with pytest.raises(BadConfig, match=r"no more than .* different problems"):
         list(generate("benchmark", 10**6, 0, families=("together_times",)))
+
+
+def test_an_evolved_problem_that_was_seen_before_is_dropped() -> None:
+    given = [Problem(f"p{n}", f"What is {n} and 1?", answer="0") for n in range(2, 10)]  # every other digit
+    drops = Drops()
+    assert list(evolve(given, 8, 0, drops)) == []
+    assert drops.counts == {"duplicate of another problem": 8}

@@ -12,10 +12,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mathloop.records import Problem, Response, read_problems, write_problems
+from mathloop.records import (
+    Drops,
+    Problem,
+    Response,
+    read_problems,
+    read_responses,
+    read_rows,
+    write_problems,
+)
 from mathloop.sampling.judging import judge
-from mathloop.synthesis import selection
-from mathloop.synthesis.config import SelectionConfig
+from mathloop.synthesis import cot, reward_data, selection, tir
+from mathloop.synthesis.config import CoTConfig, RewardDataConfig, SelectionConfig, TIRConfig
 from mathloop.synthesis.cot import select
 
 GOLD, OPEN = Problem("p", "3 + 4?", answer="7"), Problem("p", "3 + 4?")
@@ -34,11 +42,11 @@ def chosen(
     weighted: bool = False,
 ) -> tuple[list[str], dict[str, int]]:
     """The texts kept, and the counts of the others by reason."""
-    dropped: Counter[str] = Counter()
+    drops = Drops()
     numbered = [replace(judge(problem.answer, r), sample=i) for i, r in enumerate(responses)]
-    kept = select(problem, numbered, dropped, keep=keep, agreement=agreement, weighted=weighted)
+    kept = select(problem, numbered, drops, keep=keep, agreement=agreement, weighted=weighted)
     assert all(r.correct for r in kept)
-    return [r.text for r in kept], {reason: count for reason, count in dropped.items() if count}
+    return [r.text for r in kept], dict(drops.counts)
 
 
 def test_the_right_ones_stay_in_order() -> None:
@@ -52,10 +60,10 @@ def test_without_gold_the_vote_decides() -> None:
     given = [response("a", "8"), response("b"), response("c", "14/2"), response("d", None)]
     kept, dropped = chosen(OPEN, given, agreement=0.66)  # two of three that answered
     assert kept == ["b", "c"]
-    assert dropped == {"not the answer that won the vote": 2}
-    assert chosen(OPEN, given, agreement=0.67) == ([], {"no answer won the vote": 4})
+    assert dropped == {"differs from the majority answer": 2}
+    assert chosen(OPEN, given, agreement=0.67) == ([], {"no majority": 4})
     assert chosen(OPEN, given[:2], agreement=0.5)[0] == ["a"]  # the least share is enough
-    assert chosen(OPEN, given[3:], agreement=0.0) == ([], {"no answer won the vote": 1})
+    assert chosen(OPEN, given[3:], agreement=0.0) == ([], {"no majority": 1})
 
 
 def test_without_gold_rewards_weigh_the_votes() -> None:
@@ -66,14 +74,15 @@ def test_without_gold_rewards_weigh_the_votes() -> None:
 
 def test_a_text_stays_once() -> None:
     given = [response("a"), response("b"), response("a"), response("a"), response("b")]
-    assert chosen(GOLD, given) == (["a", "b"], {"repeated text": 3})
-    assert chosen(GOLD, given, keep=1) == (["a"], {"repeated text": 3, "past the k best": 1})
+    again = {"duplicate of another response": 3}
+    assert chosen(GOLD, given) == (["a", "b"], again)
+    assert chosen(GOLD, given, keep=1) == (["a"], again | {"beyond the keep limit": 1})
 
 
 @pytest.mark.parametrize("finish_reason", ["length", "tool_limit"])
 def test_a_cut_off_response_is_not_learned(finish_reason: Any) -> None:
     given = [response("a", finish_reason=finish_reason), response("a"), response("b", "9")]
-    assert chosen(GOLD, given) == (["a"], {"cut off": 1, "wrong answer": 1})
+    assert chosen(GOLD, given) == (["a"], {"truncated": 1, "wrong answer": 1})
     voters = [response("a", finish_reason=finish_reason), response("b"), response("c", "9")]
     assert chosen(OPEN, voters)[0] == ["b"]  # it still has a vote
 
@@ -84,7 +93,7 @@ def test_the_best_by_reward_stay() -> None:
     given.append(response("wrong", "8", reward=9.0))
     assert chosen(GOLD, given, keep=3, weighted=True) == (
         ["c", "d", "a"],
-        {"wrong answer": 1, "past the k best": 2},
+        {"wrong answer": 1, "beyond the keep limit": 2},
     )
     assert chosen(GOLD, given, keep=3)[0] == ["a", "b", "c"]
 
@@ -130,6 +139,7 @@ def test_problems_with_two_to_five_of_eight_right_are_kept(
         out=tmp_path / "kept.jsonl",
         config=SelectionConfig(),
         seed=0,
+        dropped=tmp_path / "dropped",
     )
     assert [p.id for p in read_problems(tmp_path / "kept.jsonl")] == ["p2", "p3", "p4", "p5"]
     assert report.dropped == {
@@ -139,3 +149,70 @@ def test_problems_with_two_to_five_of_eight_right_are_kept(
     }
     assert (report.taken, report.kept, report.made) == (10, 4, 72)
     assert list(report.curves.values()) == [[(right, 1) for right in range(9)]]
+    written = [(row["id"], row["drop_reason"], row.get("right")) for row in read_rows(tmp_path / "dropped")]
+    assert written == [
+        ("open", "no gold answer", None),
+        *((f"p{right}", "fewer than 2 of 8 right", right) for right in (0, 1)),
+        *((f"p{right}", "more than 5 of 8 right", right) for right in (6, 7, 8)),
+    ]
+
+
+@pytest.mark.parametrize("stage", ["cot", "tir"])
+def test_every_response_is_kept_or_written_with_the_reason_why_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    texts = ["a", "b", "a", "c", "d"]
+    answers = ["7", "7", "7", "8", "7"]
+    run, config = (cot.run, CoTConfig(keep=1)) if stage == "cot" else (tir.run, TIRConfig(keep=1))
+
+    def draw(policy: Path, given: list[Problem], **named: Any) -> Iterator[tuple[Problem, list[Response]]]:
+        for problem in given:
+            sampled = [
+                Response(problem.id, i, named["mode"], text, answer, tool_calls=int(text != "d"))
+                for i, (text, answer) in enumerate(zip(texts, answers, strict=True))
+            ]
+            yield problem, [judge(problem.answer, response) for response in sampled]
+
+    monkeypatch.setattr(cot if stage == "cot" else tir, "draw", draw)
+    write_problems(tmp_path / "problems.jsonl", [GOLD])
+    arguments: dict[str, Any] = {"reward_model": None} if stage == "cot" else {}
+    report = run(
+        problems=tmp_path / "problems.jsonl",
+        policy=tmp_path,
+        out=tmp_path / "kept.jsonl",
+        config=config,
+        seed=0,
+        dropped=tmp_path / "dropped",
+        **arguments,
+    )
+    rows = list(read_rows(tmp_path / "dropped"))
+    kept = list(read_responses(tmp_path / "kept.jsonl"))
+    assert [response.text for response in kept] == ["a"]
+    assert all((row["problem"], row["gold"]) == ("3 + 4?", "7") for row in rows)
+    assert Counter(row["drop_reason"] for row in rows) == report.dropped
+    assert report.made == len(kept) + len(rows) == (5 if stage == "cot" else 10)
+    beyond, again = "beyond the keep limit", "duplicate of another response"
+    expected = {("a", again), ("b", beyond), ("c", "wrong answer")}
+    expected |= {("d", beyond)} if stage == "cot" else {("b", again), ("d", "no Python was run")}
+    assert {(row["text"], row["drop_reason"]) for row in rows} == expected
+
+
+def test_reward_data_writes_the_problems_that_nobody_can_grade(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def draw(policy: Path, given: list[Problem], **_: Any) -> Iterator[tuple[Problem, list[Response]]]:
+        for problem in given:
+            yield problem, [response("", correct=True)]
+
+    monkeypatch.setattr(reward_data, "draw", draw)
+    write_problems(tmp_path / "given.jsonl", [GOLD, replace(OPEN, id="open")])
+    report = reward_data.run(
+        problems=tmp_path / "given.jsonl",
+        policy=tmp_path,
+        out=tmp_path / "responses.jsonl",
+        config=RewardDataConfig(),
+        seed=0,
+        dropped=tmp_path / "dropped",
+    )
+    assert report.dropped == {"no gold answer": 1}
+    assert [problem.id for problem in read_problems(tmp_path / "dropped")] == ["open"]

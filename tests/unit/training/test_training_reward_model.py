@@ -14,7 +14,7 @@ import torch
 from safetensors import safe_open
 from transformers import AutoModel
 
-from mathloop.records import Problem, Response, write_problems, write_responses
+from mathloop.records import Problem, Response, read_responses, write_problems, write_responses
 from mathloop.sampling.scoring import RewardModel, dialogue_tokens, score
 from mathloop.stages import StageReport
 from mathloop.training import reward_model
@@ -36,6 +36,7 @@ def fit(
         work=folder / "work",
         config=RewardModelConfig(**given),
         seed=3,
+        dropped=folder / "dropped",
     )
 
 
@@ -184,8 +185,18 @@ def test_variations_of_one_problem_stay_on_one_side(save_policy: Callable[..., P
 def test_without_pairs_all_score_alike(save_policy: Callable[..., Path], tmp_path: Path) -> None:
     problems, responses = separable(3, 0.0)
     same = [Response(r.problem_id, r.sample, r.mode, r.text, correct=True) for r in responses]
-    report = fit(tmp_path, save_policy(tmp_path / "policy"), problems, same)
-    assert report.dropped == {"problem is all right or all wrong": 18}
+    strayed = [
+        Response("unknown", 0, "cot", "1", correct=True),
+        Response(problems[0].id, 6, "cot", "not judged"),
+    ]
+    report = fit(tmp_path, save_policy(tmp_path / "policy"), problems, [*same, *strayed])
+    assert report.dropped == {
+        "its problem was removed": 1,
+        "no verdict": 1,
+        "its problem's responses are all right or all wrong": 18,
+    }
+    assert report.taken == 20
+    assert list(read_responses(tmp_path / "dropped")) == [*strayed, *same]
     assert "Fewer than two problems" in report.notes[0]
     net, tokenizer = RewardModel.load(tmp_path / "rm")
     assert score(net, tokenizer, [("0?", "cot", "yes"), ("1?", "tir", "no")]) == [0.0, 0.0]

@@ -15,7 +15,7 @@ from torch.nn import functional
 from transformers.models.qwen2 import modeling_qwen2
 
 from mathloop.errors import BadData, BadModel, TrainingDiverged
-from mathloop.records import Problem, Response, write_problems, write_responses
+from mathloop.records import Problem, Response, read_rows, write_problems, write_responses
 from mathloop.sampling.prompts import render_prompt
 from mathloop.sampling.sampler import load_model
 from mathloop.stages import StageReport
@@ -52,6 +52,7 @@ def fine_tune(
         work=folder / f"work-{name}",
         config=SFTConfig(batch_size=len(responses), **given),
         seed=0,
+        dropped=folder / f"dropped-{name}",
     )
 
 
@@ -258,8 +259,12 @@ def test_a_response_that_is_too_long_is_dropped_and_counted(
 ) -> None:
     strayed = [*RESPONSES, Response("unknown", 0, "cot", "1")]
     report = fine_tune(tmp_path, save_policy(tmp_path / "policy"), strayed, max_tokens=60)
-    assert report.dropped == {"problem was dropped": 1, "longer than max_tokens": 1}
+    assert report.dropped == {"its problem was removed": 1, "longer than max_tokens": 1}
     assert (report.taken, report.kept) == (6, 4)
+    long, unknown = read_rows(tmp_path / "dropped-sft")
+    assert (unknown["problem_id"], unknown["drop_reason"]) == ("unknown", "its problem was removed")
+    assert (long["drop_reason"], long["problem"]) == ("longer than max_tokens", PROBLEMS[long["problem_id"]])
+    assert long["encoded_tokens"] > 60
 
 
 def test_with_nothing_to_learn_the_policy_stays(save_policy: Callable[..., Path], tmp_path: Path) -> None:
