@@ -2,6 +2,7 @@
 
 from mathloop.storage.manifest import FileEntry, Manifest, describe_source
 from mathloop.storage.objects import Taken
-from mathloop.storage.store import Store, open_store
+from mathloop.storage.opening import open_store
+from mathloop.storage.store import Store
 
 __all__ = ["FileEntry", "Manifest", "Store", "Taken", "describe_source", "open_store"]

@@ -1,74 +1,38 @@
 """A store of named artifacts and append-only logs.
 
 An artifact `rounds/7/policy` is the objects `rounds/7/policy/<path>` and, written last, its manifest
-`rounds/7/policy/manifest.json`: where the manifest is, everything is. The first manifest of a name stands for
-ever. Entry 3 of the log `champion` is the object `_logs/champion/000000000003`, written once; no artifact's
-name begins with an underscore. Both facts rest on one conditional write, which `check_writable` tries out.
+`rounds/7/policy/manifest.json`: if the manifest exists, the artifact is complete. A name's first manifest is
+never replaced. Entry 3 of the log `champion` is the object `_logs/champion/000000000003`, written once; no
+artifact's name begins with an underscore. Both guarantees rest on one conditional write, which
+`check_writable` tests.
 
-Two publishers of different content under one name, at the same moment, are the one case that is only
-detected: one of them is refused, and if its files reached the store last, `fetch` says Corrupt.
+If two publishers write different content under one name at the same moment, that is detected but not
+prevented: one of them is refused, and if its files reached the store last, `fetch` raises Corrupt.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import uuid
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
-from urllib.parse import SplitResult, unquote, urlsplit
 
 from mathloop.errors import BadData, Corrupt, StorageRefused
-from mathloop.files import disk, reading, replacing, replacing_folder
-from mathloop.lines import is_blank, shown
-from mathloop.storage.local import LocalObjects
+from mathloop.files import disk, replacing, replacing_folder
+from mathloop.storage.checked import CheckedSource, write_checked
 from mathloop.storage.manifest import MANIFEST, RESTORE, FileEntry, Manifest, check_name, describe_source
 from mathloop.storage.objects import Absent, Objects, Taken
-from mathloop.storage.s3 import S3Objects
 
 LOGS = "_logs"
 PROBES = "_probe"
 MANIFEST_LIMIT = 64 << 20
 """Bytes; about 400,000 files."""
-BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
-
-
-def open_store(url: str) -> Store:
-    """Opens a store in a folder (a path or `file:///…`) or in a bucket (`s3://bucket/prefix`).
-
-    S3 takes its endpoint and keys from the environment: MATHLOOP_S3_ENDPOINT (http://host:port),
-    MATHLOOP_S3_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN. Nothing is sent yet.
-
-    Raises:
-        StorageRefused: the URL is none of these, or a variable is not set.
-    """
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        parts = SplitResult("unknown", "", "", "", "")
-    path = None
-    if "://" not in url and not url.startswith(("file:", "s3:")):
-        path = url
-    elif parts.query or parts.fragment:
-        pass
-    elif parts.scheme == "file" and parts.netloc in ("", "localhost") and parts.path.startswith("/"):
-        path = unquote(parts.path)
-    elif parts.scheme == "s3" and BUCKET.fullmatch(parts.netloc):
-        prefix = parts.path.strip("/")
-        return Store(S3Objects(parts.netloc, check_name(prefix) if prefix else ""))
-    if path is None or is_blank(path) or "\0" in path:
-        # Whatever stands before an @ may be a password.
-        told = shown(url.rpartition("@")[2])
-        raise StorageRefused(
-            f"{told} is not a store; expected a folder, file:///folder or s3://bucket/prefix"
-        )
-    return Store(LocalObjects(Path(path)))
 
 
 class Store:
-    """Artifacts and logs; every method may raise StorageRefused."""
+    """Artifacts and logs; every method may raise StorageRefused. Opened by `open_store`."""
 
     def __init__(self, objects: Objects) -> None:
         self._objects = objects
@@ -81,38 +45,38 @@ class Store:
     def publish(self, source: Path, name: str) -> Manifest:
         """Stores a file or a folder under `name`: its data first, then the manifest that makes it exist.
 
-        A publish that was killed is completed by repeating it: files that arrived are not sent again.
-        Publishing the same content again does nothing.
+        Repeating a killed publish completes it: files that arrived are not sent again. Publishing the same
+        content again does nothing.
 
         Raises:
-            BadData: `source` is missing, empty, changing, or holds something other than plain files.
+            BadData: `source` is missing, empty, changing, or contains something other than plain files.
             StorageRefused: `name` already has other content, or is above or below an artifact's name.
         """
         manifest = describe_source(source, check_name(name))
-        if not self._settled(manifest):
+        if not self._is_published(manifest):
             self._check_apart(name)
             for entry in manifest.files:
                 self._put(f"{name}/{entry.path}", source, entry, manifest.kind)
             try:
                 self._objects.create(f"{name}/{MANIFEST}", manifest.to_json())
             except Taken:
-                if not self._settled(manifest):
+                if not self._is_published(manifest):
                     raise
-        # An earlier publish of other content, killed before its manifest, may have left files. They go when
-        # this manifest stands, never before: until then another publisher's may be the one that counts.
+        # A publish of other content that was killed before its manifest may have left files. They are removed
+        # only now that this manifest is there: until then another publisher's could still have come first.
         kept = {f"{name}/{path}" for path in (MANIFEST, *(entry.path for entry in manifest.files))}
         for key in sorted(set(self._objects.keys(f"{name}/")) - kept):
             self._objects.remove(key)
         return manifest
 
     def fetch(self, name: str, destination: Path) -> Manifest:
-        """Copies an artifact to `destination` (a file or a folder, as it was published), checked, or nothing.
+        """Copies a whole artifact, verified, to `destination`: a file or a folder, as it was published.
 
-        `destination` may be absent, an empty folder, or a copy that is already complete.
+        `destination` may be absent, an empty folder, or an already complete copy.
 
         Raises:
-            Corrupt: a length or checksum differs, or the manifest is not to be trusted.
-            StorageRefused: there is no such artifact, or something else stands at `destination`.
+            Corrupt: a length or checksum differs, or the manifest cannot be trusted; nothing is written.
+            StorageRefused: there is no such artifact, or `destination` is something else.
         """
         manifest = self._stored(check_name(name))
         if manifest is None:
@@ -127,16 +91,16 @@ class Store:
             with disk(destination):
                 if destination.is_dir():
                     destination.rmdir()
-            with replacing(destination) as partial:
-                self._fetch_file(name, manifest.files[0], partial, destination)
+            with replacing(destination) as partial, disk(destination):
+                self._fetch_file(name, manifest.files[0], partial)
         else:
-            with replacing_folder(destination) as partial:
+            with replacing_folder(destination) as partial, disk(destination):
                 for entry in manifest.files:
-                    self._fetch_file(name, entry, partial / entry.path, destination)
+                    self._fetch_file(name, entry, partial / entry.path)
         return manifest
 
     def exists(self, name: str) -> bool:
-        """Whether `name` was published completely; raises Corrupt where its manifest cannot be read."""
+        """Whether `name` was published completely; raises Corrupt if its manifest cannot be read."""
         return self._stored(check_name(name)) is not None
 
     def names(self, prefix: str = "") -> Iterator[str]:
@@ -148,7 +112,7 @@ class Store:
         yield from sorted(name for name in found if not name.startswith("_"))
 
     def remove(self, name: str) -> None:
-        """Forgets an artifact: its manifest first, so that what is half gone is never taken for it."""
+        """Removes an artifact, its manifest first, so that a half-removed one is never taken for complete."""
         self._objects.remove(f"{check_name(name)}/{MANIFEST}")
         for key in list(self._objects.keys(f"{name}/")):
             self._objects.remove(key)
@@ -157,7 +121,7 @@ class Store:
         """Writes entry `number` (from 0) of an append-only log, if nobody did.
 
         Raises:
-            Taken: the entry is there; of any number of writers at once, exactly one does not get this.
+            Taken: the entry exists. Of any number of concurrent writers, exactly one succeeds.
         """
         self._objects.create(entry_key(log, number), record)
 
@@ -165,7 +129,7 @@ class Store:
         """Yields (number, record) of every entry, in order of the numbers.
 
         Raises:
-            Corrupt: an entry is there by its name only.
+            Corrupt: an entry is listed but has no content.
         """
         prefix = f"{LOGS}/{check_name(log)}/"
         names = (key.removeprefix(prefix) for key in self._objects.keys(prefix))
@@ -174,21 +138,21 @@ class Store:
             try:
                 yield number, b"".join(self._objects.read(entry_key(log, number)))
             except Absent:
-                message = f"{self.url}: {entry_key(log, number)} is a name without content"
+                message = f"{self.url}: {entry_key(log, number)} is listed but has no content"
                 raise Corrupt(f"{message}; {RESTORE}") from None
-        # The next is asked for by its name: a listing can be late, and shows no folder in an entry's place.
+        # Ask for the next entry by name: a listing can lag behind, and does not show a folder in its place.
         following = numbers[-1] + 1 if numbers else 0
         with suppress(Absent):
             yield following, b"".join(self._objects.read(entry_key(log, following)))
 
     def check_writable(self) -> None:
-        """Writes, overwrites in vain, reads and removes a probe; a failure leaves nothing behind."""
+        """Creates a probe, checks that it cannot be created twice, and removes it again, in any case."""
         key = f"{PROBES}/{uuid.uuid4().hex}"
         conditional = "use a server with conditional writes"
         try:
             self._objects.create(key, b"mathloop")
         except Taken:
-            message = f"{self.url} says of a new name that it is taken"
+            message = f"{self.url} reports that a new name is already taken"
             raise StorageRefused(f"{message}; {conditional}") from None
         try:
             self._objects.create(key, b"somebody else")
@@ -202,8 +166,17 @@ class Store:
 
     def _put(self, key: str, source: Path, entry: FileEntry, kind: str) -> None:
         if not self._objects.holds(key, entry.size, entry.sha256):
-            with _Vouched(source / entry.path if kind == "folder" else source, entry) as file:
+            with CheckedSource(source / entry.path if kind == "folder" else source, entry) as file:
                 self._objects.put(key, file, entry.size, entry.sha256)
+
+    def _fetch_file(self, name: str, entry: FileEntry, path: Path) -> None:
+        try:
+            write_checked(self._objects.read(f"{name}/{entry.path}"), entry, path)
+        except Absent:
+            lost = f"{self.url}: {name!r} has lost its file {entry.path!r}"
+            raise Corrupt(f"{lost}; {RESTORE}") from None
+        except Corrupt as error:
+            raise Corrupt(f"{self.url}: file {entry.path!r} of {name!r} has {error}; {RESTORE}") from None
 
     def _stored(self, name: str) -> Manifest | None:
         data = bytearray()
@@ -220,7 +193,7 @@ class Store:
         except Corrupt as error:
             raise Corrupt(f"{self.url}: {error}") from None
 
-    def _settled(self, manifest: Manifest) -> bool:
+    def _is_published(self, manifest: Manifest) -> bool:
         stored = self._stored(manifest.name)
         if stored is not None and stored != manifest:
             message = f"{self.url}: {manifest.name!r} is already published with other content"
@@ -235,54 +208,6 @@ class Store:
         if other is not None:
             message = f"{self.url}: {name!r} and the artifact {other!r} would be one inside the other"
             raise StorageRefused(f"{message}; publish under another name")
-
-    def _fetch_file(self, name: str, entry: FileEntry, path: Path, destination: Path) -> None:
-        digest, size = hashlib.sha256(), 0
-        with disk(destination):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("wb") as file:
-                try:
-                    for chunk in self._objects.read(f"{name}/{entry.path}"):
-                        size += len(chunk)
-                        if size > entry.size:
-                            break
-                        digest.update(chunk)
-                        file.write(chunk)
-                except Absent:
-                    lost = f"{self.url}: {name!r} has lost its file {entry.path!r}"
-                    raise Corrupt(f"{lost}; {RESTORE}") from None
-        if size != entry.size or digest.hexdigest() != entry.sha256:
-            found = (
-                f"{size} bytes where the manifest says {entry.size}"
-                if size != entry.size
-                else "another SHA-256"
-            )
-            raise Corrupt(f"{self.url}: file {entry.path!r} of {name!r} has {found}; {RESTORE}")
-
-
-class _Vouched:
-    """A source file that is read once more, and must be what its entry says."""
-
-    def __init__(self, path: Path, entry: FileEntry) -> None:
-        self._path, self._entry = path, entry
-        self._left = entry.size
-        self._digest = hashlib.sha256()
-        with reading(path):
-            self._file = path.open("rb")
-
-    def __enter__(self) -> _Vouched:
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        self._file.close()
-
-    def read(self, size: int, /) -> bytes:
-        chunk = self._file.read(min(size, self._left))
-        self._left -= len(chunk)
-        self._digest.update(chunk)
-        if (self._left and not chunk) or (not self._left and self._digest.hexdigest() != self._entry.sha256):
-            raise BadData("it changed while it was being published; publish it again", path=self._path)
-        return chunk
 
 
 def entry_key(log: str, number: int) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from mathloop.errors import StorageRefused
-from mathloop.storage import open_store, s3, store
+from mathloop.storage import checked, open_store, s3
 
 NAME = "rounds/7/policy"
 PART = 5 << 20
@@ -33,12 +33,12 @@ def model(tmp_path: Path) -> Path:
 PUBLISHER = """
 import os, signal, sys
 from pathlib import Path
-from mathloop.storage import open_store, s3, store
+from mathloop.storage import checked, open_store, s3
 
 url, source, name, when = sys.argv[1:]
 s3.PART = 5 << 20
 place, reads = open_store(url), 0
-read, create = store._Vouched.read, place._objects.create
+read, create = checked.CheckedSource.read, place._objects.create
 
 def die():
     os.kill(os.getpid(), signal.SIGKILL)
@@ -56,7 +56,7 @@ def create_or_die(key, data):
     create(key, data)
     die()
 
-store._Vouched.read = read_or_die
+checked.CheckedSource.read = read_or_die
 place._objects.create = create_or_die
 place.publish(Path(source), name)
 """
@@ -160,13 +160,13 @@ def kill_at(
 ) -> list[bool]:
     """Kills once, when a source of which `moment(bytes left)` is read."""
     killed: list[bool] = []
-    real = store._Vouched.read
+    real = checked.CheckedSource.read
 
-    def read(self: store._Vouched, size: int) -> bytes:
+    def read(self: checked.CheckedSource, size: int) -> bytes:
         if not killed and moment(self._left):
             killed.append(True)
             kill()
         return real(self, size)
 
-    monkeypatch.setattr(store._Vouched, "read", read)
+    monkeypatch.setattr(checked.CheckedSource, "read", read)
     return killed

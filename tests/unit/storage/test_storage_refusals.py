@@ -338,7 +338,7 @@ def faulty(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Store]]:
     ("fault", "said"),
     [
         ("ignores conditions", "ignores If-None-Match"),
-        ("says taken", "says of a new name that it is taken; use a server with conditional writes"),
+        ("says taken", "reports that a new name is already taken; use a server with conditional writes"),
         ("full", "no space left"),
         ("no bucket", "there is no such bucket"),
         ("no S3", "the answer is not an S3 server's"),
