@@ -28,14 +28,14 @@ _KINDS = {
 
 @contextmanager
 def reading(path: Path | str) -> Iterator[None]:
-    """Turns an operating system's refusal to read into BadData."""
+    """Turns the operating system's refusal to read `path` into BadData."""
     try:
         yield
     except FileNotFoundError:
         raise BadData("there is no such file; check the path", path=path) from None
     except OSError as error:
         reason = error.strerror or error
-        raise BadData(f"cannot be read ({reason}); give a plain file that you may read", path=path) from None
+        raise BadData(f"cannot be read ({reason}); give a regular, readable file", path=path) from None
 
 
 @contextmanager
@@ -48,26 +48,26 @@ def disk(path: Path) -> Iterator[None]:
 
 
 def check_plain(path: Path | str) -> None:
-    """Raises OSError unless `path` is a plain file: a pipe would be waited for, a device gives anything."""
+    """Raises OSError unless `path` is a regular file: reading a pipe would block, a device never ends."""
     try:
         os.fspath(path).encode()
         kind = stat.S_IFMT(os.stat(path).st_mode)
     except UnicodeEncodeError:
         raise OSError(errno.EINVAL, "its name is not UTF-8") from None
     except ValueError:
-        raise OSError(errno.EINVAL, "its name holds a NUL character") from None
+        raise OSError(errno.EINVAL, "its name contains a NUL character") from None
     if kind != stat.S_IFREG:
-        raise OSError(errno.EINVAL, f"it is {_KINDS.get(kind, 'something else')}, not a plain file")
+        raise OSError(errno.EINVAL, f"it is {_KINDS.get(kind, 'something else')}, not a regular file")
 
 
 def open_plain(path: Path | str) -> BinaryIO:
-    """Opens a plain file for reading; raises OSError for anything else."""
+    """Opens a regular file for reading; raises OSError for anything else."""
     check_plain(path)
     return open(path, "rb")
 
 
 def check_target(path: Path) -> None:
-    """Raises StorageRefused where something other than a plain file would be replaced."""
+    """Raises StorageRefused if `path` is something other than a regular file or nothing."""
     with disk(path), suppress(FileNotFoundError):
         check_plain(path)
 
@@ -83,7 +83,7 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
         durable: return only when the disk has the file, so that it survives a power failure.
 
     Raises:
-        StorageRefused: `path` exists and is not a plain file, or the disk refuses. What the body raises is
+        StorageRefused: `path` exists and is not a regular file, or the disk refuses. What the body raises is
             passed on unchanged.
     """
     check_target(path)
@@ -135,7 +135,7 @@ def write_file(path: Path, content: bytes, *, durable: bool = False) -> None:
 
 @contextmanager
 def _beside(path: Path, *, folder: bool) -> Iterator[tuple[Path, Path]]:
-    """Makes an empty file or folder beside the file that `path` leads to; removes it at the end."""
+    """Creates an empty file or folder beside the one that `path` leads to; removes it at the end."""
     with disk(path):
         # Not `path` itself: /dev/stdout, for one, is a link that must stay.
         target = Path(os.path.realpath(path))
@@ -214,7 +214,7 @@ def _sync(path: Path) -> None:
 
 
 def make_parents(path: Path) -> list[Path]:
-    """Makes the folders that `path` needs, all or none; returns the new ones, outermost first."""
+    """Creates the folders above `path`, all or none; returns the new ones, outermost first."""
     made: list[Path] = []
     try:
         for folder in [folder for folder in path.parents if not folder.exists()][::-1]:
@@ -227,7 +227,7 @@ def make_parents(path: Path) -> list[Path]:
 
 
 def remove_empty(folders: list[Path]) -> None:
-    """Removes what `make_parents` made, as far as it is still empty."""
+    """Removes the folders that `make_parents` created, if they are still empty."""
     for folder in reversed(folders):
         with suppress(OSError):
             folder.rmdir()

@@ -1,4 +1,4 @@
-"""JSON lines as people write them, and their values as messages show them."""
+"""Parsing of hand-written JSON lines, and values as messages show them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any, NoReturn
 from mathloop.errors import BadData
 
 SHOWN = 40
-"""Characters of a value that a message shows."""
+"""Characters of a value that a message shows at most."""
 
 
 def parse_line(path: Path | str, number: int, line: bytes) -> dict[str, Any] | None:
-    """The object on line `number` of a file, None where the line is blank; a byte order mark is passed over.
+    """The object on line `number` of a file, None if the line is blank; a byte order mark is ignored.
 
     Raises:
-        BadData: the line is not UTF-8 or not a JSON object whose text and numbers can be written again.
+        BadData: the line is not UTF-8, or not a JSON object that could be written as JSON again.
     """
     if number == 1:
         line = line.removeprefix(b"\xef\xbb\xbf")
@@ -28,19 +28,19 @@ def parse_line(path: Path | str, number: int, line: bytes) -> dict[str, Any] | N
         return parse_object(line)
     except json.JSONDecodeError as error:
         cut = "" if line.endswith(b"\n") else " (the file's last line: was it cut off?)"
-        message = f"not JSON: {error.msg} at column {error.colno}{cut}; expected one JSON object a line"
+        message = f"not JSON: {error.msg} at column {error.colno}{cut}; expected one JSON object per line"
         raise BadData(message, path=path, row=number) from None
     except ValueError as error:
-        raise BadData(f"{error}; mend or remove the row", path=path, row=number) from None
+        raise BadData(f"{error}; fix or remove the row", path=path, row=number) from None
 
 
 def parse_object(data: bytes) -> dict[str, Any]:
-    """Parses a JSON object; raises ValueError, in words, for what could not be written as JSON again."""
+    """Parses a JSON object; raises ValueError with a readable reason if it could not be written again."""
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
-        found = f"byte 0x{data[error.start]:02x} at column {error.start + 1}"
-        raise ValueError(f"not UTF-8 ({found})") from None
+        place = f"byte 0x{data[error.start]:02x} at column {error.start + 1}"
+        raise ValueError(f"not UTF-8 ({place})") from None
     try:
         value = _DECODER.decode(text)
         if "\\ud" in text.lower():
@@ -57,7 +57,7 @@ def parse_object(data: bytes) -> dict[str, Any]:
 
 
 def describe(value: Any) -> str:
-    """Says what a value is, in the words of a data file: "text '7'"."""
+    """A value with its kind, for a message about a data file: "text '7'"."""
     if value is None:
         return "nothing (null)"
     names = {
@@ -72,7 +72,7 @@ def describe(value: Any) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value as Python writes it, cut to `SHOWN` characters."""
+    """A value's repr, cut to `SHOWN` characters."""
     try:
         text = repr(value)
     except RecursionError:
@@ -81,7 +81,7 @@ def shown(value: Any) -> str:
 
 
 def is_blank(text: str) -> bool:
-    """Whether there is nothing to see: only spaces, control characters and characters without width."""
+    """Whether a text has nothing visible: only spaces, control and zero-width characters."""
     return all(unicodedata.category(letter)[0] in "ZC" for letter in text)
 
 

@@ -1,4 +1,4 @@
-"""Problems and responses in files: every value checked against the record's own type hints, both ways."""
+"""Problems and responses in files; reading and writing check values against the records' type hints."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def read_problems(path: Path) -> Iterator[Problem]:
     """Yields the problems of a `.parquet` (streamed by row group) or `.jsonl` file; ignores other columns.
 
     Raises:
-        BadData: with the row and field of the first value that is missing or of another type; or the file is
-            missing, cut off, not UTF-8, or a JSON-lines file without a row.
+        BadData: a value is missing or has the wrong type (with row and field), or the file is missing,
+            truncated, not UTF-8, or JSON lines without a row.
     """
     return _read(path, Problem)
 
@@ -51,7 +51,7 @@ def write_problems(path: Path, problems: Iterable[Problem], row_group: int = 409
 
     Raises:
         BadData: a record holds a value that its type does not allow.
-        StorageRefused: the disk does not take the file.
+        StorageRefused: the disk refuses the file.
     """
     return _write(path, Problem, problems, row_group)
 
@@ -62,14 +62,14 @@ def write_responses(path: Path, responses: Iterable[Response], row_group: int = 
 
 
 class _Column(NamedTuple):
-    """What one field of a record may hold."""
+    """The values that one field of a record may have."""
 
     name: str
     kind: type
     nullable: bool
     choices: tuple[str, ...]
     default: Any
-    """MISSING where a row must have the field."""
+    """MISSING if every row must have the field."""
 
     @property
     def expectation(self) -> str:
@@ -82,7 +82,7 @@ class _Column(NamedTuple):
         return (float, int) if self.kind is float else (self.kind,)
 
     def check(self, value: object) -> str | None:
-        """Says what is wrong with `value`, None where nothing is."""
+        """What is wrong with `value`; None if nothing is."""
         if value is None:
             return None if self.nullable else f"expected {self.expectation}, found null"
         # To Python a bool is an int; to a data set it never is.
@@ -133,9 +133,9 @@ def _records(
         empty = False
         yield _record(path, number, row, record, columns)
     if empty and path.suffix == ".jsonl":
-        # Parquet without rows has at least its columns; JSON lines without rows say nothing at all.
+        # Parquet without rows still has columns; an empty JSON-lines file is more likely a mistake.
         needed = ", ".join(column.name for column in columns if column.default is MISSING)
-        raise BadData(f"the file is empty; expected one JSON object a line with {needed}", path=path)
+        raise BadData(f"the file is empty; expected one JSON object per line with {needed}", path=path)
 
 
 def _record(
@@ -167,4 +167,4 @@ def _check(path: Path, number: int, columns: Sequence[_Column], values: list[Any
     for column, value in zip(columns, values, strict=True):
         wrong = column.check(value)
         if wrong is not None:
-            raise BadData(f"{wrong}; mend or remove the row", path=path, row=number, field=column.name)
+            raise BadData(f"{wrong}; fix or remove the row", path=path, row=number, field=column.name)

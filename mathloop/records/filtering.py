@@ -1,4 +1,4 @@
-"""Keeps some rows of a file and changes none of them."""
+"""Filters the rows of a file without changing them."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ Keep = Callable[[int, dict[str, Any]], bool]
 
 
 def filter_rows(source: Path, out: Path, columns: Sequence[str], keep: Keep) -> int:
-    """Writes to `out` the rows for which `keep(number, row)`, in order; returns how many.
+    """Writes to `out`, in order, the rows for which `keep(number, row)` is true; returns their number.
 
-    From JSON lines to JSON lines every kept line stays byte for byte, from Parquet to Parquet every column,
-    whatever its type, of which `keep` sees `columns` only.
+    From JSON lines to JSON lines, kept lines stay the same byte for byte. From Parquet to Parquet, every
+    column of any type is kept; `keep` sees only `columns`.
 
     Raises:
-        BadData: a row cannot be read or, where the format changes, written.
-        StorageRefused: the disk does not take the file.
+        BadData: a row cannot be read or, if the format changes, written.
+        StorageRefused: the disk refuses the file.
     """
     was_parquet, becomes_parquet = is_parquet(source), out.suffix != ".jsonl"
     if was_parquet and becomes_parquet:

@@ -1,4 +1,4 @@
-"""Parquet, read in small batches; what Arrow says of a broken file or value becomes one line."""
+"""Parquet, read in small batches; Arrow's errors about broken files and values become one line."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from mathloop.errors import BadData
 from mathloop.files import check_plain, disk, reading, replacing
 
 READ_BATCH = 1024
-"""Rows decoded at a time; a row group is streamed in pieces of this size."""
+"""Rows decoded at a time: row groups are streamed in batches of this size."""
 _REFUSALS = (pa.ArrowException, ValueError, OverflowError, LookupError)
-"""What Arrow raises for values that Python cannot hold: nanoseconds, the year 100,000, unknown time zones."""
+"""Raised by Arrow for values that Python cannot represent: nanoseconds, year 100,000, unknown time zones."""
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[pq.ParquetFile]:
-    """Opens a Parquet file; raises BadData where it is none, then or while it is read."""
+    """Opens a Parquet file; raises BadData, now or while it is read, if it is not a valid one."""
     with reading(path):
         check_plain(path)
         try:
@@ -35,14 +35,14 @@ def opened(path: Path) -> Iterator[pq.ParquetFile]:
         except (pa.ArrowException, OSError) as error:
             if isinstance(error, OSError) and error.errno:
                 raise
-            message = f"not a whole Parquet file ({first_line(error)}); it was cut off or changed"
+            message = f"not a complete Parquet file ({first_line(error)}); it was truncated or changed"
             raise BadData(f"{message}: write or copy it again", path=path) from None
 
 
 def read_batches(
     path: Path, file: pq.ParquetFile, columns: Iterable[str] | None, *, all_columns: bool = False
 ) -> Iterator[tuple[pa.RecordBatch, list[dict[str, Any]]]]:
-    """Yields (batch, its rows): rows hold `columns` (None: all), the batch too unless `all_columns`."""
+    """Yields (batch, its rows). Rows have `columns` (None: all), and so do batches unless `all_columns`."""
     number = 0
     names = file.schema_arrow.names
     wanted = names if columns is None else [name for name in columns if name in names]
@@ -57,9 +57,9 @@ def read_batches(
 
 
 def write_tables(path: Path, tables: Iterable[pa.Table], schema: pa.Schema | None) -> int:
-    """Writes each table as a row group, whole or not at all; returns the number of rows.
+    """Writes each table as a row group, the file whole or not at all; returns the number of rows.
 
-    Without a table the file has the columns of `schema`.
+    Without tables, the file has the columns of `schema` and no rows.
     """
     count = 0
     writer: pq.ParquetWriter | None = None
@@ -80,7 +80,7 @@ def write_tables(path: Path, tables: Iterable[pa.Table], schema: pa.Schema | Non
 
 
 def first_line(error: Exception) -> str:
-    """What a library says, short enough for a message."""
+    """The first line of a library's error, short enough for a message."""
     lines = str(error).splitlines() or [type(error).__name__]
     return lines[0][:200].rstrip(".")
 
@@ -99,7 +99,7 @@ def _values(path: Path, before: int, name: str, column: pa.Array) -> list[Any]:
         try:
             values.append(scalar.as_py())
         except _REFUSALS as error:
-            message = f"a value that cannot be used ({first_line(error)}); store it as text"
+            message = f"a value that cannot be read ({first_line(error)}); store it as text"
             if isinstance(error, UnicodeDecodeError):
                 message = "text that is not UTF-8; write the file again as UTF-8"
             raise BadData(message, path=path, row=number, field=name) from None

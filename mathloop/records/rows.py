@@ -1,7 +1,7 @@
-"""Tables of plain dicts, as Parquet or JSON lines, read and written without holding them in memory.
+"""Tables of dicts in Parquet or JSON lines, read and written as streams.
 
-The format: a name that ends in `.jsonl` is JSON lines; any other name is written as Parquet (a pipeline's
-artifacts have no suffix). On reading, a name with neither suffix goes by its first bytes.
+A file whose name ends in `.jsonl` is JSON lines; any other name is written as Parquet (a pipeline's artifacts
+have no suffix). On reading, the first bytes decide for a name without either suffix.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ PARQUET_MAGIC = b"PAR1"
 def read_rows(path: Path) -> Iterator[dict[str, Any]]:
     """Yields the rows of a `.parquet` or `.jsonl` file, in order.
 
-    A missing file is reported now, not at the first row. JSON lines may hold blank lines; a JSON-lines file
-    of no bytes is a table of no rows.
+    A missing file is reported now, not at the first row. Blank lines are ignored; an empty JSON-lines file is
+    a table without rows.
 
     Raises:
-        BadData: the file is missing, cut off, not UTF-8, or a line is not a JSON object.
+        BadData: the file is missing, truncated, not UTF-8, or a line is not a JSON object.
     """
     return (row for _, row in numbered_rows(path))
 
@@ -40,9 +40,9 @@ def numbered_rows(
     columns: Iterable[str] | None = None,
     broken: Callable[[BadData], None] | None = None,
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yields (row number from 1 as an editor counts lines, row); of Parquet reads only `columns`.
+    """Yields (row number from 1, as an editor counts lines; row). Of Parquet, only `columns` are read.
 
-    A line that is not a JSON object is raised, or handed to `broken` and passed over.
+    A line that is not a JSON object is raised as BadData, or passed to `broken` and skipped.
     """
     with reading(path):
         check_plain(path)
@@ -50,7 +50,7 @@ def numbered_rows(
 
 
 def is_parquet(path: Path) -> bool:
-    """Whether a file that is there is read as Parquet."""
+    """Whether an existing file is read as Parquet."""
     if path.suffix in (".parquet", ".jsonl"):
         return path.suffix == ".parquet"
     with reading(path), open_plain(path) as file:
@@ -60,15 +60,15 @@ def is_parquet(path: Path) -> bool:
 def write_rows(
     path: Path, rows: Iterable[Mapping[str, Any]], schema: pa.Schema | None = None, row_group: int = 4096
 ) -> int:
-    """Writes `rows` as Parquet or JSON lines, whole or not at all, and returns how many there were.
+    """Writes `rows` as Parquet or JSON lines, whole or not at all; returns their number.
 
     Args:
-        schema: Parquet columns; where None they are those of the first `row_group` rows.
-        row_group: rows held in memory at a time.
+        schema: Parquet columns; None infers them from the first `row_group` rows.
+        row_group: rows in memory at a time.
 
     Raises:
-        BadData: a row does not fit the columns, or JSON cannot hold it.
-        StorageRefused: the disk does not take the file.
+        BadData: a row does not fit the columns, or cannot be JSON.
+        StorageRefused: the disk refuses the file.
     """
     if path.suffix != ".jsonl":
         return parquet.write_tables(path, _tables(path, _chunks(rows, row_group), schema), schema)
@@ -82,9 +82,9 @@ def write_rows(
 
 @contextmanager
 def line_writer(path: Path, *, at_once: bool = False) -> Iterator[Callable[[bytes], None]]:
-    """Gives a function that writes a line to a file that appears at the end, whole or not at all.
+    """Yields a function that writes a line to a file, which appears at the end, whole or not at all.
 
-    `at_once`: a disk that is full refuses the very line that it has no space for, not one of the next.
+    `at_once` flushes every line: a full disk refuses the line that does not fit, not a later one.
     """
     with replacing(path) as partial:
         with disk(path):
@@ -104,14 +104,14 @@ def line_writer(path: Path, *, at_once: bool = False) -> Iterator[Callable[[byte
 
 
 def json_line(path: Path, number: int, row: Mapping[str, Any]) -> bytes:
-    """The row as a line of JSON; raises BadData, naming row `number` of `path`, if JSON cannot hold it."""
+    """The row as a line of JSON; raises BadData, naming row `number` of `path`, if it cannot be JSON."""
     try:
         return (json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8")
     except (ValueError, TypeError) as error:
         field = next((name for name, value in row.items() if not _fits_json(value)), None)
         reason = parquet.first_line(error)
         message = (
-            f"JSON lines cannot hold this ({reason}); expected finite numbers, UTF-8 text, lists and dicts"
+            f"cannot be written as JSON ({reason}); expected finite numbers, UTF-8 text, lists and dicts"
         )
         raise BadData(message, path=path, row=number, field=field) from None
 
@@ -119,7 +119,7 @@ def json_line(path: Path, number: int, row: Mapping[str, Any]) -> bytes:
 def _read_json_lines(
     path: Path, broken: Callable[[BadData], None] | None
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    # Bytes are split at \n only, so that U+2028 inside a text is not taken for the end of a line.
+    # Bytes are split at \n only, so that U+2028 inside a text does not end a line.
     with reading(path), open_plain(path) as file:
         for number, line in enumerate(file, start=1):
             try:
@@ -178,7 +178,7 @@ def _table(path: Path, before: int, chunk: list[Mapping[str, Any]], schema: pa.S
             columns.append(pa.array(values, type=kind))
         except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
             number = next((i for i, value in enumerate(values) if not _fits_arrow(value, kind)), 0)
-            expected = f"expected {kind}" if kind is not None else "expected one type a column"
+            expected = f"expected {kind}" if kind is not None else "expected one type per column"
             message = f"{expected}, found {describe(values[number])} ({parquet.first_line(error)})"
             raise BadData(message, path=path, row=before + number + 1, field=name) from None
     return pa.Table.from_arrays(columns, schema=schema) if schema is not None else pa.table(columns, names)

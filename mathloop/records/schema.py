@@ -17,23 +17,23 @@ class Problem:
 
     id: str
     problem: str
-    """The statement, as a person would read it."""
+    """The statement, as a person reads it."""
     answer: str | None = None
-    """Gold final answer; None where nobody knows it (evolved problems)."""
+    """Gold final answer; None if it is not known (evolved problems)."""
     source: str = ""
-    """Data set or generator it came from."""
+    """Data set or generator that it comes from."""
     language: Language = "en"
     family: str = ""
     """Subject or generator family, for tables by group."""
     difficulty: int = 0
-    """1 (easy) and up; 0 where unknown."""
+    """From 1 (easy) upwards; 0 if unknown."""
     solution: str | None = None
-    """A reference solution, where the source has one."""
+    """A reference solution, if the source has one."""
     parent: str | None = None
-    """What it is a variation of: the id of the problem that it was evolved from, or what the generator calls
-    its family and numbers. Scores count variations of one thing as one draw."""
+    """What it is a variation of: the id of the problem that it was evolved from, or the generator's name for
+    its family and numbers. Statistics treat variations of one problem as one cluster."""
     operation: str | None = None
-    """Evolution operation that made it."""
+    """Evolution operation that produced it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,18 +45,18 @@ class Response:
     """Index among the samples of this problem by this sampler, from 0."""
     mode: Mode
     text: str
-    """All of it after the prompt, interpreter output included, without the end-of-turn token."""
+    """Everything after the prompt, including interpreter output, without the end-of-turn token."""
     answer: str | None = None
     """Extracted final answer, as written."""
     correct: bool | None = None
     """The verifier's verdict; None before verification or without a gold answer."""
     reason: str = ""
-    """Why the verifier decided so."""
+    """The verifier's reason."""
     reward: float | None = None
-    """The reward model's score (a logit), None where none was asked."""
+    """The reward model's score (a logit); None if it was not scored."""
     finish_reason: FinishReason = "stop"
     tokens: int = 0
-    """Sampled tokens, without prompt and interpreter output."""
+    """Sampled tokens, excluding prompt and interpreter output."""
     tool_calls: int = 0
     temperature: float = 1.0
     """0 is greedy."""

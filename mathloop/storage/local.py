@@ -15,13 +15,13 @@ from mathloop.files import disk, make_parents, open_plain, remove_empty
 from mathloop.storage.objects import CHUNK, Absent, Readable, Taken
 
 UNFINISHED = "_unfinished"
-"""Files being written; a killed writer leaves its file here, and nowhere else."""
+"""Folder of files being written; a killed writer leaves its file here and nowhere else."""
 STALE = 24 * 3600.0
-"""Seconds after which an unfinished file is nobody's."""
+"""Seconds after which an unfinished file is taken for abandoned."""
 
 
 class LocalObjects:
-    """A folder, which is made at the first write."""
+    """A folder, created by the first write."""
 
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
@@ -49,7 +49,7 @@ class LocalObjects:
             except FileExistsError:
                 taken = True
         if taken:
-            raise Taken(f"{self.url}/{key} is already there")
+            raise Taken(f"{self.url}/{key} already exists")
 
     def holds(self, key: str, size: int, sha256: str) -> bool:
         path = self.root / key
@@ -84,7 +84,7 @@ class LocalObjects:
 
     @contextmanager
     def _unfinished(self, key: str) -> Iterator[tuple[BinaryIO, Path, Path]]:
-        """A file to write, its path, and the object's: a failure takes away the folders made for them."""
+        """Yields (open file, its path, the object's path); a failure removes the folders created for them."""
         path, place = self.root / UNFINISHED / uuid.uuid4().hex, self.root / key
         made: list[Path] = []
         try:
@@ -97,7 +97,7 @@ class LocalObjects:
                     made += make_parents(place)
                 yield file, path, place
             finally:
-                # Closing writes what is still buffered, which a full disk refuses once more.
+                # Closing writes the rest of the buffer, which a full disk refuses again.
                 with disk(self.root):
                     path.unlink(missing_ok=True)
                     file.close()
@@ -113,14 +113,14 @@ class LocalObjects:
 
     @staticmethod
     def _finish(file: BinaryIO) -> None:
-        # The data must be on the disk before the manifest that vouches for it.
+        # The data must be on the disk before the manifest that lists it.
         file.flush()
         os.fsync(file.fileno())
 
 
 def _raise_unless_missing(error: OSError) -> None:
-    # A line of champions that cannot be read, or a link that leads nowhere, must not look like an empty one.
+    # A log that cannot be read, or a dangling link in its place, must not look like an empty log.
     path = Path(error.filename)
-    standing = next(above for above in (path, *path.parents) if os.path.lexists(above))
-    if not isinstance(error, FileNotFoundError) or not standing.exists():
+    existing = next(above for above in (path, *path.parents) if os.path.lexists(above))
+    if not isinstance(error, FileNotFoundError) or not existing.exists():
         raise error

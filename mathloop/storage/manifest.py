@@ -1,4 +1,4 @@
-"""What a published artifact consists of: each file's length and SHA-256, and paths that stay inside it."""
+"""The files of a published artifact: their paths, which stay inside it, lengths and SHA-256 checksums."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class FileEntry:
 
 @dataclass(frozen=True)
 class Manifest:
-    """An artifact: complete where its manifest is there."""
+    """An artifact; it is complete if its manifest exists."""
 
     name: str
     kind: Literal["file", "folder"]
@@ -57,7 +57,7 @@ class Manifest:
 
     @classmethod
     def from_json(cls, data: bytes, name: str) -> Manifest:
-        """Reads what `to_json` wrote for the artifact `name`, trusting none of it.
+        """Parses the manifest that `to_json` wrote for the artifact `name`, without trusting it.
 
         Raises:
             Corrupt: it is not a manifest of `name`, or a path would lead out of the artifact's folder.
@@ -84,15 +84,15 @@ def describe_source(source: Path, name: str) -> Manifest:
     """Hashes a file, or every file below a folder, in constant memory.
 
     Raises:
-        BadData: nothing is there, or something that is not a plain file, or a name that cannot be kept.
+        BadData: there is nothing, or something that is not a regular file, or a name that cannot be stored.
     """
     if source.is_file():
         return Manifest(name, "file", (_hashed(source, SINGLE_FILE),))
     if not source.is_dir():
-        raise BadData("there is no file or folder here to publish", path=source)
+        raise BadData("there is no such file or folder to publish", path=source)
     files = [_hashed(path, relative) for relative, path in sorted(_walk(source))]
     if not files:
-        raise BadData("the folder is empty: there is nothing to publish", path=source)
+        raise BadData("the folder is empty; there is nothing to publish", path=source)
     return Manifest(name, "folder", tuple(files))
 
 
@@ -109,14 +109,14 @@ def check_name(name: str) -> str:
 
 
 def wrong_path(path: str) -> str | None:
-    """Says why a relative path may not be kept or followed, None where it may."""
+    """Why a relative path must not be stored or followed; None if it may."""
     parts = path.split("/")
     if any(part in ("", ".", "..") for part in parts) or "\\" in path:
-        return "it leads out of its folder"
+        return "its path leads out of the folder"
     if any(ord(letter) < 32 or 0xD800 <= ord(letter) < 0xE000 for letter in path) or len(path.encode()) > 700:
-        return "it holds control characters, is not UTF-8 or is longer than 700 bytes"
+        return "its path has control characters, is not UTF-8 or is longer than 700 bytes"
     if MANIFEST in parts:
-        return f"{MANIFEST} is the store's own name"
+        return f"{MANIFEST} is reserved for the store"
     return None
 
 
@@ -124,13 +124,14 @@ def _walk(source: Path) -> Iterator[tuple[str, Path]]:
     for folder, folders, names in os.walk(source, onerror=_raise):
         for name in folders:
             if Path(folder, name).is_symlink():
-                raise BadData("a link to a folder cannot be published; copy it here", path=Path(folder, name))
+                linked = "a link to a folder cannot be published; put a copy of that folder here"
+                raise BadData(linked, path=Path(folder, name))
         for name in names:
             path = Path(folder, name)
             relative = path.relative_to(source).as_posix()
             wrong = wrong_path(relative)
             if wrong is None and not (path.exists() and stat.S_ISREG(path.stat().st_mode)):
-                wrong = "it is not a plain file"
+                wrong = "it is not a regular file"
             if wrong is not None:
                 raise BadData(f"cannot be published: {wrong}; rename or remove it", path=ascii(str(path)))
             yield relative, path

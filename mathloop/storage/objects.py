@@ -1,4 +1,4 @@
-"""What a store needs of the place that keeps its bytes: a flat map from keys to whole objects."""
+"""The interface of a store's storage: a flat map from keys to whole objects."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ CHUNK = 1 << 20
 
 
 class Taken(MathloopError):
-    """Somebody else created this entry first; nothing was changed."""
+    """Another writer created this entry first; nothing was changed."""
 
 
 class Absent(MathloopError):
@@ -20,7 +20,7 @@ class Absent(MathloopError):
 
 
 class Readable(Protocol):
-    """Bytes to store; fails by itself where they are not what was promised."""
+    """Bytes to store; raises if they are not those that were announced."""
 
     def read(self, size: int, /) -> bytes:
         """Returns at most `size` bytes, none at the end."""
@@ -31,10 +31,10 @@ class Objects(Protocol):
 
     @property
     def url(self) -> str:
-        """The place as its user wrote it, without credentials."""
+        """The URL or path as the user wrote it, without credentials."""
 
     def put(self, key: str, source: Readable, size: int, sha256: str) -> None:
-        """Writes `size` bytes of `source`, whole or not at all, over what is there."""
+        """Writes `size` bytes of `source`, whole or not at all, replacing any existing object."""
 
     def create(self, key: str, data: bytes) -> None:
         """Writes `data` if the key is free, whole or not at all; raises Taken if it is not."""

@@ -1,7 +1,7 @@
-"""Objects in an S3 bucket, through the `minio` SDK; any server with conditional writes will do.
+"""Objects in an S3 bucket, through the `minio` SDK; works with any server that has conditional writes.
 
-The endpoint and the credentials come from the environment only, and errors never repeat them: what a library
-says of a failed request can hold a signed URL, so messages are built from codes and types.
+The endpoint and the credentials come from the environment only, and errors never repeat them: a library's
+error message can contain a signed URL, so ours are built from error codes and exception types.
 """
 
 from __future__ import annotations
@@ -32,25 +32,25 @@ KEY_VARIABLE = "AWS_ACCESS_KEY_ID"
 SECRET_VARIABLE = "AWS_SECRET_ACCESS_KEY"
 TOKEN_VARIABLE = "AWS_SESSION_TOKEN"
 CA_VARIABLE = "MATHLOOP_S3_CA"
-"""A PEM file of authorities that the server's certificate may come from; else SSL_CERT_FILE, else certifi."""
+"""A PEM file of trusted certificate authorities; if not set, SSL_CERT_FILE, else certifi's."""
 REGION = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
 
 CONNECT_SECONDS = 3.0
 READ_SECONDS = 30.0
 PART = 16 << 20
-"""Bytes of one part of a multipart upload; four of them are in memory at most."""
+"""Bytes of one part of a multipart upload; at most four are in memory."""
 CREATE_TRIES = 3
-"""A conditional write is tried so often while the server does not answer or answers 409 or 5xx."""
+"""Attempts of a conditional write while the server does not answer or answers 409 or 5xx."""
 CREATE_READ_SECONDS = 8.0
-"""Short, since it is small and is the first thing that a round asks of a store; SeaweedFS was seen to let a
-crowd of writers wait for 3 seconds."""
+"""Short, since the write is small and is a round's first request; SeaweedFS has been seen to keep concurrent
+writers waiting for 3 seconds."""
 DENIED = {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "ExpiredToken"}
 FULL = {"XMinioStorageFull", "InsufficientStorage", "QuotaExceeded", "XMinioAdminBucketQuotaExceeded"}
 
 
 @dataclass(frozen=True)
 class Variables:
-    """Names of the environment variables that say where a server is and who asks it."""
+    """Names of the environment variables for a server's endpoint and credentials."""
 
     endpoint: str = ENDPOINT_VARIABLE
     key: str = KEY_VARIABLE
@@ -82,8 +82,8 @@ class S3Objects:
         region = os.environ.get(REGION_VARIABLE, "").strip() or "us-east-1"
         if not REGION.fullmatch(region):
             raise StorageRefused(f"{REGION_VARIABLE} is not a region; expected one like us-east-1")
-        key = _variable(variables.key, "give the key of an S3 user")
-        secret = _variable(variables.secret, "give the secret key of an S3 user")
+        key = _variable(variables.key, "set it to the access key of an S3 user")
+        secret = _variable(variables.secret, "set it to the secret key of an S3 user")
         try:
             self._client = Minio(
                 endpoint.netloc,
@@ -132,10 +132,10 @@ class S3Objects:
                 if answer.status == 412:
                     if unclear and b"".join(self.read(key)) == data:
                         return
-                    raise Taken(f"{self.url}/{key} is already there")
+                    raise Taken(f"{self.url}/{key} already exists")
                 if last or (answer.status != 409 and answer.status < 500):
                     raise self._refusal(_error_code(answer.data), answer.status)
-            # Whatever did not get a clear answer may yet have been written.
+            # A write without a clear answer may have happened all the same.
             unclear = unclear or answer is None or answer.status >= 500
             time.sleep(0.2 * 2**attempt)
 
@@ -167,7 +167,7 @@ class S3Objects:
 
     @contextmanager
     def _answered(self) -> Iterator[None]:
-        """Turns what the SDK and the network raise into Absent or one line without secrets."""
+        """Turns errors of the SDK and the network into Absent or one line without secrets."""
         try:
             yield
         except S3Error as error:
@@ -188,25 +188,23 @@ class S3Objects:
         if code == "NoSuchBucket":
             remedy = "there is no such bucket; create it or correct the store's URL"
         elif code in DENIED or status == 403:
-            remedy = f"access denied; check {named.key}, {named.secret} and what that user may do"
+            remedy = f"access denied; check {named.key}, {named.secret} and that user's permissions"
         elif code in FULL or status == 507:
-            remedy = "the server has no space left; free some or enlarge it"
+            remedy = "the server has no space left; free some or add storage"
         elif code is None and (status or 0) < 500:
-            remedy = f"the answer is not an S3 server's; is {named.endpoint} right?"
+            remedy = f"the answer is not from an S3 server; is {named.endpoint} right?"
         else:
-            remedy = "the server failed or refused; its log says more"
-        said = ", ".join([code or "no code", *([f"HTTP {status}"] if status else [])])
-        return StorageRefused(f"{self.url} at {self.endpoint}: {remedy} ({said})")
+            remedy = "the server failed or refused; see its log"
+        answer = ", ".join([code or "no code", *([f"HTTP {status}"] if status else [])])
+        return StorageRefused(f"{self.url} at {self.endpoint}: {remedy} ({answer})")
 
     def _unreachable(self, error: Exception) -> StorageRefused:
-        untrusted = (
-            f"TLS failed: http in place of https, or a certificate that {CA_VARIABLE} does not vouch for"
-        )
+        untrusted = f"TLS failed: it speaks http, or {CA_VARIABLE} does not cover its certificate"
         reasons = {
-            urllib3.exceptions.NameResolutionError: "its name is unknown",
+            urllib3.exceptions.NameResolutionError: "unknown host name",
             urllib3.exceptions.NewConnectionError: "connection refused",
             urllib3.exceptions.ConnectTimeoutError: f"no connection within {CONNECT_SECONDS:g} s",
-            urllib3.exceptions.ReadTimeoutError: "it took the request and did not answer in time",
+            urllib3.exceptions.ReadTimeoutError: "it accepted the request but did not answer in time",
             urllib3.exceptions.SSLError: untrusted,
             ssl.SSLError: untrusted,
         }
@@ -225,7 +223,8 @@ def _endpoint(variables: Variables) -> SplitResult:
     except ValueError:
         raise StorageRefused(_no_endpoint(variables)) from None
     if endpoint.username or endpoint.password:
-        raise StorageRefused(f"{variables.endpoint} holds credentials; put them into {variables.key}")
+        remedy = f"move them to {variables.key} and {variables.secret}"
+        raise StorageRefused(f"{variables.endpoint} contains credentials; {remedy}")
     if endpoint.scheme not in ("http", "https") or not usable:
         raise StorageRefused(_no_endpoint(variables))
     return endpoint
@@ -238,7 +237,8 @@ def _no_endpoint(variables: Variables) -> str:
 def _authorities() -> str:
     path = os.environ.get(CA_VARIABLE, "").strip()
     if path and not Path(path).is_file():
-        raise StorageRefused(f"{CA_VARIABLE} names {path}, which is no file; give a PEM file of authorities")
+        expected = "give a PEM file of certificate authorities"
+        raise StorageRefused(f"{CA_VARIABLE} names {path}, which is not a file; {expected}")
     return path or os.environ.get("SSL_CERT_FILE") or certifi.where()
 
 
@@ -255,6 +255,6 @@ def _variable(name: str, expected: str) -> str:
         )
     if not re.fullmatch(r"[\x21-\x7e]+", value):
         raise StorageRefused(
-            f"{name} holds a character that no S3 key or URL has; set it again, without breaks"
+            f"{name} contains a character that no S3 key or URL has; set it again, without whitespace"
         )
     return value

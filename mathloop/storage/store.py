@@ -49,7 +49,7 @@ class Store:
         content again does nothing.
 
         Raises:
-            BadData: `source` is missing, empty, changing, or contains something other than plain files.
+            BadData: `source` is missing, empty, changing, or contains something other than regular files.
             StorageRefused: `name` already has other content, or is above or below an artifact's name.
         """
         manifest = describe_source(source, check_name(name))

@@ -65,7 +65,7 @@ def read_folder(folder: Path) -> tuple[list[LabeledSet], list[str]]:
             name = str(file.relative_to(folder).with_suffix(""))
             cases = list(LAYOUT[pattern](file))
             if not cases:
-                raise BadData("no rows; expected one JSON object a line", path=file)
+                raise BadData("no rows; expected one JSON object per line", path=file)
             golds = pattern.startswith("benchmarks/")
             sets.append(LabeledSet(name.removesuffix("/test") if golds else name, cases, golds))
     return sets, missing

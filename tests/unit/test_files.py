@@ -1,4 +1,4 @@
-"""Files as people name them: what is not a plain file is refused, and what replaces one does so whole."""
+"""Files as people name them: what is not a regular file is refused, and what replaces one does so whole."""
 
 from __future__ import annotations
 

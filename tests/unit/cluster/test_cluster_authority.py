@@ -76,12 +76,12 @@ def test_an_authority_that_was_named_is_trusted(authority: Path, monkeypatch: py
 
 
 def test_an_authority_that_nobody_named_is_one_line(authority: Path) -> None:
-    with pytest.raises(StorageRefused, match=f"TLS failed: .* {CA_VARIABLE} does not vouch for") as caught:
+    with pytest.raises(StorageRefused, match=f"TLS failed: .* {CA_VARIABLE} does not cover") as caught:
         list(S3Objects("mathloop", "store").keys(""))
     assert "\n" not in str(caught.value)
 
 
 def test_a_file_that_is_not_mounted_is_one_line(authority: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(CA_VARIABLE, "/etc/store-ca/ca.crt")
-    with pytest.raises(StorageRefused, match=f"{CA_VARIABLE} names /etc/store-ca/ca.crt, which is no file"):
+    with pytest.raises(StorageRefused, match=f"{CA_VARIABLE} names .*ca.crt, which is not a file"):
         S3Objects("mathloop", "store")

@@ -98,7 +98,7 @@ def test_no_problems_are_a_parquet_file_but_not_json_lines(tmp_path: Path) -> No
     for data in (b"", b"\n\n"):
         (tmp_path / "a.jsonl").write_bytes(data)
         with pytest.raises(
-            BadData, match="the file is empty; expected one JSON object a line with id, problem"
+            BadData, match="the file is empty; expected one JSON object per line with id, problem"
         ):
             list(read_problems(tmp_path / "a.jsonl"))
 

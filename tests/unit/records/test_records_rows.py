@@ -141,7 +141,7 @@ def test_parquet_cut_off_anywhere_is_one_line(tmp_path: Path) -> None:
     data = whole.read_bytes()
     for length in [0, 3, 4, 8, len(data) // 2, len(data) - 8, len(data) - 1]:
         path.write_bytes(data[:length])
-        with pytest.raises(BadData, match=r"cut\.parquet.*not a whole Parquet file") as caught:
+        with pytest.raises(BadData, match=r"cut\.parquet.*not a complete Parquet file") as caught:
             list(read_rows(path))
         assert "\n" not in str(caught.value)
 

@@ -315,6 +315,6 @@ def test_a_round_without_one_of_its_models_is_not_promoted(tmp_path: Path, model
     one = Round(url, tmp_path, "round-1")
     one.fetch()
     shutil.rmtree(one.folder / "new" / model)
-    with pytest.raises(BadData, match="no file or folder here to publish"):
+    with pytest.raises(BadData, match="no such file or folder to publish"):
         one.publish()
     assert len(Registry(open_store(url)).history()) == 1

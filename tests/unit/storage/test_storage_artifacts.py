@@ -280,13 +280,13 @@ def test_sources_that_cannot_be_kept_are_refused(tmp_path: Path, model: Path) ->
             place.publish(source, NAME)
         assert not (tmp_path / "store").exists()
 
-    refuse("no file or folder", tmp_path / "nothing")
+    refuse("no such file or folder", tmp_path / "nothing")
     (tmp_path / "hollow" / "er").mkdir(parents=True)
     refuse("empty", tmp_path / "hollow")
     for make, said in (
-        (lambda p: p.symlink_to("nowhere"), "not a plain file"),
+        (lambda p: p.symlink_to("nowhere"), "not a regular file"),
         (lambda p: p.symlink_to(tmp_path), "link to a folder"),
-        (os.mkfifo, "not a plain file"),
+        (os.mkfifo, "not a regular file"),
     ):
         make(model / "odd")
         refuse(said)
