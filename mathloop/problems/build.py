@@ -15,7 +15,7 @@ from mathloop.records import Problem, open_drops, write_problems
 from mathloop.stages import StageReport
 
 HELD_OUT = 0.25
-"""Share of a file's problems that no round of any seed trains on."""
+"""Share of a file's problems that no round trains on, whatever its seed."""
 
 
 def run(
@@ -44,7 +44,7 @@ def run(
     broken: list[BadData] = []
     if problems_file is None:
         train = [n.problem for n in generate("train", config.train, seed, chinese_share=config.chinese_share)]
-        # The benchmark is the same in every round: rounds are compared on it.
+        # The benchmark is the same in every round, so that rounds can be compared.
         held = [
             n.problem for n in generate("benchmark", config.benchmark, 0, chinese_share=config.chinese_share)
         ]
@@ -76,7 +76,7 @@ def _from_file(
 ) -> tuple[list[Problem], list[Problem], list[BadData]]:
     problems, broken = load_problem_file(path, config.rejects_share)
     problems.sort(key=lambda problem: _digest(problem.problem))
-    # A threshold, not the first so many: no later file or setting moves a problem to the other side.
+    # A threshold and not a count: a longer file or another setting moves no problem to the other side.
     held = sum(_digest(problem.problem)[0] < 256 * HELD_OUT for problem in problems)
     held = min(max(held, 1), len(problems) - 1)
     rest = problems[held:]

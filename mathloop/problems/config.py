@@ -1,4 +1,4 @@
-"""Where a round's problems come from. Counts are problems, shares fractions of 1."""
+"""The sources of a round's problems. Counts are numbers of problems, shares fractions of 1."""
 
 from __future__ import annotations
 
@@ -10,20 +10,22 @@ class ProblemsConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    train: int = Field(1200, ge=1, description="Training problems; of a file, drawn by the seed")
+    train: int = Field(
+        1200, ge=1, description="Training problems; from a file, a sample that depends on the seed"
+    )
     benchmark: int = Field(
         300,
         ge=1,
-        description="Benchmark problems; of a file, out of the quarter that is held out for all seeds",
+        description="Benchmark problems; from a file, out of the quarter that is held out for all seeds",
     )
     chinese_share: float = Field(0.3, ge=0, le=1, description="Share of the generator's problems in Chinese")
     rejects_share: float = Field(
-        0.0, ge=0, le=1, description="Share of a file's rows that may be broken and are set aside"
+        0.0, ge=0, le=1, description="Largest share of broken rows in a file; they are dropped"
     )
 
 
 class EvolutionConfig(BaseModel):
-    """Evolved problems have no gold answer: the samples' majority presumes one."""
+    """Evolved problems have no gold answer; the majority of the sampled answers takes its place."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -1,7 +1,7 @@
 """Stage: evolves problems by MuggleMath's first operation, "change specific numbers" (Paper §3.1.1).
 
-Evolved problems have no gold answer: synthesis presumes one by a vote. The operations that need a writer
-(fractions, combined concepts, conditions) join when a served model can be asked to write.
+Evolved problems have no gold answer; in synthesis the majority answer takes its place. The operations for
+which a model must write (fractions, combined concepts, conditions) are not there yet.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def evolve(problems: list[Problem], count: int, seed: int, drops: Drops) -> Iter
 
 
 def _other(number: int, rng: random.Random) -> int:
-    """Another number with as many digits; 0 and 1 stay, for they are often no quantity."""
+    """Another number with as many digits; 0 and 1 stay, since they are often not quantities."""
     if number < 2:
         return number
     low = 10 ** (len(str(number)) - 1)

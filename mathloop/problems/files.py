@@ -1,4 +1,4 @@
-"""Reads problems as people have them: JSONL or Parquet with question and answer, also GSM8K's rows."""
+"""Reads problem files: JSONL or Parquet with a statement and an answer, including GSM8K's rows."""
 
 from __future__ import annotations
 
@@ -38,26 +38,27 @@ def read_problem_file(path: Path, broken: list[BadData] | None = None) -> Iterat
             continue
         yield problem
     if not number and not broken:
-        raise BadData("no rows; expected one problem a line with `problem` and `answer`", path=path)
+        raise BadData("no rows; expected one problem per line with `problem` and `answer`", path=path)
 
 
 def load_problem_file(path: Path, rejects_share: float) -> tuple[list[Problem], list[BadData]]:
-    """The problems that a round takes from a file, and what is wrong with its broken rows.
+    """The problems that a round can use from a file, and the errors of its broken rows.
 
     Raises:
-        BadData: more than `rejects_share` of the rows are broken: the first one; or fewer than two are whole.
+        BadData: more than `rejects_share` of the rows are broken (this is the first one), or fewer than two
+            are not.
     """
     broken: list[BadData] = []
     problems = list(read_problem_file(path, broken))
     if len(broken) > rejects_share * (len(problems) + len(broken)):
         raise broken[0]
     if len(problems) < 2:
-        raise BadData("expected at least two rows: one to train on and one to measure with", path=path)
+        raise BadData("expected at least two rows: one to train on and one for the benchmark", path=path)
     return problems, broken
 
 
 class _Seen:
-    """The rows of a file so far: an id is one row's, and a statement has one answer."""
+    """The rows of a file so far: ids are unique, and equal statements have equal answers."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -66,10 +67,10 @@ class _Seen:
         """Hash of a statement → row, answer."""
 
     def add(self, problem: Problem, number: int) -> None:
-        """Takes the next row's problem; raises BadData where it contradicts an earlier row."""
+        """Adds the next row's problem; raises BadData if it contradicts an earlier row."""
         if problem.id in self._ids:
-            message = f"{shown(problem.id)} is the id of row {self._ids[problem.id]} too"
-            message += "; give each row its own, or none"
+            message = f"{shown(problem.id)} is the id of row {self._ids[problem.id]} too; "
+            message += "give each row its own, or none"
             raise BadData(message, path=self._path, row=number, field="id")
         answer = problem.answer or ""
         statement = hashlib.blake2b(problem.problem.encode(), digest_size=16).digest()
@@ -105,7 +106,7 @@ def _problem(row: dict[str, Any], path: Path, number: int) -> Problem:
 
 
 def _readable(row: dict[str, Any], field: str, path: Path, number: int, *, numbers: bool = True) -> str:
-    """A field as text that shows something; raises BadData for anything but text or, if allowed, a number."""
+    """A field as visible text; raises BadData for anything but text or, if allowed, a number."""
     value, text = row[field], str(row[field])
     usable = isinstance(value, (str, int, float) if numbers else str) and not isinstance(value, bool)
     if (

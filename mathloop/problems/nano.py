@@ -1,10 +1,10 @@
 """A small world of arithmetic word problems, in English and Chinese, with gold answers by construction.
 
 It exists so that a whole round can be seen to work on two cores: a model of a million parameters can learn
-it, and can still be wrong about it in ways that a verifier, a reward model and GRPO can mend. Each family is
-one situation with two right calculations (one, for plain taking away) and a popular misreading of it (adding
-where one must subtract, forgetting the second person in "together"). `large_numbers` needs products and sums
-that such a model cannot compute in its head, so that Python pays off.
+it, and still makes mistakes that a verifier, a reward model and GRPO can correct. Each family is one
+situation with two correct calculations (one, for plain subtraction) and a common misreading of it (adding
+instead of subtracting, forgetting the second person in "together"). `large_numbers` needs products and sums
+that such a model cannot compute without Python.
 
 Train and benchmark problems never share a family with the same numbers: a hash of both decides the split.
 """
@@ -41,15 +41,15 @@ _THINGS = {
 
 @dataclass(frozen=True)
 class Family:
-    """One situation: how its numbers are drawn, told, calculated and misread."""
+    """One situation: how its numbers are drawn, worded, calculated and misread."""
 
     name: str
     draw: Callable[[random.Random, int], Numbers]
-    """(random source, difficulty 1 to 3) → numbers for which the right calculation stays a natural number."""
+    """(random source, difficulty 1 to 3) → numbers whose correct calculation stays in the naturals."""
     told: dict[Language, tuple[str, ...]]
     steps: tuple[Step, ...]
     other_steps: tuple[Step, ...]
-    """A second right way, or `steps` again: a vote finds an answer that is reached in several ways."""
+    """A second correct way, or `steps` again: a vote favors an answer that several ways reach."""
     misread: tuple[Step, ...]
 
 
@@ -61,7 +61,7 @@ class NanoProblem:
     family: Family
     numbers: Numbers
     telling: int
-    """Which of the family's wordings."""
+    """Index of the family's wording."""
 
 
 _NUMBERS = "abnmkp"
@@ -244,13 +244,13 @@ FAMILIES: tuple[Family, ...] = (
 
 
 _MOST_TELLINGS = 3
-"""Benchmark problems with the same family and numbers: they measure much the same."""
+"""Most benchmark problems with the same family and numbers: they measure much the same."""
 _MOST_REPEATS = 10_000
-"""Repeated statements in a row after which no new one is expected."""
+"""Repeated statements in a row after which the generator is taken to be exhausted."""
 
 
 def calculate(steps: tuple[Step, ...], numbers: Numbers) -> list[tuple[int, str, int, int]]:
-    """Carries out `steps`: a list of (left, operator, right, result), each a natural or negative integer."""
+    """Carries out `steps`; returns (left, operator, right, result) of each, all integers."""
     done: list[tuple[int, str, int, int]] = []
     for left, operator, right in steps:
         x, y = (done[int(v[1:])][3] if v[0] == "#" else numbers[v] for v in (left, right))
@@ -266,9 +266,9 @@ def split_of(family: str, numbers: Numbers, benchmark_share: float = 0.2) -> Spl
 
 
 def split_of_statement(family: str, statement: str) -> Split | None:
-    """The split of a statement that is one of the family's wordings with some numbers; None of any other.
+    """The split of a statement in one of the family's wordings; None for any other statement.
 
-    For who makes statements out of statements, and must not make one of the benchmark's.
+    For callers that derive statements from statements and must not create one of the benchmark's.
     """
     told = (wordings for one in FAMILIES if one.name == family for wordings in one.told.values())
     for form in itertools.chain.from_iterable(told):
@@ -291,7 +291,7 @@ def generate(
     chinese_share: float = 0.3,
     distinct: bool = True,
 ) -> Iterator[NanoProblem]:
-    """Yields `count` problems of `split`, every family as often; no statement comes twice if `distinct`.
+    """Yields `count` problems of `split`, all families equally often; no statement twice if `distinct`.
 
     The stream is a pure function of its arguments; a longer one starts with the shorter one.
     """
@@ -319,7 +319,7 @@ def generate(
             if repeats > _MOST_REPEATS:
                 raise BadConfig(
                     f"the built-in generator has no more than {index:,} different problems "
-                    f"({split} split), {count:,} were asked for; ask for fewer"
+                    f"({split} split), {count:,} were requested; request fewer"
                 )
             if repeats:
                 continue
@@ -341,9 +341,9 @@ def generate(
 
 
 def exercises(rng: random.Random) -> Iterator[tuple[int, str, int, int]]:
-    """Yields, without end, calculations that the small families need: (left, operator, right, result).
+    """Yields calculations that the small families need, without end: (left, operator, right, result).
 
-    Like a multiplication table they tell no story, so they belong to no split.
+    Like a multiplication table they have no story, so they belong to no split.
     """
     small = [family for family in FAMILIES if family.name != LARGE]
     while True:

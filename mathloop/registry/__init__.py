@@ -1,4 +1,4 @@
-"""The line of champions: which policy and reward model are current, and what each came from."""
+"""The line of champions: the current policy and reward model, and the lineage of each."""
 
 from mathloop.registry.champion import Champion, Registry
 

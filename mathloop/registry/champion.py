@@ -1,4 +1,4 @@
-"""Champions are entries of an append-only log; to promote is to be the first to write the next one."""
+"""Champions are the entries of an append-only log; whoever writes the next entry first promotes theirs."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ class Champion:
     """0 is the first."""
     policy: str
     reward_model: str | None
-    """None where the line has none yet."""
+    """None if the line has none yet."""
     base: str
-    """The pretrained model that the line started from."""
+    """The pretrained model at the start of the line."""
     round_id: str
     """The round that promoted it."""
     parent: int | None
-    """Number of the champion that it took over from; None for the first."""
+    """Number of the champion that it replaced; None for the first."""
     metrics: dict[str, float]
-    """What its gate measured."""
+    """The measurements of its gate."""
     created: str
     """UTC, ISO 8601."""
 
     @property
     def models(self) -> dict[str, str]:
-        """What each of its models is → its name; without the reward model where there is none."""
+        """Role → name of each of its models; without the reward model if there is none."""
         named = {"policy": self.policy, "reward model": self.reward_model, "base": self.base}
-        return {what: name for what, name in named.items() if name is not None}
+        return {role: name for role, name in named.items() if name is not None}
 
     def to_json(self) -> bytes:
         """The champion as it is stored."""
@@ -50,7 +50,7 @@ class Champion:
 
     @classmethod
     def from_json(cls, data: bytes) -> Champion:
-        """Reads what `to_json` wrote; raises ValueError where it is something else."""
+        """Parses what `to_json` wrote; raises ValueError for anything else."""
         value = parse_object(data)
         if set(value) != set(cls.__dataclass_fields__):
             raise ValueError(f"expected an object with {', '.join(cls.__dataclass_fields__)}")
@@ -69,7 +69,7 @@ class Champion:
 
     @classmethod
     def read(cls, path: Path) -> Champion:
-        """Reads the JSON file of a champion that `fetch_champion` wrote; raises BadData."""
+        """Reads the JSON file that `fetch_champion` wrote; raises BadData."""
         try:
             with reading(path), open_plain(path) as file:
                 return cls.from_json(file.read())
@@ -84,12 +84,12 @@ class Registry:
         self._store = store
 
     def current(self) -> Champion | None:
-        """The champion of this moment; None where there never was one."""
+        """The current champion; None if there never was one."""
         history = self.history()
         return history[-1] if history else None
 
     def history(self) -> list[Champion]:
-        """All champions, the first first.
+        """All champions, from the first to the current one.
 
         Raises:
             Corrupt: an entry is missing or cannot be read.
@@ -145,7 +145,7 @@ class Registry:
         return champion
 
     def check_current(self, expected: Champion | None) -> None:
-        """Raises ChampionMoved, saying who is champion, unless it is `expected`."""
+        """Raises ChampionMoved, naming the current champion, unless it is `expected`."""
         current = self.current()
         if current != expected:
             now = (
@@ -155,15 +155,15 @@ class Registry:
             )
             was = "none" if expected is None else f"number {expected.number} (round {expected.round_id})"
             message = f"the champion moved: {now}, where {was} was expected; nothing was changed"
-            raise ChampionMoved(f"{message}; run a round that starts from the present one")
+            raise ChampionMoved(f"{message}; run a round that starts from the current one")
 
-    def _damaged(self, number: int, what: str) -> Corrupt:
-        return Corrupt(f"{self._store.url}: {what}; entry {entry_key(LOG, number)}: {RESTORE}")
+    def _damaged(self, number: int, problem: str) -> Corrupt:
+        return Corrupt(f"{self._store.url}: {problem}; entry {entry_key(LOG, number)}: {RESTORE}")
 
     def check_models(self, champion: Champion) -> None:
-        """Raises BadModel where a model is not in the store, Corrupt where its manifest cannot be read."""
-        for what, name in champion.models.items():
+        """Raises BadModel if a model is not in the store, Corrupt if its manifest cannot be read."""
+        for role, name in champion.models.items():
             if not self._store.exists(name):
-                missing = f"champion {champion.number} names the {what} {name!r}, which is not there"
+                missing = f"champion {champion.number} names the {role} {name!r}, which is not there"
                 remedy = "publish it there again under that name, or use another store"
                 raise BadModel(f"{self._store.url}: {missing}; {remedy}")

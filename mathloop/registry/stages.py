@@ -1,4 +1,4 @@
-"""A round's dealings with the store: check it, fetch the champion, publish a better one."""
+"""The stages of a round that use the store: check it, fetch the champion, publish a better one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mathloop.storage import Store, open_store
 
 @timed
 def preflight(*, store_url: str) -> StageReport:
-    """Checks, before anything is computed, that the store takes writes and has a whole champion.
+    """Checks, before anything is computed, that the store is writable and has a complete champion.
 
     Raises:
         StorageRefused: the store cannot be reached, read or written.
@@ -29,7 +29,7 @@ def preflight(*, store_url: str) -> StageReport:
     champion = _current(store)
     Registry(store).check_models(champion)
     report = StageReport("preflight", values={"champion": champion.number})
-    report.notes.append(f"{store.url} takes writes and has all models of {_title(champion)}.")
+    report.notes.append(f"{store.url} is writable and has all models of {_title(champion)}.")
     return report
 
 
@@ -39,8 +39,8 @@ def fetch_champion(
 ) -> StageReport:
     """Copies the current champion's models into the folders `policy`, `reward_model` and `base`.
 
-    `reward_model` becomes an empty folder where the champion has none. `champion` becomes a JSON file that
-    says who it is, written last. Each is replaced if it is there.
+    `reward_model` becomes an empty folder if the champion has none. `champion` becomes a JSON file with its
+    entry, written last. Existing ones are replaced.
 
     Raises:
         BadModel: there is no champion, or one of its models is missing.
@@ -80,16 +80,16 @@ def publish_round(
     round_id: str,
     out: Path,
 ) -> StageReport:
-    """Publishes the round's models and makes them champion, if the gate says so and nobody was faster.
+    """Publishes the round's models and makes them the champion, if the gate says so and it is the first.
 
     Args:
         champion: JSON file of the champion that the round started from.
         gate: JSON file of the gate, of which `promote` and `reason` are read.
-        policy: the challenger's model folder, kept as `rounds/<round_id>/policy`.
-        reward_model: its reward model's, kept as `rounds/<round_id>/reward_model`.
+        policy: the challenger's model folder, published as `rounds/<round_id>/policy`.
+        reward_model: its reward model's folder, published as `rounds/<round_id>/reward_model`.
         out: becomes {"promoted": bool, "number": int or null, "reason": str}.
 
-    A promotion that was killed after it happened is found again, not repeated.
+    If the process is killed after the promotion, the next call finds it and does not repeat it.
     """
     verdict = _read_gate(gate)
     expected = Champion.read(champion)
@@ -118,13 +118,13 @@ def publish_round(
 
 @timed
 def publish_base(*, store_url: str, model: Path, round_id: str, out: Path) -> StageReport:
-    """Publishes a pretrained model as `base/<round_id>/policy`; it becomes champion 0 of a store without one.
+    """Publishes a pretrained model as `base/<round_id>/policy`; it becomes champion 0 if the store has none.
 
     Args:
         out: becomes {"promoted": true, "number": 0, "reason": str}.
 
     Raises:
-        BadModel: the store already has a champion from elsewhere; nothing was changed.
+        BadModel: the store already has another first champion; nothing was changed.
     """
     store = open_store(store_url)
     registry = Registry(store)

@@ -1,1 +1,1 @@
-"""Training data by sampling: CoT and TIR responses for SFT, ranked responses, and problems for GRPO."""
+"""Training data by sampling: CoT and TIR responses for SFT, labeled responses, and problems for GRPO."""

@@ -1,4 +1,4 @@
-"""How many responses are drawn and which are kept."""
+"""How many responses are sampled and which are kept."""
 
 from __future__ import annotations
 
@@ -13,21 +13,26 @@ class CoTConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    samples: int = Field(8, ge=1, description="Responses drawn a problem")
+    samples: int = Field(8, ge=1, description="Responses sampled per problem")
     keep: int = Field(
         4,
         ge=1,
         validate_default=True,
-        description="Most responses kept a problem: the best by reward, without one the first that differ",
+        description="Most responses kept per problem: the best by reward, or the first if there is no reward",
     )
     temperature: float = Field(1.0, gt=0, description="Sampling temperature")
-    agreement: float = Field(0.5, ge=0, le=1, description="Least share of the vote for a presumed answer")
+    agreement: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="Least share of the votes that the majority answer needs, without a gold answer",
+    )
     sampling: SamplingConfig = SamplingConfig(max_tokens=160)
 
     @field_validator("keep")
     @classmethod
-    def _at_most_all(cls, keep: int, given: ValidationInfo) -> int:
-        return _within(keep, given, least=None, most="samples")
+    def _at_most_all(cls, keep: int, info: ValidationInfo) -> int:
+        return _within(keep, info, least=None, most="samples")
 
 
 class TIRConfig(BaseModel):
@@ -35,43 +40,48 @@ class TIRConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    samples: int = Field(4, ge=1, description="Responses drawn a problem and temperature")
-    keep: int = Field(2, ge=1, description="Most responses kept a problem")
+    samples: int = Field(4, ge=1, description="Responses sampled per problem and temperature")
+    keep: int = Field(2, ge=1, description="Most responses kept per problem")
     temperatures: tuple[float, ...] = Field((0.7, 1.0), min_length=1, description="Sampling temperatures")
-    agreement: float = Field(0.5, ge=0, le=1, description="Least share of the vote for a presumed answer")
+    agreement: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="Least share of the votes that the majority answer needs, without a gold answer",
+    )
     sampling: SamplingConfig = SamplingConfig(max_tokens=160)
 
 
 class RewardDataConfig(BaseModel):
-    """Responses that the reward model learns to rank (Paper §3.2)."""
+    """Labeled responses for the reward model (Paper §3.2)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    samples: int = Field(6, ge=2, description="Responses drawn a problem")
+    samples: int = Field(6, ge=2, description="Responses sampled per problem")
     temperature: float = Field(1.0, gt=0, description="Sampling temperature")
     sampling: SamplingConfig = SamplingConfig(max_tokens=160)
 
 
 class SelectionConfig(BaseModel):
-    """Problems worth a GRPO group: neither solved nor hopeless (Paper §3.3)."""
+    """Problems that GRPO can learn from: neither always solved nor never (Paper §3.3)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    samples: int = Field(8, ge=2, description="Responses drawn a problem")
-    least: int = Field(2, ge=0, description="Fewest right ones of a kept problem")
-    most: int = Field(5, ge=0, validate_default=True, description="Most right ones of a kept problem")
+    samples: int = Field(8, ge=2, description="Responses sampled per problem")
+    least: int = Field(2, ge=0, description="Fewest correct responses of a kept problem")
+    most: int = Field(5, ge=0, validate_default=True, description="Most correct responses of a kept problem")
     temperature: float = Field(1.0, gt=0, description="Sampling temperature")
     sampling: SamplingConfig = SamplingConfig(max_tokens=160)
 
     @field_validator("most")
     @classmethod
-    def _in_order(cls, most: int, given: ValidationInfo) -> int:
-        return _within(most, given, least="least", most="samples")
+    def _in_order(cls, most: int, info: ValidationInfo) -> int:
+        return _within(most, info, least="least", most="samples")
 
 
-def _within(value: int, given: ValidationInfo, *, least: str | None, most: str) -> int:
-    """Returns the value if it lies between two earlier fields; one that is itself wrong does not count."""
-    low, high = given.data.get(least or "", value), given.data.get(most, value)
+def _within(value: int, info: ValidationInfo, *, least: str | None, most: str) -> int:
+    """Returns the value if it is between two earlier fields; an earlier field that is invalid is ignored."""
+    low, high = info.data.get(least or "", value), info.data.get(most, value)
     if not low <= value <= high:
         named = (
             f"at least {least} ({low}) and at most {most} ({high})" if least else f"at most {most} ({high})"

@@ -1,8 +1,8 @@
 """Stage: CoT responses for SFT by rejection sampling (Paper §3.1.1).
 
-With a gold answer the right ones stay; without, those that reach the answer presumed by a vote, weighted by
-the reward model once there is one. Of these the k best by reward stay; before any reward model, the first k
-that differ.
+With a gold answer, correct responses are kept; without one, those that reach the majority answer, with votes
+weighted by the reward model once there is one. Of these, the k best by reward are kept, or the first k
+distinct ones if there is no reward model yet.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from mathloop.sampling.scoring import RewardModel
 from mathloop.sampling.voting import vote
 from mathloop.stages import StageReport
 from mathloop.synthesis.config import CoTConfig
-from mathloop.synthesis.drawing import draw, scored, tell
+from mathloop.synthesis.response_sampling import add_rewards, report_sample, sample_responses
 
 
 def run(
@@ -38,16 +38,16 @@ def run(
         dropped: becomes JSON lines of the other responses, each with its problem and why it was dropped.
     """
     started = time.monotonic()
-    given = list(read_problems(problems))
+    read = list(read_problems(problems))
     scorer = RewardModel.load(reward_model) if reward_model else None
     samples: list[dict[str, Any]] = []
     drawn = 0
 
     def chosen(drops: Drops) -> Iterator[Response]:
         nonlocal drawn
-        for problem, responses in draw(
+        for problem, responses in sample_responses(
             policy,
-            given,
+            read,
             mode="cot",
             samples=config.samples,
             temperature=config.temperature,
@@ -57,7 +57,7 @@ def run(
         ):
             drawn += len(responses)
             if scorer is not None:
-                ((problem, responses),) = scored(scorer, [(problem, responses)])
+                responses = add_rewards(scorer, problem, responses)
             kept = select(
                 problem,
                 responses,
@@ -67,8 +67,8 @@ def run(
                 weighted=scorer is not None,
             )
             if len(samples) < 6 and responses:
-                told = kept[0] if kept else responses[0]
-                samples.append(tell(problem, told, "kept" if kept else "dropped"))
+                shown = kept[0] if kept else responses[0]
+                samples.append(report_sample(problem, shown, "kept" if kept else "dropped"))
             yield from kept
 
     with open_drops(dropped) as drops:
@@ -76,7 +76,7 @@ def run(
     return StageReport(
         "cot",
         time.monotonic() - started,
-        taken=len(given),
+        taken=len(read),
         made=drawn,
         kept=written,
         dropped=drops.counts,

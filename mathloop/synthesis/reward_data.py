@@ -1,4 +1,4 @@
-"""Stage: responses of the SFT model, labeled right or wrong, for the reward model (Paper §3.2)."""
+"""Stage: responses of the SFT model, labeled correct or not, for the reward model (Paper §3.2)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from mathloop.records import Response, open_drops, read_problems, write_responses
 from mathloop.stages import StageReport
 from mathloop.synthesis.config import RewardDataConfig
-from mathloop.synthesis.drawing import draw
+from mathloop.synthesis.response_sampling import sample_responses
 
 
 def run(
@@ -28,15 +28,15 @@ def run(
     """
     started = time.monotonic()
     read = list(read_problems(problems))
-    given = [p for p in read if p.answer is not None]
+    gradable = [p for p in read if p.answer is not None]
     right = made = 0
 
     def responses() -> Iterator[Response]:
         nonlocal right, made
-        for mode, chosen in (("cot", given[::2]), ("tir", given[1::2])):
-            for _, drawn in draw(
+        for mode, half in (("cot", gradable[::2]), ("tir", gradable[1::2])):
+            for _, sampled in sample_responses(
                 policy,
-                chosen,
+                half,
                 mode=mode,  # type: ignore[arg-type]
                 samples=config.samples,
                 temperature=config.temperature,
@@ -44,9 +44,9 @@ def run(
                 seed=seed + 104_729,
                 stage="reward_data",
             ):
-                made += len(drawn)
-                right += sum(bool(r.correct) for r in drawn)
-                yield from drawn
+                made += len(sampled)
+                right += sum(bool(r.correct) for r in sampled)
+                yield from sampled
 
     with open_drops(dropped) as drops:
         for problem in read:

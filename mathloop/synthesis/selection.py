@@ -1,4 +1,4 @@
-"""Stage: problems for GRPO: those of which the SFT model gets 2 to 5 of 8 right (Paper §3.3)."""
+"""Stage: problems for GRPO, of whose 8 sampled responses 2 to 5 are correct (Paper §3.3)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from mathloop.records import Drops, Problem, open_drops, read_problems, write_problems
 from mathloop.stages import StageReport
 from mathloop.synthesis.config import SelectionConfig
-from mathloop.synthesis.drawing import draw
+from mathloop.synthesis.response_sampling import sample_responses
 
 
 def run(
@@ -30,16 +30,16 @@ def run(
     """
     started = time.monotonic()
     read = list(read_problems(problems))
-    given = [p for p in read if p.answer is not None]
+    gradable = [p for p in read if p.answer is not None]
     spread: Counter[int] = Counter()
 
     def kept(drops: Drops) -> Iterator[Problem]:
         for problem in read:
             if problem.answer is None:
                 drops.add("no gold answer", problem)
-        for problem, responses in draw(
+        for problem, responses in sample_responses(
             policy,
-            given,
+            gradable,
             mode="cot",
             samples=config.samples,
             temperature=config.temperature,
@@ -62,7 +62,7 @@ def run(
         "selection",
         time.monotonic() - started,
         taken=len(read),
-        made=len(given) * config.samples,
+        made=len(gradable) * config.samples,
         kept=written,
         dropped=drops.counts,
         curves={"problems by right samples": [(n, spread[n]) for n in range(config.samples + 1)]},

@@ -1,4 +1,4 @@
-"""Stage: TIR responses for SFT: several temperatures, right answers only, repeats removed (Paper §3.1.2)."""
+"""Stage: TIR responses for SFT: several temperatures, correct answers only, deduplicated (Paper §3.1.2)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mathloop.records import Response, open_drops, read_problems, write_response
 from mathloop.stages import StageReport
 from mathloop.synthesis.config import TIRConfig
 from mathloop.synthesis.cot import select
-from mathloop.synthesis.drawing import draw, tell
+from mathloop.synthesis.response_sampling import report_sample, sample_responses
 
 
 def run(
@@ -30,12 +30,12 @@ def run(
         dropped: becomes JSON lines of the other responses, each with its problem and why it was dropped.
     """
     started = time.monotonic()
-    given = list(read_problems(problems))
-    drawn: dict[str, list[Response]] = defaultdict(list)
+    read = list(read_problems(problems))
+    sampled: dict[str, list[Response]] = defaultdict(list)
     for index, temperature in enumerate(config.temperatures):
-        for problem, responses in draw(
+        for problem, responses in sample_responses(
             policy,
-            given,
+            read,
             mode="tir",
             samples=config.samples,
             temperature=temperature,
@@ -43,29 +43,29 @@ def run(
             seed=seed + 7919 * (index + 1),
             stage="tir",
         ):
-            known = drawn[problem.id]
-            known += [replace(r, sample=len(known) + at) for at, r in enumerate(responses)]
-    made = sum(map(len, drawn.values()))
+            earlier = sampled[problem.id]
+            earlier += [replace(r, sample=len(earlier) + at) for at, r in enumerate(responses)]
+    made = sum(map(len, sampled.values()))
     kept: list[Response] = []
     samples: list[dict[str, Any]] = []
     with open_drops(dropped) as drops:
-        for problem in given:
-            usable = [r for r in drawn[problem.id] if r.tool_calls > 0]
-            for response in drawn[problem.id]:
+        for problem in read:
+            usable = [r for r in sampled[problem.id] if r.tool_calls > 0]
+            for response in sampled[problem.id]:
                 if response.tool_calls == 0:
                     drops.add("no Python was run", response, problem=problem.problem, gold=problem.answer)
             chosen = select(
                 problem, usable, drops, keep=config.keep, agreement=config.agreement, weighted=False
             )
             if len(samples) < 6 and usable:
-                told = chosen[0] if chosen else usable[0]
-                samples.append(tell(problem, told, "kept" if chosen else "dropped"))
+                shown = chosen[0] if chosen else usable[0]
+                samples.append(report_sample(problem, shown, "kept" if chosen else "dropped"))
             kept += chosen
     written = write_responses(out, kept)
     return StageReport(
         "tir",
         time.monotonic() - started,
-        taken=len(given),
+        taken=len(read),
         made=made,
         kept=written,
         dropped=drops.counts,

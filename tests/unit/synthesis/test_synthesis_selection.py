@@ -126,12 +126,12 @@ def test_problems_with_two_to_five_of_eight_right_are_kept(
 ) -> None:
     problems = [Problem(f"p{right}", f"problem {right}", answer="7") for right in range(9)]
 
-    def draw(policy: Path, given: list[Problem], **_: Any) -> Iterator[tuple[Problem, list[Response]]]:
+    def sample(policy: Path, given: list[Problem], **_: Any) -> Iterator[tuple[Problem, list[Response]]]:
         for problem in given:
             right = int(problem.id[1:])
             yield problem, [response("", correct=index < right) for index in range(8)]
 
-    monkeypatch.setattr(selection, "draw", draw)
+    monkeypatch.setattr(selection, "sample_responses", sample)
     write_problems(tmp_path / "given.jsonl", [*problems, Problem("open", "no answer is known")])
     report = selection.run(
         problems=tmp_path / "given.jsonl",
@@ -165,7 +165,7 @@ def test_every_response_is_kept_or_written_with_the_reason_why_not(
     answers = ["7", "7", "7", "8", "7"]
     run, config = (cot.run, CoTConfig(keep=1)) if stage == "cot" else (tir.run, TIRConfig(keep=1))
 
-    def draw(policy: Path, given: list[Problem], **named: Any) -> Iterator[tuple[Problem, list[Response]]]:
+    def sample(policy: Path, given: list[Problem], **named: Any) -> Iterator[tuple[Problem, list[Response]]]:
         for problem in given:
             sampled = [
                 Response(problem.id, i, named["mode"], text, answer, tool_calls=int(text != "d"))
@@ -173,7 +173,7 @@ def test_every_response_is_kept_or_written_with_the_reason_why_not(
             ]
             yield problem, [judge(problem.answer, response) for response in sampled]
 
-    monkeypatch.setattr(cot if stage == "cot" else tir, "draw", draw)
+    monkeypatch.setattr(cot if stage == "cot" else tir, "sample_responses", sample)
     write_problems(tmp_path / "problems.jsonl", [GOLD])
     arguments: dict[str, Any] = {"reward_model": None} if stage == "cot" else {}
     report = run(
@@ -200,11 +200,11 @@ def test_every_response_is_kept_or_written_with_the_reason_why_not(
 def test_reward_data_writes_the_problems_that_nobody_can_grade(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def draw(policy: Path, given: list[Problem], **_: Any) -> Iterator[tuple[Problem, list[Response]]]:
+    def sample(policy: Path, given: list[Problem], **_: Any) -> Iterator[tuple[Problem, list[Response]]]:
         for problem in given:
             yield problem, [response("", correct=True)]
 
-    monkeypatch.setattr(reward_data, "draw", draw)
+    monkeypatch.setattr(reward_data, "sample_responses", sample)
     write_problems(tmp_path / "given.jsonl", [GOLD, replace(OPEN, id="open")])
     report = reward_data.run(
         problems=tmp_path / "given.jsonl",

@@ -1,4 +1,4 @@
-"""Draws responses and puts verdicts and rewards on them; what all synthesis stages share."""
+"""Sampled responses with verdicts and rewards, for all synthesis stages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mathloop.sampling.scoring import RewardModel, score
 from mathloop.stages import Progress
 
 
-def draw(
+def sample_responses(
     policy: Path,
     problems: Sequence[Problem],
     *,
@@ -26,7 +26,7 @@ def draw(
     seed: int,
     stage: str,
 ) -> Iterator[tuple[Problem, list[Response]]]:
-    """Yields each problem with its responses, verified where there is a gold answer."""
+    """Yields each problem with its responses, verified if there is a gold answer."""
     progress = Progress(stage, len(problems) * samples, "responses")
     with load_sampler(policy, sampling) as sampler:
         at = 0
@@ -40,18 +40,17 @@ def draw(
                 yield problem, [judge(problem.answer, r.response) for r in rollouts[start : start + samples]]
 
 
-def scored(
-    scorer: tuple[RewardModel, Any], drawn: Sequence[tuple[Problem, list[Response]]]
-) -> list[tuple[Problem, list[Response]]]:
-    """The same with rewards."""
+def add_rewards(
+    scorer: tuple[RewardModel, Any], problem: Problem, responses: Sequence[Response]
+) -> list[Response]:
+    """The responses to a problem with the rewards of a reward model, given with its tokenizer."""
     model, tokenizer = scorer
-    dialogues = [(problem.problem, r.mode, r.text) for problem, responses in drawn for r in responses]
-    rewards = iter(score(model, tokenizer, dialogues))
-    return [(problem, [replace(r, reward=next(rewards)) for r in responses]) for problem, responses in drawn]
+    rewards = score(model, tokenizer, [(problem.problem, r.mode, r.text) for r in responses])
+    return [replace(r, reward=reward) for r, reward in zip(responses, rewards, strict=True)]
 
 
-def tell(problem: Problem, response: Response, decision: str) -> dict[str, Any]:
-    """A sample for the report."""
+def report_sample(problem: Problem, response: Response, decision: str) -> dict[str, Any]:
+    """A row of `StageReport.samples`."""
     return {
         "problem": problem.problem,
         "gold": problem.answer,
