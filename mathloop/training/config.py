@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from mathloop.sampling.config import SamplingConfig
+from mathloop.training.objectives import OBJECTIVES
 
 CHECKPOINTS_VARIABLE = "MATHLOOP_CHECKPOINTS"
 """Environment variable: URL of a store to copy checkpoints to; without it they stay in the work folder."""
@@ -155,6 +156,7 @@ class GRPOConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    objective: str = Field("grpo", description=f"RL objective: {', '.join(OBJECTIVES)}")
     steps: int = Field(60, ge=1, description="Number of rollout batches")
     problems_per_step: int = Field(16, ge=1, description="Problems (groups) per rollout batch")
     group_size: int = Field(8, ge=2, description="Responses per problem")
@@ -190,6 +192,13 @@ class GRPOConfig(BaseModel):
         learning_rate=1e-4, final_learning_rate=5e-5, weight_decay=0.0, checkpoint_steps=10
     )
     engine: EngineConfig = EngineConfig()
+
+    @field_validator("objective")
+    @classmethod
+    def _objective_is_listed(cls, name: str) -> str:
+        if name not in OBJECTIVES:
+            raise ValueError(f"{name!r} is not an objective; choose from {', '.join(OBJECTIVES)}")
+        return name
 
     @model_validator(mode="after")
     def _mini_batches_divide_groups(self) -> Self:

@@ -1,13 +1,16 @@
 """Recipe: GRPO (Paper §3.3), read top to bottom.
 
-Each step draws a group of responses for some problems, shapes a reward from verifier and reward model,
-standardizes it inside the group, and takes clipped policy-gradient steps with a KL to the starting policy.
-Interpreter tokens are masked; a group whose rewards are all alike teaches nothing and costs no pass.
+Each step samples a group of responses per problem, shapes a reward from verifier and reward model, turns it
+into advantages within the group, and takes policy-gradient steps with a KL to the starting policy. What is
+maximized is the configured objective (`objectives/`). Interpreter tokens are masked; a zero-variance group,
+whose rewards are all equal, contributes nothing and is not put through the policy.
 """
 
 from __future__ import annotations
 
 import time
+from collections import defaultdict
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -26,7 +29,8 @@ from mathloop.training.config import GRPOConfig
 from mathloop.training.engine import Engine
 from mathloop.training.linear import speed_up
 from mathloop.training.logprobs import PackedPolicy
-from mathloop.training.losses import grpo_loss, importance_weights
+from mathloop.training.losses import importance_weights
+from mathloop.training.objectives.objective import BatchSize, Objective, Tokens, load_objective
 from mathloop.training.order import name_data
 from mathloop.training.packing import Pack, pack
 from mathloop.training.rollouts import Batch, choose, collect, join_rollouts, log_rollouts
@@ -47,13 +51,13 @@ def run(
 ) -> StageReport:
     """Trains `policy` on `problems` (all with gold answers) and saves the challenger to `model`.
 
-    Every rollout goes to `rollouts`, a Parquet file, if it is given, with its verdict, rewards and advantage.
-    Without any problem the challenger is `policy` itself, with a note. The policy of the loss is the one that
-    was sampled, its temperature included.
+    All rollouts, with verdicts, rewards and advantages, are written to the Parquet file `rollouts`, if given.
+    Without any problem the challenger is `policy` itself, with a note. Log-probabilities are taken at the
+    sampling temperature, so that they are those of the policy that was sampled.
 
     Raises:
         TrainingDiverged: loss, KL or gradient is not finite.
-        BadConfig: the groups cannot be dealt evenly to ranks and mini-batches.
+        BadConfig: the groups cannot be divided evenly among ranks and mini-batches.
     """
     started = time.monotonic()
     pool = [p for p in read_problems(problems) if p.answer is not None]
@@ -64,9 +68,10 @@ def run(
             join_rollouts(work, rollouts)
         note = "No problem was selected, so the challenger is the SFT model: widen selection.least and most."
         return StageReport("grpo", time.monotonic() - started, notes=[note])
+    objective = load_objective(config.objective)
     per_batch = config.mini_batches * config.epochs_per_batch
     data = name_data(f"{p.id}\0{p.problem}\0{p.answer}".encode() for p in pool)
-    torch.manual_seed(seed)  # adapters begin at random: alike after a kill and on every rank
+    torch.manual_seed(seed)  # adapters start at random: the same on every rank and after a restart
     with ExitStack() as stack:
         module = PackedPolicy(add_adapters(net, config.lora))
         engine = stack.enter_context(
@@ -81,15 +86,20 @@ def run(
         for step in range(engine.step // per_batch, config.steps):
             chosen, mode = choose(pool, step, config, seed)
             with engine.whole(), drawing(sampler, net):
-                batch = collect(chosen, mode, sampler, scorer, config, engine.ranks, step=step, seed=seed)
+                batch = collect(
+                    chosen, mode, sampler, scorer, objective, config, engine.ranks, step=step, seed=seed
+                )
             net.train()
             log_rollouts(work, batch, step, engine.ranks.rank, engine.ranks.world)
-            engine.counts["zero-variance groups"] += int(engine.ranks.total(batch.flat)[0])
-            values = _learn(engine, reference, batch, config)
+            zero_variance, tokens = engine.ranks.total(batch.zero_variance, sum(batch.lengths))
+            engine.counts["zero-variance groups"] += round(zero_variance)
+            responses = config.problems_per_step * config.group_size
+            size = BatchSize(responses, round(tokens), config.sampling.max_tokens)
+            metrics = _train_on(batch, size, engine, reference, objective, config)
             progress.update(
-                tokens=round(values["response tokens"] * config.problems_per_step * config.group_size),
-                reward=values["reward"],
-                KL=values["KL"],
+                tokens=round(metrics["response tokens"] * responses),
+                reward=metrics["reward"],
+                KL=metrics["KL"],
             )
         save_policy(model, engine, net, tokenizer)
         if rollouts is not None and engine.ranks.first:
@@ -106,72 +116,95 @@ def run(
     )
 
 
-def _learn(engine: Engine, reference: _Reference, batch: Batch, config: GRPOConfig) -> dict[str, float]:
-    """All updates of one rollout batch; returns the last one's values."""
-    device = engine.ranks.device
-    advantages = batch.advantages.to(device)
-    values: dict[str, float] = {}
-    # Each update takes its share of the groups; what the policy thought before the first is kept for all.
-    parts = []
-    for update in range(config.mini_batches):
-        groups = range(update, batch.groups, config.mini_batches)
-        cut = batch.pieces(groups, engine.config.micro_batch_tokens)
-        dealt = list(engine.deal(cut or [[0]], own=True))
-        parts.append([(_Piece(chosen, batch, device), share if cut else 0.0) for chosen, share in dealt])
-    # What is watched is a mean over learned tokens; groups that teach nothing have none.
-    learned = engine.ranks.total(
-        *(sum(float(piece.packed.weights.sum()) * share for piece, share in pieces) for pieces in parts)
+def _train_on(
+    batch: Batch,
+    size: BatchSize,
+    engine: Engine,
+    reference: _Reference,
+    objective: Objective,
+    config: GRPOConfig,
+) -> dict[str, float]:
+    """Takes all optimizer steps on one rollout batch; returns the metrics of the last one."""
+    weights = [objective.token_weight(length, size) for length in batch.lengths]
+    mini_batches = [
+        _micro_batches(batch, range(first, batch.groups, config.mini_batches), weights, engine)
+        for first in range(config.mini_batches)
+    ]
+    # Metrics are means over the learned tokens of all ranks; a mini-batch of zero-variance groups has none.
+    total_weights = engine.ranks.total(
+        *(sum(float(micro.weights.sum()) * share for micro, share in mini) for mini in mini_batches)
     )
-    for pieces in parts:
-        for piece, _ in pieces:
-            piece.reference = reference.logprobs(piece.packed)
+    for mini in mini_batches:
+        for micro, _ in mini:
+            micro.reference_logprobs = reference.logprobs(micro.packed)
             if config.mini_batches * config.epochs_per_batch > 1:
                 with torch.no_grad():
-                    piece.old = engine.forward(piece.packed, config.temperature)
-    for turn in range(config.epochs_per_batch):
-        for update, pieces in enumerate(parts):
-            told = dict.fromkeys(("loss", "KL", "clipped share", "sampler ratio"), 0.0)
-            tokens, whole = 0.0, max(learned[update] * config.mini_batches, 1e-9)
-            for piece, share in pieces:
-                logprobs = engine.forward(piece.packed, config.temperature)
-                old = logprobs.detach() if piece.old is None else piece.old
-                importance = importance_weights(old, piece.sampler_logprobs, config.importance_cap)
-                weights = piece.packed.weights * (share * config.mini_batches)
-                loss, divergence, bound = grpo_loss(
-                    logprobs,
-                    old,
-                    advantages[piece.owner],
-                    weights,
-                    clip=config.clip,
-                    beta=config.beta,
-                    reference_logprobs=piece.reference,
-                    importance=importance,
-                )
+                    micro.old_logprobs = engine.forward(micro.packed, config.temperature)
+    metrics: dict[str, float] = {}
+    for epoch in range(config.epochs_per_batch):
+        for index, mini in enumerate(mini_batches):
+            sums: defaultdict[str, float] = defaultdict(float)
+            count, total_weight = 0.0, max(total_weights[index] * config.mini_batches, 1e-9)
+            for micro, share in mini:
+                logprobs = engine.forward(micro.packed, config.temperature)
+                tokens = micro.tokens(logprobs, share * config.mini_batches, config)
+                loss, watched = objective.loss(tokens, config)
                 engine.backward(loss)
-                told["loss"] += loss.item()
-                told["KL"] += divergence.item() / whole
-                told["clipped share"] += bound.item() / whole
-                told["sampler ratio"] += float((importance * weights).sum()) / whole
-                tokens += piece.packed.count * share
-            final = turn == config.epochs_per_batch - 1 and update == config.mini_batches - 1
-            values = engine.update(checkpoint=final, tokens=round(tokens), **told, **batch.values)
-    return values
+                sums["loss"] += loss.item()
+                sampler_ratio = (tokens.importance * tokens.weights).sum()
+                for name, value in {**watched, "sampler ratio": sampler_ratio}.items():
+                    sums[name] += value.item() / total_weight
+                count += micro.packed.count * share
+            is_last = epoch == config.epochs_per_batch - 1 and index == config.mini_batches - 1
+            metrics = engine.update(checkpoint=is_last, tokens=round(count), **sums, **batch.values)
+    return metrics
 
 
-class _Piece:
-    """A micro-batch of rollouts, with what stays the same through all updates."""
+class _MicroBatch:
+    """Rollouts for one forward pass, with what stays the same in every epoch."""
 
-    def __init__(self, chosen: list[int], batch: Batch, device: torch.device) -> None:
+    def __init__(
+        self, chosen: Sequence[int], batch: Batch, weights: Sequence[float], device: torch.device
+    ) -> None:
         self.packed: Pack = pack([batch.samples[i] for i in chosen], device, share_prompts=True)
-        self.owner = torch.tensor(chosen, device=device)[self.packed.owner]
-        written = [value for i in chosen for value in batch.sampler_logprobs[i]]
-        self.sampler_logprobs = torch.tensor(written, dtype=torch.float32, device=device)
-        self.old: Tensor | None = None
-        self.reference: Tensor | None = None
+        rollout = torch.tensor(chosen, device=device)[self.packed.owner]
+        self.advantages = batch.advantages.to(device)[rollout]
+        self.weights = self.packed.weights * torch.tensor(weights, device=device)[rollout]
+        sampled = [logprob for i in chosen for logprob in batch.sampler_logprobs[i]]
+        self.sampler_logprobs = torch.tensor(sampled, dtype=torch.float32, device=device)
+        self.old_logprobs: Tensor | None = None
+        """None while they are those of the policy being trained."""
+        self.reference_logprobs: Tensor | None = None
+
+    def tokens(self, logprobs: Tensor, scale: float, config: GRPOConfig) -> Tokens:
+        """Its learned tokens, with `logprobs` [n] of the policy being trained and weights times `scale`."""
+        old = logprobs.detach() if self.old_logprobs is None else self.old_logprobs
+        return Tokens(
+            logprobs=logprobs,
+            old_logprobs=old,
+            reference_logprobs=self.reference_logprobs,
+            importance=importance_weights(old, self.sampler_logprobs, config.importance_cap),
+            advantages=self.advantages,
+            weights=self.weights * scale,
+            response=self.packed.owner,
+            responses=len(self.packed.ends),
+        )
+
+
+def _micro_batches(
+    batch: Batch, groups: Sequence[int], weights: Sequence[float], engine: Engine
+) -> list[tuple[_MicroBatch, float]]:
+    """This rank's micro-batches of some groups, each with its share: 1, or 0 if it only fills up the rank."""
+    cut = batch.cut(groups, engine.config.micro_batch_tokens)
+    dealt = engine.deal(cut or [[0]], own=True)
+    return [
+        (_MicroBatch(chosen, batch, weights, engine.ranks.device), share if cut else 0.0)
+        for chosen, share in dealt
+    ]
 
 
 class _Reference:
-    """The starting policy: another copy, or the same weights without their adapters."""
+    """The starting policy: a copy, or the trained policy with its adapters disabled."""
 
     def __init__(self, net: Any, policy: Path, config: GRPOConfig, engine: Engine) -> None:
         self._net, self._engine, self._config = net, engine, config
@@ -183,12 +216,12 @@ class _Reference:
 
     @torch.no_grad()
     def logprobs(self, packed: Pack) -> Tensor | None:
-        """Log-probabilities [n] of a pack's learned tokens; None where no KL is asked for."""
+        """Log-probabilities [n] of a pack's learned tokens; None if the KL has no weight."""
         if not self._config.beta:
             return None
         if self._copy is not None:
-            kept: Tensor = self._copy(packed, self._config.temperature)
-            return kept
+            copied: Tensor = self._copy(packed, self._config.temperature)
+            return copied
         with without_adapters(self._net):
             plain: Tensor = self._engine.forward(packed, self._config.temperature)
             return plain
@@ -197,7 +230,7 @@ class _Reference:
 def _check_even(config: GRPOConfig, world: int) -> None:
     if config.problems_per_step % (world * config.mini_batches):
         raise BadConfig(
-            f"grpo.problems_per_step={config.problems_per_step} cannot be dealt evenly to {world} "
+            f"grpo.problems_per_step={config.problems_per_step} cannot be divided evenly among {world} "
             f"process{'es' if world > 1 else ''} and mini_batches={config.mini_batches}: "
             f"take a multiple of {world * config.mini_batches}"
         )

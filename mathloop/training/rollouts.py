@@ -1,4 +1,4 @@
-"""One batch of rollouts for GRPO: drawn, judged, scored, and turned into advantages and a log."""
+"""One rollout batch of GRPO: sampled, verified, scored, given advantages, and logged."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from mathloop.sampling.judging import judge
 from mathloop.sampling.sampler import Rollout, Sampler
 from mathloop.sampling.scoring import RewardModel, score
 from mathloop.training.config import GRPOConfig
-from mathloop.training.losses import group_advantages, shaped_reward
+from mathloop.training.losses import shaped_reward
+from mathloop.training.objectives.objective import Objective
 from mathloop.training.order import batch_of
 from mathloop.training.packing import micro_batches
 from mathloop.training.ranks import Ranks
@@ -31,26 +32,31 @@ class Batch:
     """This rank's share of a rollout batch: `groups` groups of `size` responses, in order."""
 
     samples: list[Sample]
-    """A token weighs 1 over its response's length and the number of responses of all ranks; 0 where the
-    interpreter wrote it, and throughout a response that teaches nothing."""
+    """A token has weight 1 if it is learned: the policy wrote it, its group is not a zero-variance group, and
+    its response is not masked."""
+    lengths: list[int]
+    """Tokens that the policy wrote, per response; 0 if the response is masked."""
     advantages: Tensor
     """[responses]"""
     sampler_logprobs: list[list[float]]
-    """Of the tokens that weigh something, for each response."""
+    """Of the learned tokens, per response."""
     size: int
     values: dict[str, float]
     """This rank's part of the batch's means."""
-    flat: int
-    """Groups whose rewards are all alike."""
+    zero_variance: int
+    """Number of zero-variance groups, whose rewards are all equal."""
     rows: list[dict[str, Any]]
-    """What the log keeps of each response."""
+    """Rows of the log, one per response."""
 
     @property
     def groups(self) -> int:
         return len(self.samples) // self.size
 
-    def pieces(self, groups: Sequence[int], budget: int) -> list[list[int]]:
-        """Micro-batches of the responses of `groups` that teach something; a shared prompt counts once."""
+    def cut(self, groups: Sequence[int], budget: int) -> list[list[int]]:
+        """Micro-batches of at most `budget` tokens of the learned responses of `groups`, as their indices.
+
+        A shared prompt counts once. A response that is longer than the budget is a micro-batch of its own.
+        """
         parts: list[list[int]] = []
         sizes: list[int] = []
         for group in groups:
@@ -72,7 +78,7 @@ class Batch:
 
 
 def choose(pool: Sequence[Problem], step: int, config: GRPOConfig, seed: int) -> tuple[list[Problem], Mode]:
-    """The problems of a rollout batch, of all ranks, and its mode: a function of seed and step."""
+    """The problems of a rollout batch, over all ranks, and its mode: a function of seed and step."""
     chosen = batch_of(len(pool), config.problems_per_step, step, seed)
     mode: Mode = "tir" if random.Random(f"grpo-{seed}-{step}").random() < config.tir_share else "cot"
     return [pool[i] for i in chosen], mode
@@ -83,13 +89,14 @@ def collect(
     mode: Mode,
     sampler: Sampler,
     scorer: tuple[RewardModel, Any],
+    objective: Objective,
     config: GRPOConfig,
     ranks: Ranks,
     *,
     step: int,
     seed: int,
 ) -> Batch:
-    """Draws, judges and scores this rank's groups of `problems`."""
+    """Samples, verifies and scores this rank's groups of `problems`."""
     size = config.group_size
     mine = problems[ranks.rank :: ranks.world]
     rollouts = sampler.sample(
@@ -103,25 +110,25 @@ def collect(
     verdicts = torch.tensor([float(r.correct is True) for r in judged])
     dialogues = [(mine[i // size].problem, mode, r.text) for i, r in enumerate(judged)]
     scores = torch.tensor(score(*scorer, dialogues))
-    cut = torch.tensor([float(r.finish_reason == "length") for r in judged])
+    truncated = torch.tensor([float(r.finish_reason == "length") for r in judged])
     rewards = shaped_reward(scores, verdicts, config.alpha)
     if config.overlong == "punish":
-        rewards = rewards - _excess([len(r.tokens) for r in rollouts], config)
-    advantages = group_advantages(rewards.view(-1, size)).flatten()
-    spread = (advantages.view(-1, size) != 0).any(1).repeat_interleave(size)
-    used = spread & (cut == 0) if config.overlong == "mask" else spread
-    total = config.problems_per_step * size
-    samples = [_sample(r, float(use), total) for r, use in zip(rollouts, used, strict=True)]
+        rewards = rewards - _overlong_penalties([len(r.tokens) for r in rollouts], config)
+    advantages = objective.advantages(rewards.view(-1, size)).flatten()
+    varied = (advantages.view(-1, size) != 0).any(1).repeat_interleave(size)
+    masked = truncated > 0 if config.overlong == "mask" else torch.zeros_like(varied)
+    learned = (varied & ~masked).tolist()
     written = [[lp for lp, own in zip(r.logprobs, r.sampled, strict=True) if own] for r in rollouts]
     tokens = sum(map(len, written))
+    total = config.problems_per_step * size
     values = {
         "reward": float(rewards.sum()) / total,
         "verifier accuracy": float(verdicts.sum()) / total,
         "RM score": float(scores.sum()) / total,
         "response tokens": tokens / total,
-        "truncated share": float(cut.sum()) / total,
-        "zero-variance share": float((~spread).sum()) / total,
-        # Of the sampler's own choices: their mean surprise is an unbiased estimate of its entropy.
+        "truncated share": float(truncated.sum()) / total,
+        "zero-variance share": float((~varied).sum()) / total,
+        # The mean of −log π over sampled tokens is an unbiased estimate of the sampler's entropy.
         "entropy": sum(-sum(own) / max(1, len(own)) for own in written) / total,
     }
     rows = [
@@ -136,14 +143,22 @@ def collect(
         }
         for i, response in enumerate(judged)
     ]
-    kept = [own if use else [] for own, use in zip(written, used, strict=True)]
-    return Batch(samples, advantages, kept, size, values, int((~spread).sum()) // size, rows)
+    return Batch(
+        samples=[_sample(rollout, learn) for rollout, learn in zip(rollouts, learned, strict=True)],
+        lengths=[0 if mask else len(own) for own, mask in zip(written, masked.tolist(), strict=True)],
+        advantages=advantages,
+        sampler_logprobs=[own if learn else [] for own, learn in zip(written, learned, strict=True)],
+        size=size,
+        values=values,
+        zero_variance=int((~varied).sum()) // size,
+        rows=rows,
+    )
 
 
 def log_rollouts(work: Path, batch: Batch, step: int, rank: int, world: int = 1) -> None:
-    """Keeps a batch as Parquet; a step that is done again writes the same file.
+    """Writes a batch to Parquet; a step that is repeated after a restart writes the same file.
 
-    What an attempt that was killed, maybe of more ranks, kept of this step and later ones is removed first.
+    Files of this step and later ones that a killed attempt left, maybe one of more ranks, are removed first.
     """
     folder = work / "rollouts"
     folder.mkdir(parents=True, exist_ok=True)
@@ -158,7 +173,7 @@ def log_rollouts(work: Path, batch: Batch, step: int, rank: int, world: int = 1)
 
 
 def join_rollouts(work: Path, out: Path) -> None:
-    """All batches that this machine kept, in one Parquet file, in order of steps and ranks."""
+    """Joins this machine's logged batches into one Parquet file, in order of steps and ranks."""
     with (
         replacing(out) as partial,
         disk(out),
@@ -173,15 +188,14 @@ def _tables(folder: Path) -> Iterator[pa.Table]:
         yield pq.read_table(path, schema=_SCHEMA)
 
 
-def _sample(rollout: Rollout, use: float, responses: int) -> Sample:
-    weight = use / max(1, sum(rollout.sampled)) / responses
+def _sample(rollout: Rollout, learn: bool) -> Sample:
     prompt = len(rollout.prompt_tokens)
-    weights = [0.0] * prompt + [weight if own else 0.0 for own in rollout.sampled]
+    weights = [0.0] * prompt + [float(own and learn) for own in rollout.sampled]
     return Sample(rollout.prompt_tokens + rollout.tokens, weights, prompt)
 
 
-def _excess(lengths: Sequence[int], config: GRPOConfig) -> Tensor:
-    """0 up to `overlong_buffer` tokens before the cut, then rising to 1 (DAPO, arXiv 2503.14476, eq. 13)."""
+def _overlong_penalties(lengths: Sequence[int], config: GRPOConfig) -> Tensor:
+    """0 until `overlong_buffer` tokens before the limit, then up to 1 (DAPO, arXiv 2503.14476, eq. 13)."""
     start = config.sampling.max_tokens - config.overlong_buffer
     return ((torch.tensor(lengths) - start) / config.overlong_buffer).clamp(0, 1)
 

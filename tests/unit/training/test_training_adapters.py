@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from mathloop.stages import StageReport
 from mathloop.training import grpo, sft
 from mathloop.training.adapters import add_adapters, whole_weights, without_adapters
 from mathloop.training.config import EngineConfig, GRPOConfig, LoRAConfig, OptimizerConfig, SFTConfig
+from mathloop.training.objectives.grpo import GRPO
+from mathloop.training.objectives.objective import Tokens
 from mathloop.training.updates import PlainUpdates
 
 ROW = torch.tensor([[5, 6, 7, 8, 9]])
@@ -188,13 +191,13 @@ def test_grpo_takes_the_policy_without_adapters_as_its_reference(
 
     monkeypatch.setattr(grpo, "load_model", count)
     monkeypatch.setattr(PlainUpdates, "step", keep)
-    real, references = grpo.grpo_loss, []
+    references = []
 
-    def note(*given: Any, **named: Any) -> Any:
-        references.append((given[0].detach(), named["reference_logprobs"]))
-        return real(*given, **named)
+    def note(tokens: Tokens, config: GRPOConfig) -> Any:
+        references.append((tokens.logprobs.detach(), tokens.reference_logprobs))
+        return GRPO.loss(tokens, config)
 
-    monkeypatch.setattr(grpo, "grpo_loss", note)
+    monkeypatch.setattr(grpo, "load_objective", lambda _: replace(GRPO, loss=note))
     report = grpo.run(
         problems=tmp_path / "problems.jsonl",
         policy=policy,

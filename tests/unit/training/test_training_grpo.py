@@ -1,106 +1,21 @@
-"""GRPO's gradients against hand-made ones from the logged rollouts; what it learns; what it refuses."""
+"""GRPO's gradients against those of a slow loss, computed from the logged rollouts."""
 
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
 import torch
 
 from mathloop.sampling.config import SamplingConfig
-from mathloop.sampling.prompts import render_prompt
 from mathloop.sampling.sampler import TransformersSampler, load_model
-from mathloop.stages import StageReport
 from mathloop.training import grpo
 from mathloop.training.config import EngineConfig, GRPOConfig, OptimizerConfig
-from mathloop.training.updates import PlainUpdates
-
-
-def run(
-    trained: Path, folder: Path, *, name: str = "grpo", reward: str = "opinion", **given: Any
-) -> tuple[StageReport, list[dict[str, Any]]]:
-    """Runs the recipe; returns its report and the logged rollouts."""
-    settings = {
-        "steps": 1,
-        "problems_per_step": 4,
-        "group_size": 4,
-        "tir_share": 0.0,
-        "sampling": SamplingConfig(max_tokens=60),
-        **given,
-    }
-    settings.setdefault("optimizer", OptimizerConfig(learning_rate=1e-3, weight_decay=0.0))
-    report = grpo.run(
-        problems=trained / "problems.jsonl",
-        policy=trained / "policy",
-        reward_model=trained / reward,
-        model=folder / name,
-        work=folder / f"work-{name}",
-        config=GRPOConfig(**settings),
-        seed=0,
-        rollouts=folder / f"{name}.parquet",
-    )
-    return report, pq.read_table(folder / f"{name}.parquet").to_pylist()
-
-
-class Steps:
-    """What the optimizer was given: weights before each of its steps, and the gradient."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.weights: list[dict[str, torch.Tensor]] = []
-        self.gradients: list[dict[str, torch.Tensor]] = []
-        step = PlainUpdates.step
-
-        def keep(updates: PlainUpdates, rate: float) -> float | None:
-            named = {name.removeprefix("model."): p for name, p in updates.named.items()}
-            self.weights.append({name: p.detach().clone() for name, p in named.items()})
-            self.gradients.append({name: p.grad.clone() for name, p in named.items()})
-            return step(updates, rate)
-
-        monkeypatch.setattr(PlainUpdates, "step", keep)
-
-    def policy(self, folder: Path, step: int) -> Any:
-        """The policy as it was before a step."""
-        net, _ = load_model(folder, torch.float32)
-        net.load_state_dict(self.weights[step], strict=False)
-        return net
-
-
-def tokens_of(row: dict[str, Any], tokenizer: Any) -> tuple[list[int], list[int], list[bool]]:
-    """(prompt, response, which of the response's tokens the policy wrote) of a logged rollout."""
-    prompt = tokenizer.encode(render_prompt(tokenizer, row["problem"], row["mode"]))
-    written, at = [], 0
-    if row["mode"] == "tir":
-        for match in re.finditer(r"(?<=```output)\n.*?(\n```\n|\Z)", row["text"], re.DOTALL):
-            written += [(t, True) for t in tokenizer.encode(row["text"][at : match.start()])]
-            written += [(t, False) for t in tokenizer.encode(match[0])]
-            at = match.end()
-    written += [(t, True) for t in tokenizer.encode(row["text"][at:])]
-    if row["finish_reason"] == "stop":
-        written.append((tokenizer.eos_token_id, True))
-    assert sum(own for _, own in written) == row["tokens"]  # read back as it was drawn
-    return prompt, [t for t, _ in written], [own for _, own in written]
-
-
-def response_logprobs(
-    net: Any, rows: list[dict[str, Any]], tokenizer: Any, temperature: float
-) -> Iterator[Any]:
-    """Of each row, the log-probabilities of the policy's own tokens, by one padded forward."""
-    split = [tokens_of(row, tokenizer) for row in rows]
-    width = max(len(prompt) + len(response) for prompt, response, _ in split)
-    batch = torch.zeros(len(rows), width, dtype=torch.long)
-    seen = torch.zeros(len(rows), width, dtype=torch.long)
-    for i, (prompt, response, _) in enumerate(split):
-        batch[i, : len(prompt) + len(response)] = torch.tensor(prompt + response)
-        seen[i, : len(prompt) + len(response)] = 1
-    logprobs = torch.log_softmax(net(input_ids=batch, attention_mask=seen).logits / temperature, -1)
-    for i, (prompt, response, own) in enumerate(split):
-        places = [(len(prompt) + t - 1, token) for t, token in enumerate(response) if own[t]]
-        yield torch.stack([logprobs[i, place, token] for place, token in places])
+from mathloop.training.objectives import OBJECTIVES
+from tests.unit.training.logged_rollouts import Steps, assert_gradient, response_logprobs, run
 
 
 def expected_loss(
@@ -154,16 +69,6 @@ def expected_loss(
     return loss, kl / weight, clipped / weight
 
 
-def assert_gradient(net: Any, loss: torch.Tensor, found: dict[str, torch.Tensor]) -> None:
-    """The loss's gradient by the weights of `net` is `found`, within a millionth of its largest number."""
-    net.zero_grad()
-    loss.backward()
-    largest = max(float(p.grad.abs().max()) for p in net.parameters())
-    assert largest > 1e-3
-    for name, parameter in net.named_parameters():
-        assert torch.allclose(found[name], parameter.grad, atol=5e-6 * max(1.0, largest), rtol=1e-4), name
-
-
 @pytest.mark.parametrize("mode", ["cot", "tir"])
 def test_the_first_gradient_is_that_of_the_logged_rollouts(
     trained: Path, letters: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str
@@ -188,7 +93,7 @@ def test_the_first_gradient_is_that_of_the_logged_rollouts(
     assert report.curves["sampler ratio"][0][1] == pytest.approx(1, abs=1e-4)
 
 
-def test_updates_take_their_groups_and_passes_take_them_again(
+def test_mini_batches_take_their_groups_and_epochs_take_them_again(
     trained: Path, letters: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steps = Steps(monkeypatch)
@@ -257,14 +162,16 @@ def test_responses_cut_at_the_limit_are_masked_if_asked(
         assert report.curves["sampler ratio"][step][1] == pytest.approx(1, abs=1e-4)
 
 
+@pytest.mark.parametrize("objective", OBJECTIVES)
 def test_the_size_of_micro_batches_changes_rounding_only(
-    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, objective: str
 ) -> None:
     runs = []
     for budget in (16, 40, 8192):
         steps = Steps(monkeypatch)
         engine = EngineConfig(micro_batch_tokens=budget)
-        report, rows = run(trained, tmp_path, name=f"cut{budget}", mini_batches=2, engine=engine)
+        given = {"objective": objective, "mini_batches": 2, "engine": engine}
+        report, rows = run(trained, tmp_path, name=f"cut{budget}", **given)
         runs.append((report, rows, steps.gradients))
         monkeypatch.undo()
     whole = runs.pop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from mathloop.stages import StageReport
 from mathloop.training import grpo
 from mathloop.training.config import GRPOConfig, OptimizerConfig
 from mathloop.training.grpo import _check_even
+from mathloop.training.objectives.grpo import GRPO
 
 pytestmark = pytest.mark.slow
 
@@ -88,7 +90,7 @@ def test_groups_that_are_all_alike_change_nothing(
         assert torch.equal(dict(after.named_parameters())[name], weight), name
 
 
-def test_groups_that_cannot_be_dealt_are_one_line(
+def test_groups_that_cannot_be_divided_evenly_are_one_line(
     trained: Path, problems: list[Problem], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(
@@ -97,7 +99,9 @@ def test_groups_that_cannot_be_dealt_are_one_line(
         GRPOConfig(problems_per_step=4, mini_batches=3)
     # How many processes there are shows only where they start.
     monkeypatch.setattr("mathloop.training.grpo._check_even", lambda config, _: _check_even(config, 3))
-    with pytest.raises(BadConfig, match=r"to 3 processes and mini_batches=2: take a multiple of 6") as error:
+    with pytest.raises(
+        BadConfig, match=r"among 3 processes and mini_batches=2: take a multiple of 6"
+    ) as error:
         run(trained, tmp_path, problems, mini_batches=2)
     assert "\n" not in str(error.value)
     assert not (tmp_path / "grpo").exists()
@@ -118,17 +122,16 @@ def test_a_tokenizer_without_chat_template_is_one_line(
 def test_divergence_leaves_the_last_checkpoint_and_no_model(
     trained: Path, problems: list[Problem], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
-    real, calls = grpo.grpo_loss, []
+    calls = []
 
-    def broken(*given: Any, **named: Any) -> Any:
-        loss, divergence, bound = real(*given, **named)
+    def broken(*given: Any) -> Any:
+        loss, metrics = GRPO.loss(*given)
         calls.append(1)
-        if len(calls) > 2:
-            loss = loss * torch.nan if where == "loss" else loss
-            divergence = torch.tensor(torch.inf) if where == "KL" else divergence
-        return loss, divergence, bound
+        if len(calls) > 2 and where == "KL":
+            metrics["KL"] = torch.tensor(torch.inf)
+        return loss * torch.nan if len(calls) > 2 and where == "loss" else loss, metrics
 
-    monkeypatch.setattr(grpo, "grpo_loss", broken)
+    monkeypatch.setattr(grpo, "load_objective", lambda _: replace(GRPO, loss=broken))
     with pytest.raises(TrainingDiverged, match=f"{where} is .* at step 2"):
         run(trained, tmp_path, problems, steps=5, optimizer=OptimizerConfig(checkpoint_steps=2))
     found = [path.name for path in (tmp_path / "work" / "checkpoints").iterdir()]

@@ -1,4 +1,4 @@
-"""Rollouts made by hand: what they are worth, which of their tokens are learned, and what is kept of them."""
+"""Hand-made rollouts: their rewards, advantages and token weights, and the log of them."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from mathloop.sampling.config import SamplingConfig
 from mathloop.sampling.sampler import Rollout
 from mathloop.training import rollouts
 from mathloop.training.config import GRPOConfig
+from mathloop.training.objectives.grpo import GRPO
+from mathloop.training.objectives.objective import BatchSize
 from mathloop.training.ranks import Ranks
 from mathloop.training.rollouts import Batch, choose, collect, join_rollouts, log_rollouts
 from mathloop.training.samples import Sample
@@ -69,7 +71,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch, ranks: Ranks, **given: Any) -> tuple[
         problems_per_step=2, group_size=3, alpha=0.5, sampling=SamplingConfig(max_tokens=8), **given
     )
     sampler = Scripted(PROBLEMS)
-    batch = collect(PROBLEMS, "cot", sampler, (None, None), config, ranks, step=4, seed=9)  # type: ignore[arg-type]
+    batch = collect(PROBLEMS, "cot", sampler, (None, None), GRPO, config, ranks, step=4, seed=9)  # type: ignore[arg-type]
     return batch, sampler
 
 
@@ -88,23 +90,29 @@ def standard(rewards: list[float]) -> list[float]:
 
 
 def weights(keep: Sequence[int]) -> list[list[float]]:
-    """Of every token: 1 over the response's own tokens and over all six responses."""
+    """Expected of every token: 1 over its response's tokens and over all six responses."""
     return [
         [0.0] * 3 + [1 / written.count("o") / 6 if o == "o" and i in keep else 0.0 for o in written]
         for i, (_, written, _, _) in enumerate(DRAWN)
     ]
 
 
-def test_a_batch_is_judged_scored_and_weighed(monkeypatch: pytest.MonkeyPatch) -> None:
+def assert_weights(batch: Batch, expected: list[list[float]]) -> None:
+    size = BatchSize(6, sum(batch.lengths), 8)
+    for sample, length, row in zip(batch.samples, batch.lengths, expected, strict=True):
+        assert sample.prompt == 3
+        assert [mask * GRPO.token_weight(length, size) for mask in sample.weights] == pytest.approx(row)
+
+
+def test_a_batch_is_verified_scored_and_weighted(monkeypatch: pytest.MonkeyPatch) -> None:
     batch, sampler = drawn(monkeypatch, ALONE)
     assert sampler.asked["problems"] == PROBLEMS
     assert (sampler.asked["samples"], sampler.asked["mode"]) == (3, "cot")
-    expected = standard([shaped(i) for i in range(3)]) + [0.0] * 3  # all right and alike: nothing to learn
+    expected = standard([shaped(i) for i in range(3)]) + [0.0] * 3  # the second group has no variance
     assert batch.advantages.tolist() == pytest.approx(expected, abs=1e-6)
-    assert batch.flat == 1
-    for sample, row in zip(batch.samples, weights([0, 1, 2]), strict=True):
-        assert sample.prompt == 3
-        assert sample.weights == pytest.approx(row)
+    assert batch.zero_variance == 1
+    assert batch.lengths == [3, 3, 8, 2, 1, 2]
+    assert_weights(batch, weights([0, 1, 2]))
     assert batch.sampler_logprobs == [[-0.5] * 3, [-0.6] * 3, [-0.7] * 8, [], [], []]
     assert batch.values == pytest.approx(
         {
@@ -123,9 +131,9 @@ def test_a_batch_is_judged_scored_and_weighed(monkeypatch: pytest.MonkeyPatch) -
 def test_a_response_masked_for_its_length_still_counts_in_its_group(monkeypatch: pytest.MonkeyPatch) -> None:
     batch, _ = drawn(monkeypatch, ALONE, overlong="mask")
     assert batch.advantages[:3].tolist() == pytest.approx(standard([shaped(i) for i in range(3)]), abs=1e-6)
-    for sample, row in zip(batch.samples, weights([0, 1]), strict=True):
-        assert sample.weights == pytest.approx(row)
+    assert_weights(batch, weights([0, 1]))
     assert batch.sampler_logprobs[2] == []
+    assert batch.lengths == [3, 3, 0, 2, 1, 2]
 
 
 def test_punishment_grows_towards_the_cut(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,6 +150,7 @@ def test_two_ranks_share_the_groups_and_the_means(monkeypatch: pytest.MonkeyPatc
     assert [sampler.asked["problems"] for _, sampler in parts] == [[PROBLEMS[0]], [PROBLEMS[1]]]
     assert len({sampler.asked["seed"] for _, sampler in parts}) == 2
     assert [s for part, _ in parts for s in part.samples] == whole.samples
+    assert [n for part, _ in parts for n in part.lengths] == whole.lengths
     for name, value in whole.values.items():
         assert sum(part.values[name] for part, _ in parts) == pytest.approx(value, abs=1e-6), name
 
@@ -177,7 +186,7 @@ def test_every_response_is_kept_in_order_of_steps_and_ranks(
     st.integers(16, 90),
     st.integers(1, 20),
 )
-def test_pieces_hold_each_learned_response_once_within_the_budget(
+def test_micro_batches_hold_each_learned_response_once_within_the_budget(
     groups: list[list[tuple[int, bool]]], budget: int, prompt: int
 ) -> None:
     samples = [
@@ -185,14 +194,14 @@ def test_pieces_hold_each_learned_response_once_within_the_budget(
         for group in groups
         for own, used in group
     ]
-    batch = Batch(samples, torch.zeros(len(samples)), [], 3, {}, 0, [])
+    batch = Batch(samples, [], torch.zeros(len(samples)), [], 3, {}, 0, [])
     chosen = range(0, batch.groups, 2)
-    pieces = batch.pieces(chosen, budget)
+    micro_batches = batch.cut(chosen, budget)
     learned = [i for g in chosen for i in range(3 * g, 3 * g + 3) if any(samples[i].weights)]
-    assert sorted(i for piece in pieces for i in piece) == learned
-    for piece in pieces:
-        laid = sum(len(samples[i].tokens) - prompt for i in piece) + prompt * len({i // 3 for i in piece})
-        assert laid <= budget or len(piece) == 1
+    assert sorted(i for micro in micro_batches for i in micro) == learned
+    for micro in micro_batches:
+        total = sum(len(samples[i].tokens) - prompt for i in micro) + prompt * len({i // 3 for i in micro})
+        assert total <= budget or len(micro) == 1
 
 
 def test_problems_and_mode_are_a_function_of_seed_and_step() -> None:

@@ -6,7 +6,6 @@ import random
 from pathlib import Path
 
 import torch
-from torch import Tensor
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from mathloop.records import Problem, Response, write_problems, write_responses
@@ -47,11 +46,3 @@ def write_toy(folder: Path, problems: int = 12, responses: int = 4) -> None:
     )
     policy.save_pretrained(folder / "policy")
     tokenizer.save_pretrained(folder / "policy")
-
-
-def response_weights(mask: Tensor, responses: int) -> Tensor:
-    """Weight of each token in a mean over each response's tokens, then over `responses` of them.
-
-    `mask` is [responses, seq], 1 where the model wrote the token → the same shape.
-    """
-    return mask / mask.sum(1, keepdim=True).clamp(min=1) / responses

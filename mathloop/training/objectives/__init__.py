@@ -1,0 +1,10 @@
+"""RL objectives: one file each, with its advantages, its token weights and its loss.
+
+To add one, write its file and list it in OBJECTIVES; `grpo.objective` then accepts the name. This module does
+not import torch, because settings are checked without it.
+"""
+
+OBJECTIVES = {
+    "grpo": "mathloop.training.objectives.grpo:GRPO",
+}
+"""`module:attribute` of each `Objective`, by the name that settings use."""
