@@ -6,5 +6,6 @@ not import torch, because settings are checked without it.
 
 OBJECTIVES = {
     "grpo": "mathloop.training.objectives.grpo:GRPO",
+    "dr_grpo": "mathloop.training.objectives.dr_grpo:DR_GRPO",
 }
 """`module:attribute` of each `Objective`, by the name that settings use."""
