@@ -7,5 +7,6 @@ not import torch, because settings are checked without it.
 OBJECTIVES = {
     "grpo": "mathloop.training.objectives.grpo:GRPO",
     "dr_grpo": "mathloop.training.objectives.dr_grpo:DR_GRPO",
+    "gspo": "mathloop.training.objectives.gspo:GSPO",
 }
 """`module:attribute` of each `Objective`, by the name that settings use."""
