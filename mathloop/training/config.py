@@ -168,7 +168,14 @@ class GRPOConfig(BaseModel):
         0.25, ge=0, le=1, description="Share of the rollout batches sampled in TIR, the rest in CoT"
     )
     temperature: float = Field(1.0, gt=0, description="Sampling temperature")
-    clip: float = Field(0.2, gt=0, lt=1, description="ε of the clipped importance ratio")
+    clip: float = Field(
+        0.2, gt=0, lt=1, description="ε of the clip of the importance ratio to [1 − ε, 1 + ε]"
+    )
+    clip_high: float | None = Field(
+        None,
+        gt=0,
+        description="ε of the upper bound 1 + ε, if it is another one (DAPO's Clip-Higher); null: clip",
+    )
     importance_cap: float = Field(
         2.0, gt=0, description="Cap of the truncated importance weight π_trainer/π_sampler (TIS)"
     )

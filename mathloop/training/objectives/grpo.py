@@ -37,7 +37,8 @@ def clipped_loss(ratio: Tensor, tokens: Tokens, config: GRPOConfig) -> tuple[Ten
 
     The KL is Schulman's unbiased, non-negative estimate, 0 without a reference. Metrics: KL, clipped share.
     """
-    clipped = ratio.clamp(1 - config.clip, 1 + config.clip) * tokens.advantages
+    high = config.clip if config.clip_high is None else config.clip_high
+    clipped = ratio.clamp(1 - config.clip, 1 + high) * tokens.advantages
     gain = torch.minimum(ratio * tokens.advantages, clipped)
     is_clipped = (clipped < ratio * tokens.advantages).to(tokens.weights.dtype)
     gain = gain * tokens.importance

@@ -34,6 +34,7 @@ class Response(NamedTuple):
 class RolloutBatch(NamedTuple):
     responses: list[Response]
     clip: float
+    clip_high: float
     beta: float
 
     @property
@@ -43,7 +44,7 @@ class RolloutBatch(NamedTuple):
 
     @property
     def config(self) -> GRPOConfig:
-        return GRPOConfig(clip=self.clip, beta=self.beta)
+        return GRPOConfig(clip=self.clip, clip_high=self.clip_high, beta=self.beta)
 
     def pack(self, objective: Objective, chosen: Sequence[int] | None = None) -> Tokens:
         """The tokens of some responses (all of them by default) with the objective's weights."""
@@ -71,7 +72,8 @@ class RolloutBatch(NamedTuple):
 def rollout_batches(draw: Any, drift: float = 0.3) -> RolloutBatch:
     """Up to 8 responses of 1 to 7 tokens, some of advantage 0; log-ratios have standard deviation `drift`."""
     chance = torch.Generator().manual_seed(draw(seeds))
-    clip, beta = draw(st.sampled_from([0.1, 0.2, 0.5])), draw(st.sampled_from([0.0, 1e-3, 0.2]))
+    clips = st.sampled_from([0.1, 0.2, 0.5])
+    clip, clip_high, beta = draw(clips), draw(clips), draw(st.sampled_from([0.0, 1e-3, 0.2]))
     without_importance = draw(st.booleans())
     responses = []
     for _ in range(draw(st.integers(1, 8))):
@@ -80,12 +82,12 @@ def rollout_batches(draw: Any, drift: float = 0.3) -> RolloutBatch:
         rows = torch.stack([new, new + drift * step, new + 0.5 * gap, importance], 1).tolist()
         advantage = 0.0 if draw(st.integers(0, 4)) == 0 else float(torch.randn((), generator=chance))
         responses.append(Response(advantage, [Token(*row) for row in rows]))
-    return RolloutBatch(responses, clip, beta)
+    return RolloutBatch(responses, clip, clip_high, beta)
 
 
-def near_the_clip(ratio: float, clip: float) -> bool:
-    """Whether float32 and float64 may find the ratio on different sides of the clip's edge."""
-    return abs(abs(ratio - 1) - clip) < 1e-4
+def near_the_clip(ratio: float, batch: RolloutBatch) -> bool:
+    """Whether float32 and float64 may find the ratio on different sides of an edge of the clip."""
+    return min(abs(ratio - 1 + batch.clip), abs(ratio - 1 - batch.clip_high)) < 1e-4
 
 
 def kl_estimate(token: Token) -> tuple[float, float]:

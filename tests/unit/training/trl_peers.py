@@ -20,7 +20,7 @@ from mathloop.training.config import GRPOConfig
 from mathloop.training.objectives.objective import BatchSize, Objective, Tokens
 from tests.unit.training.objective_batches import MAX_TOKENS
 
-CLIP, BETA = 0.2, 0.04
+CLIP, CLIP_HIGH, BETA = 0.2, 0.3, 0.04
 GROUPS, SIZE = 2, 3
 """A trainer's batch: groups, and responses per group."""
 
@@ -67,6 +67,7 @@ def make_grpo_trainer(folder: Path, **options: Any) -> Any:
             **arguments(folder),
             beta=BETA,
             epsilon=CLIP,
+            epsilon_high=CLIP_HIGH,
             use_bias_correction_kl=False,
             num_generations=SIZE,
             per_device_train_batch_size=GROUPS * SIZE,
@@ -112,7 +113,7 @@ def assert_trl_agrees(objective: Objective, trainer: Any, lengths: list[int], se
         response=response,
         responses=len(lengths),
     )
-    loss, _ = objective.loss(tokens, GRPOConfig(clip=CLIP, beta=BETA))
+    loss, _ = objective.loss(tokens, GRPOConfig(clip=CLIP, clip_high=CLIP_HIGH, beta=BETA))
     torch.testing.assert_close(loss, peer, rtol=1e-6, atol=1e-6)
     (gradient,), (peer_gradient,) = torch.autograd.grad(loss, ours), torch.autograd.grad(peer, theirs)
     torch.testing.assert_close(gradient, peer_gradient, rtol=1e-6, atol=1e-6)
