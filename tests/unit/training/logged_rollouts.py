@@ -21,9 +21,21 @@ from mathloop.training.updates import PlainUpdates
 
 
 def run(
-    trained: Path, folder: Path, *, name: str = "grpo", reward: str = "opinion", **given: Any
+    trained: Path, folder: Path, *, name: str = "grpo", **given: Any
 ) -> tuple[StageReport, list[dict[str, Any]]]:
     """Runs the recipe; returns its report and the logged rollouts."""
+    return train(trained, folder, name=name, **given), read_rollouts(folder, name)
+
+
+def read_rollouts(folder: Path, name: str = "grpo") -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = pq.read_table(folder / f"{name}.parquet").to_pylist()
+    return rows
+
+
+def train(
+    trained: Path, folder: Path, *, name: str = "grpo", reward: str = "opinion", **given: Any
+) -> StageReport:
+    """Runs the recipe on what the fixture `trained` made, with work and outputs in `folder`."""
     settings = {
         "steps": 1,
         "problems_per_step": 4,
@@ -33,7 +45,7 @@ def run(
         **given,
     }
     settings.setdefault("optimizer", OptimizerConfig(learning_rate=1e-3, weight_decay=0.0))
-    report = grpo.run(
+    return grpo.run(
         problems=trained / "problems.jsonl",
         policy=trained / "policy",
         reward_model=trained / reward,
@@ -43,7 +55,6 @@ def run(
         seed=0,
         rollouts=folder / f"{name}.parquet",
     )
-    return report, pq.read_table(folder / f"{name}.parquet").to_pylist()
 
 
 class Steps:

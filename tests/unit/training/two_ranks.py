@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
@@ -24,9 +25,11 @@ from mathloop.training.config import EngineConfig, OptimizerConfig, SFTConfig
 from mathloop.training.engine import Engine
 from mathloop.training.likelihood import learn
 from mathloop.training.logprobs import PackedPolicy
+from mathloop.training.objectives import OBJECTIVES
 from mathloop.training.order import batch_of
 from mathloop.training.samples import Sample
 from tests.paths import ROOT
+from tests.unit.training import logged_rollouts
 
 STEPS = 5
 SECOND = int(os.environ.get("RANK", "0")) == 1
@@ -105,6 +108,15 @@ def zero(folder: Path) -> None:
             shutil.copytree(folder / f"zero{stage}-half", folder / f"zero{stage}-again")
         train(folder / f"zero{stage}-again", zero=stage)
         train(folder / f"one-then-zero{stage}", zero=stage)
+
+
+def reinforced(folder: Path) -> None:
+    """A GRPO step with every objective; each process saves its part of the gradient."""
+    for name in OBJECTIVES:
+        with pytest.MonkeyPatch.context() as patch:
+            steps = logged_rollouts.Steps(patch)
+            logged_rollouts.train(folder / "trained", folder, name=name, objective=name, tir_share=1.0)
+        torch.save(steps.gradients[0], folder / f"{name}-gradient-{int(SECOND)}.pt")
 
 
 def run(folder: Path, *names: str) -> str:
