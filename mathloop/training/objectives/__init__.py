@@ -8,5 +8,6 @@ OBJECTIVES = {
     "grpo": "mathloop.training.objectives.grpo:GRPO",
     "dr_grpo": "mathloop.training.objectives.dr_grpo:DR_GRPO",
     "gspo": "mathloop.training.objectives.gspo:GSPO",
+    "dapo": "mathloop.training.objectives.dapo:DAPO",
 }
 """`module:attribute` of each `Objective`, by the name that settings use."""
