@@ -156,7 +156,7 @@ def _train_on(
                     sums[name] += value.item() / total_weight
                 count += micro.packed.count * share
             is_last = epoch == config.epochs_per_batch - 1 and index == config.mini_batches - 1
-            metrics = engine.update(checkpoint=is_last, tokens=round(count), **sums, **batch.values)
+            metrics = engine.update(checkpoint=is_last, tokens=round(count), **sums, **batch.metrics)
     return metrics
 
 

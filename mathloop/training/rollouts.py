@@ -41,8 +41,8 @@ class Batch:
     sampler_logprobs: list[list[float]]
     """Of the learned tokens, per response."""
     size: int
-    values: dict[str, float]
-    """This rank's part of the batch's means."""
+    metrics: dict[str, float]
+    """This rank's part of the batch's means: their sum over ranks is the mean over all responses."""
     zero_variance: int
     """Number of zero-variance groups, whose rewards are all equal."""
     rows: list[dict[str, Any]]
@@ -57,6 +57,7 @@ class Batch:
 
         A shared prompt counts once. A response that is longer than the budget is a micro-batch of its own.
         """
+        # Responses of one group share a micro-batch, and so their prompt, as far as the budget allows.
         parts: list[list[int]] = []
         sizes: list[int] = []
         for group in groups:
@@ -73,8 +74,7 @@ class Batch:
                 parts[-1].append(i)
                 sizes[-1] += own
                 room -= own
-        chosen = micro_batches(sizes, budget)
-        return [[i for part in some for i in parts[part]] for some in chosen]
+        return [[i for part in chosen for i in parts[part]] for chosen in micro_batches(sizes, budget)]
 
 
 def choose(pool: Sequence[Problem], step: int, config: GRPOConfig, seed: int) -> tuple[list[Problem], Mode]:
@@ -106,30 +106,28 @@ def collect(
         temperature=config.temperature,
         seed=(seed * 65_537 + step) * ranks.world + ranks.rank,
     )
-    judged = [judge(mine[i // size].answer, r.response) for i, r in enumerate(rollouts)]
-    verdicts = torch.tensor([float(r.correct is True) for r in judged])
-    dialogues = [(mine[i // size].problem, mode, r.text) for i, r in enumerate(judged)]
+    responses = [judge(mine[i // size].answer, r.response) for i, r in enumerate(rollouts)]
+    verdicts = torch.tensor([float(r.correct is True) for r in responses])
+    dialogues = [(mine[i // size].problem, mode, r.text) for i, r in enumerate(responses)]
     scores = torch.tensor(score(*scorer, dialogues))
-    truncated = torch.tensor([float(r.finish_reason == "length") for r in judged])
     rewards = shaped_reward(scores, verdicts, config.alpha)
     if config.overlong == "punish":
         rewards = rewards - _overlong_penalties([len(r.tokens) for r in rollouts], config)
     advantages = objective.advantages(rewards.view(-1, size)).flatten()
     varied = (advantages.view(-1, size) != 0).any(1).repeat_interleave(size)
-    masked = truncated > 0 if config.overlong == "mask" else torch.zeros_like(varied)
+    truncated = torch.tensor([r.finish_reason == "length" for r in responses])
+    masked = truncated if config.overlong == "mask" else torch.zeros_like(truncated)
     learned = (varied & ~masked).tolist()
     written = [[lp for lp, own in zip(r.logprobs, r.sampled, strict=True) if own] for r in rollouts]
-    tokens = sum(map(len, written))
-    total = config.problems_per_step * size
-    values = {
-        "reward": float(rewards.sum()) / total,
-        "verifier accuracy": float(verdicts.sum()) / total,
-        "RM score": float(scores.sum()) / total,
-        "response tokens": tokens / total,
-        "truncated share": float(truncated.sum()) / total,
-        "zero-variance share": float((~varied).sum()) / total,
+    sums = {
+        "reward": float(rewards.sum()),
+        "verifier accuracy": float(verdicts.sum()),
+        "RM score": float(scores.sum()),
+        "response tokens": sum(map(len, written)),
+        "truncated share": int(truncated.sum()),
+        "zero-variance share": int((~varied).sum()),
         # The mean of −log π over sampled tokens is an unbiased estimate of the sampler's entropy.
-        "entropy": sum(-sum(own) / max(1, len(own)) for own in written) / total,
+        "entropy": sum(-sum(own) / max(1, len(own)) for own in written),
     }
     rows = [
         {
@@ -141,7 +139,7 @@ def collect(
             "shaped_reward": float(rewards[i]),
             "advantage": float(advantages[i]),
         }
-        for i, response in enumerate(judged)
+        for i, response in enumerate(responses)
     ]
     return Batch(
         samples=[_sample(rollout, learn) for rollout, learn in zip(rollouts, learned, strict=True)],
@@ -149,7 +147,7 @@ def collect(
         advantages=advantages,
         sampler_logprobs=[own if learn else [] for own, learn in zip(written, learned, strict=True)],
         size=size,
-        values=values,
+        metrics={name: value / (config.problems_per_step * size) for name, value in sums.items()},
         zero_variance=int((~varied).sum()) // size,
         rows=rows,
     )

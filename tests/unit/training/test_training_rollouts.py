@@ -114,7 +114,7 @@ def test_a_batch_is_verified_scored_and_weighted(monkeypatch: pytest.MonkeyPatch
     assert batch.lengths == [3, 3, 8, 2, 1, 2]
     assert_weights(batch, weights([0, 1, 2]))
     assert batch.sampler_logprobs == [[-0.5] * 3, [-0.6] * 3, [-0.7] * 8, [], [], []]
-    assert batch.values == pytest.approx(
+    assert batch.metrics == pytest.approx(
         {
             "reward": sum(shaped(i) for i in range(6)) / 6,
             "verifier accuracy": 4 / 6,
@@ -151,8 +151,8 @@ def test_two_ranks_share_the_groups_and_the_means(monkeypatch: pytest.MonkeyPatc
     assert len({sampler.asked["seed"] for _, sampler in parts}) == 2
     assert [s for part, _ in parts for s in part.samples] == whole.samples
     assert [n for part, _ in parts for n in part.lengths] == whole.lengths
-    for name, value in whole.values.items():
-        assert sum(part.values[name] for part, _ in parts) == pytest.approx(value, abs=1e-6), name
+    for name, value in whole.metrics.items():
+        assert sum(part.metrics[name] for part, _ in parts) == pytest.approx(value, abs=1e-6), name
 
 
 def test_every_response_is_kept_in_order_of_steps_and_ranks(
