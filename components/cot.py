@@ -12,6 +12,7 @@ def cot(
     policy: dsl.Input[dsl.Model],
     reward_model: dsl.Input[dsl.Model],
     responses: dsl.Output[dsl.Dataset],
+    dropped: dsl.Output[dsl.Dataset],
     summary: dsl.Output[dsl.Markdown],
     settings: str = "{}",
     seed: int = 0,
@@ -28,6 +29,7 @@ def cot(
         policy=policy,
         reward_model=model_or_none(reward_model),
         out=responses,
+        dropped=dropped,
         config=CoTConfig.model_validate_json(settings),
         seed=seed,
     )

@@ -11,6 +11,7 @@ def selection(
     problems: dsl.Input[dsl.Dataset],
     policy: dsl.Input[dsl.Model],
     selected: dsl.Output[dsl.Dataset],
+    dropped: dsl.Output[dsl.Dataset],
     summary: dsl.Output[dsl.Markdown],
     settings: str = "{}",
     seed: int = 0,
@@ -30,6 +31,7 @@ def selection(
         problems=problems,
         policy=policy,
         out=selected,
+        dropped=dropped,
         config=SelectionConfig.model_validate_json(settings),
         seed=seed,
     )

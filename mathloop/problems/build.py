@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import random
-import time
 from pathlib import Path
 
 from mathloop.errors import BadData
@@ -12,12 +11,13 @@ from mathloop.problems.config import ProblemsConfig
 from mathloop.problems.files import load_problem_file
 from mathloop.problems.nano import generate
 from mathloop.records import Problem, open_drops, write_problems
-from mathloop.stages import StageReport
+from mathloop.stages import StageReport, timed
 
 HELD_OUT = 0.25
 """Share of a file's problems that no round trains on, whatever its seed."""
 
 
+@timed
 def run(
     *,
     problems_file: Path | None,
@@ -40,7 +40,6 @@ def run(
         BadData: the file has more broken rows than `config.rejects_share`, or fewer rows than one training
             and one benchmark problem.
     """
-    started = time.monotonic()
     broken: list[BadData] = []
     if problems_file is None:
         train = [n.problem for n in generate("train", config.train, seed, chinese_share=config.chinese_share)]
@@ -61,7 +60,6 @@ def run(
             families[f"train problems of {problem.family}"] += 1
     return StageReport(
         "problems",
-        time.monotonic() - started,
         made=kept if problems_file is None else 0,
         taken=0 if problems_file is None else len(train) + len(held) + len(broken),
         kept=kept,

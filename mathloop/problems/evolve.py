@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import random
 import re
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,11 +15,12 @@ from pathlib import Path
 from mathloop.problems.config import EvolutionConfig
 from mathloop.problems.nano import split_of_statement
 from mathloop.records import Drops, Problem, open_drops, read_problems, write_problems
-from mathloop.stages import StageReport
+from mathloop.stages import StageReport, timed
 
 _NUMBER = re.compile(r"(?<![\d.,])\d{1,6}(?![\d.,]*\d)")
 
 
+@timed
 def run(
     *, problems: Path, out: Path, config: EvolutionConfig, seed: int, dropped: Path | None = None
 ) -> StageReport:
@@ -29,14 +29,12 @@ def run(
     Args:
         dropped: becomes JSON lines of the evolved problems that were not kept, each with the reason.
     """
-    started = time.monotonic()
     given = list(read_problems(problems))
     with open_drops(dropped) as drops:
         evolved = list(evolve(given, config.count, seed, drops))
     kept = write_problems(out, [*given, *evolved])
     return StageReport(
         "evolution",
-        time.monotonic() - started,
         taken=len(given),
         made=len(evolved) + drops.counts.total(),
         kept=kept,

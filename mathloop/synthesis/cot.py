@@ -7,7 +7,6 @@ distinct ones if there is no reward model yet.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,12 @@ from mathloop.records import Drops, Problem, Response, open_drops, read_problems
 from mathloop.sampling.judging import judge
 from mathloop.sampling.scoring import RewardModel
 from mathloop.sampling.voting import vote
-from mathloop.stages import StageReport
+from mathloop.stages import StageReport, timed
 from mathloop.synthesis.config import CoTConfig
 from mathloop.synthesis.response_sampling import add_rewards, report_sample, sample_responses
 
 
+@timed
 def run(
     *,
     problems: Path,
@@ -37,7 +37,6 @@ def run(
         reward_model: None in a first round, which has none yet.
         dropped: becomes JSON lines of the other responses, each with its problem and why it was dropped.
     """
-    started = time.monotonic()
     read = list(read_problems(problems))
     scorer = RewardModel.load(reward_model) if reward_model else None
     samples: list[dict[str, Any]] = []
@@ -75,7 +74,6 @@ def run(
         written = write_responses(out, chosen(drops))
     return StageReport(
         "cot",
-        time.monotonic() - started,
         taken=len(read),
         made=drawn,
         kept=written,

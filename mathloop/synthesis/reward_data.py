@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from mathloop.records import Response, open_drops, read_problems, write_responses
-from mathloop.stages import StageReport
+from mathloop.stages import StageReport, timed
 from mathloop.synthesis.config import RewardDataConfig
 from mathloop.synthesis.response_sampling import sample_responses
 
 
+@timed
 def run(
     *,
     problems: Path,
@@ -26,7 +26,6 @@ def run(
     Args:
         dropped: becomes JSON lines of the problems without a gold answer.
     """
-    started = time.monotonic()
     read = list(read_problems(problems))
     gradable = [p for p in read if p.answer is not None]
     right = made = 0
@@ -55,7 +54,6 @@ def run(
     written = write_responses(out, responses())
     return StageReport(
         "reward_data",
-        time.monotonic() - started,
         taken=len(read),
         made=made,
         kept=written,

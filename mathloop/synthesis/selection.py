@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 from mathloop.records import Drops, Problem, open_drops, read_problems, write_problems
-from mathloop.stages import StageReport
+from mathloop.stages import StageReport, timed
 from mathloop.synthesis.config import SelectionConfig
 from mathloop.synthesis.response_sampling import sample_responses
 
 
+@timed
 def run(
     *,
     problems: Path,
@@ -28,7 +28,6 @@ def run(
         dropped: becomes JSON lines of the other problems, each with the reason and how many of its sampled
             responses were right.
     """
-    started = time.monotonic()
     read = list(read_problems(problems))
     gradable = [p for p in read if p.answer is not None]
     spread: Counter[int] = Counter()
@@ -60,7 +59,6 @@ def run(
         written = write_problems(out, kept(drops))
     return StageReport(
         "selection",
-        time.monotonic() - started,
         taken=len(read),
         made=len(gradable) * config.samples,
         kept=written,

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from mathloop.records import Response, open_drops, read_problems, write_responses
-from mathloop.stages import StageReport
+from mathloop.stages import StageReport, timed
 from mathloop.synthesis.config import TIRConfig
 from mathloop.synthesis.cot import select
 from mathloop.synthesis.response_sampling import report_sample, sample_responses
 
 
+@timed
 def run(
     *,
     problems: Path,
@@ -29,7 +29,6 @@ def run(
     Args:
         dropped: becomes JSON lines of the other responses, each with its problem and why it was dropped.
     """
-    started = time.monotonic()
     read = list(read_problems(problems))
     sampled: dict[str, list[Response]] = defaultdict(list)
     for index, temperature in enumerate(config.temperatures):
@@ -64,7 +63,6 @@ def run(
     written = write_responses(out, kept)
     return StageReport(
         "tir",
-        time.monotonic() - started,
         taken=len(read),
         made=made,
         kept=written,
