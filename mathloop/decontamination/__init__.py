@@ -1,1 +1,1 @@
-"""Finds training data that touches a benchmark, and says why."""
+"""Finds training data that is contaminated by a benchmark, and says why."""

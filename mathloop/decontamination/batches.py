@@ -1,4 +1,4 @@
-"""A batch of texts under examination, and what a rule says of them."""
+"""A batch of texts to check, and the results of a rule on it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from mathloop.decontamination.features import Features, extract
 from mathloop.decontamination.tokenization import Ints, Tokens, tokenize
 
 Arrays: TypeAlias = Mapping[str, npt.NDArray[Any]]
-"""Arrays of an index by name; may be memory maps."""
+"""An index's arrays by name; they may be memory maps."""
 
 
 class Passage(NamedTuple):
-    """A text to examine: a problem's statement, or what answers it."""
+    """A text to check: a problem's statement, or its solution or response."""
 
     text: str
     is_statement: bool
@@ -27,42 +27,42 @@ class Passage(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """Why a text and an item belong together."""
+    """Why a text matches an item."""
 
     evidence: str
     score: float
-    """How much alike they are, from 0 to 1."""
+    """Similarity, from 0 to 1."""
 
 
 class Pairs(NamedTuple):
-    """Pairs of text and item that a rule wants to look at; of one text in the order of its looking."""
+    """Candidate pairs of text and item; those of one text in the order in which the rule checks them."""
 
     texts: Ints
     items: npt.NDArray[np.int32]
     places: Ints
-    """What the rule remembers of each."""
+    """A position per pair; its meaning depends on the rule."""
 
     @staticmethod
     def none() -> Pairs:
-        """No pair."""
+        """No pairs."""
         return Pairs(np.zeros(0, np.int64), np.zeros(0, np.int32), np.zeros(0, np.int64))
 
 
 class Rule(Protocol):
-    """Finds candidates for a whole batch in arrays, then decides each by itself."""
+    """Finds candidate pairs for a whole batch with array operations, then decides on each pair."""
 
     name: str
 
     def candidates(self, batch: Batch) -> Pairs:
-        """What may match."""
+        """Pairs that may match."""
 
     def decide(self, batch: Batch, text: int, item: int, place: int) -> Finding | None:
-        """What does."""
+        """The finding if the pair matches, else None."""
 
 
 @dataclass
 class Batch:
-    """Passages, all of them statements or none, and their tokens; what few need is made when asked for."""
+    """Passages, either all statements or none, and their tokens; the rest is computed on first use."""
 
     passages: Sequence[Passage]
 
@@ -70,41 +70,41 @@ class Batch:
         self.tokens: Tokens = tokenize([passage.text for passage in self.passages])
         self._features: dict[int, Features] = {}
         self.notes: dict[str, Any] = {}
-        """What a rule made of the batch, by its name."""
+        """Intermediate results of the rules, by rule name."""
 
     @cached_property
     def statements(self) -> Tokens:
-        """The tokens of the statements alone."""
+        """The tokens of the statements only."""
         return self.tokens if self.passages[0].is_statement else self.tokens.head(0)
 
     def hashes(self, text: int) -> list[int]:
-        """The tokens of one text, as hashes."""
+        """The token hashes of one text."""
         own = self.tokens.hashes[self.tokens.offsets[text] : self.tokens.offsets[text + 1]]
         return own.tolist()  # type: ignore[no-any-return]
 
     def start(self, text: int, place: int) -> int:
-        """A place among the batch's tokens, counted from the text's first."""
+        """Converts a position in the batch's tokens to one in the text's tokens."""
         return place - int(self.tokens.offsets[text])
 
     def words(self, text: int, start: int, count: int) -> list[str]:
-        """At most `count` tokens of one text, from its token `start` on."""
+        """At most `count` tokens of one text, starting at its token `start`."""
         first = int(self.tokens.offsets[text]) + start
         end = min(first + count, int(self.tokens.offsets[text + 1]))
         return [self.tokens.word(place) for place in range(first, end)]
 
     def gap(self, text: int, place: int) -> str:
-        """What stands before one text's token at `place`, as normalized; behind its last one at the end."""
+        """The normalized characters before a text's token `place`; after its last token at the end."""
         tokens = self.tokens
         first, end = int(tokens.offsets[text]), int(tokens.offsets[text + 1])
         start = int(tokens.ends[first + place - 1])
         if first + place < end:
             return tokens.characters(start, int(tokens.starts[first + place]))
         following = tokens.starts[end] if end < len(tokens.starts) else len(tokens.codes)
-        # The next text begins behind a line's end, which is therefore found here too.
+        # Texts are joined by a line end, which is therefore part of the last gap.
         return tokens.characters(start, int(following))
 
     def features(self, text: int) -> Features:
-        """What one statement is about."""
+        """The features of one statement."""
         if text not in self._features:
             self._features[text] = extract(self.passages[text].text)
         return self._features[text]

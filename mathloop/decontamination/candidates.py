@@ -1,10 +1,10 @@
-"""Which items a statement may be a rephrasing of, for a whole batch of statements at once.
+"""Finds the items that statements may rephrase, for a whole batch of statements at once.
 
-Another wording keeps the numbers. So a statement is looked up by the set of its numbers that are larger than
-two, whether written in digits or words: by the set alone, unless it is a single small number; by the set and
-one of its words; with one number left out on either side; and by each rare number. A statement whose numbers
-say next to nothing is looked up by pairs of its rarest words; one that has variables, or is in Chinese, by
-these and by each rare word or formula. Sketches then tell which of the items found are worth a closer look.
+Rephrasing keeps the numbers. So a statement is looked up by the set of its numbers larger than two, in digits
+or words: by the set alone, unless it is a single small number; by the set and one of its words; with one
+number left out on either side; and by each rare number. A statement with no number above two, or a single one
+up to ten, is looked up by pairs of its rarest words; one with variables or in Chinese by these and by each
+rare word or formula. Sketches then select the items that are worth a full comparison.
 """
 
 from __future__ import annotations
@@ -15,36 +15,39 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from mathloop.decontamination.answers import Values, rule_out, values
+from mathloop.decontamination.answer_conflicts import Values, rule_out, values
 from mathloop.decontamination.batches import Arrays
+from mathloop.decontamination.hashed_features import HashedFeatures, numbers_of, variables_of, words_of
 from mathloop.decontamination.lexicon import RARE_NUMBER
-from mathloop.decontamination.signs import Signs, numbers_of, variables_of, words_of
 from mathloop.decontamination.sketches import Sketches, score, sketch
 from mathloop.decontamination.tables import Table, expand
 from mathloop.decontamination.tokenization import U64, Ints, Tokens, mix
 
 LONGEST = 1000
-"""Tokens; a longer text is not read as the statement of a problem."""
+"""Tokens; a longer text is not treated as a problem's statement."""
 _MOST_NUMBERS = 12
-"""More numbers than these are a table, not a set to look for."""
+"""A text with more numbers is a table, not a set to look up."""
 _MOST = 24
-"""A key that more items have says too little."""
+"""A key that more items share is not selective enough."""
 _RAREST = 8
-"""Words that are paired where numbers say next to nothing."""
+"""Rarest words of a text that are paired."""
 _LEFT_OUT = 3
-"""Where there are at most these many numbers, a set that lacks one is looked for together with a word."""
-_TELLING = 0.5
-"""A number that weighs less by itself tells too little."""
-_LOOKED_AT = 8
-"""Items that a statement is compared with, word by word."""
-_A, _B, _C, _D = (
-    np.uint64(factor)
-    for factor in (0x9FB21C651E98DF25, 0xA24BAED4963EE407, 0x8CB92BA72F3D8DD7, 0xD8163841FDE6A8F9)
+"""With at most this many numbers, a set that lacks one of them is looked up together with a word."""
+_INFORMATIVE = 0.5
+"""A number with a lower weight is not informative enough on its own."""
+_MOST_COMPARED = 8
+"""Items per statement that get a full comparison."""
+_SALT_SET, _SALT_LESS_ONE, _SALT_RARE, _SALT_WORD_LESS_ONE = (
+    np.uint64(salt)
+    for salt in (0x9FB21C651E98DF25, 0xA24BAED4963EE407, 0x8CB92BA72F3D8DD7, 0xD8163841FDE6A8F9)
 )
+_SALT_WORD = _SALT_RARE  # one is added, the other multiplied
+"""Salts keep the kinds of keys apart: a set of numbers, a set less one number, a rare number, and a set, or a
+set less one number, together with a word."""
 
 
 class Candidates:
-    """The search over an index of items."""
+    """Looks up candidates in an index of items."""
 
     def __init__(self, arrays: Arrays) -> None:
         self._keys, self._frequency = Table.of(arrays, "likeness"), Table.of(arrays, "words")
@@ -54,14 +57,14 @@ class Candidates:
 
     @staticmethod
     def build(items: Tokens, answers: Values) -> Arrays:
-        """The arrays that the search needs: items by key, how many items have a word, sketches of the items.
+        """The arrays for the lookup: items by key, number of items per word, sketches of the items.
 
         `answers` [items, 4] are the items' `possible_values`.
         """
         variables = variables_of(items)
         words, numbers = words_of(items, variables), numbers_of(items)
-        known, counts = np.unique(words.hashes, return_counts=True)
-        frequency = Table.build(known, counts)
+        vocabulary, counts = np.unique(words.hashes, return_counts=True)
+        frequency = Table.build(vocabulary, counts)
         sketches = sketch(items, variables, words, numbers)
         _, sets = _Sets.of(numbers, len(items.offsets) - 1).with_words(of_items=True)
         owners, keys = _keys(items, words, numbers, sketches.symbolic, frequency, None)
@@ -77,62 +80,64 @@ class Candidates:
     def find(
         self, statements: Tokens, answers: Sequence[str | None]
     ) -> tuple[Ints, npt.NDArray[np.int32], Ints]:
-        """(statement, item) of every pair worth a closer look; of one statement the most alike first.
+        """(statement, item) of every pair worth a full comparison, per statement the most similar first.
 
-        Pairs that the statements' `answers` rule out are left out.
-
-        And the statements whose numbers say next to nothing, and that may have formulas.
+        Pairs whose `answers` conflict are left out. Third: the statements of `unnumbered`.
         """
         variables = variables_of(statements)
         words, numbers = words_of(statements, variables), numbers_of(statements)
         sketches = sketch(statements, variables, words, numbers)
         texts, items = self._pairs(statements, words, numbers, sketches.symbolic)
         first = np.diff(texts, prepend=-1) != 0
-        known = values(answers[text] for text in texts[first].tolist())
-        possible = np.flatnonzero(~rule_out(known[np.cumsum(first) - 1], self._answers[items]))
+        own_values = values(answers[text] for text in texts[first].tolist())
+        possible = np.flatnonzero(~rule_out(own_values[np.cumsum(first) - 1], self._answers[items]))
         texts, items = texts[possible], items[possible]
         likely = score(sketches.of(texts), self._sketches.of(items))
         near = np.flatnonzero(likely > 0)
         order = near[np.lexsort((items[near], -likely[near], texts[near]))]
-        order = order[_first_few(texts[order], _LOOKED_AT)]
+        order = order[_first_few(texts[order], _MOST_COMPARED)]
         return texts[order], items[order], unnumbered(statements, variables, numbers)
 
     def _pairs(
-        self, statements: Tokens, words: Signs, numbers: Signs, symbolic: npt.NDArray[np.bool_]
+        self,
+        statements: Tokens,
+        words: HashedFeatures,
+        numbers: HashedFeatures,
+        symbolic: npt.NDArray[np.bool_],
     ) -> tuple[Ints, npt.NDArray[np.int32]]:
-        """(statement, item) of all that have a key in common, once, by statement."""
+        """(statement, item) of all distinct pairs that share a key, sorted by statement."""
         owners, keys = _keys(statements, words, numbers, symbolic, self._frequency, self._sets)
-        hits, found = self._keys.find(keys)
-        wordy = symbolic & (np.diff(statements.offsets) <= LONGEST)
-        said = np.flatnonzero(wordy[words.owners])
-        places, more = self._rare.find(words.hashes[said])
-        owners = np.concatenate((owners[hits], words.owners[said[places]]))
-        every = np.sort((owners << 32) | np.concatenate((found, more)))
+        hits, items = self._keys.find(keys)
+        by_words = symbolic & (np.diff(statements.offsets) <= LONGEST)
+        candidates = np.flatnonzero(by_words[words.owners])
+        places, more = self._rare.find(words.hashes[candidates])
+        owners = np.concatenate((owners[hits], words.owners[candidates[places]]))
+        every = np.sort((owners << 32) | np.concatenate((items, more)))
         pairs = every[np.flatnonzero(np.diff(every, prepend=-1) != 0)]
         return pairs >> 32, (pairs & 0xFFFFFFFF).astype(np.int32)
 
 
-def unnumbered(statements: Tokens, variables: npt.NDArray[np.bool_], numbers: Signs) -> Ints:
-    """Statements whose numbers say next to nothing, and that may have formulas."""
-    faint = _faint(numbers, len(statements.offsets) - 1)
-    several = np.bincount(statements.texts(np.flatnonzero(variables)), minlength=len(faint)) > 1
-    return np.flatnonzero(faint & several & (np.diff(statements.offsets) <= LONGEST))
+def unnumbered(statements: Tokens, variables: npt.NDArray[np.bool_], numbers: HashedFeatures) -> Ints:
+    """Statements with `_few_numbers` that may have formulas, since they have several variables."""
+    few = _few_numbers(numbers, len(statements.offsets) - 1)
+    several = np.bincount(statements.texts(np.flatnonzero(variables)), minlength=len(few)) > 1
+    return np.flatnonzero(few & several & (np.diff(statements.offsets) <= LONGEST))
 
 
 class _Sets(NamedTuple):
-    """What stands for each text's set of numbers: a sum, so that one number is taken out by subtraction."""
+    """A hash of each text's set of numbers: a sum, so that subtraction removes one number."""
 
     counts: Ints
-    """[texts] Numbers of each."""
+    """[texts] How many numbers each has."""
     whole: U64
     """[texts]"""
     owners: Ints
     less: U64
-    """[numbers] The text that each belongs to, and its set without this number."""
+    """[numbers] The text of each number, and the hash of its set without this number."""
 
     @staticmethod
-    def of(numbers: Signs, texts: int) -> _Sets:
-        """The sets of numbers that are sorted by text."""
+    def of(numbers: HashedFeatures, texts: int) -> _Sets:
+        """The sets of `numbers`, which are sorted by text."""
         counts = np.bincount(numbers.owners, minlength=texts)
         mixed = mix(numbers.hashes)
         running = np.concatenate((np.zeros(1, np.uint64), np.cumsum(mixed, dtype=np.uint64)))
@@ -141,19 +146,22 @@ class _Sets(NamedTuple):
         return _Sets(counts, whole, numbers.owners, whole[numbers.owners] - mixed)
 
     def with_words(self, *, of_items: bool) -> tuple[Ints, U64]:
-        """(text, hash) of the sets that are looked for together with a word.
+        """(text, hash) of the sets that are looked up together with a word.
 
-        A set is found as it is; where it is small also if the text or the item lacks one of its numbers.
+        A set matches as a whole; a small one also if the text or the item lacks one of its numbers.
         """
         some = np.flatnonzero(self.counts > 0)
         few = np.flatnonzero((self.counts[self.owners] > 1) & (self.counts[self.owners] <= _LEFT_OUT))
         if of_items:
-            parts = [(some, self.whole[some] * _C), (self.owners[few], self.less[few] * _D)]
+            parts = [
+                (some, self.whole[some] * _SALT_WORD),
+                (self.owners[few], self.less[few] * _SALT_WORD_LESS_ONE),
+            ]
         else:
             parts = [
-                (some, self.whole[some] * _C),
-                (some, self.whole[some] * _D),
-                (self.owners[few], self.less[few] * _C),
+                (some, self.whole[some] * _SALT_WORD),
+                (some, self.whole[some] * _SALT_WORD_LESS_ONE),
+                (self.owners[few], self.less[few] * _SALT_WORD),
             ]
         texts, hashes = (np.concatenate(each) for each in zip(*parts, strict=True))
         return texts, mix(hashes)
@@ -161,63 +169,64 @@ class _Sets(NamedTuple):
 
 def _keys(
     tokens: Tokens,
-    words: Signs,
-    numbers: Signs,
+    words: HashedFeatures,
+    numbers: HashedFeatures,
     symbolic: npt.NDArray[np.bool_],
     frequency: Table,
-    known: Table | None,
+    item_sets: Table | None,
 ) -> tuple[Ints, U64]:
-    """(text, key) by which items are found, or statements look; `known`: the items' sets, for statements."""
+    """(text, key) under which items are stored or, given their `item_sets`, statements are looked up."""
     texts = len(tokens.offsets) - 1
-    sets, of_items = _Sets.of(numbers, texts), known is None
+    sets, of_items = _Sets.of(numbers, texts), item_sets is None
     readable = (np.diff(tokens.offsets) <= LONGEST) & (sets.counts <= _MOST_NUMBERS)
     owners, hashes, weights = numbers
     several = np.flatnonzero(readable & (sets.counts > 1))
     rare = np.flatnonzero(readable[owners] & (weights >= RARE_NUMBER))
-    alone = np.flatnonzero(readable[owners] & (sets.counts[owners] == 1) & (weights >= _TELLING))
+    alone = np.flatnonzero(readable[owners] & (sets.counts[owners] == 1) & (weights >= _INFORMATIVE))
     place = np.flatnonzero(readable[owners] & (sets.counts[owners] > 2))
-    found = [
-        (owners[rare], hashes[rare] + _C),
-        (owners[alone], sets.whole[owners[alone]] + _A),
-        (several, sets.whole[several] + _A),
-        (owners[place], sets.less[place] + (_B if of_items else _A)),
+    keys = [
+        (owners[rare], hashes[rare] + _SALT_RARE),
+        (owners[alone], sets.whole[owners[alone]] + _SALT_SET),
+        (several, sets.whole[several] + _SALT_SET),
+        (owners[place], sets.less[place] + (_SALT_LESS_ONE if of_items else _SALT_SET)),
     ]
-    if not of_items:  # an item's number that the statement lacks
-        found.append((several, sets.whole[several] + _B))
+    if not of_items:  # matches an item that has one number more
+        keys.append((several, sets.whole[several] + _SALT_LESS_ONE))
 
     own, bases = sets.with_words(of_items=of_items)
     here = readable[own]
-    if known is not None:
-        here &= known.has(bases)
+    if item_sets is not None:
+        here &= item_sets.has(bases)
     own, bases = own[here], bases[here]
     starts = np.searchsorted(words.owners, np.arange(texts + 1))
-    which, said = expand(np.arange(len(own)), starts[own], np.diff(starts)[own], words.hashes)
-    found.append((own[which], bases[which] + said))
+    which, word_hashes = expand(np.arange(len(own)), starts[own], np.diff(starts)[own], words.hashes)
+    keys.append((own[which], bases[which] + word_hashes))
 
-    paired = readable & (_faint(numbers, texts) | symbolic)
+    paired = readable & (_few_numbers(numbers, texts) | symbolic)
     some = np.flatnonzero(paired[words.owners])
-    found += _word_pairs(Signs(words.owners[some], words.hashes[some], words.weights[some]), frequency)
-    return np.concatenate([each for each, _ in found]), mix(np.concatenate([each for _, each in found]))
+    some_words = HashedFeatures(words.owners[some], words.hashes[some], words.weights[some])
+    keys += _word_pairs(some_words, frequency)
+    return np.concatenate([each for each, _ in keys]), mix(np.concatenate([each for _, each in keys]))
 
 
-def _faint(numbers: Signs, texts: int) -> npt.NDArray[np.bool_]:
-    """[texts] Whether a text's numbers say next to nothing: it has none, or one up to ten."""
-    return np.bincount(numbers.owners, np.where(numbers.weights < _TELLING, 1, 2), texts) < 2
+def _few_numbers(numbers: HashedFeatures, texts: int) -> npt.NDArray[np.bool_]:
+    """[texts] Whether a text has no number larger than two, or a single one up to ten."""
+    return np.bincount(numbers.owners, np.where(numbers.weights < _INFORMATIVE, 1, 2), texts) < 2
 
 
-def _word_pairs(words: Signs, frequency: Table) -> list[tuple[Ints, U64]]:
-    """(text, key) of every two of each text's rarest words."""
+def _word_pairs(words: HashedFeatures, frequency: Table) -> list[tuple[Ints, U64]]:
+    """(text, key) of each pair among a text's rarest words."""
     places, counts = frequency.find(words.hashes)
     order = np.lexsort((words.hashes[places], counts, words.owners[places]))
     places = places[order]
     owners = words.owners[places]
     places = places[_first_few(owners, _RAREST)]
     owners, mixed = words.owners[places], mix(words.hashes[places])
-    # The sum knows no order; mixed again, it is not that of two other words.
+    # A sum does not depend on order; mixing it again avoids collisions with other pairs.
     together = [(apart, np.flatnonzero(owners[apart:] == owners[:-apart])) for apart in range(1, _RAREST)]
     return [(owners[both], mixed[both] + mixed[both + apart]) for apart, both in together]
 
 
 def _first_few(owners: Ints, count: int) -> npt.NDArray[np.bool_]:
-    """[signs] Whether each is among the first `count` of its owner, by whom they are sorted."""
+    """[features] Whether each is among the first `count` of its owner; `owners` are sorted."""
     return np.asarray(np.arange(len(owners)) - np.searchsorted(owners, owners) < count)

@@ -1,4 +1,4 @@
-"""Settings of decontamination, free of its machinery."""
+"""Settings of decontamination; imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class DecontaminationConfig(BaseModel):
-    """Which likenesses to a benchmark count, and how alike is too alike."""
+    """Which rules apply, and their thresholds."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     rules: tuple[Literal["ngram_lcs", "exact", "structure", "rephrased"], ...] = Field(
         ("ngram_lcs", "exact", "structure", "rephrased"),
         min_length=1,
-        description="Rules to apply; the first that matches is named.",
+        description="Rules to apply, in order; a removed row names the first that matches.",
     )
-    ngram: int = Field(13, ge=2, description="ngram_lcs: tokens of the n-gram that both texts must contain.")
+    ngram: int = Field(
+        13, ge=2, description="ngram_lcs: n-gram length; both texts must share an n-gram of this many tokens."
+    )
     lcs_ratio: float = Field(
         0.6,
         gt=0,
@@ -28,11 +30,11 @@ class DecontaminationConfig(BaseModel):
         0.65,
         gt=0,
         lt=1,
-        description="structure: numbers aside, the LCS must be longer than this share of the longer text.",
+        description="structure: ignoring numbers, the LCS must be longer than this share of the longer text.",
     )
     likeness: float = Field(
         0.6,
         gt=0,
         lt=1,
-        description="rephrased: minimum probability of being a rewording of the same problem.",
+        description="rephrased: minimum probability that the statement rephrases the item.",
     )

@@ -1,8 +1,8 @@
-"""Rule `exact`: a text that is the item, or holds all of it, token by token; for items of any length.
+"""Rule `exact`: a text that equals the item or contains it, token by token; for items of any length.
 
-An item of at least `CONTAINED` tokens may stand anywhere in the text. A shorter one, as "What is 3 + 4?",
-must stand there as a sentence of its own, with the same operators: behind the text's beginning or the end of
-a sentence, and before such an end or what the item itself ends with. A single token must be the whole text.
+An item of at least `CONTAINED` tokens may occur anywhere in the text. A shorter one, like "What is 3 + 4?",
+must be a separate sentence with the same operators: it begins at the start of the text or after the end of a
+sentence, and is followed by such an end or by the item's own ending. A single token must be the whole text.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from mathloop.decontamination.tables import Table
 from mathloop.decontamination.tokenization import Tokens
 
 CONTAINED = 8
-"""Fewest tokens of an item that counts when a text merely holds it."""
+"""Minimum tokens of an item that may occur anywhere in a text."""
 _ENDS = frozenset(".!?:;。！？：；\n")
-"""End a sentence, also where the next one follows without a space."""
+"""These end a sentence even if no space follows."""
 _OPERATORS = dict(zip("+-−–*×·•/÷^=<>!%", "+---****//^=<>!%", strict=True))
 
 
@@ -34,9 +34,9 @@ class Exact:
 
     @staticmethod
     def build(items: Tokens) -> Arrays:
-        """The arrays that the rule needs beside the items' own.
+        """The arrays that the rule needs in addition to the items' own.
 
-        An item is looked for by its anchor: the pair of neighbors that fewest items have.
+        An item is looked up by its anchor: its rarest pair of adjacent tokens.
         """
         starts, sizes = items.offsets[:-1], np.diff(items.offsets)
         runs = items.runs(starts, sizes)
@@ -57,7 +57,7 @@ class Exact:
         }
 
     def candidates(self, batch: Batch) -> Pairs:
-        """Pairs of which the text holds the item, equal ones first, then by place."""
+        """Pairs where the text contains the item, equal ones first, then by position."""
         tokens = batch.tokens
         sizes = np.diff(tokens.offsets)
         filled = np.flatnonzero(sizes)
@@ -79,7 +79,7 @@ class Exact:
         )
 
     def decide(self, batch: Batch, text: int, item: int, place: int) -> Finding | None:
-        """`place`: the token of the batch where the item begins."""
+        """`place`: position of the item's first token in the batch."""
         size = int(self._offsets[item + 1] - self._offsets[item])
         start = batch.start(text, place)
         length = int(batch.tokens.offsets[text + 1] - batch.tokens.offsets[text])
@@ -89,9 +89,9 @@ class Exact:
         if size == length:
             return Finding(f"the same {size} tokens: “{shared}”", 1.0)
         if size >= CONTAINED:
-            return Finding(f"holds all {size} tokens of the item, from token {start + 1}: “{shared}”", 1.0)
-        told = f"holds the item's {size} tokens as a sentence of its own, from token {start + 1}: “{shared}”"
-        return Finding(told, 1.0)
+            return Finding(f"contains all {size} tokens of the item, from token {start + 1}: “{shared}”", 1.0)
+        evidence = f"contains the item's {size} tokens as a sentence, from token {start + 1}: “{shared}”"
+        return Finding(evidence, 1.0)
 
     def _is_sentence(self, batch: Batch, text: int, start: int, item: int) -> bool:
         if start > 0 and not _ENDS & set(batch.gap(text, start)):
@@ -103,7 +103,7 @@ class Exact:
         after = batch.gap(text, end)
         if _ENDS & set(after):
             return True
-        # A copy may have no other end than the item's own: (1+i)^10 =, or a sentence to be completed.
+        # A copy may end as the item does, without punctuation: (1+i)^10 =, or a sentence to complete.
         return "".join(after.split()).startswith("".join(self._items.ending(item).split()))
 
 

@@ -1,8 +1,7 @@
-"""What a problem is about, whatever its words: numbers, content words and formulas, each with its weight.
+"""Features of a problem that survive rephrasing: numbers, content words and formulas, each with a weight.
 
-A rephrased problem keeps its numbers, spelled out or not, and its formulas, up to the names of variables;
-of its words it keeps some, or has their synonyms. The rarer a feature is among math problems, the more it
-weighs.
+A rephrased problem keeps its numbers, in digits or words, and its formulas, up to the names of variables; it
+keeps some of its words or uses synonyms. The rarer a feature is among math problems, the higher its weight.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from mathloop.decontamination.words import (
     CHINESE_POWERS,
     SPELLED,
     STOP,
-    STOP_SIGNS,
+    STOP_CHARACTERS,
     SYNONYMS,
     TENS,
     UNITS,
@@ -32,7 +31,7 @@ from mathloop.decontamination.words import (
 )
 
 LONGEST = 6000
-"""Characters of a text that are looked at: a statement that is longer is no rephrased problem."""
+"""Characters of a text that are used: a longer statement is not a rephrased problem."""
 _OPERATORS = {
     **dict.fromkeys(("\\le", "\\leq", "\\leqslant", "≤", "⩽", "<", "\\lt"), "≤"),
     **dict.fromkeys(("\\ge", "\\geq", "\\geqslant", "≥", "⩾", ">", "\\gt"), "≤"),  # a < b is also b > a
@@ -53,7 +52,7 @@ _OPERATORS = {
     "\\infty": "∞",
     "\\overline": "bar",
 }
-_SAID = {
+_SYMBOL_NAMES = {
     "\\$": "dollar",
     "%": "percent",
     "\\%": "percent",
@@ -75,8 +74,8 @@ _SAID = {
     "\\lceil": "ceiling",
     "\\binom": "binomial",
 }
-"""What a sign is called, as a word."""
-_SAID_IN_CHINESE = {
+"""Symbol → its name, as a word."""
+_CHINESE_NAMES = {
     "正弦": "sin",
     "余弦": "cos",
     "正切": "tan",
@@ -89,39 +88,39 @@ _SAID_IN_CHINESE = {
     "平行": "parallel",
     "根号": "root",
 }
-"""What is written as a sign or a function too."""
+"""Chinese term → the word for what may also be written as a symbol or function."""
 _PLAIN_OPERATORS = frozenset("+-=^*/|")
-"""So common that they alone make no formula."""
+"""So common that a run of only these is not a formula."""
 _PIECE = re.compile(
     rf"\\[a-z]+|\\[%$\[\]()]|\d+(?:\.\d+)*|[{IDEOGRAPHS}]+|[α-ω]|[^\W\d_{IDEOGRAPHS}α-ω]+|[≤⩽≥⩾<>=+\-−–^/|√!×*·%°÷≠$∠△]"
     r"|[,.;:?\n，。；：？]"
 )
 _ASCII_PIECE = re.compile(r"[a-z]+|\d+(?:\.\d+)*|[,.;:?\n<>=+\-^/|!*%$]|\\(?:[a-z]+|[%$\[\]()])")
 """The same for ASCII, faster."""
-# $5 each, which opens no formula as $5 + x$ does.
+# The $ of "$5 each" does not open a formula, unlike the one of "$5 + x$".
 _PRICE = re.compile(r"(?<!\\)\$(\d+(?:\.\d+)?)(?=[.,;:?!)]*(?:\s+(?:[a-z]{2}|\(?\$)|\s*\Z))")
 _NUMERAL = re.compile(f"[{''.join(CHINESE_DIGITS)}{''.join(CHINESE_POWERS)}]+")
 _BREAKS = frozenset(",.;:?\n，。；：？")
 _MATH_OPENS, _MATH_CLOSES = ("\\[", "\\("), ("\\]", "\\)")
 _WINDOWS = (2, 3, 4)
 _NEAR = 3
-"""Numbers and words between a number and a word that still belong together."""
+"""Largest distance, in numbers and words, between a number and a word that belong together."""
 _SMALL = ("0", "1", "2")
 _REPEATED = (0.0, 1.0, 1.2, 1.3)
-"""Factor of a feature's weight by how often it stands in a text, up to three times."""
+"""Factor of a feature's weight by how often it occurs in a text, up to three times."""
 
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """Feature → its weight here, larger where it stands several times."""
+    """Feature → its weight in this text, larger where it occurs several times."""
 
     numbers: dict[str, float]
     words: dict[str, float]
     formulas: dict[str, float]
     bonds: dict[str, float]
-    """A number with a word near it: what is counted, priced or measured."""
+    """A number with a nearby word: the thing that is counted, priced or measured."""
     order: tuple[str, ...]
-    """The numbers larger than two, as they first come."""
+    """The numbers larger than two, in order of first occurrence."""
 
 
 def extract(text: str) -> Features:
@@ -148,26 +147,26 @@ def canonical(number: str) -> str:
 
 
 class _Meaning(NamedTuple):
-    """The number that a word spells, and the word that stands for it, each None where there is none."""
+    """The number that a word spells, and the representative of its synonyms; None where there is none."""
 
     number: str | None
-    said: str | None
+    word: str | None
 
 
 _NOTHING = _Meaning(None, None)
 
 
 class _Reader:
-    """Sorts the pieces of a text into numbers, words and windows of formulas, as often as they are there."""
+    """Sorts the pieces of a text into numbers, words and windows of formulas, with repetitions."""
 
     def __init__(self) -> None:
         self.numbers: list[str] = []
         self.words: list[str] = []
         self.windows: list[str] = []
         self.line: list[tuple[bool, str]] = []
-        """Numbers (True) and words as they come."""
+        """Numbers (True) and words, in order."""
         self._run: list[str] = []
-        """What stands together as a formula: numbers, operators, functions, and variables behind an @."""
+        """The current formula: numbers, operators, functions, and variables prefixed with @."""
         self._math = False
 
     def read(self, pieces: list[str]) -> None:
@@ -176,10 +175,10 @@ class _Reader:
                 if self._run:
                     self._end_run()
                 if meaning is not _NOTHING:
-                    self._mean(meaning)
+                    self._add(meaning)
                 continue
-            if piece in _SAID:
-                self.words.append(_stood_for(_SAID[piece]))
+            if piece in _SYMBOL_NAMES:
+                self.words.append(_representative(_SYMBOL_NAMES[piece]))
             if piece[0].isdecimal():
                 number = canonical(piece)
                 self._number(number)
@@ -212,20 +211,20 @@ class _Reader:
             if word in TENS:
                 self._number(str(TENS[word] + _unit(pieces, place + 1)))
             elif word not in UNITS:
-                self._mean(_meaning(word) or _NOTHING)
+                self._add(_meaning(word) or _NOTHING)
             elif not (UNITS[word] < 10 and _follows_tens(pieces, place)):
                 self._number(str(UNITS[word]))
 
-    def _mean(self, meaning: _Meaning) -> None:
-        number, said = meaning
-        if said is not None:
-            self.words.append(said)
+    def _add(self, meaning: _Meaning) -> None:
+        number, word = meaning
+        if word is not None:
+            self.words.append(word)
         if number is not None:
             self.numbers.append(number)
         if number is not None and number not in _SMALL:
             self.line.append((True, number))
-        elif said is not None:
-            self.line.append((False, said))
+        elif word is not None:
+            self.line.append((False, word))
 
     def _number(self, number: str) -> None:
         self.numbers.append(number)
@@ -247,18 +246,18 @@ class _Reader:
         if "半" in run:
             self.numbers.append("2")
         self.words += [run[place : place + 2] for place in range(len(run) - 1)]
-        self.words += [sign for sign in run if sign not in STOP_SIGNS]
-        self.words += [_stood_for(said) for name, said in _SAID_IN_CHINESE.items() if name in run]
-        for sign in run:
-            digit = CHINESE_DIGITS.get(sign)
-            self.line.append((False, sign) if digit is None else (True, str(digit)))
+        self.words += [character for character in run if character not in STOP_CHARACTERS]
+        self.words += [_representative(word) for name, word in _CHINESE_NAMES.items() if name in run]
+        for character in run:
+            digit = CHINESE_DIGITS.get(character)
+            self.line.append((False, character) if digit is None else (True, str(digit)))
 
     def _end_run(self) -> None:
         run = self._run
         if not run:
             return
         if len(run) > 1:
-            # One that holds no more than variables and plain operators makes no formula, unless it is long.
+            # Only variables and plain operators are not a formula, unless the window is long.
             plain = [piece[0] == "@" or piece in _PLAIN_OPERATORS for piece in run]
             for size in _WINDOWS:
                 for start in range(len(run) - size + 1):
@@ -270,21 +269,21 @@ class _Reader:
 
 
 def _renamed(window: list[str]) -> str:
-    """A window in which variables are numbered as they come."""
+    """The window with its variables numbered in order of occurrence."""
     names: dict[str, str] = {}
     return " ".join(
         names.setdefault(piece, f"@{len(names)}") if piece[0] == "@" else piece for piece in window
     )
 
 
-def _stood_for(word: str) -> str:
+def _representative(word: str) -> str:
     short = stem(word)
     return SYNONYMS.get(short, short)
 
 
 @lru_cache(1 << 16)
 def _meaning(piece: str) -> _Meaning | None:
-    """What a plain word means by itself; None for what is no word, a function or a part of a number."""
+    """The meaning of a plain word; None for a function, a part of a number or anything that is not a word."""
     if len(piece) < 2 or not piece.isalpha() or piece[0] > "\u3040":
         return None
     if piece in FUNCTIONS or piece in UNITS or piece in TENS:
@@ -292,11 +291,11 @@ def _meaning(piece: str) -> _Meaning | None:
     number = str(SPELLED[piece]) if piece in SPELLED else None
     if piece in STOP:
         return _Meaning(number, None) if number else _NOTHING
-    return _Meaning(number, _stood_for(piece))
+    return _Meaning(number, _representative(piece))
 
 
 def _unit(pieces: list[str], place: int) -> int:
-    """The value of the unit that follows tens, as four in fifty-four; 0 where none does."""
+    """The value of the unit that follows the tens, such as four in fifty-four; 0 without one."""
     if pieces[place : place + 1] == ["-"]:
         place += 1
     unit = UNITS.get(pieces[place], 10) if place < len(pieces) else 10

@@ -1,4 +1,4 @@
-"""Which items a statement may reword that has formulas, and numbers that say next to nothing."""
+"""Finds the items that a statement with formulas, but hardly any numbers, may rephrase."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from mathloop.decontamination.features import Features
 from mathloop.decontamination.tables import Table
 from mathloop.decontamination.tokenization import U64
 
-_LOOKED_AT = 10
+_MOST_COMPARED = 10
 _LEAST = 0.15
-"""Least similarity of the formulas of two texts that are worth a closer look."""
+"""Minimum similarity of the formulas of two texts that are worth a full comparison."""
 
 
 class Formulas:
-    """The search over those items of an index that have at most one number larger than two, up to ten."""
+    """Looks up the items of an index that have no number larger than two, or a single one up to ten."""
 
     def __init__(self, arrays: Arrays) -> None:
         self._windows, self._rarity = Table.of(arrays, "formulas"), arrays["formulas.rarity"]
@@ -26,7 +26,7 @@ class Formulas:
 
     @staticmethod
     def build(features: dict[int, Features], count: int) -> Arrays:
-        """The arrays that the search needs: of `count` items, those in `features`."""
+        """The arrays for the lookup: `features` of some of the `count` items."""
         hashes = [_hashes(each.formulas) for each in features.values()]
         owners = np.repeat(np.fromiter(features, np.int64), [len(each) for each in hashes])
         windows = np.concatenate([*hashes, np.zeros(0, np.uint64)])
@@ -41,7 +41,7 @@ class Formulas:
         }
 
     def find(self, features: Features) -> list[int]:
-        """At most `_LOOKED_AT` items whose formulas are most like these."""
+        """At most `_MOST_COMPARED` items, those with the most similar formulas first."""
         windows = _hashes(features.formulas)
         places, items = self._windows.find(windows)
         if not len(places):
@@ -53,7 +53,7 @@ class Formulas:
         own[places] = weights
         own[own == 0] = self._rarity.max() ** 2
         similarity = shared / (self._sizes[found] * np.sqrt(own.sum()))
-        best = np.lexsort((found, -similarity))[:_LOOKED_AT]
+        best = np.lexsort((found, -similarity))[:_MOST_COMPARED]
         return found[best[similarity[best] > _LEAST]].tolist()  # type: ignore[no-any-return]
 
 

@@ -1,7 +1,7 @@
 """The index of benchmarks: built once, saved as a folder of arrays, loaded as memory maps.
 
-The folder holds a `.npy` file for each array and `index.json`, written last: the format's version, the n-gram
-that the arrays depend on, the benchmarks, and the size and checksum of every file.
+The folder contains a `.npy` file per array and `index.json`, written last: the format version, the n-gram
+length that the arrays depend on, the benchmarks, and the size and checksum of every file.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import xxhash
 
-from mathloop.decontamination.answers import contradict
+from mathloop.decontamination.answer_conflicts import share_no_number
 from mathloop.decontamination.batches import Arrays, Rule
 from mathloop.decontamination.exact import Exact
 from mathloop.decontamination.items import Item, Items
@@ -28,27 +28,27 @@ from mathloop.errors import BadData, Corrupt
 from mathloop.files import disk, reading, replacing_folder
 
 FORMAT = 4
-"""Raised whenever the arrays, or what a hash is made of, change."""
+"""Increased whenever the arrays or the hash functions change."""
 CONTENTS = "index.json"
 
 
 @dataclass(frozen=True)
 class Index:
-    """Items of benchmarks, and what the rules search in."""
+    """Benchmark items, and the arrays that the rules search."""
 
     benchmarks: tuple[str, ...]
     ngram: int
     arrays: Arrays
-    given: int
-    """Items that it was built of; of equal ones it holds the first."""
+    source_items: int
+    """Number of items that it was built from; of equal ones it keeps the first."""
     sources: str = ""
-    """Names and checksums of the benchmarks' files, where it was built from files."""
+    """Names and checksums of the benchmark files, if it was built from files."""
 
     @classmethod
     def build(cls, items: Iterable[Item], *, ngram: int, sources: str = "") -> Index:
-        """Indexes the items for every rule; which rules apply is said when it is searched."""
+        """Indexes the items for every rule; `rules` selects the ones to apply."""
         items = list(items)
-        given, names = len(items), tuple(dict.fromkeys(item.benchmark for item in items))
+        source_items, names = len(items), tuple(dict.fromkeys(item.benchmark for item in items))
         items = _distinct(items)
         tokens = tokenize([item.text for item in items])
         arrays = {
@@ -58,7 +58,7 @@ class Index:
             **Structure.build(tokens),
             **Rephrased.build(items, tokens),
         }
-        return cls(names, ngram, arrays, given, sources)
+        return cls(names, ngram, arrays, source_items, sources)
 
     @property
     def items(self) -> Items:
@@ -68,29 +68,30 @@ class Index:
     def rules(
         self, names: Sequence[str], *, lcs_ratio: float, structure_ratio: float, likeness: float
     ) -> list[Rule]:
-        """The named rules, in the order given."""
+        """The named rules, in the order of `names`."""
         items = self.items
-        made: dict[str, Callable[[], Rule]] = {
+        factories: dict[str, Callable[[], Rule]] = {
             "ngram_lcs": lambda: NgramLcs(items, self.arrays, ngram=self.ngram, lcs_ratio=lcs_ratio),
             "exact": lambda: Exact(items, self.arrays),
             "structure": lambda: Structure(items, self.arrays, structure_ratio=structure_ratio),
             "rephrased": lambda: Rephrased(items, self.arrays, likeness=likeness),
         }
-        return [made[name]() for name in names]
+        return [factories[name]() for name in names]
 
     def save(self, folder: Path) -> None:
-        """Writes the index to `folder`, whole or not at all; an index that is there is replaced.
+        """Writes the index to `folder`, whole or not at all; replaces an existing index.
 
         Raises:
-            BadData: there is something else there.
-            StorageRefused: the disk does not take it.
+            BadData: `folder` exists but is not an index.
+            StorageRefused: the disk refuses the write.
         """
         if folder.exists() and not (folder / CONTENTS).is_file():
-            raise BadData("this is there and no index; choose another place for the index", path=folder)
+            message = "exists but is not a decontamination index; choose another folder for --index"
+            raise BadData(message, path=folder)
         with replacing_folder(folder) as partial, disk(folder):
             files = {name: self._write(partial, name) for name in self.arrays}
             contents: dict[str, Any] = {"format": FORMAT, "ngram": self.ngram, "sources": self.sources}
-            contents["given"] = self.given
+            contents["given"] = self.source_items
             contents |= {"benchmarks": self.benchmarks, "files": files}
             (partial / CONTENTS).write_text(json.dumps(contents, indent=1), encoding="utf-8")
 
@@ -101,33 +102,33 @@ class Index:
 
     @classmethod
     def load(cls, folder: Path) -> Index:
-        """Maps a saved index into memory; what is read of it is shared between processes.
+        """Maps a saved index into memory; processes share the pages that they read.
 
-        Sizes are checked here; `verify` reads everything.
+        Checks the file sizes; `verify` checks every byte.
 
         Raises:
-            BadData: there is no index, or it is of another version.
+            BadData: there is no index, or it has another format version.
             Corrupt: a file is missing or was changed.
         """
         contents = _contents(folder)
         arrays = {}
-        for name, told in contents["files"].items():
+        for name, file in contents["files"].items():
             path = folder / f"{name}.npy"
             try:
-                if path.stat().st_size != told["bytes"]:
+                if path.stat().st_size != file["bytes"]:
                     raise ValueError("its size changed")
-                # As plain arrays over the map: numpy's own class for maps is slow at every step.
+                # As a plain array over the map: every operation on numpy.memmap is slower.
                 arrays[name] = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
             except (OSError, ValueError) as error:
                 raise _damaged(path, error) from None
-        names, given = tuple(contents["benchmarks"]), int(contents["given"])
-        return cls(names, int(contents["ngram"]), arrays, given, contents["sources"])
+        names, source_items = tuple(contents["benchmarks"]), int(contents["given"])
+        return cls(names, int(contents["ngram"]), arrays, source_items, contents["sources"])
 
 
 def _distinct(items: Sequence[Item]) -> list[Item]:
-    """The first of each question, with the first answer that is known of it; none where two contradict.
+    """The first item of each question, with its first known answer; without one where two answers conflict.
 
-    Many equal items would make every key of theirs look like one that says nothing.
+    Many equal items would make all their keys look unselective.
     """
     same: dict[str, list[Item]] = {}
     for item in items:
@@ -135,16 +136,16 @@ def _distinct(items: Sequence[Item]) -> list[Item]:
     found = []
     for equal in same.values():
         answers = list(dict.fromkeys(item.answer for item in equal if item.answer))
-        agreed = not any(contradict(answers[0], other) for other in answers[1:])
+        agreed = not any(share_no_number(answers[0], other) for other in answers[1:])
         found.append(replace(equal[0], answer=answers[0] if answers and agreed else None))
     return found
 
 
 def open_index(benchmarks: Sequence[Path], *, ngram: int, folder: Path) -> Index:
-    """The index of these files: that of `folder`, or a new one, which is kept there.
+    """The index of these files: loaded from `folder`, or built and saved there.
 
     Raises:
-        BadData: a benchmark cannot be read, or `folder` holds something else, or an index of other files.
+        BadData: a benchmark cannot be read, or `folder` is not an index, or an index of other files.
         Corrupt: the index is damaged.
     """
     sources = "".join(f"{benchmark_name(path)} {_checksum(path)}\n" for path in benchmarks)
@@ -152,18 +153,18 @@ def open_index(benchmarks: Sequence[Path], *, ngram: int, folder: Path) -> Index
         Index.build(read_items(benchmarks), ngram=ngram, sources=sources).save(folder)
     index = Index.load(folder)
     if (index.sources, index.ngram) != (sources, ngram):
-        reason = "an index of other benchmarks, or for another n-gram"
-        raise BadData(f"{reason}; remove this folder, or name another", path=folder)
+        reason = "an index of other benchmarks, or for another n-gram length"
+        raise BadData(f"{reason}; delete this folder, or choose another", path=folder)
     verify(folder)
     return index
 
 
 def verify(folder: Path) -> None:
-    """Reads a saved index through; raises as `Index.load` does, and Corrupt for a changed byte."""
-    for name, told in _contents(folder)["files"].items():
+    """Checks every byte of a saved index; raises as `Index.load` does, and Corrupt for a changed byte."""
+    for name, file in _contents(folder)["files"].items():
         path = folder / f"{name}.npy"
         try:
-            if _checksum(path) != told["xxh3"]:
+            if _checksum(path) != file["xxh3"]:
                 raise ValueError("its checksum changed")
         except (OSError, ValueError) as error:
             raise _damaged(path, error) from None
@@ -177,15 +178,16 @@ def _contents(folder: Path) -> Mapping[str, Any]:
         contents = json.loads(text)
         version = contents["format"]
     except (ValueError, KeyError, TypeError):
-        raise _damaged(path, "it is no index's list of contents") from None
+        raise _damaged(path, "it does not list an index's contents") from None
     if version != FORMAT:
-        raise BadData(f"an index of format {version}, expected {FORMAT}; build it again", path=folder)
+        message = f"an index of format {version}, expected {FORMAT}; delete this folder to rebuild it"
+        raise BadData(message, path=folder)
     return contents  # type: ignore[no-any-return]
 
 
 def _damaged(path: Path, why: object) -> Corrupt:
     reason = str(why).splitlines()[0]
-    return Corrupt(f"{path}: the index is damaged ({reason}); remove its folder, and it is built again")
+    return Corrupt(f"{path}: the index is damaged ({reason}); delete its folder to rebuild it")
 
 
 def _checksum(path: Path) -> str:

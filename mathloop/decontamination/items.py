@@ -1,4 +1,4 @@
-"""The items of an index: questions of benchmarks, kept as arrays."""
+"""The items of an index: benchmark questions, stored as arrays."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from mathloop.decontamination.features import Features, extract
 from mathloop.decontamination.normalization import compact, normalize, spans
 from mathloop.decontamination.tokenization import Tokens
 
-_KEPT = 4096
-"""Items whose features a process keeps."""
+_CACHED = 4096
+"""Items whose features a process caches."""
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One benchmark question, and its known final answer."""
+    """A benchmark question, and its final answer if known."""
 
     benchmark: str
     text: str
@@ -28,21 +28,21 @@ class Item:
 
 
 class Items:
-    """Items by number, read from arrays when they are asked for."""
+    """Items by number, decoded from arrays on access."""
 
     def __init__(self, names: Sequence[str], arrays: Arrays) -> None:
         self._names = names
         self._benchmarks = arrays["items.benchmarks"]
         self._texts, self._bounds = arrays["items.texts"], arrays["items.bounds"]
         self._tokens, self._offsets = arrays["items.tokens"], arrays["items.offsets"]
-        self.features = lru_cache(_KEPT)(self._features)
-        self.answer = lru_cache(_KEPT)(self._answer)
-        self.between = lru_cache(_KEPT)(self._between)
-        self.ending = lru_cache(_KEPT)(self._ending)
+        self.features = lru_cache(_CACHED)(self._features)
+        self.answer = lru_cache(_CACHED)(self._answer)
+        self.between = lru_cache(_CACHED)(self._between)
+        self.ending = lru_cache(_CACHED)(self._ending)
 
     @staticmethod
     def build(items: Sequence[Item], names: Sequence[str], tokens: Tokens) -> Arrays:
-        """The arrays; an item's text is followed by its answer, which may be absent."""
+        """The arrays; each item's text is followed by its answer, empty if unknown."""
         parts = [part for item in items for part in (item.text, item.answer or "")]
         encoded = [part.encode("utf-8", "surrogatepass") for part in parts]
         number = {name: place for place, name in enumerate(names)}
@@ -65,17 +65,17 @@ class Items:
         )
 
     def hashes(self, item: int) -> list[int]:
-        """The tokens of an item, as hashes."""
+        """The token hashes of an item."""
         return self._tokens[self._offsets[item] : self._offsets[item + 1]].tolist()  # type: ignore[no-any-return]
 
     def _between(self, item: int) -> str:
-        """What stands between the first and the last token of an item, tokens left out, as normalized."""
+        """The normalized characters between an item's first and last token, without its tokens."""
         plain = compact(normalize(self._text(2 * item)))
         found = spans(plain)
         return "".join(plain[one.end : other.start] for one, other in pairwise(found))
 
     def _ending(self, item: int) -> str:
-        """What stands behind an item's last token, as normalized."""
+        """The normalized characters after an item's last token."""
         plain = compact(normalize(self._text(2 * item)))
         found = spans(plain)
         return plain[found[-1].end :] if found else plain

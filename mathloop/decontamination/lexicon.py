@@ -1,4 +1,4 @@
-"""The vocabulary of `words` as hashes, so that a batch of tokens is read at once."""
+"""The vocabulary of `words` as hashes, so that a batch of tokens is looked up at once."""
 
 from __future__ import annotations
 
@@ -28,41 +28,41 @@ from mathloop.decontamination.words import (
 
 _COUNTED = 1000
 RARE_NUMBER, _RARE_WORD = 0.85, 0.75
-"""Weights of numbers and words that are not in here."""
+"""Weights of numbers and words that are not in the lexicon."""
 _SMALL = ("0", "00", "1", "2")
 
 
 @dataclass(frozen=True)
 class Lexicon:
-    """What tokens stand for."""
+    """Maps token hashes to numbers, words and weights."""
 
     numbers: Vocabulary
-    """Token → place in the arrays below, of which the first stands for none."""
+    """Token → index into the arrays below, whose first entry means none."""
     values: U64
     """The number, as a token."""
     is_tens: npt.NDArray[np.bool_]
     is_unit: npt.NDArray[np.bool_]
     compounds: U64
-    """[tens, unit] The number of both together."""
+    """[tens, unit] The number that both form together."""
     numerals: U64
-    """Chinese signs of numbers."""
+    """Chinese numerals."""
     counted: Vocabulary
-    """Whole number below 1000, as a token → place in the array below, of which the first stands for none."""
+    """Whole number below 1000, as a token → index into the array below, whose first entry means none."""
     counted_weights: npt.NDArray[np.float64]
-    """How much it says that a problem has it; 0 for what a rewording adds or loses: once, twice, a pair."""
+    """How informative the number is; 0 for those that rephrasing adds or loses: once, twice, a pair."""
     articles: U64
     """Letters that are words: a and I."""
     words: Vocabulary
-    """Stem or pair of ideographs → place in the arrays below, of which the first stands for none."""
-    stands_for: U64
-    """The word of its synonyms, or 0 where it says nothing."""
+    """Stem or pair of ideographs → index into the arrays below, whose first entry means none."""
+    representatives: U64
+    """The representative of its synonyms, or 0 for a stop word."""
     weights: npt.NDArray[np.float64]
-    """How much it says that a problem has this word."""
+    """How informative the word is."""
 
 
 @cache
 def lexicon() -> Lexicon:
-    """The vocabulary, hashed once a process."""
+    """The lexicon, built once per process."""
     spelled = [("", 0), *(SPELLED | UNITS | TENS).items()]
     count = len(spelled)
     compounds = np.zeros((count, count), np.uint64)
@@ -89,7 +89,7 @@ def lexicon() -> Lexicon:
         ),
         articles=_hashes(("a", "i")),
         words=Vocabulary.build(keys),
-        stands_for=np.concatenate((_hashes(("", *words.values())), keys[len(words) :])),
+        representatives=np.concatenate((_hashes(("", *words.values())), keys[len(words) :])),
         weights=np.array(
             [_RARE_WORD, *(word_weight(word) if word else 0.0 for word in (*words.values(), *pairs))]
         ),

@@ -13,10 +13,10 @@ from mathloop.decontamination.items import Item, Items
 from mathloop.decontamination.tokenization import Ints
 
 LONGEST = 200_000
-"""Characters; a longer text is looked at in pieces of this length, each with the end of the one before."""
+"""Characters; a longer text is checked in pieces of this length that overlap."""
 _OVERLAP = 20_000
 _BATCH = 1 << 19
-"""Characters of a batch, whose arrays fit the processor's cache."""
+"""Characters per batch, so that its arrays fit the processor's cache."""
 
 
 _text: Callable[[Passage], str] = attrgetter("text")
@@ -31,17 +31,18 @@ class Match:
     rule: str
     evidence: str
     score: float
-    """From 0 to 1: an LCS ratio, 1 for a copy, a likeness."""
+    """From 0 to 1: the LCS ratio, 1 for a copy, or the likeness."""
     text: str
-    """The passage of the row that touches the item."""
+    """The passage of the row that matches the item."""
 
 
 def find_matches(
     rows: Sequence[Sequence[Passage]], rules: Sequence[Rule], items: Items
 ) -> list[Match | None]:
-    """For each row of passages the first passage's first rule's strongest match, or None.
+    """Per row, the match of its first contaminated passage, or None.
 
-    Rules are tried in their order; a row is a statement and perhaps what answers it.
+    A row is a statement and, if there is one, its solution or response. Rules are tried in order, and the
+    first that matches decides; each rule tries its most likely item first.
     """
     pieces = [passage for passages in rows for passage in passages]
     counts = list(map(len, rows))
@@ -74,11 +75,11 @@ def _matches(batch: Batch, rules: Sequence[Rule], items: Items) -> Iterator[tupl
 
 
 def _batches(pieces: Sequence[Passage]) -> Iterator[list[int]]:
-    """The pieces of each batch, all of one kind.
+    """The positions of each batch's pieces, all of one kind.
 
-    ASCII texts apart from others: they take a fourth of the memory and half of the time. Statements apart
-    from what answers them, at which fewer rules look. As few batches as `_BATCH` allows, about equally
-    large: a small one takes almost as long.
+    ASCII texts are separate: they take a fourth of the memory and half of the time. Statements are separate
+    from solutions, which fewer rules check. There are as few batches as `_BATCH` allows, of about equal size:
+    a small one takes almost as long.
     """
     texts = list(map(_text, pieces))
     sizes = np.fromiter(map(len, texts), np.int64, len(texts))

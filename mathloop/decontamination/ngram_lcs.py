@@ -1,8 +1,8 @@
 """Rule `ngram_lcs`: a shared n-gram and a long common subsequence (Qwen2.5-Math report, section 4).
 
-A text is contaminated by an item when both hold an n-gram of `ngram` tokens, and their longest common
-subsequence is longer than `lcs_ratio` of the shorter text's tokens. The report does not say what its ratio
-divides by; the shorter text is our reading, since it also finds an item inside a long solution.
+An item contaminates a text when both contain an n-gram of `ngram` tokens, and their longest common
+subsequence is longer than `lcs_ratio` of the shorter text's tokens. The report does not define the
+denominator of its ratio; we use the shorter text, which also finds an item inside a long solution.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from mathloop.decontamination.tokenization import Ints, Tokens
 
 
 def most_shared(texts: Ints, items: npt.NDArray[np.int32], places: Ints) -> Pairs:
-    """Each pair of text and item once, with its first place; of one text those found most often first."""
+    """Each pair of text and item once, with its first position; per text the most frequent pairs first."""
     order = np.lexsort((places, items, texts))
     places, items, texts = places[order], items[order], texts[order]
     first = np.ones(len(places), bool)
@@ -41,7 +41,7 @@ class NgramLcs:
 
     @staticmethod
     def build(items: Tokens, ngram: int) -> Arrays:
-        """The arrays that the rule needs beside the items' own."""
+        """The arrays that the rule needs in addition to the items' own."""
         grams = items.grams(ngram)
         places = np.arange(len(grams))
         owners = items.texts(places)
@@ -49,7 +49,7 @@ class NgramLcs:
         return Table.build(grams[inside], owners[inside]).named("grams")
 
     def candidates(self, batch: Batch) -> Pairs:
-        """Pairs that share an n-gram, those that share most first."""
+        """Pairs that share an n-gram, those that share the most first."""
         tokens = batch.tokens
         places, items = self._grams.find(tokens.grams(self._ngram))
         texts = tokens.texts(places)
@@ -58,7 +58,7 @@ class NgramLcs:
         return most_shared(texts, items, places)
 
     def decide(self, batch: Batch, text: int, item: int, place: int) -> Finding | None:
-        """`place`: the token of the batch where the first shared n-gram begins."""
+        """`place`: position of the first shared n-gram in the batch."""
         words = batch.hashes(text)
         wanted = self._items.hashes(item)
         shorter = min(len(words), len(wanted))

@@ -1,9 +1,9 @@
 """Reduces a text to the tokens that two spellings of one problem share.
 
-The text is brought to NFKC and lower case. Apostrophes inside words and the commas of thousands vanish;
-punctuation, symbols and LaTeX commands separate; names of functions and Greek letters stay, however they
-are written. What is left are words, numbers (1,000 is 1000; 2x is 2 and x; 3.14 is one) and ideographs, one
-token a character. `tokens` does this for one text; `tokenization` for a batch, as hashes, and agrees with it.
+The text is normalized to NFKC and lower case. Apostrophes inside words and thousands separators are removed;
+punctuation, symbols and LaTeX commands separate tokens; names of functions and Greek letters stay, in any
+notation. The tokens are words, numbers (1,000 is 1000; 2x is 2 and x; 3.14 is one) and ideographs, one token
+per character. `tokens` handles one text; `tokenization` a batch, as hashes, with the same result.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ GREEK = {
 } | {"λ": "lambda", "ς": "sigma"}
 KEPT_COMMANDS = {name: name for name in (*FUNCTIONS, *GREEK.values())}
 KEPT_COMMANDS |= {f"var{name}": name for name in GREEK.values()}
-"""LaTeX commands that are words of the problem, and the token that each becomes."""
+"""LaTeX commands that are kept as words → the token that each becomes."""
 APOSTROPHES = "’ʼ"
-"""Written like the ASCII one, with which they are replaced."""
+"""Replaced by the ASCII apostrophe."""
 IDEOGRAPHS = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 _LETTER = rf"[^\W\d_{IDEOGRAPHS}{''.join(GREEK)}\U00010000-\U0010ffff]"
 _FRACTION = re.compile(r"(\\(?:[dtc]?frac|[dt]?binom))\s*(\d)(\d)")
@@ -34,7 +34,7 @@ _TOKEN = re.compile(rf"(\\?)(\d+(?:\.\d+)*|[{IDEOGRAPHS}]|[{''.join(GREEK)}]|{_L
 
 
 class Span(NamedTuple):
-    """A token and where it stands in the normalized text."""
+    """A token and its position in the normalized text."""
 
     token: str
     start: int
@@ -42,7 +42,7 @@ class Span(NamedTuple):
 
 
 def normalize(text: str) -> str:
-    """NFKC and lower case, with one kind of apostrophe; \\frac12 becomes what it means, drawings go."""
+    """NFKC and lower case, with one kind of apostrophe; \\frac12 becomes \\frac 1 2, drawings are removed."""
     if "[asy]" in text:
         text = _DRAWING.sub(" ", text)
     if "\\" in text:
@@ -55,18 +55,18 @@ def normalize(text: str) -> str:
 
 
 def is_plain(text: str) -> bool:
-    """Whether `normalize` does nothing to it but lower its case."""
+    """Whether `normalize` only changes its case."""
     return text.isascii() and "\\" not in text and ("[" not in text or "[asy]" not in text)
 
 
 def compact(normal: str) -> str:
-    """A normalized text without the apostrophes inside words and the commas of thousands."""
+    """A normalized text without apostrophes inside words and without thousands separators."""
     plain = _THOUSANDS.sub("", normal) if "," in normal else normal
     return _APOSTROPHE.sub("", plain) if "'" in plain else plain
 
 
 def spans(plain: str) -> list[Span]:
-    """The tokens of a compacted text with their places."""
+    """The tokens of a compacted text with their positions."""
     found = []
     for match in _TOKEN.finditer(plain):
         backslash, token = match.groups()

@@ -1,7 +1,7 @@
-"""Rule `rephrased`: the same problem in other words, with its numbers kept.
+"""Rule `rephrased`: the same problem in other words, with the same numbers.
 
-`candidates` and `formulas` find the items that a statement may reword, `similarity` says how likely each is,
-and answers that are known on both sides and differ speak against it.
+`candidates` and `formulas` find the items that a statement may rephrase, `similarity` computes how likely
+each is, and known answers that differ rule a match out.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mathloop.decontamination.answers import contradict, disagree, possible_values
+from mathloop.decontamination.answer_conflicts import differ_as_constants, possible_values, share_no_number
 from mathloop.decontamination.batches import Arrays, Batch, Finding, Pairs
 from mathloop.decontamination.candidates import Candidates, unnumbered
 from mathloop.decontamination.features import Features, extract
 from mathloop.decontamination.formulas import Formulas
+from mathloop.decontamination.hashed_features import numbers_of, variables_of
 from mathloop.decontamination.items import Item, Items
-from mathloop.decontamination.signs import numbers_of, variables_of
 from mathloop.decontamination.similarity import likeness
 from mathloop.decontamination.tokenization import Tokens
 
 _SHOWN = 8
-"""Common features that the evidence names."""
+"""Common features of each kind in the evidence."""
 
 
 class Rephrased:
@@ -35,14 +35,14 @@ class Rephrased:
 
     @staticmethod
     def build(items: Sequence[Item], tokens: Tokens) -> Arrays:
-        """The arrays that the rule needs beside the items' own."""
-        faint = unnumbered(tokens, variables_of(tokens), numbers_of(tokens))
-        formulas = {item: extract(items[item].text) for item in faint.tolist()}
+        """The arrays that the rule needs in addition to the items' own."""
+        without_numbers = unnumbered(tokens, variables_of(tokens), numbers_of(tokens))
+        formulas = {item: extract(items[item].text) for item in without_numbers.tolist()}
         answers = possible_values(item.answer for item in items)
         return {**Candidates.build(tokens, answers), **Formulas.build(formulas, len(items))}
 
     def candidates(self, batch: Batch) -> Pairs:
-        """Pairs of statements and items that may be one problem."""
+        """Pairs of statements and items that may be the same problem."""
         statements = batch.statements
         if not len(statements.hashes):
             return Pairs.none()
@@ -58,22 +58,22 @@ class Rephrased:
         return Pairs(texts, items, np.zeros(len(texts), np.int64))
 
     def decide(self, batch: Batch, text: int, item: int, place: int) -> Finding | None:
-        """`place` is of no use here."""
-        known, given = self._items.answer(item), batch.passages[text].answer
-        if contradict(known, given):
+        """Decides by likeness and known answers; `place` is unused."""
+        answers = self._items.answer(item), batch.passages[text].answer
+        if share_no_number(*answers):
             return None
         wanted, own = self._items.features(item), batch.features(text)
         score = likeness(wanted, own)
-        if score <= self._likeness or disagree(known, given):
+        if score <= self._likeness or differ_as_constants(*answers):
             return None
         return Finding(f"{_common(wanted, own)} ({score:.2f})", score)
 
 
 def _common(one: Features, other: Features) -> str:
-    told = []
+    parts = []
     for kind in ("numbers", "words", "formulas"):
         ours, theirs = getattr(one, kind), getattr(other, kind)
         both = sorted((name for name in ours if name in theirs), key=lambda name: (-ours[name], name))
         if both:
-            told.append(f"{kind} {', '.join(both[:_SHOWN])}")
-    return f"the same {'; '.join(told)}"
+            parts.append(f"{kind} {', '.join(both[:_SHOWN])}")
+    return f"the same {'; '.join(parts)}"

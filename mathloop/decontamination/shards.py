@@ -1,7 +1,7 @@
-"""Cuts training data into shards and sifts each, in any process; what a shard gave is kept in a work folder.
+"""Cuts training data into shards and filters each, in any process; the results are kept in a work folder.
 
-A shard's files are `N.removed`, its removed rows as JSON lines, `N.kept` too where it was JSON lines, and
-`N.json`, its counts, written last: a shard that has it is done, and a run that was killed goes on behind it.
+A shard's files are `N.removed`, its removed rows as JSON lines, `N.kept` if the source is JSON lines, and
+`N.json`, its counts, written last: a shard that has it is done, and a killed run resumes after it.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from mathloop.records import Problem, Response, parquet, read_problems, response
 from mathloop.records.rows import is_parquet, json_line
 
 SHARD = 4 << 20
-"""Bytes of JSON lines in a shard, a line more or less."""
+"""Bytes of JSON lines per shard, up to the end of a line."""
 ROWS = 4096
-"""Rows that are looked at together."""
+"""Rows that are checked together."""
 _COLUMNS = (*COLUMNS, "source", *(field.name for field in fields(Response)))
-"""What of a row is looked at."""
+"""Columns that are read."""
 _SAMPLES = 2
-"""Strongest examples kept of each benchmark and rule."""
+"""Strongest examples kept per benchmark and rule."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Shard:
 
 @dataclass(frozen=True)
 class Job:
-    """What all shards of a run share."""
+    """The arguments that all shards of a run share."""
 
     source: Path
     work: Path
@@ -59,12 +59,12 @@ class Job:
     rules: tuple[tuple[str, ...], float, float, float]
     """Names, LCS ratio, structure ratio, likeness."""
     problems: Path | None = None
-    """Problems that the rows are responses to; None where the rows are problems."""
+    """Problems that the rows answer, if the rows are responses; None if they are problems."""
 
 
 @dataclass
 class Tally:
-    """What a shard, or a run, took and removed."""
+    """Counts of a shard, or of a whole run."""
 
     taken: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
@@ -74,14 +74,14 @@ class Tally:
     samples: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     """Benchmark and rule → its strongest examples, the strongest first."""
     removed_rows: list[int] = field(default_factory=list)
-    """Numbers of a shard's removed rows."""
+    """Row numbers of a shard's removed rows."""
 
-    def remove(self, told: dict[str, Any]) -> None:
-        """Counts a removed row."""
-        reason = f"{told['benchmark']}: {told['rule']}"
+    def remove(self, row: dict[str, Any]) -> None:
+        """Counts a removed row, as `_removed_row` describes it."""
+        reason = f"{row['benchmark']}: {row['rule']}"
         self.dropped[reason] += 1
-        self.matrix[f"{told['source']} × {told['benchmark']}"] += 1
-        self._show(reason, [told])
+        self.matrix[f"{row['source']} × {row['benchmark']}"] += 1
+        self._show(reason, [row])
 
     def add(self, shard: Tally) -> None:
         """Counts a shard; shards are added in order."""
@@ -92,12 +92,12 @@ class Tally:
             self._show(reason, samples)
 
     def _show(self, reason: str, more: list[dict[str, Any]]) -> None:
-        known = self.samples.setdefault(reason, [])
-        self.samples[reason] = sorted([*known, *more], key=lambda told: -told["score"])[:_SAMPLES]
+        before = self.samples.setdefault(reason, [])
+        self.samples[reason] = sorted([*before, *more], key=lambda row: -row["score"])[:_SAMPLES]
 
 
 def count_shards(source: Path) -> int:
-    """How many shards the training data has; of lines longer than a shard fewer."""
+    """How many shards the training data has; an upper bound where lines are longer than a shard."""
     if is_parquet(source):
         with parquet.opened(source) as file:
             return int(file.num_row_groups)
@@ -106,12 +106,12 @@ def count_shards(source: Path) -> int:
 
 
 def plan_shards(source: Path) -> Iterator[Shard]:
-    """Where each shard of the training data begins and ends. Reads JSON lines through once."""
+    """Where each shard of the training data begins and ends. Reads JSON lines once."""
     return _plan_parquet(source) if is_parquet(source) else _plan_lines(source)
 
 
-def sift(job: Job, shard: Shard) -> Tally:
-    """Sifts a shard, or reads what it gave an earlier run. Raises BadData for a row that cannot be read."""
+def filter_shard(job: Job, shard: Shard) -> Tally:
+    """Filters a shard, or reads an earlier run's result. Raises BadData for a row that cannot be read."""
     done = job.work / f"{shard.number}.json"
     if done.exists():
         return read_tally(job, shard)
@@ -123,17 +123,17 @@ def sift(job: Job, shard: Shard) -> Tally:
         kept = stack.enter_context(open(job.work / f"{shard.number}.kept", "wb")) if by_lines else None
         rows = _lines(job.source, shard) if by_lines else _table_rows(job.source, shard)
         while chunk := list(islice(rows, ROWS)):
-            examined = [_examined(job, number, row) for number, row, _ in chunk]
-            matches = find_matches([row.passages for row in examined], rules, items)
+            checked = [_checked_row(job, number, row) for number, row, _ in chunk]
+            matches = find_matches([row.passages for row in checked], rules, items)
             tally.taken += len(chunk)
-            for (number, _, line), row, match in zip(chunk, examined, matches, strict=True):
+            for (number, _, line), row, match in zip(chunk, checked, matches, strict=True):
                 if match is None:
                     if kept is not None:
                         kept.write(line)
                     continue
-                told = _told(match, row)
-                removed.write(json_line(job.source, number, told))
-                tally.remove(told)
+                removed_row = _removed_row(match, row)
+                removed.write(json_line(job.source, number, removed_row))
+                tally.remove(removed_row)
                 tally.removed_rows.append(number)
         for file in filter(None, (removed, kept)):
             file.flush()
@@ -142,48 +142,49 @@ def sift(job: Job, shard: Shard) -> Tally:
 
 
 def read_tally(job: Job, shard: Shard) -> Tally:
-    """What a shard that is done gave."""
-    told = json.loads((job.work / f"{shard.number}.json").read_text(encoding="utf-8"))
-    told["dropped"], told["matrix"] = Counter(told["dropped"]), Counter(told["matrix"])
-    return Tally(**told)
+    """The result of a shard that is done."""
+    fields = json.loads((job.work / f"{shard.number}.json").read_text(encoding="utf-8"))
+    fields["dropped"], fields["matrix"] = Counter(fields["dropped"]), Counter(fields["matrix"])
+    return Tally(**fields)
 
 
-class _Examined(NamedTuple):
-    """A row under examination."""
+class _CheckedRow(NamedTuple):
+    """The parts of a row that are checked and reported."""
 
     passages: Sequence[Passage]
     name: str
     source: str
 
 
-def _examined(job: Job, number: int, row: dict[str, Any]) -> _Examined:
+def _checked_row(job: Job, number: int, row: dict[str, Any]) -> _CheckedRow:
     if job.problems is None:
         texts = passages(row, job.source, number)
         name = number if row.get("id") is None else row["id"]
-        return _Examined(texts, str(name), source_of(row, job.source))
+        return _CheckedRow(texts, str(name), source_of(row, job.source))
     response = response_of(job.source, number, row)
-    asked = _stated(job.problems, _stamp(job.problems)).get(response.problem_id)
-    if asked is None:
-        message = f"no problem {shown(response.problem_id)} in {job.problems}; give the problems it answers"
+    problem = _problems(job.problems, _stamp(job.problems)).get(response.problem_id)
+    if problem is None:
+        missing = shown(response.problem_id)
+        message = f"no problem {missing} in {job.problems}; pass the file of problems that it answers"
         raise BadData(message, path=job.source, row=number, field="problem_id")
-    texts = [Passage(asked.problem, True, asked.answer), Passage(response.text, False)]
+    texts = [Passage(problem.problem, True, problem.answer), Passage(response.text, False)]
     name = f"{response.problem_id} {response.sample}"
-    return _Examined(texts, name, asked.source or job.problems.stem)
+    return _CheckedRow(texts, name, problem.source or job.problems.stem)
 
 
 def _stamp(path: Path) -> tuple[int, int]:
-    """What a file that is written again seldom keeps."""
-    told = os.stat(path)
-    return told.st_size, told.st_mtime_ns
+    """Size and modification time: they change when a file is rewritten."""
+    stat = os.stat(path)
+    return stat.st_size, stat.st_mtime_ns
 
 
 @lru_cache(1)
-def _stated(problems: Path, stamp: tuple[int, int]) -> dict[str, Problem]:
+def _problems(problems: Path, stamp: tuple[int, int]) -> dict[str, Problem]:
     return {problem.id: problem for problem in read_problems(problems)}
 
 
-def _told(match: Match, row: _Examined) -> dict[str, Any]:
-    """A removed row as it is written: what it is, what it touches, and why."""
+def _removed_row(match: Match, row: _CheckedRow) -> dict[str, Any]:
+    """A removed row as written to `removed`: the row, the benchmark item and the evidence."""
     return {
         "id": row.name,
         "text": match.text,
@@ -204,9 +205,9 @@ def source_of(row: dict[str, Any], path: Path) -> str:
 
 @lru_cache(1)
 def _rules(
-    folder: Path, chosen: tuple[Sequence[str], float, float, float], stamp: tuple[int, int]
+    folder: Path, settings: tuple[Sequence[str], float, float, float], stamp: tuple[int, int]
 ) -> tuple[list[Rule], Items]:
-    names, lcs_ratio, structure_ratio, likeness = chosen
+    names, lcs_ratio, structure_ratio, likeness = settings
     index = Index.load(folder)
     rules = index.rules(names, lcs_ratio=lcs_ratio, structure_ratio=structure_ratio, likeness=likeness)
     return rules, index.items
@@ -260,7 +261,7 @@ def _table_rows(source: Path, shard: Shard) -> Iterator[tuple[int, dict[str, Any
 
 
 class _Groups:
-    """The row groups of a shard, read like a whole file."""
+    """The row groups of a shard, with the interface of a whole file."""
 
     def __init__(self, file: Any, shard: Shard) -> None:
         self.schema_arrow, self._file = file.schema_arrow, file

@@ -1,4 +1,4 @@
-"""How likely two statements are one problem in different words."""
+"""How likely two statements are the same problem in different words."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from mathloop.decontamination.features import Features
 
 _PLAIN = (-3.8, -2.06, 4.52, 0.18, -0.94, 2.21, 2.6)
 _WITH_FORMULAS = (-2.73, -1.27, 3.33, 1.47, -0.09, 0.19, 2.74)
-"""Weights of: numbers that the text lacks, numbers that it adds, rarity of the common ones, share of numbers
-that both have, similarity of the words, rarity of the common ones, similarity where the numbers agree."""
+"""Weights of: numbers that the text lacks, numbers that it adds, rarity of the common ones, share of common
+numbers, similarity of the words, rarity of the common ones, similarity where the numbers agree."""
 _NO_NUMBERS, _FEW_FORMULAS = 0.35, 0.6
-"""Numbers that weigh less than this together (1, 2) are none; formulas that do are none."""
+"""Numbers, or formulas, with a lower total weight (such as 1 and 2) are ignored."""
 
 
 def likeness(item: Features, text: Features) -> float:
-    """From 0 to 1: a logistic regression, fitted on problems that people reworded and on others like them.
+    """From 0 to 1: a logistic regression, fitted on rephrased problems and on similar but different ones.
 
-    Rewording keeps all numbers and adds few; it keeps formulas up to the names of variables, and some of the
-    words. So what counts most are numbers that one side lacks, their order and the words beside them, and
-    words and formulas only together with numbers that agree. Texts in two languages cannot be compared: 0.
+    Rephrasing keeps all numbers and adds few; it keeps formulas up to the names of variables, and some of the
+    words. So the strongest evidence is numbers that one side lacks, their order and the words next to them;
+    words and formulas count only together with numbers that agree. Texts in two languages: 0.
     """
     chinese = _is_chinese(text)
     if chinese != _is_chinese(item):
@@ -30,10 +30,10 @@ def likeness(item: Features, text: Features) -> float:
     numbers = _overlap(item.numbers, text.numbers)
     words = _overlap(item.words, text.words)
     formulas = _overlap(item.formulas, text.formulas)
-    # A little is taken to be shared by all, so that two texts without numbers agree.
+    # Smoothing, so that two texts without numbers agree.
     agreement = (numbers.common + 0.3) / (numbers.common + (numbers.lost + numbers.new) / 2 + 0.3)
     similar = words.common / (words.common + (words.lost + words.new) / 2 + 1e-4)
-    traits = (
+    inputs = (
         log1p(numbers.lost),
         log1p(numbers.new),
         log1p(numbers.rarity),
@@ -44,7 +44,7 @@ def likeness(item: Features, text: Features) -> float:
     )
     with_formulas = min(formulas.common + formulas.lost, formulas.common + formulas.new) > _FEW_FORMULAS
     weights = _WITH_FORMULAS if with_formulas else _PLAIN
-    score = -2.76 + sum(weight * trait for weight, trait in zip(weights, traits, strict=True))
+    score = -2.76 + sum(weight * value for weight, value in zip(weights, inputs, strict=True))
     if with_formulas:
         alike = formulas.common / (formulas.common + (formulas.lost + formulas.new) / 2)
         score += (1.15 * agreement + 0.78) * alike + 1.33
@@ -67,18 +67,18 @@ def _is_chinese(features: Features) -> bool:
 
 
 class _Overlap(NamedTuple):
-    """Weights of what two sides have in common, and of what either has alone."""
+    """Total weights of the common features, and of those that only one side has."""
 
     common: float
     lost: float
     new: float
     rarity: float
-    """Sum of the squares of what is common."""
+    """Sum of the squared weights of the common features."""
 
 
 def _overlap(one: dict[str, float], other: dict[str, float]) -> _Overlap:
     common = [min(weight, other[name]) for name, weight in one.items() if name in other]
     both = sum(common)
     lost, new = sum(one.values()) - both, sum(other.values()) - both
-    # What is equal may differ in its last bit.
+    # Equal sums may differ in the last bit.
     return _Overlap(both, max(lost, 0.0), max(new, 0.0), sum(weight * weight for weight in common))

@@ -1,4 +1,4 @@
-"""Reads questions out of benchmark and training rows, whatever their fields are called."""
+"""Reads questions, solutions and answers from benchmark and training rows with various field names."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from mathloop.lines import describe, is_blank
 from mathloop.records.rows import numbered_rows
 
 _STATEMENT = (("problem",), ("question",), ("Body", "Question"), ("text",))
-"""Fields that make up a statement, first present wins; SVAMP splits it in two."""
+"""Fields that make up a statement, the first present ones are used; SVAMP has two."""
 _ANSWERS = ("answer", "Answer", "final_answer")
 _CHOICES = ("choices", "options")
-"""Beside these an answer is a choice's number or letter."""
+"""If one of these is present, the answer is the number or letter of a choice."""
 COLUMNS = (*(name for names in _STATEMENT for name in names), *_ANSWERS, *_CHOICES, "id", "solution", "label")
-"""All fields that are looked at."""
+"""All fields that are read."""
 _SPLITS = ("test", "train", "dev", "validation", "val")
 _BOXED = "\\boxed{"
 
@@ -27,7 +27,7 @@ _BOXED = "\\boxed{"
 def read_items(paths: Sequence[Path]) -> Iterator[Item]:
     """Yields the questions of the benchmark files. Raises BadData where there are none or a row is broken."""
     if not paths:
-        raise BadData("no benchmark given; name at least one file to check against")
+        raise BadData("no benchmark; expected at least one file to check against")
     for path in paths:
         name = benchmark_name(path)
         empty = True
@@ -35,19 +35,19 @@ def read_items(paths: Sequence[Path]) -> Iterator[Item]:
             empty = False
             yield Item(name, statement(row, path, number), answer(row))
         if empty:
-            raise BadData("the benchmark is empty; expected one question a row", path=path)
+            raise BadData("the benchmark is empty; expected one question per row", path=path)
 
 
 def benchmark_name(path: Path) -> str:
-    """The file's name; that of its folder where the file's is only a split's."""
+    """The file's name, or its folder's where the file is named after a split."""
     return Path(os.path.realpath(path)).parent.name if path.stem in _SPLITS else path.stem
 
 
 def passages(row: dict[str, Any], path: Path, number: int) -> list[Passage]:
-    """What is examined of a training row: its statement, and its solution where it has one."""
-    stated = Passage(statement(row, path, number), True, answer(row))
+    """The passages of a training row: its statement, and its solution if it has one."""
+    question = Passage(statement(row, path, number), True, answer(row))
     worked = solution(row, path, number)
-    return [stated, Passage(worked, False)] if worked else [stated]
+    return [question, Passage(worked, False)] if worked else [question]
 
 
 def statement(row: dict[str, Any], path: Path, number: int) -> str:
@@ -69,18 +69,18 @@ def statement(row: dict[str, Any], path: Path, number: int) -> str:
 
 def solution(row: dict[str, Any], path: Path, number: int) -> str | None:
     """The row's worked solution: `solution`, or GSM8K's `answer` with its #### line."""
-    given = row.get("solution")
-    if isinstance(given, list) and all(isinstance(each, str) for each in given):
-        return "\n".join(given)  # OlympiadBench has several
-    if given is not None and not isinstance(given, str):
-        raise BadData(f"expected text, found {describe(given)}", path=path, row=number, field="solution")
-    if given is None and isinstance(worked := row.get("answer"), str) and "####" in worked:
+    value = row.get("solution")
+    if isinstance(value, list) and all(isinstance(each, str) for each in value):
+        return "\n".join(value)  # OlympiadBench has several
+    if value is not None and not isinstance(value, str):
+        raise BadData(f"expected text, found {describe(value)}", path=path, row=number, field="solution")
+    if value is None and isinstance(worked := row.get("answer"), str) and "####" in worked:
         return worked
-    return given
+    return value
 
 
 def answer(row: dict[str, Any]) -> str | None:
-    """The row's final answer as far as it is told: in a field of its own, behind ####, or in a box."""
+    """The row's final answer, from an answer field, after ####, or in a box; None if unknown."""
     found = next((row[name] for name in _ANSWERS if row.get(name) not in (None, "", [])), None)
     choices = next((row[name] for name in _CHOICES if isinstance(row.get(name), list | dict)), None)
     if choices is not None:
@@ -105,7 +105,7 @@ def _choice(choices: list[Any] | dict[str, Any], label: Any) -> str | None:
 
 
 def _boxed(worked: str) -> str | None:
-    """What stands in the last \\boxed{…}."""
+    """The content of the last \\boxed{…}."""
     start = worked.rindex(_BOXED) + len(_BOXED)
     depth = 1
     for place in range(start, len(worked)):

@@ -1,8 +1,8 @@
-"""The stage that takes out of training data whatever a benchmark item contaminates.
+"""Stage: removes the rows of training data that a benchmark item contaminates.
 
-Rows are sifted in shards, on all cores, with the benchmarks' index mapped into memory once for all; memory
-does not grow with the data. What a shard gave stays in a hidden work folder beside `out` until all are done:
-a run that was killed and is started again with the same arguments goes on, and writes the same bytes.
+Rows are filtered in shards, on all cores, which share one memory map of the benchmarks' index; memory does
+not grow with the data. Results of shards stay in a hidden work folder next to `out` until all are done: a
+killed run that is started again with the same arguments resumes, and writes the same bytes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from mathloop import __version__
 from mathloop.decontamination.config import DecontaminationConfig
 from mathloop.decontamination.index import FORMAT, open_index
 from mathloop.decontamination.shards import Job, Shard, Tally, count_shards, plan_shards, read_tally
-from mathloop.decontamination.workers import sift_all
+from mathloop.decontamination.workers import filter_shards
 from mathloop.errors import BadData, MathloopError
 from mathloop.files import check_plain, check_target, disk, make_parents, reading, remove_empty
 from mathloop.records import read_responses, response_of, write_responses
@@ -30,9 +30,9 @@ from mathloop.records.rows import is_parquet, line_writer, numbered_rows
 from mathloop.stages import Progress, StageReport, timed
 
 _SAMPLES = 24
-"""Examples in the report: the strongest of each benchmark and rule."""
+"""Examples in the report: the strongest per benchmark and rule."""
 _SMALL = 2
-"""Shards that are done before a line about them is read."""
+"""With at most this many shards, no progress is shown."""
 
 
 @timed
@@ -48,18 +48,18 @@ def run(
     index: Path | None = None,
     workers: int | None = None,
 ) -> StageReport:
-    """Writes to `out` what no benchmark item contaminates, in order, and the rest to `removed`.
+    """Writes the rows that no benchmark item contaminates to `out`, in order, and the others to `removed`.
 
     Args:
-        problems: Problems; without `responses` rows with a problem, question, Body and Question, or text.
-        responses: Responses to these problems; where given, they are what is checked and kept.
-        benchmarks: Files of questions, under the same field names.
-        out: Kept rows with all their fields. From .jsonl to .jsonl every line stays byte for byte.
+        problems: Problems; without `responses`, rows with a problem, question, Body and Question, or text.
+        responses: Responses to these problems; if present, they are filtered instead of the problems.
+        benchmarks: Files of questions, with the same field names.
+        out: Kept rows with all their fields. From .jsonl to .jsonl every line is copied byte for byte.
         removed: JSON lines with id, text, benchmark, benchmark_item, rule, evidence, score (0 to 1) and
             source; may be empty.
-        name: of the report: which data was checked.
-        index: Folder in which the benchmarks' index is kept for other runs; without it, a temporary one.
-        workers: Processes; as many as there are cores where None.
+        name: Name of the report: which data was checked.
+        index: Folder that stores the benchmarks' index for other runs; None for a temporary one.
+        workers: Number of processes; None for one per core.
 
     Neither file appears before both are written.
 
@@ -67,35 +67,33 @@ def run(
         BadData: a row is broken, a benchmark is empty, a response belongs to no problem, or `index` is of
             other benchmarks.
         Corrupt: `index` is damaged.
-        StorageRefused: the disk does not take a file.
+        StorageRefused: the disk refuses a file.
         MathloopError: a worker was killed.
     """
     inputs = [path for path in (problems, responses, *benchmarks) if path is not None]
     _check_places(inputs, out, removed)
-    made: list[Path] = []
+    new_folders: list[Path] = []
     work = None
     try:
         with disk(out):
-            made = make_parents(Path(os.path.realpath(out)))
+            new_folders = make_parents(Path(os.path.realpath(out)))
             work = _work_folder(out, inputs, config)
             work.mkdir(exist_ok=True)
         index = index or work / "index"
         opened = open_index(benchmarks, ngram=config.ngram, folder=index)
-        report = StageReport(
-            name,
-            values={"benchmark_items": float(opened.given), "benchmarks": float(len(opened.benchmarks))},
-        )
+        values = {"benchmark_items": float(opened.source_items), "benchmarks": float(len(opened.benchmarks))}
+        report = StageReport(name, values=values)
         rules = (config.rules, config.lcs_ratio, config.structure_ratio, config.likeness)
         job = Job(problems, work, index, rules)
         if responses is not None:
-            next(read_responses(responses), None)  # refuses a file without a row
+            next(read_responses(responses), None)  # raises if the file has no rows
             job = replace(job, source=responses, problems=problems)
-        tally = _sift(job, out, removed, workers or len(os.sched_getaffinity(0)))
+        tally = _filter(job, out, removed, workers or len(os.sched_getaffinity(0)))
     except MathloopError as error:
-        # A user's mistake leaves nothing behind; after a killed worker the next run goes on.
+        # A user's mistake leaves nothing behind; after a killed worker the next run resumes.
         if work is not None and type(error) is not MathloopError:
             shutil.rmtree(work, ignore_errors=True)
-            remove_empty(made)
+            remove_empty(new_folders)
         raise
     shutil.rmtree(work, ignore_errors=True)
     report.taken, report.dropped = tally.taken, dict(tally.dropped)
@@ -118,25 +116,25 @@ def _check_places(inputs: Sequence[Path], out: Path, removed: Path) -> None:
 
 
 def _work_folder(out: Path, inputs: Sequence[Path], config: DecontaminationConfig) -> Path:
-    """The same for the same arguments, inputs unchanged."""
+    """A folder that depends on the arguments and on the inputs' sizes and modification times."""
     key = xxhash.xxh3_64(f"{__version__} {FORMAT} {config.model_dump_json()} {os.path.realpath(out)}")
     for path in inputs:
-        told = os.stat(path)
-        key.update(f"\0{os.path.realpath(path)}\0{told.st_size}\0{told.st_mtime_ns}")
+        stat = os.stat(path)
+        key.update(f"\0{os.path.realpath(path)}\0{stat.st_size}\0{stat.st_mtime_ns}")
     return Path(os.path.realpath(out)).with_name(f".mathloop-{key.hexdigest()}.shards")
 
 
-def _sift(job: Job, out: Path, removed: Path, workers: int) -> Tally:
+def _filter(job: Job, out: Path, removed: Path, workers: int) -> Tally:
     count = count_shards(job.source)
     progress = Progress("decontamination", count, "shards") if count > _SMALL else None
     tally, shards = Tally(), []
-    for shard, own in sift_all(job, plan_shards(job.source), min(workers, count)):
+    for shard, own in filter_shards(job, plan_shards(job.source), min(workers, count)):
         shards.append(shard)
         tally.add(own)
         if progress is not None:
             progress.update(rows=tally.taken, removed=sum(tally.dropped.values()))
     with ExitStack() as stack:
-        # The removed rows are on the disk before `out` appears, so that they cannot be refused then.
+        # The removed rows are on disk before `out` appears, so that a full disk leaves no `out`.
         write = stack.enter_context(line_writer(removed, at_once=True))
         _copy((job.work / f"{shard.number}.removed" for shard in shards), write)
         if not is_parquet(job.source) and out.suffix == ".jsonl":
@@ -160,7 +158,7 @@ def _copy(parts: Iterator[Path], write: Callable[[bytes], None]) -> None:
 
 
 def _keeper(job: Job, shards: Sequence[Shard]) -> Callable[[int, dict[str, Any]], bool]:
-    """Says of each row in turn whether it stays; holds one shard's verdicts at a time."""
+    """A function to call with each row in order: whether it stays. Loads one shard at a time."""
     rest = iter(shards)
     gone: set[int] = set()
     end = 0
@@ -178,8 +176,8 @@ def _keeper(job: Job, shards: Sequence[Shard]) -> Callable[[int, dict[str, Any]]
 
 
 def _strongest(tally: Tally) -> list[dict[str, Any]]:
-    """The strongest example of each benchmark and rule first, then their second ones."""
+    """The strongest example per benchmark and rule, then the second strongest ones."""
     ranked = [
-        sample for place in (0, 1) for told in tally.samples.values() for sample in told[place : place + 1]
+        row for place in (0, 1) for samples in tally.samples.values() for row in samples[place : place + 1]
     ]
     return ranked[:_SAMPLES]

@@ -1,8 +1,8 @@
 """Rule `structure`: the same problem with other numbers, and perhaps other names.
 
-Statements are compared with every number read as one sign. They match when they share `SHARED` tokens in a
-row and their longest common subsequence is longer than `structure_ratio` of the longer one's tokens. Numbers
-alone make no structure: an item needs `CONTENT` words.
+Statements are compared with every number replaced by one placeholder. They match when they share `SHARED`
+consecutive tokens and their longest common subsequence is longer than `structure_ratio` of the longer one's
+tokens. An item needs `CONTENT` words, since numbers alone are not a structure.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from mathloop.decontamination.tokenization import DIGIT, IDEOGRAPH, LETTER, U64,
 
 SHARED = 7
 CONTENT = 8
-"""Words of more than one letter; two ideographs count as a word."""
+"""Minimum words of more than one letter per item; two ideographs count as a word."""
 _MOST = 24
-"""A run that more items have is a phrase, as: how many more does he have."""
+"""A run that more items share is a stock phrase, such as: how many more does he have."""
 _NUMBER = hash_token("0")
-_KEPT = 4096
-"""Items whose letters a process keeps."""
+_CACHED = 4096
+"""Items whose letters a process caches."""
 
 
 class Structure:
@@ -37,11 +37,11 @@ class Structure:
         self._items, self._grams = items, Table.of(arrays, "skeletons")
         self._skeletons, self._offsets = arrays["skeletons.tokens"], arrays["items.offsets"]
         self._ratio = structure_ratio
-        self._item_letters = lru_cache(_KEPT)(self._letters_of)
+        self._item_letters = lru_cache(_CACHED)(self._letters_of)
 
     @staticmethod
     def build(items: Tokens) -> Arrays:
-        """The arrays that the rule needs beside the items' own."""
+        """The arrays that the rule needs in addition to the items' own."""
         skeletons = _skeletons(items)
         grams = skeletons.grams(SHARED)
         places = np.arange(len(grams))
@@ -56,7 +56,7 @@ class Structure:
         }
 
     def candidates(self, batch: Batch) -> Pairs:
-        """Pairs of statements and items that share `SHARED` tokens and are of like length."""
+        """Pairs of statements and items that share `SHARED` tokens and have similar lengths."""
         tokens = batch.statements
         if not len(tokens.hashes):
             return Pairs.none()
@@ -71,7 +71,7 @@ class Structure:
         return most_shared(texts[inside], items[inside], places[inside])
 
     def decide(self, batch: Batch, text: int, item: int, place: int) -> Finding | None:
-        """`place`: the token of the batch where the first shared run begins."""
+        """`place`: position of the first shared run in the batch."""
         own = slice(batch.tokens.offsets[text], batch.tokens.offsets[text + 1])
         if not self._may_match(batch.notes[self.name][own], item):
             return None
@@ -86,8 +86,8 @@ class Structure:
         own_words = zip(batch.words(text, start, SHARED), numbers[start : start + SHARED], strict=True)
         shared = " ".join("#" if is_number else word for word, is_number in own_words)
         ratio = length / longer
-        told = f"numbers aside, shares “{shared}” and {length} of {longer} tokens in order ({ratio:.2f})"
-        return Finding(told, ratio)
+        counts = f"{length} of {longer} tokens in order ({ratio:.2f})"
+        return Finding(f"ignoring numbers, shares “{shared}” and {counts}", ratio)
 
     def _may_match(self, letters: str, item: int) -> bool:
         wanted = self._item_letters(item)
@@ -99,7 +99,7 @@ class Structure:
 
 
 def _letters(hashes: U64) -> str:
-    """A letter for each hash. Few hashes share one, so that what letters have in common is never less."""
+    """A letter per hash. Different hashes may share one, so an LCS of letters is never too short."""
     codes = (hashes >> np.uint64(44)).astype("<u4") + np.uint32(0x10000)
     return codes.tobytes().decode("utf-32-le")
 

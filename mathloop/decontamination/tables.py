@@ -1,4 +1,4 @@
-"""A table from hashes to items, searched for a whole batch of hashes at once."""
+"""Hash tables in arrays, looked up for a whole batch of hashes at once."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from mathloop.decontamination.tokenization import U64, Ints
 
 _FIELDS = ("keys", "starts", "values", "bits", "buckets")
 _LOAD_BITS = 6
-"""The filter has 2**6 bits a key: about one foreign hash in 64 passes it."""
+"""The filter has 2**6 bits per key: about one in 64 hashes that are not keys passes it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Which values belong to a key. All arrays may be memory maps."""
+    """Maps keys to their values. All arrays may be memory maps."""
 
     keys: U64
     """[keys] Sorted."""
@@ -27,13 +27,13 @@ class Table:
     """[keys + 1] Where each key's values begin."""
     values: npt.NDArray[np.int32]
     bits: npt.NDArray[np.uint8]
-    """A bit for each value of a key's upper bits: most hashes that are no key are dismissed by it."""
+    """A filter on the upper bits of the hash, which rejects most hashes that are not keys."""
     buckets: npt.NDArray[np.uint32]
-    """[2**n + 1] Where the keys with each value of their n upper bits begin."""
+    """[2**n + 1] Where the keys of each bucket begin; a bucket is the n upper bits of the hash."""
 
     @classmethod
     def build(cls, keys: U64, values: Ints, most: int | None = None) -> Table:
-        """Each pair once; keys with more than `most` values are left out."""
+        """Stores each pair once; keys with more than `most` values are left out."""
         order = np.lexsort((values, keys))
         keys, values = keys[order], values[order]
         new = np.ones(len(keys), bool)
@@ -59,27 +59,27 @@ class Table:
 
     @classmethod
     def of(cls, arrays: Arrays, name: str) -> Table:
-        """The table that was stored under `name`."""
+        """The table stored under `name`."""
         return cls(*(arrays[f"{name}.{field}"] for field in _FIELDS))
 
     def named(self, name: str) -> dict[str, npt.NDArray[Any]]:
-        """Its arrays, to be stored under `name`."""
+        """The table's arrays, for storing under `name`."""
         return {f"{name}.{field}": getattr(self, field) for field in _FIELDS}
 
     def find(self, hashes: U64) -> tuple[Ints, npt.NDArray[np.int32]]:
-        """(place in `hashes`, value) of every match, by place."""
+        """(position in `hashes`, value) of every match, by position."""
         hits, found = self.locate(hashes)
         begin = self.starts[found].astype(np.int64)
         return expand(hits, begin, self.starts[found + 1] - begin, self.values)
 
     def has(self, hashes: U64) -> npt.NDArray[np.bool_]:
         """[hashes] Whether each is a key."""
-        known = np.zeros(len(hashes), bool)
-        known[self.locate(hashes)[0]] = True
-        return known
+        is_key = np.zeros(len(hashes), bool)
+        is_key[self.locate(hashes)[0]] = True
+        return is_key
 
     def locate(self, hashes: U64) -> tuple[Ints, Ints]:
-        """(place in `hashes`, place among the keys) of every hash that is a key."""
+        """(position in `hashes`, position in `keys`) of every hash that is a key."""
         slots = (hashes >> np.uint64(64 - (len(self.bits) * 8).bit_length() + 1)).view(np.int64)
         passed = self.bits[slots >> 3] >> (slots.astype(np.uint8) & np.uint8(7))
         hits = np.flatnonzero((passed & np.uint8(1)).view(np.bool_))
@@ -90,10 +90,10 @@ class Table:
         return hits[right], found[right]
 
     def _places(self, wanted: U64) -> Ints:
-        """[wanted] The place of each among the keys, -1 where it is none: a bucket holds one key or few."""
+        """[wanted] The position of each in `keys`, or -1: a bucket has few keys."""
         slots = wanted >> np.uint64(64 - (len(self.buckets) - 1).bit_length() + 1)
         places, ends = self.buckets[slots].astype(np.int64), self.buckets[slots + np.uint64(1)]
-        # An empty bucket's place is another key's, which differs; behind the last key there is none.
+        # An empty bucket points at another bucket's key, which differs, or past the last key.
         found = np.where(self.keys.take(places, mode="clip") == wanted, places, -1)
         left = np.flatnonzero((found < 0) & (places + 1 < ends))
         while len(left):
@@ -109,7 +109,7 @@ Values = TypeVar("Values", npt.NDArray[np.int32], U64)
 
 
 def expand(owners: Ints, begin: Ints, counts: Ints, values: Values) -> tuple[Ints, Values]:
-    """Each owner with each of the `counts` values that stand from `begin` on."""
+    """Pairs each owner with its `counts` values, which start at `begin`."""
     total = int(counts.sum())
     if total == len(counts) and counts.all():
         return owners, values[begin]
@@ -119,25 +119,25 @@ def expand(owners: Ints, begin: Ints, counts: Ints, values: Values) -> tuple[Int
 
 
 _TRIES = 300
-"""Multipliers that are tried before the slots are doubled."""
+"""Multipliers to try before doubling the slots."""
 
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """Few keys, of which many hashes may be one: each has a slot for itself."""
+    """A perfect hash table of a few keys: each has its own slot."""
 
     keys: U64
-    """[keys + 1] Behind a first one that stands for none."""
+    """[keys + 1] After a first entry that means none."""
     slots: npt.NDArray[np.uint16]
-    """[2**n] The place among `keys` of the key that belongs here, or 0."""
+    """[2**n] The position in `keys` of the slot's key, or 0."""
     multiplier: np.uint64
     shift: np.uint64
 
     @classmethod
     def build(cls, keys: U64) -> Vocabulary:
-        """Keys keep their order; each must be there once."""
+        """Keeps the order of the keys, which must be distinct."""
         multiplier = 1
-        # With so many slots about four pairs of keys collide, and one multiplier in fifty parts them all.
+        # With this many slots about four pairs of keys collide; one multiplier in fifty has no collision.
         for attempt in count():
             size = (len(keys) ** 2 // 8).bit_length() + attempt // _TRIES
             multiplier = (multiplier * 0xD1342543DE82EF95 + 2) & ((1 << 64) - 1) | 1
@@ -146,11 +146,11 @@ class Vocabulary:
                 break
         slots = np.zeros(1 << size, np.uint16)
         slots[places] = np.arange(1, len(keys) + 1)
-        known = np.concatenate((np.zeros(1, np.uint64), keys))
-        return cls(known, slots, np.uint64(multiplier), np.uint64(64 - size))
+        entries = np.concatenate((np.zeros(1, np.uint64), keys))
+        return cls(entries, slots, np.uint64(multiplier), np.uint64(64 - size))
 
     def find(self, hashes: U64) -> npt.NDArray[np.intp]:
-        """[hashes] 1 + the place of each among the keys that it was built of, 0 where it is none."""
+        """[hashes] 1 + the position of each among the keys passed to `build`, or 0."""
         places = (hashes * self.multiplier) >> self.shift
         found = self.slots[places.view(np.int64)].astype(np.intp)
         found *= self.keys[found] == hashes

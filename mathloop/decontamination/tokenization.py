@@ -1,9 +1,8 @@
-"""The tokens of many texts at once, as hashes in arrays: no Python for each token.
+"""Tokens of many texts at once, as arrays of hashes, without a Python loop over tokens.
 
-A text's characters are classed by a table. Runs of one class are tokens, which are hashed eight characters
-at a time. A polynomial over their hashes, summed up, gives the hash of any n-gram by one subtraction; the
-same trick over characters hashes words of other scripts. `normalization.tokens` says what a token is; here
-stands only how to get there fast.
+A table classifies the characters. Runs of one class are tokens, which are hashed eight characters at a time.
+Prefix sums of a polynomial over the hashes give the hash of any n-gram by one subtraction; the same method
+over characters hashes words of other scripts. `normalization.tokens` defines what a token is.
 """
 
 from __future__ import annotations
@@ -23,17 +22,17 @@ Ints = npt.NDArray[np.int64]
 Codes = npt.NDArray[np.uint8] | npt.NDArray[np.uint32]
 
 DIGIT, LETTER, IDEOGRAPH, GREEK_LETTER, SINGLE = 1, 2, 3, 4, 5
-"""Classes of characters, of which 0 separates; and of tokens, of which SINGLE is a letter by itself."""
+"""Classes of characters, where 0 separates tokens; and of tokens, where SINGLE is a single letter."""
 _BASE, _GRAM_BASE, _FACTOR = 0x9E3779B97F4A7C15, 0xD1B54A32D192ED03, 0xE7037ED1A0B428DB
 """Odd, so that each has an inverse modulo 2**64."""
 _MASK = (1 << 64) - 1
 _EIGHT = 8
-"""Characters that fit a hash's 64 bits."""
+"""Characters that fit the 64 bits of a hash."""
 _LAST_ASCII = 127
 _LOWEST = np.array([(1 << 8 * count) - 1 for count in range(_EIGHT + 1)], np.uint64)
 """[count] The bits of the first `count` of them."""
 _PAD = "\n" * (_EIGHT + 1)
-"""Around a batch, so that a look at a neighbor stays inside it."""
+"""Padding around a batch, so that neighbors of any character exist."""
 _COMMA, _APOSTROPHE, _DOT, _BACKSLASH, _OPEN, _CLOSE, _BANG, _PLURAL = map(ord, ",'.\\{}!s")
 
 
@@ -48,15 +47,15 @@ class Tokens:
     offsets: Ints
     """[texts + 1] The first token of each text."""
     sums: U64
-    """[tokens + 1] Of the n-gram polynomial."""
+    """[tokens + 1] Prefix sums of the n-gram polynomial."""
     starts: Ints
     ends: Ints
-    """[tokens] Where each begins and ends among the characters."""
+    """[tokens] Where each begins and ends in `codes`."""
     codes: Codes
-    """The characters of all texts, normalized, between line ends."""
+    """The normalized characters of all texts, separated by line ends."""
 
     def characters(self, start: int, end: int) -> str:
-        """The characters from `start` to before `end`."""
+        """The characters from `start` up to, but not including, `end`."""
         encoding = "ascii" if self.codes.dtype == np.uint8 else "utf-32-le"
         return self.codes[start:end].tobytes().decode(encoding, "surrogatepass")
 
@@ -68,19 +67,19 @@ class Tokens:
         return GREEK.get(word) or (KEPT_COMMANDS.get(word, word) if is_command else word)
 
     def grams(self, size: int) -> U64:
-        """[max(0, tokens - size + 1)] Hash of the `size` tokens from each on; some straddle two texts."""
+        """[max(0, tokens - size + 1)] Hash of the `size` tokens from each position; some span two texts."""
         count = max(0, len(self.hashes) - size + 1)
         values = self.sums[size : size + count] - self.sums[:count]
         values *= _powers(_GRAM_BASE, len(self.sums))[1][:count]
         return np.asarray(values)
 
     def runs(self, starts: Ints, sizes: Ints) -> U64:
-        """[runs] Hash of `sizes` tokens from each of `starts`, as `grams` gives it."""
+        """[runs] Hash of `sizes` tokens from each of `starts`, the same as in `grams`."""
         values = self.sums[starts + sizes] - self.sums[starts]
         return np.asarray(values * _powers(_GRAM_BASE, len(self.sums))[1][starts])
 
     def head(self, texts: int) -> Tokens:
-        """The first `texts` texts alone."""
+        """The first `texts` texts only."""
         end = int(self.offsets[texts])
         return Tokens(
             self.hashes[:end],
@@ -93,7 +92,7 @@ class Tokens:
         )
 
     def with_hashes(self, hashes: U64) -> Tokens:
-        """The same texts with other hashes of their tokens."""
+        """A copy with other token hashes."""
         return replace(self, hashes=hashes, sums=_sums(hashes))
 
     def texts(self, places: Ints) -> Ints:
@@ -102,16 +101,16 @@ class Tokens:
 
 
 STEM = 5
-"""Letters of a word that count where its ending may differ."""
+"""Letters of a word that its stem keeps."""
 
 
 def stem(word: str) -> str:
-    """The first letters of a word, so that most of its forms are one; a short one loses its plural s."""
+    """The first letters of a word, which most of its forms share; a short word loses its plural s."""
     return word[:-1] if 3 < len(word) <= STEM and word[-1] == "s" else word[:STEM]
 
 
 def tokenize(texts: Sequence[str]) -> Tokens:
-    """Tokens of `texts`, in order. Takes about 60 bytes of memory a character while it works."""
+    """Tokens of `texts`, in order. Takes about 60 bytes of memory per character."""
     joined = "\n".join(texts)
     if is_plain(joined):
         normal = texts
@@ -132,18 +131,18 @@ def tokenize(texts: Sequence[str]) -> Tokens:
             classes[astral] = np.where((codes[astral] >= 0x20000) & (codes[astral] <= 0x3FFFF), IDEOGRAPH, 0)
     dots = np.flatnonzero(codes == _DOT)
     dots = dots[(classes[dots - 1] == DIGIT) & (classes[dots + 1] == DIGIT)]
-    gone = _vanishing(codes, classes)
+    deleted = _deleted(codes, classes)
     classes[dots] = DIGIT
-    if len(gone):
+    if len(deleted):
         keep = np.ones(len(codes), bool)
-        keep[gone] = False
+        keep[deleted] = False
         codes, classes = codes[keep], classes[keep]
-        rows = rows - np.searchsorted(gone, rows)
+        rows = rows - np.searchsorted(deleted, rows)
     return _cut(codes, classes, rows)
 
 
 def _ascii(raw: npt.NDArray[np.uint8]) -> tuple[Codes, npt.NDArray[np.uint8]]:
-    """Small letters, and the classes of the characters. What is below a range wraps around."""
+    """Lower-case codes, and the classes of the characters. Codes below a range wrap around."""
     upper = (raw - np.uint8(ord("A"))) < 26
     codes = raw + (upper.view(np.uint8) << np.uint8(5))
     digits = (codes - np.uint8(ord("0"))) < 10
@@ -152,7 +151,7 @@ def _ascii(raw: npt.NDArray[np.uint8]) -> tuple[Codes, npt.NDArray[np.uint8]]:
 
 
 def hash_token(token: str) -> int:
-    """What `tokenize` gives a token or a stem."""
+    """The hash that `tokenize` gives a token, and `stems` a stem."""
     value = 0
     if token.isascii():
         for start in range(0, len(token), _EIGHT):
@@ -169,15 +168,15 @@ def _mixed(value: int) -> int:
 
 
 def mix(values: U64) -> U64:
-    """Spreads every bit over all bits, so that any of them can address a table."""
+    """Mixes every bit into all bits, so that any of them can index a table."""
     values = values ^ (values >> np.uint64(32))
     values *= np.uint64(0xD6E8FEB86659FD93)
     values ^= values >> np.uint64(32)
     return values
 
 
-def _vanishing(codes: Codes, classes: npt.NDArray[np.uint8]) -> Ints:
-    """Places of apostrophes inside words and of the commas of thousands, sorted."""
+def _deleted(codes: Codes, classes: npt.NDArray[np.uint8]) -> Ints:
+    """Positions of apostrophes inside words and of thousands separators, sorted."""
     marks = np.flatnonzero(codes == _APOSTROPHE)
     found = [marks[(classes[marks - 1] == LETTER) & (classes[marks + 1] == LETTER)]]
     commas = np.flatnonzero(codes == _COMMA)
@@ -229,7 +228,7 @@ def _cut(codes: Codes, classes: npt.NDArray[np.uint8], rows: Ints) -> Tokens:
 
 
 def stems(tokens: Tokens) -> U64:
-    """[tokens] Hash of each word's stem, see `stem`; of any other token its own."""
+    """[tokens] Hash of each word's stem, see `stem`; other tokens keep their hash."""
     codes = tokens.codes
     words = np.flatnonzero((tokens.kinds == LETTER) & (codes[tokens.starts - 1] != _BACKSLASH))
     starts, ends = tokens.starts[words], tokens.ends[words]
@@ -249,14 +248,14 @@ def _narrow(codes: Codes) -> npt.NDArray[np.uint8]:
 
 
 def _eights(letters: npt.NDArray[np.uint8], places: Ints) -> U64:
-    """[places] Eight bytes from each place on."""
-    # A view of the same bytes in which eights begin everywhere.
+    """[places] Eight bytes from each position."""
+    # A view of the same bytes with overlapping groups of eight.
     eights = np.ndarray((len(letters) - _EIGHT + 1,), f"V{_EIGHT}", letters.data, strides=(1,))
     return eights[places].view(np.uint64)
 
 
 def _hashes(codes: Codes, starts: Ints, lengths: Ints, kinds: npt.NDArray[np.uint8]) -> U64:
-    """[tokens] What each token hashes to."""
+    """[tokens] The hash of each token."""
     narrow = _narrow(codes)
     values = (_eights(narrow, starts) & _LOWEST[np.minimum(lengths, _EIGHT)]) * np.uint64(_FACTOR)
     done = _EIGHT
@@ -277,7 +276,7 @@ def _hashes(codes: Codes, starts: Ints, lengths: Ints, kinds: npt.NDArray[np.uin
 
 
 def _wide(codes: Codes, starts: Ints, ends: Ints) -> tuple[Ints, U64]:
-    """Which runs of characters are not of ASCII alone, and their hashes."""
+    """The runs of characters that are not only ASCII, and their hashes."""
     others = np.zeros(len(codes) + 1, np.int64)
     np.cumsum(codes > _LAST_ASCII, out=others[1:])
     places = np.flatnonzero(others[ends] > others[starts])
@@ -298,12 +297,12 @@ _POWERS: dict[int, tuple[U64, U64]] = {}
 
 
 def _powers(base: int, size: int) -> tuple[U64, U64]:
-    """base**i and its inverse for at least the first `size` whole numbers i."""
-    known = _POWERS.get(base)
-    if known is None or len(known[0]) < size:
+    """base**i and its inverse, for i from 0 to at least `size` - 1."""
+    powers = _POWERS.get(base)
+    if powers is None or len(powers[0]) < size:
         size = max(size, 1 << 18)
-        known = _POWERS[base] = (_geometric(base, size), _geometric(pow(base, -1, 1 << 64), size))
-    return known
+        powers = _POWERS[base] = (_geometric(base, size), _geometric(pow(base, -1, 1 << 64), size))
+    return powers
 
 
 def _geometric(factor: int, size: int) -> U64:

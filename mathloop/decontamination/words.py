@@ -1,7 +1,7 @@
-"""The vocabulary of math problems: which words say little, which mean the same, which are numbers.
+"""The vocabulary of math problems: stop words, synonyms, number words and word frequencies.
 
-Stems are those of `tokenization.stem`. These lists are all that is known here of language. They are fixed, so
-that a verdict on two texts does not depend on what else an index holds.
+Stems are those of `tokenization.stem`. These lists are the only knowledge of language. They are fixed, so
+that a decision on two texts does not depend on the other items of an index.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _NAMES = """
     clara marta lukas jonas theo leo ella ivy nora
 """
 STOP = frozenset((_STOP + _NAMES).split())
-"""Words of every problem, those that merely ask, and names, which another wording seldom keeps."""
+"""Words of every problem, question words, and names, which rephrasing rarely keeps."""
 
 _SYNONYMS = """
     sum total altogether add added adding addition plus combined together, product multiply multiplied
@@ -89,7 +89,7 @@ _SYNONYMS = """
     log logarithm logarithms logs, centimeter centimetre cm
 """
 SYNONYMS = {stem(word): stem(group.split()[0]) for group in _SYNONYMS.split(",") for word in group.split()}
-"""Stem → the stem that stands for its group."""
+"""Stem → the stem that represents its group."""
 
 _COMMON = """
     sum cost remai begin time equal day buy maxim move dolla doubl box whole end minim hour half long root
@@ -104,7 +104,7 @@ _COMMON = """
     morni selli pack farm candy green read build night birth wedne see food field appro able goe test
 """
 COMMON = frozenset(_COMMON.split())
-"""Stems in more than one of a hundred problems."""
+"""Stems in more than one problem in a hundred."""
 
 _FAMILIAR = """
     becau measu defin norma speci syste home trian volum inclu previ cup descr relat eleme place repre
@@ -131,13 +131,13 @@ _FAMILIAR = """
     well sent straw live veget sever notic walke
 """
 FAMILIAR = frozenset(_FAMILIAR.split())
-"""Stems in more than one of three hundred."""
+"""Stems in more than one problem in three hundred."""
 
-_STOP_SIGNS = """
+_STOP_CHARACTERS = """
     的了是在有和与个一二三四五六七八九十百千万零两半这那么多少求为若则且已知设下列如果中上后前些其他它她你我们把被用到得
     出来去从给对于等于都也就还再每各共请问答几什么怎样可能要会说分别以及或者之所因此时候成作做让使过着吗呢吧将当
 """
-STOP_SIGNS = frozenset("".join(_STOP_SIGNS.split()))
+STOP_CHARACTERS = frozenset("".join(_STOP_CHARACTERS.split()))
 """Characters of every Chinese problem."""
 
 _COMMON_CHINESE = """
@@ -153,7 +153,7 @@ _COMMON_CHINESE = """
     剩下  个小
 """
 COMMON_CHINESE = frozenset(_COMMON_CHINESE.split())
-"""Pairs of characters in more than one of fifty Chinese problems."""
+"""Pairs of characters in more than one Chinese problem in fifty."""
 
 _UNITS = """
     zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen
@@ -204,7 +204,7 @@ SPELLED = {
     "million": 10**6,
     "billion": 10**9,
 }
-"""Words, besides counting, that another wording writes as a number."""
+"""Words, other than plain number words, that rephrasing may write as a number."""
 
 CHINESE_DIGITS = {digit: value for value, digit in enumerate("零一二三四五六七八九")} | {"两": 2, "〇": 0}
 CHINESE_POWERS = {"十": 10, "百": 100, "千": 1000, "万": 10000}
@@ -213,13 +213,13 @@ CHINESE_POWERS = {"十": 10, "百": 100, "千": 1000, "万": 10000}
 def chinese_number(numeral: str) -> int:
     """The value of a numeral such as 二十五 or 三千万."""
     total = digit = 0
-    for sign in numeral:
-        if sign in CHINESE_DIGITS:
-            digit = CHINESE_DIGITS[sign]
-        elif sign == "万":
+    for character in numeral:
+        if character in CHINESE_DIGITS:
+            digit = CHINESE_DIGITS[character]
+        elif character == "万":
             total, digit = (total + digit or 1) * 10000, 0
         else:
-            total, digit = total + (digit or 1) * CHINESE_POWERS[sign], 0
+            total, digit = total + (digit or 1) * CHINESE_POWERS[character], 0
     return total + digit
 
 
@@ -227,15 +227,14 @@ _LONGEST_NUMERAL = 16
 
 
 def numeral_value(numeral: str) -> str | None:
-    """The number that a Chinese numeral is, in digits; None for mere powers (百) and for very many signs."""
-    if len(numeral) > _LONGEST_NUMERAL or not any(sign in CHINESE_DIGITS or sign == "十" for sign in numeral):
-        return None
-    return str(chinese_number(numeral))
+    """The value of a Chinese numeral, in digits; None for powers alone (百) and for very long numerals."""
+    has_digit = any(character in CHINESE_DIGITS or character == "十" for character in numeral)
+    return str(chinese_number(numeral)) if has_digit and len(numeral) <= _LONGEST_NUMERAL else None
 
 
 @lru_cache(1 << 16)
 def number_weight(number: str) -> float:
-    """How much it says that a problem has this number."""
+    """How informative a number is: the rarer among problems, the higher."""
     if not number.isdecimal():
         return 0.75
     value = int(number) if len(number) < 10 else 10**9 + 7
@@ -250,16 +249,16 @@ def number_weight(number: str) -> float:
     return 0.85
 
 
-_SIGN = 0.3
+_CHARACTER_WEIGHT = 0.3
 """Weight of a single Chinese character."""
 
 
 @lru_cache(1 << 16)
 def word_weight(word: str) -> float:
-    """How much it says that a problem has this stem, or one or two Chinese characters."""
+    """How informative a stem, or one or two Chinese characters, is: the rarer, the higher."""
     if word[0] > "\u3040":
         if len(word) == 1:
-            return _SIGN
+            return _CHARACTER_WEIGHT
         return 0.3 if word in COMMON_CHINESE else 0.6
     if word in COMMON:
         return 0.25

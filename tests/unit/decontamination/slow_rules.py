@@ -1,4 +1,4 @@
-"""The rules as they are defined, as slow and obvious as can be: every text against every item."""
+"""Slow and obvious versions of the rules: every text against every item."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 import unicodedata
 from itertools import pairwise
 
-from mathloop.decontamination.answers import contradict, disagree
+from mathloop.decontamination.answer_conflicts import differ_as_constants, share_no_number
 from mathloop.decontamination.features import extract
 from mathloop.decontamination.similarity import likeness
 
@@ -132,7 +132,7 @@ def exact(item: str, text: str) -> bool:
 
 
 def is_sentence(item: str, text: str, start: int, end: int) -> bool:
-    # A text stands between line ends.
+    # A text is between line ends.
     plain, found = compacted(text), tokens(text)
     edges = [(0, 0), *((first, last) for _, first, last in found), (len(plain), len(plain))]
     gaps = [plain[left[1] : right[0]] for left, right in pairwise(edges)]
@@ -168,7 +168,7 @@ def structure(item: str, text: str, ratio: float, shared: int, content: float) -
 
 
 def rephrased(item: str, text: str, answers: tuple[str | None, str | None]) -> float:
-    """How alike they are, without a search: 0 where their answers cannot be one."""
-    if contradict(*answers) or disagree(*answers):
+    """Their likeness, without a search: 0 where their answers conflict."""
+    if share_no_number(*answers) or differ_as_constants(*answers):
         return 0.0
     return likeness(extract(item), extract(text))

@@ -1,4 +1,4 @@
-"""The page of what was removed: counts, the matrix, differences marked, nothing that runs."""
+"""The report of removed rows: counts, the matrix, marked differences, no scripts from the data."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""The paper's pairs, copies in other dress, and what must stay."""
+"""The paper's pairs, copies in other formatting, and rows that must stay."""
 
 import json
 import os
@@ -67,7 +67,7 @@ def test_the_papers_pairs_are_caught_by_its_rule_alone(train: str, test: str) ->
         ("Find the sum of the first ten odd numbers.", "So: find the sum of the first ten odd numbers! Bye."),
     ],
 )
-def test_copies_in_other_dress_are_exact(item: str, text: str) -> None:
+def test_copies_in_other_formatting_are_exact(item: str, text: str) -> None:
     assert find(item, "exact", text) is not None
 
 
@@ -110,7 +110,7 @@ def test_an_empty_benchmark_is_refused(tmp_path: Path) -> None:
         )
 
 
-def sieve(folder: Path, train: bytes, bench: bytes) -> list[bytes]:
+def decontaminate(folder: Path, train: bytes, bench: bytes) -> list[bytes]:
     (folder / "train.jsonl").write_bytes(train)
     (folder / "bench.jsonl").write_bytes(bench)
     run(
@@ -128,20 +128,20 @@ def test_kept_lines_stay_byte_for_byte_and_a_solution_does_not_hide_a_short_copy
     kept = b'{"question" :  "Wie gro\\u00df ist 7?", "extra": [1,  2]}\r\n'
     gone = b'{"question": "what is 3+4", "answer": "3 + 4 is 7\\n#### 7"}\n'
     bench = b'{"Body": "What is 3", "Question": "+ 4?"}\n'
-    assert sieve(tmp_path, gone + b"\n" + kept, bench) == [kept]
+    assert decontaminate(tmp_path, gone + b"\n" + kept, bench) == [kept]
     (row,) = map(json.loads, (tmp_path / "removed").read_text(encoding="utf-8").splitlines())
     assert (row["id"], row["text"], row["benchmark"]) == ("1", "what is 3+4", "bench")
 
 
-def test_removed_is_written_when_nothing_went(tmp_path: Path) -> None:
-    assert len(sieve(tmp_path, b'{"text": "one apple"}\n', b'{"problem": "two pears"}\n')) == 1
+def test_removed_is_written_when_nothing_is_removed(tmp_path: Path) -> None:
+    assert len(decontaminate(tmp_path, b'{"text": "one apple"}\n', b'{"problem": "two pears"}\n')) == 1
     assert (tmp_path / "removed").read_bytes() == b""
 
 
 @pytest.mark.parametrize("row", [b'{"question": 5}\n', b'{"answer": "5"}\n', b'{"question": "a\n'])
 def test_a_broken_row_is_named_in_one_line_and_nothing_is_left(tmp_path: Path, row: bytes) -> None:
     with pytest.raises(BadData, match="row 2") as caught:
-        sieve(tmp_path, b'{"text": "one apple"}\n' + row, b'{"problem": "two pears"}\n')
+        decontaminate(tmp_path, b'{"text": "one apple"}\n' + row, b'{"problem": "two pears"}\n')
     assert "\n" not in str(caught.value)
     assert {path.name for path in tmp_path.iterdir()} == {"train.jsonl", "bench.jsonl"}
 
@@ -194,7 +194,7 @@ def files(folder: Path) -> dict[str, bytes | None]:
         ("x" * 300, "removed"),
     ],
 )
-def test_places_that_will_not_do_are_refused_and_nothing_is_touched(
+def test_unusable_output_paths_are_refused_and_nothing_is_changed(
     tmp_path: Path, out: str, removed: str
 ) -> None:
     (tmp_path / "train.jsonl").write_bytes(b'{"text": "one apple"}\n{"text": "two pears"}\n')
@@ -218,7 +218,7 @@ def test_places_that_will_not_do_are_refused_and_nothing_is_touched(
 
 @pytest.mark.parametrize("out", ["data.jsonl", "new/a/out.jsonl"])
 @pytest.mark.parametrize("broken", [False, True])
-def test_files_of_like_names_are_not_lost_and_folders_of_a_failure_go(
+def test_files_with_similar_names_are_kept_and_folders_of_a_failed_run_are_removed(
     tmp_path: Path, out: str, broken: bool
 ) -> None:
     train = b'{"text": "one apple"}\n' + b'{"text": 5}\n' * broken

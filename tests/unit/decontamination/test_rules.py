@@ -1,4 +1,4 @@
-"""The fast rules beside slow and obvious ones, decision by decision, and what each rule is for."""
+"""The fast rules against slow and obvious ones, decision by decision, and examples of each rule."""
 
 from __future__ import annotations
 
@@ -10,7 +10,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from mathloop.decontamination.answers import contradict, disagree, possible_values, rule_out, values
+from mathloop.decontamination.answer_conflicts import (
+    differ_as_constants,
+    possible_values,
+    rule_out,
+    share_no_number,
+    values,
+)
 from mathloop.decontamination.batches import Passage
 from mathloop.decontamination.index import Index
 from mathloop.decontamination.items import Item
@@ -116,7 +122,7 @@ def test_other_words_with_the_same_numbers_are_found_and_other_problems_stay(
         assert find([item], [reworded], rule, ngram=13) == [None]
 
 
-def test_answers_that_differ_speak_against_a_rewording() -> None:
+def test_answers_that_differ_rule_out_a_rephrasing() -> None:
     item, reworded, _ = REPHRASED[1]
     index = Index.build([Item("bench", item, "5")], ngram=13)
     rules = index.rules(["rephrased"], lcs_ratio=0.6, structure_ratio=0.65, likeness=0.6)
@@ -140,8 +146,8 @@ def test_answers_that_differ_speak_against_a_rewording() -> None:
         (None, "3", False),
     ],
 )
-def test_answers_contradict_where_a_number_is_missing(one: str | None, other: str, differ: bool) -> None:
-    assert contradict(one, other) is contradict(other, one) is differ
+def test_answers_without_a_common_number_conflict(one: str | None, other: str, differ: bool) -> None:
+    assert share_no_number(one, other) is share_no_number(other, one) is differ
 
 
 @pytest.mark.parametrize(
@@ -162,8 +168,8 @@ def test_answers_contradict_where_a_number_is_missing(one: str | None, other: st
         (None, "7", False),
     ],
 )
-def test_constants_disagree_where_their_values_do(one: str | None, other: str, differ: bool) -> None:
-    assert disagree(one, other) is disagree(other, one) is differ
+def test_constants_differ_where_their_values_do(one: str | None, other: str, differ: bool) -> None:
+    assert differ_as_constants(one, other) is differ_as_constants(other, one) is differ
 
 
 ANSWERS = [
@@ -184,11 +190,11 @@ ANSWERS = [
 ]
 
 
-def test_what_a_batch_of_answers_rules_out_contradicts_each_other() -> None:
+def test_answers_that_a_batch_rules_out_share_no_number() -> None:
     ruled_out = 0
     for one, other in product([*ANSWERS, "9" * 400, "1e5"], repeat=2):
         out = bool(rule_out(values([one]), possible_values([other]))[0])
-        assert not out or contradict(one, other), (one, other)
+        assert not out or share_no_number(one, other), (one, other)
         ruled_out += out
     assert rule_out(values(["7", "7"]), possible_values(["8", "no"])).all()
     assert ruled_out > len(ANSWERS)
@@ -230,7 +236,7 @@ TALES = [
 
 @settings(max_examples=60)
 @given(st.randoms(use_true_random=False))
-def test_what_is_found_rephrased_is_what_a_comparison_with_every_item_says(rng: Random) -> None:
+def test_rephrased_items_are_those_of_a_comparison_with_every_item(rng: Random) -> None:
     sets = [{"a": rng.randint(11, 300), "b": rng.randint(3, 40), "c": rng.randint(2, 9)} for _ in range(4)]
 
     def told(tale: int, numbers: int) -> str:
@@ -257,18 +263,18 @@ def test_what_is_found_rephrased_is_what_a_comparison_with_every_item_says(rng: 
                 score for item, score in zip(items, scores, strict=True) if item == match.item
             ]
             continue
-        # The search may pass over what is alike by chance, but over no rewording that would be accepted.
+        # The search may miss pairs that are similar by chance, but no rephrasing that would be accepted.
         for (other, its_numbers), score in zip(kinds, scores, strict=True):
             assert (tale // 2, numbers) != (other // 2, its_numbers) or score <= 0.6, text.text
 
 
-def test_equal_items_however_many_are_one() -> None:
+def test_any_number_of_equal_items_counts_as_one() -> None:
     item, reworded, _ = REPHRASED[1]
     train = "A train travels 270 miles in 3 hours. At the same rate how far does it travel in 5 hours?"
     plane = "A plane travels 1200 miles in 4 hours. At the same rate how far does it travel in 7 hours?"
     for rule, question, text in (("rephrased", item, reworded), ("structure", train, plane)):
         assert find([question] * 60, [text], rule) != [None]
-        assert Index.build([Item("bench", question)] * 60, ngram=13).given == 60
+        assert Index.build([Item("bench", question)] * 60, ngram=13).source_items == 60
     answered = [Item("bench", item, answer) for answer in (None, "5", "5.0")]
     (known,) = Index.build(answered, ngram=13).items
     assert known.answer == "5"
@@ -291,7 +297,7 @@ def test_equal_items_however_many_are_one() -> None:
         ),
     ],
 )
-def test_a_verdict_does_not_depend_on_the_next_row(item: str, text: str, following: str) -> None:
+def test_a_decision_does_not_depend_on_the_next_row(item: str, text: str, following: str) -> None:
     alone = find([item], [text], "rephrased")
     assert alone != [None]
     assert find([item], [text, following], "rephrased")[:1] == alone
@@ -302,11 +308,11 @@ def test_chinese_numerals_are_numbers() -> None:
     item = "果园里有25棵梨树和48棵苹果树，一共有多少棵树？"
     text = "园子中种着二十五株梨树，另有四十八株苹果树，合计几株？"
     assert find([item], [text], "rephrased") != [None]
-    # A numeral of any length is read without complaint.
+    # A numeral of any length raises no error.
     assert len(find([f"刺猬偷走几只蘑菇一{'万' * 1100}"], ["刺猬偷走几只，松鼠采集蘑菇"], "rephrased")) == 1
 
 
-def test_what_else_an_index_holds_changes_no_score() -> None:
+def test_a_score_does_not_depend_on_the_other_items() -> None:
     texts = [reworded for _, reworded, _ in REPHRASED]
     items = [item for item, _, _ in REPHRASED]
     alone = [find([item], [text], "rephrased")[0] for item, text in zip(items, texts, strict=True)]
@@ -337,7 +343,7 @@ DATA = SHARED_DATA / "benchmarks"
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="the benchmarks' files are not beside the checkout")
-def test_copies_of_real_items_are_caught_in_any_dress() -> None:
+def test_copies_of_real_items_are_caught_in_any_formatting() -> None:
     items = list(read_items(sorted(DATA.glob("*/*.jsonl"))))
     index = Index.build(items, ngram=13)
     rules = index.rules(["ngram_lcs", "exact"], lcs_ratio=0.6, structure_ratio=0.65, likeness=0.6)

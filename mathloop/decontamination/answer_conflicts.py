@@ -1,4 +1,4 @@
-"""Whether two problems can be one, by the final answers that are known of them."""
+"""Whether the known final answers of two problems rule out that they are the same problem."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ _COMMAS = re.compile(r"(?<=\d)(?:,|\{,\}|,\\!)(?=\d{3}(?!\d))")
 _PLAIN = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,15})?")
 _TOLERANCE = 1e-6
 _LONGEST = 200
-"""Characters; what is longer is a text, and no value."""
+"""Characters; a longer answer is a text and not a value."""
 _ROUNDED = 5e-3
-"""Relative difference that rounding may make."""
+"""Relative difference that rounding may cause."""
 _NOTATIONS = (1.0, 100.0, 0.01, pi, 1 / pi, 180 / pi, pi / 180)
-_MOST, _NO_ANSWER = 4, -1e300
-"""Numbers of an answer that are kept; what stands for the numbers of one that has none."""
+_MOST_NUMBERS, _NO_NUMBER = 4, -1e300
+"""Numbers kept per answer; the placeholder for an answer without numbers."""
 
 Values = npt.NDArray[np.float64]
 
 
-def contradict(one: str | None, other: str | None) -> bool:
-    """Whether two known answers have no number in common, though both have some or one is nothing else.
+def share_no_number(one: str | None, other: str | None) -> bool:
+    """Whether two known answers have no number in common, where both have some or one is just a number.
 
-    Two spellings of an answer, as 1/2 and 0.5, or 45 and 45\\pi, do not contradict each other; nor do answers
-    in words alone, or an unknown one.
+    False for two spellings of one answer (1/2 and 0.5, 45 and 45\\pi), for answers in words only and for
+    unknown answers.
     """
     if not _is_short(one) or not _is_short(other):
         return False
@@ -41,11 +41,11 @@ def contradict(one: str | None, other: str | None) -> bool:
     return not any(_close(left, right) for left in ours for right in theirs)
 
 
-def disagree(one: str | None, other: str | None) -> bool:
-    """Whether two known answers are constants of different value, in whatever notation.
+def differ_as_constants(one: str | None, other: str | None) -> bool:
+    """Whether two known answers are constants of different value, in any notation.
 
-    It takes a tenth of a millisecond. Values that a degree, a percent sign or a factor of pi may set apart
-    do not disagree.
+    Takes a tenth of a millisecond. Values that differ only by a degree sign, a percent sign or a factor of pi
+    count as equal.
     """
     if not _is_short(one) or not _is_short(other):
         return False
@@ -59,29 +59,30 @@ def disagree(one: str | None, other: str | None) -> bool:
 
 @lru_cache(1 << 14)
 def _constant(answer: str) -> float | None:
-    # Loaded here: few rows come so far, and a worker process starts sooner without it.
+    # Imported here: few rows get this far, and a worker process starts faster without it.
     from mathloop.answers.constants import value_of
 
     return value_of(answer)
 
 
 def values(answers: Iterable[str | None]) -> Values:
-    """[answers] The value of each answer that is a number and nothing else, else NaN."""
+    """[answers] The value of each answer that is just a number, else NaN."""
     return np.array([_value(answer) for answer in answers], np.float64)
 
 
 def possible_values(answers: Iterable[str | None]) -> Values:
-    """[answers, 4] The numbers of each answer and NaN; NaN alone where an answer is unknown, or has more."""
-    known = [_numbers(answer) or [_NO_ANSWER] if _is_short(answer) else [] for answer in answers]
-    told = [row if len(row) <= _MOST else [] for row in known]
-    return np.array([row + [nan] * (_MOST - len(row)) for row in told], np.float64).reshape(-1, _MOST)
+    """[answers, 4] The numbers of each answer, padded with NaN; all NaN if unknown or too many."""
+    numbers = [_numbers(answer) or [_NO_NUMBER] if _is_short(answer) else [] for answer in answers]
+    rows = [row if len(row) <= _MOST_NUMBERS else [] for row in numbers]
+    padded = [row + [nan] * (_MOST_NUMBERS - len(row)) for row in rows]
+    return np.array(padded, np.float64).reshape(-1, _MOST_NUMBERS)
 
 
 def rule_out(ours: Values, theirs: Values) -> npt.NDArray[np.bool_]:
-    """[pairs] Whether `values` and `possible_values` tell that two answers `contradict` each other."""
+    """[pairs] Whether `values` of one side and `possible_values` of the other show that `share_no_number`."""
     differ = _differ(ours, theirs[:, 0])
     several = np.flatnonzero(differ & ~np.isnan(theirs[:, 1]))
-    for column in range(1, _MOST):
+    for column in range(1, _MOST_NUMBERS):
         others = theirs[several, column]
         differ[several] &= np.isnan(others) | _differ(ours[several], others)
     return differ

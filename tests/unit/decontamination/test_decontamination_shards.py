@@ -59,7 +59,7 @@ def outcome(folder: Path) -> tuple[bytes, bytes]:
 
 
 def outcome_of_a_whole_run(folder: Path) -> tuple[bytes, bytes]:
-    """What one process gives; the files are taken away again."""
+    """The output of one process; the files are deleted again."""
     stage.run(**arguments(folder), workers=1)
     expected = outcome(folder)
     for name in ("out.jsonl", "removed.jsonl"):
@@ -69,7 +69,7 @@ def outcome_of_a_whole_run(folder: Path) -> tuple[bytes, bytes]:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Training data of eight shards or so, and a benchmark."""
+    """Training data of about eight shards, and a benchmark."""
     monkeypatch.setattr(shards, "SHARD", 4_000)
     write(tmp_path)
     return tmp_path
@@ -82,14 +82,14 @@ def test_two_processes_give_the_bytes_and_the_report_of_one(folder: Path) -> Non
     assert outcome(folder) == expected
     assert [json.loads(line)["id"] for line in expected[1].splitlines()] == [str(n + 1) for n in LEAKED]
     assert len(expected[0].splitlines()) == ROWS - 1 - len(LEAKED)
-    told = (one.taken, one.kept, one.dropped, one.values, one.samples)
-    assert told == (two.taken, two.kept, two.dropped, two.values, two.samples)
+    first = (one.taken, one.kept, one.dropped, one.values, one.samples)
+    assert first == (two.taken, two.kept, two.dropped, two.values, two.samples)
     assert one.values["removed: s1 × bench"] == 3
     assert one.values["removed: s0 × bench"] == 1
     assert sorted(path.name for path in folder.iterdir() if path.name.startswith(".")) == []
 
 
-def test_responses_are_sifted_in_shards_too_and_keep_their_lines(folder: Path) -> None:
+def test_responses_are_filtered_in_shards_too_and_keep_their_lines(folder: Path) -> None:
     problems = [Problem(f"p{number}", f"What is {number} + 7000?") for number in range(40)]
     write_problems(folder / "problems.jsonl", problems)
     lines = []
@@ -112,20 +112,22 @@ def test_responses_are_sifted_in_shards_too_and_keep_their_lines(folder: Path) -
     ]
 
 
-def test_a_worker_that_is_killed_ends_the_run_in_one_line_and_the_next_goes_on(
+def test_a_worker_that_is_killed_ends_the_run_in_one_line_and_the_next_resumes(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = outcome_of_a_whole_run(folder)
 
     def killed(job: shards.Job, rest: Iterator[shards.Shard], pool: Any, ahead: int) -> Iterator[Any]:
-        workers.sift(job, next(rest))
-        future = pool.submit(workers.sift, job, next(rest))
+        workers.filter_shard(job, next(rest))
+        future = pool.submit(workers.filter_shard, job, next(rest))
         for child in multiprocessing.active_children():
             os.kill(child.pid or 0, signal.SIGKILL)
         yield future.result()
 
     monkeypatch.setattr(workers, "_in_order", killed)
-    with pytest.raises(MathloopError, match=r"a worker process was killed.* run again: it goes on"):
+    with pytest.raises(
+        MathloopError, match=r"a worker process was killed.* run the same command again to resume"
+    ):
         stage.run(**arguments(folder), workers=2)
     assert not (folder / "out.jsonl").exists()
     monkeypatch.undo()
@@ -138,39 +140,37 @@ def test_a_worker_that_is_killed_ends_the_run_in_one_line_and_the_next_goes_on(
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from tests.unit.decontamination import test_sifting
+from tests.unit.decontamination import test_decontamination_shards
 from mathloop.decontamination import shards, stage, workers
 shards.SHARD = 4_000
-sift = workers.sift
+filter_shard = workers.filter_shard
 def killed(job, shard):
     if shard.number == 4:
         os.kill(os.getpid(), signal.SIGKILL)
-    return sift(job, shard)
-workers.sift = killed
-stage.run(**test_sifting.arguments(Path(sys.argv[1])), workers=1)
+    return filter_shard(job, shard)
+workers.filter_shard = killed
+stage.run(**test_decontamination_shards.arguments(Path(sys.argv[1])), workers=1)
 """
 
 
-def test_a_run_that_was_killed_goes_on_and_gives_the_same_bytes(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_killed_run_resumes_and_gives_the_same_bytes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = outcome_of_a_whole_run(folder)
     command = [sys.executable, "-c", KILLED, str(folder)]
     assert subprocess.run(command, capture_output=True, cwd=ROOT).returncode == -signal.SIGKILL
     assert not (folder / "out.jsonl").exists()
     (work,) = folder.glob(".mathloop-*")
-    # What the kill left of a shard that was not done must not count.
+    # Files that the kill left of an unfinished shard must not count.
     (work / "4.removed").write_text("half a li")
-    begun, find = [], shards.find_matches
-    monkeypatch.setattr(shards, "find_matches", lambda rows, *rest: begun.append(rows) or find(rows, *rest))
+    checked, find = [], shards.find_matches
+    monkeypatch.setattr(shards, "find_matches", lambda rows, *rest: checked.append(rows) or find(rows, *rest))
     report = stage.run(**arguments(folder), workers=1)
     assert outcome(folder) == expected
-    assert 0 < sum(map(len, begun)) < ROWS * 3 / 4
+    assert 0 < sum(map(len, checked)) < ROWS * 3 / 4
     assert report.taken == ROWS - 1
     assert not work.exists()
 
 
-def test_other_arguments_do_not_go_on_with_what_was_left(folder: Path) -> None:
+def test_other_arguments_do_not_resume_a_killed_run(folder: Path) -> None:
     command = [sys.executable, "-c", KILLED, str(folder)]
     subprocess.run(command, capture_output=True, cwd=ROOT)
     config = DecontaminationConfig(rules=("structure",))
@@ -216,7 +216,7 @@ def test_an_index_is_built_once_and_refused_when_stale_or_damaged(folder: Path) 
         array.write_bytes(damaged)
         with pytest.raises(Corrupt, match=r"items.tokens.npy: the index is damaged"):
             open_index([folder / "bench.jsonl"], ngram=13, folder=place)
-    with pytest.raises(BadData, match="no index"):
+    with pytest.raises(BadData, match="not a decontamination index"):
         open_index([folder / "bench.jsonl"], ngram=13, folder=folder)
 
 
@@ -224,7 +224,7 @@ def np_writable(index: Index) -> bool:
     return any(array.flags.writeable for array in index.arrays.values() if array.size)
 
 
-def test_an_empty_file_is_no_rows(folder: Path) -> None:
+def test_an_empty_file_has_no_rows(folder: Path) -> None:
     (folder / "train.jsonl").write_bytes(b"")
     report = stage.run(**arguments(folder))
     assert (report.taken, report.kept) == (0, 0)

@@ -1,4 +1,4 @@
-"""What texts say, sign by sign: numbers, words and formulas, as hashes with the weight of each."""
+"""The numbers, words and formulas of a batch of texts, as hashes with weights."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ from mathloop.decontamination.tokenization import (
 from mathloop.decontamination.words import numeral_value
 
 _RARE_PAIR, FORMULA = 0.6, 0.4
-"""Weights of pairs of ideographs that the lexicon does not have, and of formulas."""
+"""Weights of pairs of ideographs that are not in the lexicon, and of formulas."""
 _VARIABLE, _FIRST, _SECOND = (
     np.uint64(factor) for factor in (0x9FB21C651E98DF25, 0xA24BAED4963EE407, 0x8CB92BA72F3D8DD7)
 )
-"""What stands for any variable; odd factors of a formula's first signs."""
+"""Placeholder for any variable; odd factors for a formula's first two tokens."""
 
 
-class Signs(NamedTuple):
-    """Hashes of what texts have."""
+class HashedFeatures(NamedTuple):
+    """Features of a batch of texts: a text, a hash and a weight per feature."""
 
     owners: Ints
-    """[signs] The text that each belongs to."""
+    """[features] The text that each belongs to."""
     hashes: U64
     weights: npt.NDArray[np.float64]
 
 
-def numbers_of(tokens: Tokens) -> Signs:
-    """Each text's distinct numbers that are larger than two, by text."""
+def numbers_of(tokens: Tokens) -> HashedFeatures:
+    """Each text's distinct numbers larger than two, sorted by text."""
     spelled = lexicon()
     digits = np.flatnonzero(tokens.kinds == DIGIT)
     values = spelled.numbers.find(tokens.hashes)
@@ -54,22 +54,22 @@ def numbers_of(tokens: Tokens) -> Signs:
         keep = np.ones(len(places), bool)
         keep[tens + 1] = False
         places, numbers = places[keep], numbers[keep]
-    chinese, spoken = _chinese_numbers(tokens)
+    chinese, chinese_values = _chinese_numbers(tokens)
     places = np.concatenate((digits, places, chinese))
-    numbers = np.concatenate((tokens.hashes[digits], numbers, spoken))
+    numbers = np.concatenate((tokens.hashes[digits], numbers, chinese_values))
     weights = spelled.counted_weights[spelled.counted.find(numbers)]
     large = np.flatnonzero(weights > 0)
     owners, numbers, weights = tokens.texts(places[large]), numbers[large], weights[large]
     order = np.lexsort((numbers, owners))
     owners, numbers, weights = owners[order], numbers[order], weights[order]
     new = _changes(owners, numbers)
-    return Signs(owners[new], numbers[new], weights[new])
+    return HashedFeatures(owners[new], numbers[new], weights[new])
 
 
 def _chinese_numbers(tokens: Tokens) -> tuple[Ints, U64]:
-    """Where numerals in Chinese begin, and the number that each is."""
-    signs = (tokens.kinds == IDEOGRAPH) & np.isin(tokens.hashes, lexicon().numerals)
-    places = np.flatnonzero(signs)
+    """Where Chinese numerals begin, and the value of each."""
+    is_numeral = (tokens.kinds == IDEOGRAPH) & np.isin(tokens.hashes, lexicon().numerals)
+    places = np.flatnonzero(is_numeral)
     found: list[tuple[int, int]] = []
     if len(places):
         together = (np.diff(places) == 1) & _followed(tokens)[places[:-1]]
@@ -88,20 +88,20 @@ def _followed(tokens: Tokens) -> npt.NDArray[np.bool_]:
     return followed
 
 
-def words_of(tokens: Tokens, variables: npt.NDArray[np.bool_]) -> Signs:
-    """Each text's words, pairs of ideographs, and formulas with every variable read alike; once, by text."""
-    kinds, said_as, known = tokens.kinds, stems(tokens), lexicon()
+def words_of(tokens: Tokens, variables: npt.NDArray[np.bool_]) -> HashedFeatures:
+    """Each text's distinct words, pairs of ideographs, and formulas with all variables equal, by text."""
+    kinds, words, vocabulary = tokens.kinds, stems(tokens), lexicon()
     ideographs = kinds == IDEOGRAPH
     followed = _followed(tokens)
     pairs = np.flatnonzero(ideographs[1:] & ideographs[:-1] & followed[:-1])
-    said_as[pairs] = pair_hashes(tokens.hashes[pairs], tokens.hashes[pairs + 1])
-    said = kinds == LETTER
-    said[pairs] = True
-    found = known.words.find(said_as)
-    weights = known.weights[found]
+    words[pairs] = pair_hashes(tokens.hashes[pairs], tokens.hashes[pairs + 1])
+    is_word = kinds == LETTER
+    is_word[pairs] = True
+    found = vocabulary.words.find(words)
+    weights = vocabulary.weights[found]
     weights[ideographs & (found == 0)] = _RARE_PAIR
-    said_as = np.where(found > 0, known.stands_for[found], said_as)
-    said &= said_as != 0
+    words = np.where(found > 0, vocabulary.representatives[found], words)
+    is_word &= words != 0
     digits = kinds == DIGIT
     formula = np.where(variables, _VARIABLE, tokens.hashes).astype(np.uint64)
     member = digits | variables
@@ -113,20 +113,20 @@ def words_of(tokens: Tokens, variables: npt.NDArray[np.bool_]) -> Signs:
         & followed[:-2]
         & followed[1:-1]
     )
-    places = np.concatenate((np.flatnonzero(said), windows))
+    places = np.concatenate((np.flatnonzero(is_word), windows))
     grams = mix(formula[windows] * _FIRST + formula[windows + 1] * _SECOND + formula[windows + 2])
-    hashes = np.concatenate((said_as[said], grams))
-    weights = np.concatenate((weights[said], np.full(len(windows), FORMULA)))
+    hashes = np.concatenate((words[is_word], grams))
+    weights = np.concatenate((weights[is_word], np.full(len(windows), FORMULA)))
     owners = tokens.texts(places)
-    # By text, then by most bits of the hash: one key sorts many times faster than two.
+    # By text, then by the upper bits of the hash: sorting by one key is many times faster than by two.
     order = np.argsort((owners.astype(np.uint64) << np.uint64(40)) | (hashes >> np.uint64(24)))
     owners, hashes, weights = owners[order], hashes[order], weights[order]
     new = _changes(owners, hashes)
-    return Signs(owners[new], hashes[new], weights[new])
+    return HashedFeatures(owners[new], hashes[new], weights[new])
 
 
 def variables_of(tokens: Tokens) -> npt.NDArray[np.bool_]:
-    """[tokens] Letters by themselves, but for articles."""
+    """[tokens] Whether each is a single letter other than an article."""
     variables = tokens.kinds >= GREEK_LETTER
     for article in lexicon().articles:
         variables &= tokens.hashes != article
@@ -134,7 +134,7 @@ def variables_of(tokens: Tokens) -> npt.NDArray[np.bool_]:
 
 
 def _changes(owners: Ints, hashes: U64) -> npt.NDArray[np.bool_]:
-    """[signs] Whether a sorted sign differs from the one before."""
+    """[features] Whether each sorted feature differs from the one before."""
     new = np.ones(len(owners), bool)
     new[1:] = (owners[1:] != owners[:-1]) | (hashes[1:] != hashes[:-1])
     return new
