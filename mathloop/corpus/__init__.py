@@ -1,1 +1,1 @@
-"""Pretraining text. Here: the nano world's corpus; recall, MinHash and quality scoring join it later."""
+"""Pretraining text: so far the nano world's corpus."""

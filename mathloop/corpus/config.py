@@ -1,4 +1,4 @@
-"""What the written corpus looks like. Sizes are documents, shares are fractions of 1."""
+"""Settings of the written corpus. Sizes are documents, shares are fractions of 1."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pydantic_core import PydanticCustomError
 
 
 class CorpusConfig(BaseModel):
-    """A corpus of worked problems with the faults of scraped text: guesses, misreadings and slips."""
+    """A corpus of worked problems with the errors of scraped text: guesses, misreadings and slips."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -22,25 +22,27 @@ class CorpusConfig(BaseModel):
         0.15, ge=0, le=1, description="Share of CoT documents that state an answer with no working"
     )
     other_way_share: float = Field(
-        0.45, ge=0, le=1, description="Share of the solutions that take a problem's second right way"
+        0.45, ge=0, le=1, description="Share of solutions that use a problem's second correct method"
     )
-    misread_low: float = Field(0.1, ge=0, le=1, description="Lowest share of misread solutions of a wording")
+    misread_low: float = Field(
+        0.1, ge=0, le=1, description="Lowest share of misread solutions per wording; each has its own share"
+    )
     misread_high: float = Field(
         0.6,
         ge=0,
         le=1,
         validate_default=True,
-        description="Highest share of misread solutions of a wording",
+        description="Highest share of misread solutions per wording",
     )
-    slip_share: float = Field(0.08, ge=0, le=1, description="Chance that one calculated number is off")
+    slip_share: float = Field(0.08, ge=0, le=1, description="Probability that a calculated number is wrong")
     world_seed: int = Field(
-        7, description="Fixes which wordings are misread how often, whatever the round's seed"
+        7, description="Seed of the wordings' misread shares, independent of the round's seed"
     )
 
     @field_validator("misread_high")
     @classmethod
-    def _in_order(cls, high: float, given: ValidationInfo) -> float:
-        low = given.data.get("misread_low", high)
+    def _in_order(cls, high: float, info: ValidationInfo) -> float:
+        low = info.data.get("misread_low", high)
         if low > high:
             raise PydanticCustomError("order", "Input should be at least misread_low ({low})", {"low": low})
         return high

@@ -1,4 +1,4 @@
-"""Writes solutions of nano problems in the real formats: CoT prose, and TIR with Python blocks."""
+"""Writes solutions of nano problems in the formats of real ones: CoT prose, and TIR with Python blocks."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _TOOL = {"en": "Let Python compute it.", "zh": "用Python计算。"}
 
 @dataclass(frozen=True)
 class Faults:
-    """What goes wrong in one solution."""
+    """The errors of one solution."""
 
     misread: bool = False
-    """Carries out the family's misreading; it has no second way."""
+    """Calculates the family's misreading, which has only one method."""
     slip: float = 0.0
-    """Chance that a calculated number is off."""
+    """Probability that a calculated number is wrong."""
 
 
 def write_solution(
@@ -34,7 +34,7 @@ def write_solution(
     *,
     other_way: bool = False,
 ) -> str:
-    """Returns one solution text. Without faults, it ends in the gold answer."""
+    """Returns one solution text. Without faults, it ends with the gold answer."""
     steps = nano.family.other_steps if other_way else nano.family.steps
     if faults.misread:
         steps = nano.family.misread
@@ -61,16 +61,16 @@ def _slip(value: int, rng: random.Random) -> int:
 
 
 def _with_python(nano: NanoProblem, steps: tuple[Step, ...], rng: random.Random) -> str:
-    """One expression or a line a step, the interpreter's true output, and the answer read from it."""
+    """One expression or one line per step, the interpreter's true output, and the answer read from it."""
     operators = {"/": "//"}
     done = calculate(steps, nano.numbers)
     if rng.random() < 0.5:
         names = "xyz"
-        told = [
+        lines = [
             f"{names[i]}={_name(left, nano)}{operators.get(operator, operator)}{_name(right, nano)}"
             for i, (left, operator, right) in enumerate(steps)
         ]
-        code = "\n".join([*told, f"print({names[len(steps) - 1]})"])
+        code = "\n".join([*lines, f"print({names[len(steps) - 1]})"])
     else:
         expressions: list[str] = []
         for left, operator, right in steps:

@@ -1,8 +1,8 @@
-"""Stage: writes the pretraining corpus of the nano world, faults included.
+"""Stage: writes the pretraining corpus of the nano world, including errors.
 
-Real web text is wrong in patterns: some phrasings are misread again and again, quick guesses abound, and
-sums slip. A clean corpus would leave SFT, the reward model and GRPO nothing to mend, so this one has such
-faults, at the rates that its config says (which may be 0).
+Real web text has systematic errors: some wordings are often misread, answers are guessed, and calculations
+slip. A clean corpus would leave SFT, the reward model and GRPO nothing to improve, so this one has such
+errors, at rates set by its config (which may be 0).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from mathloop.records import Mode, write_rows
 from mathloop.stages import Progress, StageReport, timed
 
 _LARGE_TIR_SHARE = 0.7
-"""Who has a calculator takes it for large numbers; written out by hand they are mostly wrong anyway."""
+"""Share of TIR solutions for large numbers, which the model mostly gets wrong by hand."""
 
 
 @timed
@@ -43,13 +43,13 @@ def run(*, out: Path, config: CorpusConfig, seed: int) -> StageReport:
 
 
 def write_documents(config: CorpusConfig, seed: int) -> Iterator[dict[str, object]]:
-    """Yields the corpus's rows, a pure function of its arguments."""
+    """Yields the rows of the corpus, a pure function of the arguments."""
     rng = random.Random(f"corpus-{seed}")
     drills = exercises(random.Random(f"drills-{seed}"))
-    told = generate(
+    problems = generate(
         "train", config.documents, seed + 1_000_003, chinese_share=config.chinese_share, distinct=False
     )
-    for nano in told:
+    for nano in problems:
         if rng.random() < config.drill_share:
             yield _drill(nano, list(itertools.islice(drills, config.drill_length)))
             continue
@@ -79,12 +79,12 @@ def write_documents(config: CorpusConfig, seed: int) -> Iterator[dict[str, objec
 
 
 def _drill(nano: NanoProblem, steps: list[tuple[int, str, int, int]]) -> dict[str, object]:
-    """An exercise sheet in the problem's place and language: calculations without a story."""
+    """An exercise sheet instead of the problem, in its language: calculations without a story."""
     language = nano.problem.language
-    asked = ", ".join(f"{x}{operator}{y}" for x, operator, y, _ in steps)
+    terms = ", ".join(f"{x}{operator}{y}" for x, operator, y, _ in steps)
     return {
         "id": nano.problem.id,
-        "problem": f"计算{asked}。" if language == "zh" else f"Compute {asked}.",
+        "problem": f"计算{terms}。" if language == "zh" else f"Compute {terms}.",
         "solution": "\n".join(f"{x}{operator}{y}={z}" for x, operator, y, z in steps),
         "mode": "cot",
         "language": language,
@@ -94,7 +94,7 @@ def _drill(nano: NanoProblem, steps: list[tuple[int, str, int, int]]) -> dict[st
 
 
 def misread_share(nano: NanoProblem, config: CorpusConfig) -> float:
-    """How often this wording is misread: fixed by the world's seed, between the configured bounds."""
-    wording = f"{config.world_seed}{nano.family.name}{nano.problem.language}{nano.telling}"
+    """The misread share of the wording, fixed by the world's seed, between the configured bounds."""
+    wording = f"{config.world_seed}{nano.family.name}{nano.problem.language}{nano.wording}"
     share = int.from_bytes(hashlib.sha256(wording.encode()).digest()[:4], "big") / 2**32
     return config.misread_low + share * (config.misread_high - config.misread_low)

@@ -1,10 +1,10 @@
 """A small world of arithmetic word problems, in English and Chinese, with gold answers by construction.
 
-It exists so that a whole round can be seen to work on two cores: a model of a million parameters can learn
-it, and still makes mistakes that a verifier, a reward model and GRPO can correct. Each family is one
-situation with two correct calculations (one, for plain subtraction) and a common misreading of it (adding
-instead of subtracting, forgetting the second person in "together"). `large_numbers` needs products and sums
-that such a model cannot compute without Python.
+It exists so that a whole round can be watched on two cores: a model of a million parameters can learn it, but
+still makes errors that a verifier, a reward model and GRPO can reduce. Each family is one situation with two
+correct calculations (only one for plain subtraction) and a common misreading (adding instead of subtracting,
+forgetting the second person in "together"). `large_numbers` needs products and sums that such a model cannot
+compute itself, so that Python is useful.
 
 Train and benchmark problems never share a family with the same numbers: a hash of both decides the split.
 """
@@ -45,27 +45,27 @@ class Family:
 
     name: str
     draw: Callable[[random.Random, int], Numbers]
-    """(random source, difficulty 1 to 3) → numbers whose correct calculation stays in the naturals."""
-    told: dict[Language, tuple[str, ...]]
+    """(random generator, difficulty 1 to 3) → numbers for which all correct results are natural numbers."""
+    wordings: dict[Language, tuple[str, ...]]
     steps: tuple[Step, ...]
     other_steps: tuple[Step, ...]
-    """A second correct way, or `steps` again: a vote favors an answer that several ways reach."""
+    """A second correct method, or `steps` again: a vote favors an answer that several methods reach."""
     misread: tuple[Step, ...]
 
 
 @dataclass(frozen=True)
 class NanoProblem:
-    """A problem with its inner structure, from which a corpus writes right and wrong solutions."""
+    """A problem with its structure, from which a corpus writes correct and wrong solutions."""
 
     problem: Problem
     family: Family
     numbers: Numbers
-    telling: int
-    """Index of the family's wording."""
+    wording: int
+    """Index of the family's wording in the problem's language."""
 
 
 _NUMBERS = "abnmkp"
-"""Names of numbers in wordings; the others are persons and things."""
+"""Names of numbers in wordings; the other names are people and things."""
 _LEVELS = (1, 2, 3)
 
 
@@ -243,14 +243,14 @@ FAMILIES: tuple[Family, ...] = (
 )
 
 
-_MOST_TELLINGS = 3
-"""Most benchmark problems with the same family and numbers: they measure much the same."""
+_MOST_VARIANTS = 3
+"""Benchmark problems with the same family and numbers: more would measure the same."""
 _MOST_REPEATS = 10_000
-"""Repeated statements in a row after which the generator is taken to be exhausted."""
+"""Consecutive repeated statements after which no new one is expected."""
 
 
 def calculate(steps: tuple[Step, ...], numbers: Numbers) -> list[tuple[int, str, int, int]]:
-    """Carries out `steps`; returns (left, operator, right, result) of each, all integers."""
+    """Calculates `steps`: a list of (left, operator, right, result), where numbers are integers."""
     done: list[tuple[int, str, int, int]] = []
     for left, operator, right in steps:
         x, y = (done[int(v[1:])][3] if v[0] == "#" else numbers[v] for v in (left, right))
@@ -260,7 +260,7 @@ def calculate(steps: tuple[Step, ...], numbers: Numbers) -> list[tuple[int, str,
 
 
 def split_of(family: str, numbers: Numbers, benchmark_share: float = 0.2) -> Split:
-    """The split that a family with these numbers belongs to, whatever the wording or language."""
+    """The split of a family with these numbers, independent of wording and language."""
     digest = hashlib.sha256(f"{family}{sorted(numbers.items())}".encode()).digest()
     return "benchmark" if digest[0] / 256 < benchmark_share else "train"
 
@@ -268,10 +268,10 @@ def split_of(family: str, numbers: Numbers, benchmark_share: float = 0.2) -> Spl
 def split_of_statement(family: str, statement: str) -> Split | None:
     """The split of a statement in one of the family's wordings; None for any other statement.
 
-    For callers that derive statements from statements and must not create one of the benchmark's.
+    Code that derives new statements from others uses it to stay out of the benchmark split.
     """
-    told = (wordings for one in FAMILIES if one.name == family for wordings in one.told.values())
-    for form in itertools.chain.from_iterable(told):
+    wordings = (forms for one in FAMILIES if one.name == family for forms in one.wordings.values())
+    for form in itertools.chain.from_iterable(wordings):
         pattern = re.escape(form)
         for name in dict.fromkeys(re.findall(r"\{(\w)\}", form)):
             kind = r"\d+" if name in _NUMBERS else r"\w+?"
@@ -291,14 +291,14 @@ def generate(
     chinese_share: float = 0.3,
     distinct: bool = True,
 ) -> Iterator[NanoProblem]:
-    """Yields `count` problems of `split`, all families equally often; no statement twice if `distinct`.
+    """Yields `count` problems of `split`, uniform over families; all statements differ if `distinct`.
 
     The stream is a pure function of its arguments; a longer one starts with the shorter one.
     """
     chosen = [family for family in FAMILIES if families is None or family.name in families]
     rng = random.Random(f"nano-{split}-{seed}")
     seen: set[str] = set()
-    told: Counter[str] = Counter()
+    variants: Counter[str] = Counter()
     index = repeats = 0
     while index < count:
         family = chosen[rng.randrange(len(chosen))]
@@ -307,24 +307,24 @@ def generate(
         if split_of(family.name, numbers) != split:
             continue
         language: Language = "zh" if rng.random() < chinese_share else "en"
-        telling = rng.randrange(len(family.told[language]))
+        wording = rng.randrange(len(family.wordings[language]))
         x, y = rng.sample(_NAMES[language], 2)
-        statement = family.told[language][telling].format(
+        statement = family.wordings[language][wording].format(
             x=x, y=y, t=rng.choice(_THINGS[language]), **numbers
         )
         setting = f"{family.name} {' '.join(f'{name}={number}' for name, number in numbers.items())}"
         if distinct:
-            told_often = split == "benchmark" and told[setting] == _MOST_TELLINGS
-            repeats = repeats + 1 if statement in seen or told_often else 0
+            enough = split == "benchmark" and variants[setting] == _MOST_VARIANTS
+            repeats = repeats + 1 if statement in seen or enough else 0
             if repeats > _MOST_REPEATS:
                 raise BadConfig(
                     f"the built-in generator has no more than {index:,} different problems "
-                    f"({split} split), {count:,} were requested; request fewer"
+                    f"({split} split), but {count:,} were requested; request fewer"
                 )
             if repeats:
                 continue
             seen.add(statement)
-            told[setting] += 1
+            variants[setting] += 1
         answer = calculate(family.steps, numbers)[-1][3]
         problem = Problem(
             id=f"nano-{split}-{seed}-{index}",
@@ -336,12 +336,12 @@ def generate(
             difficulty=level + len(family.steps) - 1,
             parent=setting,
         )
-        yield NanoProblem(problem, family, numbers, telling)
+        yield NanoProblem(problem, family, numbers, wording)
         index += 1
 
 
 def exercises(rng: random.Random) -> Iterator[tuple[int, str, int, int]]:
-    """Yields calculations that the small families need, without end: (left, operator, right, result).
+    """Yields endless calculations of the small families: (left, operator, right, result).
 
     Like a multiplication table they have no story, so they belong to no split.
     """
