@@ -1,6 +1,6 @@
 """Numerical values of expressions: in floats to refute equality, in mpmath (in the worker) to prove it.
 
-Principal values everywhere, but an odd root of a negative number is the real one, as in school.
+Functions take their principal value, but an odd root of a negative number is the real one, as in school.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from mathloop.answers.syntax import Apply, Node, Number, Symbol
 
 
 class Arithmetic(Protocol):
-    """What the evaluator needs of a number system."""
+    """The operations that the evaluator needs from a number system."""
 
     def number(self, value: Fraction) -> Any:
         """The value as one of its numbers."""
@@ -28,10 +28,10 @@ class Arithmetic(Protocol):
         """base ** exponent, principal value."""
 
     def function(self, name: str, values: list[Any]) -> Any:
-        """A named function; raises KeyError where it has none."""
+        """Applies a named function; raises KeyError if it is unknown."""
 
     def key(self, value: Any) -> str:
-        """The value rounded well below its precision, to name what an uninterpreted function gives for it."""
+        """The value, rounded well below its precision, as a key for the values of uninterpreted functions."""
 
 
 class Floats:

@@ -1,4 +1,4 @@
-"""Rewrites what Chinese says in words (不小于10, 根号3, 长为6米) in the notation of formulas."""
+"""Rewrites Chinese phrases (不小于10, 根号3, 长为6米) as formulas."""
 
 from __future__ import annotations
 
@@ -42,16 +42,16 @@ _PER = re.compile(
     r"^每(小时|分钟|分|秒|天|时)(?:行驶|行|走|跑|飞行)?(\d+(?:\.\d+)?)\s*([\u4e00-\u9fffa-z]{1,4})$"
 )
 _OTHER = re.compile("[不没未非无或]|可能|一定|相反|倒数|平方|立方|一半|应$")
-"""What is said with these is not the value itself."""
+"""A phrase with one of these does not name the value itself."""
 _HALF = re.compile(rf"^(?:({_NUMERAL})个)?半(小时|天|年|月|周|千克|公斤|斤|吨|米|升)$")
 _AND_HALF = re.compile(rf"^({_NUMERAL})(小时|天|年|千克|公斤|斤|吨|米|升)半$")
 _DISCOUNT = re.compile(r"^打?([一二三四五六七八九]|\d)([一二三四五六七八九]|\d|)折$")
 
 
 def rewritten(text: str) -> str:
-    """The normalized answer with its Chinese phrases in formulas."""
+    """The normalized answer with its Chinese phrases rewritten as formulas."""
     if "空" in text and _BLANK.match(text):
-        numbers = [_digits(found) for found in _BLANK_NUMBER.findall(text)]
+        numbers = [_digits(number) for number in _BLANK_NUMBER.findall(text)]
         if numbers != sorted(numbers):
             return text
         text = _BLANK.sub(";", text).strip("; ")
@@ -59,17 +59,17 @@ def rewritten(text: str) -> str:
     text = _MIXED.sub(r"\1 \2", text)
     if "根号" in text:
         text = _ROOT.sub(_root, text)
-        text = _ROOT_PART.sub(lambda found: rf"\frac{{{found[2]}}}{{{_digits(found[1])}}}", text)
-    for pattern, sign in _COMPARED:
-        text = pattern.sub(sign.replace("\\", r"\\"), text)
-    text = _SIGNED.sub(lambda found: r"\pm " if found[1] == "正负" else "-", text).strip()
+        text = _ROOT_PART.sub(lambda match: rf"\frac{{{match[2]}}}{{{_digits(match[1])}}}", text)
+    for pattern, relation in _COMPARED:
+        text = pattern.sub(relation.replace("\\", r"\\"), text)
+    text = _SIGNED.sub(lambda match: r"\pm " if match[1] == "正负" else "-", text).strip()
     text = _FILLER.sub("", text)
     if "象限" in text:
         text = _QUADRANT_LIST.sub(_quadrants, text)
     if "=" in text:
         text = _CURVE.sub("", text)
     text = _NAMED.sub(_named, text)
-    text = _MEASURED.sub(lambda found: rf"{found[1]}\text{{{found[2]}}}=", text)
+    text = _MEASURED.sub(lambda match: rf"{match[1]}\text{{{match[2]}}}=", text)
     if match := _PER.match(text):
         return f"{match[2]}{match[3]}/{match[1]}"
     if (match := _HALF.match(text)) or (match := _AND_HALF.match(text)):
@@ -79,17 +79,17 @@ def rewritten(text: str) -> str:
     return text
 
 
-def _root(found: re.Match[str]) -> str:
-    return rf"{_digits(found[1]) if found[1] else ''}\sqrt{{{_digits(found[2])}}}"
+def _root(match: re.Match[str]) -> str:
+    return rf"{_digits(match[1]) if match[1] else ''}\sqrt{{{_digits(match[2])}}}"
 
 
-def _named(found: re.Match[str]) -> str:
-    before, name = found[1], found[2]
-    return found[0] if _OTHER.search(name) else rf"{before}\text{{{name}}}="
+def _named(match: re.Match[str]) -> str:
+    before, name = match[1], match[2]
+    return match[0] if _OTHER.search(name) else rf"{before}\text{{{name}}}="
 
 
-def _quadrants(found: re.Match[str]) -> str:
-    return ", ".join(f"第{mark}象限" for mark in found[0] if mark in "一二三四")
+def _quadrants(match: re.Match[str]) -> str:
+    return ", ".join(f"第{mark}象限" for mark in match[0] if mark in "一二三四")
 
 
 def _digits(numeral: str) -> str:

@@ -26,7 +26,7 @@ STOP_COMMANDS = frozenset(
      "\\Rightarrow", "\\rightarrow", "\\implies", "\\pmod", "\\mod", "\\equiv", "\\choose", "\\lor",
      "\\land", "\\rfloor", "\\rceil")
 )  # fmt: skip
-"""Commands that begin no factor."""
+"""Commands that cannot begin a factor."""
 
 _NAMED = {"\\pi": "pi", "\\infty": "oo", "\\emptyset": "empty set", "\\varnothing": "empty set"}
 _ACCENTS = frozenset(
@@ -38,12 +38,12 @@ _PLAIN_ACCENTS = frozenset(("\\boldsymbol", "\\bm", "\\underline"))
 _INVERSES = {"sin": "arcsin", "cos": "arccos", "tan": "arctan"}
 _SYNONYMS = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "det": "determinant"}
 _IF = frozenset(("if", "for", "when", "where", "当", "若"))
-"""What may introduce the condition of a function in pieces."""
+"""Words that may introduce the condition of a piecewise function."""
 _MATRICES = frozenset(("pmatrix", "bmatrix", "matrix", "vmatrix", "Bmatrix", "smallmatrix"))
 
 
 def read_command(parser: Grammar, token: Token) -> Node:
-    """What a LaTeX command and its arguments mean; the command itself is taken."""
+    """The node of a LaTeX command and its arguments; the command itself has been consumed."""
     name = token.value
     bare = name[1:]
     if name == "\\frac":
@@ -76,7 +76,7 @@ def read_command(parser: Grammar, token: Token) -> Node:
 
 
 def read_function(parser: Grammar, name: str) -> Node:
-    """A function with its index, exponent and arguments; its name is taken."""
+    """A function with its index, exponent and arguments; its name has been consumed."""
     name = _SYNONYMS.get(name, name)
     if name == "sqrt":
         return _root(parser)
@@ -158,12 +158,12 @@ def _letters(parser: Grammar) -> str:
 
 
 def _accented(parser: Grammar, name: str) -> Node:
-    """A letter under an arrow or bar: another letter, so that its text is its name."""
+    """A letter with an arrow or bar: a symbol of its own, named by accent and letter."""
     inside = _braced_text(parser) if parser.accept("{") else parser.take().value
     if name in _PLAIN_ACCENTS and len(inside) == 1:
         return Symbol(inside)
     if name == "\\mathbb" and inside in ("R", "Z", "N", "Q", "C"):
-        return Symbol(inside)  # as it is in plain text
+        return Symbol(inside)  # the same as the plain letter
     name = _ACCENT_SYNONYMS.get(name, name)
     return parser.indexed(Symbol(f"{name[1:]} {inside}"))
 
@@ -226,7 +226,7 @@ def _environment(parser: Grammar) -> Node:
         if len(rows) > 1 and all(isinstance(row, Collection) and len(row.items) == 2 for row in rows):
             return Collection("pieces", tuple(rows))
         if len(rows) < 2 or any(isinstance(row, Collection) and len(row.items) != 1 for row in rows):
-            raise Unreadable("a function in pieces")
+            raise Unreadable("a piecewise function")
         return Collection("list", tuple(row.items[0] for row in rows if isinstance(row, Collection)), "and")
     matrix = Collection("matrix", tuple(rows))
     return Apply("determinant", (matrix,)) if name == "vmatrix" else matrix

@@ -1,4 +1,4 @@
-"""The value of an answer that is a constant."""
+"""The real value of a constant answer."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _SECONDS = 0.2
 
 
 def value_of(answer: str) -> float | None:
-    """The real value of an answer that is one expression without variables, units and the name aside: k = 1.
+    """The real value of an answer that is one expression without variables, ignoring units and a name: k = 1.
 
-    None for anything else, and for what is not read within a fifth of a second.
+    None for anything else, and for an answer that takes longer than a fifth of a second to read.
     """
     deadline.start(_SECONDS)
     try:

@@ -1,4 +1,4 @@
-"""The time that one verdict may take in this process; the worker that proves has its own clock."""
+"""The deadline of a verdict in this process; the prover's worker has its own."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 
 
 class Undecided(Exception):
-    """Not found out before the deadline or within the limits; the message says which."""
+    """Not decided before the deadline or within the limits; the message says which."""
 
 
 class _Clock(threading.local):
@@ -20,27 +20,27 @@ _clock = _Clock()
 
 
 def start(seconds: float) -> None:
-    """From now on this thread may think for so many seconds."""
+    """Starts this thread's deadline, `seconds` from now."""
     _clock.seconds = seconds
     _clock.end = time.monotonic() + seconds
 
 
 def stop() -> None:
-    """This thread has all the time again."""
+    """Removes this thread's deadline."""
     _clock.end = math.inf
 
 
 def left() -> float:
-    """Seconds until the deadline; infinite where none was set."""
+    """Seconds until the deadline; infinite if none is set."""
     return _clock.end - time.monotonic()
 
 
 def extend(seconds: float) -> None:
-    """Does not count what was waited for something else."""
+    """Moves the deadline by `seconds`, to leave out time spent waiting."""
     _clock.end += seconds
 
 
 def check() -> None:
-    """Called wherever work may grow with the answer; raises `Undecided` when the time is over."""
+    """Raises `Undecided` after the deadline; called wherever the work may grow with the answer."""
     if time.monotonic() > _clock.end:
         raise Undecided(f"not decided within {_clock.seconds:.1f} s")

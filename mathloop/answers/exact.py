@@ -1,8 +1,9 @@
 """Exact values of expressions at rational points, and formal ones where no rational value exists.
 
-Two expressions that agree at points drawn at random agree everywhere (Schwartz 1980, Zippel 1979). What has
-no rational value, or a huge one (a root, a sine, π, 9^9^9), gets a formal one: a number drawn from its
-operation and arguments, so that agreement still proves equality while disagreement proves nothing.
+Two expressions that agree at random points agree everywhere (Schwartz 1980, Zippel 1979). A subexpression
+without a rational value, or with a huge one (a root, a sine, π, 9^9^9), gets a formal one: a pseudo-random
+number derived from its operation and arguments. Agreement then still proves equality; disagreement proves
+nothing.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ class Undefined(Exception):
 
 
 class TooBig(Exception):
-    """The value or the work to find it would not be small."""
+    """The value, or the work to compute it, is too large."""
 
 
 @lru_cache(maxsize=4096)
@@ -49,7 +50,7 @@ def _drawn_for(operation: str, values: tuple[Fraction, ...], point: int) -> Frac
 
 
 class Exact:
-    """Evaluates at one point; `formal` tells afterwards whether a formal value was needed."""
+    """Evaluates at one point; afterwards `formal` is whether a formal value was needed."""
 
     def __init__(self, point: int, integer: bool = False) -> None:
         self.point, self.integer = point, integer
@@ -170,7 +171,7 @@ class Exact:
 
 
 def variables(node: Node) -> frozenset[str]:
-    """Names of the free variables, constants left out."""
+    """Names of the free variables, without constants."""
     match node:
         case Symbol(name):
             return frozenset() if name in CONSTANTS else frozenset((name,))
@@ -184,7 +185,7 @@ def variables(node: Node) -> frozenset[str]:
 
 
 def needs_integers(node: Node) -> bool:
-    """Whether the expression makes sense for integers first: factorials, sums, variable exponents."""
+    """Whether the variables should be integers: for factorials, sums and variable exponents."""
     match node:
         case Apply(
             "factorial" | "double factorial" | "binomial" | "arrangements" | "sum" | "prod" | "gcd" | "lcm", _

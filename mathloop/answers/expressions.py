@@ -1,4 +1,4 @@
-"""Equality of two expressions: exactly where possible, else refuted in floats or proved by the worker."""
+"""Equality of two expressions: decided exactly if possible, else refuted by floats or proved by a worker."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _INFINITIES = (Symbol("oo"), Apply("mul", (Number(Fraction(-1)), Symbol("oo"))))
 def equal_expressions(left: Node, right: Node, prover: Prover) -> bool:
     """Whether two expressions are equal wherever they are defined.
 
-    Raises `Undecided` where that cannot be found out before the deadline.
+    Raises `Undecided` if that cannot be decided before the deadline.
     """
     if left == right:
         return True
@@ -65,11 +65,11 @@ _PROBES = (
     *map(Fraction, range(7, 131)),
     *(Fraction(top, bottom) for top, bottom in _FAR),
 )
-"""Where steps and changes of sign may be: small halves, integers, just below integers, far out."""
+"""Where steps and sign changes are likely: small halves, integers, just below integers, large values."""
 
 
 def steps(node: Node) -> bool:
-    """Whether a variable stands in a step, an absolute value or an even root: random points tell little."""
+    """Whether a variable is inside a step, absolute value or even root, where random points prove little."""
     for part in walk(node):
         match part:
             case Apply("pow", (base, Number(exponent, _))) if exponent.denominator % 2 == 0:
@@ -81,12 +81,12 @@ def steps(node: Node) -> bool:
 
 
 def _step_apart(left: Node, right: Node) -> bool:
-    """Whether the two differ at one of the probes, where both are real."""
+    """Whether the two differ at one of the probes where both are real."""
     names = sorted(variables(left) | variables(right))
     for probe in _PROBES:
-        for turned in (1, -1) if len(names) > 1 else (1,):
+        for sign in (1, -1) if len(names) > 1 else (1,):
             values = _real_values(
-                left, right, {name: (probe + 3 * place) * turned**place for place, name in enumerate(names)}
+                left, right, {name: (probe + 3 * place) * sign**place for place, name in enumerate(names)}
             )
             if values and clearly_different(*values, relative=1e-7, absolute=1e-9):
                 return True
@@ -94,11 +94,11 @@ def _step_apart(left: Node, right: Node) -> bool:
 
 
 def _real_values(left: Node, right: Node, bound: dict[str, Fraction]) -> tuple[Any, Any] | None:
-    """Both values where the variables have these; None where either is not real or not defined."""
+    """Both values for these values of the variables; None if either is not real or not defined."""
     values = []
     for side in (left, right):
         evaluator = Approximate(REAL_FLOATS, 0, integer=False)
-        evaluator.bound = dict(bound)  # a sum binds its index in it
+        evaluator.bound = dict(bound)  # copied, since a sum adds its index to it
         try:
             values.append(evaluator.value(side))
         except _MISFORTUNES:
@@ -107,7 +107,7 @@ def _real_values(left: Node, right: Node, bound: dict[str, Fraction]) -> tuple[A
 
 
 def _ratio_varies(left: Node, right: Node) -> bool:
-    """Whether left/right is not the same at all probes where both are real."""
+    """Whether left/right differs between two probes where both are real."""
     names = variables(left) | variables(right)
     ratio: complex | None = None
     for probe in _PROBES:
@@ -124,9 +124,9 @@ def _ratio_varies(left: Node, right: Node) -> bool:
 
 
 def proportional(left: Node, right: Node, prover: Prover) -> bool | None:
-    """Whether left = c·right for a constant c other than 0; None (falsy) where it isn't, True where c > 0.
+    """Whether left = c·right for a constant c ≠ 0: True if c > 0, False if c < 0, None if not proportional.
 
-    False where c < 0, so the caller has to compare with None.
+    Callers must compare with None, since False also means proportional.
     """
     if (steps(left) or steps(right)) and _ratio_varies(left, right):
         return None
@@ -172,7 +172,7 @@ def _proportional_in_floats(left: Node, right: Node, integer: bool, prover: Prov
 
 
 def linear(node: Node) -> tuple[Fraction, Fraction] | None:
-    """(a, b) of a·x + b in the node's one variable, with rational a ≠ 0; None where it is something else."""
+    """(a, b) of a·x + b in the node's only variable, with rational a ≠ 0; None for any other node."""
     names = variables(node)
     if len(names) != 1:
         return None
@@ -192,7 +192,7 @@ def linear(node: Node) -> tuple[Fraction, Fraction] | None:
 
 
 def constant_value(node: Node) -> float | None:
-    """The real value of an expression without variables, as a float; infinities included."""
+    """The real value of an expression without variables, as a float, possibly infinite; else None."""
     if node == Symbol("oo"):
         return math.inf
     if node == Apply("mul", (Number(Fraction(-1)), Symbol("oo"))):
@@ -207,9 +207,9 @@ def constant_value(node: Node) -> float | None:
 
 
 def rounded(decimal: Number, exact: Node, places: int) -> bool:
-    """Whether a decimal is another constant's value, cut or rounded to all its places.
+    """Whether a decimal is another constant's value, truncated or rounded to all of its places.
 
-    The other must have no finite decimal expansion, and at least `places` places and digits must be given:
+    The other must have no finite decimal expansion, and the decimal at least `places` places and digits:
     0.333333 is 1/3, but 0.33 isn't, and 5.000001 isn't 5.
     """
     digits = len(str(abs(decimal.value.numerator))) if decimal.value.numerator.bit_length() < 1000 else 0
@@ -231,7 +231,7 @@ def rounded(decimal: Number, exact: Node, places: int) -> bool:
 
 
 def _as_rounded(gap: float, negative: bool, noise: float = 0.0) -> bool:
-    """Whether exact − decimal, in units of the last place, is what rounding or cutting leaves."""
+    """Whether exact − decimal, in units of the last place, fits rounding or truncation."""
     if abs(gap) <= 0.5 + noise:
         return True
     return -1.0 < gap < 0 if negative else 0 < gap < 1.0
@@ -243,7 +243,7 @@ def cmath_finite(value: complex) -> bool:
 
 
 def _formally(left: Node, right: Node) -> bool | None:
-    """True or False where exact values decide, None where they don't."""
+    """True or False if exact values decide, else None."""
     points = FORMAL_POINTS if variables(left) | variables(right) else FORMAL_POINTS[:1]
     try:
         for point in points:
@@ -256,7 +256,7 @@ def _formally(left: Node, right: Node) -> bool | None:
 
 
 def _at_integers(left: Node, right: Node) -> bool | None:
-    """As `_formally`, at integers where both are defined."""
+    """Like `_formally`, at integers where both are defined."""
     seen = 0
     for point in INTEGER_POINTS:
         one, other = Exact(point, integer=True), Exact(point, integer=True)
@@ -273,7 +273,7 @@ def _at_integers(left: Node, right: Node) -> bool | None:
 
 
 def _refuted(left: Node, right: Node, integer: bool) -> bool:
-    """Whether floats show a clear difference, under every reading of `log`, where either is real."""
+    """Whether floats differ clearly at a point where either is real, for both meanings of `log`."""
     ambiguous = any(
         isinstance(node, Apply) and node.operation == "log" for side in (left, right) for node in walk(side)
     )
@@ -299,7 +299,7 @@ def _differ(left: Node, right: Node, integer: bool, decimal_log: bool) -> bool:
 
 
 def clearly_different(one: Any, other: Any, *, relative: float, absolute: float) -> bool:
-    """Whether two computed values differ by more than their errors can explain; NaN and infinity never do."""
+    """Whether two computed values differ by more than rounding errors; never true for NaN and infinity."""
     gap = abs(one - other)
     return bool(math.isfinite(gap) and gap > relative * max(abs(one), abs(other)) and gap > absolute)
 

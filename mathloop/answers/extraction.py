@@ -1,8 +1,8 @@
-"""Where the final answer of a response stands.
+"""Finds the final answer of a response.
 
-The surest sign wins, and among equals the last one: `\\boxed{}` (unless "the final answer is $…$" follows),
-then `#### 72`, then a sentence that says "the answer is" or "答案是", then bold, then the last formula or
-number of the text.
+The most reliable marker wins, and among equal ones the last: `\\boxed{}` (unless "the final answer is $…$"
+follows), then `#### 72`, then a sentence with "the answer is" or "答案是", then bold text, then the last
+formula or number.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from mathloop.answers.units import UNITS
 
 LONGEST_ANSWER = 20_000
-"""Characters looked at inside a box."""
+"""Characters read inside a box."""
 LONGEST_SENTENCE = 4_000
-"""Characters looked at after "the answer is", and at the end of a text without such a sign."""
+"""Characters read after "the answer is", and at the end of a text without such a marker."""
 MOST_CUES = 8
 LONGEST_GAP = 40
 """Characters between two boxes that still belong to one answer ("\\boxed{1} and \\boxed{2}")."""
@@ -37,12 +37,12 @@ _CUE = re.compile(
     re.IGNORECASE,
 )
 _FINAL = re.compile(r"final answer is[\s:*]*\$", re.IGNORECASE)
-"""Said after the last box, with a formula, it is meant to replace it."""
+"""After the last box and with a formula, it replaces the box."""
 _CUE_END = re.compile(r"(?:[\s:：*\"]|\\\"|(?:therefore|thus|hence|then|simply)\s)*")
 _INLINE = r"\\\([^\n]{1,3000}?\\\)|(?<!\\)\$(?:[^$\\\n]|\\.){1,3000}(?<!\\)\$"
 _MATH = re.compile(r"\$\$.{1,3000}?\$\$|\\\[.{1,3000}?\\\]|" + _INLINE, re.DOTALL)
 BROKEN_INLINE = re.compile(r"(?<![\\$])\$[ \t]*\n|\\\([ \t]*\n")
-"""Inline math doesn't span lines, as in Markdown: what follows such an opening is not an answer."""
+"""As in Markdown, inline math does not span lines, so no answer follows such an opening."""
 _EXPLAINED = re.compile(r"\s*,\s*(?:where|with|for|in which|as|since|其中)")
 _CONNECTIVES = re.compile(
     r"^(?:(?:因此|所以|故|综上所述|综上|于是|从而|即|答|therefore|thus|so|hence)[，,：:\s]*)+", re.IGNORECASE
@@ -53,7 +53,7 @@ _SUSPICIOUS = (
     "not", "n't", "n’t", "never", "wrong", "incorrect", "false", "?", "？", "不", "非", "错",
     "write", "give", "put", "enter", "return", "report",
 )  # fmt: skip
-"""Without any of these near it, nothing is said against a box."""
+"""A box is only denied, or part of an instruction, if one of these is near it."""
 _NOT_BEFORE = re.compile(
     r"(?:\bnot|n['’]t(?:\s+be)?|\bnever|不是|并非|不为|不等于|不可能是)\s*(?:equal\s+to\s*)?[$\\(\[\s]*$",
     re.IGNORECASE,
@@ -91,11 +91,11 @@ _GIVEN_UP = re.compile(
     r"|\bSorry\b|我不(?:会|知道|确定)",
     re.IGNORECASE,
 )
-_GOES_ON = re.compile(
+_NUMBER_SUFFIX = re.compile(
     r"(?:\s+\d+\s*/\s*\d+|\s?:\s?\d+|\s?\^\s?\{?\d+\}?|[a-zA-Z](?![a-zA-Z])|\s?(?:million|billion|thousand|hundred|trillion)\b)+",
     re.IGNORECASE,
 )
-"""What behind a number belongs to it: 3 1/2, 5:3, 5^2, 5x, 5 million."""
+"""Text after a number that belongs to it: 3 1/2, 5:3, 5^2, 5x, 5 million."""
 _RUN = re.compile(r"[\d., ()+*/^:=<>≤≥√π|−-]|(?<![A-Za-z'’])[A-Za-z](?![A-Za-z])")
 _RUN_ON_RIGHT = re.compile(r"[\d., ()+*/^:=<>≤≥√π|−-]")
 _DOUBT = re.compile(
@@ -106,7 +106,7 @@ _RUN_ON = re.compile(r"\n[ \t]*(?:\*\*)?(?:Question|Problem|Q|问题|题目)\s*\
 _CHINESE_CHECK = re.compile("(?:验证|检验|验算|[(（])")
 _LISTED = re.compile(r"(?:\d[\d./°%]*|\$[^$]+\$)\s*(?:或|和)\s*(?:\d|\$)[^\u4e00-\u9fff]*$")
 _COPULA = re.compile("(?<![因成分作认])为|(?<!不)是|即(?!可)|等于|[填打在]|选(?!项)|[:：](?!\\d)")
-"""What stands before the value of something."""
+"""Words and signs before the value of something."""
 _UNITS = "|".join(sorted((unit for unit in UNITS if not unit.isascii()), key=len, reverse=True))
 _CHINESE_UNIT = re.compile(f"或者?|[和且与、，；每]|{_UNITS}|[个只人本件条张组颗袋棵辆名岁支枚位次种]")
 _MEASURED = rf"\d+(?:\.\d+)?\s*(?:平方|立方)?(?:{_UNITS})(?:/(?:{_UNITS}))?"
@@ -121,7 +121,7 @@ _NUMERALS = re.compile(
     f"{_NUMERAL}+分之{_NUMERAL}+|{_NUMERAL}{{2,}}(?={_UNITS}|[个只人本件条张组颗袋棵辆名岁支枚位次种])"
 )
 LONGEST_PHRASE = 14
-"""Chinese characters of an answer that may be a phrase as it stands, such as 北偏东30°."""
+"""Characters of a Chinese phrase that may be the answer as a whole, such as 北偏东30°."""
 LONGEST_WORDS = 30
 """Characters of a sentence without a number that may be the answer as a whole."""
 _BOLD_END = re.compile(r"\*\*([^*\n]+)\*\*[.。!！]?\s*$")
@@ -138,7 +138,7 @@ _CHECK = re.compile(
     r"\n[ \t]*(?:\([^()\n]*(?:\([^()\n]*\)[^()\n]*)*\)|\*{0,2}(?:verification|check|note)\b.*)\s*\Z",
     re.IGNORECASE | re.DOTALL,
 )
-"""A last paragraph that only checks what was said before it."""
+"""A last paragraph that only checks the answer before it."""
 _SENTENCE_END = re.compile(r"(?<!\\)[.!?](?=\s|\"|\*|$)|[。！？\n]")
 _PROSE = re.compile(
     r"(?<![\\a-zA-Z])(?!sqrt|sin|cos|tan|log|ln|(?:and|or|pi|am|pm|cm|km|mm|kg|ml)\b)[a-zA-Z]{2,}(?![a-zA-Z({])"
@@ -148,7 +148,7 @@ _QUALIFIED = re.compile(
     r"(?:\b(?:not|least|most|than|over|under|except|below|above|between)|不是|至少|至多|最多|最少|大于|小于|超过|不足|不等于)\s*$",
     re.IGNORECASE,
 )
-"""What turns a number behind it into another answer ("at least 10")."""
+"""Words before a number that change its meaning ("at least 10")."""
 _BOUND = re.compile(r"\s*(?:以上|以下|以内|以外|左右|或以上|及以上|or more|or less|or fewer)")
 _SENTENCE_WORD = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]{3,}|[\u4e00-\u9fff]{2,}")
 _MATHEMATICS = frozenset("\\^_=<>&{}|!")
@@ -156,10 +156,10 @@ _TYPESET = re.compile(r"\\(?:text\w*|mbox|mathrm|begin|end)\s*\{[^{}]*\}|\\[a-zA
 
 
 def extract_answer(text: str, language: str = "en") -> str | None:
-    """The final answer of a response as it was written, or None where the text gives none.
+    """The final answer of a response as written, or None if the text has none.
 
-    Cues of both languages are always understood, since models mix them; `language` ("en" or "zh") decides
-    between them only where both occur: the last cue of that language wins.
+    Cues of both languages are always recognized, since models mix them; `language` ("en" or "zh") matters
+    only where both occur: the last cue of that language wins.
     """
     if "think>" in text:
         text = text.rpartition("</think>")[2] if "</think>" in text else text.partition("<think>")[0]
@@ -171,18 +171,18 @@ def extract_answer(text: str, language: str = "en") -> str | None:
         later = _FINAL.search(text, text.rfind("boxed"))
         answer = (_after_cue(text[later.start() :], language) if later else None) or last_box(text)
         if answer or _OPEN_BOX.search(text):
-            return answer  # a box that never closes was cut off
+            return answer  # an unclosed box means that the response was cut off
     body = _SPECIAL.sub("", text) if "<|" in text else text
     answer = _hashed(body)
     if answer is None:
         answer = _after_cue(body.strip(), language)
     if answer is None and not boxed:
-        answer = _last_said(body.strip())
+        answer = _without_cue(body.strip())
     return answer or None
 
 
 def _without_run_on(text: str) -> str:
-    """The text up to where, after an answer, it goes on with a question of its own."""
+    """The text without a further question that the model wrote after its answer."""
     for question in _RUN_ON.finditer(text):
         before = text[: question.start()]
         if "boxed" in before or "####" in before or _CUE.search(before):
@@ -191,22 +191,22 @@ def _without_run_on(text: str) -> str:
 
 
 def _without_denied(text: str) -> str:
-    """The text without last boxes of which it says that they are wrong, or that only tell where to write."""
-    for start, end, _ in _boxes_from_the_end(text):  # what is cut out stands behind the next one
+    """The text without last boxes that it calls wrong, or that only say where to write the answer."""
+    for start, end, _ in _boxes_from_the_end(text):  # a cut does not move the boxes before it
         before, after = text[max(0, start - 60) : start], text[end : end + 40]
         near = (before + after).lower()
         if not any(mark in near for mark in _SUSPICIOUS):
             break
         sentence = before[max(before.rfind("."), before.rfind("\n")) + 1 :] + after
-        told = _INSTRUCTED.search(before) and _IF.search(sentence)
-        if not (told or _NOT_BEFORE.search(before) or _WRONG_AFTER.match(after)):
+        instructed = _INSTRUCTED.search(before) and _IF.search(sentence)
+        if not (instructed or _NOT_BEFORE.search(before) or _WRONG_AFTER.match(after)):
             break
         text = f"{text[:start].rstrip('$')} {text[end:].lstrip('$')}"
     return text
 
 
 def is_prose(text: str) -> bool:
-    """Whether the text is a sentence that may hold an answer, rather than an answer that can't be read."""
+    """Whether the text is a sentence that may contain an answer, rather than an unreadable answer."""
     outside = _TYPESET.sub(" ", _MATH.sub(" ", text))
     if _HAN.search(outside):
         return len(_HAN.findall(outside)) >= LONGEST_PHRASE or _COPULA.search(outside) is not None
@@ -215,7 +215,7 @@ def is_prose(text: str) -> bool:
 
 
 def last_box(text: str) -> str | None:
-    """The last box's content, joined with the boxes just before it ("\\boxed{1} and \\boxed{2}")."""
+    """The content of the last box, joined with the boxes just before it ("\\boxed{1} and \\boxed{2}")."""
     parts: list[str] = []
     start = len(text)
     for box_start, box_end, content in _boxes_from_the_end(text):
@@ -227,7 +227,7 @@ def last_box(text: str) -> str | None:
 
 
 def _boxes_from_the_end(text: str) -> Iterator[tuple[int, int, str]]:
-    """Closed boxes that hold something, as (start, end, content), last first."""
+    """Closed boxes with content, as (start, end, content), last first."""
     start = len(text)
     for _ in range(MOST_BOXES):
         start = text.rfind("boxed", 0, start)
@@ -265,16 +265,16 @@ def _joins(gap: str) -> bool:
 
 
 def _hashed(text: str) -> str | None:
-    found = _HASHES.findall(text) if "####" in text else None
-    return found[-1].strip() if found else None
+    answers = _HASHES.findall(text) if "####" in text else None
+    return answers[-1].strip() if answers else None
 
 
 def _after_cue(text: str, language: str) -> str | None:
-    """What follows the last "the answer is" in its sentence."""
+    """The answer in the sentence after the last "the answer is"."""
     cues = list(_CUE.finditer(text))
     cues.sort(
         key=lambda cue: (not cue.group().isascii()) == (language == "zh")
-    )  # stable: the last stays last
+    )  # stable: keeps the order within a language
     denials = [denial.start() for denial in _DENIAL.finditer(text)]
     if denials and denials[-1] >= max((cue.start() for cue in cues), default=0):
         return ""
@@ -288,7 +288,7 @@ def _after_cue(text: str, language: str) -> str | None:
         if cut_off and not _repeated(text[start:later], answer):
             return cut_off
         later = cue.start()
-        if cut_off:  # the end of a text that repeats itself: "The answer is 15. The answer is 1"
+        if cut_off:  # a text that repeats itself until it is cut off: "The answer is 15. The answer is 1"
             return answer if answer and answer.startswith(cut_off) else cut_off
         if answer and len(cues) > 1 and text.endswith(answer) and cue is cues[-1]:
             cut_off = answer
@@ -298,19 +298,19 @@ def _after_cue(text: str, language: str) -> str | None:
 
 
 def _before_in_sentence(text: str, position: int) -> str:
-    """What stands in the sentence before a position, 80 characters at most."""
+    """The part of the sentence before a position, at most 80 characters."""
     before = text[max(0, position - 80) : position]
     return re.split(r"[.!?。！？\n]\s*", before)[-1]
 
 
 def _repeated(between: str, answer: str | None) -> bool:
-    """Whether between two cues stands nothing but the first one's answer."""
+    """Whether the text between two cues is just the first one's answer."""
     rest = between.replace(answer or "", "", 1).strip(" \n.。$*")
     return bool(answer) and rest.lower() in ("", "so the", "the", "the final", "so", "所以", "最终")
 
 
 def _in_sentence(rest: str) -> str | None:
-    """The answer in the sentence that `rest` begins with: a formula at its start, else the last one in it."""
+    """The answer in the first sentence of `rest`: a formula at its start, else the last one in it."""
     if BROKEN_INLINE.match(rest):
         return None
     if _REFUSING.match(rest):
@@ -323,33 +323,33 @@ def _in_sentence(rest: str) -> str | None:
         and _MATH.search(rest, begin, end.start() + 1) is None
         and "$" in rest[begin : end.start()]
     ):
-        spanning = _MATH.search(rest, begin)  # a full stop inside a formula ends no sentence
+        spanning = _MATH.search(rest, begin)  # a period inside a formula does not end the sentence
         if spanning is None or spanning.start() > end.start():
             break
         begin = spanning.end()
         end = _SENTENCE_END.search(rest, begin)
     sentence = rest[: end.start() if end else len(rest)].replace("**", "").strip(' \t"')
-    told = _TYPESET.sub(" ", _MATH.sub("", sentence))
-    if not _PROSE.search(told) and not (_NUMBER.search(told) and _HAN.match(_CHINESE_UNIT.sub("", told))):
+    prose = _TYPESET.sub(" ", _MATH.sub("", sentence))
+    if not _PROSE.search(prose) and not (_NUMBER.search(prose) and _HAN.match(_CHINESE_UNIT.sub("", prose))):
         return sentence
     if _HAN.search(sentence) and not formula:
         return _in_chinese_sentence(sentence)
     values = {found.group() for found in _MATH.finditer(sentence)} or {
         n.group() for n in _NUMBER.finditer(sentence)
     }
-    if len(values) > 1 and _HEDGE.search(told):
+    if len(values) > 1 and _HEDGE.search(prose):
         return ""
     if formula:
         return formula.group()
     number = _NUMBER.match(sentence)
     if number:
-        more = _GOES_ON.match(sentence, number.end())
+        more = _NUMBER_SUFFIX.match(sentence, number.end())
         return sentence[: more.end() if more else number.end()]
     return _last_formula_or_number(sentence) or (sentence if len(sentence) <= 80 else None)
 
 
-def _last_said(text: str) -> str | None:
-    """A formula that opens the text ("$x$, where …"), bold at its end, or its last formula or number."""
+def _without_cue(text: str) -> str | None:
+    """A formula that opens the text ("$x$, where …"), bold text at its end, or its last formula or number."""
     if "\n" not in text and len(text) <= LONGEST_PHRASE and not is_prose(text):
         return text.strip() or None
     opening = _MATH.match(text)
@@ -360,7 +360,7 @@ def _last_said(text: str) -> str | None:
         return _in_sentence(_CONNECTIVES.sub("", bold_end.group(1)).strip(" :：.。"))
     last_line = text.rstrip()[text.rstrip().rfind("\n") + 1 :]
     if _HAN.search(last_line):
-        return _said_in_chinese(last_line[-LONGEST_SENTENCE:])
+        return _in_last_chinese_sentence(last_line[-LONGEST_SENTENCE:])
     if _GIVEN_UP.search(text[-300:]):
         return None
     if solutions := _EQUATIONS.search(text[-LONGEST_SENTENCE:]):
@@ -380,8 +380,8 @@ def _last_said(text: str) -> str | None:
     return _last_formula_or_number(ending)
 
 
-def _said_in_chinese(text: str) -> str | None:
-    """The answer in the last sentence of a text, one that only checks it left out."""
+def _in_last_chinese_sentence(text: str) -> str | None:
+    """The answer in the last sentence of a text, ignoring sentences that only check it."""
     sentences = [each for each in _CHINESE_SENTENCE.split(text) if each.strip()]
     while len(sentences) > 1 and _CHINESE_CHECK.match(sentences[-1].strip()):
         sentences.pop()
@@ -389,7 +389,7 @@ def _said_in_chinese(text: str) -> str | None:
 
 
 def _in_chinese_sentence(sentence: str) -> str | None:
-    """What the sentence says that something is: a formula, a quantity with its unit, or words."""
+    """The value that the sentence states: a formula, a quantity with its unit, or words."""
     sentence = _CONNECTIVES.sub("", sentence.replace("**", "")).strip(' \t"“”')
     chosen = [
         found.group(1)
@@ -413,13 +413,13 @@ def _in_chinese_sentence(sentence: str) -> str | None:
     quantities = [found.group() for found in _CHINESE_QUANTITY.finditer(sentence)]
     if quantities and not _QUALIFIED.search(sentence, 0, sentence.rfind(quantities[-1])):
         return quantities[-1]
-    found = _last_formula_or_number(sentence)
-    if found or any(mark.isdigit() for mark in sentence):
-        return found or tail or None
+    value = _last_formula_or_number(sentence)
+    if value or any(mark.isdigit() for mark in sentence):
+        return value or tail or None
     if numerals := _NUMERALS.findall(sentence):
         return str(numerals[-1])
-    said = tail or sentence
-    return said if said and len(said) <= LONGEST_WORDS else None
+    words = tail or sentence
+    return words if words and len(words) <= LONGEST_WORDS else None
 
 
 def _last_formula_or_number(text: str) -> str | None:
@@ -439,16 +439,16 @@ def _last_formula_or_number(text: str) -> str | None:
 
 
 def _whole_run(text: str, start: int, end: int) -> str:
-    """The number at a place, or what it is only a part of: `x > 2`, `3x - 2`, `(1, 2)`, `√2`."""
+    """The number at a position, or the expression that contains it: `x > 2`, `3x - 2`, `(1, 2)`, `√2`."""
     low, high = start, end
     while low > 0 and _RUN.match(text, low - 1):
         low -= 1
     while high < len(text) and _RUN_ON_RIGHT.match(text, high):
         high += 1
     number, run = text[start:end], text[low:high].strip(" .,")
-    said = run.rpartition("=")[2].strip(" .,:*/+^|")
-    if said == number.strip() or not said:
+    value = run.rpartition("=")[2].strip(" .,:*/+^|")
+    if value == number.strip() or not value:
         return number
-    bare = re.sub(r"[\s.,]", "", said)
-    whole = said.count("(") == said.count(")") and bare not in (re.sub(r"[\s.,]", "", number), "")
-    return said if whole and not re.fullmatch(r"[\d.,\s]+", said) else number
+    bare = re.sub(r"[\s.,]", "", value)
+    whole = value.count("(") == value.count(")") and bare not in (re.sub(r"[\s.,]", "", number), "")
+    return value if whole and not re.fullmatch(r"[\d.,\s]+", value) else number

@@ -13,12 +13,12 @@ MOST_PLACES = 100
 
 
 def grade_rows(lines: Iterable[bytes], path: str) -> Iterator[dict[str, Any]]:
-    """Yields each row of `{"gold", "pred"}` with `correct` and `reason` added; other fields stay as they are.
+    """Yields each row of `{"gold", "pred"}` with `correct` and `reason` added; other fields are unchanged.
 
-    A gold answer is a string or a number; a prediction may also be null, which is no answer. Rows may carry
-    the options `precision` (decimal places), `strict` (variables keep their names) and
-    `allow_set_relation_comp` (whether `1 < x` may be `(1, ∞)`). Blank lines are skipped. Raises `BadData`
-    naming `path`, the row and the field of the first broken row; rows before it have been yielded.
+    A gold answer is a string or a number; a prediction may also be null for no answer. Rows may have the
+    options `precision` (decimal places), `strict` (variables must have the same names) and
+    `allow_set_relation_comp` (whether `1 < x` equals `(1, ∞)`). Blank lines are skipped. Raises `BadData`
+    naming `path`, the row and the field of the first broken row; the rows before it have been yielded.
     """
     empty = True
     for number, line in enumerate(lines, start=1):
@@ -37,7 +37,7 @@ def grade_rows(lines: Iterable[bytes], path: str) -> Iterator[dict[str, Any]]:
         )
         yield {**row, "correct": verdict.correct, "reason": verdict.reason}
     if empty:
-        message = 'no rows; expected one object a line, like {"gold": "1/2", "pred": "0.5"}'
+        message = 'no rows; expected one object per line, like {"gold": "1/2", "pred": "0.5"}'
         raise BadData(message, path=path)
 
 

@@ -1,4 +1,4 @@
-"""The rules of the grammar that refer to each other across files."""
+"""The grammar rules that refer to each other across files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mathloop.answers.tokens import Cursor, Token
 
 
 class Grammar(Cursor, ABC):
-    """What reading a command or function may ask of the parser around it; each rule takes its tokens."""
+    """The rules that the reading of commands and functions calls; each consumes its tokens."""
 
     @abstractmethod
     def expression(self) -> Node:
@@ -33,11 +33,11 @@ class Grammar(Cursor, ABC):
 
     @abstractmethod
     def indexed(self, symbol: Symbol) -> Node:
-        """The symbol with its index, and applied where it is a function."""
+        """The symbol with its index, and with its arguments if it is a function."""
 
     @abstractmethod
     def braces(self) -> Node:
-        """A set whose opening brace was taken."""
+        """A set whose opening brace has been consumed."""
 
     @abstractmethod
     def cell(self) -> Node:
@@ -49,4 +49,4 @@ class Grammar(Cursor, ABC):
 
     @abstractmethod
     def beside(self, value: Node, following: Node, previous: Token) -> Node:
-        """The product of two factors written beside each other."""
+        """The product of two adjacent factors."""

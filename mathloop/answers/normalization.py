@@ -25,8 +25,8 @@ _TRANSLATED = str.maketrans(_FULL_WIDTH | _MARKS)
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ", "0123456789-+n")
 _SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉ₙ₋₊", "0123456789n-+")
 _SUBSCRIPT = re.compile("[₀₁₂₃₄₅₆₇₈₉ₙ₋₊]+")
-_JUDGED = dict.fromkeys("√✓✔☑", "true") | dict.fromkeys("×✗✘✕❌", "false")
-"""Marks that judge a statement, where nothing else stands."""
+_CHECK_MARKS = dict.fromkeys("√✓✔☑", "true") | dict.fromkeys("×✗✘✕❌", "false")
+"""Marks that call a statement true or false, as the whole answer."""
 _COLORED = re.compile(r"\\(?:textcolor|color)\s*\{[a-zA-Z]+\}|\\underline(?=\s*\{\s*[-\d\\])")
 _NOT_EQUAL = re.compile(r"\\not\s*=")
 _ROW_GAP = re.compile(r"\\\\\s*\[-?[\d.]+\s*(?:pt|ex|em|mm|cm)\]")
@@ -51,24 +51,24 @@ _PLAIN = re.compile(r"[\w.+\-/ ]*", re.ASCII)
 
 
 def normalize(text: str) -> str:
-    """The answer without delimiters, spacing commands, full-width forms and a closing full stop."""
+    """The answer without delimiters, spacing commands, full-width forms and a final period."""
     if _PLAIN.fullmatch(text):
         text = text.strip()
         return text if not text.endswith(".") or text.endswith("...") else text[:-1].rstrip()
     text = text.strip()
-    if text in _JUDGED:
-        return _JUDGED[text]
+    if text in _CHECK_MARKS:
+        return _CHECK_MARKS[text]
     if (text.startswith("**") and text.endswith("**")) or text.startswith("####"):
         text = text.strip("*# ")
     plain = "{" in text and "\\" not in text and "$" not in text
     if not text.isascii():
-        text = _SUPERSCRIPT.sub(lambda found: "^{" + found.group().translate(_SUPERSCRIPTS) + "}", text)
-        text = _SUBSCRIPT.sub(lambda found: "_{" + found.group().translate(_SUBSCRIPTS) + "}", text)
+        text = _SUPERSCRIPT.sub(lambda match: "^{" + match.group().translate(_SUPERSCRIPTS) + "}", text)
+        text = _SUBSCRIPT.sub(lambda match: "_{" + match.group().translate(_SUBSCRIPTS) + "}", text)
         text = text.translate(_TRANSLATED)
     if "~" in text:
         text = _RANGE.sub(r"\\sim ", text)
     if "\\" in text:
-        if r"\begin" not in text and r"\\" in text:  # doubly escaped, as JSON dumps leave it
+        if r"\begin" not in text and r"\\" in text:  # escaped twice, as in JSON dumps
             text = _ESCAPED_COMMAND.sub(r"\\", text)
         text = text.replace(r"\$", MONEY).replace(r"\%", "%").replace(r"\#", "#").replace(r"\&", "&")
         text = _ROW_GAP.sub(r"\\\\", text).replace(r"\colon", ":")
@@ -102,7 +102,7 @@ def normalize(text: str) -> str:
 
 
 def _with_sets(text: str) -> str:
-    """Braces as set brackets, which they are outside LaTeX where no index, power or root has them."""
+    """Braces as set brackets, for text without LaTeX, except those of an index, power or root."""
     parts: list[str] = []
     groups: list[bool] = []
     for position, mark in enumerate(text):

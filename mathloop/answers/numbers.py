@@ -1,4 +1,4 @@
-"""Plain numbers as people write them, read exactly: no floats, no sympy."""
+"""Reads plain numbers exactly, without floats or sympy."""
 
 from __future__ import annotations
 

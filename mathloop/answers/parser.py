@@ -1,7 +1,7 @@
-r"""Reads one expression of an answer, in LaTeX or plain text, by recursive descent.
+r"""Parses one expression of an answer, in LaTeX or plain text, by recursive descent.
 
-Nothing is ever evaluated as code, and both the number of tokens and the depth are bounded, so a hostile
-answer costs at most milliseconds. `reading.py` reads whole answers with it.
+Nothing is evaluated as code, and both the number of tokens and the depth are bounded, so a hostile answer
+costs at most milliseconds. `reading.py` uses it to read whole answers.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _CLOSERS = frozenset(
      ">", ">=", "!=", "in", ":", "\\cup")
 )  # fmt: skip
 _GLUED = re.compile(r"(sqrt|pi|sin|cos|tan|log|ln)([a-z]{1,2}?)(?:(sin|cos|tan|ln)([a-z]{1,2}))?")
-"""Functions without space around them: "sqrtx", "pir", "sinxcosx"."""
+"""Functions without spaces: "sqrtx", "pir", "sinxcosx"."""
 _ENGLISH = frozenset(
     ("cost", "costs", "tank", "tang", "tans", "tanks", "sins", "sink", "sing", "sinks", "logs", "logo", "pin",
      "pins", "pie", "pies", "pier", "ping", "pink", "pint", "pig", "pigs", "pit", "pits", "pile", "pine",
@@ -42,12 +42,12 @@ _ENGLISH = frozenset(
 )  # fmt: skip
 _LETTER_UNITS = frozenset("gmshLltNJWVA")
 _DEFINED = frozenset("fghFGHWT")
-"""Letters that are functions wherever a parenthesis follows."""
+"""Letters that are functions if a parenthesis follows."""
 _PROSE = frozenset(
     ("the", "not", "an", "is", "are", "it", "its", "of", "for", "all", "in", "if", "no",
      "yes", "an", "so", "we", "to", "on", "by")
 )  # fmt: skip
-"""Words that could be products of letters but never are."""
+"""Words that are never products of letters."""
 
 
 def _glued(word: str) -> re.Match[str] | None:
@@ -66,7 +66,7 @@ class Expressions(Grammar):
         """Sums and differences, ± and unary signs included."""
         self.depth += 1
         if self.depth > DEEPEST:
-            raise Unreadable("nested too deep")
+            raise Unreadable("nested too deeply")
         terms = [self._signed_term()]
         while True:
             if self.accept("+"):
@@ -115,7 +115,7 @@ class Expressions(Grammar):
         return self.factor()
 
     def beside(self, value: Node, following: Node, previous: Token) -> Node:
-        """A product without a sign, or a mixed number where a proper fraction follows an integer."""
+        """An implicit product, or a mixed number if a proper fraction follows an integer."""
         if isinstance(following, Number) and previous.kind == "number" and isinstance(value, Number):
             if following.value.denominator > 1 and 0 < following.value < 1 and not following.places:
                 if value.value.denominator == 1 and not value.places:
@@ -125,7 +125,7 @@ class Expressions(Grammar):
                 fraction = Fraction(following.value, int(self.take().value) or 1)
                 if 0 < fraction < 1:
                     return Number(value.value + fraction)
-            raise Unreadable("two numbers stand beside each other")
+            raise Unreadable("two adjacent numbers")
         match following:  # 12½ %
             case Apply("percent", (Number() as part,)) if (
                 isinstance(value, Number) and value.value.denominator == 1 and 0 < part.value < 1
@@ -144,11 +144,11 @@ class Expressions(Grammar):
         if kind == "word":
             return not self._is_noun(value)
         if kind == "number" and not space and self.tokens[self.position - 1].kind == "word":
-            raise Unreadable("a number behind a letter")
+            raise Unreadable("a number after a letter")
         return kind == "number" or (kind == "text" and len(value) == 1)
 
     def _is_unit(self) -> bool:
-        """Whether a lone letter behind a number and a space, with nothing after it, is a unit: `250 g`."""
+        """Whether a letter at the end, after a number and a space, is a unit: `250 g`."""
         if self.token.value not in _LETTER_UNITS or not self.token.space or not self.position:
             return False
         before, after = self.tokens[self.position - 1], 1
@@ -192,10 +192,10 @@ class Expressions(Grammar):
                 value = Apply("percent", (value,))
             else:
                 return value
-        raise Unreadable("nested too deep")
+        raise Unreadable("nested too deeply")
 
     def _is_derived(self, value: Node) -> bool:
-        """Whether the node is f' or f^{-1}, whose parenthesis holds an argument."""
+        """Whether the node is f' or f^{-1}, so that a parenthesis contains its argument."""
         match value:
             case Apply("prime", (Symbol(),)):
                 return True
@@ -221,13 +221,13 @@ class Expressions(Grammar):
             return Apply("prime", (value,))
         self.depth += 1
         if self.depth > DEEPEST:
-            raise Unreadable("nested too deep")
+            raise Unreadable("nested too deeply")
         exponent = self.argument(digits=0)
         self.depth -= 1
         return power(value, exponent)
 
     def argument(self, digits: int) -> Node:
-        """What a command applies to: `{…}` or one token, of a number its first `digits` digits (0: all)."""
+        """A command's argument: `{…}` or one token; of a number its first `digits` digits (0: all)."""
         if self.accept("{"):
             value = self.expression()
             self.expect("}")
@@ -265,7 +265,7 @@ class Expressions(Grammar):
             return self._bracketed(token)
         if token.kind == "command":
             return read_command(self, token)
-        raise Unreadable(f"cannot read {token.value or 'an end'} here")
+        raise Unreadable(f"cannot read {token.value or 'the end'} here")
 
     def _bracketed(self, token: Token) -> Node:
         self.depth += 1
@@ -285,7 +285,7 @@ class Expressions(Grammar):
         return inner
 
     def inside(self, opening: str) -> Node:
-        """What stands between brackets; whole answers may hold lists there, expressions may not."""
+        """The content of brackets: an expression; in whole answers it may be a list."""
         inner = self.expression()
         self.expect({"(": ")", "[": "]", "{": "}"}[opening])
         return inner
@@ -321,7 +321,7 @@ class Expressions(Grammar):
                 Token("word", letter, token.space and not index) for index, letter in enumerate(word)
             ]
             factors = [self._letter() for _ in word[1:]]
-            return multiply(*factors, self.factor())  # in ab^2 only b is squared
+            return multiply(*factors, self.factor())  # ab^2 squares only b
         self.position -= 1
         return self._letter()
 
@@ -365,20 +365,18 @@ class Expressions(Grammar):
 
     def _holds_integers(self) -> bool:
         """Whether a parenthesis with two integers follows: C(12, 5)."""
-        kinds = [self.peek(offset) for offset in range(5)]
-        wanted = ("(", "number", ",", "number", ")")
-        return all(
-            token.value == want or token.kind == want for token, want in zip(kinds, wanted, strict=True)
-        )
+        tokens = [self.peek(offset) for offset in range(5)]
+        expected = ("(", "number", ",", "number", ")")
+        return all(each in (token.value, token.kind) for token, each in zip(tokens, expected, strict=True))
 
     def _holds_number(self, name: str) -> bool:
-        """Whether `P(0)` is meant, or `y(2) = 4`, and no product."""
+        """Whether this is a function value, `P(0)` or `y(2) = 4`, and not a product."""
         if self.peek().kind != "number" or self.peek(2).value != ")":
             return False
         return (len(name) == 1 and name.isupper()) or self.peek(3).value == "="
 
     def _holds_letters(self) -> bool:
-        """Whether a parenthesis holds one letter: `N(n)` is a value of N, `n(n+1)` a product."""
+        """Whether a parenthesis contains one letter: `N(n)` is a value of N, `n(n+1)` a product."""
         return self.peek().kind == "word" and len(self.peek().value) == 1 and self.peek(2).value == ")"
 
     def _index(self) -> Node:
@@ -395,9 +393,9 @@ class Expressions(Grammar):
         return Symbol(" ".join(words))
 
     def cell(self) -> Node:
-        """One entry of a matrix; whole answers may hold equations there."""
+        """An entry of a matrix: an expression; in whole answers it may be an equation."""
         return self.expression()
 
     def braces(self) -> Node:
-        """An explicit set; only whole answers have them."""
+        """An explicit set, which only whole answers may contain."""
         raise Unreadable("a set inside an expression")

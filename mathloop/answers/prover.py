@@ -1,7 +1,7 @@
-"""Worker processes that prove what arithmetic in this process cannot, killed at their deadline and replaced.
+"""Worker processes that prove what arithmetic in this process cannot; killed at their deadline and replaced.
 
-A worker is a plain subprocess, so any thread and any process (daemonic or forked ones too) can have one. It
-is given pickled trees that this process built, never text, and answers with one line of JSON.
+A worker is a plain subprocess, so any thread and any process (also daemonic or forked ones) can use one. It
+receives pickled trees that this process built, never text, and answers with one line of JSON.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MEMORY_BYTES = 1 << 30
 
 
 class Prover:
-    """The proofs of one verdict, all before its deadline; the start of a worker is not counted."""
+    """The proofs of one verdict, all before its deadline; starting a worker does not count."""
 
     def __init__(self) -> None:
         self.used = False
@@ -46,7 +46,7 @@ class Prover:
             reply = worker.ask(pickle.dumps((task, left, right, integer, seconds)), seconds)
         except BaseException:
             worker.kill()
-            _pool.lost()
+            _pool.free_place()
             raise
         _pool.give_back(worker)
         if reply.get("undecided"):
@@ -69,7 +69,7 @@ class _Worker:
             start_new_session=True,
         )
         try:
-            self._line(SECONDS_TO_START)  # it says that it is ready
+            self._line(SECONDS_TO_START)  # the worker's first line: it is ready
         except BaseException:
             self.kill()
             raise
@@ -80,7 +80,7 @@ class _Worker:
             self.process.stdin.write(len(question).to_bytes(4, "big") + question)
             self.process.stdin.flush()
         except OSError:
-            raise Undecided("the worker died") from None
+            raise Undecided("the worker process died") from None
         reply: dict[str, object] = json.loads(self._line(seconds))
         return reply
 
@@ -96,7 +96,7 @@ class _Worker:
                 raise Undecided(f"not decided within {seconds:.1f} s")
             part = os.read(file, 4096)
             if not part:
-                raise Undecided("the worker died, out of memory or at its deadline")
+                raise Undecided("the worker process died (out of memory or past its deadline)")
             line += part
         return line
 
@@ -106,9 +106,9 @@ class _Worker:
     def kill(self) -> None:
         self.process.kill()
         self.process.wait()
-        self.forget()
+        self.close_pipes()
 
-    def forget(self) -> None:
+    def close_pipes(self) -> None:
         """Closes this process's ends of the pipes."""
         for pipe in (self.process.stdin, self.process.stdout):
             if pipe is not None:
@@ -117,7 +117,7 @@ class _Worker:
 
 
 class _Pool:
-    """At most `MOST_WORKERS` workers, started when first needed; who needs one more waits for it."""
+    """At most `MOST_WORKERS` workers, started on demand; `borrow` waits if all are in use."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -148,7 +148,8 @@ class _Pool:
             self._idle.append(worker)
         self._places.release()
 
-    def lost(self) -> None:
+    def free_place(self) -> None:
+        """Allows another worker in place of one that was killed."""
         self._places.release()
 
     def close(self) -> None:
@@ -157,11 +158,11 @@ class _Pool:
         for worker in idle:
             worker.kill()
 
-    def forget(self) -> None:
-        """Leaves the workers to the parent after a fork, so that they end when it does."""
+    def abandon(self) -> None:
+        """Leaves the workers to the parent process after a fork, so that they end with it."""
         for worker in self._started:
-            worker.forget()
-            worker.process.returncode = 0  # not ours to wait for
+            worker.close_pipes()
+            worker.process.returncode = 0  # only the parent may wait for it
 
 
 _pool = _Pool()
@@ -169,7 +170,7 @@ _pool = _Pool()
 
 def _after_fork() -> None:
     global _pool
-    _pool.forget()
+    _pool.abandon()
     _pool = _Pool()
 
 

@@ -1,4 +1,4 @@
-"""Sets of real numbers: intervals, their unions, and the inequalities that mean them."""
+"""Sets of real numbers: intervals, their unions, and the inequalities that describe them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Piece(NamedTuple):
 
 
 def ascending(relation: Relation) -> Relation:
-    """The chain with < and <= only, smallest side first, where it can be turned so."""
+    """The chain with < and <= only, smallest side first, if it can be reversed."""
     if relation.operators and set(relation.operators) <= {">", ">="}:
         return Relation(
             relation.sides[::-1], tuple(_FLIPPED[operator] for operator in relation.operators[::-1])
@@ -46,7 +46,7 @@ def ascending(relation: Relation) -> Relation:
 
 
 def variable(relation: Node) -> Node | None:
-    """What the inequality bounds; |x| bounds x."""
+    """The variable that the inequality bounds; x for a bound of |x|."""
     if not isinstance(relation, Relation):
         return None
     side = next((side for side in relation.sides if is_name(side)), None)
@@ -57,7 +57,7 @@ def variable(relation: Node) -> Node | None:
 
 
 def pieces(node: Node) -> list[Piece] | None:
-    """The set as ordered, merged intervals; None where the answer isn't one or its ends can't be ordered."""
+    """The set as ordered, merged intervals; None if the answer is not one or its ends cannot be ordered."""
     found = _pieces(node)
     return None if found is None else _merged(found)
 
@@ -125,7 +125,7 @@ def _of_relation(relation: Relation) -> list[Piece] | None:
 
 
 def _of_linear(relation: Relation) -> list[Piece] | None:
-    """|2x − 1| < 3 and the like: solved for the side, then for the variable in it."""
+    """Inequalities such as |2x − 1| < 3: solved for the linear side, then for its variable."""
     lines = [side for side in relation.sides if variables(side)]
     if len(lines) != 1:
         return None
@@ -155,7 +155,7 @@ def _solved(end: Node, slope: Fraction, offset: Fraction) -> Node:
 
 
 def _bounded(name: Node, low: Node, high: Node, left: str, right: str) -> list[Piece] | None:
-    """low < name < high; for name = |x| the same for x and −x."""
+    """low < name < high; if name = |x|, the same for x and −x."""
     if not (isinstance(name, Apply) and name.operation == "abs"):
         return [Piece(low, high, left + right)]
     value = constant_value(low)
@@ -178,7 +178,7 @@ def _ordered(piece: Piece) -> bool:
 
 
 def _common(parts: tuple[Node, ...]) -> list[Piece] | None:
-    """The intersection of several sets; None where it is empty, which nobody means."""
+    """The intersection of several sets; None if it is empty, which no answer intends."""
     common: list[Piece] = [Piece(MINUS_INFINITY, INFINITY, "()")]
     for part in parts:
         found = pieces(part)

@@ -28,7 +28,7 @@ from mathloop.answers.units import scale
 from mathloop.answers.words import phrase
 
 LONGEST = 6000
-"""Characters; a longer answer equals only what is written the same."""
+"""Characters; a longer answer equals only an identical one."""
 
 _RELATIONS = frozenset(("=", "~", "<", "<=", ">", ">=", "!=", "in"))
 _CURRENCIES = {MONEY: "dollar", "¥": "yuan", "€": "euro", "£": "£"}
@@ -46,20 +46,20 @@ _SIGNS = ("<", ">", "\\le", "\\ge", "\\ne", "\\geq", "\\leq")
 _BOUNDS = frozenset(
     ("以上", "以下", "以内", "以外", "左右", "上下", "多", "余", "or more", "or less", "plus")
 )  # fmt: skip
-"""What behind a number makes it more or less than the number."""
+"""Words after a number that make it a bound."""
 
 
 def read(text: str) -> Node:
     """The tree of a normalized answer.
 
-    Raises `Unreadable` where it is neither mathematics nor plain words.
+    Raises `Unreadable` if it is neither mathematics nor plain words.
     """
     if len(text) > LONGEST:
         raise Unreadable("the answer is too long")
     try:
         return _read(text)
     except RecursionError:
-        raise Unreadable("nested too deep") from None
+        raise Unreadable("nested too deeply") from None
     except ValueError:
         raise Unreadable("a number is too long") from None
 
@@ -68,7 +68,7 @@ def _read(text: str) -> Node:
     text = rewritten(text if text.isascii() else chinese.rewritten(text))
     text = text.removeprefix("=").lstrip()
     if text.startswith(_SIGNS):
-        text = f"{ELEMENT.name} {text}"  # "> 10", of a number without a name
+        text = f"{ELEMENT.name} {text}"  # "> 10": the bounded number has no name
     special = read_notation(text)
     if special is not None:
         return special
@@ -83,7 +83,7 @@ class _Answers(Expressions):
         return node
 
     def _listing(self) -> Node:
-        """Items between separators: commas and "or" make a list, semicolons a sequence (of lists)."""
+        """Items between separators: commas and "or" form a list, semicolons a sequence (of lists)."""
         groups: list[list[Node]] = [[]]
         connectives: set[str] = set()
         while True:
@@ -115,7 +115,7 @@ class _Answers(Expressions):
         return kind == "end" or (kind in ("mark", "command") and value in (")", "]", "}", "\\}"))
 
     def _item(self) -> Node:
-        """One answer: words, or a chain of relations, with a unit behind it."""
+        """One answer: words, or a value or chain of relations followed by a unit."""
         sides: list[Node] = [self._words() if self._begins_words() else self._side()]
         if isinstance(sides[0], Text) and self.token.value != "=":
             return sides[0]
@@ -140,7 +140,7 @@ class _Answers(Expressions):
                 unit = "fen"
             other = scale(unit)
             if other is None or other[0] != size[0]:
-                raise Unreadable("two quantities beside each other")
+                raise Unreadable("two adjacent quantities")
             total = Quantity(add(total.value, multiply(Number(other[1] / size[1]), value)), first.unit)
         return total
 
@@ -186,7 +186,7 @@ class _Answers(Expressions):
         return Text(phrase(" ".join(words)))
 
     def _unit(self) -> str:
-        """The words behind a value, with their exponents (`cm^2`, `km/h`)."""
+        """The words after a value, with their exponents (`cm^2`, `km/h`)."""
         unit = ""
         while True:
             kind, value, space = self.token
@@ -206,8 +206,8 @@ class _Answers(Expressions):
                 return unit.strip()
 
     def inside(self, opening: str) -> Node:
-        if self._at_separator():  # 5 (or 6) is no product
-            raise Unreadable("a connective in front")
+        if self._at_separator():  # 5 (or 6) is not a product
+            raise Unreadable("a connective at the start")
         inner = self._listing()
         closing = self.take().value
         if opening == "{":
@@ -227,10 +227,10 @@ class _Answers(Expressions):
             return Collection("interval", inner.items, ends)
         if ends == "[]":
             return Collection("tuple", inner.items)
-        raise Unreadable("an interval of more than two ends")
+        raise Unreadable("an interval with more than two ends")
 
     def _bar_after_variable(self) -> int:
-        """Tokens up to the bar of `x |` or `x \\in \\mathbb{R} |`, the bar included; 0 without one."""
+        """Number of tokens up to and including the bar of `x |` or `x \\in \\mathbb{R} |`; 0 without one."""
         if self.token.kind != "word" or len(self.token.value) != 1:
             return 0
         offset = 1
@@ -240,7 +240,7 @@ class _Answers(Expressions):
         return offset + 1 if self.peek(offset).value in ("|", ":") else 0
 
     def _builder(self, bar: int, closing: str) -> Node:
-        """What stands behind `{x |`, as the relation or relations that hold for every element."""
+        """The condition after `{x |`, as the relation or relations that every element satisfies."""
         variable = Symbol(self.token.value)
         domain = "".join(token.value for token in self.tokens[self.position + 1 : self.position + bar - 1])
         self.position += bar
@@ -258,7 +258,7 @@ class _Answers(Expressions):
         return self._item()
 
     def braces(self) -> Node:
-        """`\\{1, 2\\}` or `\\{x | 1 < x\\}`; the opening brace is taken."""
+        """`\\{1, 2\\}` or `\\{x | 1 < x\\}`; the opening brace has been consumed."""
         if self.accept("\\}"):
             return Symbol("empty set")
         bar = self._bar_after_variable()

@@ -1,4 +1,4 @@
-"""What is done to an answer's tree before it is compared, and what else can be asked of a tree."""
+"""Simplifies an answer's tree before comparison; and properties of trees."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from mathloop.answers.words import phrase
 
 
 def settled(node: Node) -> Node:
-    """Percent and degree signs as units, ± as two answers, matrices multiplied out, single lists opened."""
+    """Percent and degree signs as units, ± as two answers, matrices multiplied, one-item lists unwrapped."""
     match node:
         case Symbol("mathbb R") | Text("all real numbers"):
             return Symbol("R")
@@ -56,42 +56,42 @@ def settled(node: Node) -> Node:
         case Quantity(Relation(sides, operators), unit):
             return Relation((*sides[:-1], Quantity(sides[-1], unit)), operators)
         case Collection("list" | "sequence" | "set", items):
-            if sum(isinstance(item, Relation) and len(_signs(item)) > 1 for item in items) > 1:
-                raise Undecided("several ±, of which nobody says whether they go together")
-            items = tuple(part for item in items for part in _signs(item))
+            if sum(isinstance(item, Relation) and len(_plus_minus(item)) > 1 for item in items) > 1:
+                raise Undecided("several ± signs, and it is unclear whether they vary together")
+            items = tuple(part for item in items for part in _plus_minus(item))
             if len(items) == 1 and node.kind != "set":
                 return settled(items[0])
             return Collection(node.kind, items, node.ends) if items != node.items else node
         case Apply() | Relation() | Quantity():
-            signs = _signs(node)
-            if len(signs) > 1:
-                return Collection("list", tuple(signs))
+            readings = _plus_minus(node)
+            if len(readings) > 1:
+                return Collection("list", tuple(readings))
             return names.multiplied_out(node) if isinstance(node, Apply) else node
     return node
 
 
-def _sign_of(part: Apply) -> bool:
-    """Whether it is ∓, read as ± of the negative."""
+def _is_minus_plus(part: Apply) -> bool:
+    """Whether it is ∓, which is parsed as ± of the negative."""
     inner = part.arguments[0]
     if isinstance(inner, Number):
         return inner.value < 0
     return isinstance(inner, Apply) and inner.operation == "mul" and inner.arguments[0] == MINUS_ONE
 
 
-def _signs(node: Node) -> list[Node]:
+def _plus_minus(node: Node) -> list[Node]:
     """The two readings of an answer with ±, or the answer itself."""
-    found = {part for part in walk(node) if isinstance(part, Apply) and part.operation == "pm"}
-    if not found:
+    signs = {part for part in walk(node) if isinstance(part, Apply) and part.operation == "pm"}
+    if not signs:
         return [node]
-    if len(found) > 1 and len({_sign_of(part) for part in found}) == 1:
-        raise Undecided("several ±, of which nobody says whether they go together")
-    plus = rebuild(node, {part: part.arguments[0] for part in found})
-    minus = rebuild(node, {part: negate(part.arguments[0]) for part in found})
+    if len(signs) > 1 and len({_is_minus_plus(part) for part in signs}) == 1:
+        raise Undecided("several ± signs, and it is unclear whether they vary together")
+    plus = rebuild(node, {part: part.arguments[0] for part in signs})
+    minus = rebuild(node, {part: negate(part.arguments[0]) for part in signs})
     return [plus, minus]
 
 
 def lettered(node: Node) -> Quantity | None:
-    """`20 m/s` and `8 m^2` without `\\text`: a number times letters that may be units, else None."""
+    """A number times letters that may be units (`20 m/s`, `8 m^2`) as a quantity, else None."""
     match node:
         case Apply("mul", (Number() as value, Symbol(unit))):
             return Quantity(value, unit)
@@ -116,7 +116,7 @@ def lettered(node: Node) -> Quantity | None:
 
 
 def without_degrees(node: Node) -> Node:
-    """180° − x as 180 − x; a degree sign inside a function is not a matter of notation."""
+    """180° − x as 180 − x; a degree sign inside a function stays, since it changes the value."""
     parts = [part for part in walk(node) if isinstance(part, Apply)]
     if any(part.operation not in ("add", "mul", "pow", "degree") for part in parts):
         return node
@@ -124,7 +124,7 @@ def without_degrees(node: Node) -> Node:
 
 
 def times(node: Node, factor: Fraction) -> Node:
-    """The node times a number; a collection is multiplied item by item."""
+    """The node times a number; for a collection, each item times the number."""
     if factor == 1:
         return node
     if isinstance(node, Number):
@@ -135,24 +135,24 @@ def times(node: Node, factor: Fraction) -> Node:
 
 
 def on_the_clock(ratio: Collection) -> str:
-    """The time of day that a ratio such as 2:30 may be, named as `reading` names times."""
+    """A ratio such as 2:30 as a time of day, in the form of `notation`'s symbols."""
     numbers = [int(item.value) for item in ratio.items if isinstance(item, Number)]
     return f"time {numbers[0]}:{numbers[1]:02}"
 
 
 def on_twelve_hours(time: str) -> str:
-    """A time of day on a clock of twelve hours: 16:30 is 4:30."""
+    """A time of day on a 12-hour clock: 16:30 is 4:30."""
     hour, _, minute = time.removeprefix("time ").partition(":")
     return f"time {(int(hour) - 1) % 12 + 1}:{minute}"
 
 
 def is_opaque(node: Node) -> bool:
-    """Whether a symbol is a time, a number in another base or the empty set: equal only to itself."""
+    """Whether a symbol is a time, a date, a number in another base or the empty set: equal only to itself."""
     return isinstance(node, Symbol) and node.name.partition(" ")[0] in ("time", "date", "base", "empty")
 
 
 def words_of(node: Node) -> str | None:
-    """The words that a node is: a text, a symbol, or a short word read as a product of letters."""
+    """The words of a text, a symbol, or a short word that was parsed as a product of letters; else None."""
     match node:
         case Text(words):
             return words
@@ -164,7 +164,7 @@ def words_of(node: Node) -> str | None:
 
 
 def is_rational(node: Node) -> bool:
-    """Whether only sums, products and powers stand between numbers and symbols."""
+    """Whether numbers and symbols are combined by sums, products and powers only."""
     return all(
         isinstance(part, (Number, Symbol))
         or (isinstance(part, Apply) and part.operation in ("add", "mul", "pow"))
@@ -173,7 +173,7 @@ def is_rational(node: Node) -> bool:
 
 
 def has_quotient(node: Node) -> bool:
-    """Whether anything but a number is a denominator."""
+    """Whether a denominator is anything other than a number."""
     return any(
         isinstance(part, Apply) and part.operation == "pow" and isinstance(part.arguments[1], Number)
         and part.arguments[1].value < 0 and not isinstance(part.arguments[0], Number)

@@ -1,4 +1,4 @@
-"""What an answer says, as a tree: expressions (`Number`, `Symbol`, `Apply`) and what holds them."""
+"""The syntax tree of an answer: expressions (`Number`, `Symbol`, `Apply`) and what contains them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Number:
 
 @dataclass(frozen=True, slots=True)
 class Symbol:
-    """A variable, a named constant (`pi`, `e`, `i`, `oo`) or anything else that stands for itself."""
+    """A variable, a named constant (`pi`, `e`, `i`, `oo`) or any other name."""
 
     name: str
 
@@ -38,7 +38,7 @@ class Collection:
 
     kind: list (commas, unordered), sequence (semicolons, ordered), set, tuple, interval, union, difference
     (of two sets), matrix (of rows), row, ratio, pieces (rows of value and condition), division (quotient and
-    remainder). `ends` holds an interval's brackets: "()", "(]", "[)" or "[]".
+    remainder). `ends` is an interval's brackets: "()", "(]", "[)" or "[]".
     """
 
     kind: str
@@ -56,7 +56,7 @@ class Relation:
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """A value with the unit or noun that was written behind it."""
+    """A value with the unit or noun written after it."""
 
     value: Node
     unit: str
@@ -64,7 +64,7 @@ class Quantity:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Words, lower-cased, without punctuation."""
+    """Words in lower case, without punctuation."""
 
     words: str
 
@@ -74,7 +74,7 @@ Node = Number | Symbol | Apply | Collection | Relation | Quantity | Text
 ZERO, ONE, MINUS_ONE = Number(Fraction(0)), Number(Fraction(1)), Number(Fraction(-1))
 HALF = Number(Fraction(1, 2))
 ELEMENT = Symbol("element")
-"""Any element of a set, whatever letter stood before the bar of `{x | 1 < x}`."""
+"""The element of a set, which replaces the variable of `{x | 1 < x}`."""
 TIME = "time"
 """`ends` of a ratio such as 2:30 that may be a time of day."""
 
@@ -119,7 +119,7 @@ def power(base: Node, exponent: Node) -> Node:
 
 
 def walk(node: Node) -> Iterator[Node]:
-    """The node and everything below it."""
+    """The node and all its descendants."""
     deadline.check()
     yield node
     match node:

@@ -1,4 +1,4 @@
-"""Cuts a normalized answer into tokens, with a limit on how many."""
+"""Splits a normalized answer into a limited number of tokens."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ LONGEST_DIGITS = 1000
 
 
 class Unreadable(Exception):
-    """The text is not an answer that the parser understands; the message says why."""
+    """The parser does not understand the answer; the message says why."""
 
 
 class Token(NamedTuple):
-    """`kind` is number, command, word, text, chinese, mark or end; `space` tells of white space before it."""
+    """`kind` is number, command, word, text, chinese, mark or end; `space`: white space precedes it."""
 
     kind: str
     value: str
@@ -55,9 +55,9 @@ _ALIASES = {
 
 
 def tokenize(text: str) -> list[Token]:
-    """The tokens of a normalized answer, ended by one of kind `end`.
+    """The tokens of a normalized answer, the last of kind `end`.
 
-    Raises `Unreadable` when there are too many of them.
+    Raises `Unreadable` if there are too many.
     """
     tokens: list[Token] = []
     position, space = 0, False
@@ -99,7 +99,7 @@ def tokenize(text: str) -> list[Token]:
 
 
 def _of_text(inside: str, space: bool) -> list[Token]:
-    r"""What `\text{…}` stands for: a connective, a letter, a function, a number, a choice or words."""
+    r"""The tokens of `\text{…}`: a connective, a letter, a function, a number, a choice or words."""
     words = inside.strip(" .,;:~")
     plain = words.lower()
     if not words:
@@ -128,7 +128,7 @@ def _braced(text: str, start: int) -> tuple[str, int]:
 
 
 class Cursor:
-    """A place among tokens."""
+    """A position in a list of tokens."""
 
     def __init__(self, tokens: list[Token]) -> None:
         self.tokens = tokens
@@ -136,28 +136,28 @@ class Cursor:
 
     @property
     def token(self) -> Token:
-        """The token that comes next."""
+        """The next token."""
         return self.tokens[self.position]
 
     def peek(self, offset: int = 1) -> Token:
-        """The token `offset` places after the next one."""
+        """The token `offset` positions after the next one."""
         return self.tokens[min(self.position + offset, len(self.tokens) - 1)]
 
     def take(self) -> Token:
-        """Takes the next token; the end stays."""
+        """Consumes the next token, unless it is the end."""
         token = self.tokens[self.position]
         if token.kind != "end":
             self.position += 1
         return token
 
     def accept(self, value: str) -> bool:
-        """Takes a mark or command if it comes next."""
+        """Consumes a mark or command if it is next; returns whether it was."""
         if self.token.value == value and self.token.kind in ("mark", "command"):
             self.position += 1
             return True
         return False
 
     def expect(self, value: str) -> None:
-        """Takes a mark or command; raises `Unreadable` if another token comes next."""
+        """Consumes a mark or command; raises `Unreadable` if another token is next."""
         if not self.accept(value):
             raise Unreadable(f"expected {value} before {self.token.value or 'the end'}")

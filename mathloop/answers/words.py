@@ -1,4 +1,4 @@
-"""Numbers and set phrases in words, English and Chinese."""
+"""Numbers and common phrases in words, English and Chinese."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ _REWRITTEN = (
     (re.compile("命题$"), ""),
     (re.compile("°"), "度"),
 )
-"""Other ways of saying the same in Chinese."""
+"""Chinese variants with the same meaning."""
 _ORDINAL = re.compile(r"(\d{1,9})(?:st|nd|rd|th)")
 _ARTICLE = re.compile(
     r"^there\s+(?:is|are)\s+(?:an?\s+)?|^(?:on\s+|in\s+)?(?:the|a|an)\s+|^(?:on|in)\s+(?=\w)"
@@ -85,8 +85,8 @@ _NOISE = re.compile(r"[\s,.;:!?\"'“”()\-]+")
 
 
 def phrase(text: str) -> str:
-    """Words as they are compared: one spelling for both languages, no case, article or punctuation."""
-    if _MEANT.search(text):  # signs, points and brackets beside numbers say something
+    """Words in comparable form: one spelling for both languages, no case, article or punctuation."""
+    if _MEANT.search(text):  # signs, points and brackets next to numbers have a meaning
         words = re.sub(r"\s+", " ", text.lower()).strip(" .,;:!。")
     else:
         words = _NOISE.sub(" ", text.lower()).strip()
@@ -98,7 +98,7 @@ def phrase(text: str) -> str:
 
 
 def read_words(text: str) -> Fraction | None:
-    """The number that words say ("three quarters", "三又二分之一", "百分之十", "3万"), else None."""
+    """The value of a number in words ("three quarters", "三又二分之一", "百分之十", "3万"), else None."""
     if len(text) > 80:
         return None
     text = text.strip()
@@ -129,7 +129,7 @@ def read_words(text: str) -> Fraction | None:
 
 
 def chinese_integer(text: str) -> int | None:
-    """`三百零五` → 305, None where it isn't a Chinese integer; plain digits are read too."""
+    """`三百零五` → 305, None if it is not a Chinese integer; also reads plain digits."""
     if text.isascii() and text.isdigit() and len(text) < 30:
         return int(text)
     if not _CHINESE.fullmatch(text):
@@ -141,7 +141,7 @@ def chinese_integer(text: str) -> int | None:
     total = section = digit = 0
     for mark in text:
         if mark in _DIGITS:
-            if digit:  # digits one after the other: 二〇二四
+            if digit:  # a sequence of digits: 二〇二四
                 return (
                     int("".join(str(_DIGITS[each]) for each in text))
                     if all(m in _DIGITS for m in text)

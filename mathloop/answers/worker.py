@@ -1,8 +1,8 @@
 """The process that proves: with mpmath to 80 and 160 digits, and with sympy for equations.
 
-It reads length-prefixed pickles of its parent (`prover.py`) on stdin and answers with a line of JSON each. It
-bounds its own memory, kills itself at each question's deadline even if the parent is gone, and ends when
-stdin does.
+It reads length-prefixed pickles from its parent (`prover.py`) on stdin and answers each with a line of JSON.
+It limits its own memory, kills itself at each question's deadline even if the parent is gone, and ends at the
+end of stdin.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from mathloop.answers.exact import TooBig, Undefined, variables
 from mathloop.answers.syntax import Apply, Node, Number, Symbol, walk
 
 DIGITS = (80, 160)
-"""Twice, so that a difference that is only tiny is told from one that shrinks with the precision."""
+"""Two precisions, to distinguish a tiny difference from one that shrinks with the precision."""
 MOST_DIGITS = 4000
-"""A sum of numbers further apart than that proves nothing: 10^10^10 and 10^10^10 + 1 look the same."""
+"""Sums of numbers that need more digits prove nothing: 10^10^10 and 10^10^10 + 1 look the same."""
 POINTS = (0, 1, 2, 3, 4, 5, 6, 7)
 INTEGER_POINTS = tuple(range(4, 20))
 
@@ -81,20 +81,20 @@ _FUNCTIONS = frozenset(
 
 
 def main() -> None:
-    """Serves questions until stdin ends."""
+    """Answers questions until stdin ends."""
     resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[1]),) * 2)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     questions = os.fdopen(os.dup(0), "rb")
     answers = os.fdopen(os.dup(1), "wb")
     import mpmath
-    import sympy  # noqa: F401  # before the first deadline runs
+    import sympy  # noqa: F401  # imported before the first deadline starts
 
     mpmath.mp.dps = DIGITS[0]
     answers.write(b"{}\n")
     answers.flush()
     while header := questions.read(4):
         task, left, right, integer, seconds = pickle.loads(questions.read(int.from_bytes(header, "big")))
-        signal.setitimer(signal.ITIMER_REAL, seconds + 0.5)  # SIGALRM's default is to end the process
+        signal.setitimer(signal.ITIMER_REAL, seconds + 0.5)  # by default SIGALRM ends the process
         reply = _reply(task, left, right, integer)
         signal.setitimer(signal.ITIMER_REAL, 0)
         answers.write(json.dumps(reply).encode() + b"\n")
@@ -105,10 +105,10 @@ def _reply(task: str, left: Node, right: Node, integer: bool) -> dict[str, objec
     try:
         return {"equal": _TASKS[task](left, right, integer)}
     except MemoryError:
-        return {"undecided": "it would take too much memory"}
+        return {"undecided": "the proof would take too much memory"}
     except (TooBig, Undefined):
-        return {"undecided": "it has no value that could be computed"}
-    except Exception as error:  # whatever mpmath or sympy trips over is no proof
+        return {"undecided": "the value cannot be computed"}
+    except Exception as error:  # mpmath or sympy failed, so nothing is proved
         return {"undecided": f"{type(error).__name__} while proving"}
 
 
@@ -122,7 +122,7 @@ def _expressions(left: Node, right: Node, integer: bool) -> bool:
 
 
 def _agree(left: Node, right: Node, integer: bool, decimal_log: bool) -> bool:
-    """Whether both agree to full precision at every point where either is real, and at three at least."""
+    """Whether both agree to full precision at every point where either is real, and at three or more."""
     constant = not (variables(left) | variables(right))
     real = complex_ = 0
     complex_agree = True
@@ -144,27 +144,27 @@ def _agree(left: Node, right: Node, integer: bool, decimal_log: bool) -> bool:
 
 
 class _Measured(Approximate):
-    """Notes the largest binary exponent, of either sign, of a number, power or factorial on the way."""
+    """Records the largest absolute binary exponent of all numbers, powers and factorials."""
 
     largest = 0
 
     def value(self, node: Node) -> Any:
         import mpmath
 
-        found = super().value(node)
-        if not mpmath.isfinite(found):
+        value = super().value(node)
+        if not mpmath.isfinite(value):
             raise Undefined
         if isinstance(node, Apply) and node.operation == "tanh":  # 1 − tanh x is e^(−2x)
             self.largest = max(self.largest, int(3 * min(abs(super().value(node.arguments[0])), 10**5)))
         if isinstance(node, Number) or (isinstance(node, Apply) and node.operation in _FAR):
-            self.largest = max(self.largest, abs(int(mpmath.mag(found)))) if found != 0 else self.largest
-        return found
+            self.largest = max(self.largest, abs(int(mpmath.mag(value)))) if value != 0 else self.largest
+        return value
 
 
 def _values(
     left: Node, right: Node, point: int, integer: bool, decimal_log: bool, digits: int
 ) -> tuple[Any, Any, int]:
-    """Both values, and the digits that they were computed to: enough for the largest beside the smallest."""
+    """Both values, and the number of digits used: enough to add the largest and the smallest number."""
     while True:
         evaluators = [
             _Measured(Precise(digits), point, integer=integer, decimal_log=decimal_log) for _ in (left, right)
@@ -178,12 +178,12 @@ def _values(
         digits += needed
 
 
-def _vanishes(found: list[tuple[Any, Any, int]]) -> bool:
-    """Whether the difference is zero to each precision: relative to the values, or shrinking with it."""
+def _vanishes(results: list[tuple[Any, Any, int]]) -> bool:
+    """Whether the difference is zero at each precision, relative to the values, or shrinks with it."""
     import mpmath
 
     gaps = []
-    for one, other, digits in found:
+    for one, other, digits in results:
         mpmath.mp.dps = digits
         gap, size = abs(one - other), max(abs(one), abs(other))
         gaps.append(gap)
@@ -198,7 +198,7 @@ def _is_real(value: Any) -> bool:
 
 
 def _proportional(left: Node, right: Node, integer: bool) -> bool:
-    """Whether left/right is one constant at every point."""
+    """Whether left/right is the same constant at every point."""
     precise = Precise(DIGITS[0])
     ratios = []
     for point in INTEGER_POINTS[:8] if integer else POINTS:
@@ -214,7 +214,7 @@ def _proportional(left: Node, right: Node, integer: bool) -> bool:
 
 
 def _equations(left: Node, right: Node, integer: bool) -> bool:
-    """Whether left = 0 and right = 0 have the same solutions: their numerators' square-free parts agree."""
+    """Whether left = 0 and right = 0 have the same solutions: equal square-free parts of the numerators."""
     import sympy
 
     parts = []
@@ -227,7 +227,7 @@ def _equations(left: Node, right: Node, integer: bool) -> bool:
 
 
 def to_sympy(node: Node) -> Any:
-    """A rational expression as sympy's; raises TooBig for anything else."""
+    """A rational expression as a sympy expression; raises TooBig for anything else."""
     import sympy
 
     match node:
