@@ -19,6 +19,6 @@ def model_import(
         model: The model as safetensors.
     """
     from components.running import run
-    from mathloop.training import import_model
+    from mathloop.models import model_import
 
-    run(import_model.run, summary, source=source, model=model)
+    run(model_import.run, summary, source=source, model=model)

@@ -10,11 +10,12 @@ from pathlib import Path
 from mathloop.evaluation.config import EvaluationConfig
 from mathloop.evaluation.metrics import Outcomes
 from mathloop.evaluation.roles import role_scores
+from mathloop.models.loading import load_reward_model
 from mathloop.records import Mode, Response, read_problems, read_responses, write_responses
 from mathloop.registry import Champion
+from mathloop.sampling.engines import load_sampler
 from mathloop.sampling.judging import judge
-from mathloop.sampling.sampler import load_sampler
-from mathloop.sampling.scoring import RewardModel, score
+from mathloop.sampling.scoring import score
 from mathloop.stages import Progress, StageReport, timed
 
 _MODES: tuple[Mode, ...] = ("cot", "tir")
@@ -65,7 +66,8 @@ def run(
     """
     started = time.monotonic()
     problems = list(read_problems(benchmark))
-    scorer = RewardModel.load(reward_model) if reward_model.is_dir() and any(reward_model.iterdir()) else None
+    scored = reward_model.is_dir() and any(reward_model.iterdir())
+    scorer = load_reward_model(reward_model) if scored else None
     progress = Progress(
         "evaluation", len(models) * len(_MODES) * len(problems) * (1 + config.samples), "responses"
     )

@@ -14,9 +14,11 @@ from typing import Any, Protocol
 import torch
 from transformers.cache_utils import Cache, CacheLayerMixin
 
-from mathloop.records import FinishReason
-from mathloop.sampling.drawing import draw
+from mathloop.answers import extract_answer
+from mathloop.records import FinishReason, Mode, Problem, Response
 from mathloop.sampling.operators import decoding_operators
+from mathloop.sampling.sampler import Rollout
+from mathloop.sampling.token_drawing import draw
 
 ToolRunner = Callable[[list[str]], list[str]]
 """Texts so far (each ends in the tool mark) → the text to insert after each mark."""
@@ -221,3 +223,29 @@ def _advance(
             running[row].tool_calls += 1
             running[row].forced = tool.encode(output)
     return alive, torch.tensor(drawn, device=tokens.device)
+
+
+def as_rollout(
+    tokenizer: Any,
+    problem: Problem,
+    prompt: list[int],
+    decoded: Decoded,
+    sample: int,
+    mode: Mode,
+    temperature: float,
+) -> Rollout:
+    """The sequence decoded after `prompt` as response number `sample`; its text has no final token."""
+    kept = decoded.tokens[:-1] if decoded.finish_reason == "stop" else decoded.tokens
+    text = tokenizer.decode(kept)
+    response = Response(
+        problem_id=problem.id,
+        sample=sample,
+        mode=mode,
+        text=text,
+        answer=extract_answer(text, problem.language),
+        finish_reason=decoded.finish_reason,
+        tokens=sum(decoded.sampled),
+        tool_calls=decoded.tool_calls,
+        temperature=temperature,
+    )
+    return Rollout(response, prompt, decoded.tokens, decoded.logprobs, decoded.sampled)

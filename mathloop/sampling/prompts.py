@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from mathloop.errors import BadModel
 from mathloop.records import Mode
 
 INSTRUCTIONS: dict[Mode, str] = {
@@ -19,19 +18,13 @@ TOOL_MARK = "```output"
 
 
 def render_prompt(tokenizer: Any, problem: str, mode: Mode) -> str:
-    """Returns the text that a response follows, by the tokenizer's own chat template.
-
-    Raises BadModel when the tokenizer has none.
-    """
-    if not getattr(tokenizer, "chat_template", None):
-        name = getattr(tokenizer, "name_or_path", "model")
-        raise BadModel(f"{name}: its tokenizer has no chat template; add chat_template.jinja to the folder")
+    """Returns the text that a response follows, by the tokenizer's own chat template."""
     turn = [{"role": "user", "content": f"{problem}\n{INSTRUCTIONS[mode]}"}]
     return str(tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True))
 
 
 def encode_prompt(tokenizer: Any, problem: str, mode: Mode) -> list[int]:
-    """Tokens of the rendered prompt. Raises BadModel as `render_prompt` does."""
+    """Tokens of the rendered prompt."""
     tokens: list[int] = tokenizer(render_prompt(tokenizer, problem, mode), add_special_tokens=False)[
         "input_ids"
     ]

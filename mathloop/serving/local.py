@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mathloop.errors import BadModel
+from mathloop.models.loading import load_policy, load_reward_model
+from mathloop.models.reward_model import RewardModel
 from mathloop.records import Mode, Problem, Response
 from mathloop.registry import Registry
 from mathloop.sampling.config import SamplingConfig
+from mathloop.sampling.engines.transformers_engine import TransformersSampler
 from mathloop.sampling.prompts import render_prompt
-from mathloop.sampling.sampler import TransformersSampler, loaded
-from mathloop.sampling.scoring import RewardModel, score
+from mathloop.sampling.scoring import score
 from mathloop.serving.config import ServingConfig
 from mathloop.serving.engines import Drawn
 from mathloop.serving.questions import MODES, Question
@@ -25,7 +27,6 @@ from mathloop.serving.refusals import Refused
 from mathloop.storage import open_store
 
 Found = TypeVar("Found")
-SAVE_AGAIN = "save it again"
 FRESH_AFTER = 100
 """TIR questions after which a new sampler takes over: one remembers the output of every program it ran."""
 
@@ -63,9 +64,9 @@ class LocalEngine:
     @classmethod
     def load(cls, policy: Path, reward_model: Path | None, config: ServingConfig, name: str) -> LocalEngine:
         """Loads model folders. Raises BadModel, whatever is wrong with one."""
-        found = loaded(policy, lambda folder: _policy(folder), SAVE_AGAIN)
-        scorer = None if reward_model is None else loaded(reward_model, RewardModel.load, SAVE_AGAIN)
-        return cls(name, found, scorer, config)
+        answering = load_policy(policy)
+        scoring = None if reward_model is None else load_reward_model(reward_model)
+        return cls(name, answering, scoring, config)
 
     @classmethod
     def load_champion(cls, store_url: str, config: ServingConfig) -> LocalEngine:
@@ -178,11 +179,6 @@ class LocalEngine:
         if self._sampler is not None:
             self._sampler.close()
             self._sampler = None
-
-
-def _policy(folder: Path) -> tuple[Any, Any]:
-    sampler = TransformersSampler.load(folder, SamplingConfig())
-    return sampler.model.eval(), sampler.tokenizer
 
 
 def _context(model: Any, tokenizer: Any) -> int:

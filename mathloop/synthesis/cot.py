@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from mathloop.models.loading import load_reward_model
 from mathloop.records import Drops, Problem, Response, open_drops, read_problems, write_responses
 from mathloop.sampling.judging import judge
-from mathloop.sampling.scoring import RewardModel
 from mathloop.sampling.voting import vote
 from mathloop.stages import StageReport, timed
 from mathloop.synthesis.config import CoTConfig
@@ -38,7 +38,7 @@ def run(
         dropped: becomes JSON lines of the other responses, each with its problem and why it was dropped.
     """
     read = list(read_problems(problems))
-    scorer = RewardModel.load(reward_model) if reward_model else None
+    scorer = load_reward_model(reward_model) if reward_model else None
     samples: list[dict[str, Any]] = []
     drawn = 0
 

@@ -7,11 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from mathloop.models.reward_model import RewardModel
 from mathloop.records import Mode, Problem, Response
 from mathloop.sampling.config import SamplingConfig
+from mathloop.sampling.engines import load_sampler
 from mathloop.sampling.judging import judge
-from mathloop.sampling.sampler import load_sampler
-from mathloop.sampling.scoring import RewardModel, score
+from mathloop.sampling.scoring import score
 from mathloop.stages import Progress
 
 

@@ -20,22 +20,23 @@ from torch import Tensor
 
 from mathloop.curves import thin
 from mathloop.errors import BadConfig
+from mathloop.models.loading import load_policy, load_reward_model
+from mathloop.models.saving import save_model
 from mathloop.records import read_problems
-from mathloop.sampling.sampler import load_model
-from mathloop.sampling.scoring import RewardModel
+from mathloop.sampling.engines import begin_sampler
 from mathloop.stages import Progress, StageReport
 from mathloop.training.adapters import add_adapters, without_adapters
 from mathloop.training.config import GRPOConfig
 from mathloop.training.engine import Engine
+from mathloop.training.handover import drawing
 from mathloop.training.linear import speed_up
 from mathloop.training.logprobs import PackedPolicy
 from mathloop.training.losses import importance_weights
 from mathloop.training.objectives.objective import BatchSize, Objective, Tokens, load_objective
 from mathloop.training.order import name_data
 from mathloop.training.packing import Pack, pack
+from mathloop.training.policy_saving import save_policy
 from mathloop.training.rollouts import Batch, choose, collect, join_rollouts, log_rollouts
-from mathloop.training.samplers import begin_sampler, drawing
-from mathloop.training.saving import save_model, save_policy
 
 
 def run(
@@ -61,7 +62,7 @@ def run(
     """
     started = time.monotonic()
     pool = [p for p in read_problems(problems) if p.answer is not None]
-    net, tokenizer = load_model(policy, torch.float32)
+    net, tokenizer = load_policy(policy)
     if not pool:
         save_model(model, net, tokenizer)
         if rollouts is not None:
@@ -79,7 +80,7 @@ def run(
         )
         _check_even(config, engine.ranks.world)
         reference = _Reference(net, policy, config, engine)
-        scorer = RewardModel.load(reward_model)
+        scorer = load_reward_model(reward_model)
         sampler = stack.enter_context(begin_sampler(policy, net, tokenizer, config.sampling))
         progress = Progress("grpo", config.steps, "steps")
         progress.update(engine.step // per_batch)
@@ -210,7 +211,7 @@ class _Reference:
         self._net, self._engine, self._config = net, engine, config
         self._copy: PackedPolicy | None = None
         if config.beta and config.lora is None:
-            copy, _ = load_model(policy, getattr(torch, config.engine.dtype))
+            copy, _ = load_policy(policy, getattr(torch, config.engine.dtype))
             speed_up(copy)
             self._copy = PackedPolicy(copy.to(engine.ranks.device).eval().requires_grad_(False))
 

@@ -18,8 +18,8 @@ from mathloop.training.engine import Engine
 from mathloop.training.likelihood import learn
 from mathloop.training.logprobs import PackedPolicy
 from mathloop.training.order import batch_of, name_data
+from mathloop.training.policy_saving import save_policy
 from mathloop.training.samples import encode
-from mathloop.training.saving import save_policy
 from mathloop.training.tokenizer import train_tokenizer
 
 

@@ -14,9 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from mathloop.curves import thin
+from mathloop.models.loading import new_reward_model
+from mathloop.models.reward_model import RewardModel
+from mathloop.models.saving import save_folder
 from mathloop.records import Drops, Problem, Response, open_drops, read_problems, read_responses
-from mathloop.sampling.sampler import load_model
-from mathloop.sampling.scoring import RewardModel, dialogue_tokens
+from mathloop.sampling.scoring import dialogue_tokens
 from mathloop.stages import Progress, StageReport
 from mathloop.training.attention import hidden_states
 from mathloop.training.calibration import Calibration, calibrate
@@ -27,7 +29,6 @@ from mathloop.training.order import batch_of, name_data, steps_of
 from mathloop.training.packing import Pack, micro_batches, pack
 from mathloop.training.ranks import join_ranks
 from mathloop.training.samples import Sample
-from mathloop.training.saving import save_folder
 
 
 @dataclass(frozen=True)
@@ -79,16 +80,13 @@ def run(
     """
     started = time.monotonic()
     torch.manual_seed(seed)
-    net, tokenizer = RewardModel.from_policy(policy)
+    net, tokenizer = new_reward_model(policy)
     with open_drops(dropped if join_ranks().first else None) as drops:
         read, taken = _read_responses(problems, responses, drops)
     groups, held_out = _split_groups(read, tokenizer, config, seed)
 
     def save(trained: dict[str, Tensor]) -> None:
-        around, _ = load_model(policy, torch.float32)
-        whole = RewardModel(around.base_model, around.config.hidden_size)
-        whole.load_state_dict(trained)
-        save_folder(model, lambda folder: whole.save(folder, around, tokenizer))
+        save_folder(model, lambda folder: net.save(folder, tokenizer, trained))
 
     if not groups:
         for parameter in net.head[-1].parameters():

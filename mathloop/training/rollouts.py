@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 
 from mathloop.files import disk, replacing
+from mathloop.models.reward_model import RewardModel
 from mathloop.records import Mode, Problem
 from mathloop.sampling.judging import judge
 from mathloop.sampling.sampler import Rollout, Sampler
-from mathloop.sampling.scoring import RewardModel, score
+from mathloop.sampling.scoring import score
 from mathloop.training.config import GRPOConfig
 from mathloop.training.losses import shaped_reward
 from mathloop.training.objectives.objective import Objective

@@ -10,8 +10,9 @@ import torch
 
 from mathloop.curves import thin
 from mathloop.errors import BadData
+from mathloop.models.loading import load_policy
+from mathloop.models.saving import save_model
 from mathloop.records import open_drops, read_problems, read_responses
-from mathloop.sampling.sampler import load_model
 from mathloop.stages import Progress, StageReport
 from mathloop.training.adapters import add_adapters
 from mathloop.training.config import SFTConfig
@@ -19,9 +20,9 @@ from mathloop.training.engine import Engine
 from mathloop.training.likelihood import learn
 from mathloop.training.logprobs import PackedPolicy
 from mathloop.training.order import batch_of, name_data, steps_of
+from mathloop.training.policy_saving import save_policy
 from mathloop.training.ranks import join_ranks
 from mathloop.training.samples import Sample, encode
-from mathloop.training.saving import save_model, save_policy
 
 
 def run(
@@ -42,7 +43,7 @@ def run(
     every one is longer than `max_tokens`.
     """
     started = time.monotonic()
-    net, tokenizer = load_model(policy, torch.float32)
+    net, tokenizer = load_policy(policy)
     statements = {p.id: p.problem for p in read_problems(problems)}
     samples: list[Sample] = []
     shortest = taken = 0

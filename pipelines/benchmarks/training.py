@@ -14,7 +14,7 @@ from statistics import median
 from tempfile import TemporaryDirectory
 
 from mathloop.errors import MathloopError
-from mathloop.training.sources import find_source
+from mathloop.models.sources import find_source
 from pipelines.benchmarks.graders import INSTALL
 from pipelines.benchmarks.printing import Progress, aligned, machine, shortened
 from pipelines.benchmarks.training_inputs import Inputs, Sizes, Turn, prepare, read_texts

@@ -208,9 +208,8 @@ def _write_models(inputs: Inputs, sizes: Sizes, problems: list[Problem], source:
     from transformers import AutoModelForSequenceClassification, Qwen2Config, Qwen2ForCausalLM
     from transformers.utils import logging
 
-    from mathloop.sampling.sampler import load_model
-    from mathloop.sampling.scoring import RewardModel
-    from mathloop.training import import_model
+    from mathloop.models import model_import
+    from mathloop.models.loading import load_policy, new_reward_model
     from mathloop.training.tokenizer import train_tokenizer
 
     logging.set_verbosity_error()
@@ -234,10 +233,10 @@ def _write_models(inputs: Inputs, sizes: Sizes, problems: list[Problem], source:
         Qwen2ForCausalLM(config).save_pretrained(inputs.policy)
         tokenizer.save_pretrained(inputs.policy)
     else:
-        import_model.run(source=source, model=inputs.policy)
-    policy, tokenizer = load_model(inputs.policy, torch.float32)
-    reward_model, _ = RewardModel.from_policy(inputs.policy)
-    reward_model.save(inputs.reward_model, policy, tokenizer)
+        model_import.run(source=source, model=inputs.policy)
+    policy, tokenizer = load_policy(inputs.policy)
+    reward_model, _ = new_reward_model(inputs.policy)
+    reward_model.save(inputs.reward_model, tokenizer)
     scorer = AutoModelForSequenceClassification.from_pretrained(
         inputs.policy, num_labels=1, dtype=torch.float32, local_files_only=True
     )

@@ -31,9 +31,9 @@ def evaluate(
 
     from mathloop.evaluation import evaluate as stage
     from mathloop.evaluation import print_table, score_table
+    from mathloop.models.loading import check_model
     from mathloop.problems.files import read_problem_file
     from mathloop.records import read_problems, read_responses, write_problems
-    from mathloop.training.import_model import load_folder
     from pipelines.profile import load_profile
 
     settings = load_profile(profile, sets or [])
@@ -44,10 +44,10 @@ def evaluate(
     with tempfile.TemporaryDirectory() as folder:
         problems, results = Path(folder) / "benchmark.parquet", out or Path(folder) / "results.parquet"
         write_problems(problems, read_problem_file(benchmark))
-        # The stage shows progress before it loads a model; what is none must be refused by one line alone.
-        for given in (model, reward_model):
-            if given is not None:
-                load_folder(given)
+        # The stage shows progress before it loads a model; a refusal must be one line alone.
+        check_model(model, "policy")
+        if reward_model is not None:
+            check_model(reward_model, "reward model")
         stage.run(
             benchmark=problems,
             models={model.resolve().name: model},

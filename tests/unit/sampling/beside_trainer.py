@@ -7,7 +7,8 @@ from pathlib import Path
 
 import torch
 
-from mathloop.sampling.sampler import TransformersSampler, load_sampler
+from mathloop.sampling.engines import load_sampler
+from mathloop.sampling.engines.transformers_engine import TransformersSampler
 from tests.unit.sampling.test_sampling_vllm import CONFIG, check_equal, draw, make_model
 
 
@@ -16,7 +17,7 @@ def main() -> None:
     rank = torch.distributed.get_rank()
     with load_sampler(Path(sys.argv[1]), CONFIG) as sampler:
         net = make_model(sampler.tokenizer, seed=1 + rank)
-        sampler.load_weights(net.state_dict().items())
+        sampler.take_weights(net.state_dict().items())
         check_equal(draw(sampler), draw(TransformersSampler(net, sampler.tokenizer, CONFIG)))
     ranks = torch.ones(1)
     torch.distributed.all_reduce(ranks)  # the trainer goes on after its sampler has closed

@@ -12,8 +12,9 @@ import pytest
 
 from mathloop.records import Mode, Problem
 from mathloop.sampling.config import SamplingConfig
-from mathloop.sampling.sampler import Rollout, Sampler, TransformersSampler
-from mathloop.sampling.vllm_engine import VllmSampler
+from mathloop.sampling.engines.transformers_engine import TransformersSampler
+from mathloop.sampling.engines.vllm_engine import VllmSampler
+from mathloop.sampling.sampler import Rollout, Sampler
 from tests.unit.sampling.scripted import Part, ScriptedEngine, ScriptedModel
 
 FIRST = "Let us see.\n```python\nx = 6\nprint(x * 7)\n```\n```output"
@@ -32,7 +33,7 @@ def sample(tokenizer: Any, request: pytest.FixtureRequest, monkeypatch: pytest.M
         config = SamplingConfig(**{"max_tokens": 300, **given})
         if request.param == "vllm":
             llm = MagicMock(llm_engine=ScriptedEngine(tokenizer, scripts, mode, context=600))
-            opened.append(VllmSampler(llm, tokenizer, config, beside_trainer=False))
+            opened.append(VllmSampler(llm, tokenizer, config, in_trainer=False))
         else:
             opened.append(TransformersSampler(ScriptedModel(tokenizer, scripts, mode), tokenizer, config))
         problems = [Problem(f"p{index}", text) for index, text in enumerate(scripts)]

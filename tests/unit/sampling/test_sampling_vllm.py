@@ -16,8 +16,10 @@ import torch
 from mathloop.errors import BadModel
 from mathloop.records import Mode, Problem
 from mathloop.sampling.config import SamplingConfig
+from mathloop.sampling.engines import load_sampler
+from mathloop.sampling.engines.transformers_engine import TransformersSampler
 from mathloop.sampling.prompts import encode_prompt
-from mathloop.sampling.sampler import Rollout, Sampler, TransformersSampler, load_sampler
+from mathloop.sampling.sampler import Rollout, Sampler
 from tests.paths import ROOT
 
 pytestmark = pytest.mark.skipif(find_spec("vllm") is None, reason="vLLM is not installed")
@@ -82,7 +84,7 @@ def test_weights_handed_over_are_the_ones_that_write(sampler: Any, tokenizer: An
     drawn = []
     for seed in (0, 1):
         net = make_model(tokenizer, seed)
-        sampler.load_weights(net.state_dict().items())
+        sampler.take_weights(net.state_dict().items())
         drawn.append(draw(sampler, samples=2))
         check_equal(drawn[-1], draw(TransformersSampler(net, tokenizer, CONFIG), samples=2))
     assert [r.tokens for r in drawn[0]] != [r.tokens for r in drawn[1]]
@@ -92,7 +94,7 @@ def test_weights_handed_over_are_the_ones_that_write(sampler: Any, tokenizer: An
 def test_logprobs_are_those_of_the_tempered_distribution(
     sampler: Any, model: Any, temperature: float
 ) -> None:
-    sampler.load_weights(model.state_dict().items())
+    sampler.take_weights(model.state_dict().items())
     rollouts = draw(sampler, samples=4, temperature=temperature)
     for rollout in rollouts:
         with torch.no_grad():
@@ -104,7 +106,7 @@ def test_logprobs_are_those_of_the_tempered_distribution(
 
 
 def test_a_seed_gives_its_samples_whatever_else_is_drawn(sampler: Any, model: Any) -> None:
-    sampler.load_weights(model.state_dict().items())
+    sampler.take_weights(model.state_dict().items())
     first, other = (draw(sampler, samples=3, temperature=1.0, seed=seed) for seed in (1, 2))
     again = draw(sampler, samples=3, temperature=1.0, seed=1)
     assert [r.tokens for r in first] == [r.tokens for r in again]
@@ -116,7 +118,7 @@ def test_a_seed_gives_its_samples_whatever_else_is_drawn(sampler: Any, model: An
 def test_python_answers_within_a_response(sampler: Any, tokenizer: Any) -> None:
     net = make_model(tokenizer, seed=2)
     learn(net, tokenizer, ASKING + "\n42\n```\n" + AFTER)
-    sampler.load_weights(net.state_dict().items())
+    sampler.take_weights(net.state_dict().items())
     found = draw(sampler, mode="tir", samples=2)
     for rollout in found:
         assert rollout.response.text == ASKING + "\n42\n```\n" + AFTER

@@ -16,8 +16,9 @@ import torch
 from mathloop.errors import BadConfig, BadData, BadModel, MathloopError
 from mathloop.records import Mode, Problem
 from mathloop.sampling.config import SamplingConfig
-from mathloop.sampling.sampler import TransformersSampler, load_sampler
-from mathloop.sampling.vllm_engine import VllmSampler
+from mathloop.sampling.engines import load_sampler
+from mathloop.sampling.engines.transformers_engine import TransformersSampler
+from mathloop.sampling.engines.vllm_engine import VllmSampler
 from tests.unit.sampling.scripted import Part, ScriptedEngine
 
 TEXTS: dict[str, list[Part]] = {f"Problem {n}": [f"It is \\boxed{{{n}}}."] for n in range(9)}
@@ -32,9 +33,7 @@ def begin(tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Vllm
         scripts: Any, *, mode: Mode = "cot", context: int = 600, tokenizer: Any = tokenizer, **given: Any
     ) -> VllmSampler:
         llm = MagicMock(llm_engine=ScriptedEngine(tokenizer, scripts, mode, context))
-        return VllmSampler(
-            llm, tokenizer, SamplingConfig(**{"max_tokens": 300, **given}), beside_trainer=False
-        )
+        return VllmSampler(llm, tokenizer, SamplingConfig(**{"max_tokens": 300, **given}), in_trainer=False)
 
     return make
 
@@ -122,5 +121,5 @@ def test_the_config_names_the_engine(
     monkeypatch.setitem(sys.modules, "vllm", None)
     with pytest.raises(BadConfig, match=r"^engine: vllm cannot be imported .*pip install 'mathloop\[vllm\]'"):
         load_sampler(tmp_path / "model", SamplingConfig(engine="vllm"))
-    with pytest.raises(BadModel, match=r"nothing: no config\.json there"):
+    with pytest.raises(BadModel, match="nothing: there is no such folder"):
         load_sampler(tmp_path / "nothing", SamplingConfig(engine="vllm"))

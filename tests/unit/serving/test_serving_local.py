@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -13,11 +12,12 @@ import pytest
 import torch
 
 from mathloop.errors import BadModel, Corrupt, StorageRefused
+from mathloop.models.loading import load_reward_model, new_reward_model
 from mathloop.records import Problem, Response
 from mathloop.registry import Registry
 from mathloop.sampling.config import SamplingConfig
-from mathloop.sampling.sampler import TransformersSampler
-from mathloop.sampling.scoring import RewardModel, score
+from mathloop.sampling.engines.transformers_engine import TransformersSampler
+from mathloop.sampling.scoring import score
 from mathloop.serving.config import ServingConfig
 from mathloop.serving.local import LocalEngine
 from mathloop.serving.questions import Question
@@ -41,8 +41,8 @@ def folders(tmp_path: Path, tiny_model: Callable[..., Any], tokenizer: Any) -> t
     model.save_pretrained(policy)
     tokenizer.save_pretrained(policy)
     torch.manual_seed(1)
-    head, _ = RewardModel.from_policy(policy)
-    head.save(reward_model, model, tokenizer)
+    head, _ = new_reward_model(policy)
+    head.save(reward_model, tokenizer)
     return policy, reward_model
 
 
@@ -90,7 +90,7 @@ def test_rewards_are_the_reward_models(load: Callable[..., LocalEngine], folders
 
     responses, rewards = run(engine, both())
     dialogues = [("What is 3 + 4?", "cot", response.text) for response in responses]
-    assert rewards == pytest.approx(score(*RewardModel.load(folders[1]), dialogues), abs=1e-5)  # type: ignore[arg-type]
+    assert rewards == pytest.approx(score(*load_reward_model(folders[1]), dialogues), abs=1e-5)  # type: ignore[arg-type]
 
 
 def test_many_long_responses_are_drawn_in_parts(load: Callable[..., LocalEngine]) -> None:
@@ -223,13 +223,5 @@ def test_what_is_no_store_or_model_is_one_line(folders: tuple[Path, Path], tmp_p
         LocalEngine.load_champion("ftp://x", ServingConfig())
     with pytest.raises(BadModel, match="no reward head"):
         LocalEngine.load(folders[0], folders[0], ServingConfig(), "tiny")
-    with pytest.raises(BadModel, match=r"no config\.json"):
-        LocalEngine.load(tmp_path, None, ServingConfig(), "tiny")
-    (folders[0] / "model.safetensors").write_bytes(b"not weights")
-    with pytest.raises(BadModel, match="cannot be loaded") as caught:
-        LocalEngine.load(folders[0], None, ServingConfig(), "tiny")
-    assert "\n" not in str(caught.value)
-    config = json.loads((folders[0] / "config.json").read_text())
-    (folders[0] / "config.json").write_text(json.dumps({**config, "hidden_size": "wide"}))
-    with pytest.raises(BadModel):
-        LocalEngine.load(folders[0], None, ServingConfig(), "tiny")
+    with pytest.raises(BadModel, match="expected a policy"):
+        LocalEngine.load(folders[1], None, ServingConfig(), "tiny")

@@ -76,9 +76,8 @@ def trained(save_policy: Callable[..., Path], tmp_path_factory: pytest.TempPathF
     """
     import torch
 
+    from mathloop.models.loading import new_reward_model
     from mathloop.records import Problem, Response, write_problems, write_responses
-    from mathloop.sampling.sampler import load_model
-    from mathloop.sampling.scoring import RewardModel
     from mathloop.training import sft
     from mathloop.training.config import OptimizerConfig, SFTConfig
 
@@ -98,12 +97,11 @@ def trained(save_policy: Callable[..., Path], tmp_path_factory: pytest.TempPathF
         config=SFTConfig(epochs=60, batch_size=56, optimizer=OptimizerConfig(learning_rate=3e-3)),
         seed=0,
     )
-    reward, tokenizer = RewardModel.from_policy(folder / "policy")
-    around, _ = load_model(folder / "policy", torch.float32)
+    reward, tokenizer = new_reward_model(folder / "policy")
     with torch.no_grad():
         reward.head[-1].weight *= 20  # opinions that differ
-    reward.save(folder / "opinion", around, tokenizer)
+    reward.save(folder / "opinion", tokenizer)
     torch.nn.init.zeros_(reward.head[-1].weight)
     torch.nn.init.zeros_(reward.head[-1].bias)
-    reward.save(folder / "silent", around, tokenizer)
+    reward.save(folder / "silent", tokenizer)
     return folder

@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from mathloop.models.loading import load_policy
 from mathloop.sampling.config import SamplingConfig
 from mathloop.sampling.prompts import render_prompt
-from mathloop.sampling.sampler import load_model
 from mathloop.stages import StageReport
 from mathloop.training import grpo
 from mathloop.training.config import GRPOConfig, OptimizerConfig
@@ -75,7 +75,7 @@ class Steps:
 
     def policy(self, folder: Path, step: int) -> Any:
         """The policy as it was before a step."""
-        net, _ = load_model(folder, torch.float32)
+        net, _ = load_policy(folder)
         net.load_state_dict(self.weights[step], strict=False)
         return net
 

@@ -12,10 +12,9 @@ import pytest
 import torch
 
 from mathloop.errors import BadConfig
+from mathloop.models.loading import load_policy, new_reward_model
 from mathloop.records import Problem, Response, write_problems, write_responses
 from mathloop.sampling.config import SamplingConfig
-from mathloop.sampling.sampler import load_model
-from mathloop.sampling.scoring import RewardModel
 from mathloop.stages import StageReport
 from mathloop.training import grpo, sft
 from mathloop.training.adapters import add_adapters, whole_weights, without_adapters
@@ -47,13 +46,11 @@ def test_the_merged_policy_is_the_policy_with_its_adapters(
     save_policy: Callable[..., Path], tmp_path: Path, targets: tuple[str, ...]
 ) -> None:
     folder = save_policy(tmp_path / "policy")
-    plain, _ = load_model(folder, torch.float32)
-    adapted = add_adapters(
-        load_model(folder, torch.float32)[0], LoRAConfig(rank=3, alpha=9.0, targets=targets)
-    )
+    plain, _ = load_policy(folder)
+    adapted = add_adapters(load_policy(folder)[0], LoRAConfig(rank=3, alpha=9.0, targets=targets))
     assert torch.equal(logits(adapted), logits(plain))
     disturb(adapted)
-    merged, _ = load_model(folder, torch.float32)
+    merged, _ = load_policy(folder)
     merged.load_state_dict(dict(whole_weights(adapted)))
     assert (logits(adapted) - logits(plain)).abs().max() > 0.01
     assert torch.allclose(logits(merged), logits(adapted), atol=1e-5)
@@ -70,7 +67,7 @@ def test_the_merged_policy_is_the_policy_with_its_adapters(
 
 
 def test_only_adapters_train(save_policy: Callable[..., Path], tmp_path: Path) -> None:
-    policy, _ = load_model(save_policy(tmp_path / "policy"), torch.float32)
+    policy, _ = load_policy(save_policy(tmp_path / "policy"))
     adapted = add_adapters(policy, LoRAConfig(rank=2))
     trained = [name for name, p in adapted.named_parameters() if p.requires_grad]
     assert len(trained) == 2 * 7 * 2  # up and down, seven linear layers, two decoder layers
@@ -78,7 +75,7 @@ def test_only_adapters_train(save_policy: Callable[..., Path], tmp_path: Path) -
 
 
 def test_an_unknown_layer_is_one_line(save_policy: Callable[..., Path], tmp_path: Path) -> None:
-    policy, _ = load_model(save_policy(tmp_path / "policy"), torch.float32)
+    policy, _ = load_policy(save_policy(tmp_path / "policy"))
     with pytest.raises(BadConfig, match=r"lora\.targets=.*'query'.* has down_proj, .*v_proj$") as error:
         add_adapters(policy, LoRAConfig(targets=("query",)))
     assert "\n" not in str(error.value)
@@ -87,7 +84,7 @@ def test_an_unknown_layer_is_one_line(save_policy: Callable[..., Path], tmp_path
 def test_without_peft_one_line_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, save_policy: Callable[..., Path], tmp_path: Path
 ) -> None:
-    policy, _ = load_model(save_policy(tmp_path / "policy"), torch.float32)
+    policy, _ = load_policy(save_policy(tmp_path / "policy"))
     monkeypatch.setitem(sys.modules, "peft", None)
     with pytest.raises(BadConfig, match=r"lora needs peft.*pip install 'mathloop\[train\]'"):
         add_adapters(policy, LoRAConfig())
@@ -126,9 +123,7 @@ def test_sft_trains_adapters_and_saves_a_plain_model(
     save_policy(tmp_path / "policy")
     report = fine_tune(tmp_path, "sft")
     assert report.values["loss"] < 0.8 * report.curves["loss"][0][1]
-    before, after = (
-        dict(load_model(tmp_path / name, torch.float32)[0].named_parameters()) for name in ("policy", "sft")
-    )
+    before, after = (dict(load_policy(tmp_path / name)[0].named_parameters()) for name in ("policy", "sft"))
     assert before.keys() == after.keys()
     for name, weight in before.items():
         if name.endswith("_proj.weight"):
@@ -168,7 +163,7 @@ def test_a_killed_training_of_adapters_goes_on_in_a_process_with_other_chances(
     torch.manual_seed(7)
     fine_tune(tmp_path, "killed")
     assert len(taken) == 5 + 8 - 3  # from the checkpoint after its third step
-    one, other = (load_model(tmp_path / name, torch.float32)[0].state_dict() for name in ("whole", "killed"))
+    one, other = (load_policy(tmp_path / name)[0].state_dict() for name in ("whole", "killed"))
     assert all(torch.equal(other[name], weight) for name, weight in one.items())
 
 
@@ -177,19 +172,19 @@ def test_grpo_takes_the_policy_without_adapters_as_its_reference(
 ) -> None:
     policy = save_policy(tmp_path / "policy")
     write_problems(tmp_path / "problems.jsonl", [Problem(str(i), f"{i}?", answer="1") for i in range(2)])
-    reward, tokenizer = RewardModel.from_policy(policy)
-    reward.save(tmp_path / "rm", load_model(policy, torch.float32)[0], tokenizer)
+    reward, tokenizer = new_reward_model(policy)
+    reward.save(tmp_path / "rm", tokenizer)
     loads, weights, updates = [], [], PlainUpdates.step
 
-    def count(folder: Path, dtype: torch.dtype) -> Any:
+    def count(folder: Path, *given: Any) -> Any:
         loads.append(folder)
-        return load_model(folder, dtype)
+        return load_policy(folder, *given)
 
     def keep(self: PlainUpdates, rate: float) -> float | None:
         weights.append(dict(whole_weights(self.module.model)))
         return updates(self, rate)
 
-    monkeypatch.setattr(grpo, "load_model", count)
+    monkeypatch.setattr(grpo, "load_policy", count)
     monkeypatch.setattr(PlainUpdates, "step", keep)
     references = []
 
@@ -226,8 +221,8 @@ def test_grpo_takes_the_policy_without_adapters_as_its_reference(
     for first in (0, 2, 4):
         assert torch.equal(references[first][1], references[first + 1][1])
         assert not torch.equal(references[first][0], references[first + 1][0])
-    start = dict(load_model(policy, torch.float32)[0].named_parameters())
-    after = dict(load_model(tmp_path / "grpo", torch.float32)[0].named_parameters())
+    start = dict(load_policy(policy)[0].named_parameters())
+    after = dict(load_policy(tmp_path / "grpo")[0].named_parameters())
     assert all(torch.equal(weights[0][name], start[name]) for name in start)
     assert {name for name in start if not torch.equal(after[name], start[name])} == {
         name for name in start if name.endswith("_proj.weight")

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import torch
 
+from mathloop.models.loading import load_policy
 from mathloop.sampling.config import SamplingConfig
-from mathloop.sampling.sampler import TransformersSampler, load_model
+from mathloop.sampling.engines.transformers_engine import TransformersSampler
 from mathloop.training import grpo
 from mathloop.training.config import EngineConfig, GRPOConfig, OptimizerConfig
 from mathloop.training.objectives import OBJECTIVES
@@ -80,7 +81,7 @@ def test_the_first_gradient_is_that_of_the_logged_rollouts(
     assert len({row["text"] for row in rows}) > 4
     if mode == "tir":  # some rollouts read an interpreter's output
         assert sum("```output\n" in row["text"] for row in rows) > 1
-    net, _ = load_model(trained / "policy", torch.float32)
+    net, _ = load_policy(trained / "policy")
     config = GRPOConfig(problems_per_step=4, group_size=4, temperature=1.3, beta=0.1)
     loss, kl, _ = expected_loss(
         rows, letters, config, {"new": net, "old": net, "reference": net}, list(range(4))
@@ -101,7 +102,7 @@ def test_mini_batches_take_their_groups_and_epochs_take_them_again(
     optimizer = OptimizerConfig(learning_rate=3e-3, final_learning_rate=3e-3, warmup=0.0)
     report, rows = run(trained, tmp_path, optimizer=optimizer, **given)
     assert len(steps.gradients) == 4
-    start, _ = load_model(trained / "policy", torch.float32)
+    start, _ = load_policy(trained / "policy")
     for step, groups in enumerate([[0, 2], [1, 3], [0, 2], [1, 3]]):
         net = steps.policy(trained / "policy", step)
         policies = {"new": net, "old": start, "reference": start}
@@ -116,7 +117,7 @@ def test_mini_batches_take_their_groups_and_epochs_take_them_again(
 def test_a_sampler_with_other_weights_is_corrected_by_truncated_importance_weights(
     trained: Path, letters: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    other, _ = load_model(trained / "policy", torch.float32)
+    other, _ = load_policy(trained / "policy")
     torch.manual_seed(1)
     with torch.no_grad():
         for parameter in other.parameters():
@@ -126,7 +127,7 @@ def test_a_sampler_with_other_weights_is_corrected_by_truncated_importance_weigh
     )
     steps = Steps(monkeypatch)
     report, rows = run(trained, tmp_path, importance_cap=1.5)
-    net, _ = load_model(trained / "policy", torch.float32)
+    net, _ = load_policy(trained / "policy")
     config = GRPOConfig(group_size=4, importance_cap=1.5)
     policies = {"new": net, "old": net, "reference": net, "sampler": other}
     loss, _, _ = expected_loss(rows, letters, config, policies, list(range(4)))
@@ -145,7 +146,7 @@ def test_responses_cut_at_the_limit_are_masked_if_asked(
     cut = sum(row["finish_reason"] == "length" for row in rows)
     assert 0 < cut < len(rows)
     assert report.curves["truncated share"][0][1] == pytest.approx(cut / len(rows))
-    start, _ = load_model(trained / "policy", torch.float32)
+    start, _ = load_policy(trained / "policy")
     for step in (0, 1):
         net = steps.policy(trained / "policy", step)
         loss, kl, _ = expected_loss(

@@ -13,9 +13,10 @@ import torch
 from pydantic import ValidationError
 
 from mathloop.errors import BadConfig, BadModel, TrainingDiverged
+from mathloop.models.loading import load_policy
 from mathloop.records import Problem, read_problems, write_problems
 from mathloop.sampling.config import SamplingConfig
-from mathloop.sampling.sampler import TransformersSampler, load_model
+from mathloop.sampling.engines.transformers_engine import TransformersSampler
 from mathloop.stages import StageReport
 from mathloop.training import grpo
 from mathloop.training.config import GRPOConfig, OptimizerConfig
@@ -85,7 +86,7 @@ def test_groups_that_are_all_alike_change_nothing(
     wrong = [Problem(p.id, p.problem, answer="99") for p in problems]
     report = run(trained, tmp_path, wrong, steps=2, problems_per_step=2, group_size=3, mini_batches=2)
     assert report.values["zero-variance groups"] == 4
-    before, after = (load_model(f, torch.float32)[0] for f in (trained / "policy", tmp_path / "grpo"))
+    before, after = (load_policy(f)[0] for f in (trained / "policy", tmp_path / "grpo"))
     for name, weight in before.named_parameters():
         assert torch.equal(dict(after.named_parameters())[name], weight), name
 
@@ -143,5 +144,5 @@ def test_without_a_gold_answer_the_policy_stays(trained: Path, tmp_path: Path) -
     report = run(trained, tmp_path, [Problem("p", "Who knows?")])
     assert "No problem was selected" in report.notes[0]
     assert pq.read_table(tmp_path / "rollouts.parquet").num_rows == 0
-    before, after = (load_model(f, torch.float32)[0] for f in (trained / "policy", tmp_path / "grpo"))
+    before, after = (load_policy(f)[0] for f in (trained / "policy", tmp_path / "grpo"))
     assert torch.equal(before.lm_head.weight, after.lm_head.weight)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from mathloop.sampling.sampler import load_model
+from mathloop.models.loading import load_policy
 from mathloop.training.config import GRPOConfig
 from mathloop.training.objectives import OBJECTIVES
 from mathloop.training.objectives.objective import BatchSize, Tokens, load_objective
@@ -32,7 +32,7 @@ def test_the_gradients_of_two_ranks_add_up_to_that_of_all_rollouts(
     trained: Path, letters: Any, folder: Path, name: str
 ) -> None:
     objective, rows = load_objective(name), read_rollouts(folder, name)
-    net, _ = load_model(trained / "policy", torch.float32)
+    net, _ = load_policy(trained / "policy")
     logprobs = list(response_logprobs(net, rows, letters, 1.0))
     lengths = [len(own) for own in logprobs]
     assert len(rows) == 16

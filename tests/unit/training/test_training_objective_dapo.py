@@ -15,8 +15,8 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from mathloop.models.loading import load_policy
 from mathloop.sampling.config import SamplingConfig
-from mathloop.sampling.sampler import load_model
 from mathloop.training.objectives.dapo import DAPO
 from mathloop.training.objectives.grpo import GRPO
 from tests.unit.training import trl_peers
@@ -85,7 +85,7 @@ def test_the_recipe_takes_the_gradient_of_the_logged_rollouts(
     steps = Steps(monkeypatch)
     given: dict[str, Any] = {"temperature": 1.5, "sampling": SamplingConfig(max_tokens=50)}
     _, rows = run(trained, tmp_path, objective="dapo", tir_share=1.0, overlong=overlong, **given)
-    net, _ = load_model(trained / "policy", torch.float32)
+    net, _ = load_policy(trained / "policy")
     new = list(response_logprobs(net, rows, letters, 1.5))
     # A masked response contributes neither to the sum nor to the number of tokens.
     counted = [i for i, row in enumerate(rows) if overlong == "keep" or row["finish_reason"] != "length"]

@@ -17,8 +17,8 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from mathloop.models.loading import load_policy
 from mathloop.sampling.config import SamplingConfig
-from mathloop.sampling.sampler import load_model
 from mathloop.training.config import GRPOConfig
 from mathloop.training.objectives.dr_grpo import DR_GRPO
 from tests.unit.training import trl_peers
@@ -100,7 +100,7 @@ def test_the_recipe_takes_the_gradient_of_the_logged_rollouts(
     limit = SamplingConfig(max_tokens=60)
     _, rows = run(trained, tmp_path, objective="dr_grpo", tir_share=1.0, beta=0.1, sampling=limit)
     config = GRPOConfig(problems_per_step=4, group_size=4)
-    net, _ = load_model(trained / "policy", torch.float32)
+    net, _ = load_policy(trained / "policy")
     new = list(response_logprobs(net, rows, letters, config.temperature))
     assert len({len(logprobs) for logprobs in new}) > 1
     loss = torch.zeros(())

@@ -18,7 +18,7 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from mathloop.sampling.sampler import load_model
+from mathloop.models.loading import load_policy
 from mathloop.training.config import GRPOConfig, OptimizerConfig
 from mathloop.training.objectives.grpo import GRPO
 from mathloop.training.objectives.gspo import GSPO
@@ -112,7 +112,7 @@ def test_the_recipe_takes_the_gradients_of_the_logged_rollouts(
     optimizer = OptimizerConfig(learning_rate=3e-3, final_learning_rate=3e-3, warmup=0.0)
     given: dict[str, Any] = {"objective": "gspo", "clip": 0.02, "beta": 0.0, "optimizer": optimizer}
     report, rows = run(trained, tmp_path, tir_share=1.0, mini_batches=2, epochs_per_batch=2, **given)
-    start, _ = load_model(trained / "policy", torch.float32)
+    start, _ = load_policy(trained / "policy")
     with torch.no_grad():
         old = list(response_logprobs(start, rows, letters, 1.0))
     shares = []

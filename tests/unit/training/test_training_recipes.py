@@ -11,10 +11,10 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from mathloop.models.loading import load_policy
 from mathloop.records import Problem, Response, write_problems, write_responses, write_rows
 from mathloop.sampling.config import SamplingConfig
 from mathloop.sampling.prompts import render_prompt
-from mathloop.sampling.sampler import load_model
 from mathloop.stages import StageReport
 from mathloop.training import grpo, pretrain, reward_model, sft
 from mathloop.training.config import (
@@ -149,7 +149,7 @@ def test_a_seed_settles_everything(folder: Path, lora: LoRAConfig | None) -> Non
 def test_pretraining_learns_problems_too_by_their_weight(folder: Path) -> None:
     report = pretrained(folder, "long", steps=40)
     assert report.curves["loss"][-1][1] < 0.8 * report.curves["loss"][0][1]
-    _, tokenizer = load_model(folder / "long" / "pretrain", torch.float32)
+    _, tokenizer = load_policy(folder / "long" / "pretrain")
     torch.manual_seed(3)
     net = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder / "long" / "pretrain"))
     losses = {}

@@ -14,8 +14,9 @@ import torch
 from safetensors import safe_open
 from transformers import AutoModel
 
+from mathloop.models.loading import load_reward_model, new_reward_model
 from mathloop.records import Problem, Response, read_responses, write_problems, write_responses
-from mathloop.sampling.scoring import RewardModel, dialogue_tokens, score
+from mathloop.sampling.scoring import dialogue_tokens, score
 from mathloop.stages import StageReport
 from mathloop.training import reward_model
 from mathloop.training.config import EngineConfig, OptimizerConfig, RewardModelConfig
@@ -68,7 +69,7 @@ def test_the_first_step_is_the_mean_over_pairs_then_problems(
     held = {r * w: name for name, (r, w) in COUNTS.items()}[int(report.values["held-out pairs"])]
 
     torch.manual_seed(3)
-    net, tokenizer = RewardModel.from_policy(policy)
+    net, tokenizer = new_reward_model(policy)
     total = torch.zeros(())
     for name in COUNTS.keys() - {held}:
         scores = {True: [], False: []}  # type: ignore[var-annotated]
@@ -141,7 +142,7 @@ def test_a_saved_model_scores_as_the_trained_one_and_keeps_the_form_that_others_
     problems, responses = separable(12, 0.2)
     problems = kin(problems)
     report = fit(tmp_path, policy, problems, responses, epochs=4, batch_size=6, heldout_share=0.5)
-    net, tokenizer = RewardModel.load(tmp_path / "rm")
+    net, tokenizer = load_reward_model(tmp_path / "rm")
     told = {p.id: p.problem for p in problems}
     values = score(net, tokenizer, [(told[r.problem_id], "cot", r.text) for r in responses])
     groups = [values[i : i + 6] for i in range(0, len(values), 6)]
@@ -198,5 +199,5 @@ def test_without_pairs_all_score_alike(save_policy: Callable[..., Path], tmp_pat
     assert report.taken == 20
     assert list(read_responses(tmp_path / "dropped")) == [*strayed, *same]
     assert "Fewer than two problems" in report.notes[0]
-    net, tokenizer = RewardModel.load(tmp_path / "rm")
+    net, tokenizer = load_reward_model(tmp_path / "rm")
     assert score(net, tokenizer, [("0?", "cot", "yes"), ("1?", "tir", "no")]) == [0.0, 0.0]

@@ -15,9 +15,9 @@ from torch.nn import functional
 from transformers.models.qwen2 import modeling_qwen2
 
 from mathloop.errors import BadData, BadModel, TrainingDiverged
+from mathloop.models.loading import load_policy
 from mathloop.records import Problem, Response, read_rows, write_problems, write_responses
 from mathloop.sampling.prompts import render_prompt
-from mathloop.sampling.sampler import load_model
 from mathloop.stages import StageReport
 from mathloop.training import sft
 from mathloop.training.config import EngineConfig, OptimizerConfig, SFTConfig
@@ -57,7 +57,7 @@ def fine_tune(
 
 
 def weights_of(folder: Path) -> dict[str, torch.Tensor]:
-    return dict(load_model(folder, torch.float32)[0].named_parameters())
+    return dict(load_policy(folder)[0].named_parameters())
 
 
 class HeldEngine(Engine):
@@ -142,7 +142,7 @@ def test_two_steps_are_adamw_on_the_padded_batch(
     policy = save_policy(tmp_path / "policy")
     optimizer = OptimizerConfig(learning_rate=1e-3, weight_decay=0.1, clip=0.5)
     report = fine_tune(tmp_path, policy, epochs=2, optimizer=optimizer)
-    net, _ = load_model(policy, torch.float32)
+    net, _ = load_policy(policy)
     moments = {name: (torch.zeros_like(p), torch.zeros_like(p)) for name, p in net.named_parameters()}
     for step in (1, 2):
         loss = padded_loss(net, letters)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from mathloop.corpus.config import CorpusConfig
 from mathloop.corpus.write import write_documents
-from mathloop.sampling.sampler import load_model
+from mathloop.models.loading import load_policy
 from mathloop.training.samples import encode
 from mathloop.training.tokenizer import train_tokenizer
 
@@ -28,7 +27,7 @@ def test_a_loaded_tokenizer_cuts_texts_as_the_trained_one(tmp_path: Path) -> Non
         )
     ).save_pretrained(tmp_path)
     trained.save_pretrained(tmp_path)
-    _, loaded = load_model(tmp_path, torch.float32)
+    _, loaded = load_policy(tmp_path)
     for row in rows:
         before = encode(trained, row["problem"], row["mode"], row["solution"])  # type: ignore[arg-type]
         assert encode(loaded, row["problem"], row["mode"], row["solution"]) == before  # type: ignore[arg-type]

@@ -10,13 +10,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mathloop.errors import BadConfig, BadData, BadModel
+from mathloop.errors import BadConfig, BadData
+from mathloop.models.folders import check_folder
+from mathloop.models.loading import one_line
+from mathloop.models.tokenizers import check_embeddings, load_tokenizer
 from mathloop.records import Mode, Problem
 from mathloop.sampling.config import SamplingConfig
+from mathloop.sampling.decoding import as_rollout
+from mathloop.sampling.engines.vllm_loop import VllmLoop
 from mathloop.sampling.interpreter import Interpreter
 from mathloop.sampling.prompts import encode_prompt, end_of_turn
-from mathloop.sampling.sampler import Rollout, Sampler, as_rollout, loaded
-from mathloop.sampling.vllm_loop import VllmLoop
+from mathloop.sampling.sampler import Rollout, Sampler
 
 PROMPT_TOKENS = 4096
 """Room for a prompt beside the longest response, where the model's own context has it."""
@@ -35,23 +39,22 @@ _ENVIRONMENT = {
 class VllmSampler(Sampler):
     """Samples with vLLM in this process; Python blocks run in the sandbox."""
 
-    def __init__(self, llm: Any, tokenizer: Any, config: SamplingConfig, *, beside_trainer: bool) -> None:
+    def __init__(self, llm: Any, tokenizer: Any, config: SamplingConfig, *, in_trainer: bool) -> None:
         self.llm, self.tokenizer, self.config = llm, tokenizer, config
-        self._beside_trainer = beside_trainer
+        self._in_trainer = in_trainer
         self._end_token = int(tokenizer.convert_tokens_to_ids(end_of_turn(tokenizer)))
         self._interpreter = Interpreter(tokenizer)
         self._asleep = False
 
     @classmethod
     def load(cls, folder: Path, config: SamplingConfig) -> VllmSampler:
-        """Loads a model folder.
+        """Loads a policy's folder.
 
         Raises:
-            BadModel: the folder is not a model, or none that vLLM runs.
+            BadModel: the folder is not a policy's, or vLLM does not run it.
             BadConfig: vLLM is not installed.
         """
-        if not (folder / "config.json").is_file():
-            raise BadModel(f"{folder}: no config.json there; expected a folder that save_pretrained wrote")
+        check_folder(folder, "policy")
         for name, value in _ENVIRONMENT.items():
             os.environ.setdefault(name, value)
         try:
@@ -61,10 +64,15 @@ class VllmSampler(Sampler):
                 f"engine: vllm cannot be imported ({error}); install it with `pip install 'mathloop[vllm]'`, "
                 "or set engine to transformers"
             ) from error
-        remedy = "choose another model, or set engine to transformers"
         ranks = _trainer_ranks()
-        llm, tokenizer = loaded(folder, lambda place: _load(place, config, ranks), remedy)
-        return cls(llm, tokenizer, config, beside_trainer=ranks > 0)
+        with one_line(folder, "choose another model, or set engine to transformers"):
+            llm, tokenizer = _load(folder, config, ranks)
+        return cls(llm, tokenizer, config, in_trainer=ranks > 0)
+
+    @classmethod
+    def beside_trainer(cls, folder: Path, net: Any, tokenizer: Any, config: SamplingConfig) -> VllmSampler:
+        """Loads the folder, as `load` does; `net` gets to it by `take_weights`."""
+        return cls.load(folder, config)
 
     def close(self) -> None:
         """Stops the engine and the sandbox, and frees what they hold."""
@@ -72,27 +80,28 @@ class VllmSampler(Sampler):
         if self.llm is None:
             return
         client = self.llm.llm_engine.engine_core
-        if self._beside_trainer:
-            # vLLM's own shutdown would also destroy the process group that the trainer goes on with.
+        if self._in_trainer:
+            # vLLM's own shutdown would also destroy the trainer's process group.
             client._finalizer.detach()
             client.engine_core.model_executor.shutdown()
         else:
             client.shutdown()
         self.llm = None
 
-    def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> None:
-        """Takes over all weights, named as in the model's folder, from memory; wakes up first."""
-        self._wake()
+    def take_weights(self, weights: Iterable[tuple[str, Tensor]]) -> None:
+        """Copies all weights, named as in the model's folder, from memory; wakes up first."""
+        self.wake()
         self.llm.collective_rpc("reload_weights", kwargs={"weights_iterator": iter(weights)})
         self.llm.reset_prefix_cache()
 
     def sleep(self) -> None:
-        """Leaves a GPU's memory to others until weights or problems come; a CPU's it keeps."""
+        """Leaves a GPU's memory to others until weights or problems come; a CPU's memory it keeps."""
         if torch.cuda.is_available() and not self._asleep:
             self.llm.sleep(level=1)
             self._asleep = True
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Takes a GPU's memory again; without effect on one that is awake."""
         if self._asleep:
             self.llm.wake_up()
             self._asleep = False
@@ -105,7 +114,7 @@ class VllmSampler(Sampler):
         With top_p under 1, log-probabilities are those inside the nucleus. Raises BadData when a prompt fills
         the engine's context.
         """
-        self._wake()
+        self.wake()
         engine = self.llm.llm_engine
         context = engine.model_config.max_model_len
         prompts = [encode_prompt(self.tokenizer, p.problem, mode) for p in problems]
@@ -140,11 +149,11 @@ def _trainer_ranks() -> int:
 
 
 def _load(folder: Path, config: SamplingConfig, ranks: int) -> tuple[Any, Any]:
-    """(LLM, tokenizer); no code that the folder brings is run, and no pickle read."""
-    from transformers import AutoConfig, AutoTokenizer
+    """(LLM, tokenizer); no code of the folder's own is run, and no pickle read."""
+    from transformers import AutoConfig
     from vllm import LLM
 
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    tokenizer = load_tokenizer(folder)
     known = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     context = min(known.max_position_embeddings, config.max_tokens + PROMPT_TOKENS)
     platform: dict[str, Any] = {
@@ -170,4 +179,5 @@ def _load(folder: Path, config: SamplingConfig, ranks: int) -> tuple[Any, Any]:
         max_num_seqs=config.batch_size,
         **platform,
     )
+    check_embeddings(folder, tokenizer, known.vocab_size)
     return llm, tokenizer

@@ -1,0 +1,129 @@
+"""A model's folder, checked without torch: which kind of model it holds, and that its files are whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from mathloop.errors import BadModel
+from mathloop.lines import parse_object
+
+Kind = Literal["policy", "reward model"]
+
+HEAD = "score."
+"""Prefix of a reward model's head (score.0 and score.2), as in vLLM's `Qwen2ForRewardModel`."""
+WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+EXPECTED = "expected a folder that save_pretrained wrote"
+AGAIN = "copy or save it again"
+_TOKENIZER = "tokenizer_config.json"
+_VOCABULARIES = (".model", ".tiktoken", "vocab.json", "vocab.txt", "tokenizer.json", "tekken.json")
+"""Ends of the names of files that may hold a tokenizer's vocabulary."""
+_PICKLED = (".bin", ".pt", ".pth", ".ckpt")
+_SCORING = ("RewardModel", "ForSequenceClassification", "ForTokenClassification")
+"""Ends of the names of classes (of transformers and vLLM) that score text and do not write it."""
+_POINTER = b"version https://git-lfs"
+
+
+class Weights(NamedTuple):
+    """A model's weights as its files list them; the numbers are not read."""
+
+    files: list[Path]
+    shapes: dict[str, list[int]]
+    """Name of a tensor → its shape."""
+
+
+def check_folder(folder: Path, kind: Kind) -> Weights:
+    """Returns the list of a model's weights, after all checks that need neither torch nor transformers.
+
+    Raises BadModel, one line: there is no such folder, a part is missing or damaged, there are only adapters
+    or pickles, the model needs code of its own, or it is of the other kind.
+    """
+    if not folder.is_dir():
+        found = "this is a file" if folder.exists() else "there is no such folder"
+        raise BadModel(f"{folder}: {found}; {EXPECTED}")
+    if (folder / "adapter_config.json").exists():
+        raise BadModel(
+            f"{folder}: adapters (adapter_config.json) are not a whole model; merge them into their base "
+            "model with peft's merge_and_unload and save that"
+        )
+    config = _read_json(folder, "config.json")
+    if not isinstance(config.get("model_type"), str):
+        raise BadModel(f"{folder}: config.json names no model_type; {EXPECTED}")
+    _check_code(folder, config)
+    weights = _list_weights(_weight_files(folder, config))
+    _check_kind(folder, kind, config, weights)
+    if not any(path.name.endswith(_VOCABULARIES) for path in folder.iterdir()):
+        raise BadModel(f"{folder}: no tokenizer in this folder; copy the tokenizer's files into it")
+    return weights
+
+
+def _read_json(folder: Path, name: str) -> dict[str, Any]:
+    try:
+        return parse_object((folder / name).read_bytes())
+    except FileNotFoundError:
+        raise BadModel(f"{folder}: no {name} in this folder; {EXPECTED}") from None
+    except OSError as error:
+        raise BadModel(f"{folder}: {name} cannot be read ({error.strerror}); {EXPECTED}") from None
+    except ValueError as error:
+        raise BadModel(f"{folder}: {name} is not a JSON object ({error}); {AGAIN}") from None
+
+
+def _check_code(folder: Path, config: dict[str, Any]) -> None:
+    settings = _read_json(folder, _TOKENIZER) if (folder / _TOKENIZER).exists() else {}
+    for name, values in (("config.json", config), (_TOKENIZER, settings)):
+        if values.get("auto_map"):
+            raise BadModel(
+                f"{folder}: {name} asks for code of its own (auto_map), which is never run; choose a model "
+                "that transformers has, or remove auto_map if transformers has this one by now"
+            )
+
+
+def _weight_files(folder: Path, config: dict[str, Any]) -> list[Path]:
+    if "transformers_weights" in config:  # it would be read in their place
+        raise BadModel(f"{folder}: config.json names other weights (transformers_weights); remove that field")
+    if (folder / WEIGHTS).is_file():
+        return [folder / WEIGHTS]
+    if not (folder / INDEX).is_file():
+        pickled = sorted(path.name for path in folder.iterdir() if path.suffix in _PICKLED)
+        if pickled:
+            raise BadModel(
+                f"{folder}: only pickled weights ({pickled[0]}), which could run code when they are loaded; "
+                "save them as safetensors"
+            )
+        raise BadModel(f"{folder}: no weights ({WEIGHTS}) in this folder; {EXPECTED}")
+    shards = _read_json(folder, INDEX).get("weight_map")
+    names = list(shards.values()) if isinstance(shards, dict) else []
+    if not names or not all(isinstance(name, str) and name == Path(name).name for name in names):
+        raise BadModel(f"{folder}: {INDEX} has no weight_map from tensors to files; {AGAIN}")
+    files = [folder / name for name in sorted(set(names))]
+    for path in files:
+        if not path.is_file():
+            raise BadModel(f"{folder}: no {path.name} in this folder, which {INDEX} lists; copy it too")
+    return files
+
+
+def _list_weights(files: list[Path]) -> Weights:
+    from safetensors import SafetensorError, safe_open
+
+    shapes: dict[str, list[int]] = {}
+    for path in files:
+        try:
+            with path.open("rb") as file:
+                if file.read(len(_POINTER)) == _POINTER:
+                    raise BadModel(f"{path}: a Git LFS pointer, not the weights; run `git lfs pull`")
+            with safe_open(path, framework="np") as tensors:
+                shapes |= {name: tensors.get_slice(name).get_shape() for name in tensors.keys()}  # noqa: SIM118
+        except (SafetensorError, OSError) as error:
+            raise BadModel(f"{path}: truncated or damaged ({error}); {AGAIN}") from None
+    return Weights(files, shapes)
+
+
+def _check_kind(folder: Path, kind: Kind, config: dict[str, Any], weights: Weights) -> None:
+    named = config.get("architectures")
+    names = [str(name) for name in named] if isinstance(named, list) else []
+    has_head = any(name.startswith(HEAD) for name in weights.shapes)
+    found: Kind = "reward model" if has_head or any(n.endswith(_SCORING) for n in names) else "policy"
+    if found != kind:
+        shown = "".join(f" ({name})" for name in names[:1])
+        lacking = "" if has_head else " with no reward head"
+        raise BadModel(f"{folder}: a {found}{shown}{lacking}, expected a {kind}; give the {kind}'s folder")

@@ -1,0 +1,168 @@
+"""The one loader: a policy or a reward model from its folder, or one line that says what is wrong with it.
+
+transformers fills a tensor that it does not find with random numbers, makes a tokenizer without a vocabulary
+where a folder has none, and reads a reward model as a policy; here each of these is a BadModel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from mathloop.errors import BadModel, MathloopError
+from mathloop.models.folders import AGAIN, HEAD, Kind, Weights, check_folder
+from mathloop.models.reward_model import RewardModel
+from mathloop.models.tokenizers import check_embeddings, load_tokenizer
+
+_OWN_FILES: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+
+
+def load_policy(folder: Path, dtype: torch.dtype = torch.float32) -> tuple[Any, Any]:
+    """Loads (model, tokenizer) of a policy, onto the GPU where there is one.
+
+    Raises BadModel, one line, whatever is wrong with the folder; a reward model is refused as one.
+    """
+    from transformers import AutoModelForCausalLM
+
+    with one_line(folder):
+        check_folder(folder, "policy")
+        tokenizer = load_tokenizer(folder)
+        model = _load(AutoModelForCausalLM, folder, dtype)
+        _check_embeddings(folder, tokenizer, model)
+        return model.to(_device()), tokenizer
+
+
+def load_reward_model(folder: Path) -> tuple[RewardModel, Any]:
+    """Loads (reward model in float32, tokenizer), onto the GPU where there is one.
+
+    Raises BadModel, one line, whatever is wrong with the folder; a policy is refused as one.
+    """
+    from transformers import AutoModel
+
+    with one_line(folder):
+        weights = check_folder(folder, "reward model")
+        tokenizer = load_tokenizer(folder)
+        backbone = _load(AutoModel, folder, torch.float32)
+        _check_embeddings(folder, tokenizer, backbone)
+        model = RewardModel(backbone, backbone.config.hidden_size)
+        _check_head(folder, model, weights)
+        model.head.load_state_dict(_read_head(weights))
+        return model.to(_device()).eval(), tokenizer
+
+
+def new_reward_model(policy: Path) -> tuple[RewardModel, Any]:
+    """(backbone of `policy` with a head of random weights, tokenizer). Raises BadModel as `load_policy`."""
+    net, tokenizer = load_policy(policy)
+    model = RewardModel(net.base_model, net.config.hidden_size)
+    return model.to(net.device), tokenizer
+
+
+def check_model(folder: Path, kind: Kind) -> None:
+    """Raises BadModel where loading the folder as this kind would; reads no weights, only their shapes."""
+    from transformers import AutoModel, AutoModelForCausalLM
+
+    with one_line(folder):
+        weights = check_folder(folder, kind)
+        tokenizer = load_tokenizer(folder)
+        outline = _outline(AutoModelForCausalLM if kind == "policy" else AutoModel, folder, weights)
+        _check_embeddings(folder, tokenizer, outline)
+        if kind == "reward model":
+            _check_head(folder, RewardModel(outline, outline.config.hidden_size), weights)
+
+
+@contextmanager
+def one_line(place: Path, remedy: str = AGAIN) -> Iterator[None]:
+    """Turns whatever goes wrong inside, while the model in `place` is loaded, into BadModel."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # a stage's log holds one progress bar, its own
+    logging.set_verbosity_error()  # its warnings are raised here, as errors
+    try:
+        yield
+    except MathloopError:
+        raise
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        raise BadModel(f"{place}: needs more memory than is free; choose a smaller model") from error
+    except Exception as error:  # libraries do not document what a damaged file makes them raise
+        reason = next(iter(str(error).split("\n")), "").strip()[:300] or type(error).__name__
+        raise BadModel(f"{place}: cannot be loaded as a model ({reason}); {remedy}") from error
+
+
+def check_complete(place: Path, info: dict[str, Any]) -> None:
+    """Raises BadModel where transformers' loading info lists tensors that are missing or of another shape."""
+    if info["mismatched_keys"]:
+        name, found, expected = min(info["mismatched_keys"])
+        raise BadModel(
+            f"{place}: config.json and weights disagree: {name} is {list(found)} in the weights, and "
+            f"{list(expected)} by config.json; {AGAIN}"
+        )
+    missing = sorted(info["missing_keys"])
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise BadModel(f"{place}: the weights lack {missing[0]}{more}, which config.json asks for; {AGAIN}")
+
+
+def _load(auto: Any, folder: Path, dtype: torch.dtype) -> Any:
+    model, info = auto.from_pretrained(
+        folder,
+        dtype=dtype,
+        use_safetensors=True,
+        ignore_mismatched_sizes=True,  # `check_complete` says which
+        output_loading_info=True,
+        **_OWN_FILES,
+    )
+    check_complete(folder, info)
+    return model
+
+
+def _outline(auto: Any, folder: Path, weights: Weights) -> Any:
+    """The model with zeros for weights, all of a tensor's in one number's place: it takes no memory."""
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(folder, **_OWN_FILES)
+    with torch.device("meta"):
+        kind = type(auto.from_config(config, trust_remote_code=False))
+    zero = torch.zeros(())
+    model, info = kind.from_pretrained(
+        None,
+        config=config,
+        state_dict={name: zero.expand(shape) for name, shape in weights.shapes.items()},
+        dtype=zero.dtype,  # another one would be a copy, of all numbers
+        ignore_mismatched_sizes=True,
+        output_loading_info=True,
+    )
+    check_complete(folder, info)
+    return model
+
+
+def _check_head(folder: Path, model: RewardModel, weights: Weights) -> None:
+    for name, weight in model.head.state_dict().items():
+        found, expected = weights.shapes.get(HEAD + name), list(weight.shape)
+        if found != expected:
+            raise BadModel(
+                f"{folder}: the reward head does not fit the backbone: {HEAD}{name} is {found or 'missing'}, "
+                f"expected {expected}; give a reward model that mathloop trained"
+            )
+
+
+def _check_embeddings(folder: Path, tokenizer: Any, model: Any) -> None:
+    check_embeddings(folder, tokenizer, len(model.get_input_embeddings().weight))
+
+
+def _read_head(weights: Weights) -> dict[str, Tensor]:
+    head: dict[str, Tensor] = {}
+    for path in weights.files:
+        with safe_open(path, framework="pt") as file:
+            names = [name for name in file.keys() if name.startswith(HEAD)]  # noqa: SIM118  (no dictionary)
+            head |= {name.removeprefix(HEAD): file.get_tensor(name) for name in names}
+    return head
+
+
+def _device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
