@@ -138,7 +138,8 @@ def _adapters(folder: Path) -> None:
 FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
     "no folder": (shutil.rmtree, "there is no such folder"),
     "no config": (_leave_out("config.json"), "no config.json"),
-    "config is not JSON": (_write("config.json", "{"), "config.json is not a JSON object"),
+    "config is not JSON": (_write("config.json", "{"), "config.json is not JSON"),
+    "config is nested too deep": (_write("config.json", "[" * 5000), "config.json is not JSON"),
     "config is a list": (_write("config.json", "[]"), "config.json is not a JSON object"),
     "config without a type": (_write("config.json", "{}"), "names no model_type"),
     "unknown type": (_change_json("config.json", model_type="nothing"), "cannot be loaded as a model"),

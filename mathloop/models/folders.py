@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from mathloop.errors import BadModel
-from mathloop.lines import parse_object
 
 Kind = Literal["policy", "reward model"]
 
@@ -59,13 +59,16 @@ def check_folder(folder: Path, kind: Kind) -> Weights:
 
 def _read_json(folder: Path, name: str) -> dict[str, Any]:
     try:
-        return parse_object((folder / name).read_bytes())
+        values = json.loads((folder / name).read_bytes())
     except FileNotFoundError:
         raise BadModel(f"{folder}: no {name} in this folder; {EXPECTED}") from None
     except OSError as error:
         raise BadModel(f"{folder}: {name} cannot be read ({error.strerror}); {EXPECTED}") from None
-    except ValueError as error:
-        raise BadModel(f"{folder}: {name} is not a JSON object ({error}); {AGAIN}") from None
+    except (ValueError, RecursionError) as error:
+        raise BadModel(f"{folder}: {name} is not JSON ({error}); {AGAIN}") from None
+    if not isinstance(values, dict):
+        raise BadModel(f"{folder}: {name} is not a JSON object; {AGAIN}")
+    return values
 
 
 def _check_code(folder: Path, config: dict[str, Any]) -> None:

@@ -1,8 +1,8 @@
 """Batched decoding with any causal language model of transformers, on CPU or GPU.
 
-What makes it quick for many short samples: a prompt is read once for all its samples, keys and values live in
-one preallocated slab per layer (no growing copies), finished sequences leave the batch, and interpreter
-output is fed into the running cache in place of a second prompt.
+It is fast for many short samples: a prompt is read once for all its samples, keys and values are in one
+preallocated slab per layer (no growing copies), finished sequences leave the batch, and interpreter output is
+fed into the cache instead of starting a second prompt.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Decoded:
     finish_reason: FinishReason = "length"
     tool_calls: int = 0
     forced: list[int] = field(default_factory=list)
-    """Interpreter tokens not fed yet."""
+    """Interpreter tokens that are still to be fed."""
 
 
 class TextDecoder(Protocol):
@@ -48,7 +48,7 @@ class TextDecoder(Protocol):
 
 @dataclass(frozen=True)
 class Tool:
-    """What happens when a sequence writes `mark`."""
+    """The tool that is called when a sequence writes `mark`."""
 
     mark: str
     may_end: frozenset[int]
@@ -57,13 +57,13 @@ class Tool:
     encode: Callable[[str], list[int]]
     run: ToolRunner
     limit: int
-    """Calls that one response may make."""
+    """Calls per response."""
 
 
 class _Slab(CacheLayerMixin):  # type: ignore[misc]
     """Keys and values of one layer, written in place: [batch, heads, capacity, width].
 
-    On a CPU keys lie as [batch, heads, width, capacity], the order in which a query is multiplied with them.
+    On a CPU keys are laid out as [batch, heads, width, capacity], the order in which a query reads them.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -92,7 +92,7 @@ class _Slab(CacheLayerMixin):  # type: ignore[misc]
         return self.keys[:, :, : self.length], self.values[:, :, : self.length]
 
     def select(self, rows: torch.Tensor) -> None:
-        """Keeps `rows` of the batch, in that order; a row may come more than once."""
+        """Keeps `rows` of the batch, in that order; a row may be repeated."""
         old = self.keys[:, :, : self.length], self.values[:, :, : self.length]
         self.lazy_initialization(*(states[:1].expand(len(rows), -1, -1, -1) for states in old))
         for new, states in zip((self.keys, self.values), old, strict=True):
@@ -186,7 +186,7 @@ def _advance(
     end_tokens: frozenset[int],
     tool: Tool | None,
 ) -> tuple[list[bool], torch.Tensor]:
-    """Appends one token to every running sequence; returns who goes on and the tokens really taken."""
+    """Appends one token to every running sequence; returns which ones continue, and the tokens appended."""
     drawn, scores = tokens.tolist(), logprobs.tolist()
     alive = [False] * len(running)
     asking: list[int] = []

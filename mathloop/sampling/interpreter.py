@@ -1,4 +1,4 @@
-"""Python for responses: their blocks run in the sandbox, and what they print goes back into the text."""
+"""Python for responses: their blocks run in the sandbox, and the output is inserted into the text."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ _CODE = re.compile(r"```python\n(.*?)\n?```", re.DOTALL)
 
 
 class Interpreter:
-    """One sampler's sandbox, started when it is first needed; remembers what every program printed."""
+    """One sampler's sandbox, started when it is first needed; remembers the output of every program."""
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
         self._may_end: frozenset[int] | None = None
         self._sandbox: Sandbox | None = None
         self._outputs: dict[tuple[str, ...], str] = {}
-        self._lasting: dict[tuple[str, ...], tuple[str, ...]] = {}
-        """Which blocks of a solution count: one that ran out of time leaves no names behind."""
+        self._effective: dict[tuple[str, ...], tuple[str, ...]] = {}
+        """Program → its blocks that count for later ones: one that ran out of time defines no names."""
 
     def close(self) -> None:
         """Stops the sandbox, if one was started."""
@@ -31,7 +31,7 @@ class Interpreter:
             self._sandbox = None
 
     def tool(self, config: SamplingConfig) -> Tool:
-        """What decoding calls at TOOL_MARK."""
+        """The tool that decoding calls at TOOL_MARK."""
         if self._may_end is None:
             self._may_end = _tokens_that_may_end(self._tokenizer, TOOL_MARK)
         if self._sandbox is None:
@@ -52,12 +52,12 @@ class Interpreter:
         assert self._sandbox is not None
         programs = [tuple(_CODE.findall(text)) for text in texts]
         fresh = list(dict.fromkeys(p for p in programs if p and p not in self._outputs))
-        earlier = [self._lasting.get(program[:-1], program[:-1]) for program in fresh]
+        earlier = [self._effective.get(program[:-1], program[:-1]) for program in fresh]
         runs = [(*blocks, program[-1]) for blocks, program in zip(earlier, fresh, strict=True)]
         executions = self._sandbox.run_many(runs, keep=True)
         for program, blocks, run, execution in zip(fresh, earlier, runs, executions, strict=True):
             self._outputs[program] = execution.text(chars)
-            self._lasting[program] = run if execution.kept else blocks
+            self._effective[program] = run if execution.kept else blocks
         # A fence that a program prints would end its output block early, or open one of the model's.
         outputs = [self._outputs.get(program, "").replace("```", "'''") for program in programs]
         return [f"\n{output}\n```\n" for output in outputs]

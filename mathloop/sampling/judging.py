@@ -1,4 +1,4 @@
-"""The verifier's verdict on a response: the one place where stages take it from."""
+"""The verifier's verdict on a response, for all stages."""
 
 from __future__ import annotations
 

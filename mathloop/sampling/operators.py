@@ -1,8 +1,8 @@
 """Operators that decoding puts into a transformers model for the time of one batch.
 
-Decoding multiplies narrow matrices, one new token a sequence. On a CPU a linear layer then spends its time on
-weights in an order that does not suit it, and attention with grouped heads copies the whole cache once per
-query head. The results stay the model's own, to rounding.
+Decoding multiplies narrow matrices, one new token per sequence. On a CPU a linear layer then waits for
+weights in an unsuitable layout, and attention with grouped heads copies the whole cache once per query head.
+The results are the model's own, up to rounding.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PACKED_BYTES = 4 << 30
 
 @contextmanager
 def decoding_operators(model: Any, rows: int) -> Iterator[None]:
-    """Within it, `model` decodes about `rows` sequences faster; its weights must not change meanwhile."""
+    """Inside, `model` decodes about `rows` sequences faster; its weights must not change meanwhile."""
     config = model.config
     stock = getattr(config, "_attn_implementation", None)
     linear = _linear_layers(model)
@@ -56,7 +56,7 @@ def _linear_layers(model: Any) -> list[Any]:
     found = [
         layer
         for layer in model.modules()
-        # Not a subclass, nor a layer whose forward somebody has replaced: they do something of their own.
+        # Neither a subclass nor a layer whose forward was replaced: these compute something else.
         if type(layer) is nn.Linear and "forward" not in layer.__dict__
         # ZeRO-3 leaves nothing in a weight that is not gathered.
         if layer.weight.device.type == "cpu" and layer.weight.dtype in types and layer.weight.numel()
@@ -75,7 +75,7 @@ def _grouped_attention(
     value: Tensor,
     attention_mask: Tensor | None,
     scaling: float | None = None,
-    **given: Any,
+    **options: Any,
 ) -> tuple[Tensor, None]:
     """Attention of query [batch, heads, new, width] to key and value [batch, key heads, seq, width].
 
@@ -85,9 +85,9 @@ def _grouped_attention(
     batch, heads, new, width = query.shape
     groups = heads // key.shape[1]
     alike = attention_mask is None or attention_mask.shape[1] == 1  # and no bias of each head's own
-    if new > 1 or not alike or given.get("position_bias") is not None:
+    if new > 1 or not alike or options.get("position_bias") is not None:
         return sdpa_attention_forward(  # type: ignore[no-any-return]
-            module, query, key, value, attention_mask, scaling=scaling, **given
+            module, query, key, value, attention_mask, scaling=scaling, **options
         )
     grouped = query.reshape(batch, -1, groups, width)
     if query.device.type == "cpu":

@@ -14,7 +14,7 @@ INSTRUCTIONS: dict[Mode, str] = {
     ),
 }
 TOOL_MARK = "```output"
-"""A model that has written this waits for the interpreter."""
+"""After this text a model waits for the interpreter's output."""
 
 
 def render_prompt(tokenizer: Any, problem: str, mode: Mode) -> str:

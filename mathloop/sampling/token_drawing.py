@@ -41,11 +41,11 @@ def _sample(probabilities: Tensor, top_p: float, generator: torch.Generator) -> 
 def _pick(weights: Tensor, generator: torch.Generator) -> Tensor:
     """Indices [batch], each as likely as its share of weights [batch, choices].
 
-    One random number a row: torch.multinomial draws one for every choice, a quarter of a small model's step.
+    One random number per row: torch.multinomial draws one per choice, a quarter of a small model's step.
     """
     passed = weights.cumsum(-1)
     total = passed[:, -1:]
     drawn = torch.rand(total.shape, generator=generator, device=weights.device) * total
-    # Rounding must not reach the sum itself, which no choice passes.
+    # Rounding must not reach the sum itself: no choice is beyond it.
     drawn = torch.minimum(drawn, torch.nextafter(total, torch.zeros_like(total)))
     return torch.searchsorted(passed, drawn, right=True)[:, 0]

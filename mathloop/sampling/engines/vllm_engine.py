@@ -1,4 +1,4 @@
-"""The vLLM engine: continuous batching, and weights taken over from a trainer in the same process."""
+"""The engine of vLLM: continuous batching, and weights handed over by a trainer in the same process."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from mathloop.sampling.prompts import encode_prompt, end_of_turn
 from mathloop.sampling.sampler import Rollout, Sampler
 
 PROMPT_TOKENS = 4096
-"""Room for a prompt beside the longest response, where the model's own context has it."""
+"""Room for a prompt beside the longest response, as far as the model's context reaches."""
 CPU_CACHE = 1 << 30
-"""Bytes of keys and values on a CPU. On a GPU they take what is left of the engine's share."""
+"""Bytes of keys and values on a CPU. On a GPU they get the rest of the engine's share."""
 _ENVIRONMENT = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # tensors are handed over within this process
-    "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # the threads are a trainer's too
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # a trainer uses the same threads
     "VLLM_HOST_IP": "127.0.0.1",
-    "VLLM_LOGGING_LEVEL": "ERROR",  # a stage's log is its own
+    "VLLM_LOGGING_LEVEL": "ERROR",  # a stage's log holds its own lines only
     "VLLM_NO_USAGE_STATS": "1",
     "HF_HUB_OFFLINE": "1",
 }
@@ -164,7 +164,7 @@ def _load(folder: Path, config: SamplingConfig, ranks: int) -> tuple[Any, Any]:
         platform = {
             "kv_cache_memory_bytes": CPU_CACHE,
             "enforce_eager": True,  # compiling takes minutes
-            "enable_chunked_prefill": False,  # a prompt in parts and seeds do not go together on a CPU
+            "enable_chunked_prefill": False,  # on a CPU, seeds do not work with prompts in parts
             "max_num_batched_tokens": max(context, 8192),
         }
     if ranks > 1:
@@ -173,8 +173,8 @@ def _load(folder: Path, config: SamplingConfig, ranks: int) -> tuple[Any, Any]:
         str(folder),
         dtype=config.dtype,
         load_format="safetensors",
-        generation_config="vllm",  # a response ends with the tokenizer's end of turn, and with nothing else
-        logprobs_mode="processed_logprobs",  # of the distribution that was drawn from
+        generation_config="vllm",  # a response ends with the tokenizer's end of turn only
+        logprobs_mode="processed_logprobs",  # of the distribution that is sampled
         max_model_len=context,
         max_num_seqs=config.batch_size,
         **platform,

@@ -1,8 +1,8 @@
 """The tool loop over vLLM's engine, one step at a time.
 
-Up to `batch_size` responses are on their way; a finished one makes room for the next. One that waits for
-Python leaves the engine while others go on, and comes back with the output behind it: what it wrote is in the
-prefix cache.
+Up to `batch_size` responses are in progress; a finished one makes room for the next. One that waits for
+Python leaves the engine, which decodes others meanwhile, and is submitted again with the output appended: its
+tokens are in the prefix cache.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from mathloop.sampling.decoding import Decoded, Tool
 class VllmLoop:
     """Decodes `samples` responses to each prompt (tokens) with a vLLM engine of this process.
 
-    Every request has a seed of its own, so that a response does not depend on which others are on their way.
+    Every request has its own seed, so that a response does not depend on which others are in progress.
     """
 
     def __init__(
@@ -41,33 +41,35 @@ class VllmLoop:
         self._seed, self._tool = seed, tool
         self._responses: dict[int, Decoded] = {}
         """By index: prompt 0's first."""
-        self._going: set[int] = set()
-        """Indices of responses on their way: in the engine, asking for Python, or being answered by it."""
+        self._active: set[int] = set()
+        """Indices of responses in progress: in the engine, or waiting for Python."""
         self._asking: list[int] = []
         self._answering: tuple[list[int], Future[list[str]]] | None = None
 
     def groups(self) -> Iterator[list[Decoded]]:
         """Yields the responses to each prompt, in order, once they and those to earlier prompts are done."""
-        begun = given = 0
+        started = yielded = 0
         count = len(self._prompts) * self._samples
         with ThreadPoolExecutor(1, thread_name_prefix="interpreter") as thread:
             try:
-                while given < count:
-                    while begun < count and len(self._going) < self._config.batch_size:
-                        self._responses[begun] = Decoded(begun // self._samples)
-                        self._going.add(begun)
-                        self._request(begun)
-                        begun += 1
+                while yielded < count:
+                    while started < count and len(self._active) < self._config.batch_size:
+                        self._responses[started] = Decoded(started // self._samples)
+                        self._active.add(started)
+                        self._request(started)
+                        started += 1
                     self._step()
                     self._run_python(thread)
-                    while self._is_done(range(given, given + self._samples)):
-                        yield [self._responses.pop(index) for index in range(given, given + self._samples)]
-                        given += self._samples
+                    while self._is_done(range(yielded, yielded + self._samples)):
+                        yield [
+                            self._responses.pop(index) for index in range(yielded, yielded + self._samples)
+                        ]
+                        yielded += self._samples
             finally:
-                self._engine.abort_request([str(index) for index in self._going])
+                self._engine.abort_request([str(index) for index in self._active])
 
     def _is_done(self, group: range) -> bool:
-        return self._going.isdisjoint(group) and all(index in self._responses for index in group)
+        return self._active.isdisjoint(group) and all(index in self._responses for index in group)
 
     def _step(self) -> None:
         """One token for every response in the engine, or, if none is there, a wait for Python."""
@@ -78,7 +80,7 @@ class VllmLoop:
             wait([self._answering[1]])
 
     def _run_python(self, thread: ThreadPoolExecutor) -> None:
-        """Lets those go on who have their output, and sends those who ask meanwhile on together."""
+        """Resumes responses whose output has arrived; submits the waiting tool calls as one batch."""
         if self._answering is not None and self._answering[1].done():
             asked, outputs = self._answering
             self._answering = None
@@ -91,7 +93,7 @@ class VllmLoop:
             self._asking = []
 
     def _take(self, index: int, completion: Any) -> None:
-        """Appends what the engine wrote, and decides how the response goes on."""
+        """Appends the engine's tokens, and ends the response, resumes it, or has it wait for Python."""
         response = self._responses[index]
         response.tokens += completion.token_ids
         response.logprobs += [
@@ -99,22 +101,22 @@ class VllmLoop:
         ]
         response.sampled += [True] * len(completion.token_ids)
         if completion.finish_reason == "length":
-            self._going.remove(index)
+            self._active.remove(index)
         elif completion.finish_reason != "stop":
-            raise MathloopError(f"vLLM gave a response up: {completion.finish_reason}")
+            raise MathloopError(f"vLLM ended a response with {completion.finish_reason!r}; see its log")
         elif self._tool is None or completion.stop_reason != self._tool.mark:
             response.finish_reason = "stop"
-            self._going.remove(index)
+            self._active.remove(index)
         elif not self._tool.decode(response.tokens[-12:]).endswith(self._tool.mark):
-            self._request(index)  # the last token went on behind the mark, which then asks for nothing
+            self._request(index)  # the last token has text after the mark, so this is no tool call
         elif response.tool_calls >= self._tool.limit:
             response.finish_reason = "tool_limit"
-            self._going.remove(index)
+            self._active.remove(index)
         else:
             self._asking.append(index)
 
     def _insert(self, index: int, output: str) -> None:
-        """Appends what Python printed, and lets the response go on."""
+        """Appends Python's output and resumes the response."""
         assert self._tool is not None
         response = self._responses[index]
         response.tool_calls += 1
@@ -125,7 +127,7 @@ class VllmLoop:
         self._request(index)
 
     def _request(self, index: int) -> None:
-        """Asks the engine for the rest of a response; one that has no room for more is done."""
+        """Submits the rest of a response to the engine; one without room for more is done."""
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
 
@@ -133,7 +135,7 @@ class VllmLoop:
         prompt = self._prompts[response.prompt] + response.tokens
         room = min(self._config.max_tokens - len(response.tokens), self._context - len(prompt))
         if room <= 0:
-            self._going.remove(index)
+            self._active.remove(index)
             return
         place = f"{self._seed}-{index}-{len(response.tokens)}"
         params = SamplingParams(
