@@ -82,6 +82,7 @@ def test_a_bad_variable_is_one_clear_line(monkeypatch: pytest.MonkeyPatch, name:
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.slow
 def test_compiling_uses_the_names_and_refuses_bad_ones(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

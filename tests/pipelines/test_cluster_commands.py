@@ -22,6 +22,8 @@ from tests.fake_kfp import FakeKfp
 from tests.paths import ROOT
 from tests.pipelines.command import MATHLOOP
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def fake() -> Iterator[FakeCluster]:

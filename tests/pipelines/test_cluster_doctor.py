@@ -15,6 +15,8 @@ from tests.fake_kfp import FakeKfp
 from tests.paths import ROOT
 from tests.pipelines.command import MATHLOOP
 
+pytestmark = pytest.mark.slow
+
 Look = Callable[..., tuple[int, dict[str, tuple[bool, str]]]]
 SECRET_VALUE = "c2VjcmV0LXRoYXQtbm8tbWVzc2FnZS1tYXktaG9sZA=="
 

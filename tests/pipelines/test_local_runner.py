@@ -14,6 +14,8 @@ import pytest
 
 from tests.paths import ROOT
 
+pytestmark = pytest.mark.slow  # a run of fake stages is a dozen processes
+
 WATCHDOG = 120
 """Seconds after which something hangs, on a busy machine too; a fake stage that hangs does so for longer."""
 STAGES = ["first", "second-stage", "third"]

@@ -41,7 +41,11 @@ def champion(number: int, reward_model: bool = True) -> Champion:
 
 
 def settings(mode: Mode = "Standard", **more: Any) -> DeploymentConfig:
-    return DeploymentConfig.model_validate({"mode": mode, "ready_seconds": 1, "smoke_seconds": 2, **more})
+    return DeploymentConfig.model_validate({"mode": mode, "ready_seconds": 100, "smoke_seconds": 100, **more})
+
+
+IMPATIENT = {"ready_seconds": 1, "smoke_seconds": 2}
+"""For champions that never become ready or never answer."""
 
 
 @dataclass
@@ -296,6 +300,7 @@ def test_the_two_modes_never_use_each_others_canary(
     assert any(spec["predictor"].get("canaryTrafficPercent") == 0 for spec in seen["Knative"])
 
 
+@pytest.mark.slow
 @both_modes
 @pytest.mark.parametrize(
     ("how", "said"),
@@ -316,7 +321,7 @@ def test_a_failed_canary_is_rolled_back_and_gets_no_traffic(
         told = {"reason": "ModelLoadFailed", "message": "out of memory"}
         kserve.failure = {"transitionStatus": "BlockedByFailedLoad", "lastFailureInfo": told}
     with pytest.raises(DeploymentFailed, match=said) as caught:
-        deploying(2, settings(mode))
+        deploying(2, settings(mode, **IMPATIENT))
     assert "\n" not in str(caught.value)
     assert "went back" in str(caught.value)
     assert all(share.get("c2", 0) == 0 for _, share in kserve.traffic)
@@ -331,6 +336,7 @@ def test_a_failed_canary_is_rolled_back_and_gets_no_traffic(
     assert served(fake, POLICY)["metadata"]["annotations"]["mathloop.dev/champion"] == "3"
 
 
+@pytest.mark.slow
 @both_modes
 def test_a_champion_that_fails_with_its_share_of_traffic_gives_it_back(
     fake: FakeCluster, kserve: KServe, cluster: Cluster, mode: Mode
@@ -343,7 +349,7 @@ def test_a_champion_that_fails_with_its_share_of_traffic_gives_it_back(
             kserve.mute.add("c2")
 
     with pytest.raises(DeploymentFailed, match="gives no answer"):
-        deploy(cluster, champion(2), STORE, settings(mode), say=watch, poll_seconds=0.05)
+        deploy(cluster, champion(2), STORE, settings(mode, **IMPATIENT), say=watch, poll_seconds=0.05)
     assert max(share.get("c2", 0) for _, share in kserve.traffic) == 10
     assert served(fake, POLICY)["spec"] == before
 
@@ -377,6 +383,7 @@ def test_a_deployment_that_was_killed_is_gone_on_with(
         assert "canary" not in found["spec"]
 
 
+@pytest.mark.slow
 @both_modes
 def test_a_champion_without_a_reward_model_ends_the_former_ones(
     fake: FakeCluster, kserve: KServe, deploying: Deploy, mode: Mode
@@ -385,7 +392,7 @@ def test_a_champion_without_a_reward_model_ends_the_former_ones(
     # A champion that fails takes nothing away.
     kserve.bad.add("c2")
     with pytest.raises(DeploymentFailed):
-        deploying(2, settings(mode), reward_model=False)
+        deploying(2, settings(mode, **IMPATIENT), reward_model=False)
     assert {key[2] for key in fake.objects} == {POLICY, REWARD_MODEL, SOLVER}
     said = deploying(3, settings(mode), reward_model=False)
     assert {key[2] for key in fake.objects} == {POLICY, SOLVER}

@@ -260,6 +260,7 @@ def test_cancellation_deletes_the_job(
     assert fake.count("trainjobs") == 0, output
 
 
+@pytest.mark.slow
 def test_queue_and_run_deadlines_are_apart(fake: FakeCluster, launch: Callable[..., Launcher]) -> None:
     launcher = launch(1.0, 60.0)
     wait_for(lambda: fake.find("trainjobs"))

@@ -62,6 +62,7 @@ def test_a_batch_has_the_tokens_of_each_text(texts: list[str]) -> None:
         assert [batch.word(place) for place in range(own.start, own.stop)] == list(tokens(text))
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(st.lists(TEXTS, min_size=1, max_size=5), st.lists(TEXTS, min_size=1, max_size=6))
 @example(["What is 4 - 3?"], ["So what is 4 - 3? Yes.", "what is 4(3)?", "and what is 4 - 3 more"])
@@ -234,6 +235,7 @@ TALES = [
 ]
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(st.randoms(use_true_random=False))
 def test_rephrased_items_are_those_of_a_comparison_with_every_item(rng: Random) -> None:
@@ -342,6 +344,7 @@ def test_rules_are_tried_in_their_order_and_each_can_be_left_out() -> None:
 DATA = SHARED_DATA / "benchmarks"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not DATA.is_dir(), reason="the benchmarks' files are not beside the checkout")
 def test_copies_of_real_items_are_caught_in_any_formatting() -> None:
     items = list(read_items(sorted(DATA.glob("*/*.jsonl"))))

@@ -123,6 +123,7 @@ def test_nothing_to_compare_is_an_error_and_never_a_promotion():
         decide(bare + answers("challenger", 0.9), metric="rm")
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(st.floats(0, 1), st.floats(0, 1), st.integers(0, 99))
 def test_trading_places_turns_the_sign(one, other, seed):

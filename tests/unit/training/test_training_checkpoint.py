@@ -199,6 +199,7 @@ for limit in map(int, sys.argv[2:]):
 """
 
 
+@pytest.mark.slow
 def test_a_training_whose_disk_takes_no_more_stops_in_a_line_and_goes_on_later(tmp_path: Path) -> None:
     """The limit on a file's length stands for the disk: in the middle of the tensors, and at once."""
     command = [sys.executable, "-c", LIMITED, str(tmp_path), "60000", "0"]

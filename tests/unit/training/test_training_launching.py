@@ -25,6 +25,8 @@ from mathloop.training.config import EngineConfig, OptimizerConfig, SFTConfig
 from mathloop.training.launching import train
 from tests.unit.training.toy import write_toy
 
+pytestmark = pytest.mark.slow
+
 CONFIG = SFTConfig(batch_size=8, epochs=2, optimizer=OptimizerConfig(checkpoint_steps=2))
 
 
