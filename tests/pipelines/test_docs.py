@@ -112,7 +112,7 @@ def test_settings_that_are_named_exist(page: Path) -> None:
     [
         ("## Problem", Problem),
         ("## Response", Response),
-        ("### stage_report", StageReport),
+        ("### Stage reports", StageReport),
         ("### The line of champions", Champion),
     ],
 )
