@@ -269,7 +269,7 @@ class Comparison:
         named = names.named_value(left)
         if not isinstance(right, Relation):
             if named is not None:
-                return self._true_chain(left) and self.same(names.in_order_of_names(*named), right)
+                return names.true_chain(left) and self.same(names.in_order_of_names(*named), right)
             if "=" in left.operators:
                 return False
             return self._as_ranges(left, right)
@@ -286,18 +286,6 @@ class Comparison:
             variable = ranges.variable(relation)
             return variable in (value[0], ELEMENT) and self._as_ranges(value[1], relation)
         return self._inequalities(left, right)
-
-    def _true_chain(self, relation: Relation) -> bool:
-        """Whether the constants of `x = 10/2 = 5` are equal: 4 = 5 has no value."""
-        places = [place for place, side in enumerate(relation.sides) if names.is_name(side)]
-        after = (
-            relation.sides[places[-1] + 1 :]
-            if places and places[-1] + 1 < len(relation.sides)
-            else relation.sides
-        )
-        constants = [value for side in after if (value := constant_value(side)) is not None]
-        close = "~" in relation.operators
-        return close or all(abs(value - constants[0]) <= 1e-9 * max(1.0, abs(value)) for value in constants)
 
     def _equations(self, left: Relation, right: Relation) -> bool:
         one, other = (add(side.sides[0], negate(side.sides[1])) for side in (left, right))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 
+from mathloop.answers.expressions import constant_value
 from mathloop.answers.syntax import (
     Apply,
     Collection,
@@ -81,6 +82,19 @@ def named_value(relation: Relation) -> tuple[Node, Node] | None:
     if all(_constant(side) for side in sides):
         return Symbol("nothing"), sides[-1]
     return None
+
+
+def true_chain(relation: Relation) -> bool:
+    """Whether the constants of `x = 10/2 = 5` are equal: 4 = 5 has no value."""
+    places = [place for place, side in enumerate(relation.sides) if is_name(side)]
+    after = (
+        relation.sides[places[-1] + 1 :]
+        if places and places[-1] + 1 < len(relation.sides)
+        else relation.sides
+    )
+    constants = [value for side in after if (value := constant_value(side)) is not None]
+    close = "~" in relation.operators
+    return close or all(abs(value - constants[0]) <= 1e-9 * max(1.0, abs(value)) for value in constants)
 
 
 def in_order_of_names(name: Node, value: Node) -> Node:

@@ -82,6 +82,7 @@ def scale(unit: str) -> tuple[str, Fraction] | None:
     return None
 
 
+_UNITS = re.compile(r"(?:(?:square|sq\.?|cubic) *)?units?(?:\^[23])?|(?:平方|立方)?单位")
 _NOT_DROPPED = re.compile(
     r"\b(?:not|no|is|are|isn|was|wrong|incorrect|or|maybe|perhaps|hundred|thousand|dozen|cubed|squared|and|plus|minus"
     r"|more|less|off|half|to|than|factorial|if|but|least|most)\b"
@@ -95,7 +96,16 @@ def droppable(noun: str) -> bool:
     return noun.startswith("mod ") or _NOT_DROPPED.search(noun) is None
 
 
+def folded(noun: str) -> str:
+    """A noun without the difference between one and several ("apple" and "apples")."""
+    return noun.strip(" .").lower().removesuffix("s")
+
+
 def same_noun(left: str, right: str) -> bool:
-    """Whether two nouns behind a number are one ("apple" and "apples")."""
-    left, right = (noun.strip(" .").lower().removesuffix("s") for noun in (left, right))
-    return left == right
+    """Whether two nouns behind a number are one."""
+    return folded(left) == folded(right)
+
+
+def names_no_unit(noun: str) -> bool:
+    """Whether a noun says only that there is no unit: 12 square units are 12."""
+    return _UNITS.fullmatch(noun.strip(" .").lower()) is not None

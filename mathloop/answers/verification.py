@@ -92,7 +92,7 @@ def verify(
     choice = _compare_choices(left, right)
     if choice is not None:
         return choice
-    if _WORD.fullmatch(left) and _WORD.fullmatch(right):  # "Amy" is no product of A, m and y
+    if is_word(left) and is_word(right):  # "Amy" is no product of A, m and y
         same = phrase(left) == phrase(right)
         return Verdict(same, "the same word" if same else "another word", "words")
     return _compare(gold, prediction, places, strict, relations_as_sets)
@@ -106,19 +106,28 @@ def verify_response(gold: str, response_text: str) -> Verdict:
 
 def _compare_choices(left: str, right: str) -> Verdict | None:
     """Where one answer is a choice letter, or several, and the other too, perhaps with the option's text."""
-    one, other = _choices(left), _choices(right)
+    one, other = choices(left), choices(right)
     if one and other:
         same = one == other
         return Verdict(same, "the same choice" if same else "another choice", "choice")
     letters, text = (one, right) if one else (other, left)
-    match = _CHOICE_WITH_TEXT.fullmatch(text) if letters and len(letters) == 1 else None
-    if match and letters and not _REFUSED_CHOICE.search(text, match.end(match.lastindex or 0) + 1):
-        same = letters == frozenset(match.group(1) or match.group(2))
+    letter = explained_choice(text) if letters and len(letters) == 1 else None
+    if letter is not None:
+        same = letters == frozenset(letter)
         return Verdict(same, "the same choice" if same else "another choice", "choice")
     return None
 
 
-def _choices(text: str) -> frozenset[str] | None:
+def explained_choice(text: str) -> str | None:
+    """The letter of a normalized answer that gives a choice with its text: `(A) 5 m`; None for others."""
+    match = _CHOICE_WITH_TEXT.fullmatch(text)
+    if match is None or _REFUSED_CHOICE.search(text, match.end(match.lastindex or 0) + 1):
+        return None
+    return match.group(1) or match.group(2)
+
+
+def choices(text: str) -> frozenset[str] | None:
+    """The letters of a normalized answer that is nothing but choices: `(A)`, `B, D`; else None."""
     match = _BARE_CHOICE.fullmatch(text) if len(text) < 60 else None
     if match is None or (text.startswith("(") and "," in text):  # a point (A, C)
         return None
@@ -133,8 +142,8 @@ def _compare(left: str, right: str, places: int, strict: bool, relations_as_sets
     comparison = Comparison(places, prover)
     deadline.start(SECONDS_PER_VERDICT)
     try:
-        for one in _readings(left):
-            for other in _readings(right):
+        for one in readings(left):
+            for other in readings(right):
                 if not strict:
                     one, other = _renamed(one), _renamed(other)
                 if not relations_as_sets and _inequality(other) and not _inequality(one):
@@ -167,12 +176,21 @@ def _reason(rule: str, proved: bool) -> str:
     return f"equal as {_KINDS.get(rule, rule)}{how}"
 
 
-def _readings(text: str) -> tuple[Node, ...]:
+def is_word(text: str) -> bool:
+    """Whether a normalized answer is one word of three letters or more."""
+    return _WORD.fullmatch(text) is not None
+
+
+def readings(text: str) -> tuple[Node, ...]:
+    """The trees that an answer may mean, at least one; the literal reading comes first.
+
+    Raises `RecursionError` or `ValueError` for what is nested too deep or holds too long a number.
+    """
     return _cached_readings(text) if len(text) <= LONGEST_CACHED else _read_all(text)
 
 
 def _read_all(raw: str) -> tuple[Node, ...]:
-    """What an answer may mean: the literal reading first, then commas as thousands or as a decimal point.
+    """The literal reading, then commas read as thousands or as a decimal point.
 
     An answer that is no mathematics may be a sentence that holds one; what is neither is words.
     """
