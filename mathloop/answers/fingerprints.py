@@ -10,40 +10,38 @@ these bounds is open, so that a proof is short as well.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from hashlib import blake2b
-from typing import Any, Literal
+from typing import Literal
 
 from mathloop.answers import deadline
-from mathloop.answers.approximate import Approximate
+from mathloop.answers.bounded import MISFORTUNES, BoundedExact, exact_values, float_values
 from mathloop.answers.deadline import Undecided
 from mathloop.answers.equivalence import Comparison
-from mathloop.answers.exact import Exact, TooBig, Undefined, needs_integers, variables
-from mathloop.answers.expressions import (
-    FLOAT_POINTS,
-    FLOATS,
-    FORMAL_POINTS,
-    INTEGER_POINTS,
-    clearly_different,
-    steps,
-)
+from mathloop.answers.exact import needs_integers, variables
+from mathloop.answers.expressions import FORMAL_POINTS, clearly_different, steps
 from mathloop.answers.prover import SECONDS_PER_VERDICT, Prover
-from mathloop.answers.settling import has_quotient, is_rational
-from mathloop.answers.syntax import Collection, Node, Quantity, Relation, Symbol, Text, add, negate, walk
+from mathloop.answers.syntax import (
+    ONE,
+    ZERO,
+    Apply,
+    Collection,
+    Node,
+    Quantity,
+    Relation,
+    Symbol,
+    Text,
+    add,
+    divide,
+    negate,
+    rebuild,
+    walk,
+)
 
-MOST_STEPS = 1000
-"""Operations to evaluate an expression once."""
-MOST_BITS = 2000
-"""Size of a number that is calculated with further."""
-FEWEST_INTEGERS = 5
-"""Integers at which an expression of integers must be defined."""
 NO_ROUNDING = 1 << 30
 """Decimal places that a number must give to pass for a rounded value: none ever does."""
-
-_MISFORTUNES = (Undefined, TooBig, ArithmeticError, ValueError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +53,9 @@ class Part:
     """Exact parts are equal if their marks are, and only then; open ones may be equal in spite of different
     marks; closed ones count as equal only if their marks are."""
     node: Node
-    values: tuple[complex | None, ...] | None = None
-    """Floats at fixed points: 1 of a constant, 5 of an expression, 8 of one of integers. None of an open part
-    means that its values refute nothing."""
+    values: tuple[complex | None, ...] = ()
+    """Floats at fixed points: 1 of a constant, 5 of an expression, 8 of one of integers; none where that is
+    too long."""
 
 
 def expression_part(node: Node) -> Part:
@@ -65,14 +63,14 @@ def expression_part(node: Node) -> Part:
     if any(part == Symbol("oo") or not _is_plain(part) for part in walk(node)):
         return _closed(node)
     integer = needs_integers(node) and bool(variables(node))
-    found = _exactly(node, integer)
+    found = exact_values(node, integer)
     if found is None:
         return _closed(node)
     marks, exact = found
     stepped = steps(node)  # random points say little
     if exact and not integer and not stepped:
-        return Part(_joined(marks), "exact", node, _in_floats(node, integer))
-    values = _in_floats(node, integer)
+        return Part(_joined(marks), "exact", node, float_values(node, integer))
+    values = float_values(node, integer)
     if all(value is None for value in values):
         return _closed(node) if stepped else Part(_joined(marks), "closed", node)
     kind = "integers" if integer else ""
@@ -85,24 +83,74 @@ def relation_part(relation: Relation) -> Part:
     The factor is positive for an inequality, any but 0 for an equation or ≠.
     """
     difference = add(relation.sides[0], negate(relation.sides[1]))
-    if any(part == Symbol("oo") or not _is_plain(part) for part in walk(difference)):
+    if not variables(difference) or any(
+        part == Symbol("oo") or not _is_plain(part) for part in walk(difference)
+    ):
         return _closed(relation)
     signed = relation.operators[0] in ("<", "<=")
     integer = needs_integers(difference)
-    found = _exactly(difference, integer)
+    found = exact_values(difference, integer)
     if found is None or None in found[0] or not found[0][0] or steps(difference):
         return _closed(relation)
-    exact_values = [value for value in found[0] if value is not None]
-    factor = abs(exact_values[0]) if signed else exact_values[0]
-    mark = ("integers" if integer else "") + _joined([value / factor for value in exact_values])
-    if not signed and is_rational(difference) and has_quotient(difference):
-        return Part(mark, "open", relation)
-    values = _in_floats(difference, integer)
-    if values[0] is None or not values[0]:
+    known = [value for value in found[0] if value is not None]
+    factor = abs(known[0]) if signed else known[0]
+    mark = ("integers" if integer else "") + _joined([value / factor for value in known])
+    values = float_values(difference, integer)
+    if not any(values[:1]):
         return Part(mark, "closed", relation)
-    scale = abs(values[0]) if signed else values[0]
+    first = values[0] or 1
+    scale = abs(first) if signed else first
     scaled = tuple(None if value is None else value / scale for value in values)
     return Part(mark, "exact" if found[1] and not integer else "open", relation, scaled)
+
+
+def solved(relation: Relation) -> tuple[Symbol, Node] | None:
+    """An equation as y, or its only variable, and its value; None where it does not mean the same.
+
+    It is linear in that variable, and no factor that may be zero is divided away: xy = 6, but not xy = x.
+    """
+    difference = add(relation.sides[0], negate(relation.sides[1]))
+    free = variables(difference)
+    name = "y" if "y" in free else next(iter(free), "")
+    if (name != "y" and len(free) != 1) or "function" in free or not all(map(_is_plain, walk(difference))):
+        return None
+    offsets, slopes = set(), set()
+    try:
+        for point in FORMAL_POINTS:
+            at_0, at_1, at_3 = (_at(difference, name, value, point) for value in (0, 1, 3))
+            if at_3 - at_0 != 3 * (at_1 - at_0):
+                return None
+            offsets.add(at_0)
+            slopes.add(at_1 - at_0)
+    except MISFORTUNES:
+        return None
+    if 0 in slopes or (len(slopes) > 1 and (len(offsets) > 1 or 0 in offsets)):
+        return None
+    unknown = Symbol(name)
+    offset, one_up = (rebuild(difference, {unknown: number}) for number in (ZERO, ONE))
+    return unknown, divide(negate(offset), add(one_up, negate(offset)))
+
+
+def _at(node: Node, name: str, value: int, point: int) -> Fraction:
+    evaluator = BoundedExact(point)
+    evaluator.bound = {name: Fraction(value)}
+    return evaluator.value(node)
+
+
+def needs_base(node: Node) -> bool:
+    """Whether the value depends on the base that a logarithm without one is meant to have."""
+    if not any(
+        isinstance(part, Apply) and part.operation == "log" and len(part.arguments) == 1
+        for part in walk(node)
+    ):
+        return False
+    natural, decimal = (
+        float_values(node, needs_integers(node), decimal_log=decimal) for decimal in (False, True)
+    )
+    return not natural or any(
+        one is None or other is None or clearly_different(one, other, relative=1e-9, absolute=1e-11)
+        for one, other in zip(natural, decimal, strict=False)
+    )
 
 
 def infinity_part(node: Node) -> Part:
@@ -114,8 +162,8 @@ def may_be_equal(one: Part, other: Part) -> bool:
     """Whether two parts with different marks are left to a proof."""
     if "closed" in (one.standing, other.standing) or one.standing == other.standing == "exact":
         return False
-    if one.values is None or other.values is None:
-        return True
+    if not one.values or not other.values:
+        return False
     values = _side_by_side(one.values, other.values)
     constant = len(values) == 1
     return not any(
@@ -136,74 +184,6 @@ def proved_equal(one: Part, other: Part) -> bool:
         return False
     finally:
         deadline.stop()
-
-
-class _BriefExact(Exact):
-    """Exact values within `MOST_STEPS` and `MOST_BITS`."""
-
-    def value(self, node: Node) -> Fraction:
-        if self._steps >= MOST_STEPS:
-            raise TooBig
-        return super().value(node)
-
-    def _applied(self, operation: str, values: list[Fraction]) -> Fraction:
-        if any(map(_is_long, values)):
-            raise TooBig
-        return super()._applied(operation, values)
-
-    def _small(self, value: Fraction) -> Fraction:
-        if _is_long(value):
-            raise TooBig
-        return value
-
-
-class _BriefFloats(Approximate):
-    """Floats within `MOST_STEPS`; a logarithm without a base is natural."""
-
-    def value(self, node: Node) -> Any:
-        if self._steps >= MOST_STEPS:
-            raise TooBig
-        return super().value(node)
-
-
-def _exactly(node: Node, integer: bool) -> tuple[list[Fraction | None], bool] | None:
-    """Values at the fixed points, and whether all are exact; None where they cannot be computed.
-
-    An expression of integers may be undefined at some of them.
-    """
-    constant = not variables(node)
-    points = FORMAL_POINTS[:1] if constant else INTEGER_POINTS if integer else FORMAL_POINTS
-    found: list[Fraction | None] = []
-    exact = True
-    for point in points:
-        evaluator = _BriefExact(point, integer)
-        try:
-            found.append(evaluator.value(node))
-        except Undefined:
-            found.append(None)
-        except _MISFORTUNES:
-            return None
-        exact = exact and not evaluator.formal
-    defined = sum(value is not None for value in found)
-    if defined < (FEWEST_INTEGERS if integer and not constant else len(points)):
-        return None
-    return found, exact
-
-
-def _in_floats(node: Node, integer: bool) -> tuple[complex | None, ...]:
-    if not variables(node):
-        points: Sequence[int] = FLOAT_POINTS[:1]
-    else:
-        points = INTEGER_POINTS[:8] if integer else FLOAT_POINTS
-    found: list[complex | None] = []
-    for point in points:
-        try:
-            value = complex(_BriefFloats(FLOATS, point, integer=integer).value(node))
-        except _MISFORTUNES:
-            found.append(None)
-        else:
-            found.append(value if math.isfinite(value.real) and math.isfinite(value.imag) else None)
-    return tuple(found)
 
 
 def _side_by_side(
@@ -237,10 +217,6 @@ def _digest(text: str) -> str:
 
 def _is_plain(node: Node) -> bool:
     return not isinstance(node, Collection | Quantity | Relation | Text)
-
-
-def _is_long(value: Fraction) -> bool:
-    return value.numerator.bit_length() + value.denominator.bit_length() > MOST_BITS
 
 
 def _is_real(value: complex) -> bool:

@@ -5,21 +5,24 @@ is for the comparison with a gold answer. Here equality is exact and keeps the u
 form and 5 has another; 33.3333 % is 333333/1000000 and not 1/3. A form is computed from its answer alone, so
 answers with equal keys are equal whatever else was answered, and in any order.
 
-What may be written in several ways has one reading here:
+What may be read in several ways has one reading here:
 
-    x = 5, x ∈ {5}, {5}         5; but y = 2x + 1 with a lone small letter stays an equation
-    x = 1, y = 2                (1, 2), in the order of the names
-    1, 2 and {1, 2}             the set; 1, 1, 2 keeps both ones
-    0 < x < 1, x ∈ (0, 1)       (0, 1), which is also how a point is written
-    1 : 2                       1/2; with three terms or more relative to the first
-    (A), A. 5 m                 the choice A
-    12 square units, 12 个       12; any other noun counts as a unit of its own
+    f(x) = 2x + 1, y = 2x + 1, 2x − y + 1 = 0    the expression 2x + 1, named f(x) or y
+    x = 5, x ∈ {5}, {5}, 2x = 10                 5, named x or not at all
+    12 apples, 12 square units, 12 个            12, with a noun or without
+    x = 1, y = 2; (1, 2); 1; 2                   the pair (1, 2), in the order of the names
+    1, 2; {1, 2}; x_1 = 1, x_2 = 2               the set; 1, 1, 2 keeps both ones
+    0 < x < 1, x ∈ (0, 1)                        (0, 1), which is also how a point is written
+    1 : 2                                        1/2; with three terms or more relative to the first
+    (A), A. 5 m                                  the choice A
+
+Names and nouns are not in the key: they tell answers apart only where two with one key have different ones.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
 from hashlib import blake2b
@@ -27,9 +30,15 @@ from hashlib import blake2b
 from mathloop.answers import names, ranges
 from mathloop.answers.deadline import Undecided
 from mathloop.answers.exact import variables
-from mathloop.answers.fingerprints import Part, expression_part, infinity_part, relation_part
+from mathloop.answers.fingerprints import (
+    Part,
+    expression_part,
+    infinity_part,
+    needs_base,
+    relation_part,
+    solved,
+)
 from mathloop.answers.normalization import normalize
-from mathloop.answers.notation import COUNTERS
 from mathloop.answers.numbers import read_number
 from mathloop.answers.settling import is_opaque, lettered, settled, times
 from mathloop.answers.syntax import (
@@ -50,14 +59,16 @@ from mathloop.answers.syntax import (
     walk,
 )
 from mathloop.answers.tokens import CONSTANTS
-from mathloop.answers.units import folded, names_no_unit, scale
-from mathloop.answers.verification import choices, explained_choice, is_word, readings
+from mathloop.answers.units import droppable, folded, names_no_unit, scale, spelled_out
+from mathloop.answers.verification import THOUSANDS, choices, explained_choice, is_word, readings
 from mathloop.answers.words import phrase
 
 LONGEST = 1000
 """Characters; a longer answer equals only what is written the same."""
 MOST_PARTS = 40
 """Expressions in one answer; one with more equals only what is written the same."""
+
+_EMPTY = "symbol empty set"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +78,14 @@ class Form:
     shape: str
     """The kind of answer with its unit, connectives and brackets. Forms of different shapes are different."""
     parts: tuple[Part, ...] = ()
+    name: str = ""
+    """What the answer is the value of; empty where that goes without saying."""
+    noun: str = ""
+    """What the answer is a number of; empty where that goes without saying."""
 
     @property
     def key(self) -> tuple[str, ...]:
-        """Equal keys: equal answers."""
+        """Equal keys: equal answers, but for name and noun."""
         return (self.shape, *(part.mark for part in self.parts))
 
 
@@ -102,9 +117,11 @@ def _read(answer: str, text: str) -> Form:
     letter = explained_choice(text)
     if letter and not text.lstrip("( ")[1:].lstrip(" )").startswith(":"):  # A: 3 names a value
         return Form(f"choice {letter}")
-    if is_word(text) and text.lower() not in CONSTANTS:
+    meant = readings(spelled_out(answer))
+    node = meant[-1] if THOUSANDS.search(text) else meant[0]
+    if is_word(text) and not isinstance(node, Number) and text.lower() not in CONSTANTS:
         return Form(f"words {phrase(text)}")
-    form = _form(readings(answer)[0])
+    form = _form(node)
     return form if form.shape != "words " else _of_text(text)
 
 
@@ -114,8 +131,8 @@ def _of_text(text: str) -> Form:
     return Form(f"text {blake2b(squeezed, digest_size=16).hexdigest()}")
 
 
-def _form(node: Node, *, inner: bool = False, labeled: bool = False) -> Form:
-    """The form of a tree; `inner` of an item of a collection; `labeled` keeps the name in `x = 5`."""
+def _form(node: Node, *, inner: bool = False) -> Form:
+    """The form of a tree; `inner` of an item of a collection."""
     node = settled(node)
     match node:
         case Text(words):
@@ -127,11 +144,11 @@ def _form(node: Node, *, inner: bool = False, labeled: bool = False) -> Form:
         case Quantity(value, unit):
             return _quantity(value, unit)
         case Relation():
-            return _relation(node, inner=inner, labeled=labeled)
+            return _relation(node, inner=inner)
         case Collection():
             return _collection(node, inner=inner)
     rate = lettered(node)
-    if rate is not None and "/" in rate.unit:  # 20 m/s; but 20 m without a space is 20·m
+    if rate is not None and "/" in rate.unit:  # 20 m/s
         return _quantity(rate.value, rate.unit)
     return _expression(node)
 
@@ -139,20 +156,16 @@ def _form(node: Node, *, inner: bool = False, labeled: bool = False) -> Form:
 def _expression(node: Node, unit: str = "") -> Form:
     if node in (ranges.INFINITY, ranges.MINUS_INFINITY):
         return Form(f"value{unit}", (infinity_part(node),))
-    return Form(f"value{_baseless_log(node)}{unit}", (expression_part(node),))
-
-
-def _baseless_log(node: Node) -> str:
-    """What sets an expression apart whose logarithm may be natural or decimal."""
-    logs = (part for part in walk(node) if isinstance(part, Apply) and part.operation == "log")
-    return " log" if any(len(log.arguments) == 1 for log in logs) else ""
+    return Form(f"value{' log' if needs_base(node) else ''}{unit}", (expression_part(node),))
 
 
 def _quantity(value: Node, unit: str) -> Form:
     size = scale(unit)
     if size is None:
-        if names_no_unit(unit) or unit in COUNTERS:
+        if names_no_unit(unit):
             return _form(value)
+        if droppable(unit):
+            return replace(_form(value), noun=folded(unit))
         return _with_unit(value, f" {folded(unit)}")
     dimension, factor = size
     if dimension == "percent":
@@ -167,37 +180,38 @@ def _with_unit(value: Node, unit: str) -> Form:
     if isinstance(value, Number | Symbol | Apply):
         return _expression(value, unit)
     form = _form(value)
-    return Form(form.shape + unit, form.parts)
+    return replace(form, shape=form.shape + unit)
 
 
-def _relation(relation: Relation, *, inner: bool, labeled: bool) -> Form:
+def _relation(relation: Relation, *, inner: bool) -> Form:
     relation = ranges.ascending(relation)
     named = names.named_value(relation)
-    if named is not None and not _is_curve(relation, *named) and names.true_chain(relation):
+    if named is not None and "y" not in variables(named[1]) and names.true_chain(relation):
         form = _form(names.in_order_of_names(*named), inner=inner)
-        return _labeled(form, named[0]) if labeled else form
+        return replace(form, name=_said(named[0]))
     operators = tuple("=" if operator == "~" else operator for operator in relation.operators)
     if not set(operators) & {"=", "in"} and (found := ranges.pieces(relation)) is not None:
-        form = _of_pieces(found)
-        return _labeled(form, ranges.variable(relation)) if labeled else form
-    log = "".join(sorted({_baseless_log(side) for side in relation.sides}))
-    if len(operators) == 1 and operators != ("in",) and _is_plain(relation):
+        return replace(_of_pieces(found), name=_said(ranges.variable(relation)))
+    if operators == ("=",) and (solution := solved(relation)) is not None:
+        return replace(_form(solution[1]), name=_said(solution[0]))
+    if len(operators) == 1 and operators != ("in",) and not any(map(_is_odd, walk(relation))):
+        log = " log" if any(map(needs_base, relation.sides)) else ""
         return Form(f"relation {operators[0]}{log}", (relation_part(Relation(relation.sides, operators)),))
     return _ordered("chain " + " ".join(operators), relation.sides)
 
 
-def _labeled(form: Form, name: Node | None) -> Form:
-    return Form(f"{name} is {form.shape}", form.parts)
+def _said(name: Node | None) -> str:
+    """A name as text, empty for none; f(x) goes by y, as a curve does."""
+    match name:
+        case None | Symbol("element") | Symbol("nothing"):
+            return ""
+        case Apply("call", (Symbol("f"), Symbol(argument))) if argument.islower():
+            return str(Symbol("y"))
+    return str(name)
 
 
-def _is_curve(relation: Relation, name: Node, value: Node) -> bool:
-    """Whether y = 2x + 1 is an equation between variables; f(x) = 2x + 1 is a name with its value."""
-    lone = isinstance(name, Symbol) and len(name.name) == 1 and name.name.islower()
-    return lone and relation.operators == ("=",) and _is_plain(value) and bool(variables(value))
-
-
-def _is_plain(node: Node) -> bool:
-    return not any(isinstance(part, Collection | Quantity | Text) for part in walk(node))
+def _is_odd(node: Node) -> bool:
+    return isinstance(node, Collection | Quantity | Text)
 
 
 def _collection(node: Collection, *, inner: bool) -> Form:
@@ -205,7 +219,7 @@ def _collection(node: Collection, *, inner: bool) -> Form:
     assigned = names.assignments(node)
     if assigned:
         return _ordered("tuple", assigned)
-    if _is_range(node) and (found := ranges.pieces(node)) is not None:
+    if ranges.is_range(node) and (found := ranges.pieces(node)) is not None:
         return _of_pieces(found)
     if kind in ("set", "list", "pieces"):
         return _unordered(items, distinct=kind == "set", inner=inner)
@@ -213,18 +227,7 @@ def _collection(node: Collection, *, inner: bool) -> Form:
         return _ordered("tuple", [row.items[0] for row in items if isinstance(row, Collection)])
     if kind == "ratio" and node.ends != TIME:
         return _ratio(items)
-    return _ordered(f"{kind}{node.ends}", items)
-
-
-def _is_range(node: Collection) -> bool:
-    """Whether a collection means a set of reals; a list of pairs alone is a list of points."""
-    if node.kind == "list":
-        return any(isinstance(item, Relation) or _is_interval(item) for item in node.items)
-    return _is_interval(node)
-
-
-def _is_interval(node: Node) -> bool:
-    return isinstance(node, Collection) and node.kind in ("interval", "union", "difference")
+    return _ordered("tuple" if kind == "sequence" else f"{kind}{node.ends}", items)
 
 
 def _ratio(items: Sequence[Node]) -> Form:
@@ -246,33 +249,39 @@ def _of_pieces(found: Sequence[ranges.Piece]) -> Form:
 
 
 def _ordered(kind: str, items: Iterable[Node]) -> Form:
-    return _assembled(kind, [_form(item, inner=True, labeled=True) for item in items])
+    return _assembled(kind, [_form(item, inner=True) for item in items])
 
 
 def _unordered(items: Sequence[Node], *, distinct: bool, inner: bool) -> Form:
-    labeled = len({_family(item) for item in items if isinstance(item, Relation)}) > 1
-    forms = sorted((_form(item, inner=True, labeled=labeled) for item in items), key=_place)
+    forms = [_form(item, inner=True) for item in items]
+    named = {_family(item) for item in items if isinstance(item, Relation)}
+    name = ""
+    if len(named) <= 1:  # x = 1 or x = 2; but of a > 0, b > 0 each keeps its name
+        name = "".join(named)
+        forms = [replace(form, name="") for form in forms]
+    forms.sort(key=_place)
     if distinct:
-        forms = list({form.key: form for form in forms}.values())
-    if len(forms) == 1 and not inner:
-        return forms[0]
-    return _assembled("set", forms)
+        forms = list({(form.key, form.name, form.noun): form for form in forms}.values())
+    if len(forms) == 1 and not inner and forms[0].shape != _EMPTY:
+        return replace(forms[0], name=name or forms[0].name)
+    return replace(_assembled("set", forms), name=name)
 
 
-def _family(relation: Relation) -> Node | None:
+def _family(relation: Relation) -> str:
     """What a condition is about; x_1 = 1 and x_2 = 3 are two values of one x."""
     named = names.named_value(relation)
     name = ranges.variable(ranges.ascending(relation)) if named is None else named[0]
-    return name.arguments[0] if isinstance(name, Apply) and name.operation == "index" else name
+    return _said(name.arguments[0] if isinstance(name, Apply) and name.operation == "index" else name)
 
 
-def _place(form: Form) -> tuple[str, list[str], tuple[str, ...]]:
+def _place(form: Form) -> tuple[str, list[str], tuple[str, ...], str]:
     """Where a form goes in a set: by value, so that spellings of one number come to the same place."""
     values = [(part.values or (None,))[0] for part in form.parts]
     shown = ["" if value is None else f"{value.real + 0.0:+.9e} {value.imag + 0.0:+.9e}" for value in values]
-    return form.shape, shown, form.key
+    return form.shape, shown, form.key, form.name + form.noun
 
 
 def _assembled(kind: str, forms: Sequence[Form]) -> Form:
-    shape = f"{kind}({', '.join(form.shape for form in forms)})"
-    return Form(shape, tuple(part for form in forms for part in form.parts))
+    """One form of several, whose names and nouns belong to its shape."""
+    shapes = (" ".join(filter(None, (form.name, form.shape, form.noun))) for form in forms)
+    return Form(f"{kind}({', '.join(shapes)})", tuple(part for form in forms for part in form.parts))

@@ -63,8 +63,7 @@ _PARTS = re.compile(r"\s*[;,.]?\s*\((\d)\)\s*")
 _RATIO = re.compile(r"(?<=\d)\s*比\s*(?=\d)")
 _CIRCLED = {chr(0x2460 + index): str(index + 1) for index in range(20)}
 _TEXT_CIRCLED = re.compile(r"\\textcircled\s*\{?\s*(\d+)\s*\}?")
-COUNTERS = frozenset("个只人本件条张组颗袋棵辆名岁支枚位次种倍页块片头匹朵层排行道题步圈把台双套份箱瓶杯盒")
-"""Chinese words between a number and what it counts, which have no meaning of their own."""
+_COUNTERS = frozenset("个只人本件条张组颗袋棵辆名岁支枚位次种倍页块片头匹朵层排行道题步圈把台双套份箱瓶杯盒")
 _TEXT = re.compile(r"\\(?:text|mathrm|textbf|mbox)\s*\{([^{}]*)\}")
 _COUNTED = re.compile(r"([\d.,]*[零一二两三四五六七八九十百千万亿分之又]+)([\u4e00-\u9fff]{1,3})")
 
@@ -110,7 +109,7 @@ def read_notation(text: str) -> Node | None:
         if text.startswith("百分之") and (value := _number_or_words(text[3:])) is not None:
             return Apply("percent", (Number(value),))
         split = _COUNTED.fullmatch(text)
-        counted = split is not None and (scale(split.group(2)) or split.group(2) in COUNTERS)
+        counted = split is not None and (scale(split.group(2)) or split.group(2) in _COUNTERS)
         if split and counted and (value := read_words(split.group(1))) is not None:
             return Quantity(Number(value), split.group(2))
     return None

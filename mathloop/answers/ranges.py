@@ -62,6 +62,17 @@ def pieces(node: Node) -> list[Piece] | None:
     return None if found is None else _merged(found)
 
 
+def is_range(node: Collection) -> bool:
+    """Whether a collection means a set of reals; a list of pairs alone is a list of points."""
+    if node.kind == "list":
+        return any(isinstance(item, Relation) or _is_interval(item) for item in node.items)
+    return _is_interval(node)
+
+
+def _is_interval(node: Node) -> bool:
+    return isinstance(node, Collection) and node.kind in ("interval", "union", "difference")
+
+
 def _pieces(node: Node) -> list[Piece] | None:
     match node:
         case Symbol("R" | "mathbb R") | Text("all real numbers"):

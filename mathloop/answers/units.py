@@ -82,6 +82,18 @@ def scale(unit: str) -> tuple[str, Fraction] | None:
     return None
 
 
+_UNIT_LETTER = re.compile(
+    r"(?<=[\d})i])((?:\s|\\[,;:! ]|~)*)\\(?:text|mathrm|mbox|textrm|rm)\s*\{\s*([mgshLlt])\s*\}"
+)
+_SPELLED = {
+    "m": "meters",
+    "g": "grams",
+    "s": "seconds",
+    "h": "hours",
+    "L": "liters",
+    "l": "liters",
+    "t": "tons",
+}
 _UNITS = re.compile(r"(?:(?:square|sq\.?|cubic) *)?units?(?:\^[23])?|(?:平方|立方)?单位")
 _NOT_DROPPED = re.compile(
     r"\b(?:not|no|is|are|isn|was|wrong|incorrect|or|maybe|perhaps|hundred|thousand|dozen|cubed|squared|and|plus|minus"
@@ -109,3 +121,8 @@ def same_noun(left: str, right: str) -> bool:
 def names_no_unit(noun: str) -> bool:
     """Whether a noun says only that there is no unit: 12 square units are 12."""
     return _UNITS.fullmatch(noun.strip(" .").lower()) is not None
+
+
+def spelled_out(text: str) -> str:
+    r"""The text with units of one letter in words where LaTeX marks them: 5\text{ m}, but 5m may be 5·m."""
+    return _UNIT_LETTER.sub(lambda found: rf"{found[1]}\text{{ {_SPELLED[found[2]]} }}", text)

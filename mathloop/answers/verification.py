@@ -43,7 +43,7 @@ _CHOICE_WITH_TEXT = re.compile(
 _BARE_CHOICE = re.compile(
     r"(?:(?:故?选项?|[Oo]ption|[Cc]hoice)\s*:?\s*)?(?:\\text\w*\s*\{|\\math\w+\s*\{)?\s*\(?\s*([A-K](?:(?:[\s,;、和与]|and)*[A-K])*)\s*\)?\s*\}?[.:]?"
 )
-_THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")
+THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")
 _ZEROS = re.compile(r"\d,0\d\d")
 """What no list has: 1,000 is a thousand."""
 _DECIMAL_COMMA = re.compile(r"([-+]?)(\d+),(\d+)")
@@ -222,7 +222,7 @@ def _comma_readings(text: str) -> list[Node]:
     if match and len(match.group(3)) not in (1, 0 if match.group(2) == "0" else 3):  # 1,2 may be two numbers
         number = read_number(f"{match.group(1)}{match.group(2)}.{match.group(3)}")
         return [] if number is None else [Number(number, len(match.group(3)))]
-    joined = _THOUSANDS.sub(lambda found: found.group().replace(",", ""), text)
+    joined = THOUSANDS.sub(lambda found: found.group().replace(",", ""), text)
     if joined == text or _OPENING.search(text[: text.index(",")]):
         return []
     try:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from mathloop.sampling.config import SamplingConfig
+from mathloop.voting import STRATEGIES
 
-Kind = Literal["greedy", "mean", "maj", "rm", "pass"]
-"""Greedy decoding, or mean@k, maj@k, rm@k, pass@k."""
+KINDS = ("greedy", "mean", *(name for name, one in STRATEGIES.items() if one.needs != "greedy"), "pass")
+"""Greedy decoding, or mean@k, pass@k and the voting strategies over k samples: maj@k, rm@k, weighted@k."""
+if TYPE_CHECKING:
+    Kind = str
+else:
+    Kind = Literal[KINDS]
 
 
 class GateConfig(BaseModel):
@@ -34,6 +39,8 @@ class EvaluationConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    samples: int = Field(8, ge=1, description="k of maj@k, rm@k and pass@k")
+    samples: int = Field(
+        8, ge=1, description="Samples per problem: the k of maj@k, rm@k, weighted@k and pass@k"
+    )
     temperature: float = Field(1.0, gt=0, description="Sampling temperature of the k samples")
     sampling: SamplingConfig = SamplingConfig(max_tokens=160)

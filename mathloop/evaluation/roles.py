@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from mathloop.evaluation.metrics import KINDS, Outcomes
+from mathloop.evaluation.config import KINDS
+from mathloop.evaluation.metrics import Outcomes
 
 CHALLENGER = "challenger"
 CHAMPIONS = ("champion", "base")

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mathloop.evaluation import Ordering, Score, Table
 from mathloop.evaluation.orderings import LARGE_NUMBERS
+from mathloop.evaluation.table import metric_name
 from mathloop.reports.charts import difference_chart, interval_bar, score_panel
 from mathloop.reports.figures import count, duration, label, percent, points, title
 from mathloop.reports.markup import Child, Markup, clip, element
 from mathloop.stages import StageReport
+from mathloop.voting import STRATEGIES
 
 _PLOTTED = ("base", "champion", "sft", "challenger")
 """In the order in which they come to be."""
@@ -73,7 +75,7 @@ def headline(
 
 def scores_section(table: Table) -> Markup:
     """Panels, the table with intervals, the large-number family, and every other group folded away."""
-    metrics = ["greedy", *(f"{kind}@{table.k}" for kind in ("maj", "rm", "pass"))]
+    metrics = table.metrics
     large = LARGE_NUMBERS in table.groups
     wanted = [(metric, metric, "all") for metric in metrics]
     wanted += [("greedy, large numbers", "greedy", LARGE_NUMBERS)] if large else []
@@ -96,13 +98,20 @@ def scores_section(table: Table) -> Markup:
     body.append(
         element(
             "p",
-            f"maj@{table.k}: the most common answer of {table.k} samples is right. rm@{table.k}: the sample "
-            f"that the reward model likes best is right. pass@{table.k}: any sample is right. Where all "
-            "problems came out alike, a bootstrap interval has no width.",
+            " ".join(_explained(table)),
             class_="caption",
         )
     )
     return element("section", element("h2", "Scores"), body, id="scores")
+
+
+def _explained(table: Table) -> Iterator[str]:
+    """What the scores in a table mean, a sentence each."""
+    for name, strategy in STRATEGIES.items():
+        if (metric := metric_name(name, table.k)) in table.metrics and strategy.needs != "greedy":
+            yield f"{metric}: {strategy.summary}, of {table.k} samples, is right."
+    yield f"pass@{table.k}: any sample is right."
+    yield "Where all problems have the same result, a bootstrap interval has no width."
 
 
 def claims_section(orderings: Sequence[Ordering]) -> Markup:

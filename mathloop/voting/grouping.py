@@ -1,9 +1,10 @@
 """Responses grouped by their final answers.
 
-Two answers are equal if their normal forms have one key, or if a proof finds the expressions in them equal.
-Which answers are together depends on the answers alone, never on their order: keys are compared first, then
-groups of one shape, the largest first, each with those before it. A vote has `MOST_PROOFS` proof steps, each
-of which compares two expressions; what is undecided after them stays apart.
+Two answers are equal if their normal forms have one key, or if proofs find the expressions in them equal. A
+name or a noun tells two answers of one key apart where both have one: x = 5 and y = 5 are two answers, 12
+apples and 12 are one. Which answers are together depends on the answers alone, never on their order: keys
+come first, then the classes of one shape, the largest first, each with those before it. A vote has
+`MOST_PROOFS` proof steps, of which each compares two expressions; what is undecided after them stays apart.
 """
 
 from __future__ import annotations
@@ -11,14 +12,14 @@ from __future__ import annotations
 import math
 import re
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Generic, Literal, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from mathloop.answers.normal_form import Form
 
-MOST_PROOFS = 32
+MOST_PROOFS = 64
 """Proof steps of one vote."""
 
 _INTEGER = re.compile(r"-?[0-9]{1,15}")
@@ -87,8 +88,8 @@ def group_answers(responses: Sequence[AnyVoter]) -> list[Group[AnyVoter]]:
     return [Group(None if name is None else found[0].answer, tuple(found)) for name, found in members.items()]
 
 
-def _labels(votes: dict[str, int]) -> dict[str, object]:
-    """Texts → labels that are equal for equal answers, None for no answer; `votes` counts each text."""
+def _labels(votes: dict[str, int]) -> Mapping[str, Hashable]:
+    """Texts → labels that are equal for equal answers; `votes` counts each text."""
     if len(votes) < 2:
         return {text: text for text in votes}
     if all(map(_INTEGER.fullmatch, votes)):
@@ -97,39 +98,72 @@ def _labels(votes: dict[str, int]) -> dict[str, object]:
     from mathloop.answers.normal_form import normal_form
 
     forms = {text: normal_form(text) for text in votes}
-    same = _proved({form.key: form for form in forms.values()}, _count(forms, votes))
-    return {text: same.get(form.key, form.key) for text, form in forms.items()}
-
-
-def _count(forms: dict[str, Form], votes: dict[str, int]) -> dict[tuple[str, ...], int]:
-    counts: dict[tuple[str, ...], int] = defaultdict(int)
+    names, nouns = _conflicts(forms.values(), "name"), _conflicts(forms.values(), "noun")
+    labels: dict[str, _Label] = {}
+    classes: dict[_Label, _Class] = {}
     for text, form in forms.items():
-        counts[form.key] += votes[text]
-    return counts
+        label = form.key, form.name if form.key in names else "", form.noun if form.key in nouns else ""
+        labels[text] = label
+        classes.setdefault(label, _Class(label, form)).add(form, votes[text])
+    leaders = _proved(list(classes.values()))
+    return {text: leaders.get(label, label) for text, label in labels.items()}
 
 
-def _proved(
-    forms: dict[tuple[str, ...], Form], votes: dict[tuple[str, ...], int]
-) -> dict[tuple[str, ...], tuple[str, ...]]:
-    """Keys that a proof finds equal to another → that other key."""
+_Label = tuple[tuple[str, ...], str, str]
+"""Key, name and noun."""
+
+
+@dataclass
+class _Class:
+    """Equal answers of one vote."""
+
+    label: _Label
+    form: Form
+    votes: int = 0
+    names: set[str] = field(default_factory=set)
+    nouns: set[str] = field(default_factory=set)
+
+    def add(self, form: Form, votes: int) -> None:
+        self.votes += votes
+        self.names |= {form.name} - {""}
+        self.nouns |= {form.noun} - {""}
+
+    def takes(self, other: _Class) -> bool:
+        """Whether names and nouns let the two be one."""
+        return len(self.names | other.names) <= 1 and len(self.nouns | other.nouns) <= 1
+
+
+def _conflicts(forms: Iterable[Form], tag: Literal["name", "noun"]) -> set[tuple[str, ...]]:
+    """Keys that answers with different names, or nouns, have: x = 5 and y = 5 are two answers."""
+    found: dict[tuple[str, ...], set[str]] = defaultdict(set)
+    for form in forms:
+        found[form.key] |= {form.name if tag == "name" else form.noun} - {""}
+    return {key for key, tags in found.items() if len(tags) > 1}
+
+
+def _proved(classes: list[_Class]) -> dict[_Label, _Label]:
+    """Labels that a proof finds equal to another → that other label."""
     from mathloop.answers.fingerprints import may_be_equal, proved_equal
 
-    same: dict[tuple[str, ...], tuple[str, ...]] = {}
-    leaders: dict[str, list[Form]] = defaultdict(list)
+    same: dict[_Label, _Label] = {}
+    leaders: dict[str, list[_Class]] = defaultdict(list)
     left = MOST_PROOFS
-    for form in sorted(forms.values(), key=lambda form: (-votes[form.key], form.key)):
-        for leader in leaders[form.shape]:
-            pairs = [
-                pair for pair in zip(form.parts, leader.parts, strict=True) if pair[0].mark != pair[1].mark
-            ]
-            if not all(may_be_equal(*pair) for pair in pairs) or len(pairs) > left:
+    for one in sorted(classes, key=lambda each: (-each.votes, each.label)):
+        for leader in leaders[one.form.shape]:
+            pairs = zip(one.form.parts, leader.form.parts, strict=True)
+            open_pairs = [pair for pair in pairs if pair[0].mark != pair[1].mark]
+            if not open_pairs or len(open_pairs) > left or not leader.takes(one):
                 continue
-            left -= len(pairs)
-            if all(proved_equal(*pair) for pair in pairs):
-                same[form.key] = leader.key
+            if not all(may_be_equal(*pair) for pair in open_pairs):
+                continue
+            left -= len(open_pairs)
+            if all(proved_equal(*pair) for pair in open_pairs):
+                same[one.label] = leader.label
+                leader.names |= one.names
+                leader.nouns |= one.nouns
                 break
         else:
-            leaders[form.shape].append(form)
+            leaders[one.form.shape].append(one)
     return same
 
 

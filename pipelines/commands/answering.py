@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from mathloop.errors import BadConfig
+from mathloop.voting import STRATEGIES
 from pipelines.commands.options import Profile, Sets
 from pipelines.paths import check_folder
 
@@ -107,7 +108,11 @@ def ask(
         int | None, typer.Option(min=1, help="Responses to choose from; 8 unless the server says else.")
     ] = None,
     strategy: Annotated[
-        str | None, typer.Option(metavar="NAME", help="greedy, maj or rm; rm where a reward model is.")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help=f"{', '.join(STRATEGIES)}. Default: rm if a reward model is served, else maj.",
+        ),
     ] = None,
     mode: Annotated[
         str | None, typer.Option(metavar="NAME", help="cot (prose, the default) or tir (with Python).")
