@@ -130,7 +130,7 @@ def select(
 
 
 def majority_answer(responses: Sequence[Response], strategy: str, agreement: float) -> str | None:
-    """The answer that wins a vote; None if no response has an answer or the winner's share is below `agreement`.
+    """The answer that wins a vote; None if there is no answer or the winner's share is below `agreement`.
 
     Args:
         strategy: `maj` or `weighted`.
