@@ -10,6 +10,7 @@ from components.images import CONTROL_IMAGE
 def evolution(
     problems: dsl.Input[dsl.Dataset],
     evolved: dsl.Output[dsl.Dataset],
+    dropped: dsl.Output[dsl.Dataset],
     summary: dsl.Output[dsl.Markdown],
     settings: str = "{}",
     seed: int = 0,
@@ -28,6 +29,7 @@ def evolution(
         summary,
         problems=problems,
         out=evolved,
+        dropped=dropped,
         config=EvolutionConfig.model_validate_json(settings),
         seed=seed,
     )

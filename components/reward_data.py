@@ -11,6 +11,7 @@ def reward_data(
     problems: dsl.Input[dsl.Dataset],
     policy: dsl.Input[dsl.Model],
     responses: dsl.Output[dsl.Dataset],
+    dropped: dsl.Output[dsl.Dataset],
     summary: dsl.Output[dsl.Markdown],
     settings: str = "{}",
     seed: int = 0,
@@ -26,6 +27,7 @@ def reward_data(
         problems=problems,
         policy=policy,
         out=responses,
+        dropped=dropped,
         config=RewardDataConfig.model_validate_json(settings),
         seed=seed,
     )
