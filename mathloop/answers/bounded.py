@@ -22,7 +22,7 @@ FEWEST_INTEGERS = 5
 LARGEST_FLOAT = 1e100
 """A larger value refutes nothing; NaN is none either."""
 
-MISFORTUNES = (Undefined, TooBig, ArithmeticError, ValueError)
+EVALUATION_ERRORS = (Undefined, TooBig, ArithmeticError, ValueError)
 """What an evaluation may raise."""
 
 
@@ -73,7 +73,7 @@ def exact_values(node: Node, integer: bool) -> tuple[list[Fraction | None], bool
             found.append(evaluator.value(node))
         except Undefined:
             found.append(None)
-        except MISFORTUNES:
+        except EVALUATION_ERRORS:
             return None
         exact = exact and not evaluator.formal
     defined = sum(value is not None for value in found)
@@ -96,7 +96,7 @@ def float_values(node: Node, integer: bool, *, decimal_log: bool = False) -> tup
         try:
             evaluator = _BoundedFloats(FLOATS, point, integer=integer, decimal_log=decimal_log)
             value = complex(evaluator.value(node))
-        except MISFORTUNES:
+        except EVALUATION_ERRORS:
             found.append(None)
         except _TooLong:
             return ()

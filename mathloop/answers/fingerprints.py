@@ -17,11 +17,11 @@ from hashlib import blake2b
 from typing import Literal
 
 from mathloop.answers import deadline
-from mathloop.answers.bounded import MISFORTUNES, BoundedExact, exact_values, float_values
+from mathloop.answers.bounded import EVALUATION_ERRORS, BoundedExact, exact_values, float_values
 from mathloop.answers.deadline import Undecided
 from mathloop.answers.equivalence import Comparison
 from mathloop.answers.exact import needs_integers, variables
-from mathloop.answers.expressions import FORMAL_POINTS, clearly_different, steps
+from mathloop.answers.expressions import FORMAL_POINTS, clearly_different, has_steps
 from mathloop.answers.prover import SECONDS_PER_VERDICT, Prover
 from mathloop.answers.syntax import (
     ONE,
@@ -67,7 +67,7 @@ def expression_part(node: Node) -> Part:
     if found is None:
         return _closed(node)
     marks, exact = found
-    stepped = steps(node)  # random points say little
+    stepped = has_steps(node)  # random points say little
     if exact and not integer and not stepped:
         return Part(_joined(marks), "exact", node, float_values(node, integer))
     values = float_values(node, integer)
@@ -90,7 +90,7 @@ def relation_part(relation: Relation) -> Part:
     signed = relation.operators[0] in ("<", "<=")
     integer = needs_integers(difference)
     found = exact_values(difference, integer)
-    if found is None or None in found[0] or not found[0][0] or steps(difference):
+    if found is None or None in found[0] or not found[0][0] or has_steps(difference):
         return _closed(relation)
     known = [value for value in found[0] if value is not None]
     factor = abs(known[0]) if signed else known[0]
@@ -122,7 +122,7 @@ def solved(relation: Relation) -> tuple[Symbol, Node] | None:
                 return None
             offsets.add(at_0)
             slopes.add(at_1 - at_0)
-    except MISFORTUNES:
+    except EVALUATION_ERRORS:
         return None
     if 0 in slopes or (len(slopes) > 1 and (len(offsets) > 1 or 0 in offsets)):
         return None

@@ -40,7 +40,7 @@ from mathloop.answers.fingerprints import (
 )
 from mathloop.answers.normalization import normalize
 from mathloop.answers.numbers import read_number
-from mathloop.answers.settling import is_opaque, lettered, settled, times
+from mathloop.answers.simplification import is_opaque, letters_as_unit, simplify, times
 from mathloop.answers.syntax import (
     MINUS_ONE,
     TIME,
@@ -133,7 +133,7 @@ def _of_text(text: str) -> Form:
 
 def _form(node: Node, *, inner: bool = False) -> Form:
     """The form of a tree; `inner` of an item of a collection."""
-    node = settled(node)
+    node = simplify(node)
     match node:
         case Text(words):
             return Form(f"words {words}")
@@ -147,7 +147,7 @@ def _form(node: Node, *, inner: bool = False) -> Form:
             return _relation(node, inner=inner)
         case Collection():
             return _collection(node, inner=inner)
-    rate = lettered(node)
+    rate = letters_as_unit(node)
     if rate is not None and "/" in rate.unit:  # 20 m/s
         return _quantity(rate.value, rate.unit)
     return _expression(node)
@@ -176,7 +176,7 @@ def _quantity(value: Node, unit: str) -> Form:
 
 
 def _with_unit(value: Node, unit: str) -> Form:
-    value = settled(value)
+    value = simplify(value)
     if isinstance(value, Number | Symbol | Apply):
         return _expression(value, unit)
     form = _form(value)
