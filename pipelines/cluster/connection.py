@@ -92,14 +92,37 @@ def connect(host: str | None = None) -> Pipelines:
         url, ui = cluster.host, "http://localhost:8080"
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        import kfp
-
-        client = kfp.Client(
-            host=url if given else None,
-            existing_token=read_key(TOKEN_VARIABLE),
-            ui_host=ui,
-        )
+        address = url if given or in_pod else f"{url}{PROXY}"
+        client = _client(url if given else None, address, ui)
     return Pipelines(client, url, ui, bool(health.get("multi_user")))
+
+
+def _client(host: str | None, address: str, ui: str) -> Any:
+    """KFP's client.
+
+    Args:
+        host: as `--host` gives it; None: by the login of the kubeconfig, or of this pod.
+        address: of KFP where there is no `host`. The hook that refreshes a kubeconfig's token before each
+            request also sets the client's address to the API server's root, and itself anew; here both stay.
+    """
+    import kfp
+
+    class Client(kfp.Client):  # type: ignore[misc]
+        def _load_config(self, *arguments: Any, **named: Any) -> Any:
+            configuration = super()._load_config(*arguments, **named)
+            if host is None:
+                configuration.host = address
+                refresh = configuration.refresh_api_key_hook
+
+                def refresh_key(changed: Any) -> None:
+                    refresh(changed)
+                    changed.host, changed.refresh_api_key_hook = address, refresh_key
+
+                if refresh is not None:
+                    configuration.refresh_api_key_hook = refresh_key
+            return configuration
+
+    return Client(host=host, existing_token=read_key(TOKEN_VARIABLE), ui_host=ui)
 
 
 def _health(url: str) -> dict[str, Any]:
