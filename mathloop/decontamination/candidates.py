@@ -80,7 +80,7 @@ class Candidates:
     def find(
         self, statements: Tokens, answers: Sequence[str | None]
     ) -> tuple[Ints, npt.NDArray[np.int32], Ints]:
-        """Returns the statement and the item of each pair worth a full comparison, and `unnumbered` statements.
+        """Statement and item of each pair worth a full comparison, and the `unnumbered` statements.
 
         Per statement the most similar item comes first. Pairs whose `answers` conflict are left out.
         """
