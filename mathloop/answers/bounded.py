@@ -23,7 +23,7 @@ LARGEST_FLOAT = 1e100
 """A larger value refutes nothing; NaN is none either."""
 
 EVALUATION_ERRORS = (Undefined, TooBig, ArithmeticError, ValueError)
-"""What an evaluation may raise."""
+"""An expression has no value, or none within the bounds."""
 
 
 class BoundedExact(Exact):
@@ -65,21 +65,21 @@ def exact_values(node: Node, integer: bool) -> tuple[list[Fraction | None], bool
     """
     constant = not variables(node)
     points = FORMAL_POINTS[:1] if constant else INTEGER_POINTS if integer else FORMAL_POINTS
-    found: list[Fraction | None] = []
+    values: list[Fraction | None] = []
     exact = True
     for point in points:
         evaluator = BoundedExact(point, integer)
         try:
-            found.append(evaluator.value(node))
+            values.append(evaluator.value(node))
         except Undefined:
-            found.append(None)
+            values.append(None)
         except EVALUATION_ERRORS:
             return None
         exact = exact and not evaluator.formal
-    defined = sum(value is not None for value in found)
+    defined = sum(value is not None for value in values)
     if defined < (FEWEST_INTEGERS if integer and not constant else len(points)):
         return None
-    return found, exact
+    return values, exact
 
 
 def float_values(node: Node, integer: bool, *, decimal_log: bool = False) -> tuple[complex | None, ...]:
@@ -91,19 +91,19 @@ def float_values(node: Node, integer: bool, *, decimal_log: bool = False) -> tup
         points: Sequence[int] = FLOAT_POINTS[:1]
     else:
         points = INTEGER_POINTS[:8] if integer else FLOAT_POINTS
-    found: list[complex | None] = []
+    values: list[complex | None] = []
     for point in points:
         try:
             evaluator = _BoundedFloats(FLOATS, point, integer=integer, decimal_log=decimal_log)
             value = complex(evaluator.value(node))
         except EVALUATION_ERRORS:
-            found.append(None)
+            values.append(None)
         except _TooLong:
             return ()
         else:
             small = abs(value.real) < LARGEST_FLOAT and abs(value.imag) < LARGEST_FLOAT
-            found.append(value if small else None)
-    return tuple(found)
+            values.append(value if small else None)
+    return tuple(values)
 
 
 def _is_long(value: Fraction) -> bool:

@@ -49,7 +49,7 @@ class Part:
     """One expression or equation of an answer."""
 
     mark: str
-    standing: Literal["exact", "open", "closed"]
+    status: Literal["exact", "open", "closed"]
     """Exact parts are equal if their marks are, and only then; open ones may be equal in spite of different
     marks; closed ones count as equal only if their marks are."""
     node: Node
@@ -63,10 +63,10 @@ def expression_part(node: Node) -> Part:
     if any(part == Symbol("oo") or not _is_plain(part) for part in walk(node)):
         return _closed(node)
     integer = needs_integers(node) and bool(variables(node))
-    found = exact_values(node, integer)
-    if found is None:
+    evaluated = exact_values(node, integer)
+    if evaluated is None:
         return _closed(node)
-    marks, exact = found
+    marks, exact = evaluated
     stepped = has_steps(node)  # random points say little
     if exact and not integer and not stepped:
         return Part(_joined(marks), "exact", node, float_values(node, integer))
@@ -89,10 +89,10 @@ def relation_part(relation: Relation) -> Part:
         return _closed(relation)
     signed = relation.operators[0] in ("<", "<=")
     integer = needs_integers(difference)
-    found = exact_values(difference, integer)
-    if found is None or None in found[0] or not found[0][0] or has_steps(difference):
+    evaluated = exact_values(difference, integer)
+    if evaluated is None or None in evaluated[0] or not evaluated[0][0] or has_steps(difference):
         return _closed(relation)
-    known = [value for value in found[0] if value is not None]
+    known = [value for value in evaluated[0] if value is not None]
     factor = abs(known[0]) if signed else known[0]
     mark = ("integers" if integer else "") + _joined([value / factor for value in known])
     values = float_values(difference, integer)
@@ -101,10 +101,10 @@ def relation_part(relation: Relation) -> Part:
     first = values[0] or 1
     scale = abs(first) if signed else first
     scaled = tuple(None if value is None else value / scale for value in values)
-    return Part(mark, "exact" if found[1] and not integer else "open", relation, scaled)
+    return Part(mark, "exact" if evaluated[1] and not integer else "open", relation, scaled)
 
 
-def solved(relation: Relation) -> tuple[Symbol, Node] | None:
+def solve(relation: Relation) -> tuple[Symbol, Node] | None:
     """An equation as y, or its only variable, and its value; None where it does not mean the same.
 
     It is linear in that variable, and no factor that may be zero is divided away: xy = 6, but not xy = x.
@@ -160,7 +160,7 @@ def infinity_part(node: Node) -> Part:
 
 def may_be_equal(one: Part, other: Part) -> bool:
     """Whether two parts with different marks are left to a proof."""
-    if "closed" in (one.standing, other.standing) or one.standing == other.standing == "exact":
+    if "closed" in (one.status, other.status) or one.status == other.status == "exact":
         return False
     if not one.values or not other.values:
         return False

@@ -28,7 +28,6 @@ from functools import lru_cache
 from hashlib import blake2b
 
 from mathloop.answers import names, ranges
-from mathloop.answers.deadline import Undecided
 from mathloop.answers.exact import variables
 from mathloop.answers.fingerprints import (
     Part,
@@ -36,7 +35,7 @@ from mathloop.answers.fingerprints import (
     infinity_part,
     needs_base,
     relation_part,
-    solved,
+    solve,
 )
 from mathloop.answers.normalization import normalize
 from mathloop.answers.numbers import read_number
@@ -73,15 +72,15 @@ _EMPTY = "symbol empty set"
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What an answer says: its shape, and the expressions in it."""
+    """The meaning of an answer: its shape, and the expressions in it."""
 
     shape: str
     """The kind of answer with its unit, connectives and brackets. Forms of different shapes are different."""
     parts: tuple[Part, ...] = ()
     name: str = ""
-    """What the answer is the value of; empty where that goes without saying."""
+    """The x of x = 5; empty for an answer without a name."""
     noun: str = ""
-    """What the answer is a number of; empty where that goes without saying."""
+    """The apple of 12 apples; empty for an answer without a noun."""
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -91,21 +90,21 @@ class Form:
 
 def normal_form(answer: str) -> Form:
     """The answer's form. Raises nothing, whatever the answer is."""
-    return _short(answer) if len(answer) <= LONGEST else _computed(answer)
+    return _cached(answer) if len(answer) <= LONGEST else _compute(answer)
 
 
-def _computed(answer: str) -> Form:
+def _compute(answer: str) -> Form:
     text = normalize(answer)
     if len(text) > LONGEST:
         return _of_text(text)
     try:
         form = _read(answer, text)
-    except (Undecided, RecursionError, ArithmeticError, ValueError):
+    except Exception:  # too deep or too large; and, as for the verifier, an answer must never stop a run
         return _of_text(text)
     return form if len(form.parts) <= MOST_PARTS else _of_text(text)
 
 
-_short = lru_cache(maxsize=1 << 14)(_computed)
+_cached = lru_cache(maxsize=1 << 14)(_compute)
 
 
 def _read(answer: str, text: str) -> Form:
@@ -117,8 +116,8 @@ def _read(answer: str, text: str) -> Form:
     letter = explained_choice(text)
     if letter and not text.lstrip("( ")[1:].lstrip(" )").startswith(":"):  # A: 3 names a value
         return Form(f"choice {letter}")
-    meant = readings(spelled_out(answer))
-    node = meant[-1] if THOUSANDS.search(text) else meant[0]
+    nodes = readings(spelled_out(answer))
+    node = nodes[-1] if THOUSANDS.search(text) else nodes[0]
     if is_word(text) and not isinstance(node, Number) and text.lower() not in CONSTANTS:
         return Form(f"words {phrase(text)}")
     form = _form(node)
@@ -188,19 +187,19 @@ def _relation(relation: Relation, *, inner: bool) -> Form:
     named = names.named_value(relation)
     if named is not None and "y" not in variables(named[1]) and names.true_chain(relation):
         form = _form(names.in_order_of_names(*named), inner=inner)
-        return replace(form, name=_said(named[0]))
+        return replace(form, name=_name_text(named[0]))
     operators = tuple("=" if operator == "~" else operator for operator in relation.operators)
-    if not set(operators) & {"=", "in"} and (found := ranges.pieces(relation)) is not None:
-        return replace(_of_pieces(found), name=_said(ranges.variable(relation)))
-    if operators == ("=",) and (solution := solved(relation)) is not None:
-        return replace(_form(solution[1]), name=_said(solution[0]))
-    if len(operators) == 1 and operators != ("in",) and not any(map(_is_odd, walk(relation))):
+    if not set(operators) & {"=", "in"} and (pieces := ranges.pieces(relation)) is not None:
+        return replace(_of_pieces(pieces), name=_name_text(ranges.variable(relation)))
+    if operators == ("=",) and (solution := solve(relation)) is not None:
+        return replace(_form(solution[1]), name=_name_text(solution[0]))
+    if len(operators) == 1 and operators != ("in",) and not any(map(_is_compound, walk(relation))):
         log = " log" if any(map(needs_base, relation.sides)) else ""
         return Form(f"relation {operators[0]}{log}", (relation_part(Relation(relation.sides, operators)),))
     return _ordered("chain " + " ".join(operators), relation.sides)
 
 
-def _said(name: Node | None) -> str:
+def _name_text(name: Node | None) -> str:
     """A name as text, empty for none; f(x) goes by y, as a curve does."""
     match name:
         case None | Symbol("element") | Symbol("nothing"):
@@ -210,7 +209,7 @@ def _said(name: Node | None) -> str:
     return str(name)
 
 
-def _is_odd(node: Node) -> bool:
+def _is_compound(node: Node) -> bool:
     return isinstance(node, Collection | Quantity | Text)
 
 
@@ -219,8 +218,8 @@ def _collection(node: Collection, *, inner: bool) -> Form:
     assigned = names.assignments(node)
     if assigned:
         return _ordered("tuple", assigned)
-    if ranges.is_range(node) and (found := ranges.pieces(node)) is not None:
-        return _of_pieces(found)
+    if ranges.is_range(node) and (pieces := ranges.pieces(node)) is not None:
+        return _of_pieces(pieces)
     if kind in ("set", "list", "pieces"):
         return _unordered(items, distinct=kind == "set", inner=inner)
     if kind == "matrix" and all(isinstance(row, Collection) and len(row.items) == 1 for row in items):
@@ -238,14 +237,14 @@ def _ratio(items: Sequence[Node]) -> Form:
     return _ordered("ratio", [divide(item, items[0]) for item in items])
 
 
-def _of_pieces(found: Sequence[ranges.Piece]) -> Form:
+def _of_pieces(pieces: Sequence[ranges.Piece]) -> Form:
     """Intervals in order; one open interval as the pair that it is written as, single numbers as a set."""
-    if len(found) == 1 and found[0].ends == "()":
-        return _ordered("tuple", found[0][:2])
-    if all(piece.low == piece.high and piece.ends == "[]" for piece in found):
-        return _unordered([piece.low for piece in found], distinct=True, inner=False)
-    ends = " ".join(piece.ends for piece in found)
-    return _ordered(f"intervals {ends}", [end for piece in found for end in piece[:2]])
+    if len(pieces) == 1 and pieces[0].ends == "()":
+        return _ordered("tuple", pieces[0][:2])
+    if all(piece.low == piece.high and piece.ends == "[]" for piece in pieces):
+        return _unordered([piece.low for piece in pieces], distinct=True, inner=False)
+    ends = " ".join(piece.ends for piece in pieces)
+    return _ordered(f"intervals {ends}", [end for piece in pieces for end in piece[:2]])
 
 
 def _ordered(kind: str, items: Iterable[Node]) -> Form:
@@ -259,7 +258,7 @@ def _unordered(items: Sequence[Node], *, distinct: bool, inner: bool) -> Form:
     if len(named) <= 1:  # x = 1 or x = 2; but of a > 0, b > 0 each keeps its name
         name = "".join(named)
         forms = [replace(form, name="") for form in forms]
-    forms.sort(key=_place)
+    forms.sort(key=_sort_key)
     if distinct:
         forms = list({(form.key, form.name, form.noun): form for form in forms}.values())
     if len(forms) == 1 and not inner and forms[0].shape != _EMPTY:
@@ -268,14 +267,14 @@ def _unordered(items: Sequence[Node], *, distinct: bool, inner: bool) -> Form:
 
 
 def _family(relation: Relation) -> str:
-    """What a condition is about; x_1 = 1 and x_2 = 3 are two values of one x."""
+    """The name that a condition is about; x_1 = 1 and x_2 = 3 are two values of one x."""
     named = names.named_value(relation)
     name = ranges.variable(ranges.ascending(relation)) if named is None else named[0]
-    return _said(name.arguments[0] if isinstance(name, Apply) and name.operation == "index" else name)
+    return _name_text(name.arguments[0] if isinstance(name, Apply) and name.operation == "index" else name)
 
 
-def _place(form: Form) -> tuple[str, list[str], tuple[str, ...], str]:
-    """Where a form goes in a set: by value, so that spellings of one number come to the same place."""
+def _sort_key(form: Form) -> tuple[str, list[str], tuple[str, ...], str]:
+    """Sorts the items of a set by value, so that spellings of one number come to the same place."""
     values = [(part.values or (None,))[0] for part in form.parts]
     shown = ["" if value is None else f"{value.real + 0.0:+.9e} {value.imag + 0.0:+.9e}" for value in values]
     return form.shape, shown, form.key, form.name + form.noun

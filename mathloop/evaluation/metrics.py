@@ -6,9 +6,9 @@ y_0 … y_{k-1} (`Response.sample` below k, in that order; `sample` -1 is the gr
 
     greedy   1 if the greedy response is right
     mean@k   right samples / k
-    maj@k    1 if the answer that a voting strategy chooses among the samples is right, as its first response
-    rm@k     wrote it: one score per strategy of `mathloop.voting` that chooses among samples. The vote does
-    …        not see the gold answer. Absent where a strategy needs rewards and a model has no finite one
+    maj@k    1 if the answer that the voting strategy chooses among the samples is right; likewise for every
+             strategy of `mathloop.voting` that samples: rm@k, weighted@k. A group of equal answers is right
+             if its first sample is. Absent where a strategy needs rewards and a model has no finite one
     pass@k   1 if any sample is right
 """
 

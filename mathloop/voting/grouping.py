@@ -14,6 +14,7 @@ import re
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import TYPE_CHECKING, Generic, Literal, Protocol, TypeVar
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ _INTEGER = re.compile(r"-?[0-9]{1,15}")
 
 
 class Voter(Protocol):
-    """What a vote sees of a response."""
+    """A response as a vote sees it."""
 
     @property
     def answer(self) -> str | None:
@@ -61,7 +62,7 @@ class Group(Generic[AnyVoter]):
     @property
     def weight(self) -> float:
         """Sum of σ(reward); a response without a finite reward weighs nothing, as does no answer."""
-        return 0.0 if self.answer is None else sum(map(sigmoid, self.rewards))
+        return 0.0 if self.answer is None else math.fsum(map(sigmoid, self.rewards))
 
     @property
     def best(self) -> AnyVoter:
@@ -85,7 +86,10 @@ def group_answers(responses: Sequence[AnyVoter]) -> list[Group[AnyVoter]]:
     members: dict[object, list[AnyVoter]] = defaultdict(list)
     for text, response in zip(texts, responses, strict=True):
         members[label.get(text)].append(response)
-    return [Group(None if name is None else found[0].answer, tuple(found)) for name, found in members.items()]
+    return [
+        Group(None if name is None else together[0].answer, tuple(together))
+        for name, together in members.items()
+    ]
 
 
 def _labels(votes: dict[str, int]) -> Mapping[str, Hashable]:
@@ -101,12 +105,12 @@ def _labels(votes: dict[str, int]) -> Mapping[str, Hashable]:
     names, nouns = _conflicts(forms.values(), "name"), _conflicts(forms.values(), "noun")
     labels: dict[str, _Label] = {}
     classes: dict[_Label, _Class] = {}
-    for text, form in forms.items():
+    for text, form in sorted(forms.items(), key=itemgetter(0)):
         label = form.key, form.name if form.key in names else "", form.noun if form.key in nouns else ""
         labels[text] = label
         classes.setdefault(label, _Class(label, form)).add(form, votes[text])
-    leaders = _proved(list(classes.values()))
-    return {text: leaders.get(label, label) for text, label in labels.items()}
+    merged = _merge_by_proofs(list(classes.values()))
+    return {text: merged.get(label, label) for text, label in labels.items()}
 
 
 _Label = tuple[tuple[str, ...], str, str]
@@ -128,43 +132,43 @@ class _Class:
         self.names |= {form.name} - {""}
         self.nouns |= {form.noun} - {""}
 
-    def takes(self, other: _Class) -> bool:
-        """Whether names and nouns let the two be one."""
+    def may_include(self, other: _Class) -> bool:
+        """Whether names and nouns allow the two to be one answer."""
         return len(self.names | other.names) <= 1 and len(self.nouns | other.nouns) <= 1
 
 
 def _conflicts(forms: Iterable[Form], tag: Literal["name", "noun"]) -> set[tuple[str, ...]]:
-    """Keys that answers with different names, or nouns, have: x = 5 and y = 5 are two answers."""
-    found: dict[tuple[str, ...], set[str]] = defaultdict(set)
+    """Keys shared by answers with different names, or nouns: x = 5 and y = 5 are two answers."""
+    tags: dict[tuple[str, ...], set[str]] = defaultdict(set)
     for form in forms:
-        found[form.key] |= {form.name if tag == "name" else form.noun} - {""}
-    return {key for key, tags in found.items() if len(tags) > 1}
+        tags[form.key] |= {form.name if tag == "name" else form.noun} - {""}
+    return {key for key, different in tags.items() if len(different) > 1}
 
 
-def _proved(classes: list[_Class]) -> dict[_Label, _Label]:
-    """Labels that a proof finds equal to another → that other label."""
+def _merge_by_proofs(classes: list[_Class]) -> dict[_Label, _Label]:
+    """Labels of classes that are proved equal to another class → its label."""
     from mathloop.answers.fingerprints import may_be_equal, proved_equal
 
-    same: dict[_Label, _Label] = {}
+    merged: dict[_Label, _Label] = {}
     leaders: dict[str, list[_Class]] = defaultdict(list)
     left = MOST_PROOFS
     for one in sorted(classes, key=lambda each: (-each.votes, each.label)):
         for leader in leaders[one.form.shape]:
             pairs = zip(one.form.parts, leader.form.parts, strict=True)
             open_pairs = [pair for pair in pairs if pair[0].mark != pair[1].mark]
-            if not open_pairs or len(open_pairs) > left or not leader.takes(one):
+            if not open_pairs or len(open_pairs) > left or not leader.may_include(one):
                 continue
             if not all(may_be_equal(*pair) for pair in open_pairs):
                 continue
             left -= len(open_pairs)
             if all(proved_equal(*pair) for pair in open_pairs):
-                same[one.label] = leader.label
+                merged[one.label] = leader.label
                 leader.names |= one.names
                 leader.nouns |= one.nouns
                 break
         else:
             leaders[one.form.shape].append(one)
-    return same
+    return merged
 
 
 def _reward(response: Voter) -> float:
