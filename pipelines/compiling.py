@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from google.protobuf import struct_pb2
 from kfp import compiler
 
 import mathloop
@@ -19,6 +20,9 @@ from pipelines.paths import tidied
 from pipelines.table import PIPELINES, find_pipeline
 from pipelines.tracing import trace
 
+CHOICES = {"serve": ("no", "yes")}
+"""Parameter → its allowed values: KFP's form then has a select box, and its server checks them. The SDK's DSL
+cannot say it."""
 CLUSTER_STORE = "s3://mathloop/store"
 """What a profile whose store is a folder of this machine uses on a cluster."""
 
@@ -50,6 +54,10 @@ def compile_one(pipeline: Any, path: Path, profile: Settings | None = None) -> N
     """Traces one pipeline for a cluster and writes it to `path`."""
     settings, version = (None, "") if profile is None else (for_cluster(profile), code_version())
     traced = trace(pipeline, settings, cluster=True, code_version=version)
+    for name, choices in CHOICES.items():
+        if name in traced.pipeline_spec.root.input_definitions.parameters:
+            parameter = traced.pipeline_spec.root.input_definitions.parameters[name]
+            parameter.literals.extend(struct_pb2.Value(string_value=choice) for choice in choices)
     defaults = {"store": CLUSTER_STORE} if profile is None else arguments_of(pipeline, profile)
     compiler.Compiler().compile(traced, str(path), pipeline_parameters=defaults)
 

@@ -22,6 +22,14 @@ for (const chart of document.querySelectorAll("svg.curve")) {
   });
   chart.addEventListener("pointerleave", () => cursor.setAttribute("hidden", ""));
 }
+// Scrolled to by script: in a sandboxed frame, as Kubeflow shows a report, following a link to #scores would
+// load an empty page.
+for (const link of document.querySelectorAll('a[href^="#"]')) {
+  link.addEventListener("click", (event) => {
+    event.preventDefault();
+    document.getElementById(link.getAttribute("href").slice(1))?.scrollIntoView({ behavior: "smooth" });
+  });
+}
 // On paper nothing can be unfolded.
 addEventListener("beforeprint", () => {
   for (const folded of document.querySelectorAll("details")) folded.open = true;
