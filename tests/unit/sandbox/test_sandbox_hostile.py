@@ -23,11 +23,10 @@ from pathlib import Path
 import pytest
 
 from mathloop.errors import SandboxError
-from mathloop.sandbox import Execution, Sandbox, SandboxConfig, pool
-from mathloop.sandbox.pool import ZYGOTE
+from mathloop.sandbox import Execution, Sandbox, SandboxConfig, worker
+from tests.unit.sandbox.patched import patched_zygote
 
 SECONDS = 1.0
-"""A program has ended a second after its limit; three more are for a machine under load."""
 OUTPUT_CHARS, ERROR_CHARS = 400, 2000
 SECRET = "secret-that-no-program-may-show"
 RUNS = 10_000 if os.environ.get("MATHLOOP_LONG_TESTS") == "1" else 2_000
@@ -722,7 +721,6 @@ def test_a_block_of_any_text_is_the_programs_own_fault(sandbox: Sandbox, code: s
 
 def test_a_server_that_cannot_fork_signals_nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """kill(-1) would end every process of this user: fork fails where processes have run out."""
-    source = ZYGOTE.read_text()
     failing = f"""
 _fork, _forks, _kill = ctypes.PyDLL(None).fork, [], os.kill
 
@@ -738,12 +736,8 @@ def _careful(pid, number):
 
 os.kill = _careful
 """
-    broken = source.replace("_FORK = ctypes.PyDLL(None).fork\n", failing)
-    assert broken != source
-    room = f"_ROOM = Path({str(ZYGOTE.parent)!r})"
-    broken = broken.replace("_ROOM = Path(__file__).resolve().parent", room)
-    (tmp_path / "zygote.py").write_text(broken)
-    monkeypatch.setattr(pool, "ZYGOTE", tmp_path / "zygote.py")
+    zygote = patched_zygote(tmp_path, "_FORK = ctypes.PyDLL(None).fork\n", failing)
+    monkeypatch.setattr(worker, "ZYGOTE", zygote)
     with Sandbox(SandboxConfig(seconds=SECONDS, preload=())) as sandbox:
         with contextlib.suppress(SandboxError):
             sandbox.run("1")
