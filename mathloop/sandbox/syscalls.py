@@ -1,9 +1,9 @@
 """The system calls that a sandbox's server and its programs may make, as two seccomp filters.
 
-Calls that the first list does not name are refused: sockets, exec, mounts, namespaces, tracing, keys, shared memory,
-io_uring, memfd, modes, owners and attributes of files, and every call of kernels to come. The server puts the
-first filter on itself, so that a fork costs nothing more; each child adds the second, which takes away what
-only the server needs.
+Calls that the first list does not name are refused: sockets, exec, mounts, namespaces, tracing, keys, shared
+memory, io_uring, memfd, modes, owners and attributes of files, and every call of future kernels. The server
+applies the first filter to itself, so that a fork costs nothing more; each child adds the second, which takes
+away what only the server needs.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def server_filter(machine: str) -> bytes:
 
 
 def child_filter(machine: str, files: bool) -> bytes:
-    """The filter that a child adds: no process, signal or new limit, and no opening of files unless `files`."""
+    """The filter that a child adds: no process, signal or new limit; no opening of files unless `files`."""
     if machine not in AUDIT:
         return b""
     denied = numbers(_SERVER_ONLY, machine) + ([] if files else numbers(_PATHS, machine))
