@@ -10,6 +10,7 @@ What may be read in several ways has one reading here:
     f(x) = 2x + 1, y = 2x + 1, 2x − y + 1 = 0    the expression 2x + 1, named f(x) or y
     x = 5, x ∈ {5}, {5}, 2x = 10                 5, named x or not at all
     12 apples, 12 square units, 12 个            12, with a noun or without
+    $18, 1800 cents, 18; 90°, 90                 18 and 90: a number alone is in dollars or degrees
     x = 1, y = 2; (1, 2); 1; 2                   the pair (1, 2), in the order of the names
     1, 2; {1, 2}; x_1 = 1, x_2 = 2               the set; 1, 1, 2 keeps both ones
     0 < x < 1, x ∈ (0, 1)                        (0, 1), which is also how a point is written
@@ -68,6 +69,8 @@ MOST_PARTS = 40
 """Expressions in one answer; one with more equals only what is written the same."""
 
 _EMPTY = "symbol empty set"
+_IMPLIED = frozenset(("dollar", "yuan", "euro", "sterling", "angle"))
+"""Units that answers often leave out: a number alone is taken to be in them, and they count as nouns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +173,10 @@ def _quantity(value: Node, unit: str) -> Form:
     if dimension == "percent":
         return _form(times(value, Fraction(1, 100)))
     if dimension == "radian":
-        return _with_unit(multiply(times(value, Fraction(180)), power(Symbol("pi"), MINUS_ONE)), " [angle]")
+        degrees = multiply(times(value, Fraction(180)), power(Symbol("pi"), MINUS_ONE))
+        return replace(_form(degrees), noun="angle")
+    if dimension in _IMPLIED:
+        return replace(_form(times(value, factor)), noun=dimension)
     return _with_unit(times(value, factor), f" [{dimension}]")
 
 

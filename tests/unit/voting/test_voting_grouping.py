@@ -183,3 +183,15 @@ def test_a_group_knows_its_weight_and_its_best_response() -> None:
 def test_the_sigmoid_never_overflows(logit: float) -> None:
     assert 0 <= sigmoid(logit) <= 1
     assert sigmoid(logit) + sigmoid(-logit) == pytest.approx(1)
+
+
+def test_money_and_degrees_join_a_number_alone_and_cents_do_not_mislead() -> None:
+    def sizes(*answers: str) -> dict[str | None, int]:
+        return {group.answer: group.votes for group in group_answers(drawn(answers))}
+
+    assert sizes("18", "$18", "18 dollars", "1800 cents") == {"18": 4}
+    assert sizes("90", "90^\\circ", "90 degrees") == {"90": 3}
+    assert sizes("5", "$5", "500 cents", "500") == {"5": 3, "500": 1}
+    # Two currencies are two answers, and then a number alone is neither.
+    assert sizes("18", "$18", "18元") == {"18": 1, "$18": 1, "18元": 1}
+    assert sizes("5", "5 m", "500 cm", "500") == {"5": 1, "5 m": 2, "500": 1}
