@@ -8,7 +8,6 @@ whose rewards are all equal, contributes nothing and is not put through the poli
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -24,7 +23,7 @@ from mathloop.models.loading import load_policy, load_reward_model
 from mathloop.models.saving import save_model
 from mathloop.records import read_problems
 from mathloop.sampling.engines import begin_sampler
-from mathloop.stages import Progress, StageReport
+from mathloop.stages import Progress, StageReport, timed
 from mathloop.training.adapters import add_adapters, without_adapters
 from mathloop.training.config import GRPOConfig
 from mathloop.training.engine import Engine
@@ -39,6 +38,7 @@ from mathloop.training.policy_saving import save_policy
 from mathloop.training.rollouts import Batch, choose, collect, join_rollouts, log_rollouts
 
 
+@timed
 def run(
     *,
     problems: Path,
@@ -60,7 +60,6 @@ def run(
         TrainingDiverged: loss, KL or gradient is not finite.
         BadConfig: the groups cannot be divided evenly among ranks and mini-batches.
     """
-    started = time.monotonic()
     pool = [p for p in read_problems(problems) if p.answer is not None]
     net, tokenizer = load_policy(policy)
     if not pool:
@@ -68,7 +67,7 @@ def run(
         if rollouts is not None:
             join_rollouts(work, rollouts)
         note = "No problem was selected, so the challenger is the SFT model: widen selection.least and most."
-        return StageReport("grpo", time.monotonic() - started, notes=[note])
+        return StageReport("grpo", notes=[note])
     objective = load_objective(config.objective)
     per_batch = config.mini_batches * config.epochs_per_batch
     data = name_data(f"{p.id}\0{p.problem}\0{p.answer}".encode() for p in pool)
@@ -108,7 +107,6 @@ def run(
     last = {name: sum(v for _, v in curve[-10:]) / len(curve[-10:]) for name, curve in engine.curves.items()}
     return StageReport(
         "grpo",
-        time.monotonic() - started,
         taken=len(pool),
         made=config.steps * config.problems_per_step * config.group_size,
         values={**last, **engine.summary(), "zero-variance groups": engine.counts["zero-variance groups"]},

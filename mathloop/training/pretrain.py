@@ -5,14 +5,13 @@ The loss counts every token, but the problem's less: the names and numbers in it
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import torch
 
 from mathloop.curves import thin
 from mathloop.records import read_rows
-from mathloop.stages import Progress, StageReport
+from mathloop.stages import Progress, StageReport, timed
 from mathloop.training.config import PretrainConfig
 from mathloop.training.engine import Engine
 from mathloop.training.likelihood import learn
@@ -23,6 +22,7 @@ from mathloop.training.samples import encode
 from mathloop.training.tokenizer import train_tokenizer
 
 
+@timed
 def run(*, corpus: Path, model: Path, work: Path, config: PretrainConfig, seed: int) -> StageReport:
     """Trains on `corpus` (rows of problem, solution, mode) and saves a model folder.
 
@@ -30,7 +30,6 @@ def run(*, corpus: Path, model: Path, work: Path, config: PretrainConfig, seed: 
     """
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
-    started = time.monotonic()
     rows = list(read_rows(corpus))
     tokenizer = train_tokenizer(
         (f"{r['problem']}\n{r['solution']}" for r in rows[:20_000]), config.vocabulary
@@ -68,7 +67,6 @@ def run(*, corpus: Path, model: Path, work: Path, config: PretrainConfig, seed: 
         save_policy(model, engine, net, tokenizer)
     return StageReport(
         "pretrain",
-        time.monotonic() - started,
         taken=len(rows),
         values={
             "parameters": sum(p.numel() for p in net.parameters()),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from mathloop.models.reward_model import RewardModel
 from mathloop.models.saving import save_folder
 from mathloop.records import Drops, Problem, Response, open_drops, read_problems, read_responses
 from mathloop.sampling.scoring import dialogue_tokens
-from mathloop.stages import Progress, StageReport
+from mathloop.stages import Progress, StageReport, timed
 from mathloop.training.attention import hidden_states
 from mathloop.training.calibration import Calibration, calibrate
 from mathloop.training.config import RewardModelConfig
@@ -60,6 +59,7 @@ class PackedRewardModel(nn.Module):
         return scores.float()
 
 
+@timed
 def run(
     *,
     problems: Path,
@@ -78,7 +78,6 @@ def run(
     nothing to learn, and the model scores every response 0, with a note. `dropped` becomes JSON lines of
     the responses that are not learned, each with the reason.
     """
-    started = time.monotonic()
     torch.manual_seed(seed)
     net, tokenizer = new_reward_model(policy)
     with open_drops(dropped if join_ranks().first else None) as drops:
@@ -93,8 +92,7 @@ def run(
             nn.init.zeros_(parameter)
         save(net.state_dict())
         note = "Fewer than two problems have right and wrong responses: the reward model scores all alike."
-        seconds = time.monotonic() - started
-        return StageReport("reward_model", seconds, taken=taken, dropped=drops.counts, notes=[note])
+        return StageReport("reward_model", taken=taken, dropped=drops.counts, notes=[note])
     batch_size = min(config.batch_size, len(groups))
     steps = steps_of(len(groups), batch_size, config.epochs)
     data = name_data(s.tokens for group in groups for s in group.samples)
@@ -113,7 +111,6 @@ def run(
         engine.ranks.wait()
     return StageReport(
         "reward_model",
-        time.monotonic() - started,
         taken=taken,
         kept=sum(len(group.right) for group in (*groups, *held_out)),
         dropped=drops.counts,

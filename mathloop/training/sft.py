@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from mathloop.errors import BadData
 from mathloop.models.loading import load_policy
 from mathloop.models.saving import save_model
 from mathloop.records import open_drops, read_problems, read_responses
-from mathloop.stages import Progress, StageReport
+from mathloop.stages import Progress, StageReport, timed
 from mathloop.training.adapters import add_adapters
 from mathloop.training.config import SFTConfig
 from mathloop.training.engine import Engine
@@ -25,6 +24,7 @@ from mathloop.training.ranks import join_ranks
 from mathloop.training.samples import Sample, encode
 
 
+@timed
 def run(
     *,
     problems: Path,
@@ -42,7 +42,6 @@ def run(
     the responses that are not learned, each with the reason. Raises BadData where there are responses and
     every one is longer than `max_tokens`.
     """
-    started = time.monotonic()
     net, tokenizer = load_policy(policy)
     statements = {p.id: p.problem for p in read_problems(problems)}
     samples: list[Sample] = []
@@ -72,7 +71,7 @@ def run(
         note = (
             f"None of {taken} responses can be learned from, so the SFT model is the champion: sample more."
         )
-        return StageReport("sft", time.monotonic() - started, taken=taken, dropped=drops.counts, notes=[note])
+        return StageReport("sft", taken=taken, dropped=drops.counts, notes=[note])
     batch_size = min(config.batch_size, len(samples))
     steps = steps_of(len(samples), batch_size, config.epochs)
     torch.manual_seed(seed)  # adapters begin at random: alike after a kill and on every rank
@@ -88,7 +87,6 @@ def run(
         save_policy(model, engine, net, tokenizer)
     return StageReport(
         "sft",
-        time.monotonic() - started,
         taken=taken,
         kept=len(samples),
         dropped=drops.counts,
