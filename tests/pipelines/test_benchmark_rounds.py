@@ -17,10 +17,10 @@ def table(**greedy: float) -> Table:
 
 
 def test_orderings_are_of_the_means() -> None:
-    tables = [table(base=0.5, sft=0.4, grpo=0.7), table(base=0.2, sft=0.5, grpo=0.1)]
+    tables = [table(base=0.5, sft=0.4, challenger=0.7), table(base=0.2, sft=0.5, challenger=0.1)]
     assert rounds.orderings(tables) == [
         "holds  SFT improves on the base model: SFT greedy 45.0 above base greedy 35.0",
-        "FAILS  GRPO improves on SFT: GRPO greedy 40.0 above SFT greedy 45.0",
+        "FAILS  Reinforcement learning improves on SFT: challenger greedy 40.0 above SFT greedy 45.0",
     ]
 
 

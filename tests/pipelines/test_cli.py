@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.profile import load_profile
+from mathloop.settings import Settings
+from pipelines.profile import changed_fields, load_profile
 from tests.paths import ROOT
 from tests.pipelines.command import mathloop, refused
 
@@ -123,8 +124,17 @@ def test_light_commands_import_only_light_packages(tmp_path: Path, command: list
     [
         (["run", "--profile", "labtop"], "no profile 'labtop', did you mean 'laptop'"),
         (["run", "--set", "grpo.stepz=3"], "--set grpo.stepz=3: no such field"),
+        (["run", "--set", "grop.steps=1"], "--set grop.steps=1: no such field, did you mean 'grpo'"),
+        (
+            ["run", "--set", "pretraining.train.steps=9"],
+            "is now two sections of their own: corpus, and pretrain",
+        ),
+        (["run", "--pipeline", "evalution"], "no pipeline 'evalution', did you mean 'evaluation'; known: "),
+        (["run", "--pipeline", "pretraining", "--problems", "x.jsonl"], "pretraining takes no problems"),
+        (["profiles", "labtop"], "no profile 'labtop', did you mean 'laptop'"),
+        (["profiles", "--set", "grpo.steps=1"], "--set changes a profile; name one"),
         (["run", "--set", "gate.metric=3"], "--set gate.metric=3: input should be"),
-        (["run", "--resume", "20990101-0000-abcd"], "no run '20990101-0000-abcd' to go on with"),
+        (["run", "--resume", "20990101-0000-abcd"], "no run '20990101-0000-abcd' to resume"),
         (["run", "--problems", "absent.jsonl"], "absent.jsonl: there is no such file"),
         (["run", "--store", "ftp://somewhere/x"], "ftp://somewhere/x"),
         (["grade", "absent.jsonl"], "absent.jsonl: there is no such file"),
@@ -190,9 +200,30 @@ def test_a_store_that_refuses_writes_is_one_line(tmp_path: Path) -> None:
     assert "store" in line
 
 
-@pytest.mark.parametrize("name", ["laptop", "smollm", "tiny"])
+@pytest.mark.parametrize("name", ["gpu", "laptop", "smollm", "tiny"])
 def test_shipped_profiles_fit_the_stages(name: str) -> None:
     assert load_profile(name).name == name
+
+
+def test_profiles_lists_what_is_shipped(tmp_path: Path) -> None:
+    result = mathloop("profiles", folder=tmp_path)
+    assert result.returncode == 0, result.stderr
+    listed = dict(line.split(maxsplit=1) for line in result.stdout.splitlines())
+    assert listed == {name: load_profile(name).description for name in ("gpu", "laptop", "smollm", "tiny")}
+
+
+@pytest.mark.parametrize("name", ["gpu", "laptop", "smollm", "tiny"])
+def test_what_profiles_prints_is_the_profile_and_its_defaults(tmp_path: Path, name: str) -> None:
+    given = mathloop("profiles", name, "--set", "grpo.steps=77", folder=tmp_path)
+    assert given.returncode == 0, given.stderr
+    (tmp_path / "again.yaml").write_text(given.stdout)
+    assert load_profile(str(tmp_path / "again.yaml")) == load_profile(name, ["grpo.steps=77"])
+    lines = given.stdout.splitlines()
+    assert f"  steps: 77  # default {Settings().grpo.steps}" in lines
+    # A field that has its default is not there.
+    commented = [line.partition("  # default ") for line in lines if "# default" in line]
+    assert all(line.partition(": ")[2] != default for line, _, default in commented)
+    assert len(commented) == len(list(changed_fields(load_profile(name, ["grpo.steps=77"]), Settings()))) - 2
 
 
 def test_doctor_names_what_it_looked_at(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from collections.abc import Callable, Iterator
@@ -14,9 +15,11 @@ from typer.main import get_command
 
 from mathloop.cluster.inference_services import services_of
 from mathloop.registry import Champion, Registry
+from mathloop.settings import resolve
 from mathloop.settings.pools import DeploymentConfig
 from mathloop.storage import open_store
 from pipelines.cli import app
+from pipelines.profile import load_profile
 from tests.fake_cluster import TOKEN, FakeCluster
 from tests.fake_kfp import FakeKfp
 from tests.paths import ROOT
@@ -79,12 +82,11 @@ def test_submit_twice_is_one_version_and_two_runs(fake: FakeCluster, call: Run) 
     assert f", version {version['display_name']}" in second
     run, other = fake.kfp.runs.values()
     assert run["pipeline_version_reference"]["pipeline_version_id"] == version["pipeline_version_id"]
-    given = run["runtime_config"]["parameters"]
-    # What was set travels with the run; the version's own defaults stay the profile's.
-    assert set(given) == {"seed", "grpo", "profile"}
-    assert given["seed"] == 7
-    assert '"steps":3' in given["grpo"]
-    assert not (other.get("runtime_config") or {}).get("parameters")
+    # What was set travels with the run, beside all other parameters: a run's page shows what was sent.
+    usual = {"store": "s3://mathloop/store", "problems": "", "serve": "no"}
+    changed = '{"grpo": {"steps": 3}}'
+    assert run["runtime_config"]["parameters"] == {**usual, "seed": 7, "overrides": changed}
+    assert other["runtime_config"]["parameters"] == {**usual, "seed": 0, "overrides": "{}"}
     assert f"/#/runs/details/{run['run_id']}" in first
     assert "kubectl port-forward" in first
 
@@ -102,11 +104,37 @@ def test_a_changed_pool_is_a_new_version_and_other_profiles_have_pipelines_of_th
     assert any("value: another" in row["text"] for row in fake.kfp.versions.values())
 
 
+def test_only_what_differs_from_the_compiled_profile_is_sent_as_overrides(
+    fake: FakeCluster, call: Run
+) -> None:
+    """Pools are compiled in, and the seed is a parameter of its own."""
+    sets = [
+        "tir.temperatures=[0.5]",
+        "cot.sampling.max_tokens=99",
+        "seed=4",
+        "pools.control.cpu=2",
+        "grpo.lora.rank=8",
+    ]
+    done(call("submit", "--profile", "gpu", *(part for text in sets for part in ("--set", text))))
+    (run,) = fake.kfp.runs.values()
+    parameters = run["runtime_config"]["parameters"]
+    overrides = json.loads(parameters["overrides"])
+    lora = overrides["grpo"].pop("lora")
+    assert overrides == {"tir": {"temperatures": [0.5]}, "cot": {"sampling": {"max_tokens": 99}}, "grpo": {}}
+    assert lora["rank"] == 8
+    assert parameters["seed"] == 4
+    # The first stage makes of both what was asked for.
+    compiled = load_profile("gpu", ["pools.control.cpu=2"])
+    asked = load_profile("gpu", sets)
+    ran = resolve(compiled.model_dump_json(), parameters["overrides"])
+    assert ran == asked.model_copy(update={"seed": compiled.seed})
+
+
 def test_submit_by_host_and_serve(fake: FakeCluster, call: Run) -> None:
     shown = done(call("submit", "--host", fake.url, "--serve", KUBECONFIG="/absent"))
     assert f"{fake.url}/#/runs/details/" in shown
     (run,) = fake.kfp.runs.values()
-    assert run["runtime_config"]["parameters"] == {"serving": True}
+    assert run["runtime_config"]["parameters"]["serve"] == "yes"
 
 
 def test_schedule_called_often_is_one_job_of_the_newest_version(fake: FakeCluster, call: Run) -> None:
@@ -121,7 +149,7 @@ def test_schedule_called_often_is_one_job_of_the_newest_version(fake: FakeCluste
     # Six fields are taken as they are; what changes replaces the job.
     # Nobody fixed a seed: every run draws one of its own.
     assert "each with a seed of its own" in shown
-    assert job["runtime_config"]["parameters"] == {"seed": -1}
+    assert job["runtime_config"]["parameters"]["seed"] == -1
     assert "updated" in done(call("schedule", "--cron", "30 0 3 * * *", "--profile", "gpu"))
     (changed,) = fake.kfp.recurring.values()
     assert changed["recurring_run_id"] != job["recurring_run_id"]
@@ -132,29 +160,28 @@ def test_schedule_called_often_is_one_job_of_the_newest_version(fake: FakeCluste
     assert len(fake.kfp.recurring) == 2
     assert "deleted" in done(call("schedule", "--delete", "--profile", "gpu"))
     (left,) = fake.kfp.recurring.values()
-    assert left["runtime_config"]["parameters"] == {"seed": 3, "serving": True}
+    parameters = left["runtime_config"]["parameters"]
+    assert (parameters["seed"], parameters["serve"]) == (3, "yes")
     assert "no schedule 'improvement-round-gpu'" in refused(call("schedule", "--delete", "--profile", "gpu"))
 
 
 @pytest.mark.parametrize(
     ("arguments", "given"),
     [
-        (["--seed", "0"], {"seed": 0}),
-        (["--set", "seed=5"], {"seed": 5}),
-        (["--profile", "own.yaml"], {}),  # it is the version's default
-        (["--pipeline", "model-import"], {}),
+        (["--seed", "0"], 0),
+        (["--set", "seed=5"], 5),
+        (["--profile", "own.yaml"], 9),
+        (["--pipeline", "model-import"], None),
     ],
 )
 def test_a_schedule_keeps_a_seed_that_somebody_fixed(
-    fake: FakeCluster, call: Run, tmp_path: Path, arguments: list[str], given: dict[str, Any]
+    fake: FakeCluster, call: Run, tmp_path: Path, arguments: list[str], given: int | None
 ) -> None:
     (tmp_path / "own.yaml").write_text("description: a profile with a seed\nseed: 9\n")
     shown = done(call("schedule", "--cron", "0 2 * * *", *arguments))
     assert "a seed of its own" not in shown
     (job,) = fake.kfp.recurring.values()
-    parameters = job["runtime_config"]["parameters"]
-    parameters.pop("profile", None)  # which only the report shows
-    assert parameters == given
+    assert job["runtime_config"]["parameters"].get("seed") == given
 
 
 def test_a_schedule_that_is_there_twice_becomes_one(fake: FakeCluster, call: Run) -> None:
@@ -272,7 +299,10 @@ def test_what_keeps_kfp_away_is_one_line(fake: FakeCluster, call: Run, command: 
         (["submit", "--profile", "gpu", "--set", "pools.sampler.nodes=2"], "only the trainer spans nodes"),
         (["submit", "--profile", "gpu", "--set", "pools.sampler.accelerator="], "needs accelerator"),
         (["submit", "--pipeline", "round"], "no pipeline 'round'; known: improvement-round"),
-        (["submit", "--pipeline", "pretraining", "--serve"], "pipeline pretraining takes no serving"),
+        (["submit", "--pipeline", "evalution"], "no pipeline 'evalution', did you mean 'evaluation'"),
+        (["submit", "--set", "grop.steps=1"], "--set grop.steps=1: no such field, did you mean 'grpo'"),
+        (["submit", "--set", "pools.serving.replicas=2"], "is now the section deployment"),
+        (["submit", "--pipeline", "pretraining", "--serve"], "pipeline pretraining takes no serve"),
         (["schedule", "--cron", "nightly"], "expected five or six fields"),
         (["schedule", "--cron", "0 2 * * ;"], "expected five or six fields"),
         (["schedule"], "give one of --cron, --list and --delete"),

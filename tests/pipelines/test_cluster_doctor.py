@@ -174,9 +174,9 @@ def test_a_profile_without_gpus_asks_for_none(fake: FakeCluster, look: Look) -> 
     for runtime in ("mathloop-vllm-cpu", "mathloop-vllm-pooling-cpu", "mathloop-solver-cpu"):
         fake.put("servingruntimes", {"metadata": {"name": runtime, "namespace": "mathloop"}})
     fake.crds.pop("localqueues.kueue.x-k8s.io")
-    _, found = look("--profile", "laptop", "--set", "pools.serving.runtimes=cpu", MATHLOOP_S3_ENDPOINT="")
+    _, found = look("--profile", "laptop", "--set", "deployment.runtimes=cpu", MATHLOOP_S3_ENDPOINT="")
     assert [what for what, (good, _) in found.items() if not good] == ["bucket"]
     assert found["pool trainer"] == (True, "asks for no accelerator")
     assert "ServingRuntime mathloop-solver-cpu" in found
-    _, found = look("--set", "pools.serving={runtimes: cpu, vllm: false}", MATHLOOP_S3_ENDPOINT="")
+    _, found = look("--set", "deployment={runtimes: cpu, vllm: false}", MATHLOOP_S3_ENDPOINT="")
     assert not any("vllm" in what for what in found)

