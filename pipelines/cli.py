@@ -65,7 +65,7 @@ def _check_call() -> None:
     try:
         os.getcwd()
     except OSError:
-        raise BadConfig("the current folder was deleted or is not readable; change to another one") from None
+        raise BadConfig("the current folder is gone or cannot be read; change to another one") from None
     for argument in sys.argv[1:]:
         check_text(Path(argument))
 

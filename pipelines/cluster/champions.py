@@ -68,7 +68,7 @@ def rollback(*, to: int | None, store: str, serve: bool, profile: str, sets: lis
     target = next((one for one in history if one.number == number), None)
     if target is None or current is None:
         known = f"0 to {history[-1].number}" if history else "none"
-        raise BadModel(f"{store} has no champion {number}; known: {known}; choose one with --to")
+        raise BadModel(f"{store} has no champion {number}; there are {known}: choose one with --to")
     if (target.policy, target.reward_model) == (current.policy, current.reward_model):
         if not serve:
             raise BadModel(

@@ -102,8 +102,9 @@ def _client(host: str | None, address: str, ui: str) -> Any:
 
     Args:
         host: value of `--host`; None: log in as the kubeconfig or this pod does.
-        address: KFP's address without `host`. The hook that refreshes a kubeconfig's token before each request
-            also resets the client's address, to the API server's root, and the hook; this client keeps both.
+        address: KFP's address without `host`. The hook that refreshes a kubeconfig's token before each
+            request also resets the client's address, to the API server's root, and the hook; this client
+            keeps both.
     """
     import kfp
 

@@ -36,7 +36,7 @@ def compile_pipelines(
     from pipelines.profile import load_profile
 
     if profile is None and sets:
-        raise BadConfig("--set changes a profile; add --profile NAME")
+        raise BadConfig("--set changes a profile; give one with --profile")
     for path in write_compiled(out, None if profile is None else load_profile(profile, sets or [])):
         print(path)
 
@@ -91,7 +91,7 @@ def schedule(
     from pipelines.cluster import scheduling
 
     if [cron is not None, listed, delete].count(True) != 1:
-        raise BadConfig("expected exactly one of --cron, --list and --delete")
+        raise BadConfig("give one of --cron, --list and --delete")
     if listed:
         scheduling.list_schedules(host=host, namespace=namespace)
     elif delete:

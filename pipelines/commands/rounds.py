@@ -45,7 +45,7 @@ def run(
     if resume is not None:
         for param in explicit_params(ctx):
             if param.name != "resume":
-                raise BadConfig(f"--resume uses the run's own settings; remove {param.opts[0]}")
+                raise BadConfig(f"--resume uses the run's own settings; leave out {param.opts[0]}")
         folder = RunFolder.find(resume)
     else:
         overrides = [
