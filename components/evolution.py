@@ -1,4 +1,4 @@
-"""KFP component: new problems out of old ones."""
+"""KFP component: problem evolution."""
 
 from kfp import dsl
 
@@ -15,10 +15,10 @@ def evolution(
     settings: str = "{}",
     seed: int = 0,
 ) -> None:
-    """Evolves problems by changing their numbers; keeps the given ones too.
+    """Evolves problems by changing their numbers; keeps the originals too.
 
     Args:
-        evolved: The given problems, and the new ones.
+        evolved: The original problems and the new ones.
     """
     from components.running import run
     from mathloop.problems import evolve

@@ -1,4 +1,4 @@
-"""KFP component: reinforcement learning."""
+"""KFP component: reinforcement learning with GRPO."""
 
 from kfp import dsl
 

@@ -1,4 +1,4 @@
-"""KFP component: a model from random weights."""
+"""KFP component: pretraining."""
 
 from kfp import dsl
 
@@ -17,7 +17,7 @@ def pretrain(
     """Trains a language model from random weights on the corpus.
 
     Args:
-        corpus: Documents to learn from.
+        corpus: Documents to train on.
     """
     from functools import partial
 

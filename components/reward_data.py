@@ -1,4 +1,4 @@
-"""KFP component: right and wrong responses for the reward model."""
+"""KFP component: training data for the reward model."""
 
 from kfp import dsl
 
@@ -16,7 +16,7 @@ def reward_data(
     settings: str = "{}",
     seed: int = 0,
 ) -> None:
-    """Samples responses to each problem and labels them right or wrong."""
+    """Samples responses per problem and labels them correct or incorrect."""
     from components.running import run
     from mathloop.synthesis import reward_data as stage
     from mathloop.synthesis.config import RewardDataConfig

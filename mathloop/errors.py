@@ -37,7 +37,7 @@ class BadConfig(UserError):
 class BadData(UserError):
     """A data file cannot be used.
 
-    `row` counts from 1 as an editor shows lines; `field` is the column's name.
+    `row` counts from 1, like line numbers in an editor; `field` is the column's name.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Corrupt(UserError):
 
 
 class ChampionMoved(MathloopError):
-    """Another round promoted its champion first; this one changed nothing."""
+    """Another run promoted a champion first; this one changed nothing."""
 
 
 class SandboxError(MathloopError):
@@ -83,4 +83,4 @@ class Interrupted(MathloopError):
 
 
 class TrainingDiverged(MathloopError):
-    """A loss, gradient norm or KL is not finite: training stopped before saving it."""
+    """A loss, gradient norm or KL divergence is not finite; training stopped without saving the model."""

@@ -1,4 +1,4 @@
-"""Configs of the evaluation room, free of torch."""
+"""Settings of evaluation and gate; importing them needs no torch."""
 
 from __future__ import annotations
 
@@ -18,24 +18,22 @@ else:
 
 
 class GateConfig(BaseModel):
-    """When a challenger replaces the champion."""
+    """Promotion gate: when a challenger replaces the champion."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    metric: Kind = Field(
-        "greedy", description="Score compared, averaged over CoT and TIR problem by problem."
-    )
+    metric: Kind = Field("greedy", description="Metric to compare, averaged over CoT and TIR per problem")
     margin: float = Field(
         0.0,
         ge=0.0,
         lt=1.0,
-        description="The interval's lower end must exceed this (share of problems, 0 to 1).",
+        description="Minimum for the interval's lower end (fraction of problems, 0 to 1)",
     )
-    resamples: int = Field(10_000, ge=100, description="Bootstrap resamples of the benchmark's problems.")
+    resamples: int = Field(10_000, ge=100, description="Bootstrap resamples of the benchmark's problems")
 
 
 class EvaluationConfig(BaseModel):
-    """Every model answers the benchmark greedily and k times, in CoT and TIR (Paper §5)."""
+    """Evaluation: greedy decoding and k samples per problem, in CoT and TIR (Paper §5)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -1,5 +1,5 @@
 "use strict";
-// Reading a curve: the nearest point to the pointer, in words. Charts are whole without this.
+// Shows the value nearest to the pointer. Charts are complete without this script.
 for (const chart of document.querySelectorAll("svg.curve")) {
   const points = chart.dataset.points.split(";").map((point) => {
     const [x, y, words] = point.split("|");
@@ -30,7 +30,7 @@ for (const link of document.querySelectorAll('a[href^="#"]')) {
     document.getElementById(link.getAttribute("href").slice(1))?.scrollIntoView({ behavior: "smooth" });
   });
 }
-// On paper nothing can be unfolded.
+// On paper, collapsed sections cannot be opened.
 addEventListener("beforeprint", () => {
   for (const folded of document.querySelectorAll("details")) folded.open = true;
 });

@@ -53,7 +53,7 @@ def test_the_reference_has_every_setting_with_its_default() -> None:
         if hasattr(kind, "model_fields") or path in ("name", "description"):
             continue
         *above, name = path.split(".")
-        section = ".".join(above) or "Top of a profile"
+        section = ".".join(above) or "Top-level fields"
         shown = {row[0]: row[2] for row in sections.get(section) or sections[above[-1]]}[f"`{name}`"]
         if section not in sections:
             outer = {row[0]: row[2] for row in sections[".".join(above[:-1])]}[f"`{above[-1]}`"]
