@@ -23,7 +23,7 @@ def pretrain(
 
     from components.running import run, work_folder
     from mathloop.training.config import PretrainConfig
-    from mathloop.training.launching import train
+    from mathloop.training.processes import train
 
     run(
         partial(train, "pretrain"),

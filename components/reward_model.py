@@ -27,7 +27,7 @@ def reward_model(
 
     from components.running import run, work_folder
     from mathloop.training.config import RewardModelConfig
-    from mathloop.training.launching import train
+    from mathloop.training.processes import train
 
     run(
         partial(train, "reward_model"),

@@ -28,7 +28,7 @@ def sft(
 
     from components.running import run, work_folder
     from mathloop.training.config import SFTConfig
-    from mathloop.training.launching import train
+    from mathloop.training.processes import train
 
     run(
         partial(train, "sft"),

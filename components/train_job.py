@@ -42,11 +42,11 @@ def train_job(
         reward_model: Model that scores responses, for grpo.
     """
     from components.running import run, work_folder
-    from mathloop.cluster import launching
+    from mathloop.cluster import train_job_launching
 
     ports = {"problems": problems, "cot": cot, "tir": tir, "responses": responses, "corpus": corpus}
     run(
-        launching.run,
+        train_job_launching.run,
         summary,
         recipe=stage,
         inputs={**ports, "policy": policy, "reward_model": reward_model},

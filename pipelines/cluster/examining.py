@@ -19,7 +19,7 @@ from mathloop.cluster.kubernetes import (
     Cluster,
     Kind,
 )
-from mathloop.cluster.launching import NAMESPACE
+from mathloop.cluster.train_job_launching import NAMESPACE
 from mathloop.cluster.train_job_spec import RUNTIME
 from mathloop.errors import MathloopError
 from mathloop.settings.pools import CA_KEY, DeploymentConfig, Pool, PoolsConfig
