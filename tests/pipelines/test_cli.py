@@ -70,7 +70,7 @@ def test_decontaminate_takes_files_globs_and_folders(tmp_path: Path) -> None:
     for benchmarks in (["a.jsonl", "deep/b.jsonl"], ["a.jsonl", "--benchmarks", "deep"]):
         result = mathloop("decontaminate", "--benchmarks", *benchmarks, *rest, folder=tmp_path)
         assert result.returncode == 0, result.stderr
-        assert result.stdout == "1 of 3 rows stay, 2 removed\n"
+        assert result.stdout == "1 of 3 rows kept, 2 removed\n"
         assert [row["question"] for row in _read(tmp_path / "kept.jsonl")] == [clean]
         assert {row["text"] for row in _read(tmp_path / "removed.jsonl")} == {leaked, other}
     (tmp_path / "empty").mkdir()
@@ -132,7 +132,7 @@ def test_light_commands_import_only_light_packages(tmp_path: Path, command: list
         (["run", "--pipeline", "evalution"], "no pipeline 'evalution', did you mean 'evaluation'; known: "),
         (["run", "--pipeline", "pretraining", "--problems", "x.jsonl"], "pretraining takes no problems"),
         (["profiles", "labtop"], "no profile 'labtop', did you mean 'laptop'"),
-        (["profiles", "--set", "grpo.steps=1"], "--set changes a profile; name one"),
+        (["profiles", "--set", "grpo.steps=1"], "--set changes a profile; add its NAME"),
         (["run", "--set", "gate.metric=3"], "--set gate.metric=3: input should be"),
         (["run", "--resume", "20990101-0000-abcd"], "no run '20990101-0000-abcd' to resume"),
         (["run", "--problems", "absent.jsonl"], "absent.jsonl: there is no such file"),

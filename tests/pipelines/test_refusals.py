@@ -132,7 +132,7 @@ def test_damaged_settings_of_a_run_are_one_line(here: Path, content: bytes) -> N
     (run.path / "run.json").write_bytes(content)
     with pytest.raises(UserError) as caught:
         resume_round(folders.RunFolder.find(run.id), Console())
-    assert "begin a new run" in str(caught.value) or "run.json: " in str(caught.value)
+    assert "start a new run" in str(caught.value) or "run.json: " in str(caught.value)
     assert len(str(caught.value)) < 400
 
 
@@ -159,7 +159,7 @@ def test_a_run_of_the_version_before_is_refused_in_one_line(
     before = sorted(run.path.rglob("*"))
     line = refused("run", "--resume", run.id, folder=here)
     assert f"{run.path}/run.json: profile: {said}" in line
-    assert line.endswith("; begin a new run")
+    assert line.endswith("; start a new run")
     assert sorted(run.path.rglob("*")) == before
 
 
