@@ -20,9 +20,9 @@ def champion(
 
     Args:
         policy: The champion's policy.
-        reward_model: Its reward model; empty where it has none.
-        base: The pretrained model that its line began with.
-        champion: Which champion it is, as JSON.
+        reward_model: Its reward model; empty if it has none.
+        base: The pretrained model that its lineage starts from.
+        champion: The champion's entry in the registry, as JSON.
     """
     from components.running import run
     from mathloop.registry import stages

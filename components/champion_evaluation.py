@@ -1,4 +1,4 @@
-"""KFP component: the current champion on a benchmark."""
+"""KFP component: evaluation of the current champion."""
 
 from kfp import dsl
 
@@ -20,7 +20,7 @@ def champion_evaluation(
     """Answers the benchmark with the champion, greedily and sampled, in CoT and TIR.
 
     Args:
-        results: Every answer with its verdict and reward.
+        results: Every response with its verdict and reward.
     """
     from components.running import run
     from mathloop.evaluation import evaluate

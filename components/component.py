@@ -1,4 +1,4 @@
-"""The decorator of every component: its image, its flags, and the descriptions of ports that recur."""
+"""The decorator of every component: image, flags, and the descriptions of ports that several have."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from kfp import dsl
 
 PORTS = {
     "store": "Store: a folder, file:///… or s3://bucket/prefix.",
-    "round_id": "Id of the run, which names what it publishes.",
-    "settings": "Settings of the stage as JSON; what is left out has its default.",
-    "seed": "Seed; the same seed and inputs give the same outputs.",
-    "cache_key": "Changes where something did that KFP's cache cannot see.",
+    "round_id": "Id of the run; published models are named after it.",
+    "settings": "Settings of the stage as JSON; missing fields have their defaults.",
+    "seed": "Seed; equal seeds and inputs give equal outputs.",
+    "cache_key": "Changes with everything that KFP's cache cannot see.",
     "problems": "Problems, as Parquet.",
-    "benchmark": "Problems to be measured on; training data must not touch them.",
-    "policy": "Model that answers.",
+    "benchmark": "Problems to evaluate on; training data must not contain them.",
+    "policy": "Model that generates responses.",
     "reward_model": "Model that scores responses; may be empty.",
     "model": "The trained model.",
     "responses": "Responses, as Parquet.",
-    "dropped": "What the stage left out, each record with the reason, as JSON lines.",
+    "dropped": "Records that the stage dropped, each with the reason, as JSON lines.",
     "scores": "Scores in percent, for the run's page and for comparing runs.",
-    "summary": "What the stage did: counts, reasons, examples.",
+    "summary": "Summary of the stage: counts, reasons, examples.",
 }
 """Descriptions of ports that several components have; a component's own docstring comes first."""
 
 
 def component(image: str) -> Callable[[Callable[..., Any]], Any]:
-    """Makes a KFP component of a function that calls one stage of the library.
+    """Turns a function that calls one stage of the library into a KFP component.
 
-    The function's signature is its ports and stays explicit, since KFP executes the function's source. Its
-    docstring says what it does, and under `Args:` what its own ports are; `PORTS` describes the others.
+    The function's parameters are the component's ports. They stay explicit because KFP executes the
+    function's source. Its docstring describes its own ports under `Args:`; `PORTS` describes the others.
     """
 
     def decorate(function: Callable[..., Any]) -> Any:

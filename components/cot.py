@@ -1,4 +1,4 @@
-"""KFP component: chain-of-thought responses to learn from."""
+"""KFP component: chain-of-thought (CoT) training responses."""
 
 from kfp import dsl
 
@@ -17,7 +17,7 @@ def cot(
     settings: str = "{}",
     seed: int = 0,
 ) -> None:
-    """Samples chain-of-thought responses and selects those to learn from."""
+    """Samples chain-of-thought (CoT) responses and selects those to train on."""
     from components.running import model_or_none, run
     from mathloop.synthesis import cot as stage
     from mathloop.synthesis.config import CoTConfig

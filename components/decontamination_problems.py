@@ -1,4 +1,4 @@
-"""KFP component: training problems without what the benchmark contains."""
+"""KFP component: decontamination of training problems."""
 
 from kfp import dsl
 
@@ -15,11 +15,11 @@ def decontamination_problems(
     summary: dsl.Output[dsl.Markdown],
     settings: str = "{}",
 ) -> None:
-    """Removes training problems that a benchmark problem contaminates.
+    """Removes training problems that match a benchmark problem.
 
     Args:
-        kept: What no benchmark problem contaminates.
-        removed: What was removed, with benchmark item, rule and evidence.
+        kept: Problems that match no benchmark problem.
+        removed: Removed problems, with benchmark item, rule and evidence.
     """
     from components.running import run
     from mathloop.decontamination import stage

@@ -1,4 +1,4 @@
-"""KFP component: training responses without what the benchmark contains."""
+"""KFP component: decontamination of training responses."""
 
 from kfp import dsl
 
@@ -17,11 +17,11 @@ def decontamination_responses(
     settings: str = "{}",
     mode: str = "cot",
 ) -> None:
-    """Removes responses that, together with their problem, a benchmark problem contaminates.
+    """Removes responses that, together with their problem, match a benchmark problem.
 
     Args:
-        kept: What no benchmark problem contaminates.
-        removed: What was removed, with benchmark item, rule and evidence.
+        kept: Responses that match no benchmark problem.
+        removed: Removed responses, with benchmark item, rule and evidence.
         mode: cot or tir, for the title of the summary.
     """
     from components.running import run

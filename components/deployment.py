@@ -1,4 +1,4 @@
-"""KFP component: the promoted champion behind its endpoints."""
+"""KFP component: deployment of a promoted champion."""
 
 from kfp import dsl
 
@@ -13,7 +13,7 @@ def deployment(
     summary: dsl.Output[dsl.Markdown],
     settings: str = "{}",
 ) -> None:
-    """Puts the champion behind its KServe endpoints if the round promoted it, or leaves them as they are.
+    """Deploys the champion to its KServe endpoints if the round promoted it; otherwise changes nothing.
 
     Args:
         published: Whether the round promoted its challenger, as JSON.

@@ -1,4 +1,4 @@
-"""KFP component: base, champion, SFT model and challenger on the benchmark."""
+"""KFP component: evaluation of base, champion, SFT model and challenger."""
 
 from kfp import dsl
 
@@ -29,7 +29,7 @@ def evaluation(
         champion_policy: The champion's policy.
         sft_policy: The policy after SFT.
         challenger_policy: The policy after reinforcement learning.
-        results: Every answer with its verdict and reward.
+        results: Every response with its verdict and reward.
     """
     from components.running import run
     from mathloop.evaluation import evaluate

@@ -1,4 +1,4 @@
-"""KFP component: new problems out of old ones."""
+"""KFP component: problem evolution."""
 
 from kfp import dsl
 
@@ -10,14 +10,15 @@ from components.images import CONTROL_IMAGE
 def evolution(
     problems: dsl.Input[dsl.Dataset],
     evolved: dsl.Output[dsl.Dataset],
+    dropped: dsl.Output[dsl.Dataset],
     summary: dsl.Output[dsl.Markdown],
     settings: str = "{}",
     seed: int = 0,
 ) -> None:
-    """Evolves problems by changing their numbers; keeps the given ones too.
+    """Evolves problems by changing their numbers; keeps the originals too.
 
     Args:
-        evolved: The given problems, and the new ones.
+        evolved: The original problems and the new ones.
     """
     from components.running import run
     from mathloop.problems import evolve
@@ -28,6 +29,7 @@ def evolution(
         summary,
         problems=problems,
         out=evolved,
+        dropped=dropped,
         config=EvolutionConfig.model_validate_json(settings),
         seed=seed,
     )

@@ -16,10 +16,10 @@ def gate(
     settings: str = "{}",
     seed: int = 0,
 ) -> None:
-    """Decides whether the challenger is measurably better than the champion.
+    """Decides whether the challenger is significantly better than the champion.
 
     Args:
-        results: Answers of every model.
+        results: Responses of every model.
         verdict: The decision and its reasons, as JSON.
     """
     from components.running import run

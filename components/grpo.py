@@ -1,4 +1,4 @@
-"""KFP component: reinforcement learning."""
+"""KFP component: reinforcement learning with GRPO."""
 
 from kfp import dsl
 
@@ -28,7 +28,7 @@ def grpo(
 
     from components.running import run, work_folder
     from mathloop.training.config import GRPOConfig
-    from mathloop.training.launching import train
+    from mathloop.training.processes import train
 
     run(
         partial(train, "grpo"),

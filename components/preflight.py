@@ -1,4 +1,4 @@
-"""KFP component: checks before anything is computed."""
+"""KFP component: settings, checks and seed of a run."""
 
 from typing import NamedTuple
 
@@ -41,15 +41,15 @@ def preflight(
         ("deployment", str),
     ],
 ):
-    """Makes the run's settings of profile and overrides and hands each stage its section; checks store and
-    champion; draws the seed; says what KFP may reuse.
+    """Validates the run's settings and outputs one section per stage; checks store and champion; draws the
+    seed; computes the cache key.
 
     Args:
         profile: All settings of the profile that the pipeline was compiled with, as JSON.
-        overrides: Sections and fields that differ in this run, as one JSON object.
+        overrides: Sections and fields that this run overrides, as one JSON object.
         problems_file: A .jsonl or .parquet file of problems; empty for the built-in generator.
-        seed: Seed of the run; -1 draws one from its id.
-        first: Whether the run makes the first champion of its store.
+        seed: Seed of the run; -1 derives one from the run's id.
+        first: Whether the run creates the first champion of its store.
     """
     from components.running import run
     from mathloop.cluster import preflight as stage

@@ -1,4 +1,4 @@
-"""KFP component: a model from random weights."""
+"""KFP component: pretraining."""
 
 from kfp import dsl
 
@@ -17,13 +17,13 @@ def pretrain(
     """Trains a language model from random weights on the corpus.
 
     Args:
-        corpus: Documents to learn from.
+        corpus: Documents to train on.
     """
     from functools import partial
 
     from components.running import run, work_folder
     from mathloop.training.config import PretrainConfig
-    from mathloop.training.launching import train
+    from mathloop.training.processes import train
 
     run(
         partial(train, "pretrain"),

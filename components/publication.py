@@ -1,4 +1,4 @@
-"""KFP component: the round's models, and the champion's pointer."""
+"""KFP component: publication and promotion of the round's models."""
 
 from kfp import dsl
 
@@ -17,7 +17,7 @@ def publication(
     published: dsl.Output[dsl.Artifact],
     summary: dsl.Output[dsl.Markdown],
 ) -> None:
-    """Publishes the round's models and makes them champion, if the gate said so and nobody was faster.
+    """Publishes the round's models and promotes them, if the gate passed and no other run promoted first.
 
     Args:
         champion: The champion that the round started from, as JSON.

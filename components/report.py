@@ -1,4 +1,4 @@
-"""KFP component: the round's page."""
+"""KFP component: the round's report."""
 
 from kfp import dsl
 
@@ -34,32 +34,32 @@ def report(
     summary: dsl.Output[dsl.Markdown],
     settings: str = "{}",
 ) -> None:
-    """Draws the round's report: one page of HTML that needs no network.
+    """Writes the round's report: one self-contained HTML page.
 
     Args:
-        preflight: Summary of the checks; the same of every stage below.
+        preflight: Summary of the checks.
         champion: Summary of fetching the champion.
-        problems: Summary of building the problems.
-        evolution: Summary of evolving them.
+        problems: Summary of building problems and benchmark.
+        evolution: Summary of evolving the problems.
         decontamination_problems: Summary of decontaminating the problems.
         cot: Summary of sampling CoT responses.
         tir: Summary of sampling TIR responses.
         decontamination_cot: Summary of decontaminating CoT responses.
         decontamination_tir: Summary of decontaminating TIR responses.
         sft: Summary of supervised fine-tuning.
-        reward_data: Summary of sampling for the reward model.
+        reward_data: Summary of sampling training data for the reward model.
         reward_model: Summary of training the reward model.
         selection: Summary of selecting the problems for GRPO.
         grpo: Summary of GRPO.
         evaluation: Summary of the evaluation.
         gate: Summary of the gate.
         publication: Summary of publishing.
-        benchmark: Problems that were answered.
-        results: Answers of every model.
+        benchmark: Problems that the models answered.
+        results: Responses of every model.
         verdict: The gate's decision, as JSON.
         published: What was published, as JSON.
         page: The report.
-        settings: All settings of the run as JSON, to print.
+        settings: All settings of the run as JSON; the report lists them.
     """
     from components.running import run
     from mathloop.reports import round as stage

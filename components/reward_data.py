@@ -1,4 +1,4 @@
-"""KFP component: right and wrong responses for the reward model."""
+"""KFP component: training data for the reward model."""
 
 from kfp import dsl
 
@@ -11,11 +11,12 @@ def reward_data(
     problems: dsl.Input[dsl.Dataset],
     policy: dsl.Input[dsl.Model],
     responses: dsl.Output[dsl.Dataset],
+    dropped: dsl.Output[dsl.Dataset],
     summary: dsl.Output[dsl.Markdown],
     settings: str = "{}",
     seed: int = 0,
 ) -> None:
-    """Samples responses to each problem and labels them right or wrong."""
+    """Samples responses per problem and labels them correct or incorrect."""
     from components.running import run
     from mathloop.synthesis import reward_data as stage
     from mathloop.synthesis.config import RewardDataConfig
@@ -26,6 +27,7 @@ def reward_data(
         problems=problems,
         policy=policy,
         out=responses,
+        dropped=dropped,
         config=RewardDataConfig.model_validate_json(settings),
         seed=seed,
     )

@@ -16,10 +16,10 @@ def reward_model(
     settings: str = "{}",
     seed: int = 0,
 ) -> None:
-    """Trains the reward model to rank right responses above wrong ones, problem by problem.
+    """Trains the reward model to rank correct responses above incorrect ones, per problem.
 
     Args:
-        responses: Responses labeled right or wrong.
+        responses: Responses labeled correct or incorrect.
         policy: Model to start from.
         model: The reward model.
     """
@@ -27,7 +27,7 @@ def reward_model(
 
     from components.running import run, work_folder
     from mathloop.training.config import RewardModelConfig
-    from mathloop.training.launching import train
+    from mathloop.training.processes import train
 
     run(
         partial(train, "reward_model"),

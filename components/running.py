@@ -1,4 +1,4 @@
-"""The one call in a component's body: ports into plain paths, the stage run, its summary written."""
+"""The one call in a component's body: converts ports to paths, runs the stage, writes its summary."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from mathloop.reports.summary import write_failure, write_summary
 from mathloop.stages import StageReport
 
 WORK_VARIABLE = "MATHLOOP_WORK"
-"""Names the folder in which a stage keeps what it needs to resume after a kill; set by the local runner."""
+"""Environment variable with the folder for a stage's checkpoints; the local runner sets it."""
 POD_ARGUMENT = "--executor_input"
-"""KFP starts a component in a pod with it; the local runner does not."""
+"""Argument that KFP passes to a component in a pod; the local runner passes none."""
 
 
 def run(stage: Callable[..., Any], summary: Any, *, scores: Any = None, **arguments: Any) -> Any:
     """Calls `stage(**arguments)` and records its report.
 
     Args:
-        stage: a stage's `run`; it returns a StageReport, or a StageReport and what the component returns.
+        stage: a stage's `run`; returns a StageReport, or a StageReport and the component's return value.
         summary: the component's Markdown port.
         scores: the component's Metrics port, for the scores in the report.
-        arguments: of the stage; a port becomes the path of its file or folder.
+        arguments: arguments of the stage; a port is replaced by the path of its file or folder.
 
     Raises:
-        MathloopError: the stage's own, where the local runner shows it. In a pod the one line is the last of
-            the log and of the summary, and the process ends with the error's exit code.
+        MathloopError: the stage's own, for the local runner to print. In a pod, the message is written to the
+            log and the summary instead, and the process ends with the error's exit code.
     """
     try:
         result = stage(**{name: _plain(value) for name, value in arguments.items()})
@@ -49,12 +49,12 @@ def run(stage: Callable[..., Any], summary: Any, *, scores: Any = None, **argume
 
 
 def work_folder() -> Path:
-    """The stage's stable work folder, or a new temporary one where the runner gives none."""
+    """The stage's work folder, which survives a kill, or a temporary one if the runner sets none."""
     return Path(os.environ.get(WORK_VARIABLE) or tempfile.mkdtemp(prefix="mathloop-"))
 
 
 def model_or_none(artifact: Any) -> Path | None:
-    """The model's folder; None where it is empty or absent (object stores do not keep an empty folder)."""
+    """The model's folder; None if it is empty or missing (object stores do not keep empty folders)."""
     folder = Path(artifact.path)
     return folder if folder.is_dir() and any(folder.iterdir()) else None
 
@@ -68,8 +68,8 @@ def _plain(value: Any) -> Any:
 
 
 def _record(report: StageReport, summary: Any, scores: Any) -> None:
-    """Writes the summary and the scores. On a cluster it also notes what the component has made, which has to
-    be complete by now: a later run looks for it before it reuses it."""
+    """Writes the summary and the scores. On a cluster it also records the component's outputs, which must be
+    complete by now: a later run checks that they still exist before it reuses them."""
     write_summary(report, Path(summary.path))
     if scores is not None:
         for name, value in report.scores.items():
@@ -77,8 +77,8 @@ def _record(report: StageReport, summary: Any, scores: Any) -> None:
     if POD_ARGUMENT in sys.argv:
         from mathloop.cluster import reuse
 
-        given = json.loads(sys.argv[sys.argv.index(POD_ARGUMENT) + 1])
-        # KFP writes the logs itself; metrics live in its metadata store, and no file is at their URI.
-        outputs = given["outputs"]["artifacts"].keys() - {"executor-logs", "scores"}
+        executor_input = json.loads(sys.argv[sys.argv.index(POD_ARGUMENT) + 1])
+        # KFP writes the logs itself; metrics are in its metadata store, not in a file at their URI.
+        outputs = executor_input["outputs"]["artifacts"].keys() - {"executor-logs", "scores"}
         reuse.remember(summary.uri, Path(summary.path), outputs)
     print(report.sentence(), file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""KFP component: problems that GRPO can learn from."""
+"""KFP component: problem selection for GRPO."""
 
 from kfp import dsl
 
@@ -16,7 +16,7 @@ def selection(
     settings: str = "{}",
     seed: int = 0,
 ) -> None:
-    """Keeps the problems that the policy solves sometimes: 2 to 5 of 8 samples right, by default.
+    """Keeps problems that the policy solves sometimes: by default, 2 to 5 of 8 samples correct.
 
     Args:
         selected: The problems for GRPO.

@@ -1,4 +1,4 @@
-"""KFP component: supervised fine-tuning."""
+"""KFP component: supervised fine-tuning (SFT)."""
 
 from kfp import dsl
 
@@ -17,18 +17,18 @@ def sft(
     settings: str = "{}",
     seed: int = 0,
 ) -> None:
-    """Fine-tunes the policy on selected CoT and TIR responses, jointly.
+    """Fine-tunes the policy jointly on the selected CoT and TIR responses.
 
     Args:
-        cot: CoT responses to learn from.
-        tir: TIR responses to learn from.
+        cot: CoT responses to train on.
+        tir: TIR responses to train on.
         policy: Model to start from.
     """
     from functools import partial
 
     from components.running import run, work_folder
     from mathloop.training.config import SFTConfig
-    from mathloop.training.launching import train
+    from mathloop.training.processes import train
 
     run(
         partial(train, "sft"),

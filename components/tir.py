@@ -1,4 +1,4 @@
-"""KFP component: tool-integrated responses to learn from."""
+"""KFP component: tool-integrated (TIR) training responses."""
 
 from kfp import dsl
 
@@ -16,7 +16,7 @@ def tir(
     settings: str = "{}",
     seed: int = 0,
 ) -> None:
-    """Samples responses that calculate with Python and selects those to learn from."""
+    """Samples tool-integrated (TIR) responses, which call Python, and selects those to train on."""
     from components.running import run
     from mathloop.synthesis import tir as stage
     from mathloop.synthesis.config import TIRConfig

@@ -1,4 +1,4 @@
-"""KFP component: a training stage on several nodes."""
+"""KFP component: multi-node training."""
 
 from kfp import dsl
 
@@ -25,15 +25,15 @@ def train_job(
     settings: str = "{}",
     seed: int = 0,
 ) -> None:
-    """Trains by a TrainJob: hands it the inputs, shows its log, takes the model back.
+    """Trains in a TrainJob: uploads the inputs, follows its log, downloads the model.
 
     Args:
         stage: pretrain, sft, reward_model or grpo.
-        store: Store that inputs and model go through: s3://bucket/prefix.
-        round_id: Id of the run; with the stage it names the job.
-        pool: The trainer's pool, as JSON.
-        access: Names of the Secret and the ConfigMap of the store, as JSON.
-        problems: Problems, where the stage takes them.
+        store: Store that inputs and model are transferred through: s3://bucket/prefix.
+        round_id: Id of the run; the job is named after it and the stage.
+        pool: Settings of the trainer pool, as JSON.
+        access: Names of the store's Secret and ConfigMaps, as JSON.
+        problems: Problems, if the stage uses them.
         cot: Selected CoT responses, for sft.
         tir: Selected TIR responses, for sft.
         responses: Labeled responses, for reward_model.
@@ -42,11 +42,11 @@ def train_job(
         reward_model: Model that scores responses, for grpo.
     """
     from components.running import run, work_folder
-    from mathloop.cluster import launching
+    from mathloop.cluster import train_job_launching
 
     ports = {"problems": problems, "cot": cot, "tir": tir, "responses": responses, "corpus": corpus}
     run(
-        launching.run,
+        train_job_launching.run,
         summary,
         recipe=stage,
         inputs={**ports, "policy": policy, "reward_model": reward_model},

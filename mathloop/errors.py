@@ -1,16 +1,16 @@
-"""One tree of errors, and which of them are the user's to mend.
+"""One tree of errors, and which of them the user can fix.
 
-MathloopError            anything that mathloop raises on purpose; exit code 1
+MathloopError            every error that mathloop raises on purpose; exit code 1
 ├── UserError            one clear line: what is wrong, what was expected, what to do; exit code 2
 │   ├── BadConfig        a profile, a --set or a stage's config
 │   ├── BadData          a row, file or data set that cannot be read
 │   ├── BadModel         a model folder or package that is missing or not what a stage needs
-│   ├── StorageRefused   a disk or bucket that does not take or give what was asked
-│   └── Corrupt          what a store gives is not what was put there
-├── ChampionMoved        somebody else promoted a champion first; nothing was changed
-├── SandboxError         the sandbox itself failed (never: the code that ran in it)
+│   ├── StorageRefused   a disk or bucket that refuses to read or write
+│   └── Corrupt          stored data that is not what was written
+├── ChampionMoved        another round promoted its champion first; nothing was changed
+├── SandboxError         the sandbox itself failed, not the code that ran in it
 ├── TrainingDiverged     loss, gradient or KL is not finite
-└── Interrupted          SIGTERM stopped a training that can go on; exit code 143
+└── Interrupted          SIGTERM stopped a training, which can be resumed; exit code 143
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class MathloopError(Exception):
 
 
 class UserError(MathloopError):
-    """A mistake that the user can mend; its message is the one line they see."""
+    """A mistake that the user can fix; they see its message, one line."""
 
     exit_code = 2
 
@@ -37,7 +37,7 @@ class BadConfig(UserError):
 class BadData(UserError):
     """A data file cannot be used.
 
-    `row` counts from 1 as an editor shows lines; `field` is the column's name.
+    `row` counts from 1, like line numbers in an editor; `field` is the column's name.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class BadData(UserError):
 
 
 class BadModel(UserError):
-    """A model folder, package or pointer is missing or is not what the stage needs."""
+    """A model folder, package or pointer is missing or not what the stage needs."""
 
 
 class StorageRefused(UserError):
@@ -65,11 +65,11 @@ class StorageRefused(UserError):
 
 
 class Corrupt(UserError):
-    """What was read is not what was written: the user restores it, or chooses another store."""
+    """The data read is not the data written; the user restores it or chooses another store."""
 
 
 class ChampionMoved(MathloopError):
-    """Another round promoted its champion first; this one changed nothing."""
+    """Another run promoted a champion first; this one changed nothing."""
 
 
 class SandboxError(MathloopError):
@@ -77,10 +77,10 @@ class SandboxError(MathloopError):
 
 
 class Interrupted(MathloopError):
-    """A training was asked to stop and wrote a checkpoint first."""
+    """A training was asked to stop, and wrote a checkpoint first."""
 
     exit_code = 143
 
 
 class TrainingDiverged(MathloopError):
-    """A loss, gradient norm or KL is not finite: training stopped before saving it."""
+    """A loss, gradient norm or KL divergence is not finite; training stopped without saving the model."""

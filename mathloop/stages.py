@@ -1,8 +1,8 @@
 """Stage reports and progress.
 
-A stage's `run(...)` returns a `StageReport`; the component around it writes it as the stage's summary, and
-the round's HTML report is drawn from these alone. `Progress` shows a bar on a terminal, prints one JSON line
-per step in a pod, and appends the same lines to the file named by `MATHLOOP_PROGRESS`, for the live view.
+A stage's `run(...)` returns a `StageReport`. Its component writes the report into the stage's summary, and
+the round's HTML report is built from these summaries. `Progress` shows a counter on a terminal, prints JSON
+lines in a pod, and appends the same lines to the file named by `MATHLOOP_PROGRESS`, for the live view.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PROGRESS_VARIABLE = "MATHLOOP_PROGRESS"
 
 @dataclass
 class StageReport:
-    """What a stage took, made and dropped, in JSON-able values only."""
+    """Counts, values and examples of one run of a stage; all values can be written as JSON."""
 
     stage: str
     """The stage's name: its section of the settings."""
@@ -36,27 +36,27 @@ class StageReport:
     taken: int = 0
     """Records that went in."""
     made: int = 0
-    """Records that the stage itself made (samples drawn, problems written)."""
+    """Records that the stage itself generated (responses sampled, problems written)."""
     kept: int = 0
     """Records that came out."""
     dropped: dict[str, int] = field(default_factory=dict)
-    """Reason → number of records; reasons that dropped none are left out."""
+    """Reason → number of records; reasons with none are left out."""
     values: dict[str, float] = field(default_factory=dict)
     """Scalars for a table: accuracies, tokens, tokens per second, losses."""
     scores: dict[str, float] = field(default_factory=dict)
-    """Scores in percent, under few fixed names, to compare runs by: evaluation and gate alone have some."""
+    """Scores in percent under a few fixed names, for comparing runs; only evaluation and gate set them."""
     curves: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
     """Name → points (step, value)."""
     samples: list[dict[str, Any]] = field(default_factory=list)
-    """A few records to read: problem, response, verdict, reward, why kept or dropped."""
+    """A few example records: problem, response, verdict, reward, why kept or dropped."""
     notes: list[str] = field(default_factory=list)
-    """Sentences for the reader: what was skipped and why."""
+    """Sentences for the reader, such as what was skipped and why."""
 
     def __post_init__(self) -> None:
         self.dropped = {reason: count for reason, count in self.dropped.items() if count}
 
     def write(self, path: Path) -> None:
-        """Writes the report as JSON, whole or not at all."""
+        """Writes the report as JSON, atomically."""
         write_file(path, json.dumps(asdict(self), ensure_ascii=False, allow_nan=False).encode("utf-8"))
 
     def sentence(self) -> str:
@@ -68,12 +68,12 @@ class StageReport:
 
     @classmethod
     def read(cls, path: Path) -> StageReport:
-        """Reads what `write` wrote."""
+        """Reads a file written by `write`."""
         return cls(**json.loads(path.read_text(encoding="utf-8")))
 
 
 def timed(run: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """Has a stage's `run` note in its report how long it took."""
+    """Makes a stage's `run` record its duration in its report."""
 
     @wraps(run)
     def timing(*arguments: Arguments.args, **named: Arguments.kwargs) -> Result:
@@ -87,7 +87,7 @@ def timed(run: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
 
 
 class Progress:
-    """Counts work done. `update` is cheap: it writes at most every `interval` seconds, and at the end."""
+    """Progress of a stage. `update` is cheap: it writes at most every `interval` seconds, and at the end."""
 
     def __init__(self, stage: str, total: int | None, unit: str, interval: float = 0.5) -> None:
         self.stage, self.total, self.unit, self.interval = stage, total, unit, interval
@@ -98,7 +98,7 @@ class Progress:
         self._write({})
 
     def update(self, done: int = 1, tokens: int = 0, **values: float) -> None:
-        """Adds `done` units and `tokens` tokens; `values` are shown as they are (loss, reward)."""
+        """Adds `done` units and `tokens` tokens; `values` (loss, reward) are shown unchanged."""
         self.done += done
         self.tokens += tokens
         now = time.monotonic()

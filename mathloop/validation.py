@@ -1,4 +1,4 @@
-"""Mistakes that pydantic finds, each as one line with its field: the only place that words them."""
+"""Formats pydantic's validation errors as one line with the field; no other code does."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ SHOWN = 80
 
 
 class Mistake(NamedTuple):
-    """The first mistake in a value."""
+    """One mistake in a value."""
 
     path: tuple[str, ...]
     """Names of the sections and the field; empty where the whole value is wrong."""
     unknown: bool
-    """No field has this name."""
+    """True if no field has this name."""
     text: str
-    """What was expected and what was found, without the path."""
+    """Expected and actual value, without the path."""
 
     @property
     def field(self) -> str:
         return ".".join(self.path)
 
     def line(self, where: str = "") -> str:
-        """The mistake in one line that begins with the place, such as a file, and the field."""
+        """One line that starts with `where`, such as a file, and the field."""
         return ": ".join(part for part in (where, self.field, self.text) if part)
 
 
 def first_mistake(
     error: ValidationError, model: type[BaseModel], renamed: Mapping[str, str] | None = None
 ) -> Mistake:
-    """The mistake to show, and in its text how many more there are.
+    """The mistake to show; its text also says how many more there are.
 
     Args:
-        model: the class that refused.
-        renamed: former path of a field → what to say of it.
+        model: the class that the value was validated against.
+        renamed: old path of a field → message.
     """
     mistakes = error.errors(include_url=False)
     # An unknown name explains more than a missing one.
@@ -71,7 +71,7 @@ def _text(mistake: Mapping[str, Any], path: Sequence[str], model: type[BaseModel
 
 
 def annotation(model: type[BaseModel], path: Sequence[str]) -> Any:
-    """The type hint of a field given by its path; None where there is no such field."""
+    """The type hint of the field at `path`; None if there is no such field."""
     hint: Any = model
     for name in path:
         owner = model_in(hint)
@@ -89,7 +89,7 @@ def annotation(model: type[BaseModel], path: Sequence[str]) -> Any:
 
 
 def model_in(hint: Any) -> type[BaseModel] | None:
-    """The pydantic class that a type hint is or may be."""
+    """The pydantic class in a type hint, which may be a union; None if there is none."""
     return next(_models_in(hint), None)
 
 
@@ -102,11 +102,11 @@ def _models_in(hint: Any) -> Iterator[type[BaseModel]]:
 
 
 def closest(name: str, known: Sequence[str]) -> str:
-    """`, did you mean 'steps'`, or nothing where no known name is like it."""
+    """`, did you mean 'steps'`, or an empty string if no known name is similar."""
     close = difflib.get_close_matches(name, known, n=1)
     return f", did you mean {close[0]!r}" if close else ""
 
 
 def cut(text: str) -> str:
-    """As much of a text as a message shows."""
+    """The text, truncated to `SHOWN` characters."""
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"

@@ -1,4 +1,4 @@
-"""The command line: `mathloop …`, and how a command ends that was refused."""
+"""The command line, `mathloop …`: runs a command and reports errors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import typer
 from mathloop.errors import BadConfig, MathloopError
 from mathloop.remedies import explain
 from pipelines import streams
-from pipelines.commands.ending import end
+from pipelines.commands.exiting import fail
 from pipelines.commands.table import COMMANDS
 from pipelines.paths import check_text
 
@@ -24,48 +24,48 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 UsageError: Any = typer.BadParameter.__mro__[1]
-"""Of click, which typer brings along or imports, depending on its version."""
+"""click's UsageError; depending on its version, typer imports click or contains a copy."""
 HOME = re.compile(r"^(--[a-z-]+=)?~(?=/|$)")
-"""What a shell leaves as it is: `~` after `--option=`, or in quotes."""
+"""A `~` that shells do not expand: after `--option=`, or in quotes."""
 
 for name, command in COMMANDS.items():
     app.command(name)(command)
 
 
 def main() -> None:
-    """Runs a command; an error of mathloop's own becomes one line and an exit code."""
+    """Runs a command; prints a MathloopError as one line and exits with its code."""
     try:
         streams.prepare()
         _check_call()
         try:
             code = app(_arguments() or ["--help"], prog_name="mathloop", standalone_mode=False)
         finally:
-            sys.stdout.flush()  # while a refusal can still be told
+            sys.stdout.flush()  # while an error can still be reported
     except MathloopError as error:
-        end(str(error), error.exit_code)
+        fail(str(error), error.exit_code)
     except OSError as error:
-        end(explain(error))
+        fail(explain(error))
     except typer.Abort:
-        end("the input ended", MathloopError.exit_code)
+        fail("the input ended", MathloopError.exit_code)
     except UsageError as error:
-        asked: Any = error
-        command = asked.ctx.command_path if asked.ctx else "mathloop"
-        end(f"{asked.format_message().rstrip('.')}; see {command} --help")
+        usage: Any = error
+        command = usage.ctx.command_path if usage.ctx else "mathloop"
+        fail(f"{usage.format_message().rstrip('.')}; see {command} --help")
     sys.exit(code or 0)
 
 
 def _arguments() -> list[str]:
-    """The command line's arguments, `~` in them the home folder."""
+    """The command line's arguments, with `~` expanded."""
     home = str(Path.home())
     return [HOME.sub(lambda match: (match[1] or "") + home, text, count=1) for text in sys.argv[1:]]
 
 
 def _check_call() -> None:
-    """Refuses what would go wrong in every command."""
+    """Rejects calls that would fail in every command."""
     try:
         os.getcwd()
     except OSError:
-        raise BadConfig("the current folder is gone or closed; go to another") from None
+        raise BadConfig("the current folder is gone or cannot be read; change to another one") from None
     for argument in sys.argv[1:]:
         check_text(Path(argument))
 

@@ -1,4 +1,4 @@
-"""Every pipeline as KFP's intermediate representation (YAML that a cluster takes)."""
+"""Compiles pipelines to KFP's intermediate representation (IR), YAML that a cluster runs."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from google.protobuf import struct_pb2
 from kfp import compiler
 
 import mathloop
@@ -19,25 +20,28 @@ from pipelines.paths import tidied
 from pipelines.table import PIPELINES, find_pipeline
 from pipelines.tracing import trace
 
+CHOICES = {"serve": ("no", "yes")}
+"""Parameter → its allowed values: KFP's form then has a select box, and its server checks them. The SDK's DSL
+cannot say it."""
 CLUSTER_STORE = "s3://mathloop/store"
-"""What a profile whose store is a folder of this machine uses on a cluster."""
+"""Store on a cluster, for profiles whose store is a local folder."""
 
 
 def write_compiled(out: Path, profile: Settings | None = None) -> list[Path]:
-    """Compiles every pipeline into `out`, one file each, and returns the files.
+    """Compiles every pipeline into its own file in `out` and returns the files.
 
-    Without a profile the pools are empty, settings have the stages' defaults, and nothing depends on the
+    Without a profile, pools are empty, settings have the stages' defaults, and the files do not depend on the
     code's version: equal pipelines give equal files. With one, its settings and pools are compiled in.
 
-    Raises OSError when the folder does not take them; then it is as it was before.
+    Raises OSError if the folder cannot be written; it is then unchanged.
     """
     paths = [out / f"{name}.yaml" for name in PIPELINES]
     with tidied(out):
         out.mkdir(parents=True, exist_ok=True)
-        taken = next(filter(Path.is_dir, paths), None)
-        if taken is not None:
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(taken))
-        # Not files.replacing: KFP's compiler takes no name but one that ends in .yaml.
+        blocked = next(filter(Path.is_dir, paths), None)
+        if blocked is not None:
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(blocked))
+        # Not files.replacing: KFP's compiler only accepts names that end in .yaml.
         with tempfile.TemporaryDirectory(dir=out, prefix=".partial-") as folder:
             for name, path in zip(PIPELINES, paths, strict=True):
                 compile_one(find_pipeline(name), Path(folder, path.name), profile)
@@ -50,12 +54,16 @@ def compile_one(pipeline: Any, path: Path, profile: Settings | None = None) -> N
     """Traces one pipeline for a cluster and writes it to `path`."""
     settings, version = (None, "") if profile is None else (for_cluster(profile), code_version())
     traced = trace(pipeline, settings, cluster=True, code_version=version)
+    for name, choices in CHOICES.items():
+        if name in traced.pipeline_spec.root.input_definitions.parameters:
+            parameter = traced.pipeline_spec.root.input_definitions.parameters[name]
+            parameter.literals.extend(struct_pb2.Value(string_value=choice) for choice in choices)
     defaults = {"store": CLUSTER_STORE} if profile is None else arguments_of(pipeline, profile)
     compiler.Compiler().compile(traced, str(path), pipeline_parameters=defaults)
 
 
 def arguments_of(pipeline: Any, profile: Settings) -> dict[str, Any]:
-    """The pipeline's parameters as a profile gives them, for a cluster."""
+    """The pipeline's parameters that a profile sets, for a cluster."""
     profile = for_cluster(profile)
     known: dict[str, Any] = {"store": profile.store, "seed": profile.seed, "source": profile.model}
     if profile.model == "nano":
@@ -65,7 +73,7 @@ def arguments_of(pipeline: Any, profile: Settings) -> dict[str, Any]:
 
 
 def for_cluster(profile: Settings) -> Settings:
-    """The profile with nothing in it that only this machine has: a store or a model in a folder."""
+    """A copy of the profile for a cluster, without local folders as store or model."""
     changes = {}
     if not profile.store.startswith("s3://"):
         changes["store"] = CLUSTER_STORE
@@ -75,10 +83,10 @@ def for_cluster(profile: Settings) -> Settings:
 
 
 def code_version() -> str:
-    """What KFP's cache must not outlive: MATHLOOP_CODE_VERSION, or the version and a hash of the sources."""
-    given = os.environ.get(CODE_VERSION_VARIABLE, "").strip()
-    if given:
-        return given
+    """Code version in KFP's cache keys: MATHLOOP_CODE_VERSION, or the version and a hash of the sources."""
+    version = os.environ.get(CODE_VERSION_VARIABLE, "").strip()
+    if version:
+        return version
     root = Path(__file__).parents[1]
     digest = hashlib.sha256()
     for package in ("mathloop", "components", "pipelines"):
@@ -88,7 +96,7 @@ def code_version() -> str:
 
 
 def comparable(path: Path) -> list[Any]:
-    """A compiled file's documents without the SDK's version, in which two equal pipelines may differ."""
+    """A compiled file's documents without the SDK's version, which may differ between equal pipelines."""
     documents = list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
     for document in documents:
         document.pop("sdkVersion", None)

@@ -1,19 +1,20 @@
-"""Synthesis only: SFT data from the current champion, without training anything."""
+"""Synthesis only: SFT data from the current champion, without training."""
 
-from pipelines.beginning import add_preflight
+from pipelines.preflight import add_preflight
 from pipelines.synthesis import add_synthesis
 from pipelines.tracing import pipeline
 
 
 @pipeline("data")
 def data(store: str, problems: str = "", overrides: str = "{}", seed: int = 0) -> None:
-    """Lets the champion write and select solutions, decontaminated against the benchmark.
+    """Samples the champion's solutions, selects those to train on, and decontaminates them.
 
     Args:
         store: Store with the champion: a folder, file:///… or s3://bucket/prefix.
         problems: A .jsonl or .parquet file of training problems; empty for the built-in generator.
-        overrides: Settings that differ from the profile's, as one JSON object: {"cot": {"samples": 8}}.
-        seed: Seed of every stage; the same seed and champion give the same data. -1 draws one from the run's
+        overrides: Settings that override the profile's, as one JSON object: {"cot": {"samples": 8}}.
+        seed: Seed of every stage; the same seed and champion give the same data. -1 derives one from the
+        run's
             id.
     """
     _, start = add_preflight(store=store, overrides=overrides, seed=seed, problems_file=problems)

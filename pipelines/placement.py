@@ -1,12 +1,12 @@
-"""Where tasks run on a cluster: the one place that knows of node pools. The local runner ignores all of it.
+"""Places tasks on a cluster's node pools; no other module does. Local runs ignore all of it.
 
-A pipeline is traced twice: when it is imported, for this machine and the stages' defaults, and again by
-`pipelines.tracing.trace` for one profile. Traced for a cluster, every task gets what its pool in the profile
-says, and the store's address and keys by reference to a ConfigMap and a Secret, never by value.
+A pipeline is traced twice: on import, for a local run with the stages' defaults, and again by
+`pipelines.tracing.trace` for one profile. Traced for a cluster, every task gets the settings of its pool, and
+references to the ConfigMap and the Secret with the store's address and keys, never the values.
 
 kfp-kubernetes 2.17 cannot set: a pod's priorityClassName (a pool's `priority` is Kueue's), affinity between
-pods, capabilities (KFP itself drops them all), and tolerations of KFP's driver pods, which need some node
-without a taint.
+pods, capabilities (KFP itself drops them all), and tolerations of KFP's driver pods, which therefore need a
+node without taints.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ CONFIG_MAP_KEYS = {
 }
 LABELS = {f"app.kubernetes.io/{key}": "mathloop" for key in ("name", "part-of", "managed-by")}
 STORE_CLIENT = {"mathloop.dev/store-client": "true"}
-"""Whom network policies let through to the store."""
+"""Label of pods that network policies allow to connect to the store."""
 SHARED_MEMORY = "/dev/shm"
 BACKOFF = {"backoff_duration": "30s", "backoff_factor": 2.0, "backoff_max_duration": "300s"}
 
@@ -43,12 +43,12 @@ PoolName = Literal["sampler", "trainer", "control"]
 
 @dataclass(frozen=True)
 class Placement:
-    """What a pipeline is traced for."""
+    """The target that a pipeline is traced for."""
 
     pools: PoolsConfig | None
-    """None: this machine."""
+    """None: a local run."""
     code_version: str = ""
-    """Preflight makes it a part of what KFP's cache tells apart; empty leaves it out."""
+    """Part of KFP's cache key, through preflight; empty: not part of it."""
     profile: str = ""
     """All settings as JSON; empty: the stages' defaults."""
 
@@ -59,7 +59,7 @@ _current: ContextVar[Placement] = ContextVar("placement", default=_HERE)
 
 @contextmanager
 def placed(placement: Placement) -> Iterator[None]:
-    """Pipelines that are traced inside are for this placement."""
+    """Sets the placement for pipelines traced inside."""
     token = _current.set(placement)
     try:
         yield
@@ -68,7 +68,7 @@ def placed(placement: Placement) -> Iterator[None]:
 
 
 def cluster() -> PoolsConfig | None:
-    """The pools that the pipeline is being traced for; None on this machine."""
+    """The pools that the pipeline is being traced for; None for a local run."""
     return _current.get().pools
 
 
@@ -78,26 +78,26 @@ def profile() -> str:
 
 
 def place(name: PoolName, *tasks: PipelineTask, seconds: int = 0) -> None:
-    """Has the tasks run in a pool.
+    """Makes tasks run in a pool.
 
     Args:
-        seconds: replaces the pool's own timeout where a task waits for other pods.
+        seconds: replaces the pool's timeout, for a task that waits for other pods.
     """
     pools = cluster()
     if pools is None:
         return
     for task in tasks:
-        _settle(task, name, pools)
+        _configure(task, name, pools)
         timeout = seconds or getattr(pools, name).timeout_seconds
         if timeout:
             kubernetes.set_timeout(task, timeout)
 
 
-def retried(*tasks: PipelineTask) -> None:
-    """Has KFP try again what only moves data to or from the store, with growing pauses.
+def retry(*tasks: PipelineTask) -> None:
+    """Makes KFP retry tasks that only move data to or from the store, with exponential backoff.
 
-    Only on a cluster: here `--resume` continues after a failed stage. KFP ignores it inside ParallelFor,
-    which no pipeline of ours has.
+    Only on a cluster; a local run is resumed with `--resume`. KFP ignores retries inside ParallelFor, which
+    our pipelines do not use.
     """
     pools = cluster()
     if pools is not None and pools.retries:
@@ -105,15 +105,15 @@ def retried(*tasks: PipelineTask) -> None:
             task.set_retry(pools.retries, **BACKOFF)
 
 
-def _settle(task: PipelineTask, name: str, pools: PoolsConfig) -> None:
+def _configure(task: PipelineTask, name: str, pools: PoolsConfig) -> None:
     pool: Pool = getattr(pools, name)
-    _give_resources(task, pool)
+    _set_resources(task, pool)
     for key, value in pool.node_selector.items():
         kubernetes.add_node_selector(task, key, value)
     for toleration in pool.tolerations:
         kubernetes.add_toleration(task, **toleration.to_kubernetes())
     for affinity in pool.affinity:
-        _attract(task, affinity)
+        _add_affinity(task, affinity)
     if pool.shared_memory:
         kubernetes.empty_dir_mount(task, "shared-memory", SHARED_MEMORY, "Memory", pool.shared_memory)
     if pool.image_pull_policy:
@@ -126,34 +126,34 @@ def _settle(task: PipelineTask, name: str, pools: PoolsConfig) -> None:
         **pool.labels(),
     }.items():
         kubernetes.add_pod_label(task, key, value)
-    _give_store(task, pools)
-    if name == "trainer":  # a pod that is lost takes its disk along
+    _add_store_access(task, pools)
+    if name == "trainer":  # checkpoints must survive the pod's disk
         kubernetes.use_config_map_as_env(task, pools.config_map, {"store": CHECKPOINTS_VARIABLE})
     if version := _current.get().code_version:
         task.set_env_variable(CODE_VERSION_VARIABLE, version)
 
 
-def _give_store(task: PipelineTask, pools: PoolsConfig) -> None:
-    """Where the store is and its keys, by reference."""
+def _add_store_access(task: PipelineTask, pools: PoolsConfig) -> None:
+    """Adds the store's address and keys, by reference."""
     kubernetes.use_secret_as_env(task, pools.secret, SECRET_KEYS)
     kubernetes.use_config_map_as_env(task, pools.config_map, CONFIG_MAP_KEYS)
     if pools.ca_config_map:
         kubernetes.use_config_map_as_volume(task, pools.ca_config_map, CA_FOLDER)
-        # Of our own client alone: SSL_CERT_FILE would take from KFP's launcher the authorities that it knows.
+        # For our own client only: SSL_CERT_FILE would replace the CA certificates of KFP's launcher.
         task.set_env_variable(CA_VARIABLE, f"{CA_FOLDER}/{CA_KEY}")
 
 
-def looks_back(*tasks: PipelineTask) -> None:
-    """Lets tasks look into KFP's own bucket, for what earlier runs have made."""
+def allow_artifact_checks(*tasks: PipelineTask) -> None:
+    """Gives tasks access to KFP's artifact bucket, to check that earlier runs' outputs still exist."""
     pools = cluster()
     if pools is not None:
         for task in tasks:
-            # Without these keys a run reuses nothing, and goes on.
+            # Optional: without these keys a run reuses nothing, but works.
             kubernetes.use_secret_as_env(task, pools.artifacts.secret, reuse.KEYS, optional=True)
             task.set_env_variable(reuse.ENDPOINT_VARIABLE, pools.artifacts.endpoint)
 
 
-def _give_resources(task: PipelineTask, pool: Pool) -> None:
+def _set_resources(task: PipelineTask, pool: Pool) -> None:
     if pool.cpu:
         task.set_cpu_request(pool.cpu)
     if pool.cpu_limit:
@@ -166,7 +166,7 @@ def _give_resources(task: PipelineTask, pool: Pool) -> None:
         task.set_accelerator_type(pool.accelerator).set_accelerator_limit(pool.gpus)
 
 
-def _attract(task: PipelineTask, affinity: Affinity) -> None:
+def _add_affinity(task: PipelineTask, affinity: Affinity) -> None:
     term: dict[str, Any] = {"key": affinity.key, "operator": affinity.operator}
     if affinity.values:
         term["values"] = list(affinity.values)

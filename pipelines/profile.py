@@ -1,4 +1,4 @@
-"""Profiles: a round's settings in one YAML file, by name or by path, with `--set` overrides on top."""
+"""Profiles: a run's settings in one YAML file, by name or by path, with `--set` overrides."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from pipelines.yaml_values import odd_value, parse, read
 
 FOLDER = Path(__file__).parent / "profiles"
 EXTENDS = "extends"
-"""Field of a profile that names another one, whose settings it starts from."""
+"""Field of a profile that names the profile whose settings it starts from."""
 
 
 def load_profile(name: str, sets: Sequence[str] = ()) -> Settings:
-    """Reads a profile by name (in `pipelines/profiles`) or by its file, and applies `key=value` overrides.
+    """Reads a profile by name (in `pipelines/profiles`) or by file, and applies `key=value` overrides.
 
     Raises:
-        BadConfig: one line with file, field, what was expected, and the closest name where one is unknown.
+        BadConfig: one line with file, field, expected value, and the closest known name if one is unknown.
     """
     path = profile_path(name)
     shown = path.name if path.parent == FOLDER else str(path)
@@ -59,7 +59,7 @@ def profile_names() -> list[str]:
 
 
 def profile_path(name: str) -> Path:
-    """The file of a profile given by name or by path; raises BadConfig where there is none."""
+    """The file of a profile, by name or by path; raises BadConfig if there is none."""
     is_file = name.endswith((".yaml", ".yml"))
     path = Path(name).expanduser() if is_file else FOLDER / f"{name}.yaml"
     if not path.is_file():
@@ -121,7 +121,7 @@ def _override(values: dict[str, Any], text: str) -> None:
     if not equals or not all(names):
         raise BadConfig(f"{shown}: expected section.field=value, for example grpo.steps=10")
     try:
-        # A field of text takes it as it is, so that --set name=10 is not a number.
+        # A text field takes the raw text: --set name=10 is not a number.
         value = raw if annotation(Settings, names) is str else parse(raw)
     except yaml.YAMLError:
         raise BadConfig(f"{shown}: {cut(raw)!r} is not a value; quote text that holds : or [") from None
@@ -130,7 +130,7 @@ def _override(values: dict[str, Any], text: str) -> None:
         inner = values.get(name, {})
         if not isinstance(inner, dict):
             raise BadConfig(f"{shown}: {name!r} is a value, not a section")
-        values[name] = dict(inner)  # in YAML an alias is the very same section
+        values[name] = dict(inner)  # a copy: a YAML alias shares the section
         values = values[name]
     values[last] = value
 

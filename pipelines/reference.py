@@ -1,4 +1,4 @@
-"""docs/reference.md, written from the code: commands and options, exit codes, every field of a profile."""
+"""Generates docs/reference.md from the code: commands, options, exit codes, every field of a profile."""
 
 from __future__ import annotations
 
@@ -16,34 +16,36 @@ from typer.main import get_command
 from mathloop.errors import MathloopError, UserError
 from mathloop.settings import SECTIONS, Settings
 from pipelines.cli import app
-from pipelines.commands.ending import INTERRUPTED
+from pipelines.commands.exiting import INTERRUPTED
 from pipelines.profile import load_profile, profile_names
 
 FILE = Path(__file__).parents[1] / "docs" / "reference.md"
 INTRO = (
-    "Written from the code by `python -m pipelines.reference` (`make docs`): change the code, not this page."
+    "Generated from the code by `python -m pipelines.reference` (`make docs`): edit the code, not this page."
 )
 EXIT_CODES = {
-    0: "It did what was asked. A round that does not promote its challenger ends so too.",
+    0: "Success, also for a round that does not promote its challenger.",
     MathloopError.exit_code: "A stage failed, `doctor` found something missing, or something else broke.",
-    UserError.exit_code: "Something to mend in options, settings, files or the store: the message says what.",
-    INTERRUPTED: "Ctrl-C; in a round also SIGTERM or a closed terminal.",
+    UserError.exit_code: "An error in options, settings, files or the store; the message says how to fix it.",
+    INTERRUPTED: "Stopped by Ctrl-C; in a round also by SIGTERM or a closed terminal.",
 }
-PROFILES = """A profile is a YAML file of the fields and sections below; `--set section.field=value` overrides
-one. What it leaves out has the default given here, inside a nested section too. `extends: laptop` starts from
-another profile. `mathloop profiles NAME` prints what a profile changes."""
+PROFILES = """A profile is a YAML file with the fields and sections below; `--set section.field=value`
+overrides a field. Missing fields have the defaults below, also in nested sections. `extends: laptop` starts
+from another profile. `mathloop profiles NAME` prints what a profile changes."""
 KINDS = {int: "whole number", float: "number", str: "text", bool: "true or false"}
-SIGNS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<", "min_length": "length ≥"}
+BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<", "min_length": "length ≥"}
 
 
 def render() -> str:
-    """The whole page; it depends on the code and the shipped profiles alone."""
+    """The whole page; it depends only on the code and the shipped profiles."""
     profiles = [load_profile(name) for name in profile_names()]
     blocks = ["# Reference", INTRO, "## Commands", *_commands(), "## Exit codes"]
-    blocks.append(_table(("code", "when"), ((str(code), said) for code, said in EXIT_CODES.items())))
+    blocks.append(_table(("code", "when"), ((str(code), meaning) for code, meaning in EXIT_CODES.items())))
     blocks += ["## Profiles", PROFILES]
-    blocks.append(_table(("profile", "what for"), ((f"`{one.name}`", one.description) for one in profiles)))
-    blocks += ["### Top of a profile", _fields(Settings)]
+    blocks.append(
+        _table(("profile", "description"), ((f"`{one.name}`", one.description) for one in profiles))
+    )
+    blocks += ["### Top-level fields", _fields(Settings)]
     nested: dict[str, Any] = {}
     for name in SECTIONS:
         model: Any = Settings.model_fields[name].annotation
@@ -52,7 +54,7 @@ def render() -> str:
         nested |= {item.__name__.lower(): item for item in _listed(model)}
     for model in list(nested.values()):
         nested |= {item.__name__.lower(): item for item in _listed(model)}
-    blocks += ["## Nested sections", "These defaults hold where a section above gives no other."]
+    blocks += ["## Nested sections", "These defaults apply unless a section above has its own."]
     blocks += [block for name, model in nested.items() for block in _section(name, model)]
     return "\n\n".join(blocks) + "\n"
 
@@ -74,7 +76,7 @@ def _commands() -> Iterator[str]:
         yield inspect.cleandoc(command.help)
         yield f"```console\n$ {' '.join(usage)}\n```"
         if rows:
-            yield _table(("option", "default", "what it is"), rows)
+            yield _table(("option", "default", "description"), rows)
 
 
 def _section(name: str, model: type[BaseModel]) -> tuple[str, str, str]:
@@ -87,17 +89,17 @@ def _fields(model: type[BaseModel]) -> str:
         for name, field in model.model_fields.items()
         if model is not Settings or name not in SECTIONS
     )
-    return _table(("field", "type", "default", "what it is"), rows)
+    return _table(("field", "type", "default", "description"), rows)
 
 
 def _described(name: str, field: FieldInfo) -> tuple[str, str, str]:
-    """Type, default and description; of a nested section only what differs from its own defaults."""
+    """Type, default and description; for a nested section, only what differs from its own defaults."""
     model: Any = field.annotation
     if _is_section(field):
         own = model().model_dump()
         changed = (f"{key}: {value}" for key, value in field.default if value != own[key])
         return f"section [{name}](#{name})", f"`{{{', '.join(changed)}}}`", inspect.cleandoc(model.__doc__)
-    bounds = [(sign, getattr(rule, key, None)) for key, sign in SIGNS.items() for rule in field.metadata]
+    bounds = [(sign, getattr(rule, key, None)) for key, sign in BOUNDS.items() for rule in field.metadata]
     kind = ", ".join([_kind(model), *(f"{sign} {bound:.15g}" for sign, bound in bounds if bound is not None)])
     default = field.default if isinstance(field.default, str) else json.dumps(field.default, default=str)
     return kind, "required" if field.is_required() else f"`{default}`", field.description or ""
@@ -116,7 +118,7 @@ def _kind(hint: Any) -> str:
 
 
 def _listed(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
-    """Sections that a section holds lists of, or may leave out."""
+    """Sections in a list, or optional sections, of a section."""
     for field in model.model_fields.values():
         for item in get_args(field.annotation):
             if isinstance(item, type) and issubclass(item, BaseModel):

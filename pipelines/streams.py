@@ -1,4 +1,4 @@
-"""Standard input, output and error of a command, whatever its caller made of them."""
+"""Standard input, output and error of a command, even if its caller closed some of them."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from mathloop.errors import BadData, StorageRefused
 
 
 def prepare() -> None:
-    """Gives all three streams a file; output becomes UTF-8 and raises StorageRefused where it is lost.
+    """Opens closed streams on /dev/null; makes output UTF-8, which raises StorageRefused if a write fails.
 
     Raises:
         StorageRefused: standard output is closed.
     """
-    # In this order a closed stream's number is taken by what stands in for it, not by a data file.
+    # In this order, a closed stream's file descriptor is reused by its replacement, not by a data file.
     if sys.stdin is None:
         sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115
     closed = sys.stdout is None
@@ -36,7 +36,7 @@ def prepare() -> None:
 
 
 def read_program() -> str:
-    """Standard input as text; raises BadData where it is not UTF-8."""
+    """Standard input as text; raises BadData if it is not UTF-8."""
     data = sys.stdin.buffer.read()
     try:
         return data.decode("utf-8")
@@ -44,8 +44,8 @@ def read_program() -> str:
         raise BadData(f"not UTF-8 (byte {error.start}); send UTF-8", path="standard input") from None
 
 
-def complain(text: str) -> None:
-    """Prints one line on standard error; where that is lost too, the exit code is left to tell."""
+def print_error(text: str) -> None:
+    """Prints one line on standard error; if that fails too, only the exit code remains."""
     line = " ".join(text.split())
     shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
     with suppress(OSError):
@@ -56,12 +56,12 @@ class _Output(io.FileIO):
     refused = False
 
     def write(self, data: bytes) -> int:  # type: ignore[override]
-        if self.refused:  # said already; Python would try again as it exits
+        if self.refused:  # already reported; Python would write again at exit
             return len(data)
         try:
             return super().write(data)
         except OSError as error:
             self.refused = True
             raise StorageRefused(
-                f"standard output: {error.strerror}; what was printed is not complete: send it elsewhere"
+                f"standard output: {error.strerror}; the output is incomplete: redirect it elsewhere"
             ) from None

@@ -1,4 +1,4 @@
-"""The part that a whole round and a data-only run share: from the champion to decontaminated SFT data."""
+"""The steps that rounds and data-only runs share: from the champion to decontaminated SFT data."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from components.decontamination_responses import decontamination_responses
 from components.evolution import evolution
 from components.problems import problems
 from components.tir import tir
-from pipelines.placement import place, retried
+from pipelines.placement import place, retry
 
 
 @dataclass(frozen=True)
 class Synthesis:
-    """The tasks that make SFT data, in order, each named as its stage."""
+    """The tasks that create SFT data, in order, each named after its stage."""
 
     champion: PipelineTask
     problems: PipelineTask
@@ -33,17 +33,17 @@ class Synthesis:
 
     @property
     def benchmark(self) -> Any:
-        """The problems that training data must not touch."""
+        """The evaluation problems, which training data must not contain."""
         return self.problems.outputs["benchmark"]
 
     @property
     def training_problems(self) -> Any:
-        """The problems to learn from, decontaminated."""
+        """The training problems, decontaminated."""
         return self.decontamination_problems.outputs["kept"]
 
 
 def add_synthesis(*, store: Any, problems_file: Any, start: Mapping[str, Any]) -> Synthesis:
-    """Adds the tasks to the pipeline that is being defined, and places them.
+    """Adds the tasks to the pipeline being defined, and places them.
 
     Args:
         start: preflight's outputs.
@@ -82,7 +82,7 @@ def add_synthesis(*, store: Any, problems_file: Any, start: Mapping[str, Any]) -
     )
     place("control", champion_task, problems_task, evolution_task, clean, clean_cot, clean_tir)
     place("sampler", cot_task, tir_task)
-    retried(champion_task)
+    retry(champion_task)
     return Synthesis(
         champion_task, problems_task, evolution_task, clean, cot_task, tir_task, clean_cot, clean_tir
     )

@@ -1,4 +1,4 @@
-"""Every pipeline by its name. A new one is its file and one line here."""
+"""The table of pipelines. A new pipeline is its file and one line here."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ PIPELINES = {
     "evaluation": "pipelines.evaluation",
     "data": "pipelines.data",
 }
-"""Name → module, which defines a function of the same name with underscores."""
+"""Name → module; it defines the pipeline under its name with underscores."""
 
 
 def find_pipeline(name: str) -> Any:
-    """The pipeline of this name; raises BadConfig."""
+    """The pipeline of this name; raises BadConfig if there is none."""
     if name not in PIPELINES:
         raise BadConfig(
             f"no pipeline {name!r}{closest(name, list(PIPELINES))}; known: {', '.join(PIPELINES)}"

@@ -1,4 +1,4 @@
-"""Defines a pipeline, and traces it again for one profile: here, or on a cluster."""
+"""Defines a pipeline, and traces it again for one profile, locally or for a cluster."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pipelines.placement import Placement, placed
 
 
 def pipeline(name: str) -> Callable[[Callable[..., None]], Any]:
-    """`dsl.pipeline` with a type: makes a KFP pipeline of a function that adds tasks."""
+    """`dsl.pipeline` with type hints: turns a function that adds tasks into a KFP pipeline."""
 
     def decorate(function: Callable[..., None]) -> Any:
         return dsl.pipeline(name=name)(function)
@@ -21,12 +21,12 @@ def pipeline(name: str) -> Callable[[Callable[..., None]], Any]:
 
 
 def trace(traced: Any, settings: Settings | None, *, cluster: bool, code_version: str = "") -> Any:
-    """The pipeline once more, with a profile's settings as a constant of its first stage.
+    """The pipeline traced again, with a profile's settings as a constant of its first stage.
 
     Args:
-        settings: None: every stage's own defaults.
-        cluster: whether tasks also get their node pools, or run on this machine.
-        code_version: part of what KFP's cache tells apart; empty leaves it out.
+        settings: None: the stages' defaults.
+        cluster: whether to place tasks on node pools; else the pipeline is for a local run.
+        code_version: part of KFP's cache key; empty: not part of it.
     """
     pools = (settings or Settings()).pools if cluster else None
     profile = "" if settings is None else settings.model_dump_json()

@@ -1,4 +1,4 @@
-"""A training step: on one node the stage's own component, on several a TrainJob that a launcher watches."""
+"""A training step: the stage's own component on one node, a TrainJob on several."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from components.train_job import train_job
 from pipelines.placement import cluster, place
 
 ROUND_ID = dsl.PIPELINE_JOB_ID_PLACEHOLDER
-"""The run's own id: unique on a cluster, also for recurring runs; the local runner puts its run id there."""
+"""The run's id, unique also for recurring runs on a cluster; the local runner inserts its own run id."""
 
 
 def add_training(component: Any, *, store: Any, **inputs: Any) -> PipelineTask:
-    """Adds the step `component(**inputs)` to the pipeline that is being defined, and places it.
+    """Adds the step `component(**inputs)` to the pipeline being defined, and places it.
 
-    With `nodes` above 1 in the trainer's pool the step is `train_job`, in the control pool, for the stage of
-    the component's name: it has the same outputs. The pool goes along as JSON, for the TrainJob.
+    If the trainer pool has several nodes, the step is `train_job` for the stage of the component's name: it
+    has the same outputs, runs in the control pool, and takes the trainer pool as JSON.
     """
     pools = cluster()
     if pools is None or pools.trainer.nodes == 1:
@@ -40,8 +40,8 @@ def add_training(component: Any, *, store: Any, **inputs: Any) -> PipelineTask:
         access=json.dumps(access),
         **inputs,
     ).set_display_name(name)
-    # Its store is an input that the cache cannot see, and a job of another run must not be taken for its own.
+    # The cache cannot see the store, and a run must not reuse another run's TrainJob.
     task.set_caching_options(False)
-    spare = 3600  # for moving inputs and the model
+    spare = 3600  # for transferring inputs and the model
     place("control", task, seconds=pools.trainer.queue_seconds + pools.trainer.run_seconds + spare)
     return task

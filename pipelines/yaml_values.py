@@ -1,4 +1,4 @@
-"""Settings as people write them in YAML, read into plain values, or refused in one line."""
+"""Reads settings from YAML into plain values; errors are one line."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from mathloop.errors import BadConfig
 from mathloop.validation import SHOWN, cut
 
 DEEPEST, MOST = 20, 10_000
-"""Levels and values of settings; aliases in YAML can make endless ones."""
+"""Limits on nesting levels and number of values; YAML aliases can be recursive."""
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML as people mean it: 1e-4 is a number, a date is text, and a key given twice is a mistake."""
+    """YAML in which 1e-4 is a number, a date is text, and a duplicate key is an error."""
 
     yaml_implicit_resolvers: ClassVar = {  # type: ignore[misc]  # the stubs call it an instance's
         first: [(tag, form) for tag, form in forms if tag != "tag:yaml.org,2002:timestamp"]
@@ -28,7 +28,7 @@ class _Loader(yaml.SafeLoader):
         try:
             return super().construct_object(node, deep)
         except (ValueError, LookupError, AttributeError, ArithmeticError):
-            # Of a tag that its text does not fit.
+            # The text does not fit its tag, such as !!int abc.
             problem = f"{cut(str(node.value))!r} is not of type {node.tag.rpartition(':')[2]}"
             raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark) from None
 
@@ -46,7 +46,7 @@ _Loader.add_implicit_resolver(
 
 
 def parse(text: str) -> Any:
-    """One YAML value; raises yaml.YAMLError alone."""
+    """One YAML value; raises only yaml.YAMLError."""
     try:
         return yaml.load(text, Loader=_Loader)
     except RecursionError:
@@ -54,7 +54,7 @@ def parse(text: str) -> Any:
 
 
 def read(path: Path, shown: str) -> dict[str, Any]:
-    """A file of settings; raises BadConfig, which names the file `shown`."""
+    """Reads a file of settings; a BadConfig names the file as `shown`."""
     try:
         values = parse(path.read_text(encoding="utf-8"))
     except UnicodeDecodeError as error:
@@ -70,14 +70,14 @@ def read(path: Path, shown: str) -> dict[str, Any]:
 
 
 def odd_value(values: Mapping[str, Any]) -> tuple[tuple[str, ...], str] | None:
-    """The first value that no setting can be, with its path; None where all are plain."""
+    """The path of the first value that no setting allows, with the reason; None if there is none."""
     todo: list[tuple[tuple[str, ...], Any]] = [((), values)]
     seen = 0
     while todo:
         names, value = todo.pop()
         seen += 1
         if len(names) > DEEPEST or seen > MOST:
-            return names[:2], "too deep or too long; is it an alias of what it stands in?"
+            return names[:2], "too deep or too long; is it an alias of a section around it?"
         if isinstance(value, Mapping):
             for key in value:
                 if not isinstance(key, str) or _odd_text(key):

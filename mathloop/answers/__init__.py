@@ -4,7 +4,7 @@
 and no input can make it hang: what plain arithmetic cannot decide goes to a worker process with a deadline.
 
     response ─ extraction ─▶ answer ─ normalization ─▶ text ─ notation, tokens, parser, reading ─▶ tree
-    tree, tree ─ settling, equivalence (names, ranges, units) ─▶ pairs of expressions
+    tree, tree ─ simplification, equivalence (names, ranges, units) ─▶ pairs of expressions
     expressions: compared by exact values, else refuted by floats, else proved by the prover's worker
 """
 

@@ -11,7 +11,7 @@ from fractions import Fraction
 from typing import Any, Protocol
 
 from mathloop.answers import deadline
-from mathloop.answers.exact import MOST_STEPS, TooBig, Undefined, drawn
+from mathloop.answers.exact import MOST_STEPS, TooBig, Undefined, random_value
 from mathloop.answers.syntax import Apply, Node, Number, Symbol
 
 
@@ -123,7 +123,7 @@ class Approximate:
                 return self._series(operation, name, low, high, body)
             case Apply(("call" | "index" | "prime") as operation, arguments):
                 key = "|".join(self.arithmetic.key(self.value(argument)) for argument in arguments)
-                return self.arithmetic.number(drawn(f"{operation} {key}", self.point, False))
+                return self.arithmetic.number(random_value(f"{operation} {key}", self.point, False))
             case Apply("log", (argument,)) if self.decimal_log:
                 return self.arithmetic.function(
                     "log", [self.value(argument), self.arithmetic.number(Fraction(10))]
@@ -144,7 +144,7 @@ class Approximate:
             return self.arithmetic.constant(name)
         if name == "oo":
             raise Undefined
-        return self.arithmetic.number(drawn(name, self.point, self.integer))
+        return self.arithmetic.number(random_value(name, self.point, self.integer))
 
     def _power(self, base: Node, exponent: Node) -> Any:
         below, above = self.value(base), self.value(exponent)

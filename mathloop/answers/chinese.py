@@ -48,8 +48,8 @@ _AND_HALF = re.compile(rf"^({_NUMERAL})(小时|天|年|千克|公斤|斤|吨|米
 _DISCOUNT = re.compile(r"^打?([一二三四五六七八九]|\d)([一二三四五六七八九]|\d|)折$")
 
 
-def rewritten(text: str) -> str:
-    """The normalized answer with its Chinese phrases rewritten as formulas."""
+def rewrite(text: str) -> str:
+    """The normalized answer with its Chinese phrases as formulas."""
     if "空" in text and _BLANK.match(text):
         numbers = [_digits(number) for number in _BLANK_NUMBER.findall(text)]
         if numbers != sorted(numbers):

@@ -122,7 +122,7 @@ def _bare_argument(parser: Grammar) -> Node:
     value = parser.factor()
     while parser.begins_factor() and not _begins_function(parser) and parser.token.value != "(":
         previous = parser.tokens[parser.position - 1]
-        value = parser.beside(value, parser.factor(), previous)
+        value = parser.implicit_product(value, parser.factor(), previous)
     if parser.token.value == "/" and parser.peek().kind == "number":  # \sin \pi/6
         parser.take()
         value = divide(value, parser.factor())

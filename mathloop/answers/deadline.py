@@ -30,7 +30,7 @@ def stop() -> None:
     _clock.end = math.inf
 
 
-def left() -> float:
+def remaining() -> float:
     """Seconds until the deadline; infinite if none is set."""
     return _clock.end - time.monotonic()
 

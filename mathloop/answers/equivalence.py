@@ -1,4 +1,4 @@
-"""Equality of two answers that have been read: what kind each is, and how kinds compare."""
+"""Equality of two parsed answers: the kind of each, and how kinds are compared."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from mathloop.answers import deadline, names, ranges
 from mathloop.answers.deadline import Undecided
 from mathloop.answers.expressions import constant_value, equal_expressions, proportional, rounded
 from mathloop.answers.prover import Prover
-from mathloop.answers.settling import (
+from mathloop.answers.simplification import (
+    as_12_hour_time,
+    as_time,
     has_quotient,
     is_opaque,
     is_rational,
-    lettered,
-    on_the_clock,
-    on_twelve_hours,
-    settled,
+    letters_as_unit,
+    simplify,
     times,
     without_degrees,
     words_of,
@@ -46,7 +46,7 @@ _ORDERED = frozenset(("tuple", "sequence", "division"))
 
 
 class Comparison:
-    """Compares answers; `rule` tells afterwards which kind of comparison decided."""
+    """Compares answers; afterwards `rule` is the kind of comparison that decided."""
 
     def __init__(self, places: int, prover: Prover) -> None:
         self.places, self.prover = places, prover
@@ -60,7 +60,7 @@ class Comparison:
             if self._depth == 0:
                 self.rule = "structure"
             return True
-        left, right = settled(left), settled(right)
+        left, right = simplify(left), simplify(right)
         rule, compare = self._kind(left, right)
         self._depth += 1
         try:
@@ -109,8 +109,9 @@ class Comparison:
         if isinstance(right, Quantity):
             other = scale(right.unit)
             if size and other and {size[0], other[0]} == {"angle", "radian"}:
-                turned, radians = (left, right) if size[0] == "angle" else (right, left)
-                return self.same(multiply(times(turned.value, Fraction(1, 180)), Symbol("pi")), radians.value)
+                degrees, radians = (left, right) if size[0] == "angle" else (right, left)
+                half_turns = times(degrees.value, Fraction(1, 180))
+                return self.same(multiply(half_turns, Symbol("pi")), radians.value)
             if size and other:
                 return size[0] == other[0] and self.same(
                     times(left.value, size[1]), times(right.value, other[1])
@@ -126,7 +127,7 @@ class Comparison:
         if size and size[0] == "percent":
             if self.same(times(left.value, Fraction(1, 100)), right):
                 return True
-            value = constant_value(right)  # 15 may stand for 15 %, but 0.98 does not for 0.98 %
+            value = constant_value(right)  # 15 may mean 15 %, but 0.98 does not mean 0.98 %
             return value is not None and abs(value) > 1 and self.same(left.value, right)
         if self.same(left.value, right):
             return True
@@ -135,7 +136,7 @@ class Comparison:
             passed = Number(Fraction(60 * int(hours) + int(minutes)))
             whole = minutes == "00" and left.unit == "时"
             return whole and self.same(times(left.value, size[1] / 60), passed)
-        with_unit = lettered(right) if size else None
+        with_unit = letters_as_unit(right) if size else None
         if with_unit is not None and scale(with_unit.unit):
             return self.same(left, with_unit)
         if size and size[0] == "angle" and any(node == Symbol("pi") for node in walk(right)):
@@ -151,12 +152,12 @@ class Comparison:
             left, right = right, left
         assert isinstance(left, Collection)
         if left.ends == TIME and isinstance(right, Symbol) and right.name.startswith("time "):
-            return on_the_clock(left) in (right.name, on_twelve_hours(right.name))
+            return as_time(left) in (right.name, as_12_hour_time(right.name))
         if left.kind == "ratio" and len(left.items) == 2:
             return self.same(divide(left.items[0], left.items[1]), right)
         if left.kind in ("set", "list"):
             if left.kind == "set" and self._depth > 1:
-                return False  # in a set, {2} is not 2
+                return False  # as an element of a set, {2} is not 2
             unique = self._distinct(left.items)
             if unique and unique[0] == Symbol("empty set"):
                 return False
@@ -209,7 +210,7 @@ class Comparison:
         return self._any_order(left.items, right.items)
 
     def _unrelated(self, left: Collection, right: Collection) -> bool:
-        """Whether conditions on different variables are listed: a > 0, b > 0."""
+        """Whether the items are conditions on different variables: a > 0, b > 0."""
         bounded = {
             ranges.variable(item)
             for item in (*left.items, *right.items)
@@ -227,7 +228,7 @@ class Comparison:
         return self._matched(one, other)
 
     def _matched(self, one: Sequence[Node], other: list[Node]) -> bool:
-        """Whether the items are the same, each as often."""
+        """Whether the items are the same in any order, with equal multiplicity."""
         if len(one) > MOST_ITEMS:
             raise Undecided("too many items to match")
         for item in one:
@@ -242,13 +243,13 @@ class Comparison:
             raise Undecided("too many items to match")
         unique: list[Node] = []
         for item in items:
-            if item not in unique and not any(self.same(item, kept) for kept in unique):
+            if item not in unique and not any(self.same(item, other) for other in unique):
                 unique.append(item)
         return unique
 
     def _ratios(self, left: Sequence[Node], right: Sequence[Node]) -> bool:
         if any(self.same(item, ZERO) for item in (*left, *right)):
-            return self._in_order(left, right)  # 0 : 3 and 25 : 0 are no ratios
+            return self._in_order(left, right)  # 0 : 3 and 25 : 0 are not ratios
         return len(left) == len(right) and all(
             self.same(multiply(left[0], after), multiply(right[0], before))
             for before, after in zip(left[1:], right[1:], strict=True)
@@ -269,7 +270,7 @@ class Comparison:
         named = names.named_value(left)
         if not isinstance(right, Relation):
             if named is not None:
-                return self._true_chain(left) and self.same(names.in_order_of_names(*named), right)
+                return names.true_chain(left) and self.same(names.in_order_of_names(*named), right)
             if "=" in left.operators:
                 return False
             return self._as_ranges(left, right)
@@ -286,18 +287,6 @@ class Comparison:
             variable = ranges.variable(relation)
             return variable in (value[0], ELEMENT) and self._as_ranges(value[1], relation)
         return self._inequalities(left, right)
-
-    def _true_chain(self, relation: Relation) -> bool:
-        """Whether the constants of `x = 10/2 = 5` are equal: 4 = 5 has no value."""
-        places = [place for place, side in enumerate(relation.sides) if names.is_name(side)]
-        after = (
-            relation.sides[places[-1] + 1 :]
-            if places and places[-1] + 1 < len(relation.sides)
-            else relation.sides
-        )
-        constants = [value for side in after if (value := constant_value(side)) is not None]
-        close = "~" in relation.operators
-        return close or all(abs(value - constants[0]) <= 1e-9 * max(1.0, abs(value)) for value in constants)
 
     def _equations(self, left: Relation, right: Relation) -> bool:
         one, other = (add(side.sides[0], negate(side.sides[1])) for side in (left, right))
@@ -340,7 +329,7 @@ class Comparison:
 
 
 def _bounds(*collections: Collection) -> bool:
-    """Whether an inequality is among the items."""
+    """Whether one of the items is an inequality."""
     items = (item for collection in collections for item in collection.items)
     return any(isinstance(item, Relation) and not set(item.operators) <= {"=", "~"} for item in items)
 
@@ -354,5 +343,5 @@ def _same_words(left: Node, right: Node) -> bool:
 
 
 def _plain(*nodes: Node) -> bool:
-    """Whether only expressions stand in the trees."""
+    """Whether the trees contain only expressions."""
     return not any(isinstance(part, Collection | Quantity | Text) for node in nodes for part in walk(node))

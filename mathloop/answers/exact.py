@@ -31,8 +31,8 @@ class TooBig(Exception):
 
 
 @lru_cache(maxsize=4096)
-def drawn(name: str, point: int, integer: bool) -> Fraction:
-    """The value of a variable at a numbered point: an integer from 2 to 41, or a rational of mixed sign."""
+def random_value(name: str, point: int, integer: bool) -> Fraction:
+    """A variable's pseudo-random value at a point: an integer from 2 to 41, or a rational of either sign."""
     number = int.from_bytes(blake2b(f"{name}@{point}".encode(), digest_size=6).digest(), "big")
     if integer:
         return Fraction(2 + number % 40)
@@ -40,13 +40,13 @@ def drawn(name: str, point: int, integer: bool) -> Fraction:
     return -value if point >= 2 and number & (1 << 40) else value
 
 
-def _drawn_for(operation: str, values: tuple[Fraction, ...], point: int) -> Fraction:
+def _formal_value(operation: str, values: tuple[Fraction, ...], point: int) -> Fraction:
     """The formal value of an operation on exact arguments; different arguments give different values."""
     digest = blake2b(operation.encode(), digest_size=8)
     for value in values:
         for part in (value.numerator, value.denominator):
             digest.update(b"/" + part.to_bytes(part.bit_length() // 8 + 1, "big", signed=True))
-    return drawn(digest.hexdigest(), point, False)
+    return random_value(digest.hexdigest(), point, False)
 
 
 class Exact:
@@ -71,8 +71,8 @@ class Exact:
                 if name in self.bound:
                     return self.bound[name]
                 if name in CONSTANTS:
-                    return self._stand_in(name)
-                return drawn(name, self.point, self.integer)
+                    return self._formal(name)
+                return random_value(name, self.point, self.integer)
             case Apply(("sum" | "prod") as operation, (Symbol(name), low, high, body)):
                 return self._series(operation, name, low, high, body)
             case Apply(operation, arguments):
@@ -91,14 +91,14 @@ class Exact:
             case "pow", [base, exponent]:
                 return self._power(base, exponent)
             case "abs", [value]:
-                return abs(value) if not self.formal else self._stand_in("abs", value)
+                return abs(value) if not self.formal else self._formal("abs", value)
             case "percent", [value]:
                 return value / 100
             case "factorial", [value] if value.denominator == 1 and not self.formal:
                 if value < 0:
                     raise Undefined
                 if value > LARGEST_FACTORIAL:
-                    return self._stand_in(operation, value)
+                    return self._formal(operation, value)
                 return Fraction(math.factorial(int(value)))
             case "double factorial", [value] if (
                 value.denominator == 1 and 0 <= value <= 300 and not self.formal
@@ -110,7 +110,7 @@ class Exact:
                 if total < 0 or chosen < 0:
                     raise Undefined
                 if total > LARGEST_FACTORIAL:
-                    return self._stand_in(operation, total, chosen)
+                    return self._formal(operation, total, chosen)
                 count = math.comb if operation == "binomial" else math.perm
                 return Fraction(count(int(total), int(chosen)))
             case "floor", [value] if not self.formal:
@@ -123,7 +123,7 @@ class Exact:
                 left.denominator == right.denominator == 1 and not self.formal
             ):
                 return Fraction((math.gcd if operation == "gcd" else math.lcm)(int(left), int(right)))
-        return self._stand_in(operation, *values)
+        return self._formal(operation, *values)
 
     def _power(self, base: Fraction, exponent: Fraction) -> Fraction:
         if exponent.denominator == 1:
@@ -131,13 +131,13 @@ class Exact:
                 raise Undefined
             bits = max(base.numerator.bit_length(), base.denominator.bit_length())
             if abs(exponent) * bits > MOST_BITS and abs(base) != 1:
-                return self._stand_in("pow", base, exponent)
+                return self._formal("pow", base, exponent)
             return base ** int(exponent) if abs(base) != 1 else base ** (int(exponent) % 2)
         if exponent.denominator == 2 and base > 0 and not self.formal:
             top, bottom = math.isqrt(base.numerator), math.isqrt(base.denominator)
             if top * top == base.numerator and bottom * bottom == base.denominator:
                 return self._power(Fraction(top, bottom), Fraction(exponent.numerator))
-        return self._stand_in("pow", base, exponent)
+        return self._formal("pow", base, exponent)
 
     def _series(self, operation: str, name: str, low: Node, high: Node, body: Node) -> Fraction:
         first, last = self.value(low), self.value(high)
@@ -153,16 +153,16 @@ class Exact:
             for index in (Fraction(1013, 17), Fraction(89, 1019)):
                 self.bound[name] = index
                 terms.append(self.value(body))
-            total = self._stand_in(operation, first, last, *terms)
+            total = self._formal(operation, first, last, *terms)
         if outer is None:
             self.bound.pop(name, None)
         else:
             self.bound[name] = outer
         return total
 
-    def _stand_in(self, operation: str, *values: Fraction) -> Fraction:
+    def _formal(self, operation: str, *values: Fraction) -> Fraction:
         self.formal = True
-        return _drawn_for(operation, values, self.point)
+        return _formal_value(operation, values, self.point)
 
     def _small(self, value: Fraction) -> Fraction:
         if value.numerator.bit_length() + value.denominator.bit_length() > 4 * MOST_BITS:

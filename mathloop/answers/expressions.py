@@ -27,7 +27,7 @@ class _RealFloats(Floats):
 
 
 REAL_FLOATS = _RealFloats()
-_MISFORTUNES = (Undefined, TooBig, ArithmeticError, ValueError)
+_EVALUATION_ERRORS = (Undefined, TooBig, ArithmeticError, ValueError)
 
 
 _INFINITIES = (Symbol("oo"), Apply("mul", (Number(Fraction(-1)), Symbol("oo"))))
@@ -43,7 +43,7 @@ def equal_expressions(left: Node, right: Node, prover: Prover) -> bool:
     if any(node == Symbol("oo") for side in (left, right) for node in walk(side)):
         return constant_value(left) == constant_value(right) and left in _INFINITIES and right in _INFINITIES
     integer = needs_integers(left) or needs_integers(right)
-    if (steps(left) or steps(right)) and _step_apart(left, right):
+    if (has_steps(left) or has_steps(right)) and _differ_at_probes(left, right):
         return False
     if integer and variables(left) | variables(right):
         decided = _at_integers(left, right)
@@ -68,7 +68,7 @@ _PROBES = (
 """Where steps and sign changes are likely: small halves, integers, just below integers, large values."""
 
 
-def steps(node: Node) -> bool:
+def has_steps(node: Node) -> bool:
     """Whether a variable is inside a step, absolute value or even root, where random points prove little."""
     for part in walk(node):
         match part:
@@ -80,7 +80,7 @@ def steps(node: Node) -> bool:
     return False
 
 
-def _step_apart(left: Node, right: Node) -> bool:
+def _differ_at_probes(left: Node, right: Node) -> bool:
     """Whether the two differ at one of the probes where both are real."""
     names = sorted(variables(left) | variables(right))
     for probe in _PROBES:
@@ -101,7 +101,7 @@ def _real_values(left: Node, right: Node, bound: dict[str, Fraction]) -> tuple[A
         evaluator.bound = dict(bound)  # copied, since a sum adds its index to it
         try:
             values.append(evaluator.value(side))
-        except _MISFORTUNES:
+        except _EVALUATION_ERRORS:
             return None
     return values[0], values[1]
 
@@ -128,7 +128,7 @@ def proportional(left: Node, right: Node, prover: Prover) -> bool | None:
 
     Callers must compare with None, since False also means proportional.
     """
-    if (steps(left) or steps(right)) and _ratio_varies(left, right):
+    if (has_steps(left) or has_steps(right)) and _ratio_varies(left, right):
         return None
     ratio: Fraction | None = None
     integer = needs_integers(left) or needs_integers(right)
@@ -147,7 +147,7 @@ def proportional(left: Node, right: Node, prover: Prover) -> bool | None:
             ratio = above / below
         else:
             return None if ratio is None else ratio > 0
-    except _MISFORTUNES:
+    except _EVALUATION_ERRORS:
         pass
     return _proportional_in_floats(left, right, integer, prover)
 
@@ -159,7 +159,7 @@ def _proportional_in_floats(left: Node, right: Node, integer: bool, prover: Prov
             above = Approximate(FLOATS, point, integer=integer).value(left)
             below = Approximate(FLOATS, point, integer=integer).value(right)
             here = above / below
-        except _MISFORTUNES:
+        except _EVALUATION_ERRORS:
             continue
         if not cmath_finite(here):
             continue
@@ -182,7 +182,7 @@ def linear(node: Node) -> tuple[Fraction, Fraction] | None:
         evaluator.bound = dict.fromkeys(names, Fraction(number))
         try:
             values.append(evaluator.value(node))
-        except _MISFORTUNES:
+        except _EVALUATION_ERRORS:
             return None
         if evaluator.formal:
             return None
@@ -201,7 +201,7 @@ def constant_value(node: Node) -> float | None:
         return None
     try:
         value = Approximate(FLOATS, 0, integer=False).value(node)
-    except _MISFORTUNES:
+    except _EVALUATION_ERRORS:
         return None
     return float(value.real) if abs(value.imag) <= 1e-12 * max(1.0, abs(value.real)) else None
 
@@ -250,7 +250,7 @@ def _formally(left: Node, right: Node) -> bool | None:
             one, other = Exact(point), Exact(point)
             if one.value(left) != other.value(right):
                 return None if one.formal or other.formal else False
-    except _MISFORTUNES:
+    except _EVALUATION_ERRORS:
         return None
     return True
 
@@ -264,7 +264,7 @@ def _at_integers(left: Node, right: Node) -> bool | None:
             values = one.value(left), other.value(right)
         except Undefined:
             continue
-        except _MISFORTUNES:
+        except _EVALUATION_ERRORS:
             return None
         if values[0] != values[1]:
             return None if one.formal or other.formal else False
@@ -289,7 +289,7 @@ def _differ(left: Node, right: Node, integer: bool, decimal_log: bool) -> bool:
         try:
             one = Approximate(FLOATS, point, integer=integer, decimal_log=decimal_log).value(left)
             other = Approximate(FLOATS, point, integer=integer, decimal_log=decimal_log).value(right)
-        except _MISFORTUNES:
+        except _EVALUATION_ERRORS:
             continue
         if clearly_different(one, other, relative=1e-7, absolute=1e-11) and (
             constant or _real(one) or _real(other)

@@ -48,5 +48,5 @@ class Grammar(Cursor, ABC):
         """Whether a factor can begin at the next token."""
 
     @abstractmethod
-    def beside(self, value: Node, following: Node, previous: Token) -> Node:
+    def implicit_product(self, value: Node, following: Node, previous: Token) -> Node:
         """The product of two adjacent factors."""

@@ -1,10 +1,11 @@
-"""What stands left of an equals sign: `x`, `f(n)`, `a_3`, `|AB|`, `(x, y)`, `S_1 : S`; and matrices."""
+"""Names on the left of an equals sign: `x`, `f(n)`, `a_3`, `|AB|`, `(x, y)`, `S_1 : S`; and matrices."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
 
+from mathloop.answers.expressions import constant_value
 from mathloop.answers.syntax import (
     Apply,
     Collection,
@@ -24,7 +25,7 @@ _OF_ANGLES = frozenset(("sin", "cos", "tan", "cot"))
 
 
 def is_name(node: Node) -> bool:
-    """Whether the node only names what is asked for."""
+    """Whether the node only names the quantity that the problem asks for."""
     match node:
         case Symbol(name):
             return name not in ("pi", "oo")
@@ -50,7 +51,7 @@ def is_name(node: Node) -> bool:
 
 
 def _is_point(node: Node) -> bool:
-    """A capital letter, as in a segment AB; or one over another such product."""
+    """A capital letter, such as in the segment AB, with an index or as a denominator."""
     match node:
         case Symbol(name):
             return len(name) == 1 and name.isupper()
@@ -64,7 +65,7 @@ def _is_point(node: Node) -> bool:
 def named_value(relation: Relation) -> tuple[Node, Node] | None:
     """The name and the value of `x = 5`, `x = 10/2 = 5`, `x = 1/3 ≈ 0.33`, `x ∈ [0, 1]`; None without a name.
 
-    An expression that is only computed further, `10/2 = 5` or `√3/3 ≈ 0.577`, has the name of nothing.
+    A calculation without a name, `10/2 = 5` or `√3/3 ≈ 0.577`, gets the name `nothing`.
     """
     sides, operators = relation.sides, relation.operators
     if not set(operators) <= {"=", "~", "in"}:
@@ -83,6 +84,19 @@ def named_value(relation: Relation) -> tuple[Node, Node] | None:
     return None
 
 
+def true_chain(relation: Relation) -> bool:
+    """Whether the constants of `x = 10/2 = 5` are equal: 4 = 5 has no value."""
+    places = [place for place, side in enumerate(relation.sides) if is_name(side)]
+    after = (
+        relation.sides[places[-1] + 1 :]
+        if places and places[-1] + 1 < len(relation.sides)
+        else relation.sides
+    )
+    constants = [value for side in after if (value := constant_value(side)) is not None]
+    close = "~" in relation.operators
+    return close or all(abs(value - constants[0]) <= 1e-9 * max(1.0, abs(value)) for value in constants)
+
+
 def in_order_of_names(name: Node, value: Node) -> Node:
     """The value of `(y, x) = (2, 3)` as that of `(x, y)`."""
     match name, value:
@@ -94,7 +108,7 @@ def in_order_of_names(name: Node, value: Node) -> Node:
 def _by_name(names: Sequence[Node], values: Sequence[Node]) -> tuple[Node, ...]:
     letters = sorted(name.name for name in names if isinstance(name, Symbol) and len(name.name) == 1)
     if len(letters) < len(names) or ord(letters[-1]) - ord(letters[0]) != len(letters) - 1:
-        return tuple(values)  # x and p have no order that goes without saying
+        return tuple(values)  # x and p have no natural order
     pairs = sorted(zip(names, values, strict=True), key=lambda pair: str(pair[0]))
     return tuple(value for _, value in pairs)
 
@@ -107,7 +121,7 @@ def _constant(node: Node) -> bool:
 
 
 def same_name(left: tuple[Node, Node], right: tuple[Node, Node]) -> Node | None:
-    """The right value in the left one's variable, where both name the same thing; else None."""
+    """The right value, in the variable of the left one, if both name the same thing; else None."""
     one, other = left[0], right[0]
     nothing = Symbol("nothing")
     if one == other or nothing in (one, other):
@@ -135,7 +149,7 @@ def same_name(left: tuple[Node, Node], right: tuple[Node, Node]) -> Node | None:
 
 
 def solved_for_same(left: Relation, right: Relation) -> bool:
-    """Whether both equations hold the same variables."""
+    """Whether both equations have the same variables, at least two."""
     one, other = (
         {part for side in relation.sides for part in walk(side) if isinstance(part, Symbol)}
         for relation in (left, right)
@@ -144,37 +158,37 @@ def solved_for_same(left: Relation, right: Relation) -> bool:
 
 
 def assignments(collection: Collection) -> tuple[Node, ...] | None:
-    """The values of `x = 1, y = 2`, where at least two different things are named; else None."""
+    """The values of `x = 1, y = 2`, if at least two different things are named; else None."""
     if collection.kind not in ("list", "sequence") or len(collection.items) < 2:
         return None
     named = [named_value(item) if isinstance(item, Relation) else None for item in collection.items]
-    found = [pair for pair in named if pair is not None]
-    if len(found) != len(named) or len({_family(pair[0]) for pair in found}) < 2:
+    pairs = [pair for pair in named if pair is not None]
+    if len(pairs) != len(named) or len({_family(pair[0]) for pair in pairs}) < 2:
         return None
-    return _by_name([pair[0] for pair in found], [pair[1] for pair in found])
+    return _by_name([pair[0] for pair in pairs], [pair[1] for pair in pairs])
 
 
 def _family(name: Node) -> Node:
-    """`x_1` and `x_2` are two values of one x, whose order says nothing."""
+    """The name without its index: `x_1` and `x_2` are two values of x, in any order."""
     return name.arguments[0] if isinstance(name, Apply) and name.operation == "index" else name
 
 
 def as_vector(matrix: Collection) -> tuple[Node, ...] | None:
-    """The entries of a matrix of one column or one row."""
+    """The entries of a matrix with a single column or row; else None."""
     rows = [row.items for row in matrix.items if isinstance(row, Collection)]
     if all(len(row) == 1 for row in rows):
         return tuple(row[0] for row in rows)
     return rows[0] if len(rows) == 1 else None
 
 
-def multiplied_out(node: Node) -> Node:
-    """A sum or product of matrices as one matrix; the node itself where that is not possible."""
+def evaluate_matrices(node: Node) -> Node:
+    """A sum or product of matrices as one matrix, or a determinant; the node itself if not possible."""
     if not isinstance(node, Apply) or not any(isinstance(part, Collection) for part in walk(node)):
         return node
     if node.operation == "determinant" and isinstance(node.arguments[0], Collection):
         square = _rows(node.arguments[0])
         return _determinant(square) if len(square) == len(square[0]) <= 4 else node
-    parts = [multiplied_out(argument) for argument in node.arguments]
+    parts = [evaluate_matrices(argument) for argument in node.arguments]
     matrices = [part for part in parts if isinstance(part, Collection) and part.kind == "matrix"]
     if node.operation == "add" and len(matrices) == len(parts):
         total = matrices[0]
@@ -201,7 +215,7 @@ def multiplied_out(node: Node) -> Node:
 
 
 def _determinant(rows: list[tuple[Node, ...]]) -> Node:
-    """By cofactors of the first row."""
+    """Laplace expansion along the first row."""
     if len(rows) == 1:
         return rows[0][0]
     terms = []

@@ -44,7 +44,7 @@ _QUAD = re.compile(r"\\q?quad")
 _ESCAPED_COMMAND = re.compile(r"\\\\(?=[a-zA-Z]{2})")
 _RANGE = re.compile(r"(?<=\d)\s*~\s*(?=\d)")
 _OPEN_ARRAY = re.compile(r"\\\{\s*\\begin\s*\{array\}\s*\{[lcr\s]{1,3}\}(.*?)\\end\s*\{array\}", re.DOTALL)
-"""A system of equations typeset as an array behind one brace."""
+"""A system of equations typeset as an array with a single brace."""
 _SPACES = re.compile(r"\s+")
 _GLUED_CONNECTIVE = re.compile(r"(?<![a-zA-Z\\])(or|and)(?=[A-Z](?![a-z]))")
 _PLAIN = re.compile(r"[\w.+\-/ ]*", re.ASCII)

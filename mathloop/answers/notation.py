@@ -1,4 +1,4 @@
-"""Notations that no expression grammar covers: times, bases, circled numbers, words, repeating decimals."""
+"""Notations outside the expression grammar: times, bases, circled numbers, words, repeating decimals."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ _MEASURED_AND = re.compile(
 _OF_INDEX = re.compile(
     r"[,\s]*\(?\s*[nkm]\s*\\in\s*(?:\\mathbb\s*\{?\s*)?[NZ]\s*\}?\s*(?:[\^_]\s*\{?\s*[*+]\s*\}?)?\s*\)?$"
 )
-"""The domain of a sequence's index, which goes without saying."""
+"""The domain of a sequence's index, which is implied."""
 _TO = re.compile(r"(?<=\d)\s*(?:\\text\s*\{\s*to\s*\}|to)\s*(?=\d)")
 _OVERLINE = re.compile(r"(\d*)\.(\d*)\s*(?:\\(?:overline|bar)\s*\{?\s*(\d+)\s*\}?|\((\d+)\))")
 _DOTTED = re.compile(r"(\d*)\.(\d*)\s*\\dot\s*\{?\s*(\d)\s*\}?(?:(\d*)\s*\\dot\s*\{?\s*(\d)\s*\}?)?")
@@ -69,7 +69,7 @@ _COUNTED = re.compile(r"([\d.,]*[零一二两三四五六七八九十百千万�
 
 
 def read_notation(text: str) -> Node | None:
-    """Times, numbers in a base, circled numbers and numbers in words."""
+    """Times, numbers in a base, circled numbers and numbers in words; None for anything else."""
     if ":" in text or text.lower().endswith(("m", "m.")) or any(mark in text for mark in "点时"):
         match = _TIME.fullmatch(text)
         if match is not None and int(match.group(2)) < 25 and (time := _time(match)) is not None:
@@ -93,7 +93,7 @@ def read_notation(text: str) -> Node | None:
             "set", tuple(Symbol(chr(0x245F + int(digit))) for digit in text if digit in "123456789")
         )
     circled = (
-        _TEXT_CIRCLED.sub(lambda found: chr(0x2460 + int(found.group(1)) - 1), text)
+        _TEXT_CIRCLED.sub(lambda match: chr(0x2460 + int(match.group(1)) - 1), text)
         if "circled" in text
         else text
     )
@@ -116,7 +116,7 @@ def read_notation(text: str) -> Node | None:
 
 
 def _time(match: re.Match[str]) -> Node | None:
-    """A time of day on 24 hours where the text says that it is one, else a ratio that may be a time."""
+    """A time of day on a 24-hour clock if the text marks it as one, else a ratio that may be a time."""
     part_of_day, digits, colon, minute, mark, minutes, half_hour, marked = match.groups()
     hour, half = int(digits), _HALF_DAYS.get(part_of_day or "", (marked or "").lower())
     past = 30 if half_hour else int(minute or minutes or 0)
@@ -143,7 +143,7 @@ def _date(match: re.Match[str]) -> Node:
 
 
 def _residues(match: re.Match[str]) -> Node:
-    """x ≡ 10 (mod 7) as x = 3, with the modulus for its unit."""
+    """x ≡ 10 (mod 7) as x = 3, with the modulus as its unit."""
     modulus = int(match["modulus"])
     if not modulus:
         raise Unreadable("a modulus of zero")
@@ -154,7 +154,7 @@ def _residues(match: re.Match[str]) -> Node:
     if not name:
         return listed
     if not re.fullmatch(r"[a-zA-Z]", name):
-        raise Unreadable("a congruence of more than a variable")
+        raise Unreadable("a congruence of more than one variable")
     return Relation((Symbol(name), listed), ("=",))
 
 
@@ -162,8 +162,8 @@ def _number_or_words(text: str) -> Fraction | None:
     return Fraction(text) if re.fullmatch(r"\d{1,20}(?:\.\d{1,20})?", text) else read_words(text)
 
 
-def rewritten(text: str) -> str:
-    """The text with repeating decimals as fractions and without "about", part numbers and 比."""
+def rewrite(text: str) -> str:
+    """The text with repeating decimals as fractions, ":" for 比, and without "about" and part numbers."""
     text = _ABOUT.sub("", _POINT.sub("", text)).removeprefix("\\approx").strip()
     if text.startswith("(1)"):
         text = _without_part_numbers(text)
@@ -183,30 +183,30 @@ def rewritten(text: str) -> str:
         return text
     if any(mark in text for mark in ("overline", "bar", "(")):
         text = _OVERLINE.sub(
-            lambda found: _repeating(found.group(1), found.group(2), found.group(3) or found.group(4)), text
+            lambda match: _repeating(match.group(1), match.group(2), match.group(3) or match.group(4)), text
         )
     if "\\dot" in text:
         text = _DOTTED.sub(
-            lambda found: _repeating(
-                found.group(1),
-                found.group(2),
-                found.group(3) + (found.group(4) or "") + (found.group(5) or ""),
+            lambda match: _repeating(
+                match.group(1),
+                match.group(2),
+                match.group(3) + (match.group(4) or "") + (match.group(5) or ""),
             ),
             text,
         )
     if "dots" in text or "..." in text:
-        text = _ELLIPSIS.sub(lambda found: _repeating(found.group(1), found.group(2), found.group(3)), text)
+        text = _ELLIPSIS.sub(lambda match: _repeating(match.group(1), match.group(2), match.group(3)), text)
     return text
 
 
-def _in_degrees(found: re.Match[str]) -> str:
-    seconds = 3600 * int(found[1]) + 60 * int(found[2]) + int(found[3] or 0)
+def _in_degrees(match: re.Match[str]) -> str:
+    seconds = 3600 * int(match[1]) + 60 * int(match[2]) + int(match[3] or 0)
     return rf"(\frac{{{seconds}}}{{3600}})^\circ "
 
 
 def _repeating(whole: str, fixed: str, period: str) -> str:
     if len(whole + fixed + period) > 60:
-        raise Unreadable("a period too long")
+        raise Unreadable("a period that is too long")
     value = Fraction(
         int((whole or "0") + fixed + period) - int((whole or "0") + fixed),
         10 ** len(fixed) * (10 ** len(period) - 1),
@@ -215,7 +215,7 @@ def _repeating(whole: str, fixed: str, period: str) -> str:
 
 
 def _without_part_numbers(text: str) -> str:
-    """(1) 3; (2) 5 as 3; 5, if the parts are numbered so."""
+    """(1) 3; (2) 5 as 3; 5, if the parts are numbered in order."""
     empty, *pieces = _PARTS.split(text)
     numbers, parts = pieces[::2], pieces[1::2]
     if (

@@ -105,7 +105,11 @@ class Expressions(Grammar):
                 previous = self.tokens[self.position - 1]
                 bracketed = self.token.value in ("(", "[") and self.token.kind == "mark"
                 following = self.factor()
-                value = multiply(value, following) if bracketed else self.beside(value, following, previous)
+                value = (
+                    multiply(value, following)
+                    if bracketed
+                    else self.implicit_product(value, following, previous)
+                )
             else:
                 return value
 
@@ -114,7 +118,7 @@ class Expressions(Grammar):
             return negate(self._signed_factor())
         return self.factor()
 
-    def beside(self, value: Node, following: Node, previous: Token) -> Node:
+    def implicit_product(self, value: Node, following: Node, previous: Token) -> Node:
         """An implicit product, or a mixed number if a proper fraction follows an integer."""
         if isinstance(following, Number) and previous.kind == "number" and isinstance(value, Number):
             if following.value.denominator > 1 and 0 < following.value < 1 and not following.places:

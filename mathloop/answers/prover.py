@@ -41,7 +41,7 @@ class Prover:
         waiting = time.monotonic()
         worker = _pool.borrow()
         deadline.extend(time.monotonic() - waiting)
-        seconds = min(deadline.left(), SECONDS_PER_VERDICT)
+        seconds = min(deadline.remaining(), SECONDS_PER_VERDICT)
         try:
             reply = worker.ask(pickle.dumps((task, left, right, integer, seconds)), seconds)
         except BaseException:

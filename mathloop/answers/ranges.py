@@ -58,8 +58,19 @@ def variable(relation: Node) -> Node | None:
 
 def pieces(node: Node) -> list[Piece] | None:
     """The set as ordered, merged intervals; None if the answer is not one or its ends cannot be ordered."""
-    found = _pieces(node)
-    return None if found is None else _merged(found)
+    intervals = _pieces(node)
+    return None if intervals is None else _merged(intervals)
+
+
+def is_range(node: Collection) -> bool:
+    """Whether a collection means a set of reals; a list of pairs alone is a list of points."""
+    if node.kind == "list":
+        return any(isinstance(item, Relation) or _is_interval(item) for item in node.items)
+    return _is_interval(node)
+
+
+def _is_interval(node: Node) -> bool:
+    return isinstance(node, Collection) and node.kind in ("interval", "union", "difference")
 
 
 def _pieces(node: Node) -> list[Piece] | None:
@@ -96,10 +107,10 @@ def _pieces(node: Node) -> list[Piece] | None:
 def _joined(parts: tuple[Node, ...]) -> list[Piece] | None:
     joined: list[Piece] = []
     for part in parts:
-        found = _pieces(part)
-        if found is None:
+        intervals = _pieces(part)
+        if intervals is None:
             return None
-        joined += found
+        joined += intervals
     return joined
 
 
@@ -135,13 +146,13 @@ def _of_linear(relation: Relation) -> list[Piece] | None:
         inner, stand_in = inner.arguments[0], Apply("abs", (ELEMENT,))
     line = linear(inner)
     sides = tuple(stand_in if side is lines[0] else side for side in relation.sides)
-    found = _of_relation(Relation(sides, relation.operators)) if line else None
-    if line is None or found is None:
+    intervals = _of_relation(Relation(sides, relation.operators)) if line else None
+    if line is None or intervals is None:
         return None
     slope, offset = line
     moved = [
         Piece(_solved(each.low, slope, offset), _solved(each.high, slope, offset), each.ends)
-        for each in found
+        for each in intervals
     ]
     if slope > 0:
         return moved
@@ -181,10 +192,10 @@ def _common(parts: tuple[Node, ...]) -> list[Piece] | None:
     """The intersection of several sets; None if it is empty, which no answer intends."""
     common: list[Piece] = [Piece(MINUS_INFINITY, INFINITY, "()")]
     for part in parts:
-        found = pieces(part)
-        if found is None or not all(map(_ordered, found)):
+        intervals = pieces(part)
+        if intervals is None or not all(map(_ordered, intervals)):
             return None
-        overlaps = [_overlap(one, other) for one in common for other in found]
+        overlaps = [_overlap(one, other) for one in common for other in intervals]
         common = [overlap for overlap in overlaps if overlap is not None]
     return common or None
 
@@ -207,16 +218,16 @@ def _upper(piece: Piece) -> tuple[float, str, Node]:
     return (float("nan") if value is None else value, piece.ends[1], piece.high)
 
 
-def _disjoint(found: list[Piece]) -> bool:
-    merged = _merged(found)
-    return merged is not None and len(merged) == len(found)
+def _disjoint(intervals: list[Piece]) -> bool:
+    merged = _merged(intervals)
+    return merged is not None and len(merged) == len(intervals)
 
 
-def _merged(found: list[Piece]) -> list[Piece] | None:
-    if len(found) == 1:
-        return found
+def _merged(intervals: list[Piece]) -> list[Piece] | None:
+    if len(intervals) == 1:
+        return intervals
     keyed = []
-    for piece in found:
+    for piece in intervals:
         low, high = constant_value(piece.low), constant_value(piece.high)
         if low is None or high is None:
             return None

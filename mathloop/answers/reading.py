@@ -7,7 +7,7 @@ from fractions import Fraction
 
 from mathloop.answers import chinese
 from mathloop.answers.normalization import MONEY
-from mathloop.answers.notation import read_notation, rewritten
+from mathloop.answers.notation import read_notation, rewrite
 from mathloop.answers.parser import Expressions
 from mathloop.answers.syntax import (
     ELEMENT,
@@ -65,7 +65,7 @@ def read(text: str) -> Node:
 
 
 def _read(text: str) -> Node:
-    text = rewritten(text if text.isascii() else chinese.rewritten(text))
+    text = rewrite(text if text.isascii() else chinese.rewrite(text))
     text = text.removeprefix("=").lstrip()
     if text.startswith(_SIGNS):
         text = f"{ELEMENT.name} {text}"  # "> 10": the bounded number has no name

@@ -1,4 +1,4 @@
-"""Units that answers carry, in English and Chinese, with what converts into what."""
+"""Units of answers, in English and Chinese, and their conversion."""
 
 from __future__ import annotations
 
@@ -55,14 +55,14 @@ WORDS = (
     | _HOUR_ABBREVIATIONS.keys()
     | {"sq", "square", "cubic"}
 )
-"""What can follow a number without `\\text{}` and still be a unit; one letter may be a variable."""
+"""Words that are units even without `\\text{}`; a single letter may be a variable."""
 
 
 def scale(unit: str) -> tuple[str, Fraction] | None:
-    """The unit's dimension and its size in the dimension's own unit, or None for a noun ("apples")."""
+    """The unit's dimension and its size in the dimension's base unit, or None for a noun ("apples")."""
     unit = unit.strip().strip(".")
     if len(unit) == 2 and unit[0] == "M" and unit not in UNITS:
-        return None  # megagrams are no milligrams
+        return None  # megagrams are not milligrams
     unit = unit.lower() if len(unit) > 1 or unit == "L" else unit
     unit = _HOUR_ABBREVIATIONS.get(unit, unit)
     if unit in UNITS:
@@ -82,6 +82,19 @@ def scale(unit: str) -> tuple[str, Fraction] | None:
     return None
 
 
+_UNIT_LETTER = re.compile(
+    r"(?<=[\d})i])((?:\s|\\[,;:! ]|~)*)\\(?:text|mathrm|mbox|textrm|rm)\s*\{\s*([mgshLlt])\s*\}"
+)
+_SPELLED = {
+    "m": "meters",
+    "g": "grams",
+    "s": "seconds",
+    "h": "hours",
+    "L": "liters",
+    "l": "liters",
+    "t": "tons",
+}
+_UNITS = re.compile(r"(?:(?:square|sq\.?|cubic) *)?units?(?:\^[23])?|(?:平方|立方)?单位")
 _NOT_DROPPED = re.compile(
     r"\b(?:not|no|is|are|isn|was|wrong|incorrect|or|maybe|perhaps|hundred|thousand|dozen|cubed|squared|and|plus|minus"
     r"|more|less|off|half|to|than|factorial|if|but|least|most)\b"
@@ -91,11 +104,25 @@ _NOT_DROPPED = re.compile(
 
 
 def droppable(noun: str) -> bool:
-    """Whether a noun behind a number may be left out: 12 apples are 12, but 10人以上 is no 10."""
+    """Whether a noun after a number may be left out: 12 apples are 12, but 10人以上 is not 10."""
     return noun.startswith("mod ") or _NOT_DROPPED.search(noun) is None
 
 
+def folded(noun: str) -> str:
+    """A noun without case and plural ("apple" and "apples" are equal)."""
+    return noun.strip(" .").lower().removesuffix("s")
+
+
 def same_noun(left: str, right: str) -> bool:
-    """Whether two nouns behind a number are one ("apple" and "apples")."""
-    left, right = (noun.strip(" .").lower().removesuffix("s") for noun in (left, right))
-    return left == right
+    """Whether two nouns after a number are the same."""
+    return folded(left) == folded(right)
+
+
+def names_no_unit(noun: str) -> bool:
+    """Whether a noun only means that there is no unit: 12 square units are 12."""
+    return _UNITS.fullmatch(noun.strip(" .").lower()) is not None
+
+
+def spelled_out(text: str) -> str:
+    r"""The text with one-letter units in LaTeX text spelled out: 5\text{ m}, but 5m may be 5·m."""
+    return _UNIT_LETTER.sub(lambda match: rf"{match[1]}\text{{ {_SPELLED[match[2]]} }}", text)

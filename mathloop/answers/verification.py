@@ -1,4 +1,4 @@
-"""Verdicts: is this prediction the gold answer?"""
+"""Verdicts: whether a prediction equals the gold answer."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from mathloop.answers.tokens import Unreadable
 from mathloop.answers.words import phrase
 
 DECIMAL_PLACES = 6
-"""Places that a decimal must give to pass as the rounded value of a number without a finite expansion."""
+"""Decimal places that a rounded value of a number without a finite expansion must have."""
 LONGEST_CACHED = 300
 
 
 class Verdict(NamedTuple):
-    """Whether an answer is right, why, and which rule decided."""
+    """Whether an answer is correct, the reason, and the rule that decided."""
 
     correct: bool
     reason: str
     rule: str
 
 
-_IDENTICAL = Verdict(True, "written the same", "identical")
-_NORMALIZED = Verdict(True, "the same after normalization", "normalized")
+_IDENTICAL = Verdict(True, "identical text", "identical")
+_NORMALIZED = Verdict(True, "identical after normalization", "normalized")
 _NO_ANSWER = Verdict(False, "no answer", "empty")
 _NO_GOLD = Verdict(False, "no gold answer", "empty")
 _SAME_NUMBER = Verdict(True, "the same number", "number")
@@ -43,16 +43,16 @@ _CHOICE_WITH_TEXT = re.compile(
 _BARE_CHOICE = re.compile(
     r"(?:(?:故?选项?|[Oo]ption|[Cc]hoice)\s*:?\s*)?(?:\\text\w*\s*\{|\\math\w+\s*\{)?\s*\(?\s*([A-K](?:(?:[\s,;、和与]|and)*[A-K])*)\s*\)?\s*\}?[.:]?"
 )
-_THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")
+THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")
 _ZEROS = re.compile(r"\d,0\d\d")
-"""What no list has: 1,000 is a thousand."""
+"""Digits that no list has: 1,000 is one thousand."""
 _DECIMAL_COMMA = re.compile(r"([-+]?)(\d+),(\d+)")
 _OPENING = re.compile(r"[(\[{]")
 _WORD = re.compile(r"[A-Za-z]{3,}")
 _ANNOUNCED = re.compile(r"\$|\\\(|\\\[|\n|\banswers?\b|答案|^#", re.IGNORECASE)
-"""What a sentence has that holds an answer; without it, it is words: "increases by 5" is not 5."""
+"""Marks of a sentence that contains an answer; others are only words: "increases by 5" is not 5."""
 LEAST_WORDS = 6
-"""Words that make a sentence of a text without such a sign."""
+"""Minimum words of a sentence without such a mark."""
 _REFUSED_CHOICE = re.compile(
     r"(?<![A-Za-z])[A-K](?:\s*[).:、]|\s*\})|\bnot\b|n't|wrong|false|incorrect|不|错", re.IGNORECASE
 )
@@ -70,8 +70,8 @@ def verify(
 ) -> Verdict:
     """Decides whether `prediction`, an answer and not a whole response, equals `gold`.
 
-    When in doubt it doesn't. Symmetric in its arguments; safe in any thread and process; always in bounded
-    time. `places` decimals let 0.333333 pass for 1/3; `strict=False` lets variables be renamed;
+    In case of doubt it does not. Symmetric in its arguments; safe in any thread and process; always in
+    bounded time. With `places` decimals 0.333333 equals 1/3; `strict=False` allows renamed variables;
     `relations_as_sets=False` refuses `1 < x` for `(1, ∞)`.
     """
     if gold == prediction and gold and not gold.isspace():
@@ -87,38 +87,47 @@ def verify(
     if value is not None and (other := read_number(right)) is not None:
         if value == other:
             return _SAME_NUMBER
-        if "/" not in left + right or "." not in left + right:  # else one may be the other, rounded
+        if "/" not in left + right or "." not in left + right:  # else one may be the other one rounded
             return _OTHER_NUMBER
     choice = _compare_choices(left, right)
     if choice is not None:
         return choice
-    if _WORD.fullmatch(left) and _WORD.fullmatch(right):  # "Amy" is no product of A, m and y
+    if is_word(left) and is_word(right):  # "Amy" is not a product of A, m and y
         same = phrase(left) == phrase(right)
-        return Verdict(same, "the same word" if same else "another word", "words")
+        return Verdict(same, "the same word" if same else "different words", "words")
     return _compare(gold, prediction, places, strict, relations_as_sets)
 
 
 def verify_response(gold: str, response_text: str) -> Verdict:
-    """Takes the final answer out of a whole response and verifies it; a response without one is wrong."""
+    """Extracts the final answer of a whole response and verifies it; a response without one is wrong."""
     answer = extract_answer(response_text)
     return _NO_ANSWER if answer is None else verify(gold, answer)
 
 
 def _compare_choices(left: str, right: str) -> Verdict | None:
-    """Where one answer is a choice letter, or several, and the other too, perhaps with the option's text."""
-    one, other = _choices(left), _choices(right)
+    """Compares choice letters; one side may also have the option's text. None for other answers."""
+    one, other = choices(left), choices(right)
     if one and other:
         same = one == other
-        return Verdict(same, "the same choice" if same else "another choice", "choice")
+        return Verdict(same, "the same choice" if same else "different choices", "choice")
     letters, text = (one, right) if one else (other, left)
-    match = _CHOICE_WITH_TEXT.fullmatch(text) if letters and len(letters) == 1 else None
-    if match and letters and not _REFUSED_CHOICE.search(text, match.end(match.lastindex or 0) + 1):
-        same = letters == frozenset(match.group(1) or match.group(2))
-        return Verdict(same, "the same choice" if same else "another choice", "choice")
+    letter = explained_choice(text) if letters and len(letters) == 1 else None
+    if letter is not None:
+        same = letters == frozenset(letter)
+        return Verdict(same, "the same choice" if same else "different choices", "choice")
     return None
 
 
-def _choices(text: str) -> frozenset[str] | None:
+def explained_choice(text: str) -> str | None:
+    """The letter of a normalized answer that is a choice with its text: `(A) 5 m`; None for others."""
+    match = _CHOICE_WITH_TEXT.fullmatch(text)
+    if match is None or _REFUSED_CHOICE.search(text, match.end(match.lastindex or 0) + 1):
+        return None
+    return match.group(1) or match.group(2)
+
+
+def choices(text: str) -> frozenset[str] | None:
+    """The letters of a normalized answer that consists of choices only: `(A)`, `B, D`; else None."""
     match = _BARE_CHOICE.fullmatch(text) if len(text) < 60 else None
     if match is None or (text.startswith("(") and "," in text):  # a point (A, C)
         return None
@@ -133,8 +142,8 @@ def _compare(left: str, right: str, places: int, strict: bool, relations_as_sets
     comparison = Comparison(places, prover)
     deadline.start(SECONDS_PER_VERDICT)
     try:
-        for one in _readings(left):
-            for other in _readings(right):
+        for one in readings(left):
+            for other in readings(right):
                 if not strict:
                     one, other = _renamed(one), _renamed(other)
                 if not relations_as_sets and _inequality(other) and not _inequality(one):
@@ -144,7 +153,7 @@ def _compare(left: str, right: str, places: int, strict: bool, relations_as_sets
     except Undecided as doubt:
         return Verdict(False, f"undecided: {doubt}", "undecided")
     except RecursionError:
-        return Verdict(False, "undecided: nested too deep", "undecided")
+        return Verdict(False, "undecided: nested too deeply", "undecided")
     except (ArithmeticError, ValueError):
         return Verdict(False, "undecided: numbers too large to compare", "undecided")
     except Exception as fault:  # an answer must never stop a training run
@@ -167,14 +176,23 @@ def _reason(rule: str, proved: bool) -> str:
     return f"equal as {_KINDS.get(rule, rule)}{how}"
 
 
-def _readings(text: str) -> tuple[Node, ...]:
+def is_word(text: str) -> bool:
+    """Whether a normalized answer is one word of three letters or more."""
+    return _WORD.fullmatch(text) is not None
+
+
+def readings(text: str) -> tuple[Node, ...]:
+    """The trees that an answer may mean, at least one; the literal reading comes first.
+
+    Raises `RecursionError` or `ValueError` if it is nested too deeply or contains too long a number.
+    """
     return _cached_readings(text) if len(text) <= LONGEST_CACHED else _read_all(text)
 
 
 def _read_all(raw: str) -> tuple[Node, ...]:
-    """What an answer may mean: the literal reading first, then commas as thousands or as a decimal point.
+    """The literal reading, then commas read as thousands or as a decimal point.
 
-    An answer that is no mathematics may be a sentence that holds one; what is neither is words.
+    Text that is not mathematics may be a sentence that contains an answer; otherwise it is words.
     """
     if "boxed" in raw:
         raw = (extract_answer(raw) if last_box(raw) else raw.partition("boxed")[2].strip(" {")) or ""
@@ -204,7 +222,7 @@ def _comma_readings(text: str) -> list[Node]:
     if match and len(match.group(3)) not in (1, 0 if match.group(2) == "0" else 3):  # 1,2 may be two numbers
         number = read_number(f"{match.group(1)}{match.group(2)}.{match.group(3)}")
         return [] if number is None else [Number(number, len(match.group(3)))]
-    joined = _THOUSANDS.sub(lambda found: found.group().replace(",", ""), text)
+    joined = THOUSANDS.sub(lambda found: found.group().replace(",", ""), text)
     if joined == text or _OPENING.search(text[: text.index(",")]):
         return []
     try:
@@ -214,7 +232,7 @@ def _comma_readings(text: str) -> list[Node]:
 
 
 def _renamed(node: Node) -> Node:
-    """Variables named by their order of appearance."""
+    """The tree with its variables named by order of appearance."""
     order: dict[Node, Node] = {}
     for part in walk(node):
         if isinstance(part, Symbol) and len(part.name) == 1 and part.name not in "eifg":

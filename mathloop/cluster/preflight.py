@@ -1,7 +1,7 @@
-"""Stage: what can be known before anything is computed.
+"""Stage: settings, checks and seed of a run, before anything is computed.
 
-Wrong settings end a run here, before a GPU is asked for. Every stage gets its section of the settings from
-here; the run's seed is drawn where none is fixed; and the key tells what KFP may reuse of earlier runs.
+Invalid settings end a run here, before it requests a GPU. This stage hands each stage its section of the
+settings, derives a seed if none is fixed, and computes the key that controls what KFP reuses of earlier runs.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from mathloop.stages import StageReport, timed
 from mathloop.storage import open_store
 
 CODE_VERSION_VARIABLE = "MATHLOOP_CODE_VERSION"
-"""The code's version as whoever submits names it; a hash of the installed code is used beside it."""
+"""Version of the code, set when the run is submitted; used together with a hash of the installed code."""
 DRAWN = -1
-"""As a seed: one that follows from the run's id, so that every run of a schedule has another."""
+"""Seed value that stands for "derive from the run's id", so that each run of a schedule has its own."""
 SEEDS = 2**31
 
 Start: Any = namedtuple("Start", ["cache_key", "seed", "settings", *STAGE_SECTIONS])  # type: ignore[misc]
-"""What a run's stages get: the key for KFP's cache, the seed, all settings, and each section, as JSON."""
+"""Outputs for the run's stages: key for KFP's cache, seed, all settings, and each section, as JSON."""
 
 
 @timed
@@ -45,37 +45,37 @@ def run(
     first: bool,
     uri: str,
 ) -> tuple[StageReport, Any]:
-    """Makes the run's settings, and checks that the store takes writes and has what the run starts from.
+    """Resolves the run's settings; checks that the store is writable and has the champion that the run needs.
 
     Args:
-        round_id: the run's id, which a seed of -1 is drawn from.
+        round_id: the run's id; a seed of -1 is derived from it.
         profile: all settings of a profile as JSON; empty: the defaults.
-        overrides: sections and fields that differ in this run, as JSON.
+        overrides: sections and fields that this run overrides, as JSON.
         problems_file: empty for the built-in generator.
-        first: the store has no champion yet, and the run makes its first; else it must have a whole one.
+        first: the run creates the store's first champion; else the store must have a complete champion.
         uri: where KFP will put this stage's summary.
 
     Raises:
-        BadConfig: a setting is not what its stage takes.
+        BadConfig: a setting is invalid.
         BadData: the problems file cannot be read.
         StorageRefused: the store cannot be reached, read or written.
-        BadModel: there is no champion or one of its models is missing; or, for a first one, there is another.
+        BadModel: there is no champion, or one of its models is missing; with `first`: there already is one.
     """
     settings = resolve(profile, overrides)
     if first:
-        report, seen = _without_champion(store_url, round_id), {}
+        report, inputs = _without_champion(store_url, round_id), {}
     else:
         report = stages.preflight(store_url=store_url)
         champion = Registry(open_store(store_url)).current()
         assert champion is not None
-        seen = {"champion": asdict(champion), "problems": _digest(problems_file)}
+        inputs = {"champion": asdict(champion), "problems": _digest(problems_file)}
     if seed == DRAWN:
         seed = int(hashlib.sha256(round_id.encode()).hexdigest(), 16) % SEEDS
-        report.notes.append(f"The seed {seed} was drawn from the run's id; --seed {seed} gives it again.")
+        report.notes.append(f"The seed {seed} was derived from the run's id; --seed {seed} repeats it.")
     elif seed < 0:
-        raise BadConfig(f"seed: expected 0 to {SEEDS - 1}, or {DRAWN} to draw one, found {seed}")
+        raise BadConfig(f"seed: expected 0 to {SEEDS - 1}, or {DRAWN} to derive one, found {seed}")
     code = [os.environ.get(CODE_VERSION_VARIABLE, ""), installed_code()]
-    key, notes = reuse.cache_key({**seen, "store": store_url, "code": code, "seed": seed}, uri)
+    key, notes = reuse.cache_key({**inputs, "store": store_url, "code": code, "seed": seed}, uri)
     report.notes += notes
     report.values["seed"] = seed
     # What the report prints is what ran.
@@ -90,17 +90,17 @@ def _start(key: str, seed: int, settings: Settings) -> Any:
 def _without_champion(store_url: str, round_id: str) -> StageReport:
     store = open_store(store_url)
     store.check_writable()
-    line = Registry(store).history()
-    if line and line[0].round_id != round_id:
+    history = Registry(store).history()
+    if history and history[0].round_id != round_id:
         raise BadModel(
-            f"{store.url} already has a line of champions, begun by round {line[0].round_id}; "
-            "train a base into another store, or run a round from this one"
+            f"{store.url} already has a line of champions, begun by round {history[0].round_id}; "
+            "pretrain into another store, or run a round with this one"
         )
-    return StageReport("preflight", notes=[f"{store.url} takes writes and has no champion yet."])
+    return StageReport("preflight", notes=[f"{store.url} is writable and has no champion yet."])
 
 
 def installed_code() -> str:
-    """The version of this package and a hash of its sources."""
+    """This package's version and a hash of its sources."""
     root = Path(mathloop.__file__).parent
     digest = hashlib.sha256()
     for path in sorted(root.rglob("*.py")):

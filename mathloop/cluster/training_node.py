@@ -21,7 +21,7 @@ from mathloop.cluster.train_job_spec import TASK_VARIABLE
 from mathloop.errors import BadConfig, MathloopError
 from mathloop.storage import Store, open_store
 from mathloop.training.config import CHECKPOINTS_VARIABLE
-from mathloop.training.launching import CONFIGS, Recipe, run_recipe
+from mathloop.training.processes import CONFIGS, Recipe, run_recipe
 from mathloop.validation import first_mistake
 
 

@@ -80,9 +80,9 @@ class Candidates:
     def find(
         self, statements: Tokens, answers: Sequence[str | None]
     ) -> tuple[Ints, npt.NDArray[np.int32], Ints]:
-        """(statement, item) of every pair worth a full comparison, per statement the most similar first.
+        """Statement and item of each pair worth a full comparison, and the `unnumbered` statements.
 
-        Pairs whose `answers` conflict are left out. Third: the statements of `unnumbered`.
+        Per statement the most similar item comes first. Pairs whose `answers` conflict are left out.
         """
         variables = variables_of(statements)
         words, numbers = words_of(statements, variables), numbers_of(statements)

@@ -63,18 +63,18 @@ class Exact:
         filled = np.flatnonzero(sizes)
         equal, same = self._whole.find(tokens.runs(tokens.offsets[filled], sizes[filled]))
         equal = filled[equal]
-        places, held = self._anchors.find(tokens.grams(2))
+        places, items = self._anchors.find(tokens.grams(2))
         texts = tokens.texts(places)
-        places = places - self._places[held]
-        length = self._offsets[held + 1] - self._offsets[held]
+        places = places - self._places[items]
+        length = self._offsets[items + 1] - self._offsets[items]
         inside = (places >= tokens.offsets[texts]) & (places + length <= tokens.offsets[texts + 1])
-        places, held, texts, length = places[inside], held[inside], texts[inside], length[inside]
-        right = tokens.runs(places, length) == self._runs[held]
-        places, held, texts = places[right], held[right], texts[right]
-        order = np.lexsort((held, places, texts))
+        places, items, texts, length = places[inside], items[inside], texts[inside], length[inside]
+        right = tokens.runs(places, length) == self._runs[items]
+        places, items, texts = places[right], items[right], texts[right]
+        order = np.lexsort((items, places, texts))
         return Pairs(
             np.concatenate((equal, texts[order])),
-            np.concatenate((same, held[order])),
+            np.concatenate((same, items[order])),
             np.concatenate((tokens.offsets[equal], places[order])),
         )
 

@@ -1,4 +1,4 @@
-"""Benchmarks, scores with intervals, the promotion gate, and the orderings that a round should show."""
+"""Evaluation on benchmarks: scores with intervals, the promotion gate, and the paper's claims."""
 
 from mathloop.evaluation.metrics import score_table
 from mathloop.evaluation.orderings import Ordering, check_orderings

@@ -1,4 +1,4 @@
-"""Stage: models answer a benchmark, greedily and k times, in CoT and TIR; a reward model scores them."""
+"""Stage: evaluates models on a benchmark, with greedy decoding and k samples, in CoT and TIR."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def run_round(
     """`run` for the models of a round, labeled by role: base, sft, challenger and champion.
 
     Args:
-        champion: JSON file of the champion that the round started from. A first round's champion is the base
-            model itself, which is evaluated once.
+        champion: JSON file of the champion that the round started from. If it is the base model, as in a
+            first round, that model is evaluated only once, as base.
     """
     entry = Champion.read(champion)
     labels = [label for label in models if label != "champion" or entry.policy != entry.base]
@@ -60,9 +60,9 @@ def run(
     config: EvaluationConfig,
     seed: int,
 ) -> StageReport:
-    """Writes all Responses to `out`: label, verdict, reward; greedy ones have sample -1 and temperature 0.
+    """Writes every Response, with label, verdict and reward, to `out`; greedy responses have sample -1.
 
-    Where the folder `reward_model` is empty or absent, no rewards are written.
+    If the folder `reward_model` is empty or missing, rewards are None.
     """
     started = time.monotonic()
     problems = list(read_problems(benchmark))
@@ -91,12 +91,14 @@ def run(
                             count = sum(r.response.tokens for r in rollouts)
                             tokens += count
                             progress.update(len(rollouts), tokens=count)
-                        told = [problems[at // samples] for at in range(len(drawn))]
+                        sources = [problems[at // samples] for at in range(len(drawn))]
                         rewards: list[float | None] = [None] * len(drawn)
                         if scorer is not None:
-                            dialogues = [(p.problem, mode, r.text) for p, r in zip(told, drawn, strict=True)]
+                            dialogues = [
+                                (p.problem, mode, r.text) for p, r in zip(sources, drawn, strict=True)
+                            ]
                             rewards = list(score(*scorer, dialogues))
-                        for problem, response, reward in zip(told, drawn, rewards, strict=True):
+                        for problem, response, reward in zip(sources, drawn, rewards, strict=True):
                             number = -1 if temperature == 0 else response.sample
                             verdict = judge(problem.answer, response)
                             yield replace(verdict, model=label, reward=reward, sample=number)

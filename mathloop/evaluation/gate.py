@@ -1,9 +1,9 @@
-"""The promotion gate: a challenger replaces the champion only if it is measurably better.
+"""The promotion gate: a challenger replaces the champion only if it is significantly better.
 
-Per problem, the score of the challenger minus that of the champion, averaged over CoT and TIR; a paired
-bootstrap over problems, variations of one problem drawn together, gives the 95 % interval of the mean
-difference. The challenger is promoted if the interval's lower end exceeds the margin, every reward is finite
-and it answered all that the champion did.
+Each problem contributes the challenger's score minus the champion's, averaged over CoT and TIR. A paired
+bootstrap over problems, in which variants of one problem are resampled together, gives the 95 % interval of
+the mean difference. The challenger is promoted if the interval's lower end exceeds the margin, all rewards
+are finite, and it answered every problem that the champion answered.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from mathloop.stages import StageReport, timed
 def run(*, benchmark: Path, results: Path, out: Path, config: GateConfig, seed: int) -> StageReport:
     """Compares challenger and champion in `results` (Responses) and writes the decision to `out` as JSON.
 
-    Keys: promote, difference, low, high (shares of problems, -1 to 1), n (problems), reason, metric, margin,
-    challenger and champion (each with model, score and the score by mode). Raises BadData where the
-    challenger, everything to compare it with, or the champion's metric is absent.
+    Keys: promote, difference, low, high (fractions of problems, -1 to 1), n (problems), reason, metric,
+    margin, challenger and champion (each with model, score and scores per mode). Raises BadData if `results`
+    lack the challenger, both champion and base, or the champion's metric.
     """
     outcomes = Outcomes(read_problems(benchmark), read_responses(results))
     decision = decide(outcomes, config, seed)
@@ -47,7 +47,7 @@ def run(*, benchmark: Path, results: Path, out: Path, config: GateConfig, seed: 
 
 
 def decide(outcomes: Outcomes, config: GateConfig, seed: int) -> dict[str, Any]:
-    """The decision, as `run` writes it."""
+    """The decision that `run` writes."""
     present = {model for model, _ in outcomes.entries}
     champion = champion_of(outcomes)
     if CHALLENGER not in present or champion is None:
@@ -61,13 +61,13 @@ def decide(outcomes: Outcomes, config: GateConfig, seed: int) -> dict[str, Any]:
     by_mode = {mode: outcomes.scores(champion, mode, k).get(config.metric) for mode in modes}
     if lacking := [mode for mode, scores in by_mode.items() if scores is None]:
         raise BadData(
-            f"the gate compares {config.metric!r}, and {champion!r} has none in {', '.join(lacking)}: "
-            "choose another metric or evaluate again with samples and rewards"
+            f"the gate compares {config.metric!r}: {champion!r} has no such score in {', '.join(lacking)}: "
+            "choose another metric, or evaluate again with samples and rewards"
         )
     theirs = np.stack([scores for scores in by_mode.values() if scores is not None], axis=1)
-    nothing = np.zeros(len(outcomes.problems))
+    zeros = np.zeros(len(outcomes.problems))
     ours = np.stack(
-        [outcomes.scores(CHALLENGER, mode, k).get(config.metric, nothing) for mode in modes], axis=1
+        [outcomes.scores(CHALLENGER, mode, k).get(config.metric, zeros) for mode in modes], axis=1
     )
     differences = (ours - theirs).mean(axis=1)
     low, high = bootstrap_interval(
@@ -78,11 +78,11 @@ def decide(outcomes: Outcomes, config: GateConfig, seed: int) -> dict[str, Any]:
     better = low_end > config.margin
     metric = config.metric if config.metric == "greedy" else f"{config.metric}@{outcomes.drawn}"
     shown = (
-        f"{metric} {100 * difference:+.1f} points against {champion} on {len(differences)} problems, "
+        f"{metric} {100 * difference:+.1f} points compared with {champion} on {len(differences)} problems, "
         f"95 % interval {100 * low_end:+.1f} to {100 * high_end:+.1f}"
     )
     bar = "zero" if config.margin == 0 else f"the margin of {100 * config.margin:+.1f}"
-    verdict = f"the interval {'lies above' if better else 'does not lie above'} {bar}"
+    verdict = f"the interval is {'above' if better else 'not above'} {bar}"
     return {
         "promote": better and not faults,
         "difference": difference,

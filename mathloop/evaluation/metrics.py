@@ -1,4 +1,4 @@
-"""Greedy, mean@k, maj@k, rm@k and pass@k, with bootstrap intervals over problems (Paper §5).
+"""Greedy, mean@k, maj@k, rm@k, weighted@k and pass@k, with bootstrap intervals over problems (Paper §5).
 
 Every score is a mean over the same problems: those with a gold answer that any model answered. A response
 that is missing counts as wrong, so that a model never gains by failing to answer. With a problem's samples
@@ -6,14 +6,10 @@ y_0 … y_{k-1} (`Response.sample` below k, in that order; `sample` -1 is the gr
 
     greedy   1 if the greedy response is right
     mean@k   right samples / k
-    maj@k    1 if the most common answer is right; samples without an answer do not vote; ties go to the
-             answer that was seen first
-    rm@k     1 if the sample with the highest reward is right; a reward that is None or not finite is never
-             the highest; ties go to the sample that was seen first. Absent where a model has no reward at all
+    maj@k    1 if the answer that the voting strategy chooses among the samples is right; likewise for every
+             strategy of `mathloop.voting` that samples: rm@k, weighted@k. A group of equal answers is right
+             if its first sample is. Absent where a strategy needs rewards and a model has no finite one
     pass@k   1 if any sample is right
-
-Two votes are for one answer when both are right, or when both are wrong and the strings are equal or the
-verifier finds them equivalent.
 """
 
 from __future__ import annotations
@@ -21,7 +17,6 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -29,11 +24,10 @@ from numpy.typing import NDArray
 
 from mathloop.errors import BadData
 from mathloop.evaluation.bootstrap import bootstrap_interval
-from mathloop.evaluation.config import Kind
-from mathloop.evaluation.table import Score, Table
+from mathloop.evaluation.config import KINDS, Kind
+from mathloop.evaluation.table import Score, Table, metric_name
 from mathloop.records import Problem, Response
-
-KINDS: tuple[Kind, ...] = ("greedy", "mean", "maj", "rm", "pass")
+from mathloop.voting import STRATEGIES, choose, group_answers
 
 
 class Outcome(NamedTuple):
@@ -113,10 +107,10 @@ class Outcomes:
         samples = [[one[index] for index in range(k) if index in one] for one in by_problem]
         if any(samples):
             rows = [score_samples(one, k) for one in samples]
-            for kind in KINDS[1:]:
-                scores[kind] = np.array([row[kind] for row in rows])
-            if not any(_rewarded(outcome) for one in samples for outcome in one):
-                del scores["rm"]
+            rewarded = any(_is_rewarded(outcome) for one in samples for outcome in one)
+            for kind in KINDS:
+                if kind in rows[0] and (rewarded or not _needs_rewards(kind)):
+                    scores[kind] = np.array([row[kind] for row in rows])
         return scores
 
 
@@ -145,59 +139,27 @@ def score_table(
         drawn = [outcomes.clusters[index] for index in members[group]]
         low, high = bootstrap_interval(values, seed=seed, clusters=drawn)
         for column, (model, mode, kind, _) in enumerate(columns):
-            metric = kind if kind == "greedy" else f"{kind}@{k}"
             value = float(values[:, column].mean())
             ends = float(low[column]), float(high[column])
-            cells.append(Score(model, mode, group, metric, value, *ends, len(members[group])))
+            name = metric_name(kind, k)
+            cells.append(Score(model, mode, group, name, value, *ends, len(members[group])))
     return Table(k, tuple(cells))
 
 
 def score_samples(samples: Sequence[Outcome], k: int) -> Mapping[Kind, float]:
-    """mean@k, maj@k, rm@k and pass@k of one problem, as the module defines them."""
-    winner = majority(samples)
-    rewarded = [outcome for outcome in samples if _rewarded(outcome)]
-    # max keeps the first of equals.
-    best = max(rewarded, key=lambda outcome: outcome.reward or 0.0, default=None)
+    """The scores of one problem's samples, as the module defines them: all kinds but greedy."""
     right = sum(outcome.correct for outcome in samples)
-    return {
-        "mean": right / k,
-        "maj": float(winner is not None and winner.correct),
-        "rm": float(best is not None and best.correct),
-        "pass": float(right > 0),
-    }
+    scores = {"mean": right / k, "pass": float(right > 0)}
+    groups = group_answers(samples)
+    for name, strategy in STRATEGIES.items():
+        if strategy.needs != "greedy":
+            scores[name] = float(bool(groups) and choose(name, groups).responses[0].correct)
+    return scores
 
 
-def majority(samples: Sequence[Outcome]) -> Outcome | None:
-    """The first sample of the most common answer; None where no sample has an answer."""
-    candidates: list[tuple[Outcome, int]] = []
-    for outcome in samples:
-        if outcome.answer is None:
-            continue
-        for index, (candidate, votes) in enumerate(candidates):
-            if _same(candidate, outcome):
-                candidates[index] = candidate, votes + 1
-                break
-        else:
-            candidates.append((outcome, 1))
-    return max(candidates, key=lambda candidate: candidate[1])[0] if candidates else None
+def _needs_rewards(kind: Kind) -> bool:
+    return kind in STRATEGIES and STRATEGIES[kind].needs == "rewards"
 
 
-def _same(one: Outcome, other: Outcome) -> bool:
-    if one.correct != other.correct:
-        return False
-    return one.correct or _equivalent((one.answer or "").strip(), (other.answer or "").strip())
-
-
-@lru_cache(maxsize=100_000)
-def _equivalent(one: str, other: str) -> bool:
-    if one == other:
-        return True
-    if one.isdecimal() and other.isdecimal():
-        return int(one) == int(other)
-    from mathloop.answers import verify  # here, for it brings sympy and few votes need it
-
-    return verify(one, other).correct
-
-
-def _rewarded(outcome: Outcome) -> bool:
+def _is_rewarded(outcome: Outcome) -> bool:
     return outcome.reward is not None and math.isfinite(outcome.reward)

@@ -1,4 +1,4 @@
-"""What the paper's results claim, as orderings that a round can test (Paper §5, tables 4 to 8)."""
+"""The paper's claims as orderings of scores that a round can test (Paper §5, tables 4 to 8)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from mathloop.evaluation.roles import CHALLENGER
 from mathloop.evaluation.table import NAMES, Table
 
 LARGE_NUMBERS = "family:large_numbers"
-"""The family whose arithmetic is too hard to do in the head."""
+"""The problem family whose arithmetic is too hard without a tool."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,25 +23,33 @@ class Ordering:
 
     @property
     def holds(self) -> bool:
-        """Strictly above; a tie does not hold."""
+        """True if strictly above; a tie does not hold."""
         return self.greater_value > self.lesser_value
 
 
 def check_orderings(table: Table, challenger: str = CHALLENGER) -> list[Ordering]:
-    """Tests each claim on `table`; one whose models, metrics or family were not measured is left out.
+    """Tests each claim on `table`; claims about models, metrics or families without scores are left out.
 
-    Training: SFT above base and the challenger above SFT (greedy). Selection: greedy below maj@k below rm@k
-    for the challenger. Both as means over the modes that both sides have. Tools: TIR above CoT (greedy) on
-    the family `large_numbers` for the challenger.
+    Training: SFT above base, and the challenger above SFT (greedy). Selection: for the challenger, maj@k
+    above greedy, and rm@k above maj@k. These compare means over the modes that both sides have. Tools: for
+    the challenger, TIR above CoT (greedy) on the family `large_numbers`.
     """
     majority, reward = f"maj@{table.k}", f"rm@{table.k}"
     name = NAMES.get(challenger, challenger)
     candidates = [
         _ordering(table, "SFT improves on the base model", ("base", "greedy"), ("sft", "greedy")),
         _ordering(table, "Reinforcement learning improves on SFT", ("sft", "greedy"), (challenger, "greedy")),
-        _ordering(table, f"A vote beats one answer ({name})", (challenger, "greedy"), (challenger, majority)),
         _ordering(
-            table, f"The reward model beats the vote ({name})", (challenger, majority), (challenger, reward)
+            table,
+            f"Majority vote beats greedy decoding ({name})",
+            (challenger, "greedy"),
+            (challenger, majority),
+        ),
+        _ordering(
+            table,
+            f"The reward model beats majority vote ({name})",
+            (challenger, majority),
+            (challenger, reward),
         ),
         _tools(table, challenger),
     ]
@@ -68,5 +76,5 @@ def _tools(table: Table, challenger: str) -> Ordering | None:
     cot, tir = (table.get(challenger, mode, "greedy", LARGE_NUMBERS) for mode in ("cot", "tir"))
     if cot is None or tir is None:
         return None
-    claim = f"Tools help where numbers are large ({NAMES.get(challenger, challenger)})"
+    claim = f"Tools help with large numbers ({NAMES.get(challenger, challenger)})"
     return Ordering(claim, "CoT greedy", cot.value, "TIR greedy", tir.value)

@@ -1,16 +1,17 @@
-"""Models by their role in a round, and the few scores that rounds are compared by."""
+"""The roles of models in a round, and the few scores that rounds are compared by."""
 
 from __future__ import annotations
 
-from mathloop.evaluation.metrics import KINDS, Outcomes
+from mathloop.evaluation.config import KINDS
+from mathloop.evaluation.metrics import Outcomes
 
 CHALLENGER = "challenger"
 CHAMPIONS = ("champion", "base")
-"""A first round has no champion of its own making: its challenger meets the base model."""
+"""Labels of the champion; in a first round the base model is the champion."""
 
 
 def champion_of(outcomes: Outcomes) -> str | None:
-    """The label of the champion's responses; None where neither champion nor base was evaluated."""
+    """The label of the champion's responses; None if neither champion nor base was evaluated."""
     present = {model for model, _ in outcomes.entries}
     return next((model for model in CHAMPIONS if model in present), None)
 
@@ -19,7 +20,7 @@ def role_scores(outcomes: Outcomes) -> dict[str, float]:
     """`champion_greedy`, `challenger_greedy`, `champion_maj`, …: percent, means over the champion's modes.
 
     These are the averages that the gate compares: in a mode without responses a model scores 0. The names do
-    not depend on k, so that rounds stand side by side; what was not measured is left out.
+    not depend on k, so that rounds can be compared; metrics that were not measured are left out.
     """
     k = max(outcomes.drawn, 1)
     champion = champion_of(outcomes)

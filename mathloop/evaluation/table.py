@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from mathloop.evaluation.config import KINDS, Kind
+
 MODELS = ("base", "sft", "challenger", "champion")
 """The order in which models are shown; others follow by name."""
 NAMES = {"sft": "SFT", "cot": "CoT", "tir": "TIR"}
@@ -21,7 +23,7 @@ class Score:
     group: str
     """`all`, `family:<name>` or `language:<zh>`."""
     metric: str
-    """`greedy`, or `mean@8`, `maj@8`, `rm@8`, `pass@8` with the table's k."""
+    """`greedy`, or `mean@8`, `maj@8`, `rm@8`, `weighted@8`, `pass@8` with the table's k."""
     value: float
     """0 to 1, as are `low` and `high`."""
     low: float
@@ -35,7 +37,7 @@ class Table:
     """Scores by model, mode, group and metric."""
 
     k: int
-    """Samples a problem behind mean@k, maj@k, rm@k and pass@k."""
+    """Samples per problem behind mean@k, maj@k, rm@k, weighted@k and pass@k."""
     scores: tuple[Score, ...]
     _cells: dict[tuple[str, str, str, str], Score] = field(init=False, repr=False, compare=False)
 
@@ -45,7 +47,7 @@ class Table:
 
     def get(self, model: str, mode: str, metric: str, group: str = "all") -> Score | None:
         """The cell, or None where nothing was measured. `metric` may leave out k: `maj` finds `maj@8`."""
-        name = metric if metric == "greedy" or "@" in metric else f"{metric}@{self.k}"
+        name = metric if "@" in metric else metric_name(metric, self.k)
         return self._cells.get((model, mode, group, name))
 
     @property
@@ -53,6 +55,13 @@ class Table:
         """Labels present, in the order base, sft, challenger, champion, others."""
         present = {score.model for score in self.scores}
         return [name for name in MODELS if name in present] + sorted(present.difference(MODELS))
+
+    @property
+    def metrics(self) -> list[str]:
+        """Metrics present, in the order in which they are shown; mean@k is not shown."""
+        present = {score.metric for score in self.scores}
+        names = [metric_name(kind, self.k) for kind in KINDS if kind != "mean"]
+        return [name for name in names if name in present]
 
     @property
     def modes(self) -> list[str]:
@@ -76,9 +85,14 @@ class Table:
         return cls(max(counts, default=0), scores)
 
 
+def metric_name(kind: Kind, k: int) -> str:
+    """A kind of score over k samples: `maj@8`; greedy has no k."""
+    return kind if kind == "greedy" else f"{kind}@{k}"
+
+
 def print_table(table: Table, group: str = "all") -> str:
-    """Plain text, in percent: a row a model and mode, each score with its 95 % interval."""
-    metrics = ["greedy"] + [f"{kind}@{table.k}" for kind in ("maj", "rm", "pass")]
+    """Plain text, in percent: a row per model and mode, each score with its 95 % interval."""
+    metrics = table.metrics
     rows = [["", "", *metrics]]
     for model in table.models:
         for mode in table.modes:

@@ -1,1 +1,1 @@
-"""One self-contained HTML page a round."""
+"""The report of a round, as one self-contained HTML page."""

@@ -1,4 +1,4 @@
-"""Charts as inline SVG. Colors and strokes come from the page's CSS, so that they follow light and dark."""
+"""Charts as inline SVG. Colors and strokes come from the page's CSS, for light and dark mode."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mathloop.reports.figures import label, percent, points, scalar
 from mathloop.reports.markup import Child, Markup, element
 
 _SHORT = {"champion": "champ."}
-"""Names that would not fit under a panel."""
+"""Abbreviations of names that do not fit below a panel."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Scale:
 
 
 def ticks(low: float, high: float, about: int) -> list[float]:
-    """Round numbers (1, 2 or 5 times a power of ten) inside [low, high], about `about` of them."""
+    """About `about` round numbers (1, 2 or 5 times a power of ten) inside [low, high]."""
     if high <= low:
         return [low]
     rough = (high - low) / about
@@ -40,7 +40,7 @@ def ticks(low: float, high: float, about: int) -> list[float]:
 
 
 def smooth(curve: Sequence[Point]) -> tuple[list[Point], int]:
-    """A centered moving mean, and its window in points; a short curve stays as it is (window 1)."""
+    """A centered moving mean, and its window in points; short curves are unchanged (window 1)."""
     window = 1 if len(curve) < 30 else 2 * (len(curve) // 30) + 1
     half = window // 2
     smoothed = []
@@ -51,7 +51,7 @@ def smooth(curve: Sequence[Point]) -> tuple[list[Point], int]:
 
 
 def curve_chart(name: str, curve: Sequence[Point], context: str) -> Markup:
-    """One small multiple: raw points faint, their moving mean strong, the last value beside its end."""
+    """One small chart: raw points faint, their moving mean bold, labeled with its last value."""
     raw = thin(curve)
     mean, window = smooth(raw)
     width, height, left, right, top, bottom = 340, 170, 46, 54, 12, 30
@@ -90,10 +90,10 @@ def curve_chart(name: str, curve: Sequence[Point], context: str) -> Markup:
 def score_panel(
     name: str, models: Sequence[str], modes: Sequence[Sequence[Score | None]], low: float, high: float
 ) -> Markup:
-    """Dots with 95 % whiskers, one mode a series, over models from left to right.
+    """Dots with 95 % whiskers, one series per mode, over models from left to right.
 
-    `modes` holds the series of CoT and of TIR, each with a score or None per model; `low` and `high` are the
-    axis's ends, shared by panels that stand side by side.
+    `modes` holds the series of CoT and TIR, each with a score or None per model; `low` and `high` are the
+    ends of the y axis, shared by neighboring panels.
     """
     width, height, left, right, top, bottom = 236, 216, 30, 34, 12, 26
     present = [score for series in modes for score in series if score is not None]
@@ -122,7 +122,7 @@ def score_panel(
         drawing.append(
             element("text", percent(score.value), class_=f"last {score.mode}", x=width - right, y=at + 4)
         )
-    summary = f"{name}, percent right: " + ", ".join(
+    summary = f"{name}, percent correct: " + ", ".join(
         f"{label(score.model)} {label(score.mode)} {percent(score.value)}" for score in present
     )
     return _svg(width, height, summary, drawing, class_="panel")
@@ -148,7 +148,7 @@ def difference_chart(difference: float, low: float, high: float, margin: float) 
 
 
 def interval_bar(score: Score) -> Markup:
-    """A cell's track from 0 to 100 %, its interval and its mean."""
+    """A small bar from 0 to 100 % with the score's interval and mean."""
     x = Scale(0, 1, 3, 97)
     drawing = [
         element("line", class_="track", x1=3, x2=97, y1=5, y2=5),
@@ -159,7 +159,7 @@ def interval_bar(score: Score) -> Markup:
 
 
 def _mark(at: float, score: Score, y: Scale) -> Markup:
-    """A circle for CoT and a diamond for TIR: told apart without color."""
+    """A circle for CoT and a diamond for TIR, distinguishable without color."""
     middle = y(score.value)
     if score.mode == "tir":
         shape = element("path", class_="dot", d=f"M{at} {middle - 5}l5 5l-5 5l-5 -5z")
@@ -172,7 +172,7 @@ def _mark(at: float, score: Score, y: Scale) -> Markup:
 
 
 def _spread(ends: Sequence[tuple[float, Score]], gap: float) -> list[tuple[float, Score]]:
-    """Moves two labels apart where they would overlap."""
+    """Moves two labels apart if they would overlap."""
     ordered = sorted(ends, key=lambda end: end[0])
     if len(ordered) == 2 and ordered[1][0] - ordered[0][0] < gap:
         middle = (ordered[0][0] + ordered[1][0]) / 2
@@ -185,7 +185,7 @@ def _path(curve: Sequence[Point], x: Scale, y: Scale) -> str:
 
 
 def _hover(curve: Sequence[Point], x: Scale, y: Scale) -> str:
-    """What the page's script reads: pixel x, pixel y and the words to show, a point each."""
+    """Data for the page's script: per point, pixel x, pixel y and the text to show."""
     return ";".join(f"{x(step):g}|{y(value):g}|step {scalar(step)}: {scalar(value)}" for step, value in curve)
 
 

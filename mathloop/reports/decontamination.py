@@ -1,4 +1,4 @@
-"""What decontamination removed: where from, by which rule, and the strongest examples side by side."""
+"""The decontamination section: removals by source, benchmark and rule, with examples side by side."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from mathloop.stages import StageReport
 
 _SHOWN_SAMPLES = 24
 _SHOWN_CHARACTERS = 1_500
-"""Of a text; what is longer is cut."""
+"""Longer texts are truncated."""
 _PIECE = re.compile(r"\s+|\w+|[^\w\s]")
 _PAIR = "removed: "
-"""Begins the name of a value that counts removed rows of one source and one benchmark."""
+"""Prefix of values that count removed rows per source and benchmark."""
 _RULES = {
     "ngram_lcs": "shared n-gram and long common subsequence",
-    "exact": "the item itself",
-    "structure": "the same problem with other numbers",
-    "rephrased": "the same problem in other words",
+    "exact": "exact copy of the item",
+    "structure": "same problem with different numbers",
+    "rephrased": "same problem in other words",
 }
 
 
 def run(*, report: StageReport, out: Path, heading: str) -> None:
-    """Writes the report of one decontamination as a self-contained HTML file, whole or not at all.
+    """Writes the report of one decontamination as a self-contained HTML file, atomically.
 
     Raises:
-        StorageRefused: the disk does not take the file.
+        StorageRefused: the disk refuses the file.
     """
     removed = sum(report.dropped.values())
     share = f" ({100 * removed / report.taken:.2f} %)" if report.taken else ""
@@ -49,13 +49,13 @@ def run(*, report: StageReport, out: Path, heading: str) -> None:
 
 
 def section(stages: Sequence[StageReport]) -> Markup | None:
-    """What was removed by each stage that decontaminates; None where there is none."""
+    """Removals of every decontamination stage; None if there is no such stage."""
     found = [stage for stage in stages if is_decontamination(stage)]
     if not found:
         return None
     intro = (
-        "Training data that resembles an item of the benchmark is taken out before anything learns from it."
-        " Marked is where the two texts differ."
+        "Training data that resembles a benchmark item is removed before training."
+        " Differences between the two texts are highlighted."
     )
     return element(
         "section",
@@ -67,15 +67,15 @@ def section(stages: Sequence[StageReport]) -> Markup | None:
 
 
 def is_decontamination(stage: StageReport) -> bool:
-    """Whether the stage removes what resembles the benchmark."""
+    """Whether the stage is a decontamination stage."""
     return "decontaminat" in stage.stage
 
 
 def _stage(stage: StageReport) -> list[Child]:
     removed = sum(stage.dropped.values())
     by_benchmark = any(": " in reason for reason in stage.dropped)
-    told = "" if by_benchmark else _told(stage.dropped)
-    line = f"{count(stage.taken)} checked, {count(removed)} removed{told}."
+    rules = "" if by_benchmark else _by_rule(stage.dropped)
+    line = f"{count(stage.taken)} checked, {count(removed)} removed{rules}."
     return [
         element("h3", title(stage.stage)),
         element("p", line),
@@ -85,13 +85,13 @@ def _stage(stage: StageReport) -> list[Child]:
     ]
 
 
-def _told(dropped: Mapping[str, int]) -> str:
+def _by_rule(dropped: Mapping[str, int]) -> str:
     reasons = ", ".join(f"{count(number)} by {words(rule)}" for rule, number in dropped.items() if number)
     return f": {reasons}" if reasons else ""
 
 
 def _reasons(dropped: Mapping[str, int]) -> Markup | None:
-    """A row a benchmark, a column a rule."""
+    """One row per benchmark, one column per rule."""
     counts = {tuple(reason.rpartition(": ")[::2]): number for reason, number in dropped.items() if number}
     if not counts:
         return None
@@ -105,7 +105,7 @@ def _reasons(dropped: Mapping[str, int]) -> Markup | None:
 
 
 def _matrix(values: Mapping[str, float]) -> Markup | None:
-    """A row a source of training data, a column a benchmark."""
+    """One row per source of training data, one column per benchmark."""
     pairs = {
         name.removeprefix(_PAIR).rpartition(" × ")[::2]: n
         for name, n in values.items()
@@ -141,7 +141,7 @@ def _table(
 def _finding(sample: Mapping[str, Any]) -> Markup:
     known = ("text", "benchmark_item", "benchmark", "rule", "evidence", "id", "score")
     rule = str(sample.get("rule") or "")
-    told = [str(sample[key]) for key in ("benchmark", "id") if sample.get(key)]
+    names = [str(sample[key]) for key in ("benchmark", "id") if sample.get(key)]
     others = {key: value for key, value in sample.items() if key not in known and value not in (None, "")}
     ours, theirs = _differences(str(sample.get("text", "")), str(sample.get("benchmark_item", "")))
     return element(
@@ -150,7 +150,7 @@ def _finding(sample: Mapping[str, Any]) -> Markup:
         element("div", element("h4", "Benchmark"), element("p", theirs, class_="prose", dir="auto")),
         element(
             "p",
-            element("b", " · ".join([*told[:1], words(rule)])),
+            element("b", " · ".join([*names[:1], words(rule)])),
             f" ({_RULES[rule]}) " if rule in _RULES else " ",
             _evidence(sample.get("evidence")),
             class_="caption",
@@ -167,7 +167,7 @@ def _finding(sample: Mapping[str, Any]) -> Markup:
 
 
 def _differences(one: str, other: str) -> tuple[list[Child], list[Child]]:
-    """Both texts, in which what the other does not have at that place is marked."""
+    """Both texts, with the parts that differ highlighted."""
     left, right = (_PIECE.findall(clip(text, _SHOWN_CHARACTERS)) for text in (one, other))
     matcher = SequenceMatcher(
         None, [piece.lower() for piece in left], [piece.lower() for piece in right], autojunk=False

@@ -1,4 +1,4 @@
-"""How numbers are written in a report."""
+"""Formatting of numbers and names in a report."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ _TITLES = {
     "decontamination_cot": "Decontamination: CoT responses",
     "decontamination_tir": "Decontamination: TIR responses",
 }
-"""Stages whose name alone would not read well."""
+"""Titles of stages whose names alone do not read well."""
 
 
 def count(value: float) -> str:
-    """Whole numbers, with thousands set apart: 4,800."""
+    """A whole number with a thousands separator: 4,800."""
     return f"{round(value):,}"
 
 
 def percent(share: float) -> str:
-    """A share as percent with one decimal, without the sign: 63.5."""
+    """A fraction as percent with one decimal, without the % sign: 63.5."""
     return f"{100 * share:.1f}"
 
 
 def points(share: float) -> str:
-    """A difference of shares in percentage points, signed: +4.2 or −4.2."""
+    """A difference of fractions in percentage points, signed: +4.2 or −4.2."""
     return f"{100 * share:+.1f}".replace("-", "−")
 
 
 def scalar(value: float) -> str:
-    """Any measured number, to three significant digits."""
+    """A measured number with three significant digits."""
     if not math.isfinite(value):
         return str(value)
     if value == int(value) and abs(value) < 1e15:
@@ -53,16 +53,16 @@ def duration(seconds: float) -> str:
 
 
 def words(name: str) -> str:
-    """A stage, reason or key for reading: `reward_model` → reward model, `kl` → KL."""
+    """A stage, reason or key as words: `reward_model` → reward model, `kl` → KL."""
     return " ".join(_WORDS.get(word, word) for word in name.replace("_", " ").split(" "))
 
 
 def title(name: str) -> str:
-    """`words`, with a capital first letter."""
+    """A stage's title: `words` with a capital first letter."""
     spelled = _TITLES.get(name) or words(name)
     return spelled[:1].upper() + spelled[1:]
 
 
 def label(name: str) -> str:
-    """A model or mode for reading."""
+    """The display name of a model or mode."""
     return NAMES.get(name, name)

@@ -1,6 +1,6 @@
-"""HTML that is escaped by construction: a plain string is text, and only `element` makes markup.
+"""HTML that is escaped by construction: plain strings are text, and only `element` makes markup.
 
-Models write much of what a report shows, so no string reaches the page by another way.
+Models write much of a report's content, so every string goes through here.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\uff
 
 
 class Markup(str):
-    """HTML made by `element`, or a literal of ours: goes into the page as it stands."""
+    """HTML made by `element`, or a trusted literal: inserted into the page unchanged."""
 
 
 Child: TypeAlias = "str | Markup | int | float | Iterable[Child] | None"
@@ -23,19 +23,19 @@ Child: TypeAlias = "str | Markup | int | float | Iterable[Child] | None"
 def element(name: str, *children: Child, **attributes: str | float | None) -> Markup:
     """`<name attributes>children</name>`.
 
-    Children: None is nothing, Markup stays, anything else is escaped; iterables are flattened. Attributes:
-    None leaves one out, `class_` is class, and other underscores become hyphens (`data_points`).
+    Children: None is skipped, Markup is kept, anything else is escaped; iterables are flattened. Attributes:
+    None omits the attribute, `class_` is class, and other underscores become hyphens (`data_points`).
     """
-    opened = "".join(
+    rendered = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{text(str(value))}"'
         for key, value in attributes.items()
         if value is not None
     )
-    return Markup(f"<{name}{opened}>{join(children)}</{name}>")
+    return Markup(f"<{name}{rendered}>{join(children)}</{name}>")
 
 
 def join(children: Child) -> Markup:
-    """Children one after another, without an element around them."""
+    """Children concatenated, without an enclosing element."""
     if children is None:
         return Markup("")
     if isinstance(children, Markup):
@@ -46,10 +46,10 @@ def join(children: Child) -> Markup:
 
 
 def text(value: str) -> Markup:
-    """Escaped for element content and quoted attributes; unprintable characters become U+FFFD."""
+    """Text escaped for element content and quoted attributes; unprintable characters become U+FFFD."""
     return Markup(html.escape(_UNPRINTABLE.sub("\ufffd", value)))
 
 
 def clip(value: str, limit: int = 400) -> str:
-    """At most `limit` characters; says how many were left out."""
+    """At most `limit` characters, with a note of how many were cut."""
     return value if len(value) <= limit else f"{value[:limit]} … ({len(value) - limit:,} more characters)"

@@ -1,4 +1,4 @@
-"""The page around the sections: one file, no network, and a policy that lets no script but ours run."""
+"""The page around the sections: one file, no network, and a policy that allows only our own script."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _NAMES = {
 
 
 def page(title: str, header: Markup, sections: dict[str, Markup | None]) -> str:
-    """The whole HTML document. `sections`: id → section, None where there is nothing to show."""
+    """The whole HTML document. `sections`: id → section, or None if there is nothing to show."""
     folder = files("mathloop.reports")
     style = folder.joinpath("round.css").read_text(encoding="utf-8")
     script = folder.joinpath("round.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    # Even if escaping had a hole, the browser would run nothing whose hash is not this one.
+    # Even if escaping has a bug, the browser runs no script with another hash.
     policy = f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{digest}'"
     shown = {name: section for name, section in sections.items() if section is not None}
     head = [
@@ -38,7 +38,7 @@ def page(title: str, header: Markup, sections: dict[str, Markup | None]) -> str:
         element("title", title),
         element("style", Markup(style)),
     ]
-    footer = element("footer", f"Drawn by mathloop {__version__} from the round’s own records; one file.")
+    footer = element("footer", f"Created by mathloop {__version__} from the records of the round.")
     body = [element("main", header, _contents(list(shown)), list(shown.values()), footer)]
     document = element("html", element("head", head), element("body", body, _script(script)), lang="en")
     return f"<!doctype html>\n{document}\n"

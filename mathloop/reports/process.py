@@ -1,4 +1,4 @@
-"""The sections about how the round went: stages, curves, configuration."""
+"""The sections about the run: stages, curves, configuration."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from mathloop.stages import StageReport
 
 _SHOWN_NOTES = 3
 _SHOWN_SAMPLES = 6
-"""Samples of one stage; a stage may have kept more."""
+"""Samples shown per stage; its report may hold more."""
 
 
 def stages_section(stages: Sequence[StageReport]) -> Markup:
-    """A row a stage: what it took, made, kept and dropped, and what that cost."""
+    """One row per stage: records in and out, drop reasons, duration."""
     longest = max((stage.seconds for stage in stages), default=0.0) or 1.0
     rows = [_stage(stage, longest) for stage in stages]
-    intro = "What went into each stage, what it made, and what came out; dropped records with the reason."
+    intro = "Records that each stage read, generated, kept and dropped, with the reasons."
     return element(
         "section",
         element("h2", "Stages"),
@@ -32,7 +32,7 @@ def stages_section(stages: Sequence[StageReport]) -> Markup:
 
 
 def curves_section(stages: Sequence[StageReport]) -> Markup | None:
-    """Every curve that a stage drew, a small chart each."""
+    """A small chart for every curve in the stages' reports."""
     charts = [
         element(
             "figure",
@@ -45,7 +45,7 @@ def curves_section(stages: Sequence[StageReport]) -> Markup | None:
     ]
     if not charts:
         return None
-    intro = "Faint: every step. Strong: a moving mean, its last value beside it. Point at a chart to read it."
+    intro = "Faint: every step. Bold: a moving mean with its last value. Hover over a chart to read values."
     return element(
         "section",
         element("h2", "Curves"),
@@ -56,7 +56,7 @@ def curves_section(stages: Sequence[StageReport]) -> Markup | None:
 
 
 def configuration_section(configuration: Mapping[str, Any]) -> Markup | None:
-    """Seed and settings, a list a section."""
+    """Seed and settings, one list per section."""
     if not configuration:
         return None
     top = {key: value for key, value in configuration.items() if not isinstance(value, Mapping)}
@@ -107,14 +107,14 @@ def _stage(stage: StageReport, longest: float) -> Markup:
 
 def _bar(kept: int, lost: int) -> Markup:
     share = 100 * kept / (kept + lost)
-    spoken = f"{count(kept)} kept, {count(lost)} dropped ({share:.0f} % kept)"
+    label = f"{count(kept)} kept, {count(lost)} dropped ({share:.0f} % kept)"
     return element(
         "div",
         element("div", style=f"width:{share:.1f}%"),
         class_="bar",
-        title=spoken,
+        title=label,
         role="img",
-        aria_label=spoken,
+        aria_label=label,
     )
 
 
@@ -127,17 +127,17 @@ def _details(stage: StageReport) -> Markup | None:
         inside += [_sample(sample) for sample in stage.samples[:_SHOWN_SAMPLES]]
     if not inside:
         return None
-    named = [
+    contents = [
         "more notes" if more else "",
         "values" if stage.values else "",
         "samples" if stage.samples and not is_decontamination(stage) else "",
     ]
-    summary = ", ".join(name for name in named if name)
+    summary = ", ".join(name for name in contents if name)
     return element("details", element("summary", summary.capitalize()), inside)
 
 
 def _sample(sample: Mapping[str, Any]) -> Markup:
-    """A record a stage wants read, whatever its fields are."""
+    """An example record of a stage, with any fields."""
     parts = []
     for name, value in sample.items():
         if value is None or value == "":

@@ -1,5 +1,5 @@
 "use strict";
-// Reading a curve: the nearest point to the pointer, in words. Charts are whole without this.
+// Shows the value nearest to the pointer. Charts are complete without this script.
 for (const chart of document.querySelectorAll("svg.curve")) {
   const points = chart.dataset.points.split(";").map((point) => {
     const [x, y, words] = point.split("|");
@@ -22,7 +22,15 @@ for (const chart of document.querySelectorAll("svg.curve")) {
   });
   chart.addEventListener("pointerleave", () => cursor.setAttribute("hidden", ""));
 }
-// On paper nothing can be unfolded.
+// Scrolled to by script: in a sandboxed frame, as Kubeflow shows a report, following a link to #scores would
+// load an empty page.
+for (const link of document.querySelectorAll('a[href^="#"]')) {
+  link.addEventListener("click", (event) => {
+    event.preventDefault();
+    document.getElementById(link.getAttribute("href").slice(1))?.scrollIntoView({ behavior: "smooth" });
+  });
+}
+// On paper, collapsed sections cannot be opened.
 addEventListener("beforeprint", () => {
   for (const folded of document.querySelectorAll("details")) folded.open = true;
 });

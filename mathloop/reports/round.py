@@ -1,4 +1,4 @@
-"""The report of an improvement round, drawn only from what its stages recorded."""
+"""The report of an improvement round, built only from the records of its stages."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def run(
 ) -> StageReport:
     """Writes one self-contained HTML file to `out`.
 
-    `summaries` are shown in the order given; `results` are the evaluation's responses; `gate` and `published`
-    the JSON of the gate and of `publish_round`; `configuration`, the settings as JSON, is printed as it is.
-    Raises BadData for an input that cannot be read.
+    `summaries` are shown in this order; `results` are the evaluation's responses; `gate` and `published` are
+    the JSON files of the gate and of `publish_round`; `configuration` is the settings as JSON. Raises BadData
+    if an input cannot be read.
     """
     stages = [read_summary(path) for path in summaries]
     decision, publication = (
@@ -75,5 +75,5 @@ def _object(path: Path, fields: Sequence[str] = ()) -> dict[str, Any]:
         raise BadData("expected a JSON object", path=path)
     for field in fields:
         if field not in value:
-            raise BadData("expected the gate's decision, as its `run` writes it", path=path, field=field)
+            raise BadData("expected the decision that the gate writes", path=path, field=field)
     return value

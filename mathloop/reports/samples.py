@@ -1,4 +1,4 @@
-"""Sample responses: which ones a report shows, and how a response is set."""
+"""Sample responses: the choice of responses for a report, and their layout."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mathloop.reports.markup import Child, Markup, clip, element
 CELLS = [
     (mode, right, language) for right in (True, False) for mode in ("cot", "tir") for language in ("en", "zh")
 ]
-"""Kinds of samples shown: mode, right or wrong, language."""
+"""Kinds of samples shown: mode, correct or not, language."""
 _FENCE = re.compile(r"```[ \t]*(\w*)[^\n]*\n(.*?)(?:\n?```|\Z)", re.DOTALL)
 _BOXED = re.compile(r"(\$?\\boxed\{(?:[^{}]|\{[^{}]{0,100}\}){0,200}\}\$?)")
 _TOKENS = re.compile(
@@ -28,7 +28,7 @@ _TOKENS = re.compile(
 
 @dataclass
 class Chosen:
-    """A problem to show, with the challenger's greedy response and the others' for comparison."""
+    """A problem to show, with the challenger's greedy response and other models' responses to compare."""
 
     response: Response
     others: list[Response] = field(default_factory=list)
@@ -38,10 +38,10 @@ class Chosen:
 def choose(
     problems: Iterable[Problem], responses: Sequence[Iterable[Response]], challenger: str, each: int = 2
 ) -> list[Chosen]:
-    """Greedy responses of the challenger, up to `each` of every kind in `CELLS`, spread over families.
+    """Greedy responses of the challenger, up to `each` per kind in `CELLS`, spread over families.
 
-    `responses` are two readings of the same results: one to choose, one to fetch what the other models wrote
-    on the same problem in the same mode.
+    `responses` holds two iterators over the same results: one to choose from, one to find the other models'
+    responses to the same problem in the same mode.
     """
     known = {problem.id: problem for problem in problems}
     kinds: dict[tuple[str, bool, str], dict[str, Chosen]] = {cell: {} for cell in CELLS}
@@ -55,7 +55,7 @@ def choose(
         ):
             continue
         kind = kinds[response.mode, response.correct, problem.language]
-        # One a family, the families in the benchmark's own order.
+        # One per family, with families in the benchmark's order.
         if len(kind) < each and problem.family not in kind:
             kind[problem.family] = Chosen(response, problem=problem)
     chosen = [one for kind in kinds.values() for one in kind.values()]
@@ -68,10 +68,10 @@ def choose(
 
 
 def samples_section(chosen: Sequence[Chosen]) -> Markup | None:
-    """Cards to read, right ones first."""
+    """Cards with responses, correct ones first."""
     if not chosen:
         return None
-    intro = "Greedy responses of the challenger to benchmark problems, right and wrong, as it wrote them."
+    intro = "Greedy responses of the challenger to benchmark problems, correct and incorrect, unedited."
     return element(
         "section",
         element("h2", "Samples"),
@@ -82,7 +82,7 @@ def samples_section(chosen: Sequence[Chosen]) -> Markup | None:
 
 
 def prose(written: str) -> Markup:
-    """A response as its writer meant it: paragraphs, code and output blocks, the boxed answer marked."""
+    """A response as paragraphs, code and output blocks, with the boxed answer highlighted."""
     shown = clip(written.replace("\r\n", "\n"), 4_000)
     parts: list[Child] = []
     end = 0
@@ -132,9 +132,9 @@ def _card(one: Chosen) -> Markup:
     if response.reward is not None:
         badges.append(element("span", f"reward {scalar(response.reward)}", class_="reward"))
     if response.finish_reason != "stop":
-        badges.append(element("span", f"cut: {response.finish_reason}", class_="reward"))
-    said = response.answer if response.answer is not None else "none"
-    ending: list[Child] = ["answer ", element("b", clip(said))]
+        badges.append(element("span", f"truncated: {response.finish_reason}", class_="reward"))
+    answer = response.answer if response.answer is not None else "none"
+    ending: list[Child] = ["answer ", element("b", clip(answer))]
     if problem is not None and problem.answer is not None:
         ending += [" · gold ", element("b", clip(problem.answer))]
     ending += [f" · {clip(response.reason)}" if response.reason else None]

@@ -1,29 +1,31 @@
-"""The sections about results: verdict, scores, orderings."""
+"""The sections about results: verdict, scores, claims."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mathloop.evaluation import Ordering, Score, Table
 from mathloop.evaluation.orderings import LARGE_NUMBERS
+from mathloop.evaluation.table import metric_name
 from mathloop.reports.charts import difference_chart, interval_bar, score_panel
 from mathloop.reports.figures import count, duration, label, percent, points, title
 from mathloop.reports.markup import Child, Markup, clip, element
 from mathloop.stages import StageReport
+from mathloop.voting import STRATEGIES
 
 _PLOTTED = ("base", "champion", "sft", "challenger")
-"""In the order in which they come to be."""
+"""In the order of training."""
 
 
 def verdict(gate: Mapping[str, Any], published: Mapping[str, Any]) -> tuple[str, str, str]:
-    """Its kind (`promoted`, `refused`, `overtaken`), in a few words, and why."""
+    """The gate's verdict: kind (`promoted`, `refused`, `overtaken`), headline and reason."""
     reason = str(gate["reason"])
     if published.get("promoted"):
         return "promoted", f"Promoted: champion {published.get('number')}", reason
     if gate["promote"]:
         return "overtaken", "Better, but not promoted", str(published.get("reason") or reason)
-    return "refused", "Refused: the champion stays", reason
+    return "refused", "Not promoted: the champion stays", reason
 
 
 def headline(
@@ -32,18 +34,18 @@ def headline(
     """Title, verdict, the difference with its interval, and a few facts."""
     kind, words, reason = verdict(gate, published)
     sides = gate.get("challenger"), gate.get("champion")
-    named = [side if isinstance(side, Mapping) else {} for side in sides]
+    scored = [side if isinstance(side, Mapping) else {} for side in sides]
     facts: list[tuple[str, str]] = [
         (_role(role, str(side["model"])), f"{percent(float(side['score']))} %")
-        for role, side in zip(("Challenger", "Champion"), named, strict=True)
+        for role, side in zip(("Challenger", "Champion"), scored, strict=True)
         if "score" in side
     ]
     facts.append(("Benchmark problems", count(gate["n"])))
-    facts.append(("Time in all stages", duration(sum(stage.seconds for stage in stages))))
+    facts.append(("Time of all stages", duration(sum(stage.seconds for stage in stages))))
     low, high = float(gate["low"]), float(gate["high"])
     difference = float(gate["difference"])
     metric = str(gate.get("metric", "greedy"))
-    modes = "mean over " + " and ".join(label(str(mode)) for mode in named[0].get("modes", ("cot", "tir")))
+    modes = "mean over " + " and ".join(label(str(mode)) for mode in scored[0].get("modes", ("cot", "tir")))
     figure = element(
         "div",
         element("p", element("strong", points(difference)), " points", class_="difference"),
@@ -72,8 +74,8 @@ def headline(
 
 
 def scores_section(table: Table) -> Markup:
-    """Panels, the table with intervals, the large-number family, and every other group folded away."""
-    metrics = ["greedy", *(f"{kind}@{table.k}" for kind in ("maj", "rm", "pass"))]
+    """Panels, the table with intervals, the large-number family, and all other groups collapsed."""
+    metrics = table.metrics
     large = LARGE_NUMBERS in table.groups
     wanted = [(metric, metric, "all") for metric in metrics]
     wanted += [("greedy, large numbers", "greedy", LARGE_NUMBERS)] if large else []
@@ -82,7 +84,7 @@ def scores_section(table: Table) -> Markup:
         "p",
         element("span", "CoT", class_="key cot"),
         element("span", "TIR", class_="key tir"),
-        " percent of problems right; whiskers are 95 % bootstrap intervals over problems",
+        " percent of problems answered correctly, with 95 % bootstrap intervals over problems",
         class_="caption",
     )
     body: list[Child] = [key, element("div", panels, class_="panels"), _grid(table, metrics, "all")]
@@ -96,18 +98,25 @@ def scores_section(table: Table) -> Markup:
     body.append(
         element(
             "p",
-            f"maj@{table.k}: the most common answer of {table.k} samples is right. rm@{table.k}: the sample "
-            f"that the reward model likes best is right. pass@{table.k}: any sample is right. Where all "
-            "problems came out alike, a bootstrap interval has no width.",
+            " ".join(_explained(table)),
             class_="caption",
         )
     )
     return element("section", element("h2", "Scores"), body, id="scores")
 
 
+def _explained(table: Table) -> Iterator[str]:
+    """The meaning of the scores in a table, one sentence each."""
+    for name, strategy in STRATEGIES.items():
+        if (metric := metric_name(name, table.k)) in table.metrics and strategy.needs != "greedy":
+            yield f"{metric}: {strategy.summary}, of {table.k} samples, is correct."
+    yield f"pass@{table.k}: at least one sample is correct."
+    yield "If all problems have the same result, a bootstrap interval has zero width."
+
+
 def claims_section(orderings: Sequence[Ordering]) -> Markup:
-    """Which of the paper's orderings this round shows."""
-    held = sum(ordering.holds for ordering in orderings)
+    """The paper's claims, and which of them hold in this round."""
+    holding = sum(ordering.holds for ordering in orderings)
     rows = [
         element(
             "li",
@@ -127,11 +136,11 @@ def claims_section(orderings: Sequence[Ordering]) -> Markup:
         )
         for one in orderings
     ]
-    intro = f"{held} of {len(orderings)} orderings that the paper reports hold in this round."
+    intro = f"{holding} of {len(orderings)} of the paper's claims hold in this round."
     return element(
         "section",
-        element("h2", "What the method claims"),
-        element("p", intro, " Point values, means over CoT and TIR unless named.", class_="caption"),
+        element("h2", "The paper's claims"),
+        element("p", intro, " Scores are means over CoT and TIR, unless one is named.", class_="caption"),
         element("ul", rows, class_="claims"),
         id="claims",
     )
@@ -142,9 +151,7 @@ def _mark(ordering: Ordering) -> str:
 
 
 def _about_large() -> Markup:
-    words = (
-        "The family whose arithmetic is too hard to do in the head: where an interpreter should help most."
-    )
+    words = "The family whose arithmetic is too hard without a tool: here an interpreter should help most."
     return element("p", words, class_="caption")
 
 
@@ -153,7 +160,7 @@ def _role(role: str, model: str) -> str:
 
 
 def _panels(table: Table, wanted: Sequence[tuple[str, str, str]]) -> list[Markup]:
-    """A panel for each (name, metric, group), all on one scale."""
+    """A panel per (name, metric, group), all on one scale."""
     models = [model for model in _PLOTTED if model in table.models]
     panels = []
     for name, metric, group in wanted:
@@ -178,7 +185,9 @@ def _grid(table: Table, metrics: Sequence[str], group: str) -> Markup:
             name = element("th", label(model), scope="rowgroup", colspan=len(metrics) + 1)
             bodies.append(element("tbody", element("tr", name, class_="model"), rows, class_=f"m-{model}"))
     problems = max((score.n for score in table.scores if score.group == group), default=0)
-    caption = element("caption", f"Percent of {count(problems)} problems right, with 95 % intervals")
+    caption = element(
+        "caption", f"Percent of {count(problems)} problems answered correctly, with 95 % intervals"
+    )
     columns = element("thead", element("tr", element("td"), head))
     return element("table", caption, columns, bodies, class_="scores")
 

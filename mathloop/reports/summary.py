@@ -1,7 +1,7 @@
-"""A stage's summary: Markdown that a person reads on the run's page, with the whole StageReport inside it.
+"""A stage's summary: Markdown for the run's page, with the whole StageReport embedded.
 
-The report travels as JSON in a comment at the end, which Markdown viewers do not show, so that a stage has
-one artifact for people and for the round's report.
+The report is JSON in a comment at the end, which Markdown viewers do not show. So one artifact per stage
+serves people and the round's report.
 """
 
 from __future__ import annotations
@@ -20,29 +20,31 @@ from mathloop.stages import StageReport
 
 _EXAMPLES = 3
 _LONGEST = 600
-"""Characters of one field of an example."""
+"""Maximum characters per field of an example."""
 _OPENING, _CLOSING = "<!-- mathloop ", " -->"
 
 
 def write_summary(report: StageReport, path: Path) -> None:
-    """Writes the summary of a stage that ended well, whole or not at all."""
+    """Writes the summary of a stage that succeeded, atomically."""
     write_file(path, f"{markdown(report)}\n{_comment(report)}\n".encode(errors="replace"))
 
 
 def write_failure(error: Exception, path: Path) -> None:
-    """Writes the one line of a stage that failed."""
+    """Writes the error message of a stage that failed."""
     line = " ".join(str(error).split())
     write_file(path, f"**Failed.** {_plain(line)}\n".encode(errors="replace"))
 
 
 def read_summary(path: Path) -> StageReport:
-    """The report inside a summary; raises BadData where it holds none."""
+    """The report embedded in a summary; raises BadData if there is none."""
     try:
         text = path.read_text(encoding="utf-8")
         start = text.rindex(_OPENING) + len(_OPENING)
         return StageReport(**json.loads(text[start : text.rindex(_CLOSING)]))
     except (OSError, ValueError, TypeError) as error:
-        raise BadData(f"expected a stage's summary, as write_summary makes it: {error}", path=path) from error
+        raise BadData(
+            f"expected a stage's summary, as write_summary writes it: {error}", path=path
+        ) from error
 
 
 def markdown(report: StageReport) -> str:
@@ -85,7 +87,7 @@ def _example(sample: Mapping[str, Any]) -> str:
         text = scalar(value) if isinstance(value, float) else str(value)
         text = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
         lines.append(f"**{_plain(words(name))}**")
-        # Indented by four, whatever it holds stays text.
+        # Indented by four spaces, any content stays literal.
         lines.append("\n".join(f"    {line}" for line in text.splitlines()))
     return "\n\n".join(lines)
 
@@ -95,7 +97,7 @@ def _cell(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Text in one line in which nothing is markup: models write examples, reasons and notes."""
+    """Text escaped, on one line: models write much of the examples, reasons and notes."""
     escaped = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     escaped = re.sub(r"[\\`*_~[\]#]", r"\\\g<0>", escaped)
     # At the beginning of a line these make a list, a heading or a rule.

@@ -2,8 +2,8 @@
 
 limits      memory, CPU time, file size, open files
 seccomp     a list of allowed system calls (`syscalls.py`); without Landlock no file can be opened either
-landlock    files: libraries to read, an own scratch folder to write; no TCP; no signals to others
-namespaces  processes, network, mounts, IPC and host name of its own, where the kernel allows that
+landlock    files: libraries to read, a scratch folder to write; no TCP; no signals to other processes
+namespaces  its own processes, network, mounts, IPC and host name, where the kernel allows them
 """
 
 from __future__ import annotations
@@ -51,14 +51,14 @@ class _Filter(ctypes.Structure):
 
 
 def enter_namespaces(scratch: str) -> bool:
-    """Moves this process into namespaces of its own, with an empty scratch in memory mounted at `scratch`.
+    """Moves this process into its own namespaces, with an empty folder in memory mounted at `scratch`.
 
-    False, with nothing changed, where the kernel or the container forbids that. To be called before there are
-    threads. The caller goes on as process 1 of its namespace, and everything in it dies with it; the process
-    that was started stays outside, waits for it and ends as it does.
+    Returns False, with nothing changed, where the kernel or the container forbids that. Call it before there
+    are threads. The caller continues as process 1 of its namespace, and everything in it dies with it; the
+    process that was started stays outside, waits for it and exits with its code.
     """
     if not _in_child(lambda: _unshare(scratch)):
-        return False  # what half succeeds cannot be undone, so it is tried in a child first
+        return False  # half a success could not be undone, so a child tries first
     if not _unshare(scratch):
         return False
     inner = os.fork()
@@ -73,7 +73,7 @@ def enter_namespaces(scratch: str) -> bool:
 
 
 def leave(scratch: str) -> None:
-    """Removes the scratch folder of a caller that is gone; one that lives removes it itself."""
+    """Removes the scratch folder of a caller that is gone; a living caller removes it itself."""
     os.chdir("/")
     with contextlib.suppress(OSError):
         os.rmdir(scratch)
@@ -110,15 +110,15 @@ def _in_child(attempt: Callable[[], bool]) -> bool:
 
 
 def die_with_parent() -> None:
-    """Lets the kernel kill this process when its parent ends."""
+    """Makes the kernel kill this process when its parent ends."""
     LIBC.prctl(_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 class Confinement:
-    """What a server prepares once; `server` and `child` then put it on."""
+    """Filters and rules that a server prepares once; `server` and `child` then apply them."""
 
     def __init__(self, scratch: str | None, without: Collection[str]) -> None:
-        """`scratch` is a folder that programs may write to, None where there is none."""
+        """`scratch` is the folder that programs may write to, or None."""
         self.scratch = scratch
         self.rules = -1 if "landlock" in without else _landlock_rules(scratch)
         machine = "" if "seccomp" in without else platform.machine()
@@ -126,21 +126,21 @@ class Confinement:
         self._child_filter = child_filter(machine, files=self.rules >= 0)
 
     def server(self) -> bool:
-        """Confines the server and all that it forks; whether that worked."""
+        """Confines the server and all that it forks; returns whether that worked."""
         _lower(resource.RLIMIT_CORE, 0)
-        if self.scratch:  # in a namespace of its own, where this counts nobody else's; root is not held to it
+        if self.scratch:  # in its own namespace, where this counts no other processes; root is exempt
             _lower(resource.RLIMIT_NPROC, MOST_PROCESSES)
         _lower(resource.RLIMIT_FSIZE, SCRATCH_BYTES if self.scratch else 0)
         LIBC.capset(struct.pack("=Ii", 0x20080522, 0), bytes(24))
         return LIBC.prctl(_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 and _filter(self._server_filter)
 
     def child(self, address_space: int, seconds: float) -> list[str]:
-        """Confines a child for good; returns the active layers, namespaces left out."""
+        """Confines a child for good; returns the active layers without namespaces."""
         _lower(resource.RLIMIT_AS, address_space)
         _lower(resource.RLIMIT_NOFILE, MOST_FILES)
         limit_cpu(0, seconds)
         active = ["limits"]
-        if not self._child_filter:  # which allows none; the limit counts all processes of the user
+        if not self._child_filter:  # the filter allows none; this limit counts all processes of the user
             _lower(resource.RLIMIT_NPROC, 64)
         landlocked = self.rules >= 0 and LIBC.syscall(_LANDLOCK_RESTRICT, self.rules, 0) == 0
         if self.rules >= 0:
@@ -151,7 +151,7 @@ class Confinement:
 
 
 def limit_cpu(pid: int, seconds: float) -> None:
-    """Lets a process (0: this one) use so many seconds of CPU time altogether."""
+    """Limits the total CPU time of a process (0: this one)."""
     soft, hard = int(seconds) + 2, resource.prlimit(pid, resource.RLIMIT_CPU)[1]
     if hard != resource.RLIM_INFINITY:
         soft = min(soft, hard)
@@ -159,7 +159,7 @@ def limit_cpu(pid: int, seconds: float) -> None:
 
 
 def readable_paths() -> list[str]:
-    """Where the interpreter, its packages and the system's libraries lie."""
+    """Paths of the interpreter, its packages and the system's libraries."""
     paths = [sys.prefix, sys.base_prefix, sys.exec_prefix, os.path.dirname(os.__file__)]
     paths += ["/usr/lib", "/lib", "/lib64", "/usr/share/zoneinfo", "/etc/ld.so.cache"]
     paths += ["/dev/null", "/dev/urandom"]
@@ -168,11 +168,11 @@ def readable_paths() -> list[str]:
 
 
 def _landlock_rules(scratch: str | None) -> int:
-    """A Landlock ruleset (file descriptor): reading `readable_paths`, writing the scratch; -1 without one."""
+    """A Landlock ruleset (file descriptor): read `readable_paths`, write the scratch; -1 without Landlock."""
     version = LIBC.syscall(_LANDLOCK_CREATE, None, ctypes.c_size_t(0), 1)
-    if version < 3:  # before, truncating was not covered: opening with O_TRUNC would empty any library
+    if version < 3:  # older ones do not cover truncation: O_TRUNC would empty any library
         return -1
-    files = (1 << (13 if version < 2 else 14 if version < 3 else 15 if version < 5 else 16)) - 1
+    files = (1 << (15 if version < 5 else 16)) - 1
     attributes = struct.pack("=Q", files)
     if version >= 4:
         attributes += struct.pack("=Q", 3)  # TCP bind and connect

@@ -3,71 +3,27 @@
 from __future__ import annotations
 
 import importlib.util
-import json
-import os
-import select
-import subprocess
-import sys
-import tempfile
 import threading
-import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
-
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Literal
 
 from mathloop.errors import SandboxError
-from mathloop.sandbox.confinement import LAYERS
+from mathloop.sandbox.config import SandboxConfig
+from mathloop.sandbox.worker import Blocks, Worker
 
-ZYGOTE = Path(__file__).with_name("zygote.py")
-START_SECONDS = 60.0
-GRACE_SECONDS = 10.0
-"""How long past a program's own limit its server may take before it is held for dead."""
-MOST_PARKED = 32
-"""Children that a server keeps for their next block; of more, the oldest are ended."""
-
-Layer = Literal["limits", "seccomp", "landlock", "namespaces"]
 Status = Literal["ok", "error", "timeout", "memory", "refused"]
-Blocks = tuple[str, ...]
-
-
-class SandboxConfig(BaseModel):
-    """What a program may use."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    seconds: float = Field(default=5.0, gt=0, le=3600, description="wall time of one run, in seconds")
-    memory_mib: int = Field(default=512, ge=16, description="address space beyond the warm server's, in MiB")
-    output_chars: int = Field(default=400, ge=0, description="characters of stdout that are kept")
-    workers: int = Field(
-        default=1, ge=1, le=256, description="warm servers, each running one program at a time"
-    )
-    preload: tuple[str, ...] = Field(
-        default=("numpy", "sympy"),
-        description="modules, beside the usual ones of the standard library, that are loaded already for"
-        " programs that name them",
-    )
-    require: Layer = Field(
-        default="seccomp",
-        description="the sandbox does not start unless this layer of isolation and those before it are"
-        " active: limits, seccomp, landlock, namespaces",
-    )
-    without: tuple[Layer, ...] = Field(
-        default=(), description="layers left out on purpose, to see what the others hold"
-    )
 
 
 @dataclass(frozen=True)
 class Execution:
-    """How one program ended: `stdout` is cut, `error` is the error's last line, `seconds` are wall time.
+    """How one program ended: `stdout` is cut, `error` is the error's last line, `seconds` is wall time.
 
-    All but "timeout" and the seconds are the program's own claims, as its output is: it can print what it
-    likes and end as it likes. Nothing may be trusted because of them; an answer is graded by its final text.
-    `kept` tells whether the next block of the same solution finds what this one has set.
+    All but "timeout" and the seconds are the program's own claims, as its output is: it can print and claim
+    what it likes. Nothing may be trusted because of them; an answer is graded by its final text.
+    `kept` is whether the next block of the same solution finds what this one has set.
     """
 
     status: Status
@@ -77,100 +33,15 @@ class Execution:
     kept: bool = True
 
     def text(self, limit: int = 400) -> str:
-        """What a model is shown, cut to `limit` characters: stdout or, on failure, the error's last line."""
+        """What a model sees, cut to `limit` characters: stdout or, on failure, the error's last line."""
         return (self.stdout if self.status == "ok" else self.error).strip()[:limit]
 
 
-class Worker:
-    """One warm server, started by exec (never forked from a caller that may have threads)."""
-
-    def __init__(self, config: SandboxConfig, modules: Sequence[str]) -> None:
-        self._scratch = tempfile.TemporaryDirectory(prefix="mathloop-sandbox-")
-        self.parked: OrderedDict[tuple[int, Blocks], int] = OrderedDict()
-        """Children that wait for a next block, by their seed and the blocks that they have run."""
-        self.dropped: list[int] = []
-        settings = {"modules": list(modules), "without": config.without, "scratch": self._scratch.name}
-        # Not -I, which ignores PYTHONHASHSEED: the environment holds nothing else, -P -s do the rest.
-        self.process = subprocess.Popen(
-            [sys.executable, "-P", "-s", str(ZYGOTE), json.dumps(settings)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            bufsize=0,
-            cwd=self._scratch.name,
-            env={"PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
-            start_new_session=True,
-        )
-        try:
-            self.active: list[str] = self._receive(START_SECONDS)["active"]
-        except (OSError, EOFError) as error:
-            self.close()
-            raise SandboxError(f"the sandbox does not start (preload {list(modules)}): {error}") from error
-        missing = [layer for layer in LAYERS[: LAYERS.index(config.require) + 1] if layer not in self.active]
-        if missing:
-            self.close()
-            raise SandboxError(
-                f"the sandbox requires {config.require}, and this machine does not give {', '.join(missing)}"
-            )
-
-    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        """The server's answer; raises OSError where it is dead or stuck."""
-        data = json.dumps(request | {"drop": self.dropped}).encode()
-        self.dropped = []
-        view = memoryview(len(data).to_bytes(4, "big") + data)
-        assert self.process.stdin is not None
-        while view:
-            view = view[os.write(self.process.stdin.fileno(), view) :]
-        return self._receive(request["seconds"] * len(request["blocks"]) + GRACE_SECONDS)
-
-    def park(self, key: tuple[int, Blocks], child: int) -> None:
-        """Remembers a child that the server keeps; the oldest of too many are ended with the next request."""
-        self.dropped += [self.parked.pop(key)] if key in self.parked else []
-        self.parked[key] = child
-        while len(self.parked) > MOST_PARKED:
-            self.dropped.append(self.parked.popitem(last=False)[1])
-
-    def drop(self, key: tuple[int, Blocks]) -> None:
-        """Ends the child that waits for the block after these, with the next request."""
-        if key in self.parked:
-            self.dropped.append(self.parked.pop(key))
-
-    def _receive(self, seconds: float) -> dict[str, Any]:
-        deadline = time.monotonic() + seconds
-        size = int.from_bytes(self._read(4, deadline), "big")
-        answer: dict[str, Any] = json.loads(self._read(size, deadline))
-        return answer
-
-    def _read(self, size: int, deadline: float) -> bytes:
-        assert self.process.stdout is not None
-        source = self.process.stdout.fileno()
-        poll = select.poll()  # select.select fails on descriptors past 1024
-        poll.register(source, select.POLLIN)
-        data = b""
-        while len(data) < size:
-            if not poll.poll(max(deadline - time.monotonic(), 0) * 1000):
-                raise TimeoutError("the sandbox's server does not answer")
-            part = os.read(source, size - len(data))
-            if not part:
-                raise EOFError("the sandbox's server died") from None
-            data += part
-        return data
-
-    def close(self) -> None:
-        """Ends the server and, with it, its children."""
-        self.process.kill()
-        self.process.wait()
-        for stream in (self.process.stdin, self.process.stdout):
-            assert stream is not None
-            stream.close()
-        self._scratch.cleanup()
-
-
 class _Slot:
-    """The place of one running program, with its servers; one thread at a time.
+    """The place of one running program, with its servers; used by one thread at a time.
 
-    A fork costs the more the more is loaded, so there are two: a bare one, and one with the modules of
-    `config.preload` for programs that name any. Each is started when it is first needed and when it has died.
+    The more is loaded, the more a fork costs, so there are two servers: a bare one, and one with the modules
+    of `config.preload` for programs that name any. Each is started when first needed and after its death.
     """
 
     def __init__(self, config: SandboxConfig) -> None:
@@ -206,7 +77,7 @@ class _Slot:
         )
 
     def servers(self) -> list[Worker]:
-        """Those that are running."""
+        """The servers that are running."""
         return [worker for worker in (self.bare, self.full) if worker is not None]
 
     def start(self) -> Worker:
@@ -238,9 +109,9 @@ class _Slot:
 class Session:
     """Blocks of one solution, which share their names.
 
-    What a block has set is there for the next one, unless the block ran out of time or memory or ended its
-    process. The process waits for its next block, stopped; where the sandbox had to end it meanwhile, the
-    earlier blocks are run again, unseen, each within the limits of a run.
+    The next block finds what a block has set, unless that block ran out of time or memory or ended its
+    process. Between blocks the process is stopped; if the sandbox had to end it meanwhile, the earlier blocks
+    run again, their output unseen, each within the limits of a run.
     """
 
     def __init__(self, sandbox: Sandbox, seed: int = 0) -> None:
@@ -255,7 +126,7 @@ class Session:
         self._blocks = ()
 
     def run(self, code: str) -> Execution:
-        """Runs the next block; the Execution shows its own output only."""
+        """Runs the next block; the Execution shows only this block's output."""
         execution = self._sandbox.run_blocks([*self._blocks, code], self._seed)
         if execution.kept:
             self._blocks = (*self._blocks, code)
@@ -283,18 +154,18 @@ class Sandbox:
         self.close()
 
     def isolation(self) -> list[str]:
-        """The active layers, from the weakest to the strongest: limits, seccomp, landlock, namespaces."""
+        """The active layers, weakest first: limits, seccomp, landlock, namespaces."""
         return list(self._active)
 
     def run(self, code: str, seed: int = 0) -> Execution:
-        """Runs one program in a fresh process. Raises SandboxError only if the sandbox itself fails."""
+        """Runs one program in a fresh process. Raises SandboxError only where the sandbox itself fails."""
         return self._run((code,), seed, keep=False)
 
     def run_many(self, programs: Sequence[str | Sequence[str]], *, keep: bool = False) -> list[Execution]:
-        """Runs programs over all workers; the results are in the order of `programs`.
+        """Runs programs on all workers; the results are in the order of `programs`.
 
-        A program may be several blocks, of which the last one's Execution is given; `keep` leaves its process
-        waiting for one block more.
+        A program may be several blocks; its result is the Execution of the last one. `keep` lets its process
+        wait for one more block.
         """
         blocks: list[Blocks] = [(each,) if isinstance(each, str) else tuple(each) for each in programs]
         results: list[Execution | None] = [None] * len(blocks)
@@ -305,7 +176,7 @@ class Sandbox:
             (free if holder is None else waiting.setdefault(holder, deque())).append(index)
 
         def serve(place: int) -> None:
-            """Runs what this worker's parked children wait for, then what anyone may run."""
+            """Runs the programs whose parked children are here, then those that any worker may run."""
             for queue in (waiting.get(place, deque()), free):
                 while queue:
                     try:
@@ -322,7 +193,7 @@ class Sandbox:
         return Session(self, seed)
 
     def run_blocks(self, blocks: Sequence[str], seed: int = 0) -> Execution:
-        """Runs the last block after the earlier ones, in their process where that still waits for it."""
+        """Runs the last block after the earlier ones, in their process if that still waits for it."""
         return self._run(tuple(blocks), seed, keep=True)
 
     def forget(self, blocks: Sequence[str], seed: int = 0) -> None:
@@ -342,7 +213,7 @@ class Sandbox:
                 self._freed.notify_all()
 
     def _borrow(self, key: tuple[int, Blocks], wanted: _Slot | None) -> _Slot:
-        """A worker for one run: the wanted one, the one that holds the parked child, or any; waits for it."""
+        """Waits for a slot for one run: the wanted one, the one that holds the parked child, or any."""
         with self._freed:
             while True:
                 holder = wanted or (next((s for s in self._slots if s.holds(key)), None) if key[1] else None)

@@ -27,14 +27,14 @@ for _ in range(2):
     latex(x**2 / 3), solveset(x**2 - 1, x), solve_univariate_inequality(x**2 - 4 < 0, x)
     nsolve(x**2 - 2, x, 1)
 """
-"""What programs do most often: the first use of each imports and caches what a fork can then share."""
+"""The most frequent operations: the first use of each fills imports and caches that forks then share."""
 _PAGE, _HUGE_PAGE = 4096, 2 << 20
 _COLLAPSE = 25
 """MADV_COLLAPSE."""
 
 
 def preload(modules: Sequence[str]) -> None:
-    """Imports the modules and the standard library's usual ones, and prepares their memory for forks."""
+    """Imports the modules and the usual ones of the standard library, and prepares memory for forks."""
     for module in (*_STANDARD, *modules):
         importlib.import_module(module)
     if "numpy" in modules:

@@ -1,9 +1,9 @@
 """The system calls that a sandbox's server and its programs may make, as two seccomp filters.
 
-What the first list does not name is refused: sockets, exec, mounts, namespaces, tracing, keys, shared memory,
-io_uring, memfd, modes, owners and attributes of files, and every call of kernels to come. The server puts the
-first filter on itself, so that a fork costs nothing more; each child adds the second, which takes away what
-only the server needs.
+Calls that the first list does not name are refused: sockets, exec, mounts, namespaces, tracing, keys, shared
+memory, io_uring, memfd, modes, owners and attributes of files, and every call of future kernels. The server
+applies the first filter to itself, so that a fork costs nothing more; each child adds the second, which takes
+away what only the server needs.
 """
 
 from __future__ import annotations
@@ -53,17 +53,17 @@ chmod 90 - | fchmodat 268 53
 """
 
 AUDIT = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
-"""What the kernel calls the two machines in a filter's input."""
+"""AUDIT_ARCH_…: the machine in a filter's input."""
 CLONE3 = 435
 THREAD_FLAGS = (0x3D0F00, 0x7D0F00)
-"""What glibc and musl give clone for a thread: all is shared, nothing waits."""
+"""Flags that glibc and musl pass to clone for a thread: all is shared, nothing waits."""
 FCNTL = (0, 1, 2, 3, 4, 5, 6, 7, 36, 37, 38, 1030, 1032)
-"""Duplicating, flags, locks, a pipe's size. Not owners and signals, which reach any process, nor leases."""
+"""Duplicates, flags, locks, a pipe's size; not owners and signals, which reach any process, nor leases."""
 IOCTL = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
-"""Terminal attributes and size, bytes to read, blocking, closing on exec. Not: flags of inodes."""
+"""Terminal attributes and size, bytes to read, blocking, close-on-exec; not the flags of inodes."""
 EPERM, ENOSYS = 1, 38
 
-_LOAD, _EQUAL, _GIVE = 0x20, 0x15, 0x06
+_LOAD, _EQUAL, _RETURN = 0x20, 0x15, 0x06
 _ALLOW, _KILL, _REFUSE = 0x7FFF0000, 0x80000000, 0x00050000
 _NUMBER, _MACHINE = 0, 4
 """Offsets in `struct seccomp_data`."""
@@ -86,23 +86,23 @@ def server_filter(machine: str) -> bytes:
     lines = [
         _line(_LOAD, 0, 0, _MACHINE),
         _line(_EQUAL, 1, 0, AUDIT[machine]),
-        _line(_GIVE, 0, 0, _KILL),
+        _line(_RETURN, 0, 0, _KILL),
         _line(_LOAD, 0, 0, _NUMBER),
         *_answer((CLONE3,), _REFUSE | ENOSYS),  # its flags cannot be read; glibc then falls back to clone
         *_answer(sorted(allowed), _ALLOW),
-        _line(_GIVE, 0, 0, _REFUSE | EPERM),
+        _line(_RETURN, 0, 0, _REFUSE | EPERM),
     ]
     return b"".join(lines)
 
 
 def child_filter(machine: str, files: bool) -> bytes:
-    """What a child adds: no process, no signal, no new limit, and no opening of files unless `files`."""
+    """The filter that a child adds: no process, signal or new limit; no opening of files unless `files`."""
     if machine not in AUDIT:
         return b""
     denied = numbers(_SERVER_ONLY, machine) + ([] if files else numbers(_PATHS, machine))
     (clone,), (limits,) = numbers("clone 56 220", machine), numbers("prlimit64 302 261", machine)
     (fcntl,), (ioctl,) = numbers("fcntl 72 25", machine), numbers("ioctl 16 29", machine)
-    allow, refuse = _line(_GIVE, 0, 0, _ALLOW), _line(_GIVE, 0, 0, _REFUSE | EPERM)
+    allow, refuse = _line(_RETURN, 0, 0, _ALLOW), _line(_RETURN, 0, 0, _REFUSE | EPERM)
     lines = [
         _line(_LOAD, 0, 0, _NUMBER),
         *_answer(sorted(denied), _REFUSE | EPERM),
@@ -131,10 +131,10 @@ def _only(call: int, argument: int, values: Collection[int]) -> list[bytes]:
         _line(_EQUAL, 0, 2 * len(values) + 2, call),
         _line(_LOAD, 0, 0, argument),
         *_answer(values, _ALLOW),
-        _line(_GIVE, 0, 0, _REFUSE | EPERM),
+        _line(_RETURN, 0, 0, _REFUSE | EPERM),
     ]
 
 
 def _answer(calls: Iterable[int], value: int) -> list[bytes]:
-    """Instructions that give `value` for these calls and go on for others."""
-    return [part for call in calls for part in (_line(_EQUAL, 0, 1, call), _line(_GIVE, 0, 0, value))]
+    """Instructions that return `value` for these calls and fall through for others."""
+    return [part for call in calls for part in (_line(_EQUAL, 0, 1, call), _line(_RETURN, 0, 0, value))]

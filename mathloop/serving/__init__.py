@@ -1,6 +1,6 @@
 """The solver: a problem in, the best of several answers out, by an OpenAI-compatible endpoint on KServe.
 
-    request ─ questions ─▶ Question ─ solver (queue, deadline) ─▶ Engine.draw, Engine.rewards ─ ballots ─▶
+    request ─ questions ─▶ Question ─ solver (queue, deadline) ─▶ Engine.draw, Engine.rewards ─ voting ─▶
     Answer ─ wire ─▶ reply or server-sent events
 
 An `Engine` draws responses and scores them: `local` on models in this process, `remote` by asking vLLM.

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import difflib
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from mathloop.lines import describe, is_blank, parse_object, shown
 from mathloop.records import Language, Mode
 from mathloop.serving.config import MODEL, ServingConfig
 from mathloop.serving.refusals import Refused
+from mathloop.voting import STRATEGIES
 
-Strategy = Literal["greedy", "maj", "rm"]
-STRATEGIES: tuple[Strategy, ...] = ("greedy", "maj", "rm")
-"""One response at temperature 0; the most frequent answer; the response with the highest reward."""
 MODES: tuple[Mode, ...] = ("cot", "tir")
 Choice = TypeVar("Choice", bound=str)
 ROLES = ("system", "developer", "user", "assistant")
@@ -55,7 +54,8 @@ class Question:
     """A problem and how it is to be answered; everything is decided."""
 
     problem: str
-    strategy: Strategy
+    strategy: str
+    """One of the voting strategies."""
     samples: int
     mode: Mode
     temperature: float
@@ -98,10 +98,11 @@ def read_question(
         message = "n: expected 1: one answer is chosen; `samples` says out of how many, and all are returned"
         raise Refused(400, message, param="n", code="unsupported_value")
     strategy, temperature = _strategy(fields, config, has_reward_model)
-    samples = 1 if strategy == "greedy" else min(config.samples, config.most_samples)
+    greedy = STRATEGIES[strategy].needs == "greedy"
+    samples = 1 if greedy else min(config.samples, config.most_samples)
     samples = _whole(fields, "samples", samples, 1, config.most_samples)
-    if strategy == "greedy" and samples != 1:
-        message = f"samples: greedy draws one response, not {samples}; leave it out, or choose maj or rm"
+    if greedy and samples != 1:
+        message = f"samples: {strategy} draws one response, not {samples}; leave it out, or choose maj or rm"
         raise Refused(422, message, param="samples")
     mode = _choice(fields, "mode", MODES, "cot")
     if mode not in modes:
@@ -141,20 +142,24 @@ def _check_names(fields: dict[str, Any]) -> None:
             )
 
 
-def _strategy(
-    fields: dict[str, Any], config: ServingConfig, has_reward_model: bool
-) -> tuple[Strategy, float]:
+def strategies(has_reward_model: bool) -> list[str]:
+    """The voting strategies that a server has, with or without a reward model."""
+    return [name for name, one in STRATEGIES.items() if has_reward_model or one.needs != "rewards"]
+
+
+def _strategy(fields: dict[str, Any], config: ServingConfig, has_reward_model: bool) -> tuple[str, float]:
     """Strategy and temperature; a temperature of 0 alone asks for greedy, as OpenAI's clients mean it."""
-    usual: Strategy = "rm" if has_reward_model else "maj"
+    usual = "rm" if has_reward_model else "maj"
     if fields.get("temperature") == 0 and "samples" not in fields:
         usual = "greedy"
-    strategy = _choice(fields, "strategy", STRATEGIES, usual)
-    if strategy == "rm" and not has_reward_model:
-        message = "strategy: rm needs a reward model, and none is served here; choose maj or greedy"
+    strategy = _choice(fields, "strategy", tuple(STRATEGIES), usual)
+    if strategy not in strategies(has_reward_model):
+        others = _either(strategies(has_reward_model))
+        message = f"strategy: {strategy} needs a reward model, and none is served here; choose {others}"
         raise Refused(422, message, param="strategy", code="unsupported_value")
-    if strategy == "greedy":
+    if STRATEGIES[strategy].needs == "greedy":
         if _number(fields, "temperature", 0.0, 0.0, 2.0) != 0:
-            message = "temperature: greedy means 0; leave it out, or choose maj or rm"
+            message = f"temperature: {strategy} means 0; leave it out, or choose maj or rm"
             raise Refused(422, message, param="temperature")
         return strategy, 0.0
     temperature = _number(fields, "temperature", config.temperature, 0.0, 2.0)
@@ -203,8 +208,12 @@ def _choice(fields: dict[str, Any], name: str, choices: tuple[Choice, ...], usua
     value = fields.get(name, usual)
     chosen = next((choice for choice in choices if choice == value), None)
     if chosen is None:
-        raise _wrong(name, f"{', '.join(choices[:-1])} or {choices[-1]}", value)
+        raise _wrong(name, _either(choices), value)
     return chosen
+
+
+def _either(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:-1])} or {names[-1]}"
 
 
 def _whole(fields: dict[str, Any], name: str, usual: int, low: int, high: int) -> int:

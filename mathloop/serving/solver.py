@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 from mathloop.errors import MathloopError
 from mathloop.records import Response
 from mathloop.serving import metrics
-from mathloop.serving.ballots import Candidate, choose, tally
 from mathloop.serving.config import ServingConfig
 from mathloop.serving.engines import Drawn, Engine
 from mathloop.serving.questions import Question
 from mathloop.serving.refusals import Refused
+from mathloop.voting import STRATEGIES, Group, choose, group_answers
 
 LOG = logging.getLogger("mathloop.serving")
 
@@ -27,9 +27,9 @@ class Answer:
     """What is known of a question in the end."""
 
     question: Question
-    chosen: Candidate
-    candidates: list[Candidate]
-    """The chosen one first, then by votes, or by reward where the reward model chose."""
+    chosen: Group[Response]
+    candidates: list[Group[Response]]
+    """One for each distinct answer: the chosen one first, then by the strategy's rank."""
     drawn: Drawn
     seconds: dict[str, float]
     """Wall time by part: queue, draw, reward, total."""
@@ -160,26 +160,20 @@ class Solver:
                 metrics.CANDIDATES.inc(len(drawn.responses))
                 marks.append(time.monotonic())
                 responses = drawn.responses
-                if question.strategy == "rm":
+                if STRATEGIES[question.strategy].needs == "rewards":
                     rewards = await self.engine.rewards(question, responses)
                     pairs = zip(responses, rewards, strict=True)
                     responses = [replace(response, reward=reward) for response, reward in pairs]
                 marks.append(time.monotonic())
-                # The verifier compares answers, in bounded time, but not in none.
-                candidates = await asyncio.to_thread(tally, responses)
+                # Comparing answers takes bounded but real time: keep it off the event loop.
+                candidates = await asyncio.to_thread(group_answers, responses)
         except TimeoutError:
             message = f"no answer within {self.config.deadline:g} seconds; ask for fewer samples or tokens"
             raise Refused(504, message, code="deadline_exceeded") from None
-        chosen = choose(candidates, question.strategy)
-        ordered = sorted(candidates, key=lambda one: (one is not chosen, -_rank(one, question)))
+        chosen = choose(question.strategy, candidates)
+        rank = STRATEGIES[question.strategy].rank
+        ordered = sorted(candidates, key=lambda one: (one is not chosen, -rank(one)))
         parts = ("queue", "draw", "reward")
         seconds = {name: end - start for name, start, end in zip(parts, marks, marks[1:], strict=False)}
         seconds["total"] = time.monotonic() - marks[0]
         return Answer(question, chosen, ordered, drawn, seconds)
-
-
-def _rank(candidate: Candidate, question: Question) -> float:
-    reward = candidate.best.reward
-    if question.strategy == "rm" and reward is not None:
-        return reward
-    return float(candidate.votes)

@@ -6,10 +6,12 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from mathloop.serving.ballots import Candidate
+from mathloop.records import Response
 from mathloop.serving.config import MODEL
+from mathloop.serving.questions import strategies
 from mathloop.serving.refusals import Refused
 from mathloop.serving.solver import Answer, Solver
+from mathloop.voting import Group
 
 FINISH = {"stop": "stop", "length": "length", "tool_limit": "length"}
 DONE = b"data: [DONE]\n\n"
@@ -27,7 +29,7 @@ def model_object(solver: Solver, created: int) -> dict[str, Any]:
     engine = solver.engine
     able = {
         "answers_with": engine.name,
-        "strategies": ["greedy", "maj", *(["rm"] if engine.has_reward_model else [])],
+        "strategies": strategies(engine.has_reward_model),
         "modes": list(engine.modes),
         "most_samples": solver.config.most_samples,
     }
@@ -72,12 +74,12 @@ def extension(answer: Answer, model_name: str) -> dict[str, Any]:
     }
 
 
-def _candidate(candidate: Candidate) -> dict[str, Any]:
+def _candidate(candidate: Group[Response]) -> dict[str, Any]:
     best = candidate.best
     return {
         "answer": candidate.answer,
         "votes": candidate.votes,
-        "weighted_votes": candidate.weighted_votes,
+        "weighted_votes": candidate.weight if candidate.rewards else None,
         "reward": best.reward,
         "samples": len(candidate.responses),
         "finish_reason": best.finish_reason,

@@ -1,4 +1,4 @@
-"""Everything that a round is configured by, as one typed object, and how it is read."""
+"""The settings of a run as one typed object, and how they are read."""
 
 from mathloop.settings.resolving import parse_settings, resolve
 from mathloop.settings.settings import SECTIONS, Settings

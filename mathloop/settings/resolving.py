@@ -1,4 +1,4 @@
-"""Plain values into `Settings`: defaults filled in, overrides applied, mistakes worded in one line."""
+"""Builds `Settings` from plain values: fills in defaults, applies overrides, reports errors in one line."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ def parse_settings(values: Mapping[str, Any]) -> Settings:
     """Settings from plain values.
 
     Raises:
-        ValidationError: a value is not what its field takes; `first_mistake` words it.
+        ValidationError: a value does not fit its field; `first_mistake` formats it.
     """
-    # Strict JSON: no text taken for a number, yet lists become tuples and whole numbers fit floats.
+    # Strict mode parses no number from a string; in JSON it still takes lists for tuples and ints for floats.
     whole = json.dumps(merged(defaults(Settings), values))
     return Settings.model_validate_json(whole, strict=True)
 
 
 def resolve(profile: str, overrides: str) -> Settings:
-    """The settings of a run: those of a profile with a run's overrides.
+    """The settings of a run: a profile's settings with the run's overrides.
 
     Args:
-        profile: all settings as JSON, as a pipeline was compiled with; empty: the defaults.
-        overrides: some sections and fields as JSON.
+        profile: all settings that the pipeline was compiled with, as JSON; empty: the defaults.
+        overrides: sections and fields to override, as JSON.
 
     Raises:
         BadConfig: one line that names the field, what was expected, and what to do.
@@ -55,8 +55,8 @@ def resolve(profile: str, overrides: str) -> Settings:
 
 
 def defaults(model: type[BaseModel]) -> dict[str, Any]:
-    """Every nested section's own defaults, field by field, so that giving one field of a section keeps what
-    the stage's default says in the others."""
+    """Each nested section's defaults, per field, so that setting one field of a section keeps the defaults of
+    its other fields."""
     values = {}
     for name, field in model.model_fields.items():
         if isinstance(field.default, BaseModel):
@@ -67,7 +67,7 @@ def defaults(model: type[BaseModel]) -> dict[str, Any]:
 
 
 def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """`values` with `changes` on top: sections are merged field by field, anything else is replaced."""
+    """`values` updated with `changes`: sections are merged per field, anything else is replaced."""
     result = {**values, **changes}
     for name, value in values.items():
         if isinstance(value, Mapping) and isinstance(changes.get(name), Mapping):

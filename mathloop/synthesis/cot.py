@@ -7,17 +7,17 @@ distinct ones if there is no reward model yet.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from mathloop.models.loading import load_reward_model
 from mathloop.records import Drops, Problem, Response, open_drops, read_problems, write_responses
 from mathloop.sampling.judging import judge
-from mathloop.sampling.voting import vote
 from mathloop.stages import StageReport, timed
 from mathloop.synthesis.config import CoTConfig
 from mathloop.synthesis.response_sampling import add_rewards, report_sample, sample_responses
+from mathloop.voting import choose, group_answers, share
 
 
 @timed
@@ -104,8 +104,8 @@ def select(
         drops.add(reason, response, problem=problem.problem, gold=problem.answer)
 
     if problem.answer is None:
-        presumed, share = vote(responses, weighted=weighted)
-        if presumed is None or share < agreement:
+        presumed = majority_answer(responses, "weighted" if weighted else "maj", agreement)
+        if presumed is None:
             for response in responses:
                 drop("no majority", response)
             return []
@@ -127,3 +127,17 @@ def select(
     for response in ranked[keep:]:
         drop("beyond the keep limit", response)
     return ranked[:keep]
+
+
+def majority_answer(responses: Sequence[Response], strategy: str, agreement: float) -> str | None:
+    """The answer that wins a vote; None if there is no answer or the winner's share is below `agreement`.
+
+    Args:
+        strategy: `maj` or `weighted`.
+        agreement: least share of the votes, or of their weights, 0 to 1.
+    """
+    groups = group_answers(responses)
+    if not groups:
+        return None
+    winner = choose(strategy, groups)
+    return winner.answer if share(strategy, winner, groups) >= agreement else None

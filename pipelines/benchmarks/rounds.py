@@ -15,8 +15,6 @@ from pipelines.local.folder import RUNS, RunFolder
 from pipelines.local.round import begin_round, table_of
 from pipelines.profile import load_profile
 
-METRICS = ("greedy", "maj", "rm", "pass")
-
 
 def begin(profile: str, seed: int, sets: Sequence[str]) -> RunFolder:
     """A first round with `seed`, in an empty store of its own; raises what `begin_round` raises."""
@@ -45,12 +43,12 @@ def orderings(tables: Sequence[Table]) -> list[str]:
 
 
 def _means(tables: Sequence[Table]) -> Grid:
-    k = tables[0].k
-    grid = Grid(*("", *(name if name == "greedy" else f"{name}@{k}" for name in METRICS)))
+    metrics = tables[0].metrics
+    grid = Grid("", *metrics)
     for model in tables[0].models:
         for mode in tables[0].modes:
             cells = []
-            for metric in METRICS:
+            for metric in metrics:
                 found = [score.value for table in tables if (score := table.get(model, mode, metric))]
                 cells.append(f"{100 * mean(found):.1f}" if found else "")
             grid.add_row(f"{NAMES.get(model, model)} {NAMES.get(mode, mode)}", *cells)

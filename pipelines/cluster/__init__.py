@@ -1,1 +1,1 @@
-"""What the command line does on a cluster, through the official clients and the user's kubeconfig."""
+"""Commands for a cluster, through the official clients and the user's kubeconfig."""

@@ -1,4 +1,4 @@
-"""`mathloop rounds` and `mathloop rollback`: runs, the line of champions, and a way back along it."""
+"""`mathloop rounds` and `mathloop rollback`: runs, all champions, and going back to an earlier one."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from pipelines.compiling import for_cluster
 from pipelines.profile import load_profile
 
 METRICS = 4
-"""Metrics of a champion that are shown."""
+"""Metrics to print per champion."""
 
 
 def rounds(*, limit: int, store: str, host: str | None, namespace: str | None) -> None:
-    """Prints the newest runs, then every champion of the store with what its gate measured."""
+    """Prints the newest runs, then every champion of the store with its gate's scores."""
     pipelines = connect(host)
     check_namespace(pipelines, namespace)
-    wanted = {"operation": "EQUALS", "key": "display_name", "stringValue": EXPERIMENT}
+    predicate = {"operation": "EQUALS", "key": "display_name", "stringValue": EXPERIMENT}
     with pipelines.answered("list experiments") as client:
         answer = client.list_experiments(
-            namespace=namespace, filter=json.dumps({"predicates": [wanted]}), page_size=1
+            namespace=namespace, filter=json.dumps({"predicates": [predicate]}), page_size=1
         )
     runs: list[Any] = []
     for experiment in answer.experiments or []:
@@ -38,12 +38,12 @@ def rounds(*, limit: int, store: str, host: str | None, namespace: str | None) -
             f"{run.created_at:%Y-%m-%d %H:%M}  {run.state or 'PENDING':10} {run.display_name}  {run.run_id}"
         )
     if not runs:
-        print("no run; start one with: mathloop submit")
+        print("no runs; start one with: mathloop submit")
     registry = Registry(open_store(store))
     print(f"\nchampions of {store}:")
     for champion in registry.history():
-        told = f"{champion.number:3}  {champion.created[:16]}  {champion.round_id}"
-        print(f"{told}  {_metrics(champion)}".rstrip())
+        entry = f"{champion.number:3}  {champion.created[:16]}  {champion.round_id}"
+        print(f"{entry}  {_metrics(champion)}".rstrip())
 
 
 def _metrics(champion: Champion) -> str:
@@ -52,11 +52,11 @@ def _metrics(champion: Champion) -> str:
 
 
 def rollback(*, to: int | None, store: str, serve: bool, profile: str, sets: list[str]) -> None:
-    """Makes an earlier champion's models champion again, as a new entry of the line.
+    """Promotes an earlier champion's models again, as a new champion.
 
     Raises:
-        BadModel: there is no such champion, or it is the present one.
-        ChampionMoved: somebody else promoted one meanwhile; nothing was changed.
+        BadModel: there is no such champion, or it is the current one.
+        ChampionMoved: another run promoted a champion meanwhile; nothing was changed.
     """
     settings = for_cluster(load_profile(profile, sets))
     registry = Registry(open_store(store))
@@ -68,7 +68,7 @@ def rollback(*, to: int | None, store: str, serve: bool, profile: str, sets: lis
     target = next((one for one in history if one.number == number), None)
     if target is None or current is None:
         known = f"0 to {history[-1].number}" if history else "none"
-        raise BadModel(f"{store} has no champion {number}; there are {known}: choose one by --to")
+        raise BadModel(f"{store} has no champion {number}; there are {known}: choose one with --to")
     if (target.policy, target.reward_model) == (current.policy, current.reward_model):
         if not serve:
             raise BadModel(
@@ -91,4 +91,4 @@ def rollback(*, to: int | None, store: str, serve: bool, profile: str, sets: lis
 
         deploy(Cluster.connect(), promoted, open_store(store).url, settings.deployment)
     else:
-        print(f"what is served stays; serve it with: mathloop rollback --to {target.number} --serve")
+        print(f"the endpoints are unchanged; deploy with: mathloop rollback --to {target.number} --serve")

@@ -1,4 +1,4 @@
-"""KFP's client, by a URL, from inside the cluster, or through the kubeconfig; refusals are one line."""
+"""Connects to KFP: by URL, from inside the cluster, or through the kubeconfig. Errors are one line."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ from mathloop.errors import BadConfig
 from mathloop.serving.keys import read_key
 
 NAMESPACE = "kubeflow"
-"""Where KFP is installed; where runs are, it says itself, or `--namespace` does."""
+"""KFP's own namespace; the runs' namespace is KFP's default or `--namespace`."""
 ENDPOINT_VARIABLE = "KF_PIPELINES_ENDPOINT"
 TOKEN_VARIABLE = "KF_PIPELINES_TOKEN"
 SERVICE = f"ml-pipeline.{NAMESPACE}.svc.cluster.local:8888"
 PROXY = f"/api/v1/namespaces/{NAMESPACE}/services/ml-pipeline:http/proxy"
 FORWARD = f"kubectl port-forward -n {NAMESPACE} svc/ml-pipeline-ui 8080:80"
-INSTALL = "install Kubeflow Pipelines 2.17 (docs/cluster.md), or give its address by --host"
+INSTALL = "install Kubeflow Pipelines 2.17 (docs/cluster.md), or set its URL with --host"
 CONNECT_SECONDS, READ_SECONDS = 5.0, 30.0
 
 
 class Pipelines:
-    """A KFP API server that has answered."""
+    """A reachable KFP API server."""
 
     def __init__(self, client: Any, host: str, ui: str, multi_user: bool) -> None:
         self.client, self.host, self.ui, self.multi_user = client, host, ui, multi_user
 
     def run_url(self, run_id: str) -> str:
-        """Where the UI shows a run."""
+        """The URL of a run's page in the UI."""
         return f"{self.ui}/#/runs/details/{run_id}"
 
     @contextlib.contextmanager
     def answered(self, what: str) -> Iterator[Any]:
-        """Yields the client; turns what it raises into one line. `what` is done: "list runs"."""
+        """Yields the client; turns its exceptions into one line. `what` is a request such as "list runs"."""
         import urllib3
         from kfp_server_api import ApiException
 
         try:
-            # It prints links and warnings of its own.
+            # The client prints links and warnings.
             with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 yield self.client
@@ -54,16 +54,16 @@ class Pipelines:
 
 
 def connect(host: str | None = None) -> Pipelines:
-    """Finds KFP by `--host` or KF_PIPELINES_ENDPOINT, else in this pod's cluster, else by the kubeconfig.
+    """Connects to `--host` or KF_PIPELINES_ENDPOINT, else to this pod's cluster, else through the kubeconfig.
 
     Raises:
         ClusterRefused: there is no kubeconfig, no KFP, no permission or no answer.
         BadConfig: the host is not a URL.
     """
     quiet()
-    given = host or os.environ.get(ENDPOINT_VARIABLE, "").strip()
+    endpoint = host or os.environ.get(ENDPOINT_VARIABLE, "").strip()
     in_pod = (SERVICE_ACCOUNT / "token").is_file()
-    url = given or (f"http://{SERVICE}" if in_pod else "")
+    url = endpoint or (f"http://{SERVICE}" if in_pod else "")
     if url:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.password:
@@ -75,7 +75,7 @@ def connect(host: str | None = None) -> Pipelines:
         try:
             health = cluster.request(f"{PROXY}/apis/v2beta1/healthz")
         except Unreachable as error:
-            if "HTTP 503" in str(error):  # what the API server says of a Service without a pod
+            if "HTTP 503" in str(error):  # the API server's answer for a Service without a ready pod
                 raise ClusterRefused(
                     f"KFP in {NAMESPACE} of {cluster.host} has no ready pod: kubectl get pods -n {NAMESPACE}"
                 ) from None
@@ -83,8 +83,8 @@ def connect(host: str | None = None) -> Pipelines:
         except ClusterRefused as error:
             if "no permission" in str(error):
                 raise ClusterRefused(
-                    f"no permission to reach KFP through {cluster.host}: ask for `create` and `get` of "
-                    f"services/proxy in {NAMESPACE}, or {FORWARD} and --host http://localhost:8080"
+                    f"no permission to reach KFP through {cluster.host}: request `create` and `get` of "
+                    f"services/proxy in {NAMESPACE}, or run {FORWARD} and use --host http://localhost:8080"
                 ) from None
             raise ClusterRefused(
                 f"no Kubeflow Pipelines in {NAMESPACE} of {cluster.host}: {INSTALL}"
@@ -92,18 +92,42 @@ def connect(host: str | None = None) -> Pipelines:
         url, ui = cluster.host, "http://localhost:8080"
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        import kfp
-
-        client = kfp.Client(
-            host=url if given else None,
-            existing_token=read_key(TOKEN_VARIABLE),
-            ui_host=ui,
-        )
+        address = url if endpoint or in_pod else f"{url}{PROXY}"
+        client = _client(url if endpoint else None, address, ui)
     return Pipelines(client, url, ui, bool(health.get("multi_user")))
 
 
+def _client(host: str | None, address: str, ui: str) -> Any:
+    """KFP's client.
+
+    Args:
+        host: value of `--host`; None: log in as the kubeconfig or this pod does.
+        address: KFP's address without `host`. The hook that refreshes a kubeconfig's token before each
+            request also resets the client's address, to the API server's root, and the hook; this client
+            keeps both.
+    """
+    import kfp
+
+    class Client(kfp.Client):  # type: ignore[misc]
+        def _load_config(self, *arguments: Any, **named: Any) -> Any:
+            configuration = super()._load_config(*arguments, **named)
+            if host is None:
+                configuration.host = address
+                refresh = configuration.refresh_api_key_hook
+
+                def refresh_key(changed: Any) -> None:
+                    refresh(changed)
+                    changed.host, changed.refresh_api_key_hook = address, refresh_key
+
+                if refresh is not None:
+                    configuration.refresh_api_key_hook = refresh_key
+            return configuration
+
+    return Client(host=host, existing_token=read_key(TOKEN_VARIABLE), ui_host=ui)
+
+
 def _health(url: str) -> dict[str, Any]:
-    """What KFP says of itself; the client would ask for half a minute where nobody answers."""
+    """KFP's health; unlike the client, does not retry for half a minute if there is no answer."""
     import json
 
     import urllib3
@@ -117,7 +141,7 @@ def _health(url: str) -> dict[str, Any]:
             timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS),
         )
         if answer.status != 200:
-            raise _refused(answer.status, url, "ask it for its health")
+            raise _refused(answer.status, url, "check its health")
         return dict(json.loads(answer.data))
     except urllib3.exceptions.HTTPError:
         raise _unreachable(url) from None
@@ -128,13 +152,13 @@ def _health(url: str) -> dict[str, Any]:
 def _refused(status: int | None, host: str, what: str) -> ClusterRefused:
     if status in (401, 403):
         return ClusterRefused(
-            f"KFP at {host}: no permission to {what}; in a multi-user Kubeflow give your profile's "
-            f"--namespace, and a token in {TOKEN_VARIABLE}"
+            f"KFP at {host}: no permission to {what}; in multi-user Kubeflow, pass your Kubeflow profile's "
+            f"namespace with --namespace, and set {TOKEN_VARIABLE} to a token"
         )
     if status in (404, 405):
         return ClusterRefused(f"{host} has no v2beta1 API of Kubeflow Pipelines: {INSTALL}")
     return ClusterRefused(
-        f"KFP at {host} refused to {what} (HTTP {status}); the ml-pipeline pod's log says why"
+        f"KFP at {host} refused to {what} (HTTP {status}); see the log of the ml-pipeline pod"
     )
 
 
@@ -143,6 +167,6 @@ def _unreachable(host: str) -> ClusterRefused:
 
 
 def quiet() -> None:
-    """Libraries tell of every retry; the one line at the end is enough."""
+    """Silences the libraries' log messages about retries; one error line at the end is enough."""
     for name in ("urllib3", "kubernetes", "kfp", "root"):
         logging.getLogger(name if name != "root" else None).setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""`mathloop submit`: one run, now."""
+"""`mathloop submit`: starts one run now."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def submit(
     host: str | None,
     namespace: str | None,
 ) -> None:
-    """Uploads the pipeline if it changed, starts a run, and prints where it is.
+    """Uploads the pipeline if it changed, starts a run, and prints its URL.
 
     Raises:
-        UserError: one line, whatever is wrong with the profile, the cluster or KFP.
+        UserError: one line about a problem with the profile, the cluster or KFP.
     """
     prepared = prepare(
         pipeline=pipeline,
@@ -32,7 +32,7 @@ def submit(
         serve=serve,
         host=host,
         namespace=namespace,
-        often=False,
+        recurring=False,
     )
     pipelines, uploaded = prepared.pipelines, prepared.uploaded
     name = f"{uploaded.name} {datetime.now().astimezone():%Y-%m-%d %H:%M}"

@@ -1,4 +1,4 @@
-"""A pipeline in KFP for a profile: compiled, and uploaded as a new version only where it differs."""
+"""Compiles a pipeline for a profile and uploads it to KFP as a new version if it differs."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ PAGE = 100
 
 @dataclass(frozen=True)
 class Uploaded:
-    """A version of a pipeline, and the experiment that its runs are in."""
+    """A pipeline version in KFP, and the experiment of its runs."""
 
     name: str
     pipeline_id: str
     version_id: str
     version: str
-    """`ir-` and the hash of what was compiled."""
+    """`ir-` and a hash of the compiled pipeline."""
     new: bool
     experiment_id: str
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """All that a run needs, or many of them."""
+    """All that is needed to start or schedule runs."""
 
     pipelines: Pipelines
     uploaded: Uploaded
     store: str
     parameters: dict[str, Any]
-    """Every parameter of the pipeline: a run's page and a clone's form show only those that were sent."""
+    """Every parameter of the pipeline: KFP's pages of runs and clones only show parameters that were sent."""
 
 
 def prepare(
@@ -57,30 +57,30 @@ def prepare(
     serve: bool,
     host: str | None,
     namespace: str | None,
-    often: bool,
+    recurring: bool,
 ) -> Prepared:
-    """Checks everything that runs are asked for, then makes sure that KFP has their pipeline.
+    """Checks the options of a run, then makes sure that KFP has the pipeline.
 
     Args:
-        often: whether there will be many runs. Where nobody fixed a seed, each then draws its own: with the
-            same one, the night after a champion stayed would be repeated number by number.
+        recurring: whether the runs recur. Unless the seed is fixed, each then derives its own: with one seed,
+            the run after one without a promotion would repeat it exactly.
 
     Raises:
-        UserError: one line, whatever is wrong with the profile, the cluster or KFP.
+        UserError: one line about a problem with the profile, the cluster or KFP.
     """
     component = find_pipeline(pipeline)
     settings, base = settings_of(profile, sets)
     parameters = set(component.pipeline_spec.root.input_definitions.parameters)
-    if often and seed is None and "seed" in parameters - settings.model_fields_set:
+    if recurring and seed is None and "seed" in parameters - settings.model_fields_set:
         seed = DRAWN
-    wanted: dict[str, Any] = {"problems": "", "serve": "no", "overrides": overrides_of(settings, base)}
-    wanted |= arguments_of(component, settings)
+    values: dict[str, Any] = {"problems": "", "serve": "no", "overrides": overrides_of(settings, base)}
+    values |= arguments_of(component, settings)
     for name, value in (("seed", seed), ("serve", "yes" if serve else None)):
         if value is not None and name not in parameters:
-            raise BadConfig(f"pipeline {pipeline} takes no {name}; leave it out")
+            raise BadConfig(f"pipeline {pipeline} takes no {name}; remove --{name}")
         if value is not None:
-            wanted[name] = value
-    sent = {name: value for name, value in wanted.items() if name in parameters}
+            values[name] = value
+    sent = {name: value for name, value in values.items() if name in parameters}
     pipelines = connect(host)
     check_namespace(pipelines, namespace)
     uploaded = _upload(pipelines, component, base, namespace)
@@ -88,13 +88,13 @@ def prepare(
 
 
 def settings_of(profile: str, sets: Sequence[str]) -> tuple[Settings, Settings]:
-    """The profile as it is meant, and as its pipeline is compiled: of what was set only the pools."""
+    """The profile with all of `sets`, and with only those of pools, as its pipeline is compiled."""
     compiled_in = [text for text in sets if text.strip().startswith(("pools.", "pools="))]
     return load_profile(profile, sets), load_profile(profile, compiled_in)
 
 
 def overrides_of(settings: Settings, base: Settings) -> str:
-    """What a run changes in its stages' sections, as the pipeline's parameter `overrides` takes it."""
+    """The differences in the stages' sections, as JSON for the pipeline's parameter `overrides`."""
     changes: dict[str, Any] = {}
     for path, value, _ in changed_fields(settings, base):
         if path[0] in STAGE_SECTIONS:
@@ -107,9 +107,9 @@ def overrides_of(settings: Settings, base: Settings) -> str:
 
 
 def _upload(pipelines: Pipelines, pipeline: Any, profile: Settings, namespace: str | None) -> Uploaded:
-    """Compiles the pipeline with the profile's pools and makes sure that KFP has it.
+    """Compiles the pipeline with the profile's pools and uploads it unless KFP has this version.
 
-    A profile has a pipeline of its own there, so that a schedule follows the newest version of its profile.
+    Each profile has its own pipeline in KFP, so that a schedule uses the newest version for its profile.
     """
     name = f"{pipeline.name}-{profile.name}"
     with tempfile.TemporaryDirectory(prefix="mathloop-") as folder:
@@ -118,50 +118,50 @@ def _upload(pipelines: Pipelines, pipeline: Any, profile: Settings, namespace: s
         text = json.dumps(comparable(path), sort_keys=True)
         version = f"ir-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
         pipeline_id = _pipeline(pipelines, name, namespace)
-        found = _versions(pipelines, pipeline_id)
-        new = version not in found
+        versions = _versions(pipelines, pipeline_id)
+        new = version not in versions
         if new:
             with pipelines.answered("upload a pipeline") as client:
-                made = client.upload_pipeline_version(str(path), version, pipeline_id=pipeline_id)
-            found[version] = made.pipeline_version_id
-    with pipelines.answered("make an experiment") as client:
+                uploaded = client.upload_pipeline_version(str(path), version, pipeline_id=pipeline_id)
+            versions[version] = uploaded.pipeline_version_id
+    with pipelines.answered("create an experiment") as client:
         experiment = client.create_experiment(EXPERIMENT, "mathloop's rounds", namespace=namespace)
-    return Uploaded(name, pipeline_id, found[version], version, new, experiment.experiment_id)
+    return Uploaded(name, pipeline_id, versions[version], version, new, experiment.experiment_id)
 
 
 def _pipeline(pipelines: Pipelines, name: str, namespace: str | None) -> str:
-    """The id of the pipeline; it is made without a version, so that every version is named by its content."""
+    """The pipeline's id. A new one is created without a version, so that we can name every version."""
     import kfp_server_api
 
-    wanted = {"operation": "EQUALS", "key": "display_name", "stringValue": name}
+    predicate = {"operation": "EQUALS", "key": "display_name", "stringValue": name}
     with pipelines.answered("list pipelines") as client:
-        found = client.list_pipelines(namespace=namespace, filter=json.dumps({"predicates": [wanted]}))
-    if found.pipelines:
-        return str(found.pipelines[0].pipeline_id)
-    with pipelines.answered("make a pipeline") as client:
-        # kfp.Client makes no pipeline without a file; the API that it is made of does.
-        made = client._pipelines_api.pipeline_service_create_pipeline(
+        page = client.list_pipelines(namespace=namespace, filter=json.dumps({"predicates": [predicate]}))
+    if page.pipelines:
+        return str(page.pipelines[0].pipeline_id)
+    with pipelines.answered("create a pipeline") as client:
+        # kfp.Client cannot create a pipeline without a file; the API below it can.
+        created = client._pipelines_api.pipeline_service_create_pipeline(
             kfp_server_api.V2beta1Pipeline(display_name=name, namespace=namespace)
         )
-    return str(made.pipeline_id)
+    return str(created.pipeline_id)
 
 
 def _versions(pipelines: Pipelines, pipeline_id: str) -> dict[str, str]:
     """Display name → id."""
-    found: dict[str, str] = {}
+    versions: dict[str, str] = {}
     token = ""
     while True:
         with pipelines.answered("list versions") as client:
             page = client.list_pipeline_versions(pipeline_id, page_token=token, page_size=PAGE)
-        found.update({one.display_name: one.pipeline_version_id for one in page.pipeline_versions or []})
+        versions.update({one.display_name: one.pipeline_version_id for one in page.pipeline_versions or []})
         token = page.next_page_token or ""
         if not token:
-            return found
+            return versions
 
 
 def check_namespace(pipelines: Pipelines, namespace: str | None) -> None:
-    """Raises ClusterRefused where a multi-user Kubeflow is asked without a profile's namespace."""
+    """Raises ClusterRefused if a multi-user Kubeflow is used without a namespace."""
     if pipelines.multi_user and not namespace:
         raise ClusterRefused(
-            f"KFP at {pipelines.host} is multi-user: give your profile's namespace by --namespace"
+            f"KFP at {pipelines.host} is multi-user: pass your Kubeflow profile's namespace with --namespace"
         )

@@ -1,1 +1,1 @@
-"""What each command takes, and how it begins; heavy imports stand inside: light commands start at once."""
+"""The commands and their options. Heavy imports are inside functions, so that light commands start fast."""

@@ -1,4 +1,4 @@
-"""`mathloop evaluate`, `serve` and `ask`: models that answer."""
+"""`mathloop evaluate`, `serve` and `ask`: commands that generate answers."""
 
 from __future__ import annotations
 
@@ -9,24 +9,25 @@ from typing import Annotated
 import typer
 
 from mathloop.errors import BadConfig
+from mathloop.voting import STRATEGIES
 from pipelines.commands.options import Profile, Sets
 from pipelines.paths import check_folder
 
 
 def evaluate(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model's folder.")],
-    benchmark: Annotated[Path, typer.Argument(metavar="BENCHMARK", help="Problems with answers.")],
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Model folder.")],
+    benchmark: Annotated[Path, typer.Argument(metavar="BENCHMARK", help="File of problems with answers.")],
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Keeps every response: .parquet or .jsonl.")
+        Path | None, typer.Option(metavar="FILE", help="Write all responses to this .parquet or .jsonl file.")
     ] = None,
     reward_model: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", exists=True, file_okay=False, help="Reward model that ranks samples."),
+        typer.Option(metavar="DIR", exists=True, file_okay=False, help="Reward model, for rm@k."),
     ] = None,
     profile: Profile = "laptop",
     sets: Sets = None,
 ) -> None:
-    """Answers a benchmark with a model, greedily and sampled, and prints the table of scores."""
+    """Evaluates a model on a benchmark, greedily and sampled, and prints the table of scores."""
     import tempfile
 
     from mathloop.evaluation import evaluate as stage
@@ -61,33 +62,35 @@ def evaluate(
 
 def serve(
     store: Annotated[
-        str | None, typer.Option(metavar="URL", help="The store whose champion answers, else runs/store.")
+        str | None, typer.Option(metavar="URL", help="Serve this store's champion. Default: runs/store.")
     ] = None,
     model: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="In its place: a policy's folder.")
+        Path | None, typer.Option(metavar="DIR", help="Serve this policy folder instead of a champion.")
     ] = None,
     reward_model: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="With --model: a reward model's folder.")
+        Path | None, typer.Option(metavar="DIR", help="With --model: reward model folder.")
     ] = None,
     policy_url: Annotated[
-        str | None, typer.Option(metavar="URL", help="In its place: vLLM with the policy.")
+        str | None, typer.Option(metavar="URL", help="Serve the policy of this vLLM server instead.")
     ] = None,
     reward_model_url: Annotated[
-        str | None, typer.Option(metavar="URL", help="With --policy-url: vLLM with the reward model.")
+        str | None, typer.Option(metavar="URL", help="With --policy-url: vLLM server with the reward model.")
     ] = None,
-    host: Annotated[str, typer.Option(metavar="ADDRESS", help="0.0.0.0 is every network.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 is any free one.")] = 8080,
+    host: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Address to listen on; 0.0.0.0: all.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0: any free one.")] = 8080,
     deadline: Annotated[
-        float, typer.Option(metavar="SECONDS", min=1, max=86400, help="From a question to its answer.")
+        float, typer.Option(metavar="SECONDS", min=1, max=86400, help="Time limit per request.")
     ] = 300,
     wait: Annotated[
-        float, typer.Option(metavar="SECONDS", min=0, max=86400, help="For vLLM to come up, at the start.")
+        float, typer.Option(metavar="SECONDS", min=0, max=86400, help="Time to wait for vLLM at startup.")
     ] = 0,
 ) -> None:
-    """Answers problems over HTTP, as OpenAI's chat completions, until it is stopped."""
-    from pipelines import serving
+    """Serves a model over HTTP through an OpenAI-compatible chat completions API."""
+    from pipelines.commands import endpoint
 
-    serving.serve(
+    endpoint.serve(
         store=store,
         model=model,
         reward_model=reward_model,
@@ -101,22 +104,28 @@ def serve(
 
 
 def ask(
-    problem: Annotated[str, typer.Argument(metavar="PROBLEM", help="The problem; - reads standard input.")],
-    url: Annotated[str, typer.Option(metavar="URL", help="A running server.")] = "http://127.0.0.1:8080",
+    problem: Annotated[
+        str, typer.Argument(metavar="PROBLEM", help="The problem, or - to read standard input.")
+    ],
+    url: Annotated[str, typer.Option(metavar="URL", help="URL of the server.")] = "http://127.0.0.1:8080",
     samples: Annotated[
-        int | None, typer.Option(min=1, help="Responses to choose from; 8 unless the server says else.")
+        int | None, typer.Option(min=1, help="Responses to sample. Default: the server's, 8.")
     ] = None,
     strategy: Annotated[
-        str | None, typer.Option(metavar="NAME", help="greedy, maj or rm; rm where a reward model is.")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help=f"{', '.join(STRATEGIES)}. Default: rm if a reward model is served, else maj.",
+        ),
     ] = None,
     mode: Annotated[
-        str | None, typer.Option(metavar="NAME", help="cot (prose, the default) or tir (with Python).")
+        str | None, typer.Option(metavar="NAME", help="cot (text only, the default) or tir (with Python).")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="The same seed, the same answer.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Prints the server's whole reply.")] = False,
+    seed: Annotated[int | None, typer.Option(help="Sampling seed, for a reproducible answer.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the server's whole reply as JSON.")] = False,
 ) -> None:
-    """Asks a running server, and shows the answer and the candidates with votes and rewards."""
-    from pipelines import serving
+    """Sends a problem to a running server; prints the answer and all candidates with votes and rewards."""
+    from pipelines.commands import endpoint
 
     fields = {"samples": samples, "strategy": strategy, "mode": mode, "seed": seed}
-    serving.ask(problem, url=url, fields=fields, as_json=as_json)
+    endpoint.ask(problem, url=url, fields=fields, as_json=as_json)

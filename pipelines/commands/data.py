@@ -1,4 +1,4 @@
-"""`mathloop grade`, `execute` and `decontaminate`: the library's tools for files."""
+"""`mathloop grade`, `execute` and `decontaminate`: tools for single files."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from pipelines.paths import check_text
 
 
 def grade(
-    pairs: Annotated[Path, typer.Argument(metavar="PAIRS.jsonl", help='Rows with "gold" and "pred".')],
+    pairs: Annotated[
+        Path, typer.Argument(metavar="PAIRS.jsonl", help='Rows with "gold" and "pred" answers.')
+    ],
 ) -> None:
-    """Prints the same rows with "correct" and "reason", in order."""
+    """Grades answers: prints the same rows with "correct" and "reason", in order."""
     import json
 
     from mathloop.answers.grading import grade_rows
@@ -28,7 +30,7 @@ def grade(
 
 
 def execute() -> None:
-    """Runs Python from stdin in the sandbox; prints JSON with status, stdout, error and seconds."""
+    """Runs Python code from stdin in the sandbox; prints JSON with status, stdout, error and seconds."""
     import json
 
     from mathloop import sandbox
@@ -42,22 +44,25 @@ def decontaminate(
     benchmarks: Annotated[
         list[Path], typer.Option(metavar="DIR_OR_FILES", help="Benchmark files, or folders of them.")
     ],
-    out: Annotated[Path, typer.Option(metavar="FILE", help="Rows that stay.")],
-    removed: Annotated[Path, typer.Option(metavar="FILE", help="Rows that went, with rule and evidence.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Output file for rows that are kept.")],
+    removed: Annotated[
+        Path, typer.Option(metavar="FILE", help="Output file for removed rows, with rule and evidence.")
+    ],
     index: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Keeps the benchmarks' index here, for other runs.")
+        Path | None, typer.Option(metavar="DIR", help="Save the benchmarks' index in this folder, for reuse.")
     ] = None,
     report: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Writes what was removed, and why, as a page of HTML.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Write an HTML report of the removed rows and the reasons."),
     ] = None,
     sets: Sets = None,
     more: Annotated[
-        list[Path] | None, typer.Argument(hidden=True, help="So that --benchmarks takes a shell's *.jsonl.")
+        list[Path] | None, typer.Argument(hidden=True, help="Lets --benchmarks accept a shell's *.jsonl.")
     ] = None,
 ) -> None:
-    """Removes training rows that a benchmark item contaminates; killed and started again, it goes on.
+    """Removes training rows that match a benchmark item. After a kill, the same command resumes.
 
-    Rules and thresholds are a profile's: --set decontamination.rules=[ngram_lcs,exact].
+    Rules and thresholds are settings: --set decontamination.rules=[ngram_lcs,exact].
     """
     from mathloop.decontamination import stage
     from mathloop.files import check_target
@@ -65,7 +70,7 @@ def decontaminate(
     files = [file for path in (*benchmarks, *(more or [])) for file in _benchmark_files(path)]
     if report is not None:
         check_target(report)
-    told = stage.run(
+    result = stage.run(
         problems=train,
         responses=None,
         benchmarks=files,
@@ -77,12 +82,12 @@ def decontaminate(
     if report is not None:
         from mathloop.reports import decontamination as html
 
-        html.run(report=told, out=report, heading=train.name)
-    print(f"{told.kept:,} of {told.taken:,} rows stay, {sum(told.dropped.values()):,} removed")
+        html.run(report=result, out=report, heading=train.name)
+    print(f"{result.kept:,} of {result.taken:,} rows kept, {sum(result.dropped.values()):,} removed")
 
 
 def _decontamination(sets: list[str]) -> Any:
-    """The settings: the defaults, which the profile for real problems has too, and what `sets` change."""
+    """The defaults, which the profile for real problems uses too, with the overrides in `sets`."""
     from mathloop.decontamination.config import DecontaminationConfig
 
     for text in sets:
@@ -100,7 +105,7 @@ def _benchmark_files(path: Path) -> list[Path]:
         return [path]
     files = sorted(file for file in path.rglob("*") if file.suffix in (".jsonl", ".parquet"))
     if not files:
-        raise BadData("no .jsonl or .parquet file in this folder; put the benchmarks there", path=path)
+        raise BadData("no .jsonl or .parquet file in this folder; choose the benchmarks' folder", path=path)
     for file in files:
         check_text(file)
     return files

@@ -1,4 +1,4 @@
-"""Options that several commands have, and which of them a command line names."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
@@ -8,25 +8,27 @@ import typer
 
 from pipelines.table import PIPELINES
 
-Profile = Annotated[str, typer.Option(help="A profile's name (gpu, laptop, smollm, tiny) or its .yaml file.")]
+Profile = Annotated[str, typer.Option(help="Profile name (gpu, laptop, smollm, tiny) or .yaml file.")]
 Sets = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Overrides a field: grpo.steps=10.")
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting: grpo.steps=10.")
 ]
 Seed = Annotated[int | None, typer.Option(min=0, max=2**31 - 1, help="Seed of every stage.")]
 Pipeline = Annotated[
     str,
-    typer.Option(metavar="NAME", help=f"One of {', '.join(PIPELINES)}."),
+    typer.Option(metavar="NAME", help=f"Pipeline: {', '.join(PIPELINES)}."),
 ]
-Serve = Annotated[bool, typer.Option("--serve", help="A promoted champion goes behind its KServe endpoints.")]
+Serve = Annotated[bool, typer.Option("--serve", help="Deploy a promoted champion to its KServe endpoints.")]
 Host = Annotated[
     str | None,
-    typer.Option(metavar="URL", help="KFP's address; else KF_PIPELINES_ENDPOINT, else by the kubeconfig."),
+    typer.Option(metavar="URL", help="KFP's URL. Default: KF_PIPELINES_ENDPOINT, or through the kubeconfig."),
 ]
-Namespace = Annotated[str | None, typer.Option(help="Of the runs: your profile's, in a multi-user Kubeflow.")]
-Stored = Annotated[str, typer.Option(metavar="URL", help="Store of the champions.")]
+Namespace = Annotated[
+    str | None, typer.Option(help="Kubernetes namespace of the runs; required in multi-user Kubeflow.")
+]
+Store = Annotated[str, typer.Option(metavar="URL", help="Store of the champions.")]
 
 
-def given(ctx: typer.Context) -> list[Any]:
-    """The parameters that the command line names."""
+def explicit_params(ctx: typer.Context) -> list[Any]:
+    """The parameters that are set on the command line, not by default."""
     sources = ((param, ctx.get_parameter_source(param.name or "")) for param in ctx.command.params)
     return [param for param, source in sources if source is not None and source.name != "DEFAULT"]

@@ -1,4 +1,4 @@
-"""`mathloop profiles`: the shipped profiles, and what one changes."""
+"""`mathloop profiles`: the shipped profiles and their settings."""
 
 from __future__ import annotations
 
@@ -10,19 +10,17 @@ from pipelines.commands.options import Sets
 
 
 def profiles(
-    name: Annotated[
-        str | None, typer.Argument(metavar="NAME", help="A profile's name or its .yaml file.")
-    ] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Profile name or .yaml file.")] = None,
     sets: Sets = None,
 ) -> None:
-    """Lists the profiles; with NAME prints its settings that differ from the defaults, which stand beside."""
+    """Lists the profiles; with NAME, prints the settings that differ from the defaults, next to these."""
     from mathloop.errors import BadConfig
     from mathloop.settings import Settings
     from pipelines.profile import changed_fields, load_profile, profile_names
 
     if name is None:
         if sets:
-            raise BadConfig("--set changes a profile; name one")
+            raise BadConfig("--set changes a profile; add its NAME")
         width = max(map(len, profile_names()))
         for known in profile_names():
             print(f"{known:{width}}  {load_profile(known).description}")
@@ -31,7 +29,7 @@ def profiles(
 
 
 def _lines(changes: list[tuple[tuple[str, ...], Any, Any]]) -> list[str]:
-    """YAML that a profile could hold, a field per line with its default as a comment."""
+    """Valid profile YAML, one field per line with its default as a comment."""
     lines: list[str] = []
     above: tuple[str, ...] = ()
     for path, value, default in changes:
@@ -49,4 +47,4 @@ def _lines(changes: list[tuple[tuple[str, ...], Any, Any]]) -> list[str]:
 def _yaml(value: Any) -> str:
     import json
 
-    return json.dumps(value, ensure_ascii=False)  # JSON is YAML, on one line
+    return json.dumps(value, ensure_ascii=False)  # JSON is one-line YAML

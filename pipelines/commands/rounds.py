@@ -1,4 +1,4 @@
-"""`mathloop run`: a round on this machine."""
+"""`mathloop run`: a local run."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import typer
 
 from mathloop.errors import BadConfig, StorageRefused
 from mathloop.remedies import explain
-from pipelines.commands.ending import INTERRUPTED, end
-from pipelines.commands.options import Pipeline, Profile, Sets, given
+from pipelines.commands.exiting import INTERRUPTED, fail
+from pipelines.commands.options import Pipeline, Profile, Sets, explicit_params
 
 LAST_LINES = 40
-"""Lines of a failed stage's log that are shown."""
+"""Lines of a failed stage's log to print."""
 
 
 def run(
@@ -24,15 +24,17 @@ def run(
     seed: Annotated[int | None, typer.Option(min=0, max=2**31 - 1, help="Seed of every stage.")] = None,
     sets: Sets = None,
     problems: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Training problems: .jsonl or .parquet with answers.")
+        Path | None, typer.Option(metavar="FILE", help="Training problems with answers: .jsonl or .parquet.")
     ] = None,
-    store: Annotated[str | None, typer.Option(metavar="URL", help="Folder or s3://bucket/prefix.")] = None,
+    store: Annotated[
+        str | None, typer.Option(metavar="URL", help="Store: a folder or s3://bucket/prefix.")
+    ] = None,
     pipeline: Pipeline = "improvement-round",
     resume: Annotated[
-        str | None, typer.Option(metavar="RUN", help="Resumes a run; takes no other option.")
+        str | None, typer.Option(metavar="RUN", help="Resume this run; takes no other option.")
     ] = None,
 ) -> None:
-    """Runs a whole round here, or another pipeline; a store's first run also makes its model."""
+    """Runs a whole round, or another pipeline, on this machine. A store's first run creates its model."""
     from rich.console import Console
 
     from pipelines.local.folder import RunFolder
@@ -41,7 +43,7 @@ def run(
 
     console = Console(file=sys.stdout)
     if resume is not None:
-        for param in given(ctx):
+        for param in explicit_params(ctx):
             if param.name != "resume":
                 raise BadConfig(f"--resume uses the run's own settings; leave out {param.opts[0]}")
         folder = RunFolder.find(resume)
@@ -56,33 +58,33 @@ def run(
 
 
 def watch_round(work: Any, folder: Path) -> None:
-    """Does the work; says what failed, prints the end of its log, and how to resume."""
+    """Runs `work`; if a stage fails, prints the end of its log and how to resume."""
     from pipelines.local.folder import RUNS
     from pipelines.local.tasks import StageFailed
 
-    near = folder.parent == RUNS.resolve()
-    again = f"resume with: mathloop run --resume {folder.name if near else folder}"
+    by_id = folder.parent == RUNS.resolve()
+    again = f"resume with: mathloop run --resume {folder.name if by_id else folder}"
     try:
         work()
     except StorageRefused as error:
-        end(f"{error}; {again}")
+        fail(f"{error}; {again}")
     except OSError as error:
-        end(f"{explain(error, folder)}; {again}")
+        fail(f"{explain(error, folder)}; {again}")
     except KeyboardInterrupt:
         print(f"\nmathloop: stopped; {again}", file=sys.stderr)
         sys.exit(INTERRUPTED)
     except StageFailed as failure:
         if failure.user_error is not None:
-            end(f"{failure.user_error}; {again}")
-        ending = f"exit code {failure.exit_code}"
+            fail(f"{failure.user_error}; {again}")
+        cause = f"exit code {failure.exit_code}"
         if failure.exit_code < 0:
-            ending = f"killed by signal {-failure.exit_code}"
+            cause = f"killed by signal {-failure.exit_code}"
         print(f"\nlast lines of {failure.log}:", file=sys.stderr)
         with suppress(OSError):
             for line in failure.log.read_text("utf-8", errors="replace").splitlines()[-LAST_LINES:]:
                 print(f"  {line}", file=sys.stderr)
         print(
-            f"mathloop: stage {failure.stage} failed after {failure.seconds:.1f} s ({ending}); {again}",
+            f"mathloop: stage {failure.stage} failed after {failure.seconds:.1f} s ({cause}); {again}",
             file=sys.stderr,
         )
         sys.exit(1)

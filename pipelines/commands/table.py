@@ -1,4 +1,4 @@
-"""Every command of `mathloop`, in the order of its help. A new one is its function and one line here."""
+"""The table of commands, in the order of `mathloop --help`. A command is its function and one line here."""
 
 from __future__ import annotations
 
@@ -24,4 +24,4 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "serve": answering.serve,
     "ask": answering.ask,
 }
-"""Name → function; its parameters are the command's options, its docstring the help."""
+"""Name → function. Its parameters are the command's options, its docstring is the help."""

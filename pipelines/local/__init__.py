@@ -1,1 +1,1 @@
-"""Runs a KFP pipeline on this machine: one process a stage, a live view, resumable after any kill."""
+"""Runs a KFP pipeline on this machine: one process per stage, a live view, resumable after any kill."""

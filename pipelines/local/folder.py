@@ -1,4 +1,4 @@
-"""The folder of one run: its settings, its lock, and one folder a stage."""
+"""The folder of one run: its settings, its lock, and one folder per stage."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from mathloop.files import disk, write_file
 from pipelines.paths import check_text
 
 RUNS = Path("runs")
-"""Where runs are kept, under the folder that the command is called in."""
+"""Folder of all runs, relative to the current folder."""
 LOCK_PATIENCE = 2.0
-"""Seconds to wait for the lock: the time that a killed run may still need to be gone."""
+"""Seconds to wait for the lock: a killed run may take this long to end."""
 
 
 class RunFolder:
@@ -33,9 +33,9 @@ class RunFolder:
 
     @classmethod
     def create(cls, settings: dict[str, Any], runs: Path = RUNS) -> RunFolder:
-        """Makes a new run with a new id such as 20261124-0012-ab12.
+        """Creates a run with a new id such as 20261124-0012-ab12.
 
-        Raises StorageRefused where the disk refuses; then nothing is left behind.
+        Raises StorageRefused if the disk refuses; nothing is left behind.
         """
         name = f"{datetime.now():%Y%m%d-%H%M}-{secrets.token_hex(2)}"
         folder = cls(runs / name)
@@ -50,7 +50,7 @@ class RunFolder:
 
     @classmethod
     def find(cls, name: str, runs: Path = RUNS) -> RunFolder:
-        """Opens a run by its id, or by its folder.
+        """Finds a run by its id or folder.
 
         Raises:
             BadConfig: there is no such run.
@@ -60,7 +60,7 @@ class RunFolder:
                 check_text(path.resolve())
                 return cls(path)
         known = sorted(file.parent.name for file in runs.glob("*/run.json"))
-        shown = f"the newest is {known[-1]}" if known else f"there is none in {runs}/"
+        shown = f"the newest is {known[-1]}" if known else f"there are no runs in {runs}/"
         raise BadConfig(f"no run {name!r} to resume; {shown}")
 
     @property
@@ -69,19 +69,19 @@ class RunFolder:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What run.json says; raises BadConfig where it is damaged."""
+        """The content of run.json; raises BadConfig if it is damaged."""
         path = self.path / "run.json"
         settings = read_json(path)
         if settings is None:
-            raise BadConfig(f"{path}: damaged, expected settings as JSON; begin a new run")
+            raise BadConfig(f"{path}: damaged, expected settings as JSON; start a new run")
         return settings
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Holds the run for this process alone; the kernel lets go of it when the process dies.
+        """Locks the run for this process; the kernel releases the lock when the process dies.
 
         Raises:
-            BadConfig: another process is working on this run.
+            BadConfig: another process holds the lock.
         """
         with open(self.path / "lock", "a", encoding="utf-8") as lock:
             deadline = time.monotonic() + LOCK_PATIENCE
@@ -92,24 +92,24 @@ class RunFolder:
                 except BlockingIOError:
                     if time.monotonic() > deadline:
                         raise BadConfig(
-                            f"run {self.id} is being worked on by another process; wait for it or stop it"
+                            f"run {self.id} is in use by another process; wait for it or stop it"
                         ) from None
                     time.sleep(0.05)
             yield
 
 
 def slug(name: str) -> str:
-    """A stage's name as a folder's name."""
+    """A stage's name as a folder name."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes JSON, whole or not at all; raises StorageRefused."""
+    """Writes JSON atomically; raises StorageRefused."""
     write_file(path, json.dumps(value, indent=1).encode("utf-8"), durable=True)
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """The object that a file holds; None where there is none, or something else."""
+    """The JSON object in a file; None if the file is missing or contains something else."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, IsADirectoryError, ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""Starts stages and ends them; the other side of `pipelines.local.stage`."""
+"""Starts and stops stages; the client of `pipelines.local.stage`."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from pathlib import Path
 from typing import Any
 
 GRACE = 5.0
-"""Seconds that a stage has to end by itself after SIGTERM."""
+"""Seconds that a stage has to exit after SIGTERM."""
 SPINS = "5000"
-"""How long torch's threads spin for each other. By default they spin for milliseconds, and a small model
-trains ten times slower as soon as something else keeps one core busy; idle cores don't notice."""
+"""Spin count of torch's OpenMP threads. The default is so high that a small model trains ten times slower as
+soon as another process keeps one core busy; on idle cores the value makes no difference."""
 
 
 class Launcher:
-    """Holds the process that stages are forked from. Use as a context manager; one stage at a time."""
+    """Owns the process that stages are forked from. Use as a context manager; one stage at a time."""
 
     def __enter__(self) -> Launcher:
         environment = {
             "GOMP_SPINCOUNT": SPINS,
-            "TQDM_DISABLE": "1",  # bars of other libraries make logs unreadable
+            "TQDM_DISABLE": "1",  # other libraries' progress bars make logs unreadable
             **os.environ,
-            "_KFP_RUNTIME": "true",  # kfp then leaves out its compiler and client
+            "_KFP_RUNTIME": "true",  # kfp then does not import its compiler and client
             "PYTHONUNBUFFERED": "1",
             "PYTHONHASHSEED": "0",
         }
@@ -37,7 +37,7 @@ class Launcher:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment,
-            start_new_session=True,  # Ctrl-C reaches us, and we end the stage with all that it started
+            start_new_session=True,  # Ctrl-C only reaches us, and we stop the stage and its children
         )
         return self
 
@@ -50,23 +50,23 @@ class Launcher:
         assert self._server.stdin
         assert self._server.stdout
         request = {"folder": str(folder), "function": function, "environment": environment}
-        with suppress(BrokenPipeError):  # `answer` tells
+        with suppress(BrokenPipeError):  # `_answer` reports it
             os.write(self._server.stdin.fileno(), json.dumps(request).encode() + b"\n")
         return Process(self._server.stdout.fileno())
 
 
 class Process:
-    """A stage that runs."""
+    """A running stage."""
 
     def __init__(self, answers: int) -> None:
         self._answers = answers
         self._pid: int | None = None
         self._buffer = b""
         self.error: str | None = None
-        """The one line of a stage that ended with a mistake of the user's."""
+        """The error message, if the stage failed with a UserError."""
 
     def wait(self, seconds: float) -> int | None:
-        """The exit code as `subprocess` gives it, None if the stage has not ended after `seconds`."""
+        """The exit code as in `subprocess`; None if the stage still runs after `seconds`."""
         deadline = time.monotonic() + seconds
         while (answer := self._answer(deadline - time.monotonic())) is not None:
             if "exit_code" in answer:
@@ -76,13 +76,13 @@ class Process:
         return None
 
     def stop(self) -> None:
-        """Ends the stage and what it started: politely, then by force."""
-        for sign in (signal.SIGTERM, signal.SIGKILL):
+        """Stops the stage and its children: SIGTERM, then SIGKILL."""
+        for number in (signal.SIGTERM, signal.SIGKILL):
             if self.wait(0) is not None:
                 return
             if self._pid is not None:
                 with suppress(ProcessLookupError):
-                    os.killpg(self._pid, sign)
+                    os.killpg(self._pid, number)
             if self.wait(GRACE) is not None:
                 return
 
@@ -91,7 +91,7 @@ class Process:
             if not select.select([self._answers], [], [], max(0.0, seconds))[0]:
                 return None
             received = os.read(self._answers, 4096)
-            if not received:  # the server itself was killed, and its fork with it
+            if not received:  # the server was killed, and its fork with it
                 return {"exit_code": -signal.SIGKILL}
             self._buffer += received
         line, _, self._buffer = self._buffer.partition(b"\n")

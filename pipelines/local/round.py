@@ -1,4 +1,4 @@
-"""A pipeline on this machine: from a profile to its report, started or resumed."""
+"""Starts and resumes local runs of a pipeline."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 
 ROUND = "improvement-round"
 SUFFIXES = {"pretraining": "-pretraining", "model-import": "-import"}
-"""Pipeline that makes a store's first model → what ends the id of its run here, and so the model's name."""
+"""Pipeline that creates a store's first model → suffix of its run id, and so of the model's name."""
 
 
 def begin_round(settings: Settings, problems_file: Path | None, pipeline: str = ROUND) -> RunFolder:
-    """Checks what can be checked before anything is computed, then makes the run's folder.
+    """Checks inputs, store and champion, then creates the run's folder.
 
     Raises:
         UserError: the problems file, the store, its champion or the model cannot be used.
@@ -46,7 +46,7 @@ def begin_round(settings: Settings, problems_file: Path | None, pipeline: str = 
     from mathloop.storage import open_store
 
     if pipeline not in PIPELINES:
-        find_pipeline(pipeline)  # refuses it
+        find_pipeline(pipeline)  # raises BadConfig
     if pipeline == "model-import" and settings.model == "nano":
         raise BadConfig(
             f"pipeline {pipeline}: profile {settings.name} has no model to import: --set model=FOLDER, or "
@@ -88,22 +88,24 @@ def _check_problems(path: Path, settings: Settings, pipeline: str) -> None:
     from mathloop.problems.files import load_problem_file
 
     if pipeline in SUFFIXES:
-        raise BadConfig(f"--problems {path}: pipeline {pipeline} takes no problems; leave it out")
+        raise BadConfig(f"--problems {path}: pipeline {pipeline} takes no problems; remove the option")
     load_problem_file(path, settings.problems.rejects_share)
 
 
 def _store_url(text: str) -> str:
-    """A store as its stages need it, wherever they run; what is wrong with a URL `open_store` says."""
+    """A store as an absolute path or URL; `open_store` checks URLs."""
     if "://" in text or not text.strip():
         return text
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", text):
         expected = "expected a folder, file:///folder or s3://bucket/prefix"
-        raise StorageRefused(f"{text!r} is not a store; {expected} (a folder of this name is ./{text})")
+        raise StorageRefused(
+            f"{text!r} is not a store; {expected} (for a folder of this name, write ./{text})"
+        )
     return os.path.abspath(text)
 
 
 def _check_line(base: str, settings: Settings, pipeline: str) -> None:
-    """A store continues one line of models; a profile that means another must not join it unnoticed."""
+    """A store's champions descend from one model; a profile that starts from another needs its own store."""
     if pipeline in SUFFIXES:
         raise BadConfig(
             f"store {settings.store} already has a line of champions, and pipeline {pipeline} begins one: "
@@ -111,10 +113,10 @@ def _check_line(base: str, settings: Settings, pipeline: str) -> None:
         )
     imported, pretrained = (f"{SUFFIXES[name]}/" in base for name in ("model-import", "pretraining"))
     if imported if settings.model == "nano" else pretrained:
-        present = "an imported model" if imported else "a model that was pretrained there"
+        origin = "an imported model" if imported else "a pretrained nano model"
         raise BadConfig(
-            f"store {settings.store} continues {present}, and profile {settings.name} starts from "
-            f"{settings.model}: give it a store of its own, --store runs/{settings.name}"
+            f"store {settings.store} has champions of {origin}, but profile {settings.name} starts from "
+            f"{settings.model}: use another store, such as --store runs/{settings.name}"
         )
 
 
@@ -131,40 +133,41 @@ class _Run(BaseModel):
 
 
 def resume_round(run: RunFolder, console: Console) -> None:
-    """Runs the remaining stages: the first model where the store had none, then the pipeline; prints its end.
+    """Runs the remaining stages: of the first model, if the store had none, then of the pipeline. Prints
+    results.
 
     Raises:
-        BadConfig: run.json is damaged, or of a version whose settings have other names.
-        BadData: the problems file is not the one that the run began with.
-        StageFailed: a stage ended badly.
-        KeyboardInterrupt: it was stopped.
+        BadConfig: run.json is damaged, or from a version with other settings.
+        BadData: the problems file has changed since the run started.
+        StageFailed: a stage failed.
+        KeyboardInterrupt: the run was stopped.
     """
     shown = f"{run.path}/run.json"
     try:
-        begun = _Run.model_validate(run.settings)
+        record = _Run.model_validate(run.settings)
     except ValidationError as error:
-        raise BadConfig(f"{first_mistake(error, _Run).line(shown)}; it is damaged: begin a new run") from None
-    if begun.problems_file and _digest(Path(begun.problems_file)) != begun.problems_sha256:
-        raise BadData("not the file that this run began with; begin a new run", path=begun.problems_file)
+        raise BadConfig(f"{first_mistake(error, _Run).line(shown)}; it is damaged: start a new run") from None
+    if record.problems_file and _digest(Path(record.problems_file)) != record.problems_sha256:
+        raise BadData("changed since this run started; start a new run", path=record.problems_file)
     try:
-        settings = check_profile(begun.profile, f"{shown}: profile")
-        if begun.pipeline not in PIPELINES:
-            find_pipeline(begun.pipeline)  # refuses it
+        settings = check_profile(record.profile, f"{shown}: profile")
+        if record.pipeline not in PIPELINES:
+            find_pipeline(record.pipeline)  # raises BadConfig
     except BadConfig as error:
-        raise BadConfig(f"{error}; begin a new run") from None
-    with Launcher() as launcher:  # it loads what stages need while we load KFP
+        raise BadConfig(f"{error}; start a new run") from None
+    with Launcher() as launcher:  # it imports the stages' libraries while we import KFP
         from pipelines.local.runner import run_pipelines
 
-        run_pipelines(_jobs(run.id, settings, begun), run, launcher, console)
+        run_pipelines(_jobs(run.id, settings, record), run, launcher, console)
     _show(run, console)
 
 
-def _jobs(run_id: str, settings: Settings, begun: _Run) -> list[Job]:
-    """The pipelines to run: the one that was asked for, after the one that makes a first model, if needed."""
-    needs_champion = begun.pipeline not in SUFFIXES
+def _jobs(run_id: str, settings: Settings, record: _Run) -> list[Job]:
+    """The pipelines to run: the requested one, after one that creates a first model if there is none."""
+    needs_champion = record.pipeline not in SUFFIXES
     first = "pretraining" if settings.model == "nano" else "model-import"
-    names = [first, begun.pipeline] if needs_champion and begun.first else [begun.pipeline]
-    return [_job(name, run_id + SUFFIXES.get(name, ""), settings, begun.problems_file) for name in names]
+    names = [first, record.pipeline] if needs_champion and record.first else [record.pipeline]
+    return [_job(name, run_id + SUFFIXES.get(name, ""), settings, record.problems_file) for name in names]
 
 
 def _job(name: str, job_id: str, settings: Settings, problems_file: str) -> Job:
@@ -183,7 +186,7 @@ def _job(name: str, job_id: str, settings: Settings, problems_file: str) -> Job:
 
 
 def table_of(run: RunFolder) -> Table:
-    """The scores of a run that evaluated something."""
+    """The scores of a run with an evaluation."""
     from mathloop.evaluation import score_table
     from mathloop.records import read_problems, read_responses
 
@@ -193,7 +196,7 @@ def table_of(run: RunFolder) -> Table:
 
 
 def _show(run: RunFolder, console: Console) -> None:
-    """Prints what the run's stages have made: the table, the gate's decision, the report."""
+    """Prints the run's results: scores, the gate's decision, the report's path."""
     from mathloop.evaluation import print_table
 
     texts = ["", print_table(table_of(run)), ""] if (run.stages / "evaluation").is_dir() else [""]
@@ -219,7 +222,7 @@ def _digest(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise BadData(
-            f"cannot be read ({error.strerror}); put it back, or begin a new run", path=path
+            f"cannot be read ({error.strerror}); restore it, or start a new run", path=path
         ) from None
     except ValueError:  # a NUL character
-        raise BadData("is not the name of a file; begin a new run", path=path) from None
+        raise BadData("not a valid file name; start a new run", path=path) from None

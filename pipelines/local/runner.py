@@ -29,15 +29,15 @@ class Job:
     pipeline: GraphComponent
     arguments: Mapping[str, Any]
     id: str
-    """Stands in for the id that a cluster gives a run, the same on every attempt."""
+    """The pipeline run's id, as a cluster would assign it; the same on every attempt."""
 
 
 def run_pipelines(jobs: Sequence[Job], run: RunFolder, launcher: Launcher, console: Console) -> None:
-    """Runs `jobs` to their end; stages that an earlier attempt finished are not repeated.
+    """Runs `jobs`; stages that an earlier attempt completed are not repeated.
 
     Raises:
-        StageFailed: a stage ended badly; what came before it is kept.
-        KeyboardInterrupt: Ctrl-C, SIGTERM or SIGHUP, after the running stage was ended.
+        StageFailed: a stage failed; completed stages are kept.
+        KeyboardInterrupt: Ctrl-C, SIGTERM or SIGHUP, after the running stage was stopped.
     """
     names = [stage_names(job.pipeline) for job in jobs]
     view = View(f"run {run.id}", [stage for of_job in names for stage in of_job.values()], console)
@@ -57,13 +57,13 @@ def stage_names(pipeline: GraphComponent) -> dict[str, str]:
 
 
 def _run(job: Job, folder: Path) -> None:
-    # KFP prints its own story, in colors, to stdout; it goes to a file, for whoever doubts ours.
+    # KFP prints its own colored log to stdout; keep it in a file for debugging.
     log = open(folder / "kfp.log", "a", encoding="utf-8")  # noqa: SIM115
     with log, contextlib.redirect_stdout(log), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of images without "python" in their name, of node pools
-        logging.raiseExceptions = False  # on a full disk its complaints would drown the one line
+        warnings.simplefilter("ignore")  # about images without "python" in their names, about node pools
+        logging.raiseExceptions = False  # on a full disk, logging's tracebacks would hide our error message
         runner = local.SubprocessRunner(use_venv=False)
-        # No stage uses a workspace. KFP deletes what this names; without a name a kill leaves it in /tmp.
+        # No stage uses a workspace, and KFP deletes this folder; without it, a kill leaves one in /tmp.
         local.init(runner, pipeline_root=str(folder), workspace_root=str(folder / "no-workspace"))
         try:
             job.pipeline(**job.arguments)
@@ -73,14 +73,14 @@ def _run(job: Job, folder: Path) -> None:
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
-    """Lets SIGTERM and a closed terminal end a run as Ctrl-C does."""
+    """Makes SIGTERM and SIGHUP (closed terminal) stop a run like Ctrl-C."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    old = {sign: signal.signal(sign, interrupt) for sign in (signal.SIGTERM, signal.SIGHUP)}
+    old = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         yield
     finally:
-        for sign, handler in old.items():
-            signal.signal(sign, handler)
+        for number, handler in old.items():
+            signal.signal(number, handler)

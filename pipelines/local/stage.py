@@ -1,11 +1,11 @@
-"""The processes that run stages: one that has imported what most stages need, and a fork of it for each.
+"""The processes that run stages: a server with the common imports, and a fork of it per stage.
 
 Importing torch and transformers takes four seconds, a fork takes milliseconds, and a round has ten stages
 that need them. `python -m pipelines.local.stage PARENT` reads requests from stdin, one JSON line each:
-{"folder", "function", "environment"}; the folder holds component.py and input.json, and takes log.txt. It
-answers {"pid"} when the stage has begun and {"exit_code"} when it has ended; in between the stage itself
-answers {"error"}, one line, where the mistake is the user's. KFP's own executor runs the component; nothing
-else of KFP is imported.
+{"folder", "function", "environment"}. The folder contains component.py and input.json; log.txt goes there. It
+answers {"pid"} when the stage has started and {"exit_code"} when it has ended; in between, the stage itself
+answers {"error"}, one line, if it fails with a UserError. KFP's own executor runs the component; no other
+part of KFP is imported.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ PRELOADED = (
     "transformers.models.auto.modeling_auto",
     "transformers.models.qwen2.modeling_qwen2",
 )
-"""Heavy modules that start no thread and open no device when they are imported."""
+"""Heavy modules whose import starts no thread and opens no device."""
 USER_ERROR = 2
-"""Exit code of a stage that ended with a mistake of the user's."""
+"""Exit code of a stage that failed with a UserError."""
 FULL = os.strerror(errno.ENOSPC)
 PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
-    die_with(int(sys.argv[1]))
+    die_with_parent(int(sys.argv[1]))
     for module in PRELOADED:
         while select.select([0], [], [], 0)[0]:  # light stages need not wait for the rest
             serve()
@@ -53,12 +53,12 @@ def main() -> None:
 
 
 def serve() -> None:
-    """Answers one request; returns when the stage has ended."""
+    """Handles one request; returns when the stage has ended."""
     line = read_line(0)
     if not line:
         sys.exit()
-    gc.freeze()  # a fork need not copy what it never collects
-    # multiprocessing's fork ends without tearing down torch's modules, which takes a second.
+    gc.freeze()  # so that forks do not copy these objects' pages
+    # multiprocessing's fork exits without tearing down torch's modules, which would take a second.
     stage = multiprocessing.get_context("fork").Process(
         target=run_stage, args=(json.loads(line), os.getpid())
     )
@@ -68,14 +68,14 @@ def serve() -> None:
     answer(1, pid=pid)
     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
     with suppress(ProcessLookupError):
-        os.killpg(pid, signal.SIGKILL)  # what the stage has left running
+        os.killpg(pid, signal.SIGKILL)  # processes that the stage left running
     stage.join()
     assert stage.exitcode is not None
     answer(1, exit_code=stage.exitcode)
 
 
 def read_line(file: int) -> bytes:
-    """One line from a file descriptor, and not a byte more: Python's own buffer would be forked too."""
+    """One line from a file descriptor and not a byte more: a fork would copy Python's read buffer."""
     line = b""
     while not line.endswith(b"\n") and (byte := os.read(file, 1)):
         line += byte
@@ -87,37 +87,37 @@ def answer(file: int, **values: int | str) -> None:
 
 
 def run_stage(request: dict[str, Any], server: int) -> None:
-    """What the fork does."""
+    """Runs the stage in the fork."""
     answers = os.dup(1)
-    become_stage(request, server)
+    detach_from_server(request, server)
     try:
         execute(Path(request["folder"]), request["function"])
     except Exception as error:
-        said = told(error, request["folder"])
-        if said is None:
+        message = user_message(error, request["folder"])
+        if message is None:
             raise
         # Not through a file: the disk may be full.
-        answer(answers, error=said)
+        answer(answers, error=message)
         with suppress(OSError):
-            print(f"mathloop: error: {said}", file=sys.stderr, flush=True)
+            print(f"mathloop: error: {message}", file=sys.stderr, flush=True)
         sys.exit(USER_ERROR)
 
 
-def told(error: Exception, folder: str) -> str | None:
-    """The one line of an error that the user can mend; None of any other."""
+def user_message(error: Exception, folder: str) -> str | None:
+    """The message of an error that the user can fix, in one line; None for other errors."""
     from mathloop.errors import UserError
 
     line = " ".join(str(error).split())
     if isinstance(error, UserError):
         return line
-    # Libraries wrap what the disk says into errors of their own.
+    # Libraries wrap the disk's errors in their own.
     return f"{folder}: {line}; free some space" if FULL in line else None
 
 
-def become_stage(request: dict[str, Any], server: int) -> None:
-    """Leaves the server behind: an own session (and so group), the stage's environment, its log as output."""
+def detach_from_server(request: dict[str, Any], server: int) -> None:
+    """Gives the fork its own session (and so process group), environment, and log as output."""
     os.setsid()
-    die_with(server)
+    die_with_parent(server)
     os.environ.update(request["environment"])
     log = os.open(Path(request["folder"], "log.txt"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     nothing = os.open(os.devnull, os.O_RDONLY)
@@ -138,10 +138,10 @@ def execute(folder: Path, function: str) -> None:
     Executor(executor_input, getattr(component, function)).execute()
 
 
-def die_with(parent: int) -> None:
-    """Has the kernel kill this process when `parent` dies, so that no orphan writes on after a kill -9."""
+def die_with_parent(parent: int) -> None:
+    """Makes the kernel kill this process when `parent` dies, so that no orphan writes on after a kill -9."""
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it died before the kernel was asked
+    if os.getppid() != parent:  # it died before the call above
         os._exit(1)
 
 

@@ -1,14 +1,15 @@
-"""How KFP's local runner is made resumable, in one place: `adapted` replaces four of its names for a run.
+"""Makes KFP's local runner resumable: `adapted` replaces four of its functions during a run.
 
-`kfp.local` (2.17) writes a task's outputs below a time stamp, runs tasks in the order of a hash map, and
-starts each through a shell that outlives us. Its own cache cannot help a resume: its key holds those dated
-paths, and it does not see a task that was killed halfway. So, while a run lasts:
+`kfp.local` (2.17) writes a task's outputs to a path with a time stamp, runs tasks in hash order, and starts
+each through a shell that outlives us. Its own cache does not help to resume: its key contains these paths,
+and it does not notice that a task was killed halfway. So, during a run:
 
 - a task's outputs go to the run's stages/<stage>/, which is the same on resume;
-- the pipeline's id is given, as it is one id for all attempts on a cluster;
-- tasks run in an order that depends on the pipeline only;
-- a task is a process that we start, watch and end, and is not started at all where done.json says that it
-  ended well with the same code, settings and inputs. KFP then reads its outputs as if it had just run.
+- the pipeline run has a fixed id, the same for all attempts, as on a cluster;
+- tasks run in an order that depends only on the pipeline;
+- a task is a process that we start, watch and stop. It is not started if done.json shows that it succeeded
+with
+  the same code, settings and inputs; KFP then reads its outputs as if it had just run.
 """
 
 from __future__ import annotations
@@ -32,11 +33,11 @@ from pipelines.local.launcher import Launcher, Process
 from pipelines.local.view import View
 
 POLL = 0.05
-"""Seconds between two looks at a running stage."""
+"""Seconds between two polls of a running stage."""
 
 
 class StageFailed(Exception):
-    """A stage ended badly; `user_error` is its one line where the mistake is the user's."""
+    """A stage failed; `user_error` is its message if it failed with a UserError."""
 
     def __init__(self, stage: str, log: Path, exit_code: int, seconds: float, user_error: str | None) -> None:
         super().__init__(stage)
@@ -48,9 +49,9 @@ class StageFailed(Exception):
 def adapted(
     run: RunFolder, job: str, names: Mapping[str, str], launcher: Launcher, view: View
 ) -> Iterator[None]:
-    """Makes `kfp.local` work in the run's folder, as the pipeline run `job`.
+    """Makes `kfp.local` work in the run's folder, as the pipeline run with the id `job`.
 
-    `names` maps a component's name to its stage's.
+    `names` maps component names to stage names.
     """
 
     class Handler(subprocess_task_handler.SubprocessTaskHandler):  # type: ignore[misc]
@@ -74,7 +75,7 @@ def adapted(
 
 
 def in_order(tasks: Mapping[str, Any]) -> list[str]:
-    """Names of a pipeline's tasks: by how many must run before them in a row, then by name."""
+    """Names of a pipeline's tasks, sorted by depth in the graph, then by name."""
     depths: dict[str, int] = {}
 
     def depth(name: str) -> int:
@@ -86,7 +87,7 @@ def in_order(tasks: Mapping[str, Any]) -> list[str]:
 
 
 class Stage:
-    """One task, as KFP would have started it: replayed where it is done, else run to its end."""
+    """One task with KFP's command line: skipped if it is done, else run."""
 
     def __init__(self, command: Sequence[str], run: RunFolder, launcher: Launcher, view: View) -> None:
         at = list(command).index("--executor_input")
@@ -98,11 +99,11 @@ class Stage:
         self.key = self._key()
 
     def finish(self) -> None:
-        """Returns when the stage has ended well, now or in an earlier attempt.
+        """Returns when the stage has succeeded, now or in an earlier attempt.
 
         Raises:
-            StageFailed: it ended badly.
-            KeyboardInterrupt: it was stopped, after its process had gone.
+            StageFailed: it failed.
+            KeyboardInterrupt: it was stopped; its process has ended.
         """
         done = self._done()
         if done is not None:
@@ -121,21 +122,23 @@ class Stage:
         self.view.finish(self.name, seconds)
 
     def _key(self) -> str:
-        """Names this task's code, settings and inputs. Of an input it takes the key of the task that made it.
+        """A hash of this task's code, settings and inputs; an input counts by the key of the task that wrote
+        it.
 
-        The library's code is left out on purpose: who mends a failed stage wants to go on with the run.
+        The library's code is excluded on purpose: after fixing a bug in a failed stage, the run can be
+        resumed.
         """
-        made_by = {}
+        producers = {}
         for name, artifacts in self.input.get("inputs", {}).get("artifacts", {}).items():
             for artifact in artifacts["artifacts"]:
                 producer = Path(artifact["uri"]).relative_to(self.run.stages).parts[0]
                 done = json.loads((self.run.stages / producer / "done.json").read_text("utf-8"))
-                made_by[name] = done["key"]
-        text = json.dumps([self.source, self.function, self.input, made_by], sort_keys=True)
+                producers[name] = done["key"]
+        text = json.dumps([self.source, self.function, self.input, producers], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def _done(self) -> dict[str, Any] | None:
-        """What done.json says, if it speaks of this very task and its outputs are still there."""
+        """The content of done.json, if it is of this very task and the outputs still exist."""
         done = read_json(self.folder / "done.json") or {}
         outputs, seconds = done.get("outputs"), done.get("seconds")
         if (
@@ -149,18 +152,18 @@ class Stage:
     def _outputs(self) -> list[str]:
         """Paths, relative to the stage's folder, that KFP expects or the component moved an artifact to."""
         written = Path(self.input["outputs"]["outputFile"])
-        made = json.loads(written.read_text("utf-8")).get("artifacts", {}) if written.exists() else {}
-        artifacts = {**self.input["outputs"].get("artifacts", {}), **made}
+        moved = json.loads(written.read_text("utf-8")).get("artifacts", {}) if written.exists() else {}
+        artifacts = {**self.input["outputs"].get("artifacts", {}), **moved}
         uris = [artifact["uri"] for item in artifacts.values() for artifact in item["artifacts"]]
         return sorted(os.path.relpath(path, self.folder) for path in (*uris, written))
 
     def _prepare(self) -> None:
-        """Keeps what an earlier attempt at this task left (stages resume inside), clears anything else."""
-        begun = self.folder / "begun.json"
-        if (read_json(begun) or {}).get("key") != self.key:
+        """Keeps the files of an earlier attempt at this task, which it resumes from; deletes all others."""
+        marker = self.folder / "begun.json"
+        if (read_json(marker) or {}).get("key") != self.key:
             shutil.rmtree(self.folder, ignore_errors=True)
             (self.folder / "work").mkdir(parents=True)
-            write_json(begun, {"key": self.key})
+            write_json(marker, {"key": self.key})
         for name in ("done.json", "progress.jsonl"):
             (self.folder / name).unlink(missing_ok=True)
         (self.folder / "component.py").write_text(self.source, encoding="utf-8")
@@ -192,7 +195,7 @@ class Progress:
         self.row: dict[str, Any] = {}
 
     def latest(self) -> dict[str, Any]:
-        """The newest whole line, {} before there is one."""
+        """The newest complete line, {} before there is one."""
         if self.path.exists():
             with open(self.path, "rb") as file:
                 file.seek(self.offset)

@@ -1,4 +1,4 @@
-"""The stages of a run as a person watches them: a live table on a terminal, plain lines elsewhere."""
+"""Shows the stages of a run: a live table on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 REFRESH = 0.2
-"""Seconds between two drawings of the live table."""
+"""Seconds between updates of the live table."""
 PLAIN = 15.0
-"""Seconds between two progress lines of one stage where no terminal is watching."""
+"""Seconds between progress lines of one stage, without a terminal."""
 MARKS = {"waiting": "·", "running": "▸", "done": "✓", "kept": "✓", "failed": "✗"}
 COLORS = {
     "waiting": "dim",
@@ -42,7 +42,7 @@ class Row:
 
     @property
     def detail(self) -> str:
-        """Progress, speed, values that the stage shows: `12/40 steps · 9,120 tokens/s · loss 1.2`."""
+        """Progress, speed and the stage's values: `12/40 steps · 9,120 tokens/s · loss 1.2`."""
         if self.state == "kept":
             return "from an earlier attempt"
         if not self.progress:
@@ -57,7 +57,7 @@ class Row:
 
 
 class View:
-    """Told what happens to the stages, it shows it. Use as a context manager around the run."""
+    """Shows the stages' state and progress. Use as a context manager around the run."""
 
     def __init__(self, title: str, stages: Sequence[str], console: Console) -> None:
         self.title, self.console = title, console
@@ -90,7 +90,7 @@ class View:
         self._changed(stage)
 
     def tick(self, progress: dict[str, Any]) -> None:
-        """Called often while a stage runs, with the newest of its progress lines."""
+        """Updates the running stage with its newest progress line; called often."""
         row = self.rows[self.running]
         row.progress = progress
         if time.monotonic() - self._drawn >= (REFRESH if self._live else PLAIN):

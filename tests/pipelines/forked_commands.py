@@ -19,7 +19,7 @@ from tests.paths import ROOT
 PRELOADED = (
     "pipelines.cli",
     "pipelines.local.round",
-    "pipelines.serving",
+    "pipelines.commands.endpoint",
     "mathloop.evaluation.evaluate",
     "mathloop.serving.local",
     "mathloop.serving.server",

@@ -140,7 +140,7 @@ def test_submit_by_host_and_serve(fake: FakeCluster, call: Run) -> None:
 def test_schedule_called_often_is_one_job_of_the_newest_version(fake: FakeCluster, call: Run) -> None:
     for _ in range(3):
         shown = done(call("schedule", "--cron", "0 2 * * *", "--profile", "gpu"))
-    assert "is as it was" in shown
+    assert "unchanged" in shown
     (job,) = fake.kfp.recurring.values()
     assert job["trigger"] == {"cron_schedule": {"cron": "0 0 2 * * *"}}
     assert (job["max_concurrency"], job["no_catchup"]) == ("1", True)
@@ -188,7 +188,7 @@ def test_a_schedule_that_is_there_twice_becomes_one(fake: FakeCluster, call: Run
     done(call("schedule", "--cron", "0 2 * * *"))
     (job,) = fake.kfp.recurring.values()
     fake.kfp.recurring["again"] = {**job, "recurring_run_id": "again"}
-    assert "is as it was" in done(call("schedule", "--cron", "0 2 * * *"))
+    assert "unchanged" in done(call("schedule", "--cron", "0 2 * * *"))
     assert len(fake.kfp.recurring) == 1
 
 
@@ -219,7 +219,7 @@ def line(s3: Any) -> tuple[str, Registry]:
 
 
 def test_rounds_lists_runs_and_champions(fake: FakeCluster, call: Run, line: tuple[str, Registry]) -> None:
-    assert "no run; start one with: mathloop submit" in done(call("rounds", "--store", line[0]))
+    assert "no runs; start one with: mathloop submit" in done(call("rounds", "--store", line[0]))
     done(call("submit", "--profile", "gpu"))
     (run,) = fake.kfp.runs.values()
     run["state"] = "SUCCEEDED"
@@ -309,7 +309,7 @@ def test_what_keeps_kfp_away_is_one_line(fake: FakeCluster, call: Run, command: 
         (["schedule", "--list", "--delete"], "give one of --cron, --list and --delete"),
         (["rollback", "--store", "s3://mathloop/x"], "MATHLOOP_S3_ENDPOINT is not set"),
         (["doctor", "--profile", "gpu"], "doctor takes --profile only together with --cluster"),
-        (["compile", "--out", "x", "--set", "grpo.steps=1"], "give one by --profile"),
+        (["compile", "--out", "x", "--set", "grpo.steps=1"], "give one with --profile"),
         (["compile", "--out", "x", "--profile", "nope"], "no profile 'nope'"),
     ],
 )
@@ -326,7 +326,7 @@ def test_an_s3_endpoint_that_is_not_there_is_one_line(call: Run) -> None:
 
 def test_a_multi_user_kubeflow_wants_a_namespace(fake: FakeCluster, call: Run) -> None:
     fake.kfp.multi_user = True
-    assert "give your profile's namespace by --namespace" in refused(call("submit"))
+    assert "pass your Kubeflow profile's namespace with --namespace" in refused(call("submit"))
     done(call("submit", "--namespace", "ann"))
     (experiment,) = fake.kfp.experiments.values()
     assert experiment["namespace"] == "ann"

@@ -93,7 +93,7 @@ def test_a_ready_cluster(fake: FakeCluster, look: Look, s3: Any) -> None:
     assert found["inferenceservices.serving.kserve.io"][1] == "v1beta1"
     assert found["pool sampler"][1] == "1 nvidia.com/gpu on 1 nodes with mathloop.dev/pool=sampler"
     assert found["rights to pods/log"][1] == "get in mathloop"
-    assert "takes writes" in found["bucket"][1]
+    assert "is writable" in found["bucket"][1]
     assert {"Secret kubeflow/mathloop-s3", "ConfigMap mathloop/mathloop-store"} <= set(found)
     # Not ours, and no round needs it; what is lost without it is said.
     said = found["Secret kubeflow/mlpipeline-minio-artifact"][1]

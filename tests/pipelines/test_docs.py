@@ -16,6 +16,7 @@ from typer.main import get_command
 
 from mathloop.records import Problem, Response
 from mathloop.registry import Champion
+from mathloop.settings import Settings
 from mathloop.stages import StageReport
 from pipelines import profile as profiles
 from pipelines import reference
@@ -48,11 +49,11 @@ def test_the_reference_has_every_setting_with_its_default() -> None:
     sections = _sections(reference.render())
     silent = profiles.check_profile({"name": "n", "description": "d"}, "silent")
     checked = 0
-    for path, kind in _settings(profiles.profile_model()):
+    for path, kind in _settings(Settings):
         if hasattr(kind, "model_fields") or path in ("name", "description"):
             continue
         *above, name = path.split(".")
-        section = ".".join(above) or "Top of a profile"
+        section = ".".join(above) or "Top-level fields"
         shown = {row[0]: row[2] for row in sections.get(section) or sections[above[-1]]}[f"`{name}`"]
         if section not in sections:
             outer = {row[0]: row[2] for row in sections[".".join(above[:-1])]}[f"`{above[-1]}`"]
@@ -97,7 +98,7 @@ def test_commands_can_be_called_so(page: Path) -> None:
 
 @each_page
 def test_settings_that_are_named_exist(page: Path) -> None:
-    known = {path for path, _ in _settings(profiles.profile_model())}
+    known = {path for path, _ in _settings(Settings)}
     sections = {path.partition(".")[0] for path in known if "." in path}
     for name in re.findall(r"`([a-z_]+(?:\.[a-z_]+)+)(?:=[^`]*)?`", page.read_text(encoding="utf-8")):
         is_file = (ROOT / "docs" / name).exists() or name.endswith(
@@ -112,7 +113,7 @@ def test_settings_that_are_named_exist(page: Path) -> None:
     [
         ("## Problem", Problem),
         ("## Response", Response),
-        ("### stage_report", StageReport),
+        ("### Stage reports", StageReport),
         ("### The line of champions", Champion),
     ],
 )

@@ -12,6 +12,8 @@ from tests.model_faults import FAULTS, write_models
 from tests.pipelines.command import refused
 from tests.pipelines.forked_commands import Commands
 
+pytestmark = pytest.mark.slow
+
 POLICY: dict[str, list[str]] = {
     "run": ["run", "--profile", "tiny", "--set", "model=policy"],
     "evaluate": ["evaluate", "policy", "problems.jsonl", "--profile", "tiny", "--out", "out.jsonl"],

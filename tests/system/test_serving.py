@@ -229,7 +229,7 @@ def test_ask_shows_candidates_with_votes_and_rewards(server: Server, place: Path
     [
         ([" "], "the problem is empty"),
         (["-"], "the problem is empty"),
-        (["x", "--strategy", "best"], "strategy: expected greedy, maj or rm"),
+        (["x", "--strategy", "best"], "strategy: expected greedy, maj, rm or weighted"),
         (["x", "--mode", "prose"], "mode: expected cot or tir"),
         (["x", "--samples", "65"], "samples: expected a whole number from 1 to 64"),
         (["x", "--samples", "0"], "samples"),

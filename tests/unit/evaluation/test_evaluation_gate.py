@@ -190,9 +190,8 @@ def test_a_runs_scores_are_what_the_gate_compared_in_percent_under_few_fixed_nam
     paths = {"benchmark": tmp_path / "benchmark.parquet", "results": tmp_path / "results.parquet"}
     report = gate.run(**paths, out=tmp_path / "gate.json", config=GateConfig(), seed=7)
     decision = json.loads((tmp_path / "gate.json").read_text())
-    roles = [
-        f"{role}_{kind}" for role in ("champion", "challenger") for kind in ("greedy", "maj", "rm", "pass")
-    ]
+    kinds = ("greedy", "maj", "rm", "weighted", "pass")
+    roles = [f"{role}_{kind}" for role in ("champion", "challenger") for kind in kinds]
     assert list(report.scores) == [*roles, "difference", "low", "high", "promoted"]
     for role in ("champion", "challenger"):
         assert report.scores[f"{role}_greedy"] == pytest.approx(100 * decision[role]["score"], abs=1e-3)
@@ -204,7 +203,7 @@ def test_a_runs_scores_are_what_the_gate_compared_in_percent_under_few_fixed_nam
 def test_role_scores_are_means_over_modes_of_plain_counts():
     rows = answers("champion", 0.5)
     scores = role_scores(Outcomes(problems(), rows))
-    assert set(scores) == {"champion_greedy", "champion_maj", "champion_rm", "champion_pass"}
+    assert set(scores) == {f"champion_{kind}" for kind in ("greedy", "maj", "rm", "weighted", "pass")}
     for name, indices in (("greedy", [-1]), ("pass", [0, 1])):
         shares = []
         for mode in ("cot", "tir"):

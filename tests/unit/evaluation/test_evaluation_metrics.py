@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from mathloop.errors import BadData
 from mathloop.evaluation import Table, check_orderings, print_table, score_table
-from mathloop.evaluation.metrics import Outcome, majority, score_samples
+from mathloop.evaluation.metrics import Outcome, score_samples
 from mathloop.records import Problem, Response
 
 
@@ -23,27 +23,27 @@ def response(name, sample, answer, correct, reward=None, mode="cot", model="sft"
 
 def slow_scores(samples, k):
     """The definitions once more, as plainly as they can be said."""
-    right = [sample.correct for sample in samples]
-    counts, first, winner = {}, {}, None
-    for index, sample in enumerate(samples):
+    groups = {}
+    for sample in samples:
         if sample.answer is not None:
-            key = "right" if sample.correct else int(sample.answer)
-            counts[key] = counts.get(key, 0) + 1
-            first.setdefault(key, index)
-    if counts:
-        winner = sorted(counts, key=lambda key: (-counts[key], first[key]))[0]
-    ranked = sorted(
-        (
-            (-sample.reward, index)
-            for index, sample in enumerate(samples)
-            if sample.reward is not None and math.isfinite(sample.reward)
-        ),
-    )
+            groups.setdefault(int(sample.answer), []).append(sample)
+    votes, best, weight = {}, {}, {}
+    for key, members in groups.items():
+        finite = [one.reward for one in members if one.reward is not None and math.isfinite(one.reward)]
+        votes[key] = len(members)
+        best[key] = max([-math.inf, *finite])
+        weight[key] = sum(1 / (1 + math.exp(-reward)) for reward in finite)
+
+    def right(ranks):
+        highest = [key for key in groups if ranks[key] == max(ranks.values())]
+        return float(bool(highest) and groups[highest[0]][0].correct)
+
     return {
-        "mean": sum(right) / k,
-        "maj": float(winner == "right"),
-        "rm": float(bool(ranked) and right[ranked[0][1]]),
-        "pass": float(True in right),
+        "mean": sum(sample.correct for sample in samples) / k,
+        "maj": right(votes),
+        "rm": right(best),
+        "weighted": right(weight),
+        "pass": float(any(sample.correct for sample in samples)),
     }
 
 
@@ -64,7 +64,7 @@ def test_scores_equal_the_slow_reference(samples):
 @given(st.lists(outcomes, min_size=1, max_size=8))
 def test_no_choice_among_samples_beats_pass(samples):
     scores = score_samples(samples, len(samples))
-    assert scores["pass"] >= max(scores["maj"], scores["rm"], scores["mean"])
+    assert scores["pass"] == max(scores.values())
     assert (scores["mean"] > 0) == (scores["pass"] == 1)
 
 
@@ -76,19 +76,29 @@ def test_the_share_of_right_samples_does_not_depend_on_their_order(samples, shuf
     assert (before["mean"], before["pass"]) == (after["mean"], after["pass"])
 
 
-def test_equivalent_spellings_vote_together():
-    wrong = [Outcome("1/2", False, None), Outcome("0.5", False, None)]
-    right = Outcome("3", True, None)
-    assert majority([right, *wrong]) == wrong[0]
-    assert majority([right, Outcome("0.5", False, None), Outcome("0.6", False, None)]) == right
+def test_the_vote_puts_spellings_together_and_does_not_see_the_verdicts():
+    seven = [Outcome("7", True, None)] * 2
+    wrong = [Outcome("1/2", False, None), Outcome("0.5", False, None), Outcome("\\frac12", False, None)]
+    assert score_samples([*seven, *wrong], 5)["maj"] == 0
+    assert score_samples([*seven, *wrong[:2]], 4)["maj"] == 1
+    rounded = [Outcome("0.333333", True, None), Outcome("1/3", True, None)]
+    assert score_samples([*rounded, *wrong[:2]], 4)["maj"] == 0, (
+        "two right answers that differ are two answers"
+    )
 
 
 def test_ties_go_to_the_answer_seen_first_and_silence_does_not_vote():
     seven, one = Outcome("7", True, None), Outcome("1", False, None)
     silent = Outcome(None, False, None)
-    assert majority([silent, silent, silent, seven, one]) == seven
-    assert majority([silent, one, seven]) == one
-    assert majority([silent]) is None
+    assert score_samples([silent, silent, silent, seven, one], 5)["maj"] == 1
+    assert score_samples([silent, one, seven], 3)["maj"] == 0
+    assert score_samples([silent], 1)["maj"] == 0
+
+
+def test_a_sample_without_an_answer_is_not_what_the_reward_model_chooses():
+    silent, seven = Outcome(None, False, 9.0), Outcome("7", True, -9.0)
+    assert score_samples([silent, seven], 2)["rm"] == 1
+    assert score_samples([silent, seven], 2)["weighted"] == 1
 
 
 def test_equal_rewards_go_to_the_sample_seen_first():
@@ -211,9 +221,9 @@ def test_the_printed_table_lists_models_in_order_with_intervals():
     bare = [response(row.problem_id, -1, "1", False, model="base") for row in rows if row.sample < 0]
     best = [response(row.problem_id, -1, "1", True, model="challenger") for row in rows if row.sample < 0]
     lines = print_table(score_table(problems, best + rows + bare, k=4)).splitlines()
-    assert lines[0].split() == ["greedy", "maj@4", "rm@4", "pass@4"]
+    assert lines[0].split() == ["greedy", "maj@4", "rm@4", "weighted@4", "pass@4"]
     assert [line.split()[0] for line in lines[2:-1]] == ["base", "SFT", "SFT", "challenger"]
-    assert lines[2].split() == ["base", "CoT", "0.0", "[0.0,", "0.0]", "–", "–", "–"]
+    assert lines[2].split() == ["base", "CoT", "0.0", "[0.0,", "0.0]", *"––––"]
     assert "50 problems" in lines[-1]
 
 

@@ -128,3 +128,25 @@ def test_printing_unfolds_everything(visit):
     assert page.locator("details:not([open])").count() > 0
     assert page.pdf().startswith(b"%PDF")
     assert page.locator("details:not([open])").count() == 0
+
+
+def test_links_scroll_in_a_sandboxed_frame_as_kubeflow_shows_it(browser, make_round, tmp_path):
+    made = make_round(count=24)
+    path = tmp_path / "report.html"
+    report.run(**made.paths, out=path, title="Round 3", configuration='{"seed": 1}')
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.set_content('<iframe sandbox="allow-scripts" style="width: 1200px; height: 800px"></iframe>')
+    page.evaluate("(html) => { document.querySelector('iframe').srcdoc = html; }", path.read_text("utf-8"))
+    frame = page.frame_locator("iframe")
+    assert frame.locator("h1").inner_text() == "Round 3"
+    stages = frame.locator("#stages")
+    assert stages.bounding_box()["y"] > 800
+    frame.locator('nav a[href="#stages"]').click()
+    page.wait_for_function("() => true")
+    frame.locator("#stages h2").wait_for(state="visible")
+    for _ in range(100):
+        if stages.bounding_box()["y"] < 700:
+            break
+        page.wait_for_timeout(50)
+    assert stages.bounding_box()["y"] < 700
+    assert frame.locator("h1").count() == 1, "the frame still holds the report"

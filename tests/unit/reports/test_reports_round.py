@@ -105,7 +105,7 @@ def test_a_refused_round_says_so_and_why(make_round, tmp_path):
     made.paths["gate"].write_text(json.dumps(decision))
     made.paths["published"].write_text(json.dumps({"promoted": False, "number": None, "reason": "x"}))
     page, _ = draw(made, tmp_path)
-    assert "Refused: the champion stays No better <than> before." in page.text
+    assert "Not promoted: the champion stays No better <than> before." in page.text
 
 
 def test_a_round_that_was_overtaken_is_not_called_promoted(make_round, tmp_path):

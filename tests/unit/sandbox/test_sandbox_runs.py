@@ -15,8 +15,8 @@ import pytest
 from pydantic import ValidationError
 
 from mathloop.errors import SandboxError
-from mathloop.sandbox import Sandbox, SandboxConfig, execute, pool
-from mathloop.sandbox.pool import ZYGOTE
+from mathloop.sandbox import Sandbox, SandboxConfig, execute, worker
+from tests.unit.sandbox.patched import patched_zygote
 
 
 def server(sandbox: Sandbox) -> int:
@@ -127,13 +127,8 @@ def test_an_error_is_text_that_can_be_written_and_not_too_long(sandbox: Sandbox)
 def test_a_child_that_cannot_be_confined_runs_nothing_and_is_the_sandboxs_fault(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    source = ZYGOTE.read_text()
-    broken = source.replace("        if self.active and active !=", "        if self.active and [] !=")
-    assert broken != source
-    room = f"_ROOM = Path({str(ZYGOTE.parent)!r})"
-    broken = broken.replace("_ROOM = Path(__file__).resolve().parent", room)
-    (tmp_path / "zygote.py").write_text(broken)
-    monkeypatch.setattr(pool, "ZYGOTE", tmp_path / "zygote.py")
+    zygote = patched_zygote(tmp_path, "if self.active and active !=", "if self.active and [] !=")
+    monkeypatch.setattr(worker, "ZYGOTE", zygote)
     with Sandbox() as sandbox, pytest.raises(SandboxError, match="could not confine itself"):
         sandbox.run("1 + 1")
 
@@ -236,8 +231,8 @@ def test_run_many_keeps_the_order_over_workers(sandbox: Sandbox) -> None:
 
 
 def test_run_many_uses_all_workers_at_once(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    together, ask = threading.Barrier(2, timeout=60), pool.Worker.ask
-    monkeypatch.setattr(pool.Worker, "ask", lambda *request: (together.wait() and None) or ask(*request))
+    together, ask = threading.Barrier(2, timeout=60), worker.Worker.ask
+    monkeypatch.setattr(worker.Worker, "ask", lambda *request: (together.wait() and None) or ask(*request))
     assert [e.stdout for e in sandbox.run_many(["1", "2"])] == ["1\n", "2\n"]
 
 

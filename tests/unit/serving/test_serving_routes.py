@@ -251,7 +251,7 @@ def test_models(start: Start) -> None:
     served = start(ScriptedEngine(["7"], [1.0]))
     (model,) = served.client.get("/v1/models").json()["data"]
     assert (model["id"], model["object"]) == ("mathloop", "model")
-    assert model["mathloop"]["strategies"] == ["greedy", "maj", "rm"]
+    assert model["mathloop"]["strategies"] == ["greedy", "maj", "rm", "weighted"]
     assert served.client.get("/v1/models/mathloop").json() == model
     assert served.client.get("/v1/models/gpt-4").status_code == 404
 
@@ -314,7 +314,7 @@ def test_mistakes_are_openais_error_objects(start: Start) -> None:
     error = served.ask(strategy="best")
     assert error.status_code == 422
     assert error.json()["error"] == {
-        "message": "strategy: expected greedy, maj or rm, found text 'best'",
+        "message": "strategy: expected greedy, maj, rm or weighted, found text 'best'",
         "type": "invalid_request_error",
         "param": "strategy",
         "code": None,

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from mathloop.cluster import launching, train_job_spec, training_node
+from mathloop.cluster import train_job_launching, train_job_spec, training_node
 from mathloop.cluster.kubernetes import Cluster
 from mathloop.errors import BadConfig
 from mathloop.settings.pools import Pool
@@ -69,7 +69,7 @@ def launch(cluster: Cluster, store: str, folder: Path, **more: Any) -> StageRepo
         "model": folder / "model", "work": folder / "work", "access": "{}",
         "pool": Pool(nodes=2).model_dump_json(), "config": "{}", "seed": 7,
     }  # fmt: skip
-    return launching.run(**{**arguments, **more}, cluster=cluster, say=str, poll_seconds=0.05)
+    return train_job_launching.run(**{**arguments, **more}, cluster=cluster, say=str, poll_seconds=0.05)
 
 
 def test_inputs_and_model_go_through_the_store(
@@ -157,4 +157,6 @@ def test_the_component_hands_over_what_the_pipeline_connects() -> None:
         inspect.signature(__import__(f"mathloop.training.{recipe}", fromlist=["run"]).run).parameters
     )
     for recipe in training_node.CONFIGS:
-        assert wanted(recipe) - {"model", "work", "config", "seed", "responses", "rollouts"} <= taken
+        assert (
+            wanted(recipe) - {"model", "work", "config", "seed", "responses", "rollouts", "dropped"} <= taken
+        )

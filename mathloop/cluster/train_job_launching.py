@@ -1,7 +1,7 @@
-"""Training on several nodes: a stage that hands its inputs to a TrainJob and takes the model back.
+"""Training on several nodes: a stage publishes its inputs, creates a TrainJob and fetches the trained model.
 
-Killed and started again it goes on: inputs that arrived are not sent again, the job is found by its name, and
-a job that ended well in the meantime has left its report in the store, which is looked for first.
+A stage that was killed resumes: published inputs are not sent again, the job is found by its name, and the
+report of a job that completed meanwhile is in the store, where it is looked for first.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ NAMESPACE = "mathloop"
 
 
 class Access(BaseModel):
-    """Where a job's pods find the store's address and keys."""
+    """Kubernetes objects with the store's address and keys, for a job's pods."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     secret: str = "mathloop-s3"
     config_map: str = "mathloop-store"
     ca_config_map: str = ""
-    """ConfigMap with ca.crt, the authorities of the store's certificate; empty: those that are known."""
+    """ConfigMap with ca.crt, the authorities of the store's certificate; empty: the image's own."""
 
 
 _CHECKED = {model.__name__: model for model in (Pool, Access, Task)}
@@ -53,19 +53,19 @@ def run(
     say: Callable[[str], None] = print,
     poll_seconds: float = train_job.POLL_SECONDS,
 ) -> StageReport:
-    """Trains by a TrainJob on the nodes of `pool` (a `Pool` as JSON) and brings the model to `model`.
+    """Trains by a TrainJob on the nodes of `pool` (a `Pool` as JSON) and writes the model to `model`.
 
     Args:
-        inputs: name of the recipe's argument → file or folder, kept as `training/<round>/<recipe>/<name>`.
+        inputs: argument of the recipe → file or folder, published as `training/<round>/<recipe>/<argument>`.
         access: an `Access` as JSON.
 
     Raises:
-        BadConfig: the settings are not what a recipe, a pool or an access is.
+        BadConfig: `pool`, `access` or `config` does not fit its model.
         ClusterRefused: the cluster lacks Trainer, permission or an answer.
         TrainJobFailed: the job failed or took too long.
     """
     try:
-        settled, keys = Pool.model_validate_json(pool), Access.model_validate_json(access)
+        nodes, store_access = Pool.model_validate_json(pool), Access.model_validate_json(access)
         name = f"training/{round_id}/{recipe}"
         artifacts = {key: f"{name}/{key}" for key in inputs}
         task = Task.model_validate(
@@ -90,23 +90,23 @@ def run(
             namespace=NAMESPACE,
             stage=recipe,
             task=task.model_dump_json(),
-            pool=settled,
-            secret=keys.secret,
-            config_map=keys.config_map,
-            ca_config_map=keys.ca_config_map,
+            pool=nodes,
+            secret=store_access.secret,
+            config_map=store_access.config_map,
+            ca_config_map=store_access.ca_config_map,
         )
         train_job.run(
             cluster or Cluster.connect(),
             job,
-            queue_seconds=settled.queue_seconds,
-            run_seconds=settled.run_seconds,
+            queue_seconds=nodes.queue_seconds,
+            run_seconds=nodes.run_seconds,
             say=say,
             poll_seconds=poll_seconds,
         )
-    return _taken(store, task, model, work)
+    return _fetch(store, task, model, work)
 
 
-def _taken(store: Store, task: Task, model: Path, work: Path) -> StageReport:
+def _fetch(store: Store, task: Task, model: Path, work: Path) -> StageReport:
     store.fetch(f"{task.output}/model", model)
     report = work / "trained.json"
     report.unlink(missing_ok=True)

@@ -1,9 +1,9 @@
-"""Starts a recipe: in this process, or in several of this machine by torchrun, one a GPU.
+"""Runs a recipe in this process, or in several processes of this machine by torchrun, one per GPU.
 
     report = train("sft", problems=..., responses=[...], policy=..., model=..., work=..., config=..., seed=0)
 
-With several, the arguments go to `python -m mathloop.training.launching TASK` as JSON in the work folder, and
-the report, or the one line of what is wrong, comes back the same way.
+With several processes, `python -m mathloop.training.processes TASK` reads the arguments from a JSON file in
+the work folder, and the report or the one line of an error comes back as a file too.
 """
 
 from __future__ import annotations
@@ -37,37 +37,37 @@ Paths = dict[str, Path | list[Path] | None]
 
 
 def train(recipe: Recipe, *, work: Path, config: RecipeConfig, seed: int, **paths: Any) -> StageReport:
-    """Trains with as many processes as `config.engine` asks for and returns the stage's report.
+    """Trains with `config.engine.processes` processes and returns the stage's report.
 
     Args:
-        paths: what the recipe's `run` reads and writes.
+        paths: files and folders that the recipe's `run` reads and writes.
 
     Raises:
-        MathloopError: whatever a process raises, in its own words.
+        MathloopError: as the process raised it that failed first.
     """
     processes = config.engine.processes or _gpus()
     if processes == 1 or "WORLD_SIZE" in os.environ:
         return run_recipe(recipe, work=work, config=config, seed=seed, paths=paths)
     if _gpus() > 1 and processes > _gpus():
-        raise BadConfig(f"engine.processes={processes}: {_gpus()} GPUs are here; take at most as many")
+        raise BadConfig(f"engine.processes={processes}: this machine has {_gpus()} GPUs, set no more")
     work.mkdir(parents=True, exist_ok=True)
     task, report, failure = (work / f"launch.{name}.json" for name in ("task", "report", "failure"))
-    for left in (report, failure):
-        left.unlink(missing_ok=True)
-    told = {"recipe": recipe, "work": str(work), "config": config.model_dump_json(), "seed": seed}
-    told |= {"paths": {name: _plain(path) for name, path in paths.items()}}
-    told |= {"report": str(report), "failure": str(failure)}
-    task.write_text(json.dumps(told), encoding="utf-8")
+    for leftover in (report, failure):
+        leftover.unlink(missing_ok=True)
+    payload = {"recipe": recipe, "work": str(work), "config": config.model_dump_json(), "seed": seed}
+    payload |= {"paths": {name: _as_json(path) for name, path in paths.items()}}
+    payload |= {"report": str(report), "failure": str(failure)}
+    task.write_text(json.dumps(payload), encoding="utf-8")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command += [f"--nproc-per-node={processes}", "-m", __name__, str(task)]
     threads = max(1, len(os.sched_getaffinity(0)) // processes)
-    with _passing_on_sigterm(command, {"OMP_NUM_THREADS": str(threads)}) as process:
+    with _forwarding_sigterm(command, {"OMP_NUM_THREADS": str(threads)}) as process:
         code = process.wait()
     if report.is_file():
         return StageReport.read(report)
     if failure.is_file():
         raise _error_from(json.loads(failure.read_text(encoding="utf-8")))
-    raise MathloopError(f"{recipe}: a training process ended with exit code {code} and said nothing more")
+    raise MathloopError(f"{recipe}: a training process ended with exit code {code} without a message")
 
 
 def run_recipe(
@@ -80,36 +80,36 @@ def run_recipe(
 
 
 def main() -> None:
-    """One of several processes; the first writes the report, whoever fails first writes why."""
-    told = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    recipe = told["recipe"]
-    paths: Paths = {name: _path(value) for name, value in told["paths"].items()}
+    """Runs one of several processes: rank 0 writes the report, the first that fails writes its error."""
+    payload = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    recipe, work, seed = payload["recipe"], Path(payload["work"]), payload["seed"]
+    paths: Paths = {name: _from_json(value) for name, value in payload["paths"].items()}
     try:
-        config = CONFIGS[recipe].model_validate_json(told["config"])
-        report = run_recipe(recipe, work=Path(told["work"]), config=config, seed=told["seed"], paths=paths)
+        config = CONFIGS[recipe].model_validate_json(payload["config"])
+        report = run_recipe(recipe, work=work, config=config, seed=seed, paths=paths)
     except MathloopError as error:
-        what = {"type": type(error).__name__, "message": str(error), "exit_code": error.exit_code}
+        failure = {"type": type(error).__name__, "message": str(error), "exit_code": error.exit_code}
         try:
-            with open(told["failure"], "x", encoding="utf-8") as file:
-                json.dump(what, file)
+            with open(payload["failure"], "x", encoding="utf-8") as file:
+                json.dump(failure, file)
         except FileExistsError:
             pass
         sys.exit(error.exit_code)
     if os.environ["RANK"] == "0":
-        report.write(Path(told["report"]))
+        report.write(Path(payload["report"]))
 
 
-def _error_from(told: dict[str, Any]) -> MathloopError:
-    """The error that a process wrote down; its message already says where."""
-    kind = getattr(errors, told["type"], MathloopError)
-    error: MathloopError = kind(told["message"])
-    error.exit_code = told["exit_code"]
+def _error_from(failure: dict[str, Any]) -> MathloopError:
+    """The error that a process wrote to a file; its message already names the place."""
+    kind = getattr(errors, failure["type"], MathloopError)
+    error: MathloopError = kind(failure["message"])
+    error.exit_code = failure["exit_code"]
     return error
 
 
 @contextmanager
-def _passing_on_sigterm(command: list[str], variables: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    """Runs a command that SIGTERM here also reaches, and that never outlives this block."""
+def _forwarding_sigterm(command: list[str], variables: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """Runs a command that gets the SIGTERM that this process gets, and that never outlives this block."""
     process = subprocess.Popen(command, env={**os.environ, **variables})
     before: Any = None
     main_thread = threading.current_thread() is threading.main_thread()
@@ -131,11 +131,11 @@ def _gpus() -> int:
     return max(1, torch.cuda.device_count())
 
 
-def _plain(path: Any) -> Any:
+def _as_json(path: Any) -> Any:
     return [str(one) for one in path] if isinstance(path, list) else str(path) if path else None
 
 
-def _path(value: Any) -> Path | list[Path] | None:
+def _from_json(value: Any) -> Path | list[Path] | None:
     return [Path(one) for one in value] if isinstance(value, list) else Path(value) if value else None
 
 

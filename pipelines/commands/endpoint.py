@@ -1,4 +1,4 @@
-"""`mathloop serve` and `mathloop ask`: which models answer, and how an answer looks on a terminal."""
+"""`mathloop serve` and `mathloop ask`: starts the server, and prints its answers on a terminal."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mathloop.serving.engines import Engine
 
 STORE = "runs/store"
-"""Whose champion answers where nothing is named: the shipped profiles' store."""
+"""Default store: that of the shipped profiles."""
 
 
 def serve(
@@ -33,13 +33,14 @@ def serve(
     deadline: float,
     wait: float,
 ) -> None:
-    """Serves until it is told to stop.
+    """Serves until it is stopped.
 
     Raises:
-        UserError: options that exclude each other, no champion, a broken model, a taken port, a silent URL.
+        UserError: conflicting options, no champion, a broken model, a port in use, an unreachable URL.
     """
     _check_sources(store, model, reward_model, policy_url, reward_model_url)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # while models load: what was fetched is removed
+    # While models load, SIGTERM must end the process through Python, so that temporary files are removed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     from mathloop.serving import server
     from mathloop.serving.solver import Solver
 
@@ -47,15 +48,19 @@ def serve(
     key = read_key(KEY_VARIABLE)
     bound = server.bind(host, port)
     if key is None and host not in ("127.0.0.1", "::1", "localhost"):
-        print(f"anybody who reaches {host} may ask: set {KEY_VARIABLE} to a key", file=sys.stderr)
+        print(
+            f"listening on {host} without an API key: anyone who can reach this host can use it; "
+            f"set {KEY_VARIABLE}",
+            file=sys.stderr,
+        )
     engine = _load(store, model, reward_model, policy_url, reward_model_url, config)
     shown = f"[{host}]" if ":" in host else host
     url = f"http://{shown}:{bound.getsockname()[1]}"
 
-    def told() -> None:
+    def print_ready() -> None:
         print(f"serving {engine.name} at {url}; stop with Ctrl-C", flush=True)
 
-    server.serve(Solver(engine, config), bound, key=key, wait=wait, told=told)
+    server.serve(Solver(engine, config), bound, key=key, wait=wait, told=print_ready)
 
 
 def _check_sources(
@@ -65,17 +70,14 @@ def _check_sources(
     policy_url: str | None,
     reward_model_url: str | None,
 ) -> None:
-    named = [
-        name
-        for name, given in (("--store", store), ("--model", model), ("--policy-url", policy_url))
-        if given is not None
-    ]
-    if len(named) > 1:
-        raise BadConfig(f"{' and '.join(named)} each name a policy; give one of them")
+    sources = {"--store": store, "--model": model, "--policy-url": policy_url}
+    used = [name for name, value in sources.items() if value is not None]
+    if len(used) > 1:
+        raise BadConfig(f"{' and '.join(used)} each select a policy; use only one of them")
     if reward_model is not None and model is None:
-        raise BadConfig("--reward-model goes with --model; a store's champion brings its own")
+        raise BadConfig("--reward-model needs --model; a store's champion has its own reward model")
     if reward_model_url is not None and policy_url is None:
-        raise BadConfig("--reward-model-url goes with --policy-url; give both")
+        raise BadConfig("--reward-model-url needs --policy-url; add it")
 
 
 def _load(
@@ -98,10 +100,10 @@ def _load(
 
 
 def ask(problem: str, *, url: str, fields: dict[str, Any], as_json: bool) -> None:
-    """Asks a running server and prints the answer, with what it was chosen from.
+    """Sends a problem to a running server; prints the answer and the candidates.
 
     Raises:
-        UserError: an empty problem, an unreachable server, or one that refuses; its own line.
+        UserError: an empty problem, an unreachable server, or the server's own error.
     """
     from mathloop.serving import client
     from pipelines import streams
@@ -109,13 +111,13 @@ def ask(problem: str, *, url: str, fields: dict[str, Any], as_json: bool) -> Non
     if problem == "-":
         problem = streams.read_program()
     if is_blank(problem):
-        raise BadData("the problem is empty; give it as an argument, or - and the text on standard input")
+        raise BadData("the problem is empty; pass it as an argument, or - to read standard input")
     reply = client.ask(url, problem, {name: value for name, value in fields.items() if value is not None})
     print(json.dumps(reply.body, ensure_ascii=False, indent=1) if as_json else "\n".join(_lines(reply)))
 
 
 def _lines(reply: Reply) -> list[str]:
-    """The answer, the response that gives it, and the candidates."""
+    """The answer, its response, and the table of candidates."""
     rows = [["", "answer", "votes", "weighted", "reward"]]
     for number, candidate in enumerate(reply.candidates):
         answer = "(none)" if candidate.answer is None else candidate.answer
@@ -152,5 +154,5 @@ def _short(text: str) -> str:
 
 
 def _visible(line: str) -> str:
-    """A model may write what a terminal would obey."""
+    """Escapes control characters: a model may write terminal commands."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)

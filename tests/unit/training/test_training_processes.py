@@ -22,7 +22,7 @@ from mathloop.errors import BadData, Interrupted
 from mathloop.stages import StageReport
 from mathloop.storage import open_store
 from mathloop.training.config import EngineConfig, OptimizerConfig, SFTConfig
-from mathloop.training.launching import train
+from mathloop.training.processes import train
 from tests.unit.training.toy import write_toy
 
 pytestmark = pytest.mark.slow

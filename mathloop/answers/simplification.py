@@ -25,7 +25,7 @@ from mathloop.answers.units import scale
 from mathloop.answers.words import phrase
 
 
-def settled(node: Node) -> Node:
+def simplify(node: Node) -> Node:
     """Percent and degree signs as units, ± as two answers, matrices multiplied, one-item lists unwrapped."""
     match node:
         case Symbol("mathbb R") | Text("all real numbers"):
@@ -45,7 +45,7 @@ def settled(node: Node) -> Node:
                 Apply("percent" | "degree" | "celsius" | "fahrenheit", (value,)) as positive,
             ),
         ):
-            measured = settled(positive)
+            measured = simplify(positive)
             return Quantity(negate(value), measured.unit if isinstance(measured, Quantity) else "")
         case Apply("mul", (Symbol(name), Collection("tuple", _) as point)) if (
             len(name) == 1 and name.isupper()
@@ -60,13 +60,13 @@ def settled(node: Node) -> Node:
                 raise Undecided("several ± signs, and it is unclear whether they vary together")
             items = tuple(part for item in items for part in _plus_minus(item))
             if len(items) == 1 and node.kind != "set":
-                return settled(items[0])
+                return simplify(items[0])
             return Collection(node.kind, items, node.ends) if items != node.items else node
         case Apply() | Relation() | Quantity():
             readings = _plus_minus(node)
             if len(readings) > 1:
                 return Collection("list", tuple(readings))
-            return names.multiplied_out(node) if isinstance(node, Apply) else node
+            return names.evaluate_matrices(node) if isinstance(node, Apply) else node
     return node
 
 
@@ -90,7 +90,7 @@ def _plus_minus(node: Node) -> list[Node]:
     return [plus, minus]
 
 
-def lettered(node: Node) -> Quantity | None:
+def letters_as_unit(node: Node) -> Quantity | None:
     """A number times letters that may be units (`20 m/s`, `8 m^2`) as a quantity, else None."""
     match node:
         case Apply("mul", (Number() as value, Symbol(unit))):
@@ -134,13 +134,13 @@ def times(node: Node, factor: Fraction) -> Node:
     return multiply(Number(factor), node)
 
 
-def on_the_clock(ratio: Collection) -> str:
+def as_time(ratio: Collection) -> str:
     """A ratio such as 2:30 as a time of day, in the form of `notation`'s symbols."""
     numbers = [int(item.value) for item in ratio.items if isinstance(item, Number)]
     return f"time {numbers[0]}:{numbers[1]:02}"
 
 
-def on_twelve_hours(time: str) -> str:
+def as_12_hour_time(time: str) -> str:
     """A time of day on a 12-hour clock: 16:30 is 4:30."""
     hour, _, minute = time.removeprefix("time ").partition(":")
     return f"time {(int(hour) - 1) % 12 + 1}:{minute}"

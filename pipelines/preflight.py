@@ -1,4 +1,4 @@
-"""How every pipeline begins: the run's settings made and checked, each stage's section handed on."""
+"""The first step of every pipeline: preflight, which outputs each stage's section of the settings."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Any
 from kfp.dsl import PipelineTask
 
 from components.preflight import preflight
-from pipelines.placement import looks_back, place, profile, retried
+from pipelines.placement import allow_artifact_checks, place, profile, retry
 from pipelines.training import ROUND_ID
 
 
 def add_preflight(
     *, store: Any, overrides: Any, seed: Any, problems_file: Any = "", first: bool = False
 ) -> tuple[PipelineTask, Mapping[str, Any]]:
-    """Adds preflight to the pipeline that is being defined; returns it with its outputs.
+    """Adds preflight to the pipeline being defined; returns the task and its outputs.
 
-    The outputs are `settings` (all of them), each section by its name, `seed`, and `cache_key`: it stands for
-    what KFP's cache cannot see (the store's state, the content of the problems file, our code), so whatever
-    else depends on none of the tasks that take it must take it too.
+    The outputs are `settings` (all of them), each section by its name, `seed`, and `cache_key`. The key
+    changes with everything that KFP's cache cannot see: the store's state, the content of the problems file,
+    our code. A task that depends on no task with the key must take the key itself.
     """
     task = preflight(
         store=store,
@@ -31,6 +31,6 @@ def add_preflight(
         first=first,
     ).set_caching_options(False)
     place("control", task)
-    looks_back(task)
-    retried(task)
+    allow_artifact_checks(task)
+    retry(task)
     return task, task.outputs
