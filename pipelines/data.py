@@ -14,8 +14,7 @@ def data(store: str, problems: str = "", overrides: str = "{}", seed: int = 0) -
         problems: A .jsonl or .parquet file of training problems; empty for the built-in generator.
         overrides: Settings that override the profile's, as one JSON object: {"cot": {"samples": 8}}.
         seed: Seed of every stage; the same seed and champion give the same data. -1 derives one from the
-        run's
-            id.
+            run's id.
     """
     _, start = add_preflight(store=store, overrides=overrides, seed=seed, problems_file=problems)
     add_synthesis(store=store, problems_file=problems, start=start)

@@ -15,8 +15,7 @@ def evaluation(store: str, problems: str = "", overrides: str = "{}", seed: int 
     Args:
         store: Store with the champion: a folder, file:///… or s3://bucket/prefix.
         problems: The .jsonl or .parquet file that the rounds took their benchmark from; empty for the
-        built-in
-            generator.
+            built-in generator.
         overrides: Settings that override the profile's, as one JSON object: {"evaluation": {"samples": 8}}.
         seed: Seed of sampling; -1 derives one from the run's id.
     """

@@ -30,11 +30,9 @@ def improvement_round(
         store: Store with the champion: a folder, file:///… or s3://bucket/prefix.
         problems: A .jsonl or .parquet file of training problems; empty for the built-in generator.
         overrides: Settings that override the profile's, as one JSON object: {"grpo": {"steps": 10}}. Node
-        pools
-            are compiled in and cannot be overridden here.
+            pools are compiled in and cannot be overridden here.
         seed: Seed of every stage; the same seed and champion give the same round. -1 derives one from the
-        run's
-            id.
+            run's id.
         serve: yes deploys a promoted champion to its KServe endpoints; ignored in local runs.
     """
     preflight_task, start = add_preflight(store=store, overrides=overrides, seed=seed, problems_file=problems)
