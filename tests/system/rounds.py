@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mathloop.reports.summary import read_summary
+from mathloop.stages import StageReport
+
 
 def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     """Starts `mathloop …` in `folder`."""
@@ -55,6 +58,11 @@ def only_run(folder: Path) -> Path:
 def artifact(run: Path, stage: str, name: str) -> Any:
     """A JSON artifact of a stage."""
     return json.loads((run / "stages" / stage / name).read_text(encoding="utf-8"))
+
+
+def summary(run: Path, stage: str) -> StageReport:
+    """What a stage reports of itself."""
+    return read_summary(run / "stages" / stage / "summary")
 
 
 def wait_until_begun(folder: Path, stage: str, process: subprocess.Popen[str], seconds: float = 120) -> Path:

@@ -19,31 +19,39 @@ from safetensors.torch import load_file, save_file
 
 from mathloop.records import read_responses
 from mathloop.registry import Registry
+from mathloop.settings import Settings
 from mathloop.storage import open_store
+from pipelines.local.folder import RunFolder
+from pipelines.local.round import table_of
 from tests.system import rounds
 
 SEED = "5"
-FIRST = ["write-corpus", "pretrain", "publish-base"]
-ROUND = [
+FIRST = ["preflight-pretraining", "corpus", "pretrain", "base-publication"]
+DATA = [
     "preflight",
-    "build-problems",
-    "fetch-champion",
-    "evolve-problems",
-    "decontaminate-problems",
-    "sample-cot",
-    "sample-tir",
-    "decontaminate-cot",
-    "decontaminate-tir",
-    "train-sft",
-    "sample-reward-data",
-    "select-problems",
-    "train-reward-model",
-    "train-grpo",
-    "evaluate-round",
-    "judge-challenger",
-    "publish-round",
-    "report-round",
+    "problems",
+    "champion",
+    "evolution",
+    "decontamination-problems",
+    "cot",
+    "tir",
+    "decontamination-cot",
+    "decontamination-tir",
 ]
+ROUND = [
+    *DATA,
+    "sft",
+    "reward-data",
+    "selection",
+    "reward-model",
+    "grpo",
+    "evaluation",
+    "gate",
+    "publication",
+    "report",
+]
+KINDS = ("greedy", "maj", "rm", "weighted", "pass")
+SCORES = [f"{role}_{kind}" for role in ("champion", "challenger") for kind in KINDS]
 
 
 @pytest.fixture(scope="module")
@@ -64,20 +72,84 @@ def test_a_first_round_ends_with_every_stage_done_and_a_report(
     assert sorted(done) == sorted(FIRST + ROUND)
     assert done[: len(FIRST)] == FIRST
     for stage in done:
-        report = rounds.artifact(run, stage, "stage_report")
-        assert report["stage"]
-        assert report["seconds"] >= 0
+        report = rounds.summary(run, stage)
+        assert report.stage.replace("_", "-") == stage.removesuffix("-pretraining")
+        assert report.seconds > 0
     page = (run / "report.html").read_text(encoding="utf-8")
     assert run.name in page
     assert not re.search(r"(src|href)=[\"']https?://", page)
-    for model in ("base", "SFT", "GRPO"):
+    for model in ("base", "SFT", "challenger"):
         assert model in outcome.table
         assert model in page
     store = open_store(str(folder / "runs" / "store"))
     history = Registry(store).history()
-    published = rounds.artifact(run, "publish-round", "published")
+    published = rounds.artifact(run, "publication", "published")
     assert history[0].policy == f"base/{run.name}-pretraining/policy"
     assert len(history) == 1 + published["promoted"]
+
+
+def test_scores_are_in_evaluation_and_gate_alone_and_agree_with_the_table(
+    undisturbed: tuple[Path, rounds.Outcome],
+) -> None:
+    run = rounds.only_run(undisturbed[0])
+    scored = {stage: rounds.summary(run, stage).scores for stage in ROUND}
+    assert [stage for stage, scores in scored.items() if scores] == ["evaluation", "gate"]
+    assert list(scored["evaluation"]) == SCORES
+    assert list(scored["gate"]) == [*SCORES, "difference", "low", "high", "promoted"]
+    assert {name: scored["gate"][name] for name in SCORES} == scored["evaluation"]
+    verdict = rounds.artifact(run, "gate", "verdict")
+    assert scored["gate"]["difference"] == pytest.approx(100 * verdict["difference"], abs=1e-3)
+    table = table_of(RunFolder.find(str(run)))
+    # A first round's champion is its base model.
+    for role, model in (("champion", "base"), ("challenger", "challenger")):
+        for kind in KINDS:
+            metric = kind if kind == "greedy" else f"{kind}@{table.k}"
+            cells = [table.get(model, mode, metric) for mode in ("cot", "tir")]
+            mean = sum(cell.value for cell in cells if cell is not None) / 2
+            assert scored["evaluation"][f"{role}_{kind}"] == pytest.approx(100 * mean, abs=1e-3)
+
+
+def test_each_stage_got_its_section_of_the_settings(undisturbed: tuple[Path, rounds.Outcome]) -> None:
+    run = rounds.only_run(undisturbed[0])
+    begun = rounds.artifact(run, "preflight", "input.json")["inputs"]["parameterValues"]
+    settings = Settings.model_validate_json(begun["profile"])
+    assert settings.seed == int(SEED)
+    for stage in ("problems", "cot", "sft", "grpo", "evaluation", "gate", "decontamination-cot"):
+        section = stage.removesuffix("-cot").replace("-", "_") if stage != "cot" else stage
+        given = rounds.artifact(run, stage, "input.json")["inputs"]["parameterValues"]
+        assert given["settings"] == settings.section(section)
+        assert int(given.get("seed", SEED)) == int(SEED)
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "stages"),
+    [
+        ("data", DATA),
+        ("evaluation", ["preflight", "problems", "champion", "evaluation"]),
+    ],
+)
+def test_other_pipelines_run_here_from_the_same_champion(
+    undisturbed: tuple[Path, rounds.Outcome], tmp_path: Path, pipeline: str, stages: list[str]
+) -> None:
+    shutil.copytree(undisturbed[0] / "runs" / "store", tmp_path / "runs" / "store")
+    registry = Registry(open_store(str(tmp_path / "runs" / "store")))
+    before = registry.history()
+    arguments = ["--profile", "tiny", "--seed", SEED, "--pipeline", pipeline]
+    outcome = rounds.finish(rounds.start(tmp_path, "run", *arguments))
+    assert outcome.code == 0, outcome.stdout + outcome.stderr
+    run = rounds.only_run(tmp_path)
+    assert sorted(path.name for path in (run / "stages").iterdir()) == sorted(stages)
+    assert outcome.stdout.splitlines()[-1] == f"outputs of each stage: {run / 'stages'}"
+    assert registry.history() == before
+    if pipeline == "data":
+        assert rounds.summary(run, "decontamination-cot").kept > 0
+    else:
+        assert re.search(r"^champion +TIR +[\d.]+ +\[", outcome.stdout, re.MULTILINE)
+        assert next(iter(rounds.summary(run, "evaluation").scores)) == "champion_greedy"
+    # It resumes as a round does: nothing is repeated.
+    again = rounds.finish(rounds.start(tmp_path, "run", "--resume", run.name))
+    assert again.code == 0, again.stdout + again.stderr
+    assert again.stdout.count("from an earlier attempt") == len(stages)
 
 
 def test_nothing_half_written_is_left(undisturbed: tuple[Path, rounds.Outcome]) -> None:
@@ -108,9 +180,9 @@ def test_kill_9_in_every_stage_changes_nothing(
     assert outcome.code == 0, outcome.stdout + outcome.stderr
     assert outcome.table == undisturbed[1].table
     # Not only the same scores: every model wrote the same answers.
-    answers = [list(read_responses(path / "stages" / "evaluate-round" / "results")) for path in (usual, run)]
+    answers = [list(read_responses(path / "stages" / "evaluation" / "results")) for path in (usual, run)]
     assert answers[0] == answers[1]
-    decisions = [rounds.artifact(path, "publish-round", "published")["promoted"] for path in (usual, run)]
+    decisions = [rounds.artifact(path, "publication", "published")["promoted"] for path in (usual, run)]
     assert decisions[0] == decisions[1]
 
 
@@ -124,8 +196,8 @@ def test_a_second_round_starts_from_the_champion_and_moves_it_only_if_better(
     assert outcome.code == 0, outcome.stdout + outcome.stderr
     run = rounds.only_run(tmp_path)
     assert sorted(path.name for path in (run / "stages").iterdir()) == sorted(ROUND)
-    verdict = rounds.artifact(run, "judge-challenger", "verdict")
-    published = rounds.artifact(run, "publish-round", "published")
+    verdict = rounds.artifact(run, "gate", "verdict")
+    published = rounds.artifact(run, "publication", "published")
     assert published["promoted"] == verdict["promote"] == (verdict["low"] > 0)
     assert registry.history()[: len(before)] == before
     assert len(registry.history()) == len(before) + published["promoted"]
@@ -138,16 +210,16 @@ def test_a_damaged_challenger_is_refused_and_the_champion_stays(
     registry = Registry(open_store(str(tmp_path / "runs" / "store")))
     before = registry.history()
     process = rounds.start(tmp_path, "run", "--profile", "tiny", "--seed", "6")
-    run = rounds.wait_until_begun(tmp_path, "evaluate-round", process)
+    run = rounds.wait_until_begun(tmp_path, "evaluation", process)
     process.kill()
     process.communicate()
-    (weights,) = (run / "stages" / "train-grpo" / "model").glob("*.safetensors")
+    (weights,) = (run / "stages" / "grpo" / "model").glob("*.safetensors")
     noise = {name: torch.randn_like(tensor) for name, tensor in load_file(weights).items()}
     save_file(noise, weights, metadata={"format": "pt"})
     outcome = rounds.finish(rounds.start(tmp_path, "run", "--resume", run.name))
     assert outcome.code == 0, outcome.stdout + outcome.stderr
     assert "not promoted" in outcome.stdout
-    assert rounds.artifact(run, "judge-challenger", "verdict")["promote"] is False
+    assert rounds.artifact(run, "gate", "verdict")["promote"] is False
     assert registry.history() == before
 
 
@@ -158,14 +230,14 @@ def test_an_interrupted_run_says_how_to_go_on(tmp_path: Path) -> None:
     outcome = rounds.finish(process)
     assert outcome.code == 130
     assert (
-        outcome.stderr.splitlines()[-1] == f"mathloop: stopped; go on with: mathloop run --resume {run.name}"
+        outcome.stderr.splitlines()[-1] == f"mathloop: stopped; resume with: mathloop run --resume {run.name}"
     )
     assert "Traceback" not in outcome.stderr
 
 
 def test_a_failed_stage_shows_its_traceback_and_how_to_go_on(tmp_path: Path) -> None:
     """A learning rate that no model survives."""
-    diverging = "pretraining.train.optimizer.learning_rate=1e15"
+    diverging = "pretrain.optimizer.learning_rate=1e15"
     outcome = rounds.finish(rounds.start(tmp_path, "run", "--profile", "tiny", "--set", diverging))
     run = rounds.only_run(tmp_path)
     assert outcome.code == 1
@@ -173,7 +245,7 @@ def test_a_failed_stage_shows_its_traceback_and_how_to_go_on(tmp_path: Path) -> 
     assert "TrainingDiverged: " in outcome.stderr
     last = outcome.stderr.splitlines()[-1]
     assert last.startswith("mathloop: stage pretrain failed after ")
-    assert last.endswith(f"(exit code 1); go on with: mathloop run --resume {run.name}")
+    assert last.endswith(f"(exit code 1); resume with: mathloop run --resume {run.name}")
     assert not (run / "stages" / "pretrain" / "model").exists()
 
 
@@ -235,7 +307,7 @@ def test_a_real_model_learns_from_rows_as_gsm8k_writes_them(
     assert outcome.code == 0, outcome.stdout + outcome.stderr
     run = rounds.only_run(tmp_path)
     stages = {path.name for path in (run / "stages").iterdir()}
-    assert stages == {"import-model", "publish-base", *ROUND}
-    assert rounds.artifact(run, "train-grpo", "stage_report")["curves"]["reward"]
+    assert stages == {"model-import", "base-publication", *ROUND}
+    assert rounds.summary(run, "grpo").curves["reward"]
     assert "base" in outcome.table
     assert (run / "report.html").is_file()

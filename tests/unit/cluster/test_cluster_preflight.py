@@ -85,7 +85,7 @@ def test_a_drawn_seed_follows_from_the_run_and_from_nothing_else(store: str, tmp
     report, start = begin(store, seed=-1, round_id="run-3")
     assert start.seed == seeds[3]
     assert report.values["seed"] == seeds[3]
-    assert any(f"--seed {seeds[3]} gives it again" in note for note in report.notes)
+    assert any(f"--seed {seeds[3]} repeats it" in note for note in report.notes)
     # Given as a fixed one it makes the same run.
     assert begin(store, seed=seeds[3], round_id="another")[1] == start
     with pytest.raises(BadConfig, match="seed: expected 0 to"):
