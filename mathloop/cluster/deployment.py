@@ -25,13 +25,10 @@ from mathloop.cluster.inference_services import (
     services_of,
     state_of,
 )
-from mathloop.cluster.kubernetes import (
-    INFERENCE_SERVICE,
-    SERVICE_ACCOUNT,
-    Cluster,
-    ClusterRefused,
-    Unreachable,
-)
+from mathloop.cluster.kinds import INFERENCE_SERVICE
+from mathloop.cluster.kubeconfig import SERVICE_ACCOUNT
+from mathloop.cluster.kubernetes import Cluster
+from mathloop.cluster.refusals import ClusterRefused, Unreachable
 from mathloop.errors import BadData, MathloopError
 from mathloop.files import open_plain, reading
 from mathloop.lines import parse_object

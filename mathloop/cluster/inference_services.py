@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mathloop.cluster.kubernetes import INFERENCE_SERVICE, ClusterRefused
+from mathloop.cluster.kinds import INFERENCE_SERVICE
+from mathloop.cluster.refusals import ClusterRefused
 from mathloop.registry import Champion
 from mathloop.settings.pools import DeploymentConfig
 

@@ -29,7 +29,12 @@ from mathloop.cluster.inference_services import (
     named,
     notes_of,
 )
-from mathloop.cluster.kubernetes import INFERENCE_SERVICE, TRIES, Changed, Cluster, ClusterRefused, Exists
+from mathloop.cluster.kinds import INFERENCE_SERVICE
+from mathloop.cluster.kubernetes import Cluster
+from mathloop.cluster.refusals import Changed, ClusterRefused, Exists
+
+TRIES = 5
+"""Attempts to apply a change to the newest version of an object that somebody else changed."""
 
 
 def create(cluster: Cluster, service: Service) -> bool:

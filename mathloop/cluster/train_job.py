@@ -15,15 +15,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from mathloop.cluster.kubernetes import (
-    POD,
-    TRAIN_JOB,
-    Cluster,
-    ClusterRefused,
-    Exists,
-    Unreachable,
-    seconds_of,
-)
+from mathloop.cluster.kinds import POD, TRAIN_JOB
+from mathloop.cluster.kubernetes import Cluster, seconds_of
+from mathloop.cluster.refusals import ClusterRefused, Exists, Unreachable
 from mathloop.cluster.train_job_spec import HASH_LABEL, NODE
 from mathloop.errors import MathloopError
 

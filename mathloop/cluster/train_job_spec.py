@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from mathloop.cluster.kubernetes import TRAIN_JOB
+from mathloop.cluster.kinds import TRAIN_JOB
 from mathloop.settings.pools import CA_FOLDER, CA_KEY, Affinity, Pool
 from mathloop.storage.s3 import CA_VARIABLE
 

@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
-from mathloop.cluster.kubernetes import SERVICE_ACCOUNT, Cluster, ClusterRefused, Unreachable
+from mathloop.cluster.kubeconfig import SERVICE_ACCOUNT
+from mathloop.cluster.kubernetes import Cluster
+from mathloop.cluster.refusals import ClusterRefused, Unreachable
 from mathloop.errors import BadConfig
 from mathloop.serving.keys import read_key
 

@@ -6,19 +6,19 @@ from collections.abc import Callable, Iterator, Sequence
 
 from mathloop.cluster import reuse
 from mathloop.cluster.inference_services import RUNTIMES, SOLVER, STORAGE_CONTAINER
-from mathloop.cluster.kubernetes import (
+from mathloop.cluster.kinds import (
     CONFIG_MAP,
     INFERENCE_SERVICE,
     LOCAL_QUEUE,
-    MANIFESTS,
     POD,
     SECRET,
     SERVING_RUNTIME,
     TRAIN_JOB,
     TRAINING_RUNTIME,
-    Cluster,
     Kind,
 )
+from mathloop.cluster.kubernetes import Cluster
+from mathloop.cluster.refusals import MANIFESTS
 from mathloop.cluster.train_job_launching import NAMESPACE
 from mathloop.cluster.train_job_spec import RUNTIME
 from mathloop.errors import MathloopError

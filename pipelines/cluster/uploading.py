@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mathloop.cluster.kubernetes import ClusterRefused
 from mathloop.cluster.preflight import DRAWN
+from mathloop.cluster.refusals import ClusterRefused
 from mathloop.errors import BadConfig
 from mathloop.settings import Settings
 from mathloop.settings.settings import STAGE_SECTIONS

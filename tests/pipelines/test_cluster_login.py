@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from mathloop.cluster.kubernetes import ClusterRefused
+from mathloop.cluster.refusals import ClusterRefused
 from pipelines.cluster.connection import PROXY, connect
 
 TOKEN = "token-that-no-message-may-hold"

@@ -16,7 +16,8 @@ import pytest
 from mathloop.cluster import deployment, rollout
 from mathloop.cluster.deployment import DeploymentFailed, deploy
 from mathloop.cluster.inference_services import FORMER, POLICY, REWARD_MODEL, SOLVER, first, services_of
-from mathloop.cluster.kubernetes import Cluster, ClusterRefused
+from mathloop.cluster.kubernetes import Cluster
+from mathloop.cluster.refusals import ClusterRefused
 from mathloop.registry import Champion
 from mathloop.settings.pools import DeploymentConfig, Toleration
 from tests import crd_schemas

@@ -16,7 +16,8 @@ import pytest
 import yaml
 
 from mathloop.cluster import train_job, train_job_spec
-from mathloop.cluster.kubernetes import Cluster, ClusterRefused, Exists
+from mathloop.cluster.kubernetes import Cluster
+from mathloop.cluster.refusals import ClusterRefused, Exists
 from mathloop.cluster.train_job_spec import job_name
 from mathloop.settings.pools import Affinity, Pool, Toleration
 from tests import crd_schemas
