@@ -1,6 +1,6 @@
-"""Puts a champion behind its endpoints: beside the old one, asked, a share of traffic, all of it; or back.
+"""Deploys a champion next to the former one: a smoke test, a share of the traffic, all of it; or a rollback.
 
-Every step can be repeated: a deployment that was killed is gone on with, and one that is done does nothing.
+Every step can be repeated: a killed deployment resumes; a finished one is a no-op.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ MODEL = "mathloop"
 QUESTION = "Ann has 3 apples and gets 4 more. How many apples does she have?"
 
 Ask = Callable[[str, str, dict[str, Any], float], dict[str, Any]]
-"""(URL, path, JSON body, seconds) → the answer's JSON; raises OSError, or ValueError where it is none."""
+"""(URL, path, JSON body, seconds) → the JSON answer; raises OSError, or ValueError if it is no JSON."""
 
 
 class DeploymentFailed(MathloopError):
-    """The champion is not served; the message says why, and who is."""
+    """The champion is not served; the message says why and which champion is."""
 
 
 @timed
@@ -54,16 +54,16 @@ def run(*, store_url: str, published: Path, config: DeploymentConfig) -> StageRe
     """Deploys the store's champion if `published` says that a round promoted one.
 
     Args:
-        published: JSON file of the publishing stage, of which `promoted` is read.
+        published: JSON file of the publication stage, with the field `promoted`.
 
     Raises:
-        DeploymentFailed: it did not become ready or did not answer; what was served before is served.
+        DeploymentFailed: it did not become ready or did not answer; the former champion is served.
         ClusterRefused: the cluster lacks KServe, permission or an answer.
     """
     report = StageReport("deployment", taken=1)
     champion = Registry(open_store(store_url)).current()
     if not _promoted(published) or champion is None:
-        report.notes.append("No champion was promoted: what is served stays.")
+        report.notes.append("No champion was promoted: the deployment stays as it is.")
     else:
         deploy(Cluster.connect(), champion, open_store(store_url).url, config)
         report.kept, report.values["champion"] = 1, champion.number
@@ -89,7 +89,7 @@ def deploy(
     ask: Ask | None = None,
     poll_seconds: float = POLL_SECONDS,
 ) -> None:
-    """Has the champion served by all its InferenceServices, or by none of them.
+    """Lets all of the champion's InferenceServices serve it, or none of them.
 
     Raises:
         DeploymentFailed: as `run`.
@@ -108,26 +108,26 @@ def deploy(
     except (MathloopError, OSError) as error:
         if isinstance(error, ClusterRefused) and not isinstance(error, Unreachable) and not moving:
             raise
-        step.go_back(moving)
-        back = f"{_names(moving)} went back" if moving else f"{_names(new)} stays, to be looked at"
+        step.roll_back(moving)
+        back = f"{_names(moving)} rolled back" if moving else f"{_names(new)} stays for inspection"
         raise DeploymentFailed(f"champion {champion.number} is not served: {error}; {back}") from None
     for service in wanted:
         rollout.settle(cluster, service)
-    # Not before the solver has the champion that does not ask them any more.
+    # Only now has the solver a champion that does not use these services any more.
     for name in retire(cluster, wanted, config.namespace):
-        say(f"{name}: ended; champion {champion.number} has no use for it")
+        say(f"{name}: deleted; champion {champion.number} does not use it")
     say(f"champion {champion.number} is served by {_names(wanted)}")
 
 
 def retire(cluster: Cluster, wanted: Sequence[Service], namespace: str) -> list[str]:
-    """Deletes those of our services that this champion does not have, and returns their names."""
-    ended = []
+    """Deletes mathloop's services that this champion does not use; returns their names."""
+    deleted = []
     for name in {*RUNTIMES} - {service.name for service in wanted}:
         found = cluster.get(INFERENCE_SERVICE, name, namespace)
         if found is not None and (found["metadata"].get("labels") or {}).get(MANAGED_BY) == MANAGER:
             cluster.delete(INFERENCE_SERVICE, name, namespace, found["metadata"]["uid"])
-            ended.append(name)
-    return sorted(ended)
+            deleted.append(name)
+    return sorted(deleted)
 
 
 class _Deployment:
@@ -137,7 +137,7 @@ class _Deployment:
         self.cluster, self.config, self.say, self.ask, self.poll = cluster, config, say, ask, poll
 
     def take_over(self, moving: Sequence[Service]) -> None:
-        """The three steps, each for all services before the next."""
+        """Begin, shift, promote: each step for all services before the next."""
         for service in moving:
             rollout.begin(self.cluster, service)
         self.wait(moving, canary=True)
@@ -147,27 +147,27 @@ class _Deployment:
             self.say(f"{service.name}: {self.config.canary_percent} % of the traffic to the new champion")
         self.wait(moving, canary=True)
         self.smoke(moving, canary=True)
-        # The solver first: the former one asks the former vLLM services, which end when they are promoted.
+        # The solver first: the former solver uses the former vLLM services, which end with their promotion.
         for service in reversed(moving):
             rollout.promote(self.cluster, service)
             self.say(f"{service.name}: all traffic to the new champion")
             self.wait([service], canary=False)
         self.smoke(moving, canary=False)
 
-    def go_back(self, moving: Sequence[Service]) -> None:
-        """Former champions again: traffic first, then what stands in the way of the next deployment."""
-        left = []
+    def roll_back(self, moving: Sequence[Service]) -> None:
+        """Rolls back: first the traffic, then the objects that would block the next deployment."""
+        to_restore = []
         for service in reversed(moving):
             with suppress(ClusterRefused):
                 if rollout.pin(self.cluster, service):
-                    left.append(service)
+                    to_restore.append(service)
                 self.say(f"{service.name}: back to the former champion")
         if self.config.mode == "Knative":
-            for service in left:
+            for service in to_restore:
                 rollout.restore(self.cluster, service, dark=True)
             with suppress(DeploymentFailed):
-                self.wait(left, canary=False)
-        for service in left:
+                self.wait(to_restore, canary=False)
+        for service in to_restore:
             rollout.restore(self.cluster, service, dark=False)
 
     def wait(self, waited: Sequence[Service], *, canary: bool) -> None:
@@ -181,18 +181,18 @@ class _Deployment:
                     break
                 if state.failed:
                     raise DeploymentFailed(f"{service.name} cannot start ({state.failed})")
-                if last.get(service.name) != state.said:
-                    self.say(f"{service.name}: waiting; {state.said}")
-                    last[service.name] = state.said
+                if last.get(service.name) != state.pending:
+                    self.say(f"{service.name}: waiting; {state.pending}")
+                    last[service.name] = state.pending
                 if time.monotonic() > deadline:
                     raise DeploymentFailed(
-                        f"{service.name} is not ready after {self.config.ready_seconds} s ({state.said})"
+                        f"{service.name} is not ready after {self.config.ready_seconds} s ({state.pending})"
                     )
                 time.sleep(self.poll)
             self.say(f"{service.name}: ready")
 
     def smoke(self, asked: Sequence[Service], *, canary: bool) -> None:
-        """Asks policy and solver a question; any answer will do, as long as it is one."""
+        """Asks policy and solver a question; any text is a good answer."""
         for service in asked:
             if service.name not in (POLICY, SOLVER):
                 continue
@@ -201,7 +201,7 @@ class _Deployment:
             self.say(f"{service.name}: answers {answer[:60]!r}")
 
     def _answer(self, service: Service, url: str) -> str:
-        # vLLM calls its model by the service's name.
+        # vLLM names its model after the service.
         body: dict[str, Any] = {"model": service.name, "max_tokens": 32, "temperature": 0}
         path = "/v1/completions"
         if service.name == SOLVER:
@@ -216,12 +216,12 @@ class _Deployment:
                 text = str(choice.get("text") or choice["message"]["content"])
                 if text.strip():
                     return text
-                said = "an empty answer"
+                mistake = "an empty answer"
             except (OSError, ValueError, LookupError, TypeError) as error:
-                said = str(error)[:200] or type(error).__name__
+                mistake = str(error)[:200] or type(error).__name__
             # A route may take some seconds to reach the gateway.
             if time.monotonic() + self.poll > deadline:
-                raise DeploymentFailed(f"{service.name} at {url or 'no URL'} gives no answer ({said})")
+                raise DeploymentFailed(f"{service.name} at {url or 'no URL'} gives no answer ({mistake})")
             time.sleep(self.poll)
 
     def _read(self, service: Service) -> dict[str, Any]:
@@ -232,7 +232,7 @@ class _Deployment:
 
 
 def asker(cluster: Cluster) -> Ask:
-    """Inside the cluster by its names; from elsewhere through the API server, which proxies to Services."""
+    """An `Ask` that connects directly inside the cluster, and elsewhere through the API server's proxy."""
 
     def ask(url: str, path: str, body: dict[str, Any], seconds: float) -> dict[str, Any]:
         host = urlsplit(url).hostname or ""

@@ -1,4 +1,4 @@
-"""InferenceServices of KServe for one champion: what they are, how far they are, where to ask them."""
+"""KServe's InferenceServices of one champion: their specification, state and address."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mathloop.settings.pools import DeploymentConfig
 
 SERVICE_ACCOUNT = "mathloop-serving"
 DRAIN_SECONDS = 330
-"""A question that is being answered may take its whole deadline of 300 s."""
+"""A question in progress may take its whole deadline of 300 s."""
 CHAMPION, FORMER, HASH = "mathloop.dev/champion", "mathloop.dev/former", "mathloop.dev/predictor-hash"
 MANAGED_BY, MANAGER = "app.kubernetes.io/managed-by", "mathloop"
 MODE = "serving.kserve.io/deploymentMode"
@@ -25,14 +25,14 @@ RUNTIMES = {POLICY: "mathloop-vllm", REWARD_MODEL: "mathloop-vllm-pooling", SOLV
 STORAGE_CONTAINER = "mathloop-s3"
 """The ClusterStorageContainer that copies weights: KServe's own has no security context."""
 FORMATS = {POLICY: "vLLM", REWARD_MODEL: "vLLM", SOLVER: "mathloop"}
-"""What the runtimes say that they support; KServe refuses a service whose runtime does not."""
+"""Model formats that the runtimes declare; KServe refuses a service whose runtime lacks its format."""
 MOUNTS = {"policy": "/mnt/models/policy", "reward model": "/mnt/models/reward_model"}
-"""Where the solver finds its models."""
+"""Folders of the solver's models."""
 
 
 @dataclass(frozen=True)
 class Service:
-    """One InferenceService as a champion wants it."""
+    """The InferenceService that a champion needs."""
 
     name: str
     champion: int
@@ -46,15 +46,15 @@ class Service:
 
     @property
     def hash(self) -> str:
-        """Of what was asked for: KServe fills in defaults, so that the object itself cannot be compared."""
+        """Hash of the requested predictor: KServe adds defaults to the object itself."""
         return hashlib.sha256(json.dumps(self.predictor, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def services_of(champion: Champion, store_url: str, config: DeploymentConfig) -> list[Service]:
-    """The services of a champion, in the order in which they are brought up.
+    """The services of a champion, in the order of their start.
 
     Raises:
-        ClusterRefused: the store is not one that pods can reach.
+        ClusterRefused: pods cannot reach the store.
     """
     if not store_url.startswith("s3://"):
         raise ClusterRefused(f"{store_url}: KServe fetches models from an s3:// store; set store to one")
@@ -79,25 +79,25 @@ def _predictor(name: str, config: DeploymentConfig) -> dict[str, Any]:
 
 
 def _solver(uris: Mapping[str, str], champion: int, config: DeploymentConfig) -> dict[str, Any]:
-    """It asks the vLLM services of its own champion, or holds the models itself."""
+    """The solver uses the vLLM services of its own champion, or holds the models itself."""
     predictor = _predictor(SOLVER, config)
     predictor["terminationGracePeriodSeconds"] = DRAIN_SECONDS
     if config.vllm:
-        asked = {"policy": POLICY, "reward model": REWARD_MODEL}
-        urls = {what: _url(asked[what], champion, config) for what in uris}
+        services = {"policy": POLICY, "reward model": REWARD_MODEL}
+        urls = {what: _url(services[what], champion, config) for what in uris}
         named = [f"--{what.replace(' ', '-')}-url={url}" for what, url in urls.items()]
         predictor["model"]["args"] = ["--host=0.0.0.0", *named, f"--wait={config.ready_seconds}"]
         return predictor
     predictor["storageContainerName"] = STORAGE_CONTAINER
     predictor["storageUris"] = [{"uri": uri, "mountPath": MOUNTS[what]} for what, uri in uris.items()]
     folders = {"policy": "--model", "reward model": "--reward-model"}
-    held = [f"{folders[what]}={MOUNTS[what]}" for what in uris]
-    predictor["model"]["args"] = ["--host=0.0.0.0", *held]
+    local = [f"{folders[what]}={MOUNTS[what]}" for what in uris]
+    predictor["model"]["args"] = ["--host=0.0.0.0", *local]
     return predictor
 
 
 def _url(service: str, champion: int, config: DeploymentConfig) -> str:
-    """Of one champion's pods in Standard mode; Knative routes by itself."""
+    """URL of this champion's pods in Standard mode; Knative routes by itself."""
     named = f"{service}-c{champion}" if config.mode == "Standard" else service
     return f"http://{named}-predictor.{config.namespace}.svc.cluster.local"
 
@@ -112,13 +112,13 @@ def _vllm(name: str, uri: str, config: DeploymentConfig) -> dict[str, Any]:
         predictor["storageContainerName"] = STORAGE_CONTAINER
         predictor["model"]["storageUri"] = uri
         return predictor
-    # vLLM reads safetensors from the bucket straight into memory, with the keys that its runtime refers to.
+    # vLLM streams safetensors from the bucket into memory, with the keys that its runtime references.
     predictor["model"]["args"] = [f"--model={uri}", "--load-format=runai_streamer"]
     return predictor
 
 
 def first(service: Service) -> dict[str, Any]:
-    """The InferenceService of a cluster that has none yet."""
+    """The InferenceService for a cluster that has none yet."""
     return {
         "apiVersion": INFERENCE_SERVICE.api_version,
         "kind": INFERENCE_SERVICE.name,
@@ -143,7 +143,7 @@ def first(service: Service) -> dict[str, Any]:
 
 
 def named(service: Service) -> dict[str, Any]:
-    """In Standard mode every predictor has its champion's name, so that any can be a canary."""
+    """The predictor; in Standard mode with its champion's name, so that each can be a canary."""
     name = {"name": service.canary} if service.config.mode == "Standard" else {}
     return {**name, **service.predictor}
 
@@ -155,24 +155,24 @@ def notes_of(found: Mapping[str, Any]) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class State:
-    """How far a service is."""
+    """State of a service."""
 
     ready: bool
-    said: str
+    pending: str
     """What it waits for."""
     failed: str = ""
-    """Why it never will be; empty while it may."""
+    """Why it can never become ready; empty while it can."""
 
 
 def state_of(found: Mapping[str, Any], service: Service, *, canary: bool) -> State:
-    """What KServe says of the service, or of the new champion in it."""
+    """KServe's state of the service, or of the new champion in it."""
     status = found.get("status") or {}
     if status.get("observedGeneration", 0) < found["metadata"].get("generation", 0):
         return State(False, "KServe has not looked at it yet")
     standard = service.config.mode == "Standard"
     if canary and standard and found["spec"].get("canary"):
-        told = status.get("canaryStatuses") or []
-        mine: dict[str, Any] = next((one for one in told if one["name"] == service.canary), {})
+        statuses = status.get("canaryStatuses") or []
+        mine: dict[str, Any] = next((one for one in statuses if one["name"] == service.canary), {})
         return State(bool(mine.get("ready")), "its pod starts", _failure(mine.get("modelStatus") or {}))
     conditions = {one["type"]: one for one in status.get("conditions") or []}
     ready = conditions.get("Ready", {})
@@ -184,20 +184,20 @@ def state_of(found: Mapping[str, Any], service: Service, *, canary: bool) -> Sta
     waiting = next(
         (one for one in conditions.values() if one["status"] != "True" and one["type"] != "Ready"), ready
     )
-    said = ": ".join(str(waiting[key]) for key in ("reason", "message") if waiting.get(key))
-    return State(good, said or "its pods start", _failure(status.get("modelStatus") or {}))
+    pending = ": ".join(str(waiting[key]) for key in ("reason", "message") if waiting.get(key))
+    return State(good, pending or "its pods start", _failure(status.get("modelStatus") or {}))
 
 
 def _failure(model: Mapping[str, Any]) -> str:
     if model.get("transitionStatus") not in ("InvalidSpec", "BlockedByFailedLoad"):
         return ""
     info = model.get("lastFailureInfo") or {}
-    told = [str(info[key]) for key in ("reason", "message") if info.get(key)]
-    return " ".join(": ".join(told or [model["transitionStatus"]]).split())[:300]
+    parts = [str(info[key]) for key in ("reason", "message") if info.get(key)]
+    return " ".join(": ".join(parts or [model["transitionStatus"]]).split())[:300]
 
 
 def address(found: Mapping[str, Any], service: Service, *, canary: bool) -> str:
-    """Where to ask, inside the cluster: the service, or the new champion alone."""
+    """URL inside the cluster: of the service, or of the new champion alone."""
     status = found.get("status") or {}
     if canary and service.config.mode == "Standard":
         return _url(service.name, service.champion, service.config)

@@ -1,14 +1,13 @@
-"""What a run may take from an earlier one: nothing that is not there any more.
+"""Reuse of earlier runs' results through KFP's cache, but never of results that were deleted.
 
-KFP (2.17) keeps which task made what, and names it again where image, command and inputs of a task are the
-same. It looks neither at a task's environment nor at its bucket: a new version of our code and an artifact
-that somebody deleted are both unknown to it. Artifacts count by their ids, so that whatever depends on a task
-that ran anew runs anew too. It is enough, then, to give a run's first tasks one more input, the key that is
-made here: it changes where something did that KFP does not see.
+KFP (2.17) reuses the outputs of a task with the same image, command and inputs. It checks neither the task's
+environment nor its bucket, so it notices neither a new version of our code nor a deleted artifact. Artifacts
+count by id, so that a task whose input was made again runs again too. It is therefore enough to give a run's
+first tasks one more input, the cache key made here, which changes with everything that KFP does not see.
 
-So that losses are seen, every task leaves a line in the store of the champions, which lives longer than KFP's
-bucket: what it put where. Before a run takes over a key, all that the runs with that key have made is looked
-for; where something is missing the key gets another epoch, and nothing of those runs is reused.
+To notice deleted artifacts, every task appends a list of its output files to a log in the champions' store,
+which lives longer than KFP's bucket. Before a run uses a key, all files of earlier runs with that key are
+looked up; if one is missing, the key gets another epoch, and results of those runs are not reused.
 """
 
 from __future__ import annotations
@@ -29,22 +28,22 @@ from mathloop.storage import Store, Taken, open_store
 from mathloop.storage.s3 import S3Objects, Variables
 
 LEDGER_VARIABLE = "MATHLOOP_LEDGER"
-"""The store that keeps what tasks made; not set where no cache of KFP is, as on one machine."""
+"""Store with the logs of output files; unset where KFP has no cache, as on one machine."""
 KEYS = {"accesskey": "MATHLOOP_ARTIFACTS_KEY", "secretkey": "MATHLOOP_ARTIFACTS_SECRET"}
-"""Keys of the Secret of KFP's bucket → variables that hold them."""
+"""Keys of the Secret of KFP's bucket → environment variables."""
 ENDPOINT_VARIABLE = "MATHLOOP_ARTIFACTS_ENDPOINT"
 BUCKET = Variables(ENDPOINT_VARIABLE, KEYS["accesskey"], KEYS["secretkey"], token="MATHLOOP_ARTIFACTS_TOKEN")
 TASK_FOLDER = re.compile(r"(?P<run>(?:minio|s3)://[^/]+/.+)/[^/]+/[^/]+")
-"""KFP's `<root>/<pipeline>/<run>/<task>/<attempt>`, in which a task's outputs stand beside each other."""
+"""KFP's `<root>/<pipeline>/<run>/<task>/<attempt>`, the folder of all outputs of a task."""
 
 
 def remember(uri: str, path: Path, names: Iterable[str]) -> None:
-    """Notes what a task has made. A store that does not answer loses the note, not the work.
+    """Records a task's output files. If the store does not answer, only the record is lost, not the work.
 
     Args:
-        uri: where KFP will put one of its outputs.
-        path: where that output stands here; the others are beside it.
-        names: of all its outputs.
+        uri: URI that KFP will give one of the outputs.
+        path: this output's local path; the others are in the same folder.
+        names: names of all outputs.
     """
     ledger = os.environ.get(LEDGER_VARIABLE, "").strip()
     folder = TASK_FOLDER.fullmatch(uri.rpartition("/")[0])
@@ -59,28 +58,28 @@ def remember(uri: str, path: Path, names: Iterable[str]) -> None:
         number = len(_entries(store, log, "files", list))
         _append(store, log, number, {"folder": folder[0], "files": sorted(files)})
     except (StorageRefused, Corrupt) as error:
-        print(f"not noted for later runs: {error}", file=sys.stderr, flush=True)
+        print(f"could not record this task's outputs for reuse: {error}", file=sys.stderr, flush=True)
 
 
 def cache_key(seen: Mapping[str, Any], uri: str) -> tuple[str, list[str]]:
-    """The key of a run that begins with `seen`, and sentences about what it will not reuse.
+    """The cache key of a run, and a sentence per reason why results of earlier runs are not reused.
 
     Args:
-        seen: what the run depends on and KFP does not see; the same gives the same key.
-        uri: where KFP will put an output of the run's first task.
+        seen: everything that the run depends on and KFP does not see; equal values have equal keys.
+        uri: URI that KFP will give an output of the run's first task.
     """
     ledger = os.environ.get(LEDGER_VARIABLE, "").strip()
     if not ledger:
         return _digest(seen), []
     folder = TASK_FOLDER.fullmatch(uri.rpartition("/")[0])
     if folder is None:
-        return _digest([seen, uri]), [f"{uri} is not in S3: this run reuses nothing of earlier ones."]
+        return _digest([seen, uri]), [f"{uri} is not in S3: results of earlier runs are not reused."]
     run = folder["run"]
     try:
         return _checked(open_store(ledger), _digest([seen, run.rpartition("/")[0]]), run)
     except (StorageRefused, Corrupt) as error:
-        said = f"What earlier runs made cannot be looked at, so nothing of it is reused: {error}"
-        return _digest([seen, run]), [said]
+        reason = f"Results of earlier runs cannot be checked and are not reused: {error}"
+        return _digest([seen, run]), [reason]
 
 
 def _checked(store: Store, base: str, run: str) -> tuple[str, list[str]]:
@@ -95,20 +94,20 @@ def _checked(store: Store, base: str, run: str) -> tuple[str, list[str]]:
             if run not in runs:
                 _append(store, taken, len(runs), {"run": run})
             return _digest([base, epoch]), notes
-        notes.append(f"{lost} is gone: nothing of the runs up to now is reused.")
-        with suppress(Taken):  # another run saw it too
+        notes.append(f"{lost} was deleted; results of earlier runs are not reused.")
+        with suppress(Taken):  # another run noticed it too
             store.append(epochs, epoch, json.dumps({"run": run, "lost": lost}).encode())
 
 
 def _lost(store: Store, run: str) -> str | None:
-    """The first of what a run made that is not where KFP put it; None where all is there."""
+    """The first output file of a run that is missing in KFP's bucket; None if there is none."""
     notes = _entries(store, _log_of(run), "files", list)
     if not notes:
         return None
     bucket, _, prefix = run.partition("://")[2].partition("/")
-    there = set(S3Objects(bucket, prefix, BUCKET).keys(""))
-    made = (f"{note.get('folder')}/{file}" for note in notes for file in note["files"])
-    return next((uri for uri in made if uri.removeprefix(f"{run}/") not in there), None)
+    present = set(S3Objects(bucket, prefix, BUCKET).keys(""))
+    recorded = (f"{note.get('folder')}/{file}" for note in notes for file in note["files"])
+    return next((uri for uri in recorded if uri.removeprefix(f"{run}/") not in present), None)
 
 
 def _log_of(run: str) -> str:
@@ -116,7 +115,7 @@ def _log_of(run: str) -> str:
 
 
 def _append(store: Store, log: str, number: int, entry: Mapping[str, Any]) -> None:
-    """Adds entry `number`, or the next one that is free where others were quicker."""
+    """Appends entry `number`, or the next free one if other writers were quicker."""
     while True:
         try:
             store.append(log, number, json.dumps(entry).encode())

@@ -1,15 +1,15 @@
-"""How the next champion takes over an InferenceService, and how it gives it back.
+"""Canary rollout of the next champion on an InferenceService, and its rollback.
 
-It stands beside the old one first, without traffic, and can be asked there; then it gets a share, then
-everything; at any step it can be taken away again. KServe has two forms of this (0.21):
+The canary starts without traffic and can be tested; then it gets a share of the traffic, then all of it.
+Every step can be rolled back. KServe (0.21) has two forms of this:
 
 - Standard: `spec.canary` holds a second predictor with a name and a share. To promote it without a restart
-  the predictor takes over its name. A canary without traffic gets no pod unless `minReplicas` says so.
-- Knative: `predictor.canaryTrafficPercent` is the share of the newest revision, and the rest goes to the last
-  one that had everything. Standard mode ignores that field, Knative mode refuses the other.
+  the predictor takes over its name. A canary without traffic gets no pod unless `minReplicas` is set.
+- Knative: `predictor.canaryTrafficPercent` is the share of the newest revision; the rest goes to the last
+  revision that had all traffic. Standard mode ignores that field, Knative mode refuses `spec.canary`.
 
-What was served before is kept in an annotation until the new champion has everything and answers, so that
-whoever comes after a kill can go on or go back.
+An annotation keeps the former champion until the new one has all traffic and answers, so that a deployment
+that was killed can resume or roll back.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ TRIES = 5
 
 
 def create(cluster: Cluster, service: Service) -> bool:
-    """Creates the service if there is none; says whether it did.
+    """Creates the service if there is none; returns whether it did.
 
     Raises:
-        ClusterRefused: it is there in the other deployment mode, which KServe does not change.
+        ClusterRefused: it exists in the other deployment mode, which KServe cannot change.
     """
     found = cluster.get(INFERENCE_SERVICE, service.name, service.config.namespace)
     if found is None:
@@ -60,9 +60,9 @@ def create(cluster: Cluster, service: Service) -> bool:
 
 
 def is_settled(cluster: Cluster, service: Service) -> bool:
-    """Whether the service has this champion, alone.
+    """Whether the service has this champion and no canary.
 
-    In Knative mode the solver of two champions can be the same; a canary of nothing new would never start.
+    In Knative mode two champions can have the same solver, and a canary without a change would never start.
     """
     found = cluster.get(INFERENCE_SERVICE, service.name, service.config.namespace)
     if found is None:
@@ -75,7 +75,7 @@ def is_settled(cluster: Cluster, service: Service) -> bool:
 
 
 def begin(cluster: Cluster, service: Service) -> None:
-    """Puts the champion beside the one that is served, without traffic; leaves it the traffic that it has."""
+    """Adds the champion as a canary without traffic; a canary that has traffic keeps it."""
 
     def change(found: dict[str, Any]) -> None:
         notes, spec = found["metadata"].setdefault("annotations", {}), found["spec"]
@@ -86,9 +86,9 @@ def begin(cluster: Cluster, service: Service) -> None:
                 {CHAMPION: notes.get(CHAMPION), HASH: notes.get(HASH), "predictor": former}
             )
         if service.config.mode == "Standard":
-            begun = [one for one in spec.get("canary") or [] if one["predictor"]["name"] == service.canary]
+            canaries = [one for one in spec.get("canary") or [] if one["predictor"]["name"] == service.canary]
             if spec["predictor"].get("name") != service.canary:
-                percent = begun[0]["trafficPercent"] if begun else 0
+                percent = canaries[0]["trafficPercent"] if canaries else 0
                 spec["canary"] = [{"trafficPercent": percent, "predictor": _dark(service)}]
         else:
             same = notes.get(HASH) == service.hash
@@ -100,9 +100,9 @@ def begin(cluster: Cluster, service: Service) -> None:
 
 
 def _dark(service: Service) -> dict[str, Any]:
-    """A canary has fixed replicas, one at least, so that it starts before it gets traffic.
+    """A canary's predictor: a fixed number of replicas, at least one, so that it starts without traffic.
 
-    The CRD demands its container's name, which KServe's webhook forbids in the predictor beside it.
+    The CRD requires its container's name, which KServe's webhook forbids in the main predictor.
     """
     predictor = {**named(service), "minReplicas": 1}
     predictor.pop("maxReplicas")
@@ -123,7 +123,7 @@ def shift(cluster: Cluster, service: Service, percent: int) -> None:
 
 
 def promote(cluster: Cluster, service: Service) -> None:
-    """Gives the new champion everything; the way back stays open until `settle`."""
+    """Gives the new champion all traffic; it can be rolled back until `settle`."""
 
     def change(found: dict[str, Any]) -> None:
         found["spec"]["predictor"] = named(service)
@@ -142,30 +142,30 @@ def settle(cluster: Cluster, service: Service) -> None:
 
 
 def pin(cluster: Cluster, service: Service) -> bool:
-    """Takes the new champion's traffic away at once; says whether the former one has to be put back."""
-    left = False
+    """Takes all traffic from the new champion at once; returns whether the former one must be restored."""
+    to_restore = False
 
     def change(found: dict[str, Any]) -> None:
-        nonlocal left
+        nonlocal to_restore
         former = _former(found)
         if former is None:
             return
-        left = service.config.mode == "Knative" or found["spec"]["predictor"] != former["predictor"]
+        to_restore = service.config.mode == "Knative" or found["spec"]["predictor"] != former["predictor"]
         found["spec"].pop("canary", None)
         if service.config.mode == "Knative":
             found["spec"]["predictor"]["canaryTrafficPercent"] = 0
-        elif not left:
+        elif not to_restore:
             _put_back(found, former)
 
     _update(cluster, service, change)
-    return left
+    return to_restore
 
 
 def restore(cluster: Cluster, service: Service, *, dark: bool) -> None:
     """Writes the former champion's predictor again.
 
     Args:
-        dark: in Knative mode, without traffic yet: it is a new revision, and the last good one serves.
+        dark: without traffic yet (Knative): it becomes a new revision while the last good one serves.
     """
 
     def change(found: dict[str, Any]) -> None:
@@ -196,7 +196,7 @@ def _put_back(found: dict[str, Any], former: Mapping[str, Any]) -> None:
 
 
 def _update(cluster: Cluster, service: Service, change: Callable[[dict[str, Any]], None]) -> None:
-    """Makes a change on the newest version, again where somebody (KServe, mostly) was quicker."""
+    """Applies a change to the newest version; tries again if another client (mostly KServe) was quicker."""
     for attempt in range(TRIES):
         found = cluster.get(INFERENCE_SERVICE, service.name, service.config.namespace)
         if found is None:

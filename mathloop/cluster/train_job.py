@@ -1,8 +1,8 @@
 """One TrainJob of Kubeflow Trainer, from its creation to its end, however often its launcher is restarted.
 
-A job's name follows from the run and the stage, so that a launcher that starts again finds the job that it
-created before, compares what both were built from, and goes on watching it. It waits in a queue and runs
-under two deadlines that are counted apart, from what the cluster says and not from when the launcher began.
+A job's name follows from the run and the stage, so that a restarted launcher finds the job that it created,
+checks that it has the same specification, and resumes watching it. Queueing and running have separate
+deadlines, which start at the cluster's time stamps and not with the launcher.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from mathloop.cluster.train_job_spec import HASH_LABEL, NODE
 from mathloop.errors import MathloopError
 
 REPORTED = "mathloop.dev/failure-reported"
-"""Marks a failed job whose launcher has said so: the next launcher of this name begins anew."""
+"""Marks a failed job that a launcher has reported: the next launcher creates the job again."""
 POLL_SECONDS = 5.0
 PATIENCE_SECONDS = 300.0
-"""Seconds that the API server may be gone while a job is watched."""
+"""Longest absence of the API server while a job is watched, in seconds."""
 LAST_LINES = 20
 DRAIN_SECONDS = 10.0
 TERMINATED = 128 + signal.SIGTERM
 
 
 class TrainJobFailed(MathloopError):
-    """The job failed, or a deadline passed; the message says which, and ends with its last log lines."""
+    """The job failed or a deadline passed; the message says which and ends with the last log lines."""
 
 
 def run(
@@ -44,13 +44,13 @@ def run(
     say: Callable[[str], None] = print,
     poll_seconds: float = POLL_SECONDS,
 ) -> None:
-    """Creates the job or goes on with it, shows node 0's log, waits until it is complete, and deletes it.
+    """Creates the job or resumes it, shows node 0's log, waits until it is complete, and deletes it.
 
-    SIGTERM and Ctrl-C delete the job: who stops a run wants its GPUs back.
+    SIGTERM and Ctrl-C delete the job, which frees its GPUs.
 
     Raises:
-        TrainJobFailed: it failed (the job stays, to be looked at), or a deadline passed (it is deleted).
-        ClusterRefused: the cluster does not take it, or a job of other settings has its name.
+        TrainJobFailed: it failed (the job stays for inspection), or a deadline passed (it is deleted).
+        ClusterRefused: the cluster refuses it, or a job with other settings has its name.
     """
     with _terminable():
         try:
@@ -80,19 +80,19 @@ def _create_or_adopt(
         found = cluster.get(TRAIN_JOB, name, namespace)
         if found is None:
             continue
-        told = found["metadata"]
-        if told.get("deletionTimestamp"):
+        metadata = found["metadata"]
+        if metadata.get("deletionTimestamp"):
             time.sleep(poll_seconds)
-        elif told.get("labels", {}).get(HASH_LABEL) != job["metadata"]["labels"][HASH_LABEL]:
+        elif metadata.get("labels", {}).get(HASH_LABEL) != job["metadata"]["labels"][HASH_LABEL]:
             raise ClusterRefused(
-                f"TrainJob {namespace}/{name} is there with other settings; "
+                f"TrainJob {namespace}/{name} exists with other settings; "
                 f"kubectl delete trainjob {name} -n {namespace}, then start again"
             )
-        elif told.get("annotations", {}).get(REPORTED) and _condition(found, "Failed"):
-            say(f"TrainJob {namespace}/{name} failed before: beginning anew")
-            cluster.delete(TRAIN_JOB, name, namespace, told["uid"])
+        elif metadata.get("annotations", {}).get(REPORTED) and _condition(found, "Failed"):
+            say(f"TrainJob {namespace}/{name} failed before: creating it again")
+            cluster.delete(TRAIN_JOB, name, namespace, metadata["uid"])
         else:
-            say(f"going on with TrainJob {namespace}/{name}")
+            say(f"resuming TrainJob {namespace}/{name}")
             return found
 
 
@@ -106,7 +106,7 @@ def _watch(
 ) -> None:
     name, namespace = job["metadata"]["name"], job["metadata"]["namespace"]
     log = _Log(cluster, namespace, say)
-    last_answer, last_said = time.monotonic(), ""
+    last_answer, last_phase = time.monotonic(), ""
     while True:
         try:
             live = cluster.get(TRAIN_JOB, name, namespace)
@@ -142,15 +142,15 @@ def _watch(
                 f"TrainJob {namespace}/{name} {what} for more than {limit:g} s: {remedy} of pools.trainer"
                 + ("" if queued else log.ending())
             )
-        said = "waits for its nodes" if queued else "runs"
-        if said != last_said:
-            say(f"TrainJob {namespace}/{name} {said}")
-            last_said = said
+        phase = "waits for its nodes" if queued else "runs"
+        if phase != last_phase:
+            say(f"TrainJob {namespace}/{name} {phase}")
+            last_phase = phase
         time.sleep(poll_seconds)
 
 
 def _condition(job: Mapping[str, Any], kind: str) -> dict[str, Any] | None:
-    """The condition of this type where it holds."""
+    """The condition of this type if it is true."""
     conditions = (job.get("status") or {}).get("conditions") or []
     return next((one for one in conditions if one["type"] == kind and one["status"] == "True"), None)
 
@@ -190,7 +190,7 @@ def _exit(pod: Mapping[str, Any] | None) -> str:
 
 
 class _Log:
-    """Follows the log of node 0 in a thread of its own, across broken streams and pods that are replaced."""
+    """Follows the log of node 0 in its own thread, across broken streams and replaced pods."""
 
     def __init__(self, cluster: Cluster, namespace: str, say: Callable[[str], None]) -> None:
         self._cluster, self._namespace, self._say = cluster, namespace, say
@@ -208,14 +208,14 @@ class _Log:
             self._thread.start()
 
     def finish(self) -> None:
-        """Waits until what was logged is shown, for some seconds at most."""
+        """Waits, at most DRAIN_SECONDS, until all of the log is shown."""
         self._ending.set()
         if self._thread is not None:
             self._thread.join(DRAIN_SECONDS)
             self._thread = None
 
     def ending(self) -> str:
-        """The last lines, to be put after a message."""
+        """The last lines, for the end of a message."""
         return "".join(f"\n  {line}" for line in self._last)
 
     def _stream(self, pod: str, ending: threading.Event) -> None:

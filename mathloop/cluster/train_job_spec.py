@@ -1,4 +1,4 @@
-"""A TrainJob of Kubeflow Trainer as Kubernetes takes it: built from a pool, never holding a secret."""
+"""The TrainJob of Kubeflow Trainer for a pool; it never holds a secret."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mathloop.storage.s3 import CA_VARIABLE
 RUNTIME = "mathloop-torchrun"
 SERVICE_ACCOUNT = "mathloop-trainer"
 NODE = "node"
-"""Name that Trainer gives a training node's job and container."""
+"""Trainer's name of a training node's job and container."""
 MANAGER = "mathloop.dev/launcher"
 HASH_LABEL = "mathloop.dev/spec-hash"
 TASK_VARIABLE = "MATHLOOP_TRAINING_TASK"
@@ -23,7 +23,7 @@ COMMAND = ("torchrun", "-m", "mathloop.cluster.training_node")
 
 
 def job_name(run_id: str, stage: str) -> str:
-    """A name for the job of a run's stage: always the same, and a DNS label short enough for its pods'."""
+    """The name of a stage's job in a run: always the same; a DNS label, short enough for its pods' names."""
     digest = hashlib.sha256(f"{run_id}/{stage}".encode()).hexdigest()[:10]
     readable = re.sub(r"[^a-z0-9]+", "-", stage.lower()).strip("-")[:20].rstrip("-")
     return f"mathloop-{readable}-{digest}"
@@ -40,12 +40,12 @@ def build(
     config_map: str,
     ca_config_map: str = "",
 ) -> dict[str, Any]:
-    """The TrainJob as Kubernetes takes it.
+    """The TrainJob as a Kubernetes object.
 
     Args:
-        task: what each node reads from its environment; it holds no secret.
-        secret: name of the Secret of the S3 keys, which pods get by reference.
-        config_map: name of the ConfigMap of the S3 endpoint.
+        task: JSON that each node reads from its environment; it holds no secret.
+        secret: name of the Secret with the S3 keys, which pods get by reference.
+        config_map: name of the ConfigMap with the S3 endpoint.
         ca_config_map: name of the ConfigMap with the authorities of its certificate, as ca.crt; empty: none.
     """
     spec = {
@@ -100,7 +100,7 @@ def _patch(
     pool: Pool,
     ca_config_map: str,
 ) -> dict[str, Any]:
-    """What of a pool is the pods': Trainer merges it into its runtime."""
+    """The pool's settings of pods, which Trainer merges into its runtime."""
     pod: dict[str, Any] = {"serviceAccountName": SERVICE_ACCOUNT}
     selector = dict(pool.node_selector)
     if selector:
@@ -127,7 +127,7 @@ def _patch(
 
 
 def node_affinity(demands: tuple[Affinity, ...]) -> dict[str, Any]:
-    """A pod's nodeAffinity: demands without a weight must all hold, the others are preferences."""
+    """A pod's nodeAffinity: demands without a weight are required, the others are preferences."""
     terms = [
         {"key": one.key, "operator": one.operator, **({"values": list(one.values)} if one.values else {})}
         for one in demands

@@ -1,8 +1,8 @@
-"""What every process of a TrainJob runs: `torchrun -m mathloop.cluster.training_node`.
+"""The program of every process of a TrainJob: `torchrun -m mathloop.cluster.training_node`.
 
-The task comes from the environment as JSON, its inputs from the store: the first process of each node fetches
-them, all processes train, and the first of all puts the model and the stage's report back. Checkpoints go to
-the store too, so that nodes that were lost and replaced go on from the newest.
+The task comes from the environment as JSON, its inputs from the store: local rank 0 of each node fetches
+them, all processes train, and rank 0 publishes the model and the stage's report. Checkpoints go to the store
+too, so that replaced nodes resume from the newest one.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from mathloop.validation import first_mistake
 
 
 class Task(BaseModel):
-    """One training, by names of artifacts in a store."""
+    """One training; its inputs and outputs are artifacts of a store."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -41,7 +41,7 @@ class Task(BaseModel):
 
 
 def main() -> None:
-    """Does the task; a mistake of the user is one line on stderr."""
+    """Runs the task; a user's mistake is one line on stderr."""
     try:
         run(os.environ.get(TASK_VARIABLE, ""))
     except MathloopError as error:
@@ -63,7 +63,7 @@ def run(text: str) -> None:
 
     os.environ.setdefault(CHECKPOINTS_VARIABLE, task.store_url)
     store, ranks = open_store(task.store_url), join_ranks()
-    # One folder a node, for all of its processes.
+    # One folder per node, shared by its processes.
     name = f"mathloop-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
     folder = Path(tempfile.gettempdir(), name)
     leads = os.environ.get("LOCAL_RANK", "0") == "0"
@@ -87,7 +87,7 @@ def run(text: str) -> None:
 
 
 def arguments_of(recipe: Recipe, inputs: dict[str, Path], model: Path, rollouts: Path) -> dict[str, Any]:
-    """What the recipe's `run` reads and writes."""
+    """The arguments of the recipe's `run` that are files or folders."""
     arguments: dict[str, Any] = {**inputs, "model": model}
     if recipe == "sft":
         arguments["responses"] = [arguments.pop("cot"), arguments.pop("tir")]

@@ -157,11 +157,11 @@ def test_an_artifact_that_is_gone_is_made_again_and_said(
     assert gone
     driver.client.remove_object(driver.bucket, gone[0])
     assert ran(go("r3")) == set(first)
-    (note,) = [note for note in noted(driver, "r3", tmp_path) if "gone" in note]
-    assert f"minio://mathloop/{gone[0]} is gone: nothing of the runs up to now is reused" in note
+    (note,) = [note for note in noted(driver, "r3", tmp_path) if "was deleted" in note]
+    assert f"minio://mathloop/{gone[0]} was deleted; results of earlier runs are not reused" in note
     # From here on there is something to reuse again.
     assert ran(go("r4")) == ALWAYS
-    assert not [note for note in noted(driver, "r4", tmp_path) if "gone" in note]
+    assert not [note for note in noted(driver, "r4", tmp_path) if "was deleted" in note]
 
 
 def test_without_the_look_a_round_would_fail_late(
@@ -184,7 +184,7 @@ def test_a_bucket_that_cannot_be_looked_at_is_not_trusted(
     first = go("r1")
     monkeypatch.setenv("MATHLOOP_ARTIFACTS_SECRET", "another")
     assert ran(go("r2")) == set(first)
-    (note,) = [note for note in noted(driver, "r2", tmp_path) if "nothing of it is reused" in note]
+    (note,) = [note for note in noted(driver, "r2", tmp_path) if "are not reused" in note]
     assert "check MATHLOOP_ARTIFACTS_KEY, MATHLOOP_ARTIFACTS_SECRET" in note
 
 
@@ -197,7 +197,7 @@ def test_a_ledger_that_was_damaged_is_not_trusted(
     logs = [key for key in keys if "/made/" in key]
     driver.client.put_object("mathloop", logs[3], io.BytesIO(b'{"files": 3}'), 12)
     assert ran(go("r2")) == set(first)
-    (note,) = [note for note in noted(driver, "r2", tmp_path) if "nothing of it is reused" in note]
+    (note,) = [note for note in noted(driver, "r2", tmp_path) if "are not reused" in note]
     assert "has no 'files'" in note
 
 
@@ -237,7 +237,7 @@ def test_artifacts_that_are_not_in_s3_are_not_reused(store: str, uri: str) -> No
     key, notes = reuse.cache_key({"seed": 1}, f"{uri}1")
     other, _ = reuse.cache_key({"seed": 1}, f"{uri}2")
     assert key != other
-    assert "reuses nothing" in notes[0]
+    assert "are not reused" in notes[0]
 
 
 def test_on_one_machine_there_is_no_ledger(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -255,4 +255,4 @@ def test_a_store_that_does_not_answer_loses_a_note_and_not_the_work(
     own_s3.kill()
     (tmp_path / "summary").write_text("{}")
     reuse.remember("minio://mathloop/v2/p/r/t/1/summary", tmp_path / "summary", ["summary"])
-    assert "not noted for later runs" in capsys.readouterr().err
+    assert "could not record this task's outputs for reuse" in capsys.readouterr().err

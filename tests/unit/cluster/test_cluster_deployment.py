@@ -324,7 +324,7 @@ def test_a_failed_canary_is_rolled_back_and_gets_no_traffic(
     with pytest.raises(DeploymentFailed, match=said) as caught:
         deploying(2, settings(mode, **IMPATIENT))
     assert "\n" not in str(caught.value)
-    assert "went back" in str(caught.value)
+    assert "rolled back" in str(caught.value)
     assert all(share.get("c2", 0) == 0 for _, share in kserve.traffic)
     for name, spec in before.items():
         found = served(fake, name)
@@ -397,7 +397,7 @@ def test_a_champion_without_a_reward_model_ends_the_former_ones(
     assert {key[2] for key in fake.objects} == {POLICY, REWARD_MODEL, SOLVER}
     said = deploying(3, settings(mode), reward_model=False)
     assert {key[2] for key in fake.objects} == {POLICY, SOLVER}
-    assert f"{REWARD_MODEL}: ended; champion 3 has no use for it" in said
+    assert f"{REWARD_MODEL}: deleted; champion 3 does not use it" in said
     # Not before the solver has moved.
     changes = [(method, path) for method, path in fake.requests if method in ("PUT", "PATCH", "DELETE")]
     assert changes[-1][0] == "DELETE"

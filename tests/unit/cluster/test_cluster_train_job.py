@@ -201,7 +201,7 @@ def test_a_launcher_killed_with_sigkill_and_restarted_goes_on_with_its_job(
     fake.status("trainjobs", NAME, condition("Complete"))
     code, output = second.end()
     assert code == 0, output
-    assert f"going on with TrainJob mathloop/{NAME}" in output
+    assert f"resuming TrainJob mathloop/{NAME}" in output
     assert "created" not in output
     assert [line for line in output.splitlines() if line.startswith("step")] == ["step 1", "step 2"]
     created = [path for method, path in fake.requests if method == "POST"]
@@ -244,7 +244,7 @@ def test_a_job_that_failed_while_nobody_watched_fails_the_launcher_once_and_then
     fake.status("trainjobs", NAME, condition("Complete"))
     code, output = third.end()
     assert code == 0, output
-    assert "failed before: beginning anew" in output
+    assert "failed before: creating it again" in output
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
