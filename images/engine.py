@@ -1,4 +1,4 @@
-"""What images/build.py and images/sbom.py share: an image's full name, and the tool that builds images."""
+"""Shared by images/build.py and images/sbom.py: an image's full name, and the tool that builds images."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ IMAGES = ("control", "sampler", "trainer", "solver")
 
 
 def full_name(name: str, prefix: str, tag: str, variant: str) -> str:
-    """As components/images.py has it, so that what is built is what a pipeline asks for; '' for a default."""
-    given = {"PREFIX": prefix, "TAG": tag, "VARIANT": variant}
-    os.environ.update({f"MATHLOOP_IMAGE_{key}": value for key, value in given.items() if value})
+    """The name that pipelines use, from components/images.py; '' selects a default."""
+    values = {"PREFIX": prefix, "TAG": tag, "VARIANT": variant}
+    os.environ.update({f"MATHLOOP_IMAGE_{key}": value for key, value in values.items() if value})
     sys.path.insert(0, str(ROOT))
     from mathloop.errors import BadConfig
 
@@ -25,7 +25,7 @@ def full_name(name: str, prefix: str, tag: str, variant: str) -> str:
 
         return image(name)
     except BadConfig as error:
-        end(str(error))
+        fail(str(error))
 
 
 def engine() -> str | None:
@@ -38,9 +38,9 @@ def engine() -> str | None:
 def check_images(names: list[str]) -> None:
     for name in names:
         if name not in IMAGES:
-            end(f"there is no image {name!r}; expected some of {', '.join(IMAGES)}")
+            fail(f"there is no image {name!r}; expected some of {', '.join(IMAGES)}")
 
 
-def end(said: str, code: int = 2) -> NoReturn:
-    print(f"images: {said}", file=sys.stderr)
+def fail(message: str, code: int = 2) -> NoReturn:
+    print(f"images: {message}", file=sys.stderr)
     sys.exit(code)

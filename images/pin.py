@@ -1,9 +1,9 @@
-"""Writes images/pins/*.txt: every package of every image, its version and the hash of its one file.
+"""Writes images/pins/*.txt: every package of every image with its version and hashes.
 
     pip install uv
-    python images/pin.py                          # pins that pyproject.toml still allows stay as they are
-    python images/pin.py --upgrade                # newest versions that pyproject.toml allows
-    python images/pin.py --torch-cpu FOLDER       # the CPU wheel of torch lies in a folder
+    python images/pin.py                          # keeps pins that pyproject.toml still allows
+    python images/pin.py --upgrade                # takes the newest versions that pyproject.toml allows
+    python images/pin.py --torch-cpu FOLDER       # takes torch's CPU wheel from a folder
 
 The pins are for Linux on x86-64 and Python 3.11. `pip install --require-hashes` refuses any other file.
 """
@@ -31,13 +31,13 @@ EXTRAS = {
     "solver-gpu": ("serve",),
     "solver-cpu": ("serve", "sample"),
 }
-"""The extras of each pins file. `pipelines` holds kfp, by which a step of a pipeline starts in its pod."""
+"""The extras of each pins file. `pipelines` contains kfp, which starts a pipeline's step in its pod."""
 
 BUILD = ("pip==26.2", "setuptools>=77,<81", "wheel", "ninja")
-"""What the builder stage works with; ninja is for DeepSpeed's one compiled part."""
+"""Packages of the builder stage; ninja compiles DeepSpeed's one extension."""
 
 SOURCES_ONLY = ("deepspeed", "kfp-server-api")
-"""Published as source archives only: wheels are built of them in the builder stage."""
+"""Packages published only as source archives; the builder stage builds their wheels."""
 
 
 def main() -> None:
@@ -47,7 +47,7 @@ def main() -> None:
         "--torch-cpu",
         default="https://download.pytorch.org/whl/cpu",
         metavar="INDEX_OR_FOLDER",
-        help="where the CPU wheel of torch comes from (default: %(default)s)",
+        help="source of torch's CPU wheel (default: %(default)s)",
     )
     arguments = parser.parse_args()
     if shutil.which("uv") is None:
@@ -79,15 +79,15 @@ def _write(name: str, sources: list[str], arguments: argparse.Namespace, *, cpu_
             command += ["--extra-index-url", arguments.torch_cpu, "--index-strategy", "unsafe-best-match"]
         elif cpu_torch:
             command += ["--find-links", arguments.torch_cpu]
-        done = subprocess.run(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
-        if done.returncode:
-            said = " ".join(done.stderr.split())[-400:]
+        uv = subprocess.run(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+        if uv.returncode:
+            reason = " ".join(uv.stderr.split())[-400:]
             sys.exit(
-                f"pin: {name}: uv found no set of versions; --upgrade forgets the present pins: … {said}"
+                f"pin: {name}: uv found no set of versions; --upgrade ignores the present pins: … {reason}"
             )
         packages = tomllib.loads(lock.read_text(encoding="utf-8"))["packages"]
-    told = "the extras " + ", ".join(EXTRAS[name]) if name in EXTRAS else "what builds wheels"
-    lines = [f"# Written by images/pin.py: {told}.", *map(_pin, packages)]
+    contents = "the extras " + ", ".join(EXTRAS[name]) if name in EXTRAS else "the build tools"
+    lines = [f"# Written by images/pin.py: {contents}.", *map(_pin, packages)]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
@@ -96,7 +96,7 @@ def _versions(path: Path) -> list[str]:
 
 
 def _pin(package: dict[str, Any]) -> str:
-    """The package's lines; where it has wheels, its source archive is not accepted."""
+    """The package's lines; if it has wheels, its source archive is not accepted."""
     files = package.get("wheels") or [package["sdist"]]
     hashes = sorted(f"    --hash=sha256:{file['hashes']['sha256']}" for file in files)
     return " \\\n".join([f"{package['name']}=={package['version']}", *hashes])

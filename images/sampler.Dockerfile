@@ -3,10 +3,10 @@
 #   make images            or: docker build -f images/sampler.Dockerfile -t mathloop/sampler:0.1.0 .
 #   make images VARIANT=cpu    docker build … --build-arg VARIANT=cpu -t mathloop/sampler:0.1.0-cpu .
 #
-# Not built on vllm/vllm-openai: its Python is 3.12 and mathloop is for 3.11. No CUDA base either: the wheels of
-# torch and vLLM bring CUDA's libraries along, so that a base would hold them twice; the node brings the driver.
+# Not based on vllm/vllm-openai, which has Python 3.12; mathloop needs 3.11. No CUDA base either: the wheels of
+# torch and vLLM contain CUDA's libraries, and the driver is on the node.
 #
-# DIGEST names the base's index for all platforms; BASE's tag only says what it is. Change both together.
+# DIGEST pins the base image's index for all platforms; BASE's tag is informational. Change both together.
 ARG BASE=docker.io/library/python:3.11.16-slim-bookworm
 ARG DIGEST=sha256:a36c24f9cbdf4fd0f52d67f0823eeac19c2028c637cecc392d97f980d4fec56b
 ARG VARIANT=gpu
@@ -27,7 +27,7 @@ RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --require-hashes \
     && /opt/build/bin/pip --python /opt/mathloop/bin/python install --no-deps --no-index /wheels/*.whl \
     && rm -r /wheels
 
-# The largest folders, apart: layers of their own, which a new pin of something else leaves as they are.
+# The largest folders get their own layers, which do not change when another package's pin changes.
 RUN mkdir --parents "/torch/${PACKAGES}" \
     && for folder in torch nvidia; do \
         if [ -d "/opt/mathloop/${PACKAGES}/${folder}" ]; then \
@@ -67,7 +67,7 @@ LABEL org.opencontainers.image.title="mathloop sampler" \
 COPY --from=builder /torch /opt/mathloop
 COPY --from=builder /opt/mathloop /opt/mathloop
 COPY --from=package /package /opt/mathloop
-# The root may be read-only and the user any number: whatever is written goes below /tmp.
+# The root file system may be read-only and the user id arbitrary: everything is written below /tmp.
 ENV PATH=/opt/mathloop/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
     HOME=/tmp USER=mathloop XDG_CACHE_HOME=/tmp/.cache \

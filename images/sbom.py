@@ -1,10 +1,10 @@
-"""Lists what is inside the images, one CycloneDX file each: `make sbom`.
+"""Writes the images' software bills of materials (SBOMs), one CycloneDX file each: `make sbom`.
 
     python images/sbom.py [--out build/sbom] [--variant cpu] [IMAGE …]
 
-Where `syft` is on the PATH and the image is built here, syft reads the image: Debian's packages and Python's.
-Otherwise the list is of images/pins, which the builds install by hash and nothing besides, and of the base by
-its digest; then Debian's packages are not in it.
+If `syft` is on the PATH and the image was built here, syft lists the image's Debian and Python packages.
+Otherwise the list has the packages in images/pins, which are all that a build installs, and the base image by
+its digest, but no Debian packages.
 """
 
 from __future__ import annotations
@@ -18,33 +18,33 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from engine import IMAGES, ROOT, check_images, end, engine, full_name
+from engine import IMAGES, ROOT, check_images, engine, fail, full_name
 
 PINS = ROOT / "images" / "pins"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Writes an SBOM of each image, as CycloneDX.")
-    parser.add_argument("images", nargs="*", metavar="IMAGE", help=f"of {', '.join(IMAGES)}; default: all")
-    parser.add_argument("--prefix", default="", help="as the image was built with")
-    parser.add_argument("--tag", default="", help="as the image was built with")
-    parser.add_argument("--variant", default="", help="cpu, or gpu (the default)")
+    parser.add_argument("images", nargs="*", metavar="IMAGE", help=f"{', '.join(IMAGES)}; default: all")
+    parser.add_argument("--prefix", default="", help="as in the image's build")
+    parser.add_argument("--tag", default="", help="as in the image's build")
+    parser.add_argument("--variant", default="", help="cpu or gpu (the default)")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "sbom", help="default: %(default)s")
-    asked = parser.parse_args()
-    check_images(asked.images)
-    asked.out.mkdir(parents=True, exist_ok=True)
-    for name in asked.images or IMAGES:
-        full = full_name(name, asked.prefix, asked.tag, asked.variant)
-        path = asked.out / f"{full.rpartition('/')[2].replace(':', '-')}.cdx.json"
+    options = parser.parse_args()
+    check_images(options.images)
+    options.out.mkdir(parents=True, exist_ok=True)
+    for name in options.images or IMAGES:
+        full = full_name(name, options.prefix, options.tag, options.variant)
+        path = options.out / f"{full.rpartition('/')[2].replace(':', '-')}.cdx.json"
         if _read_by_syft(full, path):
-            print(f"{path}: syft, of the built image")
+            print(f"{path}: by syft, from the built image")
         else:
             path.write_text(json.dumps(listing(name, full), indent=1) + "\n", encoding="utf-8")
-            print(f"{path}: Python's packages and the base, of the pins")
+            print(f"{path}: Python packages and base image, from the pins")
 
 
 def _read_by_syft(full: str, path: Path) -> bool:
-    """False without syft or without the image."""
+    """Has syft list the image; returns False without syft or image."""
     tool = engine() if shutil.which("syft") else None
     if tool is None:
         return False
@@ -57,12 +57,12 @@ def _read_by_syft(full: str, path: Path) -> bool:
         kind = "docker-archive" if tool == "docker" else "oci-archive"
         scan = ["syft", "scan", "--quiet", f"{kind}:{archive}", "--output", f"cyclonedx-json={path}"]
         if subprocess.run(scan).returncode:
-            end(f"syft could not read {full}; what it said stands above", 1)
+            fail(f"syft could not read {full}; see its output above", 1)
     return True
 
 
 def listing(name: str, full: str) -> dict[str, Any]:
-    """The image's CycloneDX document; the same for the same pins."""
+    """The image's CycloneDX document, which depends only on the pins."""
     repository, _, tag = full.rpartition(":")
     variant = "-cpu" if tag.endswith("-cpu") else "-gpu"
     pins = PINS / f"{name}.txt" if name == "control" else PINS / f"{name}{variant}.txt"
@@ -96,16 +96,16 @@ def _packages(pins: Path) -> list[dict[str, Any]]:
             purl = f"pkg:pypi/{pin[1]}@{pin[2].replace('+', '%2B')}"
             package = {"type": "library", "name": pin[1], "version": pin[2], "purl": purl, "bom-ref": purl}
             packages.append({**package, "hashes": []})
-        elif found := re.search(r"--hash=sha256:([0-9a-f]{64})", line):
-            packages[-1]["hashes"].append({"alg": "SHA-256", "content": found[1]})
+        elif digest := re.search(r"--hash=sha256:([0-9a-f]{64})", line):
+            packages[-1]["hashes"].append({"alg": "SHA-256", "content": digest[1]})
     return packages
 
 
 def _first(pattern: str, path: Path) -> str:
-    found = re.search(pattern, path.read_text(encoding="utf-8"), re.MULTILINE)
-    if not found:
-        end(f"{path.relative_to(ROOT)} has no line {pattern}", 1)
-    return found[1]
+    match = re.search(pattern, path.read_text(encoding="utf-8"), re.MULTILINE)
+    if not match:
+        fail(f"{path.relative_to(ROOT)} has no line {pattern}", 1)
+    return match[1]
 
 
 if __name__ == "__main__":

@@ -3,10 +3,10 @@
 #   make images            or: docker build -f images/solver.Dockerfile -t mathloop/solver:0.1.0 .
 #   make images VARIANT=cpu    docker build … --build-arg VARIANT=cpu -t mathloop/solver:0.1.0-cpu .
 #
-# The GPU variant asks the policy and the reward model over the network and holds no torch itself; the CPU variant
-# also holds transformers and torch's CPU wheel, and answers with a small champion in its own process.
+# The GPU variant calls policy and reward model over the network and contains no torch. The CPU variant also contains
+# transformers and torch's CPU wheel, and runs a small champion in its own process.
 #
-# DIGEST names the base's index for all platforms; BASE's tag only says what it is. Change both together.
+# DIGEST pins the base image's index for all platforms; BASE's tag is informational. Change both together.
 ARG BASE=docker.io/library/python:3.11.16-slim-bookworm
 ARG DIGEST=sha256:a36c24f9cbdf4fd0f52d67f0823eeac19c2028c637cecc392d97f980d4fec56b
 ARG VARIANT=gpu
@@ -45,7 +45,7 @@ LABEL org.opencontainers.image.title="mathloop solver" \
       org.opencontainers.image.revision="${REVISION}"
 COPY --from=builder /opt/mathloop /opt/mathloop
 COPY --from=package /package /opt/mathloop
-# The root may be read-only and the user any number: whatever is written goes below /tmp.
+# The root file system may be read-only and the user id arbitrary: everything is written below /tmp.
 ENV PATH=/opt/mathloop/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
     HOME=/tmp USER=mathloop XDG_CACHE_HOME=/tmp/.cache \
@@ -54,8 +54,8 @@ ENV PATH=/opt/mathloop/bin:/usr/local/bin:/usr/bin:/bin \
 USER 65532:65532
 WORKDIR /tmp
 EXPOSE 8080
-# For docker and podman; Kubernetes has probes of its own and leaves this out.
+# For docker and podman; Kubernetes has its own probes and ignores this.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=120s \
     CMD ["python3", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:8080/v2/health/ready')"]
-# What an InferenceService gives as args comes after these.
+# An InferenceService's args are appended to these.
 ENTRYPOINT ["mathloop", "serve", "--host=0.0.0.0", "--port=8080"]

@@ -1,13 +1,13 @@
-# Training: torch and DeepSpeed, by torchrun on one pod or by a TrainJob on several.
+# Training: torch and DeepSpeed, with torchrun in one pod or a TrainJob in several.
 #
 #   make images            or: docker build -f images/trainer.Dockerfile -t mathloop/trainer:0.1.0 .
 #   make images VARIANT=cpu    docker build … --build-arg VARIANT=cpu -t mathloop/trainer:0.1.0-cpu .
 #
-# No CUDA base: torch's wheel brings CUDA's libraries along; the node brings the driver. DeepSpeed's own kernels
-# are not built (DS_BUILD_OPS=0): optimizers are torch's. Without a GPU its ranks talk through one compiled part,
-# built here, since compiling it at every start takes 20 seconds, a compiler and a folder to write to.
+# No CUDA base: torch's wheel contains CUDA's libraries, and the driver is on the node. DeepSpeed's own kernels are
+# not built (DS_BUILD_OPS=0), since the optimizers are torch's. Without a GPU, its ranks communicate through one
+# compiled extension. It is built here: compiling it at every start takes 20 seconds, a compiler and a writable folder.
 #
-# DIGEST names the base's index for all platforms; BASE's tag only says what it is. Change both together.
+# DIGEST pins the base image's index for all platforms; BASE's tag is informational. Change both together.
 ARG BASE=docker.io/library/python:3.11.16-slim-bookworm
 ARG DIGEST=sha256:a36c24f9cbdf4fd0f52d67f0823eeac19c2028c637cecc392d97f980d4fec56b
 ARG VARIANT=gpu
@@ -39,7 +39,7 @@ RUN if [ "${VARIANT}" = cpu ]; then \
         && rm -r /wheels; \
     fi
 
-# The largest folders, apart: layers of their own, which a new pin of something else leaves as they are.
+# The largest folders get their own layers, which do not change when another package's pin changes.
 RUN mkdir --parents "/torch/${PACKAGES}" \
     && for folder in torch nvidia; do \
         if [ -d "/opt/mathloop/${PACKAGES}/${folder}" ]; then \
@@ -57,7 +57,7 @@ RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheels 
         --prefix /package
 
 FROM ${BASE}@${DIGEST} AS runtime-gpu
-# NCCL finds InfiniBand through these, where nodes have it.
+# NCCL needs these to use InfiniBand, if nodes have it.
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends ibverbs-providers \
     && rm -rf /var/lib/apt/lists/*
@@ -79,7 +79,7 @@ LABEL org.opencontainers.image.title="mathloop trainer" \
 COPY --from=builder /torch /opt/mathloop
 COPY --from=builder /opt/mathloop /opt/mathloop
 COPY --from=package /package /opt/mathloop
-# The root may be read-only and the user any number: whatever is written goes below /tmp.
+# The root file system may be read-only and the user id arbitrary: everything is written below /tmp.
 ENV PATH=/opt/mathloop/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
     HOME=/tmp USER=mathloop XDG_CACHE_HOME=/tmp/.cache \

@@ -1,1 +1,1 @@
-"""`mathloop benchmark NAME`: figures beside a peer's, measured in the same run. A module for each name."""
+"""`mathloop benchmark NAME`: measurements next to a peer library's from the same run. One module per name."""

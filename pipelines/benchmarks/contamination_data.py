@@ -1,4 +1,4 @@
-"""Made-up problems, a benchmark's items in other dress, and open-r1's way of looking for them."""
+"""Generated problems, variants of benchmark items, and open-r1's method of finding them."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ _SOLUTION = (
 )
 
 
-def made_up(count: int, seed: int) -> Iterator[tuple[str, str]]:
-    """(problem, solution) pairs; numbers of up to five digits, so that two are hardly ever alike."""
+def generate_rows(count: int, seed: int) -> Iterator[tuple[str, str]]:
+    """(problem, solution) pairs; their numbers have up to five digits, so that duplicates are rare."""
     rng = random.Random(seed)
     for _ in range(count):
         a, b, c, d = rng.randint(100, 99999), rng.randint(3, 99), rng.randint(100, 99999), rng.randint(3, 9)
@@ -78,8 +78,8 @@ _ITEMS = (
 )
 
 
-def made_up_items(count: int, seed: int) -> Iterator[str]:
-    """Problems of other kinds, as a benchmark that the made-up training data does not touch."""
+def generate_items(count: int, seed: int) -> Iterator[str]:
+    """Problems of other kinds: a benchmark that the generated training data does not contain."""
     rng = random.Random(seed)
     for _ in range(count):
         numbers = {"a": rng.randint(100, 99999), "b": rng.randint(3, 99), "c": rng.randint(100, 99999)}
@@ -89,10 +89,10 @@ def made_up_items(count: int, seed: int) -> Iterator[str]:
         yield text
 
 
-def write_made_up(path: Path, count: int, seed: int) -> None:
-    """Writes them as JSON lines."""
+def write_rows(path: Path, count: int, seed: int) -> None:
+    """Writes generated rows as JSON lines."""
     with path.open("w", encoding="utf-8") as file:
-        for problem, solution in made_up(count, seed):
+        for problem, solution in generate_rows(count, seed):
             text = solution.replace("\n", "\\n")
             file.write(f'{{"problem": "{problem}", "solution": "{text}"}}\n')
 
@@ -100,32 +100,32 @@ def write_made_up(path: Path, count: int, seed: int) -> None:
 _FULL_WIDTH = {code: code + 0xFEE0 for code in range(0x21, 0x7F)}
 _BEFORE, _AFTER = "Here is a task for today.\n", "\nExplain every step. 请写出过程。"
 COPIES: dict[str, Callable[[str], str]] = {
-    "as it is": lambda text: text,
+    "unchanged": lambda text: text,
     "no punctuation": lambda text: text.replace("?", "").replace("!", "").rstrip(".。？"),
     "other spacing": lambda text: "  " + "\n ".join(text.split(" ")) + "\t",
     "other case": lambda text: text.upper() if "\\" not in text else text.lower(),
-    "LaTeX dress": lambda text: (
+    "LaTeX markup": lambda text: (
         f"\\textbf{{{text.replace('$', '$$').replace(chr(92) + 'frac', chr(92) + 'dfrac')}}}"
     ),
     "full width": lambda text: text.translate(_FULL_WIDTH) if "\\" not in text else text,
     "inside a text": lambda text: _BEFORE + text + _AFTER,
 }
-"""Dresses in which a copy of an item must be found."""
+"""Variants of an item that must be detected as copies."""
 
 
 def normalize_string(text: str) -> str:
-    """open-r1's: lower case, single spaces."""
+    """As in open-r1: lower case, single spaces."""
     return " ".join(text.lower().strip().split())
 
 
 def word_ngrams(text: str, size: int) -> list[str]:
-    """open-r1's: neighbors, as one string."""
+    """As in open-r1: n-grams of words, each as one string."""
     words = text.split()
     return [" ".join(words[start : start + size]) for start in range(len(words) - size + 1)]
 
 
 class OpenR1:
-    """open-r1's way (scripts/decontaminate.py): a set of word n-grams a benchmark, and a pass for each."""
+    """open-r1's method (scripts/decontaminate.py): a set of word n-grams per benchmark, a pass per set."""
 
     def __init__(self, benchmarks: Iterable[Sequence[str]], size: int) -> None:
         self._size = size
@@ -138,11 +138,11 @@ class OpenR1:
             self._lookups.append(lookup)
 
     def count(self, texts: Sequence[str]) -> int:
-        """How many texts share an n-gram with a benchmark."""
-        found: set[int] = set()
+        """Number of texts that share an n-gram with a benchmark."""
+        matches: set[int] = set()
         for lookup in self._lookups:
             for number, text in enumerate(texts):
                 grams = set(word_ngrams(normalize_string(text), self._size))
                 if True in {gram in lookup for gram in grams}:
-                    found.add(number)
-        return len(found)
+                    matches.add(number)
+        return len(matches)

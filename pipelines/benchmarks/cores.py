@@ -1,4 +1,4 @@
-"""Which cores a measurement may use."""
+"""Pins a measurement to one core."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def one_core() -> Iterator[None]:
-    """Keeps this thread, and the processes that it starts, on one core."""
+    """Pins this thread, and the processes that it starts, to one core."""
     cores = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {max(cores)})
     try:

@@ -1,4 +1,4 @@
-"""`mathloop benchmark decontaminate`: what is found, what is lost, and how fast, beside open-r1's way."""
+"""`mathloop benchmark decontaminate`: recall, false positives and speed, compared with open-r1's method."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ from pipelines.benchmarks.contamination_data import (
     COPIES,
     SEED,
     OpenR1,
-    made_up,
-    made_up_items,
-    write_made_up,
+    generate_items,
+    generate_rows,
+    write_rows,
 )
 from pipelines.benchmarks.cores import one_core
 from pipelines.benchmarks.printing import Progress, aligned, machine, shortened
 
 TURNS = 6
-"""The peer and mathloop take turns; the best turn of each counts, since what else runs only slows."""
+"""The peer and mathloop alternate; the best turn of each counts, since other load only slows them."""
 PEER_ROWS = 4_000
-"""Rows of a turn; the peer is too slow for more."""
+"""Rows per turn; the peer is too slow for more."""
 
-MADE_UP_ITEMS = 10_000
+GENERATED_ITEMS = 10_000
 ALL_RULES = DecontaminationConfig().rules
 PAPER_PAIRS = (
     ("What is the remainder when 1 + 2 + 3 + 4 + ··· + 9 + 10 is divided by {}?", "8", "9"),
@@ -56,14 +56,14 @@ PAPER_PAIRS = (
         "5",
     ),
 )
-"""A problem, its number in the training data, and that of the test set (Qwen2.5-Math report, table 1)."""
+"""A problem, and its number in training data and test set (Qwen2.5-Math report, table 1)."""
 
 
 def run(data: Path | None, rows: Sequence[int], rephrased: Path | None) -> None:
-    """Measures and prints; raises BadData where `data` has no benchmarks or a row is broken."""
+    """Measures and prints; raises BadData if `data` has no benchmarks or a row is invalid."""
     items, train = _read(data)
     print(machine())
-    print(f"data: {data}" if data else f"data: made up with seed {SEED}; --data DIR takes real benchmarks")
+    print(f"data: {data}" if data else f"data: generated with seed {SEED}; --data DIR uses real benchmarks")
     with Progress() as progress, tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         progress.step("index")
@@ -78,20 +78,20 @@ def run(data: Path | None, rows: Sequence[int], rephrased: Path | None) -> None:
         progress.step("speed, one core")
         _speed(index, items, train)
         for count in rows:
-            progress.step(f"{count:,} made-up rows from a file")
+            progress.step(f"{count:,} generated rows from a file")
         _files(work, items, rows)
 
 
 def _read(data: Path | None) -> tuple[list[Item], list[list[Passage]]]:
     if data is None:
-        items = [Item("made up", text) for text in made_up_items(MADE_UP_ITEMS, SEED)]
+        items = [Item("generated", text) for text in generate_items(GENERATED_ITEMS, SEED)]
         return items, [
             [Passage(problem, True), Passage(solution, False)]
-            for problem, solution in made_up(PEER_ROWS * 4, SEED + 1)
+            for problem, solution in generate_rows(PEER_ROWS * 4, SEED + 1)
         ]
     files = sorted((data / "benchmarks").glob("*/*.jsonl"))
     if not files:
-        raise BadData("no benchmarks/*/*.jsonl in this folder; expected a folder a benchmark", path=data)
+        raise BadData("no benchmarks/*/*.jsonl in this folder; expected one folder per benchmark", path=data)
     items = list(read_items(files))
     source = data / "train" / "gsm8k" / "train.jsonl"
     return items, [passages(row, source, number) for number, row in numbered_rows(source)]
@@ -121,66 +121,69 @@ def _index(items: Sequence[Item], folder: Path) -> Index:
     saved = _seconds(lambda: index.save(folder))
     loaded = min(_seconds(lambda: Index.load(folder)) for _ in range(5))
     size = sum(file.stat().st_size for file in folder.iterdir()) / 2**20
-    told = f"built in {built:.2f} s, saved in {saved:.2f} s, loaded in {1000 * loaded:.1f} ms"
-    print(f"\nindex of {len(items):,} items, {len(index.benchmarks)} benchmarks, {size:.0f} MiB: {told}")
+    times = f"built in {built:.2f} s, saved in {saved:.2f} s, loaded in {1000 * loaded:.1f} ms"
+    print(f"\nindex of {len(items):,} items, {len(index.benchmarks)} benchmarks, {size:.0f} MiB: {times}")
     return Index.load(folder)
 
 
 def _pairs() -> None:
-    caught = 0
+    detected = 0
     for text, train, test in PAPER_PAIRS:
         index = Index.build([Item("paper", text.format(test))], ngram=13)
         row = [Passage(text.format(train), True)]
-        caught += find_matches([row], _rules(index, ["ngram_lcs"]), index.items)[0] is not None
-    print(f"\nthe paper's pairs: {caught} of {len(PAPER_PAIRS)} caught by ngram_lcs alone")
+        detected += find_matches([row], _rules(index, ["ngram_lcs"]), index.items)[0] is not None
+    print(f"\nthe paper's pairs: {detected} of {len(PAPER_PAIRS)} detected by ngram_lcs alone")
 
 
 def _copies(index: Index, items: Sequence[Item]) -> None:
-    """Copies of every item in every dress: how many are caught, how many would be by an n-gram alone."""
-    print("\ncopies caught, of all items")
+    """Recall on copies of every item in every variant: all rules, ngram_lcs alone, and the peer."""
+    print("\ncopies detected, of all items")
     lines, missed = [], []
     rules, ngram_only = _rules(index), _rules(index, ["ngram_lcs"])
     peer = OpenR1([[item.text for item in items]], 13)
-    for dress, change in COPIES.items():
+    for variant, change in COPIES.items():
         rows = [[Passage(change(item.text), True)] for item in items]
-        found = _find(rows, rules, index.items)
-        missed += [(dress, item) for item, match in zip(items, found, strict=True) if match is None]
-        caught = sum(match is not None for match in found)
+        matches = _find(rows, rules, index.items)
+        missed += [(variant, item) for item, match in zip(items, matches, strict=True) if match is None]
+        detected = sum(match is not None for match in matches)
         alone = sum(match is not None for match in _find(rows, ngram_only, index.items))
         theirs = peer.count([row[0].text for row in rows])
-        lines.append((dress, *(f"{100 * n / len(items):.2f} %" for n in (caught, alone, theirs))))
-    print(aligned(("dress", "all rules", "ngram_lcs", "open-r1, 13-gram"), lines))
-    for dress, item in missed[:10]:
-        print(f"    missed, {dress}: {item.benchmark}: {shortened(item.text, 80)}")
+        lines.append((variant, *(f"{100 * n / len(items):.2f} %" for n in (detected, alone, theirs))))
+    print(aligned(("variant", "all rules", "ngram_lcs", "open-r1, 13-gram"), lines))
+    for variant, item in missed[:10]:
+        print(f"    missed, {variant}: {item.benchmark}: {shortened(item.text, 80)}")
 
 
 def _rephrased(index: Index, path: Path) -> None:
-    """Recall on rows that hold a benchmark's item in other words, in all and by kind."""
+    """Recall on rephrased benchmark items, in total and by kind."""
     rows = [row for _, row in numbered_rows(path)]
     texts = [row["rephrased"] for row in rows]
-    found = _find([[Passage(text, True)] for text in texts], _rules(index), index.items)
+    matches = _find([[Passage(text, True)] for text in texts], _rules(index), index.items)
     theirs = OpenR1([[index.items[number].text for number in range(len(index.items))]], 13).count(texts)
     kinds = sorted({row.get("kind", "") for row in rows})
-    print(f"\nrephrased problems caught, of {path.name}; open-r1, 13-gram: {theirs} of {len(rows)}")
+    print(f"\nrephrased problems detected, of {path.name}; open-r1, 13-gram: {theirs} of {len(rows)}")
     lines = []
     for kind in (*kinds, None):
         chosen = [
-            match for row, match in zip(rows, found, strict=True) if kind in (None, row.get("kind", ""))
+            match for row, match in zip(rows, matches, strict=True) if kind in (None, row.get("kind", ""))
         ]
-        caught = sum(match is not None for match in chosen)
-        lines.append((kind or "all", f"{caught}", f"{len(chosen)}", f"{100 * caught / len(chosen):.0f} %"))
-    print(aligned(("kind", "caught", "of", ""), lines))
+        detected = sum(match is not None for match in chosen)
+        lines.append(
+            (kind or "all", f"{detected}", f"{len(chosen)}", f"{100 * detected / len(chosen):.0f} %")
+        )
+    print(aligned(("kind", "detected", "of", ""), lines))
 
 
 def _lost(index: Index, train: Sequence[Sequence[Passage]]) -> None:
-    found = [match for match in _find(train, _rules(index), index.items) if match is not None]
-    print(f"\ntraining rows removed: {len(found)} of {len(train):,} ({100 * len(found) / len(train):.2f} %)")
-    for rule, matches in groupby(sorted(found, key=lambda match: match.rule), key=lambda match: match.rule):
+    removed = [match for match in _find(train, _rules(index), index.items) if match is not None]
+    share = 100 * len(removed) / len(train)
+    print(f"\ntraining rows removed: {len(removed)} of {len(train):,} ({share:.2f} %)")
+    for rule, matches in groupby(sorted(removed, key=lambda match: match.rule), key=lambda match: match.rule):
         print(f"    {rule}: {len(list(matches))}")
 
 
 def _speed(index: Index, items: Sequence[Item], train: Sequence[Sequence[Passage]]) -> None:
-    """Processor time a row, statement and solution, on one core; index and texts in memory."""
+    """CPU time per row, statement and solution, on one core; index and texts are in memory."""
     rows = train[:PEER_ROWS]
     texts = [passage.text for row in rows for passage in row]
     by_benchmark = [
@@ -191,18 +194,18 @@ def _speed(index: Index, items: Sequence[Item], train: Sequence[Sequence[Passage
     ]
     each, merged = OpenR1(by_benchmark, 13), OpenR1([[item.text for item in items]], 13)
     all_rules, ngram_only = _rules(index), _rules(index, ["ngram_lcs"])
-    ways: dict[str, Callable[[], object]] = {
-        f"open-r1, a pass for each of {len(by_benchmark)} benchmarks": lambda: each.count(texts),
+    methods: dict[str, Callable[[], object]] = {
+        f"open-r1, one pass per benchmark ({len(by_benchmark)})": lambda: each.count(texts),
         "open-r1, all benchmarks in one set": lambda: merged.count(texts),
         "mathloop, ngram_lcs": lambda: _find(rows, ngram_only, index.items),
         "mathloop, all rules": lambda: _find(rows, all_rules, index.items),
     }
-    best = dict.fromkeys(ways, float("inf"))
+    best = dict.fromkeys(methods, float("inf"))
     with one_core():
         for _ in range(TURNS):
-            for name, way in ways.items():
+            for name, method in methods.items():
                 started = time.process_time()
-                way()
+                method()
                 best[name] = min(best[name], time.process_time() - started)
     ours = best["mathloop, all rules"]
     print("\nspeed on one core, statement and solution of each row")
@@ -210,55 +213,56 @@ def _speed(index: Index, items: Sequence[Item], train: Sequence[Sequence[Passage
         (name, f"{1e6 * took / len(rows):.1f}", f"{took / ours:.1f}×" if "open" in name else "")
         for name, took in best.items()
     ]
-    print(aligned(("way", "µs a row", "all rules are faster by"), lines))
+    print(aligned(("method", "µs/row", "all rules are faster by"), lines))
 
 
 def _files(work: Path, items: Sequence[Item], rows: Sequence[int]) -> None:
-    """From file to file: time and memory against the number of rows, one process and two."""
+    """From file to file: time and memory by number of rows, with one process and two."""
     benchmark = work / "benchmark.jsonl"
     lines = (json.dumps({"problem": item.text}, ensure_ascii=False) for item in items)
     benchmark.write_text("\n".join(lines), encoding="utf-8")
-    print("\nmade-up rows, from file to file, all rules, the index kept from before")
-    write_made_up(work / "train.jsonl", 1, SEED + 2)
-    _sift(work, benchmark, 1)
+    print("\ngenerated rows, from file to file, all rules, saved index")
+    write_rows(work / "train.jsonl", 1, SEED + 2)
+    _decontaminate(work, benchmark, 1)
     cells = []
     for count in rows:
-        write_made_up(work / "train.jsonl", count, SEED + 2)
-        one, two = (_sift(work, benchmark, workers) for workers in (1, 2))
-        rate = [f"{1e6 * told['seconds'] / count:.1f}" for told in (one, two)]
-        memory = [f"{told['mib']:.0f}" for told in (one, two)]
+        write_rows(work / "train.jsonl", count, SEED + 2)
+        one, two = (_decontaminate(work, benchmark, workers) for workers in (1, 2))
+        rate = [f"{1e6 * result['seconds'] / count:.1f}" for result in (one, two)]
+        memory = [f"{result['mib']:.0f}" for result in (one, two)]
         ratio = f"{one['seconds'] / two['seconds']:.2f}×"
         cells.append(
             (f"{count:,}", f"{one['seconds']:.1f}", rate[0], f"{two['seconds']:.1f}", ratio, *memory)
         )
-    heads = ("rows", "s", "µs a row", "s, two processes", "faster", "MiB, one", "MiB, the largest of two")
+    heads = ("rows", "s", "µs/row", "s, two processes", "speedup", "MiB, one", "MiB, larger of two")
     print(aligned(heads, cells))
 
 
-_SIFT = """
+_PROGRAM = """
 import json, re, resource, sys, time
 from pathlib import Path
 from mathloop.decontamination import stage
+from mathloop.decontamination.config import DecontaminationConfig
 if __name__ == "__main__":
     work, benchmark, workers = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
     started = time.perf_counter()
     stage.run(problems=work / "train.jsonl", responses=None, benchmarks=[benchmark], out=work / "out.jsonl",
-              removed=work / "removed.jsonl", index=work / "kept", workers=workers,
+              removed=work / "removed.jsonl", index=work / "saved", workers=workers,
               config=DecontaminationConfig())
     seconds = time.perf_counter() - started
-    # Not this process's maxrss, which begins with that of the process that started it.
+    # Not this process's maxrss, which starts with that of its parent.
     own = int(re.search(r"VmHWM:\\s*(\\d+)", Path("/proc/self/status").read_text())[1])
     children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     print(json.dumps({"seconds": seconds, "mib": max(own, children) / 1024}))
 """
 
 
-def _sift(work: Path, benchmark: Path, workers: int) -> dict[str, Any]:
-    program = work / "sift.py"
-    program.write_text(_SIFT, encoding="utf-8")
+def _decontaminate(work: Path, benchmark: Path, workers: int) -> dict[str, Any]:
+    program = work / "decontaminate.py"
+    program.write_text(_PROGRAM, encoding="utf-8")
     command = [sys.executable, str(program), str(work), str(benchmark), str(workers)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    return json.loads(done.stdout)  # type: ignore[no-any-return]
+    process = subprocess.run(command, check=True, capture_output=True, text=True)
+    return json.loads(process.stdout)  # type: ignore[no-any-return]
 
 
 def _seconds(work: Callable[[], object]) -> float:

@@ -1,6 +1,6 @@
-"""Answers and responses with labels that are right by construction, drawn where no data set is given.
+"""Generated answers and responses with labels that are correct by construction, for use without a data set.
 
-Each has a twin that is equal but written otherwise, or one that is nearly so and is not.
+Each gold answer is paired with an equal answer in another notation, or with a slightly different one.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ PAIRS = 320
 RESPONSES = 200
 
 Draw = Callable[[Random, bool], tuple[str, str]]
-"""Draws a gold answer and another one, which is equal or only nearly so."""
+"""Draws a gold answer and another one, which is equal or slightly different."""
 
 
 def draw_sets() -> list[LabeledSet]:
-    """Pairs and responses; always the same ones."""
+    """Pairs and responses, the same in every run."""
     random = Random(SEED)
     pairs = [_case(index, random, response=False) for index in range(PAIRS)]
     responses = [_case(index, random, response=True) for index in range(RESPONSES)]

@@ -1,4 +1,4 @@
-"""The two graders that are compared, as functions that are ready to be called and timed."""
+"""The two graders to compare, as functions that are ready to be timed."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _CACHE = type(lru_cache(lambda: None))
 
 
 class Grader(Protocol):
-    """Gives verdicts."""
+    """Grades cases."""
 
     name: str
 
     def prepare(self, case: Case) -> Callable[[], bool]:
-        """A function that grades this case, from its texts on, each time that it is called."""
+        """A function that grades this case, starting from its texts, on every call."""
 
     def forget(self) -> None:
-        """Empties what it has cached of texts that it has seen."""
+        """Clears the caches of texts."""
 
 
 class Mathloop:
@@ -52,11 +52,11 @@ class Mathloop:
 class MathVerify:
     """Hugging Face's Math-Verify, as its README advises.
 
-    Gold answers are LaTeX in dollar signs, boxes come first, and LaTeX and plain expressions are looked for.
+    Gold answers are put in dollar signs, boxes have priority, and it looks for LaTeX and plain expressions.
     """
 
     def __init__(self) -> None:
-        """Raises ImportError where Math-Verify is not installed."""
+        """Raises ImportError if Math-Verify is not installed."""
         import math_verify
         from math_verify.errors import TimeoutException
 
@@ -75,7 +75,7 @@ class MathVerify:
         options = case.options
         targets = [self._extractors[name] for name in options.get("match_types", ("latex", "expr"))]
         gold, text = case.gold, case.text
-        if "match_types" not in options:  # such rows are written for it
+        if "match_types" not in options:  # rows with it are in Math-Verify's own format
             gold = as_latex(gold)
             text = text if case.response else as_latex(text)
         extras: dict[str, Any] = {"float_rounding": options.get("precision", 6)}
@@ -91,11 +91,11 @@ class MathVerify:
         return grade
 
     def forget(self) -> None:
-        _empty_caches("math_verify", keep=("lazy_",))  # these hold its compiled patterns
+        _empty_caches("math_verify", keep=("lazy_",))  # these cache its compiled patterns
 
 
 def find_peer() -> MathVerify | None:
-    """Math-Verify, or None where it is not installed."""
+    """Math-Verify, or None if it is not installed."""
     try:
         return MathVerify()
     except ImportError:
@@ -103,14 +103,14 @@ def find_peer() -> MathVerify | None:
 
 
 def as_latex(answer: str) -> str:
-    """The answer between dollar signs, unless it is marked as LaTeX already or is a sentence."""
+    """The answer in dollar signs, unless it is already marked as LaTeX or is a sentence."""
     if _ENVIRONMENT.search(answer) or len(_WORDS.findall(answer)) > 2:
         return answer
     return f"${answer}$"
 
 
 def _empty_caches(package: str, keep: tuple[str, ...] = ()) -> None:
-    """Empties the `lru_cache` of every function of a package, but of those whose names begin with `keep`."""
+    """Clears the `lru_cache` of every function in a package, except those whose names start with `keep`."""
     for name, module in list(sys.modules.items()):
         if name == package or name.startswith(f"{package}."):
             for value in list(vars(module).values()):

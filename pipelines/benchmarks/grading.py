@@ -1,4 +1,4 @@
-"""`mathloop benchmark grade`: verdicts of mathloop and of Math-Verify beside the labels, and their speed."""
+"""`mathloop benchmark grade`: accuracy and speed of mathloop's verdicts, compared with Math-Verify."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from pipelines.benchmarks.labeled import Case, LabeledSet, read_folder
 from pipelines.benchmarks.printing import Progress, aligned, machine, shortened
 
 TURNS = 3
-"""The graders take turns, so that what else the machine does falls on both."""
+"""The graders alternate, so that other load affects both."""
 TURN_SECONDS = 0.4
-"""A grader's turn ends with the pass over the set that makes it as long as this."""
+"""Minimum seconds per turn; a turn ends with a complete pass over the set."""
 MOST_LISTED = 20
 WIDTH = 100
 
@@ -29,37 +29,37 @@ class Measured:
 
     verdicts: list[bool]
     per_second: float
-    """Verdicts a second: the median over the turns."""
+    """Verdicts per second: the median over the turns."""
     latencies: list[float]
-    """Milliseconds of each case: the median over the passes."""
+    """Milliseconds per case: the median over the passes."""
 
     def right(self, cases: Sequence[Case]) -> float:
-        """The share of verdicts that agree with the labels, in percent."""
+        """Percent of verdicts that agree with the labels."""
         same = (verdict == case.right for verdict, case in zip(self.verdicts, cases, strict=True))
         return 100 * sum(same) / len(cases)
 
     def percentile(self, percent: int) -> float:
-        """In milliseconds."""
+        """Latency percentile in milliseconds."""
         return sorted(self.latencies)[math.ceil(percent / 100 * len(self.latencies)) - 1]
 
 
 def run(data: Path | None) -> None:
-    """Measures and prints; raises BadData where `data` has nothing to grade or a broken row."""
+    """Measures and prints; raises BadData if `data` has nothing to grade or an invalid row."""
     with one_core():
         sets, missing = read_folder(data) if data is not None else (draw_sets(), [])
         peer = find_peer()
         graders: list[Grader] = [Mathloop(), *([peer] if peer else [])]
         print(f"one core of {machine()}; peer: {peer.name if peer else 'Math-Verify, not installed'}")
-        print(f"data: {data}" if data else f"data: drawn with seed {SEED}; --data DIR grades your own")
+        print(f"data: {data}" if data else f"data: generated with seed {SEED}; --data DIR grades your own")
         if missing:
-            print(f"not there: {', '.join(missing)}")
+            print(f"missing: {', '.join(missing)}")
         if peer is None:
             print(f"install the peer with: {INSTALL}")
         with Progress() as progress:
             results = [(each, measure(each, graders, progress)) for each in sets]
     for golds, title, agreement in (
-        (False, "verdicts beside labels", "agree, %"),
-        (True, "gold answers of benchmarks, put into a sentence and taken out again", "same, %"),
+        (False, "verdicts compared with labels", "agree, %"),
+        (True, "benchmarks' gold answers, inserted into a sentence and extracted again", "same, %"),
     ):
         chosen = [result for result in results if result[0].golds == golds]
         if chosen:
@@ -69,7 +69,7 @@ def run(data: Path | None) -> None:
 
 
 def measure(labeled: LabeledSet, graders: Sequence[Grader], progress: Progress) -> list[Measured]:
-    """Every grader's verdicts and times; a first pass, without the clock, gives verdicts and warms up."""
+    """Every grader's verdicts and times; a first, untimed pass collects verdicts and warms up."""
     cases = labeled.cases
     calls = [[grader.prepare(case) for case in cases] for grader in graders]
     verdicts: list[list[bool]] = []
@@ -124,22 +124,22 @@ def _row(labeled: LabeledSet, measured: Sequence[Measured]) -> tuple[str, ...]:
 
 
 def _disagreements(results: Sequence[tuple[LabeledSet, list[Measured]]]) -> str:
-    """The cases in which mathloop's verdict is not the label, at most `MOST_LISTED` of them."""
-    found = [
+    """The cases in which mathloop's verdict differs from the label, at most `MOST_LISTED`."""
+    different = [
         (labeled, case, [each.verdicts[index] for each in measured])
         for labeled, measured in results
         for index, case in enumerate(labeled.cases)
         if measured[0].verdicts[index] != case.right
     ]
     total = sum(len(labeled.cases) for labeled, _ in results)
-    lines = [f"mathloop's verdict is not the label in {len(found):,} of {total:,} rows"]
-    for labeled, case, (_, *others) in found[:MOST_LISTED]:
+    lines = [f"mathloop's verdict differs from the label in {len(different):,} of {total:,} rows"]
+    for labeled, case, (_, *others) in different[:MOST_LISTED]:
         peer = "".join(f", Math-Verify says {_word(verdict)}" for verdict in others)
         lines.append(f"{labeled.name}, {case.place}: labeled {_word(case.right)}{peer}")
         lines.append(f"    gold    {shortened(case.gold, WIDTH)}")
         lines.append(f"    answer  {shortened(case.text, WIDTH, end=case.response)}")
-    if len(found) > MOST_LISTED:
-        lines.append(f"and {len(found) - MOST_LISTED:,} more")
+    if len(different) > MOST_LISTED:
+        lines.append(f"and {len(different) - MOST_LISTED:,} more")
     return "\n".join(lines)
 
 

@@ -1,6 +1,6 @@
-"""Programs that a model must never get away with, and what came of each.
+"""Hostile programs that a sandbox must contain, and the outcome of each.
 
-One that gets what it is after prints `REACHED`. Only a sandbox may run them.
+A program that achieves its aim prints `REACHED`. Run them only in a sandbox.
 """
 
 from __future__ import annotations
@@ -18,44 +18,44 @@ from pipelines.benchmarks.printing import Progress
 
 REACHED = "reached"
 LONGEST = 10.0
-"""Seconds that a program may take beyond its limit before it counts as not held."""
+"""Seconds that a program may exceed its time limit before it counts as not contained."""
 
 
 @dataclass(frozen=True)
-class Ending:
-    """What came of one program."""
+class Outcome:
+    """The outcome of one program."""
 
     name: str
-    said: str
-    """The status, and the error's last line or what was printed."""
+    detail: str
+    """The status, and the error's last line or the output."""
     seconds: float
-    held: bool
+    contained: bool
     healthy: bool
     """Whether the pool ran a harmless program right afterwards."""
 
 
-def run_hostile(sandbox: Sandbox, programs: Mapping[str, str], progress: Progress) -> list[Ending]:
-    """Runs them one after another. A file that one managed to write outside is removed."""
-    endings = []
+def run_hostile(sandbox: Sandbox, programs: Mapping[str, str], progress: Progress) -> list[Outcome]:
+    """Runs the programs one by one; removes the file that a program may have written outside."""
+    outcomes = []
     for name, code in programs.items():
         progress.step(f"hostile: {name}")
-        endings.append(_run(sandbox, name, code))
+        outcomes.append(_run(sandbox, name, code))
         _outside().unlink(missing_ok=True)
-    return endings
+    return outcomes
 
 
-def _run(sandbox: Sandbox, name: str, code: str) -> Ending:
+def _run(sandbox: Sandbox, name: str, code: str) -> Outcome:
     started = time.monotonic()
     try:
         execution = sandbox.run(code)
     except SandboxError as error:
-        said, reached = f"the sandbox failed: {error}", True
+        detail, reached = f"the sandbox failed: {error}", True
     else:
-        said = f"{execution.status}: {execution.error or execution.stdout}"
+        detail = f"{execution.status}: {execution.error or execution.stdout}"
         reached = REACHED in execution.stdout or _outside().exists()
     seconds = time.monotonic() - started
-    held = not reached and seconds < sandbox.config.seconds + LONGEST
-    return Ending(name, said, seconds, held, _healthy(sandbox))
+    contained = not reached and seconds < sandbox.config.seconds + LONGEST
+    return Outcome(name, detail, seconds, contained, _healthy(sandbox))
 
 
 def _healthy(sandbox: Sandbox) -> bool:
@@ -88,7 +88,7 @@ while True:
     threading.Thread(target=time.sleep, args=(60,)).start()
 """,
         "10 GB at once": "x = bytearray(10 << 30)\nprint(REACHED)",
-        "10 GB by and by": "x = []\nwhile len(x) < 10_000:\n    x.append(bytes(1 << 20))\nprint(REACHED)",
+        "10 GB gradually": "x = []\nwhile len(x) < 10_000:\n    x.append(bytes(1 << 20))\nprint(REACHED)",
         "endless loop that catches all": """
 while True:
     try:
@@ -107,7 +107,7 @@ time.sleep(1000)
         "killing its server": "import os\nos.kill(os.getppid(), 9)\nprint(REACHED)",
         "a socket": "import socket\nsocket.socket()\nprint(REACHED)",
         "reading /etc/passwd": "print(REACHED if open('/etc/passwd').read() else '')",
-        "environments of others": """
+        "other environments": """
 import os
 if 'PATH' in os.environ: print(REACHED)
 for pid in ('self', 1, os.getppid()):

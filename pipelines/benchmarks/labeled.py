@@ -1,4 +1,4 @@
-"""Answers and responses with labels, as public data sets ship them, read from one folder."""
+"""Reads labeled answers and responses, in the layouts of public data sets, from one folder."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from mathloop.lines import describe, parse_line
 
 OPTIONS = ("precision", "strict", "allow_set_relation_comp")
 EXTRACTORS = ("latex", "expr", "string")
-"""What a row's `match_types` may name: Math-Verify's ways to take an answer out of a text."""
+"""Allowed values in a row's `match_types`: Math-Verify's extraction configs."""
 GOLD_FIELDS = ("final_answer", "answer", "Answer", "label", "choice_answer")
 LETTERS = "ABCDEFGHIJ"
 SENTENCE = "Adding 3 and 4 to it gives \\boxed{%s}."
-"""What a benchmark's gold answer is put into, to be taken out again."""
+"""Sentence that a benchmark's gold answer is inserted into and extracted from."""
 
 Row = tuple[Path, int, dict[str, Any]]
 
 
 class Case(NamedTuple):
-    """A gold answer and what is to be graded against it."""
+    """A gold answer and a text to grade against it."""
 
     place: str
-    """Where it stands in its file: "row 3, response 2"."""
+    """Its place in the file: "row 3, response 2"."""
     gold: str
     text: str
-    """An answer or, where `response` is set, a whole response."""
+    """An answer or, if `response` is set, a whole response."""
     right: bool
     """The label."""
     response: bool
     options: dict[str, Any] = {}  # noqa: RUF012
-    """`OPTIONS` and `match_types`, where the row has them."""
+    """`OPTIONS` and `match_types`, if the row has them."""
 
 
 class LabeledSet(NamedTuple):
@@ -43,24 +43,24 @@ class LabeledSet(NamedTuple):
     name: str
     cases: list[Case]
     golds: bool = False
-    """A benchmark's gold answers, each in a sentence: there is nothing but right ones."""
+    """A benchmark's gold answers, each in a sentence: all are correct."""
 
 
 def read_folder(folder: Path) -> tuple[list[LabeledSet], list[str]]:
-    """The sets of a folder, and the patterns of `LAYOUT` of which it has no file.
+    """The sets in a folder, and the patterns of `LAYOUT` without files.
 
     Raises:
-        BadData: there is no such folder, it has none of these files, or a row of one cannot be used.
+        BadData: the folder does not exist or has none of these files, or a row is invalid.
     """
     with reading(folder):
         if not folder.is_dir():
             raise BadData("expected a folder" if folder.exists() else "there is no such folder", path=folder)
-        found = {pattern: sorted(folder.glob(pattern)) for pattern in LAYOUT}
-    missing = [pattern for pattern, files in found.items() if not files]
+        present = {pattern: sorted(folder.glob(pattern)) for pattern in LAYOUT}
+    missing = [pattern for pattern, files in present.items() if not files]
     if len(missing) == len(LAYOUT):
-        raise BadData(f"no file that could be graded; expected any of {', '.join(LAYOUT)}", path=folder)
+        raise BadData(f"no file to grade; expected any of {', '.join(LAYOUT)}", path=folder)
     sets = []
-    for pattern, files in found.items():
+    for pattern, files in present.items():
         for file in files:
             name = str(file.relative_to(folder).with_suffix(""))
             cases = list(LAYOUT[pattern](file))
@@ -76,7 +76,7 @@ def _pairs(path: Path) -> Iterator[Case]:
     rows = list(_rows(path))
     with reading(path), open_plain(path) as lines:
         for _ in grade_rows(lines, str(path)):
-            pass  # refuses what `mathloop grade` refuses
+            pass  # raises for rows that `mathloop grade` rejects
     for row in rows:
         _, number, values = row
         options = {name: values[name] for name in OPTIONS if name in values}
@@ -93,7 +93,7 @@ def _pairs(path: Path) -> Iterator[Case]:
 
 
 def _votes(path: Path) -> Iterator[Case]:
-    """Rows with gt, code (responses) and score (their labels)."""
+    """Rows with gt (gold answer), code (responses) and score (their labels)."""
     for row in _rows(path):
         number = row[1]
         gold = _text(row, "gt")
@@ -108,7 +108,7 @@ def _votes(path: Path) -> Iterator[Case]:
 
 
 def _solutions(path: Path) -> Iterator[Case]:
-    """Rows with ground_truth ("… A: 12") and, under names of models, solution and is_correct."""
+    """Rows with ground_truth ("… A: 12") and, per model name, solution and is_correct."""
     for row in _rows(path):
         _, number, values = row
         gold = _text(row, "ground_truth").rpartition("A:")[2].strip()
@@ -120,17 +120,17 @@ def _solutions(path: Path) -> Iterator[Case]:
 
 
 def _golds(path: Path) -> Iterator[Case]:
-    """A benchmark's gold answers, each in a sentence; rows whose answer is empty are passed over."""
+    """A benchmark's gold answers, each in a sentence; rows with an empty answer are skipped."""
     for row in _rows(path):
         _, number, values = row
         answer, choices = values.get("answer"), values.get("choices")
         if type(answer) is int and isinstance(choices, list) and 0 <= answer < len(choices) <= len(LETTERS):
-            found = [LETTERS[answer]]
+            golds = [LETTERS[answer]]
         else:
-            found = [text for field in GOLD_FIELDS for text in _answers(row, field)]
+            golds = [text for field in GOLD_FIELDS for text in _answers(row, field)]
         if not any(field in values for field in GOLD_FIELDS):
             raise BadData(f"no gold answer; expected one of {', '.join(GOLD_FIELDS)}", path=path, row=number)
-        for gold in found:
+        for gold in golds:
             yield Case(f"row {number}", gold, SENTENCE % gold, True, True)
 
 
@@ -176,7 +176,7 @@ def _text(row: Row, field: str) -> str:
 
 def _label(row: Row, field: str) -> bool:
     value = _field(row, field)
-    if value not in (True, False):  # which 1, 0, 1.0 and 0.0 are too
+    if value not in (True, False):  # 1, 0, 1.0 and 0.0 are equal to these
         raise _bad(row, field, "true, false, 1 or 0")
     return bool(value)
 
@@ -189,5 +189,5 @@ def _bad(row: Row, field: str, expected: str) -> BadData:
 
 
 def count(sets: Sequence[LabeledSet]) -> int:
-    """Cases altogether."""
+    """Total number of cases."""
     return sum(len(each.cases) for each in sets)

@@ -1,4 +1,4 @@
-"""Tables in plain text, progress on standard error, and what machine it was."""
+"""Plain-text tables, progress on standard error, and a description of the machine."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from contextlib import suppress
 from pathlib import Path
 
 REFRESH = 0.1
-"""Seconds between two changes of the progress line on a terminal."""
+"""Seconds between updates of the progress line on a terminal."""
 
 
 def aligned(head: Sequence[str], rows: Iterable[Sequence[str]], left: Sequence[int] = (0,)) -> str:
-    """A table as text: a line under its head; the columns numbered in `left` to the left, others right."""
+    """A table as text, with a line below its head; columns in `left` are left-aligned, others right."""
     lines = [tuple(head), *map(tuple, rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     shown = []
@@ -28,7 +28,7 @@ def aligned(head: Sequence[str], rows: Iterable[Sequence[str]], left: Sequence[i
 
 
 def shortened(text: str, most: int, end: bool = False) -> str:
-    """One line of at most `most` characters: the text's beginning, or its `end`."""
+    """The text on one line of at most `most` characters: its start or, with `end`, its end."""
     line = " ".join(text.split())
     if len(line) <= most:
         return line
@@ -36,7 +36,7 @@ def shortened(text: str, most: int, end: bool = False) -> str:
 
 
 class Progress:
-    """What is being done, on standard error: one line that changes on a terminal, a line a step elsewhere."""
+    """Progress on standard error: one changing line on a terminal, one line per step elsewhere."""
 
     def __init__(self) -> None:
         self._terminal = sys.stderr.isatty()
@@ -51,13 +51,13 @@ class Progress:
             self._write("\r\x1b[2K")
 
     def step(self, text: str) -> None:
-        """Begins a step."""
+        """Starts a step."""
         self._step = text
         self._shown = time.monotonic()
         self._write(f"\r\x1b[2K{text}" if self._terminal else f"{text}\n")
 
     def detail(self, text: str) -> None:
-        """How far the step is; shown on a terminal only, now and then."""
+        """Shows the progress of the step, only on a terminal and not on every call."""
         if self._terminal and time.monotonic() - self._shown >= REFRESH:
             self._shown = time.monotonic()
             self._write(f"\r\x1b[2K{self._step}: {text}")
@@ -69,7 +69,7 @@ class Progress:
 
 
 def machine() -> str:
-    """The processor, how busy it is, and Python's version."""
+    """The processor, its load, and Python's version."""
     name = platform.machine()
     with suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text("utf-8", errors="replace").splitlines():

@@ -1,4 +1,4 @@
-"""`mathloop benchmark sandbox`: runs a second beside `python -c`, hostile programs, what many runs leave."""
+"""`mathloop benchmark sandbox`: speed compared with `python -c`, hostile programs, resource leaks."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from pipelines.benchmarks.hostile import programs, run_hostile
 from pipelines.benchmarks.printing import Progress, aligned, machine, shortened
 
 TURNS = 3
-"""The sandbox and its peer take turns; figures are medians over these."""
+"""The sandbox and its peer alternate; results are medians over the turns."""
 TURN_SECONDS = 1.0
 STARTS = 5
 RUNS, LONG_RUNS = 1_000, 10_000
 HOSTILE_SECONDS = 2.0
-"""Wall time that a hostile program is given."""
+"""Wall-time limit of a hostile program."""
 ENDLESS_EVERY = 250
-"""Among many runs, each of this number is one that must be stopped, after a second."""
+"""In the leak test, every run with a multiple of this number must be stopped after a second."""
 MIB = 1 << 20
 
 
 class Program(NamedTuple):
-    """What is run: `before` is an earlier block of the same solution, not timed in the sandbox."""
+    """A program; `before` is an earlier block of the same solution, not timed in the sandbox."""
 
     name: str
     code: str
@@ -65,19 +65,19 @@ MANY = (
     ("import os; os.fork()", "refused"),
     ("import threading; threading.Thread(target=print).start()", "ok"),
 )
-"""Programs of which many are run, and how each ends."""
+"""Programs of the leak test, and the expected status of each."""
 
 
 def run(long: bool) -> None:
-    """Measures and prints; raises SandboxError where the sandbox cannot be started."""
+    """Measures and prints; raises SandboxError if the sandbox cannot be started."""
     where = machine()
     with Progress() as progress:
         speeds = [_speed(program, progress) for program in PROGRAMS]
         starts = [_start(name, code, progress) for name, code in STARTING]
         with Sandbox() as sandbox:
             active = sandbox.isolation()
-        endings, healthy = _hostile(progress)
-        left = _left(LONG_RUNS if long else RUNS, progress)
+        outcomes, healthy = _hostile(progress)
+        leaks = _leaks(LONG_RUNS if long else RUNS, progress)
     print(f"one worker on {where}; peer: a fresh python -c of the same program, not isolated")
     print("\nruns")
     figures = ("runs/s", "p50 ms", "p99 ms")
@@ -87,21 +87,21 @@ def run(long: bool) -> None:
     print(aligned(("server", "ms", "peer", "the peer imports"), starts, left=(0, 3)))
     print(f"\nisolation: {', '.join(active)}{_missing(active)}; peer: none")
     print("\nhostile programs")
-    print(aligned(("program", "held", "seconds", "what came of it"), endings, left=(0, 1, 3)))
+    print(aligned(("program", "contained", "seconds", "outcome"), outcomes, left=(0, 1, 3)))
     print(healthy)
-    print(f"\n{left}")
+    print(f"\n{leaks}")
 
 
 def _missing(active: Sequence[str]) -> str:
     missing = [layer for layer in LAYERS if layer not in active]
-    return f"; this machine does not give {', '.join(missing)}" if missing else ""
+    return f"; not available on this machine: {', '.join(missing)}" if missing else ""
 
 
-# Runs a second
+# Runs per second
 
 
 def _speed(program: Program, progress: Progress) -> tuple[str, ...]:
-    """A row: runs a second of both, the ratio, and the latencies of one run."""
+    """A row: runs per second of both sides, the ratio, and the latencies of one run."""
     progress.step(f"runs of: {program.name}")
     code = f"{program.before}\n{program.code}"
     printed = _python(code)
@@ -115,7 +115,7 @@ def _speed(program: Program, progress: Progress) -> tuple[str, ...]:
                 execution = session.run(program.code) if program.before else sandbox.run(program.code)
                 took = time.perf_counter() - started
             if execution.stdout != printed:
-                raise SandboxError(f"{program.name}: {execution} where python -c printed {printed!r}")
+                raise SandboxError(f"{program.name}: {execution}, but python -c printed {printed!r}")
             return took
 
         def peer() -> float:
@@ -126,9 +126,9 @@ def _speed(program: Program, progress: Progress) -> tuple[str, ...]:
         ours()  # starts the servers
         times: list[list[list[float]]] = [[], []]
         for turn in range(1, TURNS + 1):
-            for one, own in zip((ours, peer), times, strict=True):
+            for run_once, own in zip((ours, peer), times, strict=True):
                 progress.detail(f"turn {turn} of {TURNS}")
-                own.append(_turn(one))
+                own.append(_turn(run_once))
     rates = [median(len(turn) / sum(turn) for turn in own) for own in times]
     cells = [f"{rates[0]:,.0f}", f"{rates[1]:,.1f}", f"{rates[0] / rates[1]:.1f}×"]
     for percent in (50, 99):
@@ -136,12 +136,12 @@ def _speed(program: Program, progress: Progress) -> tuple[str, ...]:
     return program.name, *cells
 
 
-def _turn(one: Callable[[], float]) -> list[float]:
-    """Seconds of each run in a turn."""
+def _turn(run_once: Callable[[], float]) -> list[float]:
+    """Seconds per run in one turn."""
     times: list[float] = []
     end = time.perf_counter() + TURN_SECONDS
     while not times or time.perf_counter() < end:
-        times.append(one())
+        times.append(run_once())
     return times
 
 
@@ -150,23 +150,24 @@ def _percentile(times: Sequence[float], percent: int) -> float:
 
 
 def _python(code: str) -> str:
-    """What a fresh, unisolated process prints."""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    if done.returncode:
-        raise SandboxError(f"python -c failed: {shortened(done.stderr, 200, end=True)}")
-    return done.stdout
+    """The output of a fresh process without isolation."""
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    if process.returncode:
+        raise SandboxError(f"python -c failed: {shortened(process.stderr, 200, end=True)}")
+    return process.stdout
 
 
 def _start(name: str, code: str, progress: Progress) -> tuple[str, ...]:
-    """A row: milliseconds until a server has run its first program, and until the peer has run it."""
+    """A row: milliseconds until a new server has run its first program, and until the peer has run it."""
     progress.step(f"starts of: {name} server")
     ours, peer = [], []
     for _ in range(STARTS):
         started = time.perf_counter()
         with Sandbox() as sandbox:
-            begun = time.perf_counter() if name == "full" else started  # the bare one is there already
+            # The bare server starts with the sandbox, the full one with the first program that needs it.
+            since = time.perf_counter() if name == "full" else started
             sandbox.run(code)
-            ours.append(time.perf_counter() - begun)
+            ours.append(time.perf_counter() - since)
         started = time.perf_counter()
         _python(code)
         peer.append(time.perf_counter() - started)
@@ -177,73 +178,74 @@ def _start(name: str, code: str, progress: Progress) -> tuple[str, ...]:
 
 
 def _hostile(progress: Progress) -> tuple[list[tuple[str, ...]], str]:
-    """Rows, and a line about the pool's health."""
+    """Rows of the table, and a line about the pool's health."""
     with Sandbox(SandboxConfig(seconds=HOSTILE_SECONDS)) as sandbox:
-        endings = run_hostile(sandbox, programs(), progress)
+        outcomes = run_hostile(sandbox, programs(), progress)
     rows: list[tuple[str, ...]] = [
-        (each.name, "yes" if each.held else "NO", f"{each.seconds:.2f}", shortened(each.said, 70))
-        for each in endings
+        (each.name, "yes" if each.contained else "NO", f"{each.seconds:.2f}", shortened(each.detail, 70))
+        for each in outcomes
     ]
-    sick = [each.name for each in endings if not each.healthy]
-    health = f"after each of them the pool ran a program: {len(endings) - len(sick)} of {len(endings)} times"
-    return rows, health + (f"; NOT after: {', '.join(sick)}" if sick else "")
+    broken = [each.name for each in outcomes if not each.healthy]
+    healthy = len(outcomes) - len(broken)
+    health = f"after each of them the pool ran a program: {healthy} of {len(outcomes)} times"
+    return rows, health + (f"; NOT after: {', '.join(broken)}" if broken else "")
 
 
-# What many runs leave
+# Resource leaks
 
 
 @dataclass(frozen=True)
-class Held:
-    """What this process holds at a moment."""
+class Usage:
+    """Resources of this process and its children at one moment."""
 
     processes: int
-    """Below this one."""
+    """Descendants of this process."""
     files: int
-    """Open file descriptors of this one."""
+    """Open file descriptors of this process."""
     mib: float
-    """Resident memory of the processes below this one."""
+    """Resident memory of the descendants."""
 
     @classmethod
-    def now(cls) -> Held:
-        below = _below(os.getpid())
-        return cls(len(below), len(os.listdir("/proc/self/fd")), sum(map(_resident, below)) / MIB)
+    def now(cls) -> Usage:
+        children = _descendants(os.getpid())
+        return cls(len(children), len(os.listdir("/proc/self/fd")), sum(map(_resident, children)) / MIB)
 
     def row(self, when: str) -> tuple[str, ...]:
         return when, str(self.processes), str(self.files), f"{self.mib:.1f}"
 
 
-def _left(runs: int, progress: Progress) -> str:
-    """Table of what is held before, after and without the sandbox, and how its runs ended."""
+def _leaks(runs: int, progress: Progress) -> str:
+    """A table of resources before, after and without the sandbox, and the outcome of the runs."""
     progress.step(f"{runs:,} runs")
-    outside = Held.now()
-    odd: Counter[str] = Counter()
+    outside = Usage.now()
+    unexpected: Counter[str] = Counter()
     with Sandbox(SandboxConfig(seconds=1.0)) as sandbox:
         _harmless(sandbox)
-        before, started = Held.now(), time.perf_counter()
+        before, started = Usage.now(), time.perf_counter()
         for number in range(1, runs + 1):
-            said, expected = _one_of_many(sandbox, number)
-            if said.status != expected:
-                odd[f"{said.status} in place of {expected}"] += 1
+            execution, expected = _one_of_many(sandbox, number)
+            if execution.status != expected:
+                unexpected[f"{execution.status} instead of {expected}"] += 1
             progress.detail(f"{number:,}")
         seconds = time.perf_counter() - started
         _harmless(sandbox)
-        after = Held.now()
-    held = [before.row("before"), after.row(f"after {runs:,} runs"), Held.now().row("sandbox closed")]
-    ended = "; ".join(f"{count:,} {what}" for what, count in odd.items()) or "each ended as it should"
+        after = Usage.now()
+    usage = [before.row("before"), after.row(f"after {runs:,} runs"), Usage.now().row("sandbox closed")]
+    result = "; ".join(f"{count:,} {what}" for what, count in unexpected.items()) or "all ended as expected"
     table = aligned(
-        ("held", "processes", "file descriptors", "MiB of servers"), [outside.row("without"), *held]
+        ("moment", "processes", "file descriptors", "MiB of servers"), [outside.row("no sandbox"), *usage]
     )
-    return f"{runs:,} runs in {seconds:.1f} s, one in nine of them a session of two blocks: {ended}\n{table}"
+    return f"{runs:,} runs in {seconds:.1f} s, one in nine of them a session of two blocks: {result}\n{table}"
 
 
 def _harmless(sandbox: Sandbox) -> None:
-    """Has both servers run; with that, they end the processes of sessions that are over."""
+    """Runs a program on both servers, upon which they end the processes of closed sessions."""
     for _, code in STARTING:
         sandbox.run(code)
 
 
 def _one_of_many(sandbox: Sandbox, number: int) -> tuple[Execution, str]:
-    """Runs a program; its Execution and the status that it should have."""
+    """Runs a program; returns its Execution and the expected status."""
     if number % ENDLESS_EVERY == 0:
         return sandbox.run("while True: pass"), "timeout"
     if number % (len(MANY) + 1) == 0:
@@ -254,17 +256,17 @@ def _one_of_many(sandbox: Sandbox, number: int) -> tuple[Execution, str]:
     return sandbox.run(code), expected
 
 
-def _below(pid: int) -> list[int]:
-    """The processes that descend from this one."""
+def _descendants(pid: int) -> list[int]:
+    """The ids of all descendants of a process."""
     parents = {}
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             with suppress(OSError, ValueError):
                 parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-    found = [pid]
-    for above in found:
-        found += [child for child, parent in parents.items() if parent == above]
-    return found[1:]
+    family = [pid]
+    for member in family:
+        family += [child for child, parent in parents.items() if parent == member]
+    return family[1:]
 
 
 def _resident(pid: int) -> int:

@@ -1,4 +1,4 @@
-"""`mathloop benchmark train`: SFT, reward model and GRPO beside TRL's trainers, same model, same texts."""
+"""`mathloop benchmark train`: SFT, reward model and GRPO compared with TRL, on the same model and texts."""
 
 from __future__ import annotations
 
@@ -24,63 +24,63 @@ SIDES = {"ours": "mathloop", "trl": "TRL"}
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is measured, and the ways in which TRL does it."""
+    """A recipe to measure, and TRL's variants of it."""
 
     name: str
     figure: str
     peers: tuple[str, ...]
-    """The first turn takes all of them, the later ones the fastest."""
+    """The first turn runs all of them, later turns only the fastest."""
 
 
 RECIPES = (
     Recipe("sft", "tokens/s", ("sft", "sft, grouped by length", "sft, packed")),
     Recipe("reward_model", "responses/s", ("reward_model",)),
-    Recipe("grpo", "seconds a step", ("grpo",)),
+    Recipe("grpo", "s/step", ("grpo",)),
 )
 
 
 @dataclass(frozen=True)
 class Measured:
-    """The turns of one side, done in one way."""
+    """The turns of one side, in one variant."""
 
     name: str
     turns: list[Turn]
 
     @property
-    def manner(self) -> str:
-        """Of TRL's ways, what is said of it."""
+    def variant(self) -> str:
+        """The name of TRL's variant."""
         return self.name.partition(", ")[2] or "plain"
 
     @property
     def rate(self) -> float:
-        """Tokens, responses or problems a second: the median over the turns."""
+        """Tokens, responses or problems per second: the median over the turns."""
         return median(turn.rate for turn in self.turns)
 
     @property
     def step(self) -> float:
-        """Seconds of a step, likewise."""
+        """Seconds per step: the median over the turns."""
         return median(sum(turn.seconds) / len(turn.seconds) for turn in self.turns)
 
     def against(self, other: Measured) -> float:
-        """This one's rate in the other's: the median over the turns that both took."""
+        """Ratio of this rate to the other's: the median over the turns that both have."""
         return median(one.rate / two.rate for one, two in zip(self.turns, other.turns, strict=False))
 
     @property
     def peak(self) -> float:
-        """MiB."""
+        """Peak memory in MiB."""
         return max(turn.peak for turn in self.turns)
 
     @property
     def added(self) -> float:
-        """MiB above what was in use when nothing had been loaded yet."""
+        """Peak memory in MiB above that of the imports."""
         return max(turn.peak - turn.start for turn in self.turns)
 
 
 def run(data: Path | None, model: str | None, sizes: Sizes = Sizes()) -> None:  # noqa: B008  (frozen)
-    """Measures and prints; raises BadData or BadModel where `data` or `model` cannot be used."""
+    """Measures and prints; raises BadData or BadModel if `data` or `model` cannot be used."""
     peer, problems = _find_peer(), read_texts(data)
     if model is not None:
-        find_source(model)  # refuses what is none, before anything is said
+        find_source(model)  # raises BadModel before anything is printed
     with TemporaryDirectory(prefix="mathloop-train-") as folder, Progress() as progress:
         progress.step("model and texts")
         inputs, parameters = prepare(Path(folder), sizes, problems, model)
@@ -88,10 +88,10 @@ def run(data: Path | None, model: str | None, sizes: Sizes = Sizes()) -> None:  
         results = [_measure(recipe, inputs, sizes, peer is not None, progress) for recipe in RECIPES]
     print(f"{_threads()} threads on {machine()}; peer: {peer or 'TRL, not installed'}")
     print(f"model: {model or 'random weights'}, {parameters / 1e6:.1f} million parameters; {sizes.dtype}")
-    print(f"texts: {data or 'made up, as long as those of GSM8K; --data takes the real ones'}")
+    print(f"texts: {data or 'generated, with the lengths of GSM8K; --data FILE uses real ones'}")
     if peer is None:
         print(f"install the peer with: {INSTALL}")
-    head = ("recipe", "figure", "mathloop", "TRL", "ratio", "peak MiB", "TRL", "of it for training", "TRL")
+    head = ("recipe", "figure", "mathloop", "TRL", "ratio", "peak MiB", "TRL", "training MiB", "TRL")
     print(f"\n{aligned(head, [_row(*result) for result in results], left=(0, 1))}")
     for line in [line for result in results for line in _details(*result, parameters)]:
         print(line)
@@ -105,14 +105,14 @@ def _find_peer() -> str | None:
 
 
 def _threads() -> str:
-    """Of each side."""
+    """Threads of each side."""
     return os.environ.get("OMP_NUM_THREADS") or str(len(os.sched_getaffinity(0)))
 
 
 def _measure(
     recipe: Recipe, inputs: Inputs, sizes: Sizes, peer: bool, progress: Progress
 ) -> tuple[Recipe, Measured, list[Measured]]:
-    """Both sides by turns: the recipe, mathloop, and TRL in each of its ways, the fastest first."""
+    """Alternates both sides; returns the recipe, mathloop's turns, and TRL's variants, fastest first."""
     ours = Measured("mathloop", [])
     ways = [Measured(name, []) for name in recipe.peers] if peer else []
     for number in range(sizes.turns):
@@ -126,11 +126,11 @@ def _measure(
 
 
 def _turn(side: str, recipe: str, inputs: Inputs, seed: int) -> Turn:
-    """Trains in a fresh process; raises MathloopError where it fails."""
+    """Trains in a fresh process; raises MathloopError if it fails."""
     shutil.rmtree(inputs.work, ignore_errors=True)
     offline = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(inputs.folder / "cache")}
     threads = {"OMP_NUM_THREADS": _threads()}
-    done = subprocess.run(
+    process = subprocess.run(
         [
             sys.executable,
             "-m",
@@ -146,15 +146,15 @@ def _turn(side: str, recipe: str, inputs: Inputs, seed: int) -> Turn:
         text=True,
         errors="replace",
     )
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        said = shortened(last, 300, end=True)
-        raise MathloopError(f"{SIDES[side]}, {recipe}: ended with exit code {done.returncode}: {said}")
+    if process.returncode:
+        last = (process.stderr.strip().splitlines() or ["no error output"])[-1]
+        reason = shortened(last, 300, end=True)
+        raise MathloopError(f"{SIDES[side]}, {recipe}: failed with exit code {process.returncode}: {reason}")
     return Turn(*json.loads(inputs.turn.read_text(encoding="utf-8")))
 
 
 def _row(recipe: Recipe, ours: Measured, ways: list[Measured]) -> tuple[str, ...]:
-    """Of the table: the figure, the ratio in mathloop's favor, and memory."""
+    """A row of the table: the result, the ratio in mathloop's favor, and memory."""
     sides = [ours, *ways[:1]]
     memory = []
     for values in ([side.peak for side in sides], [side.added for side in sides]):
@@ -167,23 +167,23 @@ def _row(recipe: Recipe, ours: Measured, ways: list[Measured]) -> tuple[str, ...
 
 
 def _details(recipe: Recipe, ours: Measured, ways: list[Measured], parameters: int) -> list[str]:
-    """What stands below the table."""
+    """Lines below the table."""
     lines = []
     if len(ways) > 1:
-        figures = (f"{way.manner} {way.rate:,.1f} ({ours.against(way):.2f}×)" for way in ways)
-        lines.append(f"{recipe.name}, TRL's ways (mathloop against each): {', '.join(figures)}")
+        figures = (f"{way.variant} {way.rate:,.1f} ({ours.against(way):.2f}×)" for way in ways)
+        lines.append(f"{recipe.name}, TRL's variants (speedup of mathloop): {', '.join(figures)}")
     sides = [("mathloop", ours), *(("TRL", way) for way in ways[:1])]
     if recipe.name == "grpo":
         lengths = (f"{name} {side.turns[0].length:.1f}" for name, side in sides)
-        lines.append(f"grpo, mean tokens of a response: {', '.join(lengths)}")
+        lines.append(f"grpo, mean tokens per response: {', '.join(lengths)}")
     if recipe.name == "sft" and (peak := _gpu_peak()):
         used = (f"{name} {side.rate * 6 * parameters / peak:.1%}" for name, side in sides)
-        lines.append(f"sft, share of the GPU's bfloat16 peak: {', '.join(used)}")
+        lines.append(f"sft, fraction of the GPU's bfloat16 peak: {', '.join(used)}")
     return lines
 
 
 def _gpu_peak() -> float | None:
-    """FLOP/s of this machine's GPU, where it has one that is known."""
+    """Peak FLOP/s of this machine's GPU, or None if it has none or an unknown one."""
     import torch
 
     from mathloop.training.capacity import PEAK_TFLOPS

@@ -1,4 +1,4 @@
-"""What both sides of `mathloop benchmark train` are given: one model, the same texts, the same sizes."""
+"""Inputs for both sides of `mathloop benchmark train`: the same model, texts and sizes."""
 
 from __future__ import annotations
 
@@ -18,71 +18,71 @@ from mathloop.records import Problem, Response, write_problems, write_responses
 SEED = 0
 LEARNING_RATE = 1e-4
 BETA, CLIP = 1e-3, 0.2
-"""GRPO's weight of the KL, and ε."""
+"""GRPO's KL coefficient β and clip range ε."""
 DISTINCT = 1024
-"""Problems that the tokenizer is fitted on and the samples are taken from, at most."""
+"""Maximum number of problems for training the tokenizer and for the samples."""
 QUESTION, SOLUTION = (3.74, 0.37), (3.81, 0.54)
-"""Mean and deviation of the logarithm of GSM8K's lengths in words: log-normal, as those of its rows are."""
+"""Mean and standard deviation of the logarithm of GSM8K's lengths in words, which are roughly log-normal."""
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """What one turn of one side does. A turn is a fresh process."""
+    """Sizes of one turn of one side. A turn is a fresh process."""
 
     dtype: str = "float32"
-    """Of the arithmetic, float32 or bfloat16; weights are float32 in either."""
+    """dtype of the computation, float32 or bfloat16; weights are float32 in both cases."""
     vocabulary: int = 8192
     hidden: int = 384
     layers: int = 7
     heads: int = 6
-    """Every third of them has keys and values of its own, as in Qwen2.5-0.5B and up."""
+    """Attention heads; three share one key-value head (grouped-query attention, as in Qwen2.5)."""
     sft_batch: int = 16
-    """Responses a step."""
+    """Responses per step."""
     sft_steps: int = 4
     reward_batch: int = 2
-    """Problems a step."""
+    """Problems per step."""
     responses: int = 6
-    """Of each problem that the reward model learns from."""
+    """Responses per problem for the reward model."""
     reward_steps: int = 3
     grpo_batch: int = 4
-    """Problems a step."""
+    """Problems per step."""
     group: int = 8
-    """Responses of each problem."""
+    """Responses per problem."""
     completion: int = 64
-    """Tokens of a response at most; random weights hardly ever end one earlier."""
+    """Maximum tokens per response; with random weights, responses rarely end earlier."""
     grpo_steps: int = 3
     turns: int = 3
-    """Turns of a side; the figures are their medians."""
+    """Turns per side; results are their medians."""
     packed: int = 512
-    """Tokens of a sequence that TRL packs samples into."""
+    """Tokens per packed sequence in TRL."""
 
 
 class Work(NamedTuple):
-    """What a turn did."""
+    """The work done in a turn."""
 
     units: list[float]
-    """Of each optimizer step: tokens (SFT), distinct responses (reward model), problems (GRPO)."""
+    """Per optimizer step: tokens (SFT), distinct responses (reward model) or problems (GRPO)."""
     length: float = 0.0
-    """Mean tokens of GRPO's responses."""
+    """Mean tokens per response in GRPO."""
 
 
 class Turn(NamedTuple):
-    """What was measured in a turn."""
+    """Measurements of a turn."""
 
     seconds: list[float]
-    """From the end of one optimizer step to the end of the next: the first step only warms up."""
+    """From the end of one optimizer step to the end of the next; the first step is warm-up."""
     units: list[float]
-    """What was done in these seconds."""
+    """Units of work done in these seconds."""
     length: float
-    """Mean tokens of GRPO's responses."""
+    """Mean tokens per response in GRPO."""
     start: float
-    """MiB in use when all was imported and nothing loaded."""
+    """Memory in MiB after imports, before anything is loaded."""
     peak: float
-    """MiB in use, at most, until the last step."""
+    """Peak memory in MiB up to the last step."""
 
     @property
     def rate(self) -> float:
-        """Units a second."""
+        """Units per second."""
         return sum(self.units) / sum(self.seconds)
 
 
@@ -98,12 +98,12 @@ class Inputs:
 
     @property
     def turn(self) -> Path:
-        """What the last turn measured."""
+        """Measurements of the last turn."""
         return self.folder / "turn.json"
 
     @property
     def work(self) -> Path:
-        """What recipes leave behind; another turn must not find it."""
+        """The recipes' working folder; deleted between turns."""
         return self.folder / "work"
 
     @property
@@ -112,12 +112,12 @@ class Inputs:
 
     @property
     def reward_model(self) -> Path:
-        """The policy's backbone under a fresh head, as mathloop saves it."""
+        """The policy's backbone with a new head, in mathloop's format."""
         return self.folder / "reward_model"
 
     @property
     def scorer(self) -> Path:
-        """The same backbone under transformers' linear head, as TRL loads it."""
+        """The same backbone with transformers' linear head, which TRL loads."""
         return self.folder / "scorer"
 
     @property
@@ -126,76 +126,76 @@ class Inputs:
 
     @property
     def solutions(self) -> Path:
-        """A response a problem, for SFT."""
+        """One response per problem, for SFT."""
         return self.folder / "solutions.parquet"
 
     @property
-    def judged(self) -> Path:
-        """Right and wrong responses of each of the first problems, for the reward model."""
-        return self.folder / "judged.parquet"
+    def labeled(self) -> Path:
+        """Correct and incorrect responses to the first problems, for the reward model."""
+        return self.folder / "labeled.parquet"
 
 
 def read_texts(data: Path | None) -> list[Problem]:
-    """Problems with solutions, of GSM8K's rows in `data` or in its train.jsonl; without it, made up.
+    """Problems with solutions: GSM8K's rows from `data` or its train.jsonl, or generated without `data`.
 
-    Raises BadData where there are none.
+    Raises BadData if a problem has no solution.
     """
     if data is None:
-        return list(_written(DISTINCT))
+        return list(_generated(DISTINCT))
     path = data / "train.jsonl" if data.is_dir() else data
     problems = list(islice(read_problem_file(path), DISTINCT))
     for problem in problems:
         if not problem.solution:
-            message = f"problem {problem.id} has no solution to learn from; expected GSM8K's rows"
-            raise BadData(f"{message}, whose answer is a solution that ends in #### and a number", path=path)
+            message = f"problem {problem.id} has no solution to train on; expected GSM8K's rows"
+            raise BadData(f"{message}, whose answers are solutions that end in #### and a number", path=path)
     return problems
 
 
 def prepare(folder: Path, sizes: Sizes, problems: list[Problem], source: str | None) -> tuple[Inputs, int]:
     """Writes models and texts into `folder`; returns them with the number of the policy's parameters.
 
-    `source` is a model's folder or `package:NAME`; without one the weights are random.
-    Raises BadModel where `source` cannot be used.
+    `source` is a model folder or `package:NAME`; None: random weights.
+    Raises BadModel if `source` cannot be used.
     """
     inputs = Inputs(folder)
-    with redirect_stdout(io.StringIO()):  # DeepSpeed says there which accelerator it has found
+    with redirect_stdout(io.StringIO()):  # DeepSpeed prints the accelerator that it found
         parameters = _write_models(inputs, sizes, problems, source)
     solved = sizes.sft_batch * sizes.sft_steps
-    judged = sizes.reward_batch * sizes.reward_steps + 1  # one is held out
-    chosen = [_again(problems, at) for at in range(max(solved, judged, sizes.grpo_batch * sizes.grpo_steps))]
+    ranked = sizes.reward_batch * sizes.reward_steps + 1  # one is held out
+    chosen = [_cycled(problems, at) for at in range(max(solved, ranked, sizes.grpo_batch * sizes.grpo_steps))]
     write_problems(inputs.problems, chosen)
     write_responses(inputs.solutions, (Response(p.id, 0, "cot", p.solution or "") for p in chosen[:solved]))
     texts = [problem.solution or "" for problem in problems]
-    write_responses(inputs.judged, _judged(chosen[:judged], texts, sizes.responses))
+    write_responses(inputs.labeled, _labeled(chosen[:ranked], texts, sizes.responses))
     return inputs, parameters
 
 
-def _written(count: int) -> Iterator[Problem]:
-    """Problems of made-up words, as long as GSM8K's and their solutions."""
+def _generated(count: int) -> Iterator[Problem]:
+    """Problems and solutions of invented words, with the lengths of GSM8K's."""
     rng = random.Random(SEED)
     syllables = [c + v + end for c in "bdfgklmnprst" for v in "aeiou" for end in ("", "n", "r", "s")]
     words = ["".join(rng.choices(syllables, k=rng.randint(1, 3))) for _ in range(5000)]
-    # Zipf's law: the tokenizer finds frequent words to be tokens of their own, and cuts rare ones.
+    # Zipf's law: the tokenizer learns frequent words as single tokens and splits rare ones.
     weights = [1 / rank for rank in range(1, len(words) + 1)]
 
     def text(mean: float, deviation: float) -> str:
         length = max(4, round(rng.lognormvariate(mean, deviation)))
-        written = rng.choices(words, weights, k=length)
-        return " ".join(w if rng.random() < 0.85 else str(rng.randint(1, 999)) for w in written)
+        chosen = rng.choices(words, weights, k=length)
+        return " ".join(w if rng.random() < 0.85 else str(rng.randint(1, 999)) for w in chosen)
 
     for at in range(count):
         question, answer = f"{text(*QUESTION)}?", str(rng.randint(1, 999))
-        yield Problem(f"made-{at}", question, answer, solution=f"{text(*SOLUTION)}\n#### {answer}")
+        yield Problem(f"generated-{at}", question, answer, solution=f"{text(*SOLUTION)}\n#### {answer}")
 
 
-def _again(problems: list[Problem], at: int) -> Problem:
-    """The problem of this number, from the first one again where there are no more."""
+def _cycled(problems: list[Problem], at: int) -> Problem:
+    """The problem with this number, starting over after the last one."""
     one = problems[at % len(problems)]
     return Problem(f"{one.id}-{at}", one.problem, one.answer, solution=one.solution)
 
 
-def _judged(problems: list[Problem], texts: list[str], count: int) -> Iterator[Response]:
-    """`count` responses of each problem, 1 to count − 1 of them right, each as long as some solution."""
+def _labeled(problems: list[Problem], texts: list[str], count: int) -> Iterator[Response]:
+    """`count` responses per problem, 1 to count − 1 of them correct, with the lengths of solutions."""
     rng = random.Random(SEED)
     for at, problem in enumerate(problems):
         right = 1 + at % (count - 1)

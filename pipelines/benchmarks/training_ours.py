@@ -1,4 +1,4 @@
-"""mathloop's side of `mathloop benchmark train`: the recipes, called as a round calls them."""
+"""mathloop's side of `mathloop benchmark train`: the recipes, called as in a round."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mathloop.training.config import EngineConfig, GRPOConfig, OptimizerConfig, 
 from pipelines.benchmarks.training_inputs import BETA, CLIP, LEARNING_RATE, Inputs, Sizes, Work
 
 OPTIMIZER = OptimizerConfig(learning_rate=LEARNING_RATE, checkpoint_steps=1_000_000)
-"""Without checkpoints: the peer writes none either."""
+"""No checkpoints, since the peer writes none either."""
 
 
 def train_sft(inputs: Inputs, sizes: Sizes, seed: int) -> Work:
@@ -23,14 +23,14 @@ def train_sft(inputs: Inputs, sizes: Sizes, seed: int) -> Work:
         config=SFTConfig(epochs=1, batch_size=sizes.sft_batch, optimizer=OPTIMIZER, engine=_engine(sizes)),
         seed=seed,
     )
-    # Batches are drawn at random: a step has the mean's tokens, but for chance.
+    # Batches are random, so that a step has the mean number of tokens in expectation.
     return Work([report.values["tokens"] / sizes.sft_steps] * sizes.sft_steps)
 
 
 def train_reward_model(inputs: Inputs, sizes: Sizes, seed: int) -> Work:
     reward_model.run(
         problems=inputs.problems,
-        responses=inputs.judged,
+        responses=inputs.labeled,
         policy=inputs.policy,
         model=inputs.work / "model",
         work=inputs.work,

@@ -1,7 +1,7 @@
 """The peer of `mathloop benchmark train`: TRL's trainers on the same tokens, set for speed.
 
-No gradient checkpointing, no saving, no reports; AdamW is fused, as mathloop's. What TRL offers to waste less
-on padding is a variant of its own.
+No gradient checkpointing, no saving, no reports; AdamW is fused, as in mathloop. TRL's options against
+padding are separate variants.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from mathloop.training.samples import encode
 from pipelines.benchmarks.training_inputs import BETA, CLIP, LEARNING_RATE, Inputs, Sizes, Work
 
 GROUPED = {"train_sampling_strategy": "group_by_length", "remove_unused_columns": False}
-"""The sampler reads the column `length`, which the trainer would remove before."""
+"""The sampler needs the column `length`, which the trainer would otherwise remove."""
 CHOICE = 8
-"""Times that the rows are repeated for the sampler to find some of like lengths among them."""
+"""Repetitions of the rows, so that the sampler finds rows of similar lengths."""
 
 
 def train_sft(
     inputs: Inputs, sizes: Sizes, seed: int, *, grouped: bool = False, packed: bool = False
 ) -> Work:
-    """SFTTrainer, its loss on the responses alone."""
+    """SFTTrainer with the loss on the responses only."""
     tokenizer = AutoTokenizer.from_pretrained(inputs.policy)
-    told = {p.id: p.problem for p in read_problems(inputs.problems)}
+    statements = {p.id: p.problem for p in read_problems(inputs.problems)}
     samples = [
-        encode(tokenizer, told[r.problem_id], r.mode, r.text) for r in read_responses(inputs.solutions)
+        encode(tokenizer, statements[r.problem_id], r.mode, r.text) for r in read_responses(inputs.solutions)
     ]
     rows: list[dict[str, Any]] = [
         {
@@ -45,7 +45,7 @@ def train_sft(
         for sample in samples
     ]
     batch, tokens = sizes.sft_batch, sum(row["length"] for row in rows)
-    if packed:  # as many tokens a step
+    if packed:  # the same number of tokens per step
         batch = max(1, round(tokens / sizes.sft_steps / sizes.packed))
     trainer = SFTTrainer(
         model=str(inputs.policy),
@@ -62,16 +62,16 @@ def train_sft(
 
 
 def train_reward_model(inputs: Inputs, sizes: Sizes, seed: int) -> Work:
-    """RewardTrainer on every pair of a right and a wrong response of a problem, batches of like lengths."""
+    """RewardTrainer on all pairs of a correct and an incorrect response, in batches of similar lengths."""
     tokenizer = AutoTokenizer.from_pretrained(inputs.scorer)
-    told = {p.id: p.problem for p in read_problems(inputs.problems)}
+    statements = {p.id: p.problem for p in read_problems(inputs.problems)}
     groups: dict[str, list[Response]] = {}
-    for response in read_responses(inputs.judged):
+    for response in read_responses(inputs.labeled):
         groups.setdefault(response.problem_id, []).append(response)
     groups.popitem()  # mathloop holds one problem out
     pairs: list[dict[str, Any]] = []
     for name, group in groups.items():
-        tokens = [encode(tokenizer, told[name], r.mode, r.text).tokens for r in group]
+        tokens = [encode(tokenizer, statements[name], r.mode, r.text).tokens for r in group]
         right = [t for t, r in zip(tokens, group, strict=True) if r.correct]
         wrong = [t for t, r in zip(tokens, group, strict=True) if not r.correct]
         pairs += [
@@ -81,7 +81,7 @@ def train_reward_model(inputs: Inputs, sizes: Sizes, seed: int) -> Work:
     trainer = RewardTrainer(
         model=str(inputs.scorer),
         args=RewardConfig(
-            # As many problems a step, be it in as many pairs as they have.
+            # The same number of problems per step, with all of their pairs.
             **_settings(inputs, sizes, seed, -(-len(pairs) // sizes.reward_steps), sizes.reward_steps),
             **GROUPED,
             max_length=None,
@@ -90,12 +90,12 @@ def train_reward_model(inputs: Inputs, sizes: Sizes, seed: int) -> Work:
         processing_class=tokenizer,
     )
     total = sum(len(pair["chosen_ids"]) + len(pair["rejected_ids"]) for pair in pairs)
-    # Long pairs count for more, short ones for less: a response is its share of all pairs' tokens.
+    # Convert tokens to responses: each step's share of all pairs' tokens.
     return Work([len(groups) * sizes.responses * each / total for each in _train(trainer)])
 
 
 def train_grpo(inputs: Inputs, sizes: Sizes, seed: int) -> Work:
-    """GRPOTrainer, its reward from a model of the policy's size, as mathloop's is."""
+    """GRPOTrainer with a reward model of the policy's size, as in mathloop."""
     tokenizer = AutoTokenizer.from_pretrained(inputs.policy)
     prompts = [render_prompt(tokenizer, p.problem, "cot") for p in read_problems(inputs.problems)]
     trainer = GRPOTrainer(
@@ -129,7 +129,7 @@ RECIPES: dict[str, Callable[[Inputs, Sizes, int], Work]] = {
 
 
 def _settings(inputs: Inputs, sizes: Sizes, seed: int, batch: int, steps: int) -> dict[str, Any]:
-    """Of all three trainers."""
+    """Settings of all three trainers."""
     return {
         "output_dir": str(inputs.work),
         "per_device_train_batch_size": batch,
@@ -154,7 +154,7 @@ def _settings(inputs: Inputs, sizes: Sizes, seed: int, batch: int, steps: int) -
 
 
 class _Tokens(TrainerCallback):  # type: ignore[misc]
-    """Tokens, padding not among them, of each step."""
+    """Tokens per step, without padding."""
 
     def __init__(self, trainer: Any) -> None:
         self._trainer, self._total = trainer, 0.0
@@ -167,9 +167,9 @@ class _Tokens(TrainerCallback):  # type: ignore[misc]
 
 
 def _train(trainer: Any) -> list[float]:
-    """Trains; returns the tokens of each step."""
-    seen = _Tokens(trainer)
+    """Trains; returns the tokens per step."""
+    counter = _Tokens(trainer)
     trainer.remove_callback(PrinterCallback)
-    trainer.add_callback(seen)
+    trainer.add_callback(counter)
     trainer.train()
-    return seen.steps
+    return counter.steps

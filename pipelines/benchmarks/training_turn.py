@@ -1,6 +1,6 @@
-"""One turn of one side of `mathloop benchmark train`, in a process of its own: seconds of its steps, memory.
+"""One turn of one side of `mathloop benchmark train` in its own process: seconds per step, and memory.
 
-Both sides are timed by the same hook, which torch calls after every step of any optimizer.
+The same hook, which torch calls after every step of any optimizer, times both sides.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def main(side: str, recipe: str, folder: str, seed: str) -> None:
 
 
 class Clock:
-    """Notes when optimizers step, and the memory that was used by then."""
+    """Records the times of optimizer steps and the peak memory."""
 
     def __init__(self) -> None:
         self.start = self.peak = _peak()
@@ -53,17 +53,17 @@ class Clock:
         self.peak = _peak()
 
     def seconds(self, steps: int) -> list[float]:
-        """Of each step but the first; a step may be one of several optimizers."""
+        """Seconds per step without the first; a step may consist of steps of several optimizers."""
         each = len(self._times) // steps
         ends = self._times[each - 1 :: each]
         return [after - before for before, after in pairwise(ends)]
 
 
 def _peak() -> float:
-    """MiB: the most that a GPU's tensors or, without one, this process have taken."""
+    """Peak memory in MiB: of the GPU's tensors or, without a GPU, of this process."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / MIB
-    # Not getrusage: its maximum survives exec, and would be the parent's.
+    # Not getrusage: its maximum survives exec, so it would include the parent's.
     status = Path("/proc/self/status").read_text()
     (line,) = (line for line in status.splitlines() if line.startswith("VmHWM:"))
     return int(line.split()[1]) / 1024

@@ -34,7 +34,7 @@ def engines(tmp_path: Path) -> Path:
 def test_components_name_images_that_are_built_here() -> None:
     used = set()
     for file in (ROOT / "components").glob("*.py"):
-        used |= set(re.findall(r"base_image=(\w+)", file.read_text()))
+        used |= set(re.findall(r"^@component\((\w+)\)", file.read_text(), re.MULTILINE))
     names = {getattr(images, constant).rpartition("/")[2].partition(":")[0] for constant in used}
     assert names <= {path.stem for path in DOCKERFILES}
     assert {"control", "sampler", "trainer"} <= names
@@ -136,7 +136,7 @@ def test_buildah_builds_where_docker_has_no_daemon(engines: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "neither docker (with its daemon running) nor buildah is here"),
+        ([], "neither docker (with a running daemon) nor buildah is installed"),
         (["planner"], "there is no image 'planner'; expected some of control, sampler, trainer, solver"),
         (["--push"], "no registry to push to; expected --prefix"),
         (["--tag", "latest"], "MATHLOOP_IMAGE_TAG is 'latest'"),
@@ -155,7 +155,7 @@ def test_a_build_that_fails_ends_it(engines: Path, tmp_path: Path) -> None:
     (engines / "buildah").write_text((engines / "buildah").read_text() + "exit 125\n")
     done = _make(engines, "build", "control", "solver")
     assert done.returncode == 125
-    assert done.stderr == "images: buildah build ended with 125; what it said stands above\n"
+    assert done.stderr == "images: buildah build failed with exit code 125; see its output above\n"
     assert len(log.read_text().splitlines()) == 1
 
 
@@ -187,7 +187,7 @@ def test_the_sbom_of_an_image_that_is_not_built_is_of_its_pins(engines: Path, tm
     log = _engine(engines, "docker")
     _engine(engines, "syft")
     done = _make(engines, "sbom", "control", "--out", str(tmp_path / "sbom"))
-    assert done.stdout.endswith("of the pins\n"), done.stderr
+    assert done.stdout.endswith("from the pins\n"), done.stderr
     assert [line.split()[:2] for line in log.read_text().splitlines()] == [
         ["docker", "info"],
         ["docker", "save"],
@@ -199,7 +199,7 @@ def test_syft_reads_an_image_that_is_built(engines: Path, tmp_path: Path) -> Non
     (engines / "buildah").write_text((engines / "buildah").read_text().replace("exit 1;;", "exit 0;;"))
     _engine(engines, "syft")
     done = _make(engines, "sbom", "control", "--out", str(tmp_path / "sbom"))
-    assert done.stdout.endswith("control-0.1.0.cdx.json: syft, of the built image\n"), done.stderr
+    assert done.stdout.endswith("control-0.1.0.cdx.json: by syft, from the built image\n"), done.stderr
     push, scan = log.read_text().splitlines()
     assert push.startswith("buildah push --quiet mathloop/control:0.1.0 oci-archive:/")
     assert scan.startswith("syft scan --quiet oci-archive:/")

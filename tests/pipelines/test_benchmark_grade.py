@@ -90,10 +90,10 @@ def test_both_graders_stand_beside_each_other(tmp_path: Path, capsys: pytest.Cap
         assert cells[1:4] == [str(rows), "100.00", "100.00"]
         assert cells[6].endswith("×")
         assert all(float(cell.replace(",", "")) >= 0 for cell in cells[4:6] + cells[7:])
-    assert "mathloop's verdict is not the label in 1 of 16 rows" in said.out
+    assert "mathloop's verdict differs from the label in 1 of 16 rows" in said.out
     assert "graders/some, row 6: labeled wrong, Math-Verify says right" in said.out
     assert "2\\sqrt{2}" in said.out
-    assert "not there" not in said.out
+    assert "missing:" not in said.out
     assert "graders/some: turn 3 of 3" in said.err
 
 
@@ -108,7 +108,7 @@ def test_without_the_peer_its_columns_say_so(
     assert cells[1:5] == ["2", "100.00", "not", "installed"]
     assert cells.count("–") == 4
     assert "labeled wrong\n" in shown
-    missing = "not there: train/gsm8k/example_model_solutions.jsonl, benchmarks/*/test.jsonl"
+    missing = "missing: train/gsm8k/example_model_solutions.jsonl, benchmarks/*/test.jsonl"
     assert missing in shown.splitlines()
 
 
@@ -117,7 +117,7 @@ def test_without_data_answers_are_generated(capsys: pytest.CaptureFixture[str], 
     shown = capsys.readouterr().out
     assert rows_of(shown, "generated pairs")[2:4] == ["28", "100.00"]
     assert rows_of(shown, "generated responses")[2:4] == ["14", "100.00"]
-    assert "not the label in 0 of 42 rows" in shown
+    assert "differs from the label in 0 of 42 rows" in shown
 
 
 def test_generated_labels_are_right_and_always_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,7 +210,7 @@ def test_a_case_knows_its_row_and_response(tmp_path: Path) -> None:
         ),
         ("benchmarks/a/test.jsonl", '{"question": "?"}', "test.jsonl, row 1: no gold answer"),
         ("benchmarks/a/test.jsonl", '{"answer": {"value": 3}}', "row 1, field 'answer': expected a text"),
-        ("benchmarks/a/train.jsonl", '{"answer": "3"}', "no file that could be graded"),
+        ("benchmarks/a/train.jsonl", '{"answer": "3"}', "no file to grade"),
     ],
 )
 def test_data_that_cannot_be_used_is_refused(tmp_path: Path, name: str, text: str, said: str) -> None:
@@ -227,7 +227,7 @@ def test_data_that_cannot_be_used_is_refused(tmp_path: Path, name: str, text: st
         (["grade", "--data", "file.jsonl"], "file.jsonl: expected a folder"),
         (
             ["grade", "--data", "empty"],
-            f"empty: no file that could be graded; expected any of {next(iter(LAYOUT))}",
+            f"empty: no file to grade; expected any of {next(iter(LAYOUT))}",
         ),
         (["grade", "--data", "broken"], "some.jsonl, row 1: not JSON"),
         (["speed"], "no benchmark 'speed'; known: round, grade, sandbox"),

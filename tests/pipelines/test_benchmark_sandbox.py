@@ -12,7 +12,7 @@ from mathloop.errors import SandboxError
 from mathloop.sandbox import Sandbox, SandboxConfig
 from pipelines.benchmarks import hostile, sandboxing
 from pipelines.benchmarks.printing import Progress, aligned, shortened
-from pipelines.benchmarks.sandboxing import MANY, PROGRAMS, Held
+from pipelines.benchmarks.sandboxing import MANY, PROGRAMS, Usage
 from pipelines.cli import app
 
 
@@ -47,10 +47,10 @@ def test_figures_stand_beside_the_peers(capsys: pytest.CaptureFixture[str]) -> N
         assert line.removeprefix(name).split()[0] == "yes", line
     assert f"the pool ran a program: {len(names)} of {len(names)} times" in said.out
     assert "18 runs in" in said.out
-    assert "each ended as it should" in said.out
+    assert "all ended as expected" in said.out
     held = {line.split("  ")[0]: line.split()[-3:-1] for line in lines[-4:]}
     assert held["after 18 runs"] == held["before"]
-    assert held["sandbox closed"] == held["without"]
+    assert held["sandbox closed"] == held["no sandbox"]
     assert "hostile: fork bomb" in said.err
 
 
@@ -68,9 +68,9 @@ def test_a_program_that_gets_what_it_wants_is_told(monkeypatch: pytest.MonkeyPat
     with Sandbox(SandboxConfig(seconds=1.0)) as sandbox, Progress() as progress:
         wanted = {"reaches it": f"print({hostile.REACHED!r})", "takes too long": "1", "is held": "1 / 0"}
         endings = hostile.run_hostile(sandbox, wanted, progress)
-    assert [ending.held for ending in endings] == [False, False, True]
+    assert [ending.contained for ending in endings] == [False, False, True]
     assert all(ending.healthy for ending in endings)
-    assert endings[2].said == "error: ZeroDivisionError: division by zero"
+    assert endings[2].detail == "error: ZeroDivisionError: division by zero"
 
 
 def test_a_sandbox_that_fails_holds_nothing_and_is_not_healthy() -> None:
@@ -80,14 +80,14 @@ def test_a_sandbox_that_fails_holds_nothing_and_is_not_healthy() -> None:
 
     with Progress() as progress:
         (ending,) = hostile.run_hostile(Broken(), {"any": "1"}, progress)  # type: ignore[arg-type]
-    assert (ending.held, ending.healthy) == (False, False)
-    assert ending.said == "the sandbox failed: the server died"
+    assert (ending.contained, ending.healthy) == (False, False)
+    assert ending.detail == "the sandbox failed: the server died"
 
 
 def test_runs_that_end_otherwise_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sandboxing, "MANY", (("1 / 0", "ok"),))
     with Progress() as progress:
-        assert ": 2 error in place of ok\n" in sandboxing._left(4, progress)
+        assert ": 2 error instead of ok\n" in sandboxing._leaks(4, progress)
 
 
 def test_a_peer_that_fails_is_no_figure() -> None:
@@ -96,18 +96,18 @@ def test_a_peer_that_fails_is_no_figure() -> None:
 
 
 def test_processes_below_this_one_are_found() -> None:
-    before = Held.now()
+    before = Usage.now()
     code = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'input()'])"
     child = subprocess.Popen(
         [sys.executable, "-c", f"print(flush=True); {code}"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     assert child.stdout is not None
     child.stdout.readline()
-    while Held.now().processes < before.processes + 2:
+    while Usage.now().processes < before.processes + 2:
         assert child.poll() is None
-    assert Held.now().mib > before.mib
+    assert Usage.now().mib > before.mib
     child.communicate(b"\n")
-    assert Held.now().processes == before.processes
+    assert Usage.now().processes == before.processes
 
 
 def test_tables_are_aligned_and_texts_shortened() -> None:

@@ -79,7 +79,7 @@ def test_both_sides_train(
         # A step of GRPO is shown in hundredths of a second, and may take a few of them.
         expected, rounding = (1 / quotient, 0.3) if recipe == "grpo" else (quotient, 0.02)
         assert float(ratio.rstrip("×")) == pytest.approx(expected, rel=rounding)
-    (ways,) = (line for line in shown.splitlines() if line.startswith("sft, TRL's ways"))
+    (ways,) = (line for line in shown.splitlines() if line.startswith("sft, TRL's variants"))
     assert all(f" {way} " in ways for way in ("plain", "grouped by length", "packed"))
     (lengths,) = (line for line in shown.splitlines() if line.startswith("grpo, mean tokens"))
     assert [float(part.split()[1]) for part in lengths.split(": ")[1].split(", ")] == pytest.approx(
@@ -154,9 +154,7 @@ def test_without_the_peer_its_columns_say_so(
     shown = capsys.readouterr().out
     assert f"install the peer with: {INSTALL}" in shown
     assert cells_of(shown, "grpo")[1:] == [
-        "seconds",
-        "a",
-        "step",
+        "s/step",
         "2.00",
         "not",
         "installed",
@@ -172,7 +170,7 @@ def test_without_the_peer_its_columns_say_so(
 def test_a_side_that_fails_is_named_with_what_it_said_last(gsm8k: Path, tmp_path: Path) -> None:
     inputs = written(tmp_path, gsm8k)
     inputs.solutions.unlink()
-    with pytest.raises(MathloopError, match=r"mathloop, sft: ended with exit code 1: .*solutions\.parquet"):
+    with pytest.raises(MathloopError, match=r"mathloop, sft: failed with exit code 1: .*solutions\.parquet"):
         training._turn("ours", "sft", inputs, 0)
 
 
@@ -183,7 +181,7 @@ def test_inputs_are_as_many_as_the_sizes_need(gsm8k: Path, tmp_path: Path) -> No
     assert [(r.problem_id, r.text) for r in solutions] == [
         (p.id, ROWS[n]["answer"]) for n, p in enumerate(problems)
     ]
-    judged = list(read_responses(inputs.judged))
+    judged = list(read_responses(inputs.labeled))
     right = {p.id: sum(bool(r.correct) for r in judged if r.problem_id == p.id) for p in problems[:5]}
     assert list(right.values()) == [1, 2, 3, 1, 2]  # of 4: mathloop drops what is all right or all wrong
     assert 48 * 300 < parameters < 200_000
@@ -217,7 +215,7 @@ def test_a_step_may_be_one_of_several_optimizers(monkeypatch: pytest.MonkeyPatch
     ("rows", "said"),
     [
         ([], "no rows"),
-        ([{"question": "2 + 3?", "answer": "5"}], "problem train-1 has no solution to learn from"),
+        ([{"question": "2 + 3?", "answer": "5"}], "problem train-1 has no solution to train on"),
     ],
 )
 def test_data_that_cannot_be_used(rows: list[dict[str, str]], said: str, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-# Makes the bucket after each start, if it is not there: `weed shell` answers once master and filer do.
+# Creates the bucket after each start if it is missing: `weed shell` works once master and filer are up.
 i=0
 until echo "s3.bucket.list" | weed shell 2>/dev/null | grep -qw mathloop; do
     i=$((i + 1))
