@@ -69,7 +69,7 @@ def run(text: str) -> None:
     leads = os.environ.get("LOCAL_RANK", "0") == "0"
     try:
         paths = _inputs(task, store, folder, fetch=leads)
-        ranks.wait()
+        ranks.barrier()
         model, rollouts = folder / "model", folder / "rollouts.parquet"
         arguments = arguments_of(task.recipe, paths, model, rollouts)
         report = run_recipe(task.recipe, work=folder / "work", config=config, seed=task.seed, paths=arguments)
@@ -80,7 +80,7 @@ def run(text: str) -> None:
             if rollouts.is_file():
                 store.publish(rollouts, f"{task.output}/rollouts")
             store.publish(written, f"{task.output}/report")
-        ranks.wait()
+        ranks.barrier()
     finally:
         if leads:
             shutil.rmtree(folder, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""LoRA by peft: adapters in a model, and its weights with them added."""
+"""LoRA by peft: adapters in a model, and its weights with the adapters merged."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from mathloop.training.config import LoRAConfig
 
 _NAME = "default"
 LORA = ".lora_"
-"""What the names of adapters' weights hold, and no others."""
+"""Part of the names of adapter weights, and of no others."""
 
 
 def add_adapters(policy: Any, config: LoRAConfig | None) -> Any:
-    """Puts adapters into the layers of `policy` in place and freezes the rest; without `config` nothing.
+    """Puts adapters into the layers of `policy` in place and freezes the rest; does nothing without `config`.
 
     Raises BadConfig where peft is missing, or no layer has the configured name.
     """
@@ -28,7 +28,7 @@ def add_adapters(policy: Any, config: LoRAConfig | None) -> Any:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError:
         raise BadConfig("lora needs peft, which is not installed; pip install 'mathloop[train]'") from None
-    given = LoraConfig(
+    peft_config = LoraConfig(
         r=config.rank,
         lora_alpha=config.alpha,
         lora_dropout=0.0,
@@ -39,7 +39,7 @@ def add_adapters(policy: Any, config: LoRAConfig | None) -> Any:
     for parameter in policy.parameters():
         parameter.requires_grad_(False)
     try:
-        return inject_adapter_in_model(given, policy, adapter_name=_NAME)
+        return inject_adapter_in_model(peft_config, policy, adapter_name=_NAME)
     except ValueError as error:
         linear = (name for name, module in policy.named_modules() if isinstance(module, nn.Linear))
         names = ", ".join(sorted({name.rsplit(".", 1)[-1] for name in linear}))
@@ -50,9 +50,9 @@ def add_adapters(policy: Any, config: LoRAConfig | None) -> Any:
 
 @contextmanager
 def without_adapters(policy: Any) -> Iterator[None]:
-    """The policy as it was before: the reference of the KL costs no second model."""
+    """Inside, the policy computes without its adapters: the reference for the KL needs no second model."""
     layers = [module for module in policy.modules() if hasattr(module, "lora_A")]
-    for layer in layers:  # its own method would also freeze the adapters, which ZeRO-3 does not allow
+    for layer in layers:  # peft's own method would also freeze the adapters, which ZeRO-3 does not allow
         layer._disable_adapters = True
     try:
         yield
@@ -62,8 +62,8 @@ def without_adapters(policy: Any) -> Iterator[None]:
 
 
 @torch.no_grad()
-def whole_weights(policy: Any) -> Iterator[tuple[str, Tensor]]:
-    """Yields (name, weight) as a model without adapters has them, each adapter added to its weight."""
+def merged_weights(policy: Any) -> Iterator[tuple[str, Tensor]]:
+    """Yields (name, weight) as in a model without adapters, each adapter merged into its weight."""
     layers = dict(policy.named_modules())
     for name, weight in policy.named_parameters():
         if LORA in name:

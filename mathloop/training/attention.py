@@ -1,7 +1,7 @@
-"""A backbone's hidden states on a pack: every token sees its own sample and nothing else.
+"""A backbone's hidden states on a pack: every token attends only to its own sample.
 
-Linear layers, norms and embeddings run on the packed row as it is, without padding. Only attention knows
-where samples begin and end: a function that transformers calls by a name of its own, plain `sdpa` elsewhere.
+Linear layers, norms and embeddings run on the packed row, without padding. Only attention knows where samples
+start and end: a function registered with transformers, which is plain `sdpa` outside of packing.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from transformers.masking_utils import sdpa_mask
 from mathloop.training.packing import Layout, Pack
 
 FAMILIES = frozenset({"llama", "mistral", "olmo2", "qwen2", "qwen3", "smollm3"})
-"""Types of models that are plain causal attention between layers which treat every token alike."""
+"""Model types with plain causal attention whose other layers treat every token alike."""
 PACKED = "packed"
-"""What transformers calls this attention."""
+"""The name of this attention in transformers."""
 _FILL = 0.9
-"""Least share of a bucket that is not padding: fewer, larger calls against work on nothing."""
+"""Minimum share of a bucket that is not padding: a trade-off of fewer calls against wasted work."""
 
 
 def hidden_states(model: Any, pack: Pack) -> Tensor:
     """Last hidden states [total, hidden] of a causal model's backbone, or of a backbone, on `pack`.
 
-    Models that `supports_packing` refuses, or for which another attention than sdpa was chosen, run on
-    padded rows, with the same results.
+    Models that `supports_packing` rejects, or that use an attention other than sdpa, run on padded rows,
+    with the same results.
     """
     backbone = model.base_model
     chosen = backbone.config._attn_implementation
@@ -43,7 +43,7 @@ def hidden_states(model: Any, pack: Pack) -> Tensor:
     states = backbone(
         input_ids=pack.tokens[None],
         position_ids=pack.positions[None],
-        # A mask of four dimensions is taken as it is: transformers builds none, and attention reads none.
+        # transformers passes a four-dimensional mask through unchanged, and our attention ignores it.
         attention_mask=torch.ones(1, 1, 1, 1, dtype=torch.bool, device=device),
         use_cache=False,
         plan=_GPUPlan.of(pack.layout, device) if device.type == "cuda" else _CPUPlan.of(pack.layout),
@@ -52,7 +52,7 @@ def hidden_states(model: Any, pack: Pack) -> Tensor:
 
 
 def use_attention(module: nn.Module, name: str) -> None:
-    """Chooses the attention of every transformers model in `module`."""
+    """Sets the attention of every transformers model in `module`."""
     for part in module.modules():
         if isinstance(part, PreTrainedModel) and part.config._attn_implementation != name:
             part.set_attn_implementation(name)
@@ -62,7 +62,7 @@ def supports_packing(model: Any, pack: Pack) -> bool:
     """Whether the model can run on packed rows.
 
     It can if its attention is plain and causal, without a sliding window shorter than a sample. A GPU must
-    know flash attention (Ampere and later) and compute in half precision.
+    support flash attention (Ampere and later) and compute in half precision.
     """
     config = model.config
     if config.model_type not in FAMILIES or config.attention_dropout:
@@ -93,13 +93,13 @@ def _attention(
     plan: _CPUPlan | _GPUPlan | None = None,
     **settings: Any,
 ) -> tuple[Tensor, Tensor | None]:
-    """What transformers calls: query, key and value [1, heads, total, head] → [1, total, heads, head]."""
+    """Called by transformers: query, key and value [1, heads, total, head] → [1, total, heads, head]."""
     if plan is None:
         plain: tuple[Tensor, None] = sdpa_attention_forward(
             module, query, key, value, attention_mask, **settings
         )
         return plain
-    # Autocast leaves the three of two types. Flash attention on a CPU is slower in bfloat16 than in float32.
+    # Autocast makes their dtypes differ. Flash attention on a CPU is slower in bfloat16 than in float32.
     dtype = torch.float32 if isinstance(plan, _CPUPlan) and value.dtype == torch.bfloat16 else value.dtype
     q, k, v = (states[0].transpose(0, 1).to(dtype) for states in (query, key, value))
     return plan.attend(q, k, v, settings["scaling"])[None].to(value.dtype), None
@@ -114,7 +114,7 @@ class _GPUPlan:
     """One call of variable-length flash attention, for all layers."""
 
     keys: Tensor | None
-    """[keys] the tokens that are attended to, segment by segment; None where these are the row itself."""
+    """[keys] the tokens to attend to, segment by segment; None if they are the row itself."""
     query_edges: Tensor
     """[segments + 1] int32"""
     key_edges: Tensor
@@ -125,7 +125,7 @@ class _GPUPlan:
     def of(cls, layout: Layout, device: torch.device) -> _GPUPlan:
         edges = _edges(layout.lengths)
         spans = [[span] for span in pairwise(edges)]
-        for prompt, first, last in layout.families():
+        for prompt, first, last in layout.shared_prompts():
             for segment in range(first, last):
                 spans[segment].insert(0, spans[prompt][0])
         widths = [sum(stop - start for start, stop in parts) for parts in spans]
@@ -141,7 +141,7 @@ class _GPUPlan:
     def attend(self, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
         """query [total, heads, head], key and value [total, key heads, head] → like query."""
         if self.keys is not None:
-            # In float32, so that the gradients of a shared prompt are summed in it.
+            # In float32, so that the gradients of a shared prompt are summed in float32.
             key, value = (x.float().index_select(0, self.keys).to(query.dtype) for x in (key, value))
         out = varlen_attn(
             query,
@@ -161,29 +161,29 @@ class _GPUPlan:
 
 @dataclass(frozen=True)
 class _Bucket:
-    """Segments of like lengths, padded to one width for one call of attention."""
+    """Segments of similar lengths, padded to one width for one call of attention."""
 
     width: int
     index: Tensor
-    """[segments * width] the token at each place; past a segment's end its last one again."""
+    """[segments * width] the token at each position; past a segment's end, its last token is repeated."""
     real: Tensor
-    """The places up to the ends."""
+    """Positions that hold tokens."""
     empty: Tensor
-    """The places past them."""
+    """Positions that are padding."""
 
     def take(self, row: Tensor) -> Tensor:
         """[total, heads, …] → [segments, heads, width, …]."""
         return row.index_select(0, self.index).view(-1, self.width, *row.shape[1:]).transpose(1, 2)
 
     def put(self, row: Tensor, padded: Tensor) -> None:
-        """Writes what `take` would read, but for the empty places."""
+        """The inverse of `take`, without the padding."""
         places = padded.transpose(1, 2).flatten(0, 1)
         row.index_copy_(0, self.index[self.real], places.index_select(0, self.real))
 
 
 @dataclass(frozen=True)
 class _CPUPlan:
-    """The calls of flash attention for one layer: each segment to itself, then to its shared prompt."""
+    """Flash attention calls for one layer: each segment attends to itself, then to its shared prompt."""
 
     buckets: list[_Bucket]
     crossings: list[tuple[slice, slice]]
@@ -208,7 +208,7 @@ class _CPUPlan:
             del left[-taken:]
         crossings = [
             (slice(edges[first], edges[last]), slice(edges[prompt], edges[prompt + 1]))
-            for prompt, first, last in layout.families()
+            for prompt, first, last in layout.shared_prompts()
         ]
         return cls(buckets, crossings)
 
@@ -221,7 +221,7 @@ class _CPUPlan:
 class _CPUAttention(torch.autograd.Function):
     """Attention by parts of the keys, joined by their log-sum-exps as in ring attention (arXiv 2310.01889).
 
-    The way back through a part needs only the joined output and log-sum-exp, and is exact.
+    The backward pass of a part needs only the joined output and log-sum-exp, and is exact.
     """
 
     @staticmethod
@@ -251,7 +251,7 @@ class _CPUAttention(torch.autograd.Function):
         gradients = [torch.empty_like(x) for x in (query, key, value)]
         for bucket in ctx.plan.buckets:
             above = bucket.take(gradient)
-            # An empty place repeats a token, but no gradient comes from there.
+            # Padding repeats a token, but must not contribute to its gradient.
             above.transpose(1, 2).flatten(0, 1).index_fill_(0, bucket.empty, 0.0)
             padded = [bucket.take(x) for x in (query, key, value, out, logsumexp)]
             for whole, part in zip(
@@ -278,7 +278,7 @@ def _heads(row: Tensor) -> Tensor:
 
 
 def _padded_states(backbone: Any, pack: Pack) -> Tensor:
-    """Every sample in a row of its own, padded on the right; a shared prompt's states are taken from one."""
+    """Every sample in its own row, padded on the right; a shared prompt's states are taken from one row."""
     device = pack.tokens.device
     samples = [torch.cat([torch.arange(*span) for span in spans]) for spans in pack.layout.spans]
     index = torch.nn.utils.rnn.pad_sequence(samples, batch_first=True).to(device)
@@ -291,5 +291,5 @@ def _padded_states(backbone: Any, pack: Pack) -> Tensor:
 
 
 def _edges(lengths: list[int]) -> list[int]:
-    """Where consecutive segments begin, and where the last one ends."""
+    """Start of each consecutive segment, and the end of the last one."""
     return list(accumulate(lengths, initial=0))

@@ -1,4 +1,4 @@
-"""Whether a reward model's margins mean what they say: σ(margin) against the share of pairs in that order."""
+"""Calibration of a reward model: σ(margin) against the share of pairs that are in the right order."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ BINS = 10
 
 @dataclass(frozen=True)
 class Calibration:
-    """Of pairs of a right and a wrong response."""
+    """Measured on pairs of a correct and a wrong response."""
 
     pairs: int
     accuracy: float
-    """Share of the pairs whose right response scores higher."""
+    """Share of the pairs whose correct response scores higher."""
     error: float
     """Expected calibration error: mean |share in order − predicted| over bins, weighted by their pairs."""
     curve: list[tuple[float, float]]
@@ -23,9 +23,9 @@ class Calibration:
 
 
 def calibrate(margins: Sequence[float]) -> Calibration:
-    """`margins`: score of the right response minus score of the wrong one, a number for each pair.
+    """`margins`: score of the correct response minus score of the wrong one, one number per pair.
 
-    The model predicts with certainty σ(|margin|) that the higher-scored response is the right one.
+    The model predicts with probability σ(|margin|) that the higher-scored response is the correct one.
     """
     bins: list[list[tuple[float, bool]]] = [[] for _ in range(BINS)]
     for margin in margins:

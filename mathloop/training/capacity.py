@@ -1,4 +1,4 @@
-"""What a device holds and can do: memory before training starts, utilization while it runs."""
+"""A device's capacity: memory before training starts, utilization while it runs."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ PEAK_TFLOPS = {
     "A10G": 70.0,
     "V100": 125.0,
 }
-"""Dense bfloat16 (V100: float16) peaks of one GPU, from the vendor's data sheets; first name found wins."""
+"""Dense bfloat16 (V100: float16) peaks of one GPU, from the vendor's data sheets; first match wins."""
 GIB = 1 << 30
 
 
 def check_memory(module: nn.Module, config: EngineConfig, ranks: Ranks) -> None:
-    """Raises BadConfig where weights, gradients and optimizer alone exceed a device's free memory."""
+    """Raises BadConfig if weights, gradients and optimizer alone exceed a device's free memory."""
     weights = 4.0 * sum(p.numel() for p in module.parameters())
     trained = 4.0 * sum(p.numel() for p in module.parameters() if p.requires_grad)
     moments, gradients = 2 * trained, trained
@@ -44,14 +44,14 @@ def check_memory(module: nn.Module, config: EngineConfig, ranks: Ranks) -> None:
     here = need - weights if on_cpu else need  # the weights are in this memory already
     if here > free:
         raise BadConfig(
-            f"the model needs {need / GIB:.1f} GiB a process for weights, gradients and optimizer, and "
+            f"the model needs {need / GIB:.1f} GiB per process for weights, gradients and optimizer, and "
             f"{free / GIB:.1f} GiB are free on {ranks.device}: raise engine.zero and the number of "
             "processes, use lora, or take a smaller model"
         )
 
 
 def out_of_memory(error: BaseException, config: EngineConfig) -> str | None:
-    """What to do, where `error` says that memory ran out."""
+    """Advice if `error` means that memory ran out, else None."""
     text = str(error)
     if not isinstance(error, torch.OutOfMemoryError | MemoryError) and not (
         isinstance(error, RuntimeError) and ("can't allocate memory" in text or "out of memory" in text)
@@ -65,9 +65,9 @@ def out_of_memory(error: BaseException, config: EngineConfig) -> str | None:
 
 
 class Utilization:
-    """Tokens a second, and the share of the devices' peak that they are (PaLM, arXiv 2204.02311, appendix B).
+    """Tokens per second, and model FLOPs utilization (PaLM, arXiv 2204.02311, appendix B).
 
-    Counts the matrix products of forward and backward, 6 a weight and token; attention's own are left out.
+    Counts the matrix products of forward and backward, 6 FLOPs per weight and token, without attention's own.
     """
 
     def __init__(self, module: nn.Module, config: EngineConfig, ranks: Ranks) -> None:
@@ -81,7 +81,7 @@ class Utilization:
         self._last = time.monotonic()
 
     def measure(self, tokens: int) -> dict[str, float]:
-        """Of the step that ends now, with `tokens` of all ranks."""
+        """Values of the step that ends now, with `tokens` of all ranks."""
         now = time.monotonic()
         seconds, self._last = max(now - self._last, 1e-9), now
         if not tokens:

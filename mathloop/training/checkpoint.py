@@ -1,8 +1,8 @@
-"""Checkpoints of a training: the newest few, whole or not at all, in a folder and behind it in a store.
+"""Checkpoints of a training: the newest few, complete or absent, in a folder and optionally in a store.
 
 A checkpoint is a folder `step-00000120` of safetensors files, `state.json` and `contents.json`, which holds
-the SHA-256 of each and is written last; the folder gets its name when all of it is on the disk. Nothing of it
-is pickled. One that is torn or was changed is passed over, with a line, and the one before it is used.
+the SHA-256 of each and is written last; the folder gets its name when all of it is on the disk. Nothing is
+pickled. A damaged checkpoint is skipped with a message, and the one before it is used.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from mathloop.training.uploads import CONTENTS, NAME, Uploads
 
 _STATE = "state.json"
 _FILE_BYTES = 2 << 30
-"""Tensors are gathered and written in files of about this size, so that memory stays bounded."""
+"""Tensors are gathered and written in files of about this many bytes, so that memory stays bounded."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A complete checkpoint on this disk, every byte of it checked."""
+    """A complete checkpoint on this disk, with verified checksums."""
 
     folder: Path
     step: int
@@ -63,16 +63,16 @@ class Checkpoints:
     def __init__(
         self, folder: Path, *, keep: int, fingerprint: str, store: Store | None = None, prefix: str = ""
     ) -> None:
-        """`fingerprint` says what is trained on what: a checkpoint of something else is not gone on with."""
+        """`fingerprint` identifies recipe, settings, weights and data: other checkpoints are not resumed."""
         self.folder, self._keep, self._fingerprint = folder, keep, fingerprint
         self._uploads = Uploads(store, prefix, keep) if store is not None else None
         self.notes: list[str] = []
-        """What was passed over, and why."""
+        """Which checkpoints were skipped, and why."""
 
     def save(self, step: int, tensors: Iterable[tuple[str, torch.Tensor]], state: dict[str, Any]) -> None:
-        """Writes a checkpoint and forgets the oldest; the store gets it in the background.
+        """Writes a checkpoint and removes the oldest; uploads it to the store in the background.
 
-        Raises StorageRefused where the disk does not take it; the earlier ones stand untouched.
+        Raises StorageRefused if it cannot be written; earlier checkpoints are untouched.
         """
         final = self.folder / f"step-{step:08d}"
         try:
@@ -92,12 +92,12 @@ class Checkpoints:
                 shutil.rmtree(path, ignore_errors=True)
 
     def newest(self) -> Checkpoint | None:
-        """The newest checkpoint that is whole and of this training; the store is asked where it is ahead.
+        """The newest valid checkpoint of this training, fetched from the store if the store has a newer one.
 
-        Raises StorageRefused where the store does not answer and there is none here: better to wait for it
-        than to begin again.
+        Raises StorageRefused if the store does not answer and there is none here: better to wait for it
+        than to start over.
         """
-        for abandoned in self.folder.glob(f"{PARTIAL}*"):  # by a kill in the middle of a write
+        for abandoned in self.folder.glob(f"{PARTIAL}*"):  # left by a kill during a write
             shutil.rmtree(abandoned, ignore_errors=True)
         while True:
             local = self._names()
@@ -111,10 +111,10 @@ class Checkpoints:
             try:
                 return self._checked(step, path)
             except _Foreign as error:
-                self._pass_over(str(error))
+                self._skip(str(error))
                 os.replace(path, path.with_name(f"{path.name}.other-{time.time_ns()}"))
             except Corrupt as error:
-                self._pass_over(str(error))
+                self._skip(str(error))
                 shutil.rmtree(path, ignore_errors=True)
 
     def close(self, seconds: float = 0.0) -> None:
@@ -122,10 +122,10 @@ class Checkpoints:
         if self._uploads is not None:
             self._uploads.close(seconds)
 
-    def forget_stored(self) -> None:
-        """Removes what the store keeps of this training."""
+    def remove_stored(self) -> None:
+        """Removes this training's checkpoints from the store."""
         if self._uploads is not None:
-            self._uploads.forget()
+            self._uploads.remove_all()
 
     def _names(self) -> list[tuple[int, Path]]:
         if not self.folder.is_dir():
@@ -164,16 +164,16 @@ class Checkpoints:
         try:
             self._uploads.fetch(name, self.folder / f"step-{step:08d}")
         except Corrupt as error:
-            self._pass_over(str(error))
+            self._skip(str(error))
 
-    def _pass_over(self, reason: str) -> None:
-        note = f"A checkpoint was passed over: {reason}."
+    def _skip(self, reason: str) -> None:
+        note = f"A checkpoint was skipped: {reason}."
         self.notes.append(note)
         print(note, file=sys.stderr, flush=True)
 
 
 class _Foreign(Corrupt):
-    """A checkpoint of another training: left aside, not removed."""
+    """A checkpoint of another training: renamed, not removed."""
 
 
 def _write_tensors(folder: Path, tensors: Iterable[tuple[str, torch.Tensor]]) -> None:

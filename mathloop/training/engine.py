@@ -1,13 +1,13 @@
-"""One optimizer loop under all recipes: schedule, checkpoints, curves, several ranks, a clear stop.
+"""The optimizer loop of all recipes: schedule, checkpoints, curves, several ranks, a clean stop.
 
-A recipe makes its batch from the step's number alone, deals it in micro-batches, and for each calls the
-engine's `forward` and `backward`, then `update`:
+A recipe derives each batch from the step number alone, splits it into micro-batches, calls `forward` and
+`backward` for each of them, and then `update`:
 
     with Engine(module, config, steps, work, ...) as engine:
         while engine.step < steps:
-            for micro, share in engine.deal(micro_batches):
+            for micro, weight in engine.deal(micro_batches):
                 loss = ... engine.forward(micro) ...
-                engine.backward(loss * share)
+                engine.backward(loss * weight)
             engine.update(loss=...)
 
 A loss is summed over micro-batches and ranks, so a recipe divides it by the size of the global batch.
@@ -46,13 +46,13 @@ from mathloop.training.ranks import join_ranks
 from mathloop.training.updates import PlainUpdates
 
 GRACE_SECONDS = 20.0
-"""How long a stopped training waits for its last checkpoint to arrive there; Kubernetes allows 30."""
+"""How long a stopped training waits for the upload of its last checkpoint; Kubernetes allows 30."""
 
 Micro = TypeVar("Micro")
 
 
 class RecipeConfig(Protocol):
-    """What the engine reads of a recipe's config."""
+    """The parts of a recipe's config that the engine reads."""
 
     @property
     def optimizer(self) -> OptimizerConfig: ...
@@ -64,7 +64,7 @@ class RecipeConfig(Protocol):
 
 
 class Engine:
-    """Trains `module` for `steps` optimizer steps, going on from the newest checkpoint of this training."""
+    """Trains `module` for `steps` optimizer steps, resuming from the newest checkpoint of this training."""
 
     def __init__(
         self,
@@ -77,10 +77,10 @@ class Engine:
         seed: int,
         data: str = "",
     ) -> None:
-        """`data` says what is trained on; with recipe, config, seed and weights it tells trainings apart.
+        """`data`: hash of the training data; with recipe, config, seed and weights it identifies a training.
 
         Raises:
-            BadConfig: the model does not fit this machine, or an engine setting cannot be met here.
+            BadConfig: the model does not fit this machine, or it cannot satisfy an engine setting.
         """
         self.ranks = join_ranks()
         self.module, self.steps, self.work = module, steps, work
@@ -96,7 +96,7 @@ class Engine:
         self.step = self._saved = 0
         self.curves: dict[str, list[Point]] = {}
         self.counts: Counter[str] = Counter()
-        """What a recipe counts (tokens, groups), over all ranks; goes on after a kill, as `curves` do."""
+        """Counters of the recipe (tokens, groups) over all ranks; saved in checkpoints, as `curves` are."""
         self.notes: list[str] = []
         self._started, self._before = time.monotonic(), 0.0
         self._utilization = Utilization(module, self.config, self.ranks)
@@ -127,8 +127,8 @@ class Engine:
             signal.signal(signal.SIGTERM, self._handler)
         if self._checkpoints is not None:
             self._checkpoints.close(GRACE_SECONDS if isinstance(error, Interrupted) else 0.0)
-            if error is None:  # the model itself is there now
-                self._checkpoints.forget_stored()
+            if error is None:  # the trained model is saved
+                self._checkpoints.remove_stored()
         if self._log is not None:
             self._log.close()
         if error is not None and (advice := out_of_memory(error, self.config)):
@@ -136,13 +136,13 @@ class Engine:
 
     @property
     def seconds(self) -> float:
-        """Time spent on the steps so far, that of killed attempts up to their checkpoint included."""
+        """Seconds spent on the steps so far, including killed attempts up to their checkpoint."""
         return self._before + time.monotonic() - self._started
 
     def deal(self, micro_batches: Sequence[Micro], *, own: bool = False) -> Iterator[tuple[Micro, float]]:
-        """Yields this rank's micro-batches of the global batch (or of its `own`), each with its share, 1.
+        """Yields this rank's (micro-batch, weight), from the global batch or, with `own`, from its own.
 
-        Every rank gets equally many, as ZeRO needs: what is missing is filled with one whose share is 0.
+        ZeRO needs equally many on every rank: real ones have weight 1, and fillers have weight 0.
         """
         mine = list(micro_batches) if own else list(micro_batches[self.ranks.rank :: self.ranks.world])
         rounds = -(-len(micro_batches) // self.ranks.world)
@@ -152,26 +152,26 @@ class Engine:
             yield (mine[place], 1.0) if place < len(mine) else (micro_batches[0], 0.0)
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
-        """The module's forward, under the precision and the sharing of weights that were configured."""
-        if self._seeded != self.step:  # dropout is a function of seed, step and rank, after a kill too
+        """The module's forward, with the configured precision and ZeRO stage."""
+        if self._seeded != self.step:  # dropout is a function of seed, step and rank, also after a resume
             torch.manual_seed(hash((self._seed, self.step, self.ranks.rank)) % 2**63)
             self._seeded = self.step
         return self._updates.forward(*inputs, **named)
 
     def backward(self, loss: Tensor) -> None:
-        """Adds a micro-batch's gradient; its share of 0 makes it none."""
+        """Accumulates a micro-batch's gradient; fillers have a loss of weight 0."""
         self._updates.backward(loss)
 
     def update(self, *, tokens: int = 0, checkpoint: bool = True, **parts: float) -> dict[str, float]:
         """Clips, steps, and records `parts`, each summed over the ranks, and the gradient norm at this step.
 
-        A checkpoint that is due, or asked for by SIGTERM, waits for an update with `checkpoint`, where a
-        recipe can start again. `tokens` of this rank are counted.
+        A checkpoint that is due, or requested by SIGTERM, waits for an update with `checkpoint`, where a
+        recipe can resume. `tokens` are those of this rank.
 
         Raises:
-            TrainingDiverged: one of them is not finite; the last checkpoint stands.
-            Interrupted: SIGTERM came, and a checkpoint was written.
-            StorageRefused: the disk does not take the checkpoint; earlier ones stand.
+            TrainingDiverged: one of them is not finite; the last checkpoint is kept.
+            Interrupted: SIGTERM was received, and a checkpoint was written.
+            StorageRefused: the checkpoint cannot be written; earlier ones are kept.
         """
         sums = self.ranks.total(float(self._stopping.is_set()), float(tokens), *parts.values())
         stop, self.counts["tokens"] = sums[0] > 0, self.counts["tokens"] + round(sums[1])
@@ -195,13 +195,13 @@ class Engine:
             self.save()
         if stop and checkpoint:
             raise Interrupted(
-                f"stopped by SIGTERM after step {self.step} of {self.steps}, which is kept; "
-                "start again to go on"
+                f"stopped by SIGTERM after step {self.step} of {self.steps}, which is saved; "
+                "start again to resume"
             )
         return values
 
     def learning_rate(self, step: int) -> float:
-        """Linear warmup, then a cosine or a line down to the floor at the last step."""
+        """Linear warmup, then cosine or linear decay to the final learning rate at the last step."""
         config = self.optimizer
         warm = max(1, round(config.warmup * self.steps))
         if step < warm:
@@ -212,15 +212,17 @@ class Engine:
 
     def save(self) -> None:
         """Writes a checkpoint; every rank calls this."""
-        kept = {name: self._updates.keys(name) for name in self._updates.named}
+        keys_by_name = {name: self._updates.keys(name) for name in self._updates.named}
         state = {
             "curves": self.curves,
             "counts": dict(self.counts),
             "seconds": self.seconds,
-            "keys": kept,
+            "keys": keys_by_name,
         }
         tensors = (
-            (f"{name}:{key}", self._updates.read(name, key)) for name, keys in kept.items() for key in keys
+            (f"{name}:{key}", self._updates.read(name, key))
+            for name, keys in keys_by_name.items()
+            for key in keys
         )
         refused: Exception | None = None
         if self._checkpoints is not None:
@@ -228,7 +230,8 @@ class Engine:
                 self._checkpoints.save(self.step, tensors, state)
             except Exception as error:
                 refused = error
-        for _ in tensors:  # the other ranks take part in gathering; so does the first where its disk is full
+        # The other ranks take part in gathering, and so does the first one if its disk is full.
+        for _ in tensors:
             pass
         if refused is not None:
             self.ranks.total(1.0)
@@ -238,20 +241,20 @@ class Engine:
         self._saved = self.step
 
     def weights(self) -> Iterator[tuple[str, Tensor]]:
-        """Yields (name, whole trained weight) on every rank; every rank goes through all of them."""
+        """Yields (name, full trained weight) on every rank; every rank must consume all of them."""
         for name in self._updates.named:
             yield name, self._updates.read(name, "weight")
 
     def summary(self) -> dict[str, float]:
-        """Scalars for the stage's report: tokens, tokens a second, utilization where it is known."""
+        """Scalars for the stage's report: tokens, tokens per second, utilization if the peak is known."""
         values = {"tokens": float(self.counts["tokens"])}
         values["tokens_per_second"] = self.counts["tokens"] / max(self.seconds, 1e-9)
         if used := self.curves.get("utilization"):
             values["utilization"] = sum(value for _, value in used) / len(used)
         return values
 
-    def whole(self) -> Any:
-        """A context in which every rank's module has whole weights, for decoding with it."""
+    def full_weights(self) -> Any:
+        """A context in which every rank's module has the full weights, for decoding with it."""
         return self._updates.gathered() if self.config.zero == 3 else nullcontext()
 
     def _begin_updates(self) -> Any:
@@ -263,26 +266,26 @@ class Engine:
         return PlainUpdates(self.module, self.optimizer, self.ranks, self.config.dtype == "bfloat16")
 
     def _resume(self, recipe: str) -> None:
-        found: Checkpoint | None = None
+        checkpoint: Checkpoint | None = None
         if self._checkpoints is not None:
-            found = self._checkpoints.newest()
+            checkpoint = self._checkpoints.newest()
             self.notes += self._checkpoints.notes
-        step, state = self.ranks.share((found.step, found.state) if found else (0, {}))
+        step, state = self.ranks.broadcast((checkpoint.step, checkpoint.state) if checkpoint else (0, {}))
         if not state:
             return
         for name, parameter in self._updates.named.items():
             shape = getattr(parameter, "ds_shape", parameter.shape)
             for key in state["keys"][name]:
-                held = found.read(f"{name}:{key}") if found else None
-                self._updates.write(name, key, self.ranks.share_tensor(held, shape, torch.float32))
-        self._updates.begin_at(step)
+                tensor = checkpoint.read(f"{name}:{key}") if checkpoint else None
+                self._updates.write(name, key, self.ranks.broadcast_tensor(tensor, shape, torch.float32))
+        self._updates.resume_at(step)
         self.step = self._saved = step
         self.curves = {name: [(x, y) for x, y in curve] for name, curve in state["curves"].items()}
         self.counts = Counter(state["counts"])
         self._started, self._before = time.monotonic(), state["seconds"]
         if self._log is not None:
-            self._log.begin_with(self.curves)
-            done = "all its steps are done" if step == self.steps else "going on"
+            self._log.restore(self.curves)
+            done = "all its steps are done" if step == self.steps else "resuming"
             print(
                 f"{recipe}: step {step} of {self.steps} from a checkpoint; {done}",
                 file=sys.stderr,
@@ -294,7 +297,7 @@ class Engine:
             if not math.isfinite(value):
                 raise TrainingDiverged(
                     f"{name} is {value} at step {self.step}; lower the learning rate"
-                    ", and look at the data and the reward model before it"
+                    ", and check the data and the reward model"
                 )
 
     def _fingerprint(self, recipe: str, config: RecipeConfig, data: str) -> str:
@@ -302,7 +305,7 @@ class Engine:
         settings = config.model_dump_json(exclude={"engine": True, "optimizer": {"checkpoint_steps"}})
         digest.update(json.dumps([recipe, settings, self._seed, self.steps, data]).encode())
         for name, parameter in self.module.named_parameters():
-            # Enough of the weights to tell models apart without reading gigabytes twice.
+            # Enough weights to distinguish models without reading gigabytes twice.
             some = parameter.detach().reshape(-1)[:: max(1, parameter.numel() // 256)]
             digest.update(name.encode() + some.float().cpu().numpy().tobytes())
         return digest.hexdigest()
@@ -314,4 +317,6 @@ def _checkpoint_activations(module: nn.Module) -> None:
         if enable is not None:
             enable(gradient_checkpointing_kwargs={"use_reentrant": False})
             return
-    raise BadConfig(f"engine.activation_checkpointing: {type(module).__name__} cannot; set it to false")
+    raise BadConfig(
+        f"engine.activation_checkpointing: not supported by {type(module).__name__}; set it to false"
+    )

@@ -27,12 +27,12 @@ from mathloop.stages import Progress, StageReport, timed
 from mathloop.training.adapters import add_adapters, without_adapters
 from mathloop.training.config import GRPOConfig
 from mathloop.training.engine import Engine
-from mathloop.training.handover import drawing
+from mathloop.training.handover import sampling_with
 from mathloop.training.linear import speed_up
 from mathloop.training.logprobs import PackedPolicy
 from mathloop.training.losses import importance_weights
 from mathloop.training.objectives.objective import BatchSize, Objective, Tokens, load_objective
-from mathloop.training.order import name_data
+from mathloop.training.order import hash_data
 from mathloop.training.packing import Pack, pack
 from mathloop.training.policy_saving import save_policy
 from mathloop.training.rollouts import Batch, choose, collect, join_rollouts, log_rollouts
@@ -70,7 +70,7 @@ def run(
         return StageReport("grpo", notes=[note])
     objective = load_objective(config.objective)
     per_batch = config.mini_batches * config.epochs_per_batch
-    data = name_data(f"{p.id}\0{p.problem}\0{p.answer}".encode() for p in pool)
+    data = hash_data(f"{p.id}\0{p.problem}\0{p.answer}".encode() for p in pool)
     torch.manual_seed(seed)  # adapters start at random: the same on every rank and after a restart
     with ExitStack() as stack:
         module = PackedPolicy(add_adapters(net, config.lora))
@@ -85,7 +85,7 @@ def run(
         progress.update(engine.step // per_batch)
         for step in range(engine.step // per_batch, config.steps):
             chosen, mode = choose(pool, step, config, seed)
-            with engine.whole(), drawing(sampler, net):
+            with engine.full_weights(), sampling_with(sampler, net):
                 batch = collect(
                     chosen, mode, sampler, scorer, objective, config, engine.ranks, step=step, seed=seed
                 )

@@ -1,4 +1,4 @@
-"""Between two updates the policy draws its rollouts: its sampler gets the newest weights, in memory."""
+"""Hands the newest weights to the sampler in memory, for the rollouts between two optimizer steps."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from contextlib import contextmanager
 from typing import Any
 
 from mathloop.sampling.sampler import Sampler
-from mathloop.training.adapters import whole_weights
+from mathloop.training.adapters import merged_weights
 from mathloop.training.attention import PACKED
 from mathloop.training.linear import plain_layers
 
 
 @contextmanager
-def drawing(sampler: Sampler, net: Any) -> Iterator[None]:
-    """Inside, `sampler` is awake and has the weights of `net`; outside it leaves a GPU's memory free."""
+def sampling_with(sampler: Sampler, net: Any) -> Iterator[None]:
+    """Inside, `sampler` is awake and has the weights of `net`; outside, it sleeps and frees GPU memory."""
     with _plain(net):
         sampler.wake()
-        sampler.take_weights(whole_weights(net))
+        sampler.take_weights(merged_weights(net))
         try:
             yield
         finally:
@@ -26,12 +26,12 @@ def drawing(sampler: Sampler, net: Any) -> Iterator[None]:
 
 @contextmanager
 def _plain(net: Any) -> Iterator[None]:
-    """Inside, `net` has transformers' own attention and linear layers: decoding replaces these by its own."""
-    trained_with = net.config._attn_implementation
-    if trained_with == PACKED:
+    """Inside, `net` has transformers' own attention and linear layers: decoding replaces them by its own."""
+    attention = net.config._attn_implementation
+    if attention == PACKED:
         net.config._attn_implementation = "sdpa"
     try:
         with plain_layers(net):
             yield
     finally:
-        net.config._attn_implementation = trained_with
+        net.config._attn_implementation = attention

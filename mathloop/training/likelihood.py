@@ -1,4 +1,4 @@
-"""One step of maximum likelihood, as pretraining and SFT take it."""
+"""One maximum-likelihood step, for pretraining and SFT."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from mathloop.training.samples import Sample
 
 
 def learn(engine: Engine, batch: Sequence[Sample]) -> dict[str, float]:
-    """Takes a step on the global `batch`; returns the step's values, loss among them.
+    """Takes a step on the global `batch`; returns the step's metrics, including the loss.
 
-    The loss is the mean over the learned tokens of the whole batch, by their weights, however it is cut into
-    micro-batches and dealt to ranks.
+    The loss is the weighted mean over the learned tokens of the global batch, however it is split into
+    micro-batches and ranks.
     """
-    whole = sum(sum(sample.weights[1:]) for sample in batch)
-    cut = micro_batches([len(sample.tokens) for sample in batch], engine.config.micro_batch_tokens)
+    total_weight = sum(sum(sample.weights[1:]) for sample in batch)
+    batches = micro_batches([len(sample.tokens) for sample in batch], engine.config.micro_batch_tokens)
     value, tokens = 0.0, 0.0
-    for chosen, share in engine.deal(cut):
+    for chosen, weight in engine.deal(batches):
         packed = pack([batch[i] for i in chosen], engine.ranks.device)
-        loss = -(engine.forward(packed) * packed.weights).sum() * (share / whole)
+        loss = -(engine.forward(packed) * packed.weights).sum() * (weight / total_weight)
         engine.backward(loss)
         value += loss.item()
-        tokens += packed.count * share
+        tokens += packed.count * weight
     return engine.update(tokens=round(tokens), loss=value)

@@ -1,4 +1,4 @@
-"""Float32 linear layers by oneDNN: on other makers' processors MKL keeps to half of the vector unit."""
+"""Float32 linear layers by oneDNN: MKL uses only half of the vector unit on non-Intel processors."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 _LEAST_ROWS = 64
-"""With fewer, oneDNN's calls cost what its arithmetic saves."""
+"""With fewer rows, the overhead of oneDNN's calls exceeds what it saves."""
 
 
 def speed_up(model: nn.Module) -> None:
-    """Makes every plain `nn.Linear` in `model` a `FastLinear`, in place, where the processor gains by it."""
-    if not gains():
+    """Makes every plain `nn.Linear` in `model` a `FastLinear`, in place, if this processor gains by it."""
+    if not onednn_is_faster():
         return
     for module in model.modules():
         if type(module) is nn.Linear:
@@ -25,7 +25,7 @@ def speed_up(model: nn.Module) -> None:
 
 @contextmanager
 def plain_layers(model: nn.Module) -> Iterator[None]:
-    """Within it every `FastLinear` in `model` is an `nn.Linear` again, as decoding wants them."""
+    """Inside, every `FastLinear` in `model` is an `nn.Linear` again, as decoding expects."""
     fast: list[nn.Module] = [module for module in model.modules() if type(module) is FastLinear]
     for module in fast:
         module.__class__ = nn.Linear
@@ -36,8 +36,8 @@ def plain_layers(model: nn.Module) -> Iterator[None]:
             module.__class__ = FastLinear
 
 
-def gains() -> bool:
-    """Whether oneDNN uses AVX-512 here and MKL does not: on a processor that has it and is not Intel's."""
+def onednn_is_faster() -> bool:
+    """Whether oneDNN uses AVX-512 here and MKL does not: on an AMD processor with AVX-512."""
     available = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     if not available or torch.backends.cpu.get_cpu_capability() != "AVX512":
         return False
@@ -45,7 +45,7 @@ def gains() -> bool:
 
 
 class FastLinear(nn.Linear):
-    """`nn.Linear`, but what is float32 on a CPU is multiplied by oneDNN, forward and back."""
+    """`nn.Linear` with float32 products on a CPU by oneDNN, forward and backward."""
 
     def forward(self, input: Tensor) -> Tensor:
         """[…, in] → […, out]."""
@@ -62,7 +62,7 @@ class FastLinear(nn.Linear):
 class _Product(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        # The weight itself and no view of it: ZeRO-3 takes it away in between, and brings it back.
+        # The weight itself, not a view: ZeRO-3 releases it in between and gathers it again.
         ctx.save_for_backward(rows, weight)
         return _multiply(rows, weight, bias)
 
@@ -83,7 +83,7 @@ def _multiply(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tenso
 
 
 def _outer(gradient: Tensor, rows: Tensor) -> Tensor:
-    """[n, out] by [n, in] → [out, in]. The first factor is copied, so it has to be the narrower one."""
+    """[n, out] by [n, in] → [out, in]. The first factor is copied, so it should be the narrower one."""
     if gradient.shape[1] < rows.shape[1]:
         return _multiply(gradient.t(), rows.t())
     return _multiply(rows.t(), gradient.t()).t().contiguous()

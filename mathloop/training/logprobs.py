@@ -1,4 +1,4 @@
-"""Log-probabilities of the learned tokens, never holding more than a bounded piece of the logits."""
+"""Log-probabilities of the learned tokens, in chunks: memory for logits is bounded."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from mathloop.training.attention import hidden_states
 from mathloop.training.packing import Pack
 
 CHUNK = 2**26
-"""Most logits at a time, in numbers: 256 MiB of float32, of which backward needs up to three."""
+"""Logits per chunk: 256 MiB of float32, of which backward needs up to three."""
 
 
 class PackedPolicy(nn.Module):
-    """A causal language model whose `forward` is `model_logprobs`, as training engines call modules."""
+    """A causal language model whose `forward` is `model_logprobs`, since training engines call modules."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
@@ -31,7 +31,7 @@ class PackedPolicy(nn.Module):
 def model_logprobs(model: Any, pack: Pack, temperature: float = 1.0) -> Tensor:
     """Log-probabilities of the learned tokens of `pack` under a causal language model, [n] float32.
 
-    Only states that predict a learned token meet the head. It is called as the module that it is, so that
+    The head is applied only to states that predict a learned token. It is called as a module, so that
     ZeRO-3 gathers its weights.
     """
     states = hidden_states(model, pack).index_select(0, pack.at)
@@ -41,7 +41,8 @@ def model_logprobs(model: Any, pack: Pack, temperature: float = 1.0) -> Tensor:
 def token_logprobs(head: nn.Linear, states: Tensor, targets: Tensor, *, temperature: float = 1.0) -> Tensor:
     """Log-probability of each of `targets` [n] in `head(states)`, states [n, hidden] → [n] float32.
 
-    More than CHUNK logits are made piece by piece, and again on the way back. They are reduced in float32.
+    More than CHUNK logits are computed in chunks and recomputed in the backward pass. They are reduced in
+    float32.
     """
 
     def part(states: Tensor, targets: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 
 def shaped_reward(scores: Tensor, verdicts: Tensor, alpha: float = 0.5) -> Tensor:
-    """σ(α·r_m) + (r_v − 1) (Paper §3.3): every right answer outranks every wrong one. All [responses]."""
+    """σ(α·r_m) + (r_v − 1) (Paper §3.3): correct answers rank above all wrong ones. All [responses]."""
     return torch.sigmoid(alpha * scores) + (verdicts - 1.0)
 
 

@@ -1,4 +1,4 @@
-"""The metrics of every training step: one JSON line per step in `metrics.jsonl`, and TensorBoard if asked."""
+"""The metrics of every training step: JSON lines in `metrics.jsonl` and, if configured, TensorBoard."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mathloop.files import disk
 
 
 class MetricsLog:
-    """Writes each step's values at once; a resumed run first rewrites the steps up to its checkpoint."""
+    """Writes each step's values immediately; a resumed run first rewrites the steps up to its checkpoint."""
 
     def __init__(self, work: Path, tensorboard: bool) -> None:
         work.mkdir(parents=True, exist_ok=True)
@@ -29,11 +29,11 @@ class MetricsLog:
                     "engine.tensorboard needs a package that is not installed; pip install tensorboard, "
                     "or set it to false"
                 ) from None
-            # All steps are written again: TensorBoard must ignore those of an earlier attempt.
+            # All steps are written again, so TensorBoard must ignore those of an earlier attempt.
             self._board = SummaryWriter(str(work / "tensorboard"), purge_step=0)
 
-    def begin_with(self, curves: dict[str, list[Point]]) -> None:
-        """Writes the steps that the checkpoint holds."""
+    def restore(self, curves: dict[str, list[Point]]) -> None:
+        """Writes the steps that the checkpoint contains."""
         rows: defaultdict[float, dict[str, float]] = defaultdict(dict)
         for name, curve in curves.items():
             for step, value in curve:
@@ -51,7 +51,7 @@ class MetricsLog:
 
     def close(self) -> None:
         """Closes the files."""
-        with suppress(OSError):  # a line for which there was no space: `write` has raised
+        with suppress(OSError):  # the disk was full: `write` has already raised
             self._file.close()
         if self._board is not None:
             self._board.close()

@@ -1,4 +1,4 @@
-"""Which samples a step takes: a pure function of the seed and the step, whatever the number of ranks."""
+"""The data order: each step's batch is a pure function of seed and step, for any number of ranks."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import xxhash
 
 
 def steps_of(samples: int, batch_size: int, epochs: int) -> int:
-    """Optimizer steps of `epochs` passes, in whole batches; at least one."""
+    """Optimizer steps in `epochs` epochs of whole batches; at least one."""
     return max(1, epochs * samples // batch_size)
 
 
-def name_data(rows: Iterable[Sequence[int]]) -> str:
-    """A name for these rows of tokens, the same for the same rows in the same order."""
+def hash_data(rows: Iterable[Sequence[int]]) -> str:
+    """A hash of these rows of tokens and their order."""
     digest = xxhash.xxh3_128()
     for row in rows:
         digest.update(array("q", [len(row), *row]).tobytes())
@@ -24,15 +24,15 @@ def name_data(rows: Iterable[Sequence[int]]) -> str:
 
 
 def batch_of(samples: int, batch_size: int, step: int, seed: int) -> list[int]:
-    """Indices of a step's batch: the next `batch_size` of an endless row of shuffled passes.
+    """Indices of a step's batch: the next `batch_size` of an endless sequence of shuffled epochs.
 
-    A batch may end one pass and begin the next, so that every batch is whole and no sample is left out.
+    A batch may span two epochs, so that every batch is full and no sample is left out.
     """
-    taken: list[int] = []
-    while len(taken) < batch_size:
-        epoch, at = divmod(step * batch_size + len(taken), samples)
-        taken += _shuffled(samples, epoch, seed)[at : at + batch_size - len(taken)]
-    return taken
+    indices: list[int] = []
+    while len(indices) < batch_size:
+        epoch, at = divmod(step * batch_size + len(indices), samples)
+        indices += _shuffled(samples, epoch, seed)[at : at + batch_size - len(indices)]
+    return indices
 
 
 @lru_cache(maxsize=2)

@@ -1,4 +1,4 @@
-"""Lays samples side by side in one row: no padding, and a prompt that several of them share stands once."""
+"""Concatenates samples in one row: no padding, and a prompt that several samples share is in it once."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from mathloop.training.samples import Sample
 
 @dataclass(frozen=True)
 class Layout:
-    """The segments of a row, in order: shared prompts, what follows each of them, then whole samples."""
+    """The segments of a row, in order: shared prompts, the responses to each of them, then whole samples."""
 
     lengths: list[int]
     """Tokens of each segment."""
     followers: list[int]
     """How many segments follow each shared prompt."""
     spans: list[list[tuple[int, int]]]
-    """Where in the row each sample lies, in the order of the samples: one or two pieces [start, stop)."""
+    """Position of each sample in the row, in the order of the samples: one or two pieces [start, stop)."""
 
-    def families(self) -> Iterator[tuple[int, int, int]]:
+    def shared_prompts(self) -> Iterator[tuple[int, int, int]]:
         """(segment of a shared prompt, first segment that follows it, the one after the last)."""
         first = len(self.followers)
         for prompt, count in enumerate(self.followers):
@@ -38,7 +38,7 @@ class Pack:
     tokens: Tensor
     """[total]"""
     positions: Tensor
-    """[total] place of each token in its own sample."""
+    """[total] position of each token in its own sample."""
     layout: Layout
     at: Tensor
     """[n] index in the row of the token whose state predicts the learned one."""
@@ -47,7 +47,7 @@ class Pack:
     weights: Tensor
     """[n] float32, their loss weights."""
     owner: Tensor
-    """[n] which of the given samples each belongs to."""
+    """[n] index of the sample that each belongs to."""
     ends: Tensor
     """[samples] index in the row of each sample's last token."""
     count: int
@@ -57,7 +57,7 @@ class Pack:
 def pack(samples: Sequence[Sample], device: Any = None, *, share_prompts: bool = False) -> Pack:
     """Packs `samples`, none of them empty.
 
-    With `share_prompts`, samples of equal `tokens[:prompt]` hold these tokens once, and the state of the last
+    With `share_prompts`, samples with equal `tokens[:prompt]` share these tokens, and the state of the last
     of them predicts the first token of each response.
     """
     shared, single = _groups(samples) if share_prompts else ([], list(range(len(samples))))
@@ -97,7 +97,7 @@ def pack(samples: Sequence[Sample], device: Any = None, *, share_prompts: bool =
 
 
 def _groups(samples: Sequence[Sample]) -> tuple[list[list[int]], list[int]]:
-    """(groups that share a prompt and go on after it, the other samples)."""
+    """(groups of samples with the same prompt and a response after it, the other samples)."""
     groups: dict[tuple[int, ...], list[int]] = {}
     single = []
     for i, sample in enumerate(samples):
@@ -110,9 +110,9 @@ def _groups(samples: Sequence[Sample]) -> tuple[list[list[int]], list[int]]:
 
 
 def micro_batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
-    """Indices of `lengths` in groups of at most `budget` tokens, of like lengths and about equal totals.
+    """Indices of `lengths` in groups of at most `budget` tokens, of similar lengths and about equal totals.
 
-    As few groups as that allows, shortest samples first. A sample longer than the budget stands alone.
+    As few groups as possible, shortest samples first. A sample longer than the budget is a group of its own.
     """
     order = sorted(range(len(lengths)), key=lambda i: lengths[i])
 

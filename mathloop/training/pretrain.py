@@ -1,6 +1,6 @@
-"""Recipe: a small Qwen2 from random weights, on dialogues of a written corpus (Paper §2, in small).
+"""Recipe: a small Qwen2 from random weights, on dialogues of a generated corpus (Paper §2, at small scale).
 
-The loss counts every token, but the problem's less: the names and numbers in it cannot be foreseen.
+The loss includes every token, with less weight on the problem, whose names and numbers cannot be predicted.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from mathloop.training.config import PretrainConfig
 from mathloop.training.engine import Engine
 from mathloop.training.likelihood import learn
 from mathloop.training.logprobs import PackedPolicy
-from mathloop.training.order import batch_of, name_data
+from mathloop.training.order import batch_of, hash_data
 from mathloop.training.policy_saving import save_policy
 from mathloop.training.samples import encode
 from mathloop.training.tokenizer import train_tokenizer
@@ -26,7 +26,7 @@ from mathloop.training.tokenizer import train_tokenizer
 def run(*, corpus: Path, model: Path, work: Path, config: PretrainConfig, seed: int) -> StageReport:
     """Trains on `corpus` (rows of problem, solution, mode) and saves a model folder.
 
-    Killed and started again with the same arguments it goes on from its last checkpoint.
+    If it was killed, the same call resumes from its last checkpoint.
     """
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
@@ -46,7 +46,7 @@ def run(*, corpus: Path, model: Path, work: Path, config: PretrainConfig, seed: 
             intermediate_size=3 * config.hidden,
             num_hidden_layers=config.layers,
             num_attention_heads=config.heads,
-            num_key_value_heads=config.heads,  # shared ones would be copied out at every decoding step
+            num_key_value_heads=config.heads,  # grouped ones would be expanded at every decoding step
             max_position_embeddings=1024,
             tie_word_embeddings=True,
             eos_token_id=tokenizer.eos_token_id,
@@ -54,7 +54,7 @@ def run(*, corpus: Path, model: Path, work: Path, config: PretrainConfig, seed: 
             pad_token_id=tokenizer.pad_token_id,
         )
     )
-    data = name_data(s.tokens for s in samples)
+    data = hash_data(s.tokens for s in samples)
     with Engine(
         PackedPolicy(net), config, config.steps, work, recipe="pretrain", seed=seed, data=data
     ) as engine:

@@ -1,7 +1,7 @@
-"""The processes that train together: who am I, and what do we agree on. One process is the usual case.
+"""The processes that train together: rank, collectives. One process is the usual case.
 
-`torchrun` (on one pod or under a TrainJob) sets the variables that are read here. Tensors travel by NCCL
-between GPUs and by gloo between CPUs.
+`torchrun` (on one pod or under a TrainJob) sets the variables that are read here. The backend is NCCL
+between GPUs and gloo between CPUs.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from mathloop.errors import BadConfig
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process among `world` others."""
+    """This process, one of `world`."""
 
     rank: int
     world: int
@@ -28,7 +28,7 @@ class Ranks:
 
     @property
     def first(self) -> bool:
-        """Whether this process writes what is written once."""
+        """Whether this is rank 0, which writes the outputs."""
         return self.rank == 0
 
     def total(self, *values: float) -> list[float]:
@@ -40,9 +40,9 @@ class Ranks:
         return [float(value) for value in sums.tolist()]
 
     def sum_gradients(self, parameters: Sequence[torch.nn.Parameter], bucket: int = 1 << 25) -> None:
-        """Replaces each gradient by its sum over all ranks, `bucket` numbers a message.
+        """Replaces each gradient by its sum over all ranks, in buckets of at least `bucket` numbers.
 
-        A parameter that no micro-batch reached has a gradient of zeros, whatever the number of ranks.
+        A parameter without a gradient gets zeros, for any number of ranks.
         """
         for parameter in parameters:
             if parameter.grad is None:
@@ -64,12 +64,12 @@ class Ranks:
         """Every rank's `value`, in the order of the ranks."""
         if self.world == 1:
             return [value]
-        found = torch.zeros(self.world, dtype=torch.long, device=self.device)
-        found[self.rank] = value
-        distributed.all_reduce(found)
-        return [int(one) for one in found.tolist()]
+        values = torch.zeros(self.world, dtype=torch.long, device=self.device)
+        values[self.rank] = value
+        distributed.all_reduce(values)
+        return [int(one) for one in values.tolist()]
 
-    def share(self, value: Any) -> Any:
+    def broadcast(self, value: Any) -> Any:
         """The first rank's `value`, on every rank."""
         if self.world == 1:
             return value
@@ -77,8 +77,8 @@ class Ranks:
         distributed.broadcast_object_list(box, src=0, device=self.device)
         return box[0]
 
-    def share_tensor(self, tensor: Tensor | None, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
-        """The first rank's `tensor` (others may give None), on every rank's device."""
+    def broadcast_tensor(self, tensor: Tensor | None, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+        """The first rank's `tensor` (None on the others), on every rank's device."""
         if tensor is None:
             tensor = torch.empty(tuple(shape), dtype=dtype, device=self.device)
         tensor = tensor.to(self.device).contiguous()
@@ -86,27 +86,27 @@ class Ranks:
             distributed.broadcast(tensor, src=0)
         return tensor
 
-    def wait(self) -> None:
-        """Returns when every rank is here."""
+    def barrier(self) -> None:
+        """Returns when every rank has called it."""
         if self.world > 1:
             distributed.barrier()
 
 
 def join_ranks() -> Ranks:
-    """Joins the process group that torchrun describes, once; alone where it describes none."""
+    """Joins torchrun's process group, once; a single rank without torchrun."""
     world = int(os.environ.get("WORLD_SIZE", "1"))
     local = int(os.environ.get("LOCAL_RANK", "0"))
     cuda = torch.cuda.is_available()
     if cuda:
         if local >= torch.cuda.device_count():
             raise BadConfig(
-                f"rank {local} of this machine has no GPU: {torch.cuda.device_count()} are here; "
+                f"rank {local} of this machine has no GPU: there are {torch.cuda.device_count()}; "
                 "start as many processes as GPUs"
             )
         torch.cuda.set_device(local)
     device = torch.device("cuda", local) if cuda else torch.device("cpu")
     if world > 1 and not distributed.is_initialized():
-        # Ranks wait for the first to fetch, to load or to save a model, which may take long.
+        # Ranks wait while rank 0 fetches, loads or saves a model, which may take long.
         distributed.init_process_group("nccl" if cuda else "gloo", timeout=timedelta(hours=2))
     return Ranks(int(os.environ.get("RANK", "0")), world, device)
 

@@ -1,4 +1,4 @@
-"""Recipe: the reward model, all responses of a problem in one forward, listwise loss (Paper §3.2)."""
+"""Recipe: the reward model, all responses of a problem in one forward pass, listwise loss (Paper §3.2)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from mathloop.training.calibration import Calibration, calibrate
 from mathloop.training.config import RewardModelConfig
 from mathloop.training.engine import Engine
 from mathloop.training.losses import listwise_reward_loss
-from mathloop.training.order import batch_of, name_data, steps_of
+from mathloop.training.order import batch_of, hash_data, steps_of
 from mathloop.training.packing import Pack, micro_batches, pack
 from mathloop.training.ranks import join_ranks
 from mathloop.training.samples import Sample
@@ -32,20 +32,20 @@ from mathloop.training.samples import Sample
 
 @dataclass(frozen=True)
 class Group:
-    """One problem's responses: some right, some wrong."""
+    """One problem's responses: some correct, some wrong."""
 
     samples: list[Sample]
     right: list[bool]
 
     @property
     def tokens(self) -> int:
-        """Tokens of all, their common beginning counted once."""
+        """Tokens of all responses, with their common prefix counted once."""
         shared = self.samples[0].prompt
         return shared + sum(len(sample.tokens) - shared for sample in self.samples)
 
 
 class PackedRewardModel(nn.Module):
-    """A reward model whose `forward` takes a pack: one score for each of its samples."""
+    """A reward model whose `forward` takes a pack: one score per sample."""
 
     def __init__(self, model: RewardModel) -> None:
         super().__init__()
@@ -73,10 +73,10 @@ def run(
 ) -> StageReport:
     """Fits a scalar head and the policy's backbone to the verifier's verdicts.
 
-    Problems whose responses are all right or all wrong have no pair and are dropped. Pair accuracy and
-    calibration are measured on held-out problems. With fewer than two problems that have both there is
-    nothing to learn, and the model scores every response 0, with a note. `dropped` becomes JSON lines of
-    the responses that are not learned, each with the reason.
+    Problems whose responses are all correct or all wrong have no pair and are dropped. Pair accuracy and
+    calibration are measured on held-out problems. With fewer than two problems that have both there are too
+    few pairs: the model gives every response the score 0, with a note. `dropped` becomes JSON lines of the
+    responses that are not used, each with the reason.
     """
     torch.manual_seed(seed)
     net, tokenizer = new_reward_model(policy)
@@ -91,11 +91,11 @@ def run(
         for parameter in net.head[-1].parameters():
             nn.init.zeros_(parameter)
         save(net.state_dict())
-        note = "Fewer than two problems have right and wrong responses: the reward model scores all alike."
+        note = "Not enough pairs to train on, so the reward model gives every response the score 0."
         return StageReport("reward_model", taken=taken, dropped=drops.counts, notes=[note])
     batch_size = min(config.batch_size, len(groups))
     steps = steps_of(len(groups), batch_size, config.epochs)
-    data = name_data(s.tokens for group in groups for s in group.samples)
+    data = hash_data(s.tokens for group in groups for s in group.samples)
     module = PackedRewardModel(net)
     with Engine(module, config, steps, work, recipe="reward_model", seed=seed, data=data) as engine:
         progress = Progress("reward_model", steps, "steps")
@@ -108,7 +108,7 @@ def run(
         trained = {name.removeprefix("model."): whole.cpu() for name, whole in engine.weights()}
         if engine.ranks.first:
             save(trained)
-        engine.ranks.wait()
+        engine.ranks.barrier()
     return StageReport(
         "reward_model",
         taken=taken,
@@ -130,20 +130,20 @@ def run(
 def _learn(engine: Engine, batch: Sequence[Group]) -> dict[str, float]:
     """One step: the mean over the problems of the batch of each problem's mean over its pairs."""
     value, tokens = 0.0, 0.0
-    for chosen, share in engine.deal(
+    for chosen, weight in engine.deal(
         micro_batches([group.tokens for group in batch], engine.config.micro_batch_tokens)
     ):
         some = [batch[i] for i in chosen]
         scores, right, problem, count = _scores(engine, some)
-        loss = listwise_reward_loss(scores, right, problem) * (len(some) * share / len(batch))
+        loss = listwise_reward_loss(scores, right, problem) * (len(some) * weight / len(batch))
         engine.backward(loss)
         value += loss.item()
-        tokens += count * share
+        tokens += count * weight
     return engine.update(tokens=round(tokens), loss=value)
 
 
 def _scores(engine: Engine, groups: Sequence[Group]) -> tuple[Tensor, Tensor, Tensor, int]:
-    """(scores, right, problem index) of all responses, each [responses]; and how many tokens they have."""
+    """(scores, right, problem index) of all responses, each [responses]; and their number of tokens."""
     device = engine.ranks.device
     packed = pack([s for group in groups for s in group.samples], device, share_prompts=True)
     right = torch.tensor([r for group in groups for r in group.right], device=device)
@@ -153,7 +153,7 @@ def _scores(engine: Engine, groups: Sequence[Group]) -> tuple[Tensor, Tensor, Te
 
 @torch.no_grad()
 def _measure(engine: Engine, groups: Sequence[Group]) -> Calibration:
-    """Of every pair of a right and a wrong response to one problem: how much higher the right one scores."""
+    """Calibration over all pairs of a correct and a wrong response to one problem."""
     margins: list[float] = []
     for chosen in micro_batches([group.tokens for group in groups], engine.config.micro_batch_tokens):
         scores, right, problem, _ = _scores(engine, [groups[i] for i in chosen])
@@ -165,7 +165,7 @@ def _measure(engine: Engine, groups: Sequence[Group]) -> Calibration:
 def _read_responses(
     problems: Path, responses: Path, drops: Drops
 ) -> tuple[dict[Problem, list[Response]], int]:
-    """Problem → its labeled responses, both right and wrong ones; and the number of responses read."""
+    """Problem → its labeled responses, correct and wrong ones; and the number of responses read."""
     known = {problem.id: problem for problem in read_problems(problems)}
     read: dict[str, list[Response]] = defaultdict(list)
     taken = 0
@@ -191,10 +191,10 @@ def _read_responses(
 def _split_groups(
     read: dict[Problem, list[Response]], tokenizer: Any, config: RewardModelConfig, seed: int
 ) -> tuple[list[Group], list[Group]]:
-    """(train, held out), none of either if there are fewer than two problems."""
+    """(train, held out), both empty if there are fewer than two problems."""
     if len(read) < 2:
         return [], []
-    # Variations of one problem stay on one side, or the held-out ones would be known.
+    # Variations of one problem stay on one side, or the training set would leak into the held-out one.
     families = sorted({_family(problem) for problem in read})
     random.Random(f"reward-{seed}").shuffle(families)
     place = {family: at for at, family in enumerate(families)}
@@ -219,6 +219,6 @@ def _family(problem: Problem) -> str:
 
 
 def _common(rows: Sequence[Sequence[int]]) -> int:
-    """Tokens with which all rows begin alike."""
+    """Length of the common prefix of all rows."""
     columns = zip(*rows, strict=False)  # up to the shortest
     return next((i for i, column in enumerate(columns) if len(set(column)) > 1), min(map(len, rows)))

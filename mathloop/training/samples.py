@@ -1,4 +1,4 @@
-"""Turns prompts and responses into tokens with a loss weight each."""
+"""Turns prompts and responses into tokens, each with a loss weight."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Sample:
 
     tokens: list[int]
     weights: list[float]
-    """Loss weight of predicting each token from those before it: 0 is not learned, the first is ignored."""
+    """Loss weight of predicting each token from those before it: 0 is not learned; the first is ignored."""
     prompt: int
     """Leading tokens that are not learned and that samples of one problem may share."""
 
@@ -26,7 +26,8 @@ class Sample:
 def encode(tokenizer: Any, problem: str, mode: Mode, text: str, *, prompt_weight: float = 0.0) -> Sample:
     """Encodes one dialogue. Interpreter output (```output blocks) is not learned.
 
-    The prompt's tokens weigh `prompt_weight`: pretraining learns them too, and then no prompt is told apart.
+    The prompt's tokens have the weight `prompt_weight`. If that is not 0, as in pretraining, the sample
+    has no prompt to share.
     """
     prompt = tokenizer(render_prompt(tokenizer, problem, mode), add_special_tokens=False)["input_ids"]
     tokens, weights, at = list(prompt), [prompt_weight] * len(prompt), 0

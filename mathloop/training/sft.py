@@ -18,7 +18,7 @@ from mathloop.training.config import SFTConfig
 from mathloop.training.engine import Engine
 from mathloop.training.likelihood import learn
 from mathloop.training.logprobs import PackedPolicy
-from mathloop.training.order import batch_of, name_data, steps_of
+from mathloop.training.order import batch_of, hash_data, steps_of
 from mathloop.training.policy_saving import save_policy
 from mathloop.training.ranks import join_ranks
 from mathloop.training.samples import Sample, encode
@@ -39,8 +39,8 @@ def run(
     """Fine-tunes `policy` on the responses and saves it to `model`.
 
     With no response to learn from, `model` is `policy` itself, with a note. `dropped` becomes JSON lines of
-    the responses that are not learned, each with the reason. Raises BadData where there are responses and
-    every one is longer than `max_tokens`.
+    the responses that are not used, each with the reason. Raises BadData if there are responses and every
+    one is longer than `max_tokens`.
     """
     net, tokenizer = load_policy(policy)
     statements = {p.id: p.problem for p in read_problems(problems)}
@@ -74,9 +74,9 @@ def run(
         return StageReport("sft", taken=taken, dropped=drops.counts, notes=[note])
     batch_size = min(config.batch_size, len(samples))
     steps = steps_of(len(samples), batch_size, config.epochs)
-    torch.manual_seed(seed)  # adapters begin at random: alike after a kill and on every rank
+    torch.manual_seed(seed)  # adapters start random: the same after a resume and on every rank
     module = PackedPolicy(add_adapters(net, config.lora))
-    data = name_data(s.tokens for s in samples)
+    data = hash_data(s.tokens for s in samples)
     with Engine(module, config, steps, work, recipe="sft", seed=seed, data=data) as engine:
         progress = Progress("sft", steps, "steps")
         progress.update(engine.step)

@@ -1,4 +1,4 @@
-"""The nano model's tokenizer: byte-level BPE with single digits, ChatML turns, as Qwen's."""
+"""The nano model's tokenizer: byte-level BPE with single digits, ChatML turns, like Qwen's."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ _TEMPLATE = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + "
     "'<|im_end|>\\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 )
-# Qwen2's own pieces, digits one by one. transformers gives these to any tokenizer that it loads beside a
-# Qwen2 model, without a word: with others, the loaded model would read other tokens than it learned.
+# Qwen2's own pre-tokenization, with single digits. transformers silently sets it for any tokenizer that it
+# loads with a Qwen2 model: with another one, the loaded model would get tokens that it was not trained on.
 _PIECES = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
     r"|\s+(?!\S)|\s+"
@@ -24,7 +24,7 @@ _PIECES = (
 def train_tokenizer(texts: Iterable[str], vocabulary: int) -> Any:
     """Fits the BPE on `texts` and returns a transformers fast tokenizer.
 
-    The two mode instructions are tokens of their own: prompts stay short for a model that is.
+    The two mode instructions are single tokens, which keeps prompts short for a small model.
     """
     from tokenizers import (
         AddedToken,
@@ -56,7 +56,7 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> Any:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    turns = ["user", "assistant"] * 100  # the template's own words
+    turns = ["user", "assistant"] * 100  # the words of the template
     bpe.train_from_iterator(itertools.chain(texts, turns), trainer)
     bpe.pre_tokenizer = pre_tokenizers.Sequence(pieces)
     bpe.add_tokens([AddedToken(text, normalized=False) for text in INSTRUCTIONS.values()])

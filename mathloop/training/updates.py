@@ -1,8 +1,8 @@
-"""Backward and the optimizer's step where every rank holds all weights: plain torch, no DeepSpeed.
+"""Backward and optimizer step with full weights on every rank: plain torch, no DeepSpeed.
 
-`zero.py` is the same surface over DeepSpeed. Both name a parameter's state by `weight` and by the optimizer's
-own keys (AdamW: exp_avg, exp_avg_sq), as whole float32 tensors, so that a checkpoint of one is read by the
-other, at any number of ranks.
+`zero.py` has the same interface over DeepSpeed. Both name a parameter's state by `weight` and the optimizer's
+keys (AdamW: exp_avg, exp_avg_sq), as full float32 tensors, so that each can read the other's checkpoints, at
+any number of ranks.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ WEIGHT = "weight"
 
 
 class PlainUpdates:
-    """Gradients are summed over the ranks once a step, and every rank takes the same step."""
+    """Gradients are summed over the ranks once per step, and every rank takes the same step."""
 
     def __init__(self, module: nn.Module, config: OptimizerConfig, ranks: Ranks, autocast: bool) -> None:
         self.module, self._config, self._ranks, self._autocast = module, config, ranks, autocast
@@ -33,7 +33,7 @@ class PlainUpdates:
         }
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
-        """The module's own forward, in bfloat16 where that was asked for."""
+        """The module's own forward, in bfloat16 if configured."""
         with torch.autocast(self._ranks.device.type, torch.bfloat16, enabled=self._autocast):
             return self.module(*inputs, **named)
 
@@ -42,7 +42,7 @@ class PlainUpdates:
         loss.backward()  # type: ignore[no-untyped-call]
 
     def step(self, rate: float) -> float | None:
-        """Clips and steps; returns the norm before. A norm that is not finite changes nothing."""
+        """Clips and steps; returns the norm before clipping. If it is not finite, no step is taken."""
         self._ranks.sum_gradients(list(self.named.values()))
         norm = nn.utils.clip_grad_norm_(self.named.values(), self._config.clip)
         if not torch.isfinite(norm):
@@ -55,7 +55,7 @@ class PlainUpdates:
         return float(norm)
 
     def keys(self, name: str) -> list[str]:
-        """What there is to keep of a parameter: its weight and its whole state tensors."""
+        """Keys of a parameter's tensors for a checkpoint: its weight and its full-size optimizer state."""
         parameter = self.named[name]
         state = self._state(parameter)
         return [
@@ -64,20 +64,20 @@ class PlainUpdates:
         ]
 
     def read(self, name: str, key: str) -> Tensor:
-        """One whole tensor; every rank calls this, in the same order."""
+        """One full tensor; every rank calls this, in the same order."""
         parameter = self.named[name]
         return (parameter if key == WEIGHT else self._state(parameter)[key]).detach()
 
     def write(self, name: str, key: str, value: Tensor) -> None:
-        """Puts back what `read` gave."""
+        """Restores a tensor that `read` returned."""
         parameter = self.named[name]
         if key == WEIGHT:
             parameter.data.copy_(value)
         else:
             self._state(parameter)[key] = value.to(parameter.device, torch.float32, copy=True)
 
-    def begin_at(self, step: int) -> None:
-        """Tells the optimizers how many steps they have taken; after every `write`."""
+    def resume_at(self, step: int) -> None:
+        """Sets the optimizers' step count; called after every `write`."""
         for optimizer in self._optimizers:
             if isinstance(optimizer, torch.optim.AdamW):
                 for group in optimizer.param_groups:
@@ -94,20 +94,20 @@ class PlainUpdates:
 def optimizers(module: nn.Module, config: OptimizerConfig) -> list[torch.optim.Optimizer]:
     """AdamW on everything; or Muon on the matrices between embedding and logits, AdamW on the rest.
 
-    Muon's update is scaled to AdamW's usual size, so that one learning rate serves both (Moonlight report,
-    arXiv 2502.16982).
+    Muon's update is scaled to AdamW's usual magnitude, so that one learning rate serves both (Moonlight
+    report, arXiv 2502.16982).
     """
     trained = {name: p for name, p in module.named_parameters() if p.requires_grad}
     ends = {id(m.weight) for m in module.modules() if isinstance(m, nn.Embedding)}
     ends |= {id(p) for name, p in trained.items() if name.endswith("lm_head.weight")}
     matrices = [p for p in trained.values() if p.ndim >= 2]
     inner = [p for p in matrices if config.optimizer == "muon" and p.ndim == 2 and id(p) not in ends]
-    taken = {id(p) for p in inner}
+    inner_ids = {id(p) for p in inner}
     groups: list[dict[str, Any]] = [
-        {"params": [p for p in matrices if id(p) not in taken]},
+        {"params": [p for p in matrices if id(p) not in inner_ids]},
         {"params": [p for p in trained.values() if p.ndim < 2], "weight_decay": 0.0},
     ]
-    made: list[torch.optim.Optimizer] = [
+    built: list[torch.optim.Optimizer] = [
         torch.optim.AdamW(
             [group for group in groups if group["params"]],
             lr=config.learning_rate,
@@ -117,7 +117,7 @@ def optimizers(module: nn.Module, config: OptimizerConfig) -> list[torch.optim.O
         )
     ]
     if inner:
-        made.append(
+        built.append(
             torch.optim.Muon(
                 inner,
                 lr=config.learning_rate,
@@ -125,4 +125,4 @@ def optimizers(module: nn.Module, config: OptimizerConfig) -> list[torch.optim.O
                 adjust_lr_fn="match_rms_adamw",
             )
         )
-    return made
+    return built

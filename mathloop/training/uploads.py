@@ -1,4 +1,4 @@
-"""Checkpoints of a training in a store: sent in the background, listed, fetched, and removed at the end."""
+"""Checkpoints of a training in a store: uploaded in the background, listed, fetched, removed at the end."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from mathloop.errors import MathloopError
 from mathloop.storage import Store
 
 NAME = re.compile(r"step-(\d{8,})")
-"""A checkpoint's folder; in a store its name goes on with a hash of its contents."""
+"""A checkpoint's folder; in a store a hash of its contents is appended to the name."""
 CONTENTS = "contents.json"
-"""The file of a checkpoint that vouches for the others."""
+"""The file of a checkpoint with the checksums of the others."""
 
 
 class Uploads:
-    """Sends the newest checkpoint to a store, in a thread; a store that is down is tried again."""
+    """Uploads the newest checkpoint to a store, in a thread; retries if the store is down."""
 
     def __init__(self, store: Store, prefix: str, keep: int, pause: float = 1.0) -> None:
         self._store, self._prefix, self._keep, self._pause = store, prefix, keep, pause
@@ -34,7 +34,7 @@ class Uploads:
         self._complained = False
 
     def add(self, folder: Path) -> None:
-        """Hands over a checkpoint; one that still waits is left out for it."""
+        """Queues a checkpoint; it replaces one that is still waiting."""
         with self._changed:
             self._next = folder
             if self._thread is None:
@@ -43,31 +43,31 @@ class Uploads:
             self._changed.notify_all()
 
     def holds(self, folder: Path) -> bool:
-        """Whether this folder is being read or waits to be."""
+        """Whether this folder is being uploaded or waits for it."""
         with self._changed:
             return folder in (self._next, self._sending)
 
     def newest(self) -> tuple[int, str] | None:
-        """(step, name) of the newest checkpoint in the store that was not fetched yet, if there is one."""
+        """(step, name) of the newest checkpoint in the store that was not fetched yet, if any."""
         names = [name for name in self._stored() if name not in self._fetched]
         return (_step_of(names[-1]), names[-1]) if names else None
 
     def fetch(self, name: str, folder: Path) -> None:
-        """Brings a checkpoint here; `newest` does not offer it again. Raises Corrupt or StorageRefused."""
+        """Downloads a checkpoint; `newest` will not return it again. Raises Corrupt or StorageRefused."""
         self._fetched.add(name)
         shutil.rmtree(folder, ignore_errors=True)
         self._store.fetch(name, folder)
 
     def close(self, seconds: float) -> None:
-        """Stops when everything has arrived, or after `seconds`."""
+        """Stops when everything is uploaded, or after `seconds`."""
         with self._changed:
             self._closing, self._deadline = True, time.monotonic() + seconds
             self._changed.notify_all()
         if self._thread is not None:
             self._thread.join(seconds + 0.1)
 
-    def forget(self) -> None:
-        """Removes all of this training's checkpoints from the store, if it answers."""
+    def remove_all(self) -> None:
+        """Removes this training's checkpoints from the store, if it answers."""
         with self._changed:
             self._next = None
         if self._thread is not None:
@@ -76,7 +76,11 @@ class Uploads:
             for name in self._stored():
                 self._store.remove(name)
         except MathloopError as error:
-            print(f"Checkpoints stay in the store ({error}); remove them.", file=sys.stderr, flush=True)
+            print(
+                f"Checkpoints could not be removed from the store ({error}); remove them by hand.",
+                file=sys.stderr,
+                flush=True,
+            )
 
     def _work(self) -> None:
         while True:
@@ -98,7 +102,7 @@ class Uploads:
 
     def _send(self, folder: Path) -> bool:
         try:
-            # A step reached twice need not have the same bytes on a GPU: the name says which these are.
+            # On a GPU a repeated step need not have the same bytes: the name includes a hash of them.
             content = hashlib.sha256((folder / CONTENTS).read_bytes()).hexdigest()[:12]
             self._store.publish(folder, f"{self._prefix}/{folder.name}-{content}")
             for name in self._stored()[: -self._keep]:

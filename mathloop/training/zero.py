@@ -1,4 +1,4 @@
-"""The surface of `updates.py` over DeepSpeed ZeRO 1 to 3: states, gradients and weights in shares."""
+"""The interface of `updates.py` over DeepSpeed ZeRO 1 to 3: sharded states, gradients and weights."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ _STATES = ("exp_avg", "exp_avg_sq")
 
 
 class ZeroUpdates:
-    """One DeepSpeed engine around the module. Gradients are summed, not averaged, over the ranks."""
+    """A DeepSpeed engine around the module. Gradients are summed, not averaged, over the ranks."""
 
     def __init__(
         self, module: nn.Module, config: OptimizerConfig, engine: EngineConfig, ranks: Ranks
     ) -> None:
         if config.optimizer != "adamw":
             raise BadConfig(
-                f"engine.zero={engine.zero} cuts matrices into shares, which {config.optimizer} cannot step: "
+                f"engine.zero={engine.zero} shards matrices, which {config.optimizer} does not support: "
                 "set optimizer.optimizer=adamw, or engine.zero=0"
             )
         deepspeed = _deepspeed()
-        _begin_alone(ranks)
+        _join_alone(ranks)
         self._world = ranks.world
-        # Its own optimizer would be compiled on this machine; torch's fused one needs no compiler.
+        # DeepSpeed's own optimizer would be compiled on this machine; torch's fused one needs no compiler.
         (optimizer,) = optimizers(module, config)
         settings = {
-            "train_micro_batch_size_per_gpu": 1,  # unused: we say ourselves when a step is due
+            "train_micro_batch_size_per_gpu": 1,  # unused: `step` is called when a step is due
             "managed_gradient_accumulation": False,
             "gradient_clipping": config.clip,
             "zero_optimization": {"stage": engine.zero, "overlap_comm": False},
@@ -53,7 +53,7 @@ class ZeroUpdates:
         self._fill_states()
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
-        """The module's forward; ZeRO-3 gathers each layer's weights on the way."""
+        """The module's forward; ZeRO-3 gathers each layer's weights during the pass."""
         return self._engine(*inputs, **named)
 
     def backward(self, loss: Tensor) -> None:
@@ -69,11 +69,11 @@ class ZeroUpdates:
         return None if norm is None else float(norm)
 
     def keys(self, name: str) -> list[str]:
-        """What there is to keep of a parameter."""
+        """Keys of a parameter's tensors for a checkpoint."""
         return [WEIGHT, *_STATES]
 
     def read(self, name: str, key: str) -> Tensor:
-        """One whole float32 tensor, gathered from all ranks; every rank calls this, in the same order."""
+        """One full float32 tensor, gathered from all ranks; every rank calls this, in the same order."""
         from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_optimizer_state
 
         parameter = self.named[name]
@@ -81,11 +81,11 @@ class ZeroUpdates:
             whole = safe_get_full_fp32_param(parameter)
         else:
             whole = safe_get_full_optimizer_state(parameter, key)
-        found: Tensor = whole.detach().view(self._shape(parameter))
-        return found
+        tensor: Tensor = whole.detach().view(self._shape(parameter))
+        return tensor
 
     def write(self, name: str, key: str, value: Tensor) -> None:
-        """Puts back what `read` gave: each rank takes its share of it."""
+        """Restores a tensor that `read` returned: each rank takes its shard."""
         from deepspeed.utils import safe_set_full_fp32_param, safe_set_full_optimizer_state
 
         parameter = self.named[name]
@@ -94,16 +94,16 @@ class ZeroUpdates:
             return
         safe_set_full_fp32_param(parameter, value)
         with self.gathered([parameter], change=True):
-            parameter.data.copy_(value)  # the copy that computes; it may be of another dtype
+            parameter.data.copy_(value)  # the copy for computing; its dtype may differ
 
-    def begin_at(self, step: int) -> None:
-        """Tells the optimizer how many steps it has taken."""
+    def resume_at(self, step: int) -> None:
+        """Sets the optimizer's step count."""
         for state in self._inner.state.values():
             state["step"].fill_(float(step))
 
     @contextmanager
     def gathered(self, parameters: list[nn.Parameter] | None = None, change: bool = False) -> Iterator[None]:
-        """Whole weights on every rank while inside: for decoding, and to set them."""
+        """Full weights on every rank while inside: for decoding, and to set them."""
         import deepspeed
 
         chosen = list(self.module.parameters()) if parameters is None else parameters
@@ -111,19 +111,19 @@ class ZeroUpdates:
             yield
 
     def _fill_states(self) -> None:
-        """States of zeros, as the first step would make them.
+        """Creates zero states, as the first step would.
 
-        DeepSpeed 0.19 links the states to the parameters when its first group has stepped, and would never
-        find those of the later groups.
+        DeepSpeed 0.19 links states to parameters once its first group has stepped, and would never find those
+        of later groups.
         """
-        flats = getattr(self._engine.optimizer, "fp32_partitioned_groups_flat", None)  # ZeRO-3 has its own
+        flats = getattr(self._engine.optimizer, "fp32_partitioned_groups_flat", None)  # only ZeRO-3 has these
         for flat in flats or [flat for group in self._inner.param_groups for flat in group["params"]]:
             self._inner.state[flat] = {
                 "step": torch.zeros((), dtype=torch.float32, device=flat.device),
                 **{key: torch.zeros_like(flat) for key in _STATES},
             }
         link = getattr(self._engine.optimizer, "_lazy_init_hp_params_optimizer_state", None)
-        if link is not None:  # ZeRO-3 looks states up when it is asked
+        if link is not None:  # ZeRO-3 looks states up on demand
             link()
 
     @staticmethod
@@ -145,13 +145,13 @@ def _deepspeed() -> Any:
     from deepspeed.utils import logger
 
     logger.setLevel(logging.WARNING)
-    # A faster gloo that would be compiled at the first start, by a compiler that need not be there.
+    # A faster gloo that would be compiled at the first start; there may be no compiler.
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     return deepspeed
 
 
-def _begin_alone(ranks: Ranks) -> None:
-    """DeepSpeed wants a process group even of one."""
+def _join_alone(ranks: Ranks) -> None:
+    """DeepSpeed needs a process group even for one process."""
     if not distributed.is_initialized():
         defaults = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1"}
         for name, value in defaults.items():

@@ -140,7 +140,7 @@ def test_a_recipe_killed_at_random_moments_ends_bit_for_bit_as_if_undisturbed(
 
     chance = random.Random(f"kills of {recipe}")
     folder = tmp_path / "killed"
-    killed, resumed, ends = 0, nursery.log().count("going on"), []
+    killed, resumed, ends = 0, nursery.log().count("resuming"), []
     while killed < KILLS:
         sent = signal.SIGKILL if killed % 2 else signal.SIGTERM
         if killed % 4 < 2:
@@ -157,5 +157,5 @@ def test_a_recipe_killed_at_random_moments_ends_bit_for_bit_as_if_undisturbed(
             shutil.rmtree(folder)
     assert nursery.attempt(recipe, folder) == 0, nursery.log()
     assert outcome(folder) == whole
-    assert nursery.log().count("going on") > resumed  # some went on from a checkpoint
+    assert nursery.log().count("resuming") > resumed  # some went on from a checkpoint
     assert -signal.SIGKILL in ends

@@ -17,7 +17,7 @@ from mathloop.sampling.engines.transformers_engine import TransformersSampler
 from mathloop.sampling.engines.vllm_engine import VllmSampler
 from mathloop.sampling.sampler import Sampler
 from mathloop.training.attention import PACKED
-from mathloop.training.handover import drawing
+from mathloop.training.handover import sampling_with
 from mathloop.training.linear import FastLinear
 
 CONFIG = SamplingConfig(max_tokens=12)
@@ -101,7 +101,7 @@ def test_while_it_draws_a_policy_is_handed_over_and_in_transformers_form(
     net.lm_head.__class__ = FastLinear
     sampler = MagicMock()
     try:
-        with drawing(sampler, net):
+        with sampling_with(sampler, net):
             assert [name for name, _, _ in sampler.mock_calls] == ["wake", "take_weights"]
             taken = dict(sampler.take_weights.call_args.args[0])
             assert all(taken[name] is not None for name, _ in net.named_parameters())

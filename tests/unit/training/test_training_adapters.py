@@ -17,7 +17,7 @@ from mathloop.records import Problem, Response, write_problems, write_responses
 from mathloop.sampling.config import SamplingConfig
 from mathloop.stages import StageReport
 from mathloop.training import grpo, sft
-from mathloop.training.adapters import add_adapters, whole_weights, without_adapters
+from mathloop.training.adapters import add_adapters, merged_weights, without_adapters
 from mathloop.training.config import EngineConfig, GRPOConfig, LoRAConfig, OptimizerConfig, SFTConfig
 from mathloop.training.objectives.grpo import GRPO
 from mathloop.training.objectives.objective import Tokens
@@ -51,7 +51,7 @@ def test_the_merged_policy_is_the_policy_with_its_adapters(
     assert torch.equal(logits(adapted), logits(plain))
     disturb(adapted)
     merged, _ = load_policy(folder)
-    merged.load_state_dict(dict(whole_weights(adapted)))
+    merged.load_state_dict(dict(merged_weights(adapted)))
     assert (logits(adapted) - logits(plain)).abs().max() > 0.01
     assert torch.allclose(logits(merged), logits(adapted), atol=1e-5)
     with without_adapters(adapted):
@@ -181,7 +181,7 @@ def test_grpo_takes_the_policy_without_adapters_as_its_reference(
         return load_policy(folder, *given)
 
     def keep(self: PlainUpdates, rate: float) -> float | None:
-        weights.append(dict(whole_weights(self.module.model)))
+        weights.append(dict(merged_weights(self.module.model)))
         return updates(self, rate)
 
     monkeypatch.setattr(grpo, "load_policy", count)

@@ -46,7 +46,7 @@ def test_weights_gradients_and_two_moments_must_fit_each_in_its_share(
         check_memory(large, config, ranks(world))
     message = str(refused.value)
     assert "\n" not in message
-    assert f"needs {need:.1f} GiB a process" in message
+    assert f"needs {need:.1f} GiB per process" in message
     assert "raise engine.zero and the number of processes, use lora, or take a smaller model" in message
 
 

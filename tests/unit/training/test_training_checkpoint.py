@@ -108,7 +108,7 @@ def test_a_torn_or_tampered_one_is_told_and_the_one_before_it_is_used(
     again = open_checkpoints(tmp_path)
     check(again, 3)
     (note,) = again.notes
-    assert "A checkpoint was passed over" in note
+    assert "A checkpoint was skipped" in note
     assert "step-00000006" in note
     save(again, 6)
     check(open_checkpoints(tmp_path), 6)

@@ -214,5 +214,7 @@ def test_muon_turns_all_directions_of_an_inner_matrix_alike(tiny_model: Any, tmp
 
 
 def test_what_a_module_cannot_do_is_said_in_a_line(tmp_path: Path) -> None:
-    with pytest.raises(BadConfig, match=r"engine\.activation_checkpointing: Linear cannot; set it to false"):
+    with pytest.raises(
+        BadConfig, match=r"engine\.activation_checkpointing: not supported by Linear; set it to false"
+    ):
         begin(linear(), tmp_path, engine=EngineConfig(activation_checkpointing=True))

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(autouse=True)
 def a_processor_that_gains(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(linear, "gains", lambda: True)
+    monkeypatch.setattr(linear, "onednn_is_faster", lambda: True)
 
 
 def alike(ours: torch.Tensor, theirs: torch.Tensor) -> bool:
@@ -105,7 +105,7 @@ def test_decoding_finds_plain_layers() -> None:
 
 
 def test_a_processor_that_does_not_gain_keeps_its_layers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(linear, "gains", lambda: False)
+    monkeypatch.setattr(linear, "onednn_is_faster", lambda: False)
     layer = nn.Linear(3, 3)
     speed_up(layer)
     assert type(layer) is nn.Linear

@@ -33,7 +33,7 @@ def test_a_new_attempt_begins_with_the_steps_of_the_checkpoint(tmp_path: Path) -
     for step in range(5):
         first.write(step, {"loss": 1.0})
     again = MetricsLog(tmp_path, tensorboard=False)
-    again.begin_with({"loss": [(0.0, 3.0), (1.0, 2.0)], "gradient norm": [(1.0, 0.5)]})
+    again.restore({"loss": [(0.0, 3.0), (1.0, 2.0)], "gradient norm": [(1.0, 0.5)]})
     again.write(2, {"loss": 1.0})
     assert rows(tmp_path) == [
         {"step": 0, "loss": 3.0},
@@ -77,7 +77,7 @@ def test_tensorboard_gets_every_step_once_after_a_restart(
     for step in range(5):
         first.write(step, {"loss": 1.0})
     again = MetricsLog(tmp_path, tensorboard=True)
-    again.begin_with({"loss": [(0.0, 3.0), (1.0, 2.0)]})
+    again.restore({"loss": [(0.0, 3.0), (1.0, 2.0)]})
     again.write(2, {"loss": 1.0})
     again.close()
     assert written == [("loss", 3.0, 0), ("loss", 2.0, 1), ("loss", 1.0, 2)]

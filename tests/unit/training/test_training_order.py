@@ -9,7 +9,7 @@ import sys
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mathloop.training.order import batch_of, name_data, steps_of
+from mathloop.training.order import batch_of, hash_data, steps_of
 
 
 @given(st.integers(1, 50), st.integers(1, 12), st.integers(1, 4), st.integers(0, 3))
@@ -47,7 +47,7 @@ def test_steps_are_whole_batches_of_all_passes_and_at_least_one() -> None:
 
 @given(st.lists(st.lists(st.integers(0, 9), max_size=4), max_size=5))
 def test_data_of_another_row_or_order_has_another_name(rows: list[list[int]]) -> None:
-    assert name_data(rows) == name_data(tuple(row) for row in rows)
+    assert hash_data(rows) == hash_data(tuple(row) for row in rows)
     flat = [[token for row in rows for token in row]]
     for other in (rows[::-1], flat, [*rows, []], [[*row, 1] for row in rows]):
-        assert (name_data(other) == name_data(rows)) == (other == rows)
+        assert (hash_data(other) == hash_data(rows)) == (other == rows)

@@ -95,7 +95,7 @@ def test_one_goes_on_where_two_stopped_and_two_where_one_stopped(
 ) -> None:
     before = kept(folder / "plain-half", 2)
     two_ranks.train(folder / "plain-half")
-    assert "step 2 of 5 from a checkpoint; going on" in capsys.readouterr().err
+    assert "step 2 of 5 from a checkpoint; resuming" in capsys.readouterr().err
     for name, value in kept(folder / "plain-half", 2).items():
         assert torch.equal(value, before[name])
     for resumed in ("plain-half", "one-then-two"):

@@ -134,7 +134,7 @@ def test_another_training_does_not_go_on_but_other_processors_do(
         assert "is of other data, another model or other settings" in note
         aside = [path for path in (tmp_path / "copy" / "checkpoints").iterdir() if ".other-" in path.name]
         assert aside  # somebody's work: not removed
-    assert "passed over" in capsys.readouterr().err
+    assert "skipped" in capsys.readouterr().err
 
 
 TEXTS = ["7", "So the answer is \\boxed{7}.", "Mia has 3 apples. Tom gives her 4 more. ", "Tom 4.", "3", "4"]
@@ -172,7 +172,7 @@ def test_a_run_resumed_at_the_border_of_two_passes_trains(
     shutil.copytree(tmp_path / "whole", tmp_path / "again")
     shutil.rmtree(tmp_path / "again" / "checkpoints" / "step-00000006")
     resumed = fine_tune("again")
-    assert "sft: step 3 of 6 from a checkpoint; going on" in capsys.readouterr().err
+    assert "sft: step 3 of 6 from a checkpoint; resuming" in capsys.readouterr().err
     assert resumed.curves["loss"] == whole.curves["loss"]
     weights = [(tmp_path / f"{name}-model" / "model.safetensors").read_bytes() for name in ("whole", "again")]
     assert weights[0] == weights[1]
