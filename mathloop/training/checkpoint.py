@@ -130,24 +130,24 @@ class Checkpoints:
     def _names(self) -> list[tuple[int, Path]]:
         if not self.folder.is_dir():
             return []
-        found = ((NAME.fullmatch(path.name), path) for path in self.folder.iterdir() if path.is_dir())
-        return sorted((int(match[1]), path) for match, path in found if match)
+        matches = ((NAME.fullmatch(path.name), path) for path in self.folder.iterdir() if path.is_dir())
+        return sorted((int(match[1]), path) for match, path in matches if match)
 
     def _checked(self, step: int, path: Path) -> Checkpoint:
         try:
             written = (path / CONTENTS).read_bytes()
-            found = describe_source(path, path.name)
+            actual = describe_source(path, path.name)
         except (OSError, BadData):
-            raise Corrupt(f"{path} is torn") from None
-        files = tuple(entry for entry in found.files if entry.path != CONTENTS)
+            raise Corrupt(f"{path} is incomplete") from None
+        files = tuple(entry for entry in actual.files if entry.path != CONTENTS)
         if Manifest(path.name, "folder", files).to_json() != written:
-            raise Corrupt(f"{path} is torn or was changed")
+            raise Corrupt(f"{path} is damaged")
         try:
             state = parse_object((path / _STATE).read_bytes())
         except ValueError:
             raise Corrupt(f"{path / _STATE} is not JSON") from None
         if state.get("fingerprint") != self._fingerprint or state.get("step") != step:
-            raise _Foreign(f"{path} is of other data, another model or other settings")
+            raise _Foreign(f"{path} belongs to a training with other data, another model or other settings")
         return Checkpoint(path, step, state)
 
     def _stored(self, here: bool) -> tuple[int, str] | None:

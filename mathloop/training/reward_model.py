@@ -199,9 +199,9 @@ def _split_groups(
     random.Random(f"reward-{seed}").shuffle(families)
     place = {family: at for at, family in enumerate(families)}
     problems = sorted(read, key=lambda problem: (place[_family(problem)], problem.id))
-    held = max(1, round(config.heldout_share * len(problems)))
-    while held + 1 < len(problems) and _family(problems[held]) == _family(problems[held - 1]):
-        held += 1
+    cut = max(1, round(config.heldout_share * len(problems)))
+    while cut + 1 < len(problems) and _family(problems[cut]) == _family(problems[cut - 1]):
+        cut += 1
     groups = []
     for problem in problems:
         rows = [
@@ -211,7 +211,7 @@ def _split_groups(
         shared = min(_common(rows), min(map(len, rows)) - 1)
         samples = [Sample(row, [0.0] * len(row), shared) for row in rows]
         groups.append(Group(samples, [bool(r.correct) for r in read[problem]]))
-    return groups[held:], groups[:held]
+    return groups[cut:], groups[:cut]
 
 
 def _family(problem: Problem) -> str:

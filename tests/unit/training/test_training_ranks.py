@@ -113,7 +113,7 @@ def test_a_signal_to_one_stops_all_after_the_same_step(folder: Path) -> None:
 def test_a_full_disk_of_the_first_stops_all(folder: Path) -> None:
     said = [(folder / f"full-{rank}.txt").read_text() for rank in (0, 1)]
     assert "No space left on device" in said[0]
-    assert "the checkpoint of step 1 stands" in said[0]
+    assert "the checkpoint of step 1 is intact" in said[0]
     assert said[1] == "StorageRefused: the first process could not write the checkpoint of step 2"
     assert [path.name for path in (folder / "full" / "checkpoints").iterdir()] == ["step-00000001"]
 

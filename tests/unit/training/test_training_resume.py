@@ -131,7 +131,7 @@ def test_another_training_does_not_go_on_but_other_processors_do(
     for other in ({"data": "b"}, {"seed": 1}, {"steps": 11}, {"learning_rate": 2e-3}, {"optimizer": "muon"}):
         step, (note,) = step_of(**{"data": "a", **other})
         assert step == 0
-        assert "is of other data, another model or other settings" in note
+        assert "with other data, another model or other settings" in note
         aside = [path for path in (tmp_path / "copy" / "checkpoints").iterdir() if ".other-" in path.name]
         assert aside  # somebody's work: not removed
     assert "skipped" in capsys.readouterr().err

@@ -198,6 +198,6 @@ def test_without_pairs_all_score_alike(save_policy: Callable[..., Path], tmp_pat
     }
     assert report.taken == 20
     assert list(read_responses(tmp_path / "dropped")) == [*strayed, *same]
-    assert "Fewer than two problems" in report.notes[0]
+    assert "Not enough pairs" in report.notes[0]
     net, tokenizer = load_reward_model(tmp_path / "rm")
     assert score(net, tokenizer, [("0?", "cot", "yes"), ("1?", "tir", "no")]) == [0.0, 0.0]
