@@ -33,9 +33,9 @@ class StageReport:
     """The stage's name: its section of the settings."""
     seconds: float = 0.0
     """Set by `timed`."""
-    taken: int = 0
+    inputs: int = 0
     """Records that went in."""
-    made: int = 0
+    generated: int = 0
     """Records that the stage itself generated (responses sampled, problems written)."""
     kept: int = 0
     """Records that came out."""
@@ -60,8 +60,8 @@ class StageReport:
         write_file(path, json.dumps(asdict(self), ensure_ascii=False, allow_nan=False).encode("utf-8"))
 
     def sentence(self) -> str:
-        """The last line of the log: `cot: 1,400 taken, 5,600 made, 2,010 kept, 3,590 dropped (61.0 s)`."""
-        counts = {"taken": self.taken, "made": self.made, "kept": self.kept}
+        """The last line of the log: `cot: 1,400 in, 5,600 generated, 2,010 kept, 3,590 dropped (61.0 s)`."""
+        counts = {"in": self.inputs, "generated": self.generated, "kept": self.kept}
         counts["dropped"] = sum(self.dropped.values())
         parts = [f"{count:,} {name}" for name, count in counts.items() if count]
         return f"{self.stage}: {', '.join(parts) or (self.notes or ['done'])[0]} ({self.seconds:.1f} s)"

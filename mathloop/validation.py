@@ -18,7 +18,7 @@ class Mistake(NamedTuple):
     """One mistake in a value."""
 
     path: tuple[str, ...]
-    """Names of the sections and the field; empty where the whole value is wrong."""
+    """Names of the sections and the field; empty if the whole value is wrong."""
     unknown: bool
     """True if no field has this name."""
     text: str

@@ -36,7 +36,7 @@ def load_profile(name: str, sets: Sequence[str] = ()) -> Settings:
         return check_profile(values, shown, sets).expanded()
     except BadConfig:
         if (base := _base(path, shown, read(path, shown))) is not None:
-            load_profile(str(base))  # a mistake of its own is named with its own file
+            load_profile(str(base))  # its own errors name its own file
         raise
 
 
@@ -139,9 +139,9 @@ def _blame(mistake: Mistake, shown: str, sets: Sequence[str]) -> str:
     """The last `--set` that the mistake is in; else the file and the field."""
     for text in reversed(sets):
         key = text.partition("=")[0].strip()
-        # It gave this field, or a section that holds it.
+        # The --set gave this field, or a section that contains it.
         inside = f"{mistake.field}.".startswith(f"{key}.")
-        # It gave a field of a section that does not exist, or one of those that do not fit together.
+        # It gave a field of an unknown section, or one of several fields that conflict.
         below = key.startswith(f"{mistake.field}.") and (
             mistake.unknown or key.rpartition(".")[2] in mistake.text
         )

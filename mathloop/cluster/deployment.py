@@ -60,7 +60,7 @@ def run(*, store_url: str, published: Path, config: DeploymentConfig) -> StageRe
         DeploymentFailed: it did not become ready or did not answer; the former champion is served.
         ClusterRefused: the cluster lacks KServe, permission or an answer.
     """
-    report = StageReport("deployment", taken=1)
+    report = StageReport("deployment", inputs=1)
     champion = Registry(open_store(store_url)).current()
     if not _promoted(published) or champion is None:
         report.notes.append("No champion was promoted: the deployment stays as it is.")

@@ -78,7 +78,7 @@ def run(
     key, notes = reuse.cache_key({**inputs, "store": store_url, "code": code, "seed": seed}, uri)
     report.notes += notes
     report.values["seed"] = seed
-    # What the report prints is what ran.
+    # The report must show the settings that the run used.
     return report, _start(key, seed, settings.model_copy(update={"seed": seed, "store": store_url}))
 
 

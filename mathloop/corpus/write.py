@@ -39,7 +39,7 @@ def run(*, out: Path, config: CorpusConfig, seed: int) -> StageReport:
 
     written = write_rows(out, rows())
     values = {f"share of {name}": count / written for name, count in sorted(counts.items())}
-    return StageReport("corpus", made=written, kept=written, values=values)
+    return StageReport("corpus", generated=written, kept=written, values=values)
 
 
 def write_documents(config: CorpusConfig, seed: int) -> Iterator[dict[str, object]]:

@@ -96,7 +96,7 @@ def run(
             remove_empty(new_folders)
         raise
     shutil.rmtree(work, ignore_errors=True)
-    report.taken, report.dropped = tally.taken, dict(tally.dropped)
+    report.inputs, report.dropped = tally.taken, dict(tally.dropped)
     report.kept = tally.taken - sum(tally.dropped.values())
     report.values |= {f"removed: {pair}": float(count) for pair, count in sorted(tally.matrix.items())}
     report.samples = _strongest(tally)

@@ -107,8 +107,8 @@ def run(
     seconds = time.monotonic() - started
     return StageReport(
         "evaluation",
-        taken=len(problems),
-        made=written,
+        inputs=len(problems),
+        generated=written,
         kept=written,
         values={"tokens": tokens, "tokens_per_second": tokens / seconds},
         scores=role_scores(Outcomes(problems, read_responses(out))),

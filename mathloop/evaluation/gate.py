@@ -39,7 +39,7 @@ def run(*, benchmark: Path, results: Path, out: Path, config: GateConfig, seed: 
     compared = {name: round(100 * float(decision[name]), 4) for name in ("difference", "low", "high")}
     return StageReport(
         stage="gate",
-        taken=outcomes.responses,
+        inputs=outcomes.responses,
         values={name: float(decision[name]) for name in ("difference", "low", "high", "n", "promote")},
         scores={**role_scores(outcomes), **compared, "promoted": float(decision["promote"])},
         notes=[str(decision["reason"])],

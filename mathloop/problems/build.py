@@ -60,8 +60,8 @@ def run(
             families[f"train problems of {problem.family}"] += 1
     return StageReport(
         "problems",
-        made=kept if problems_file is None else 0,
-        taken=0 if problems_file is None else len(train) + len(held) + len(broken),
+        generated=kept if problems_file is None else 0,
+        inputs=0 if problems_file is None else len(train) + len(held) + len(broken),
         kept=kept,
         dropped=drops.counts,
         notes=[str(error) for error in broken[:5]],

@@ -35,8 +35,8 @@ def run(
     kept = write_problems(out, [*given, *evolved])
     return StageReport(
         "evolution",
-        taken=len(given),
-        made=len(evolved) + drops.counts.total(),
+        inputs=len(given),
+        generated=len(evolved) + drops.counts.total(),
         kept=kept,
         dropped=drops.counts,
         samples=[{"problem": p.problem, "operation": p.operation, "parent": p.parent} for p in evolved[:3]],

@@ -95,7 +95,7 @@ def publish_round(
     expected = Champion.read(champion)
     store = open_store(store_url)
     registry = Registry(store)
-    report = StageReport("publication", taken=1)
+    report = StageReport("publication", inputs=1)
     promoted, reason = None, str(verdict.get("reason", ""))
     if verdict["promote"]:
         try:
@@ -131,7 +131,7 @@ def publish_base(*, store_url: str, model: Path, round_id: str, out: Path) -> St
     name = f"base/{round_id}/policy"
     promoted = next(iter(registry.history()), None)
     if promoted is None or promoted.policy == name:
-        report = StageReport("base_publication", taken=1, values={"bytes": store.publish(model, name).size})
+        report = StageReport("base_publication", inputs=1, values={"bytes": store.publish(model, name).size})
         if promoted is None:
             try:
                 promoted = registry.promote(

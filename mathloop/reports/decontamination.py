@@ -35,13 +35,13 @@ def run(*, report: StageReport, out: Path, heading: str) -> None:
         StorageRefused: the disk refuses the file.
     """
     removed = sum(report.dropped.values())
-    share = f" ({100 * removed / report.taken:.2f} %)" if report.taken else ""
+    share = f" ({100 * removed / report.inputs:.2f} %)" if report.inputs else ""
     header = element(
         "header",
         element("p", "Decontamination", class_="eyebrow"),
         element("h1", heading),
         element(
-            "p", f"{count(report.taken)} rows checked, {count(removed)} removed{share}.", class_="reason"
+            "p", f"{count(report.inputs)} rows checked, {count(removed)} removed{share}.", class_="reason"
         ),
     )
     document = page(heading, header, {"decontamination": section([report])})
@@ -75,7 +75,7 @@ def _stage(stage: StageReport) -> list[Child]:
     removed = sum(stage.dropped.values())
     by_benchmark = any(": " in reason for reason in stage.dropped)
     rules = "" if by_benchmark else _by_rule(stage.dropped)
-    line = f"{count(stage.taken)} checked, {count(removed)} removed{rules}."
+    line = f"{count(stage.inputs)} checked, {count(removed)} removed{rules}."
     return [
         element("h3", title(stage.stage)),
         element("p", line),

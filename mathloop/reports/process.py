@@ -76,8 +76,8 @@ def configuration_section(configuration: Mapping[str, Any]) -> Markup | None:
 
 def _stage(stage: StageReport, longest: float) -> Markup:
     dropped = {reason: number for reason, number in stage.dropped.items() if number}
-    flow = [f"{count(stage.taken)} taken"] if stage.taken else []
-    flow += [f"{count(stage.made)} made"] if stage.made else []
+    flow = [f"{count(stage.inputs)} in"] if stage.inputs else []
+    flow += [f"{count(stage.generated)} generated"] if stage.generated else []
     flow += [f"{count(stage.kept)} kept"] if stage.kept or dropped else []
     speed = stage.values.get("tokens_per_second")
     cost = [element("span", duration(stage.seconds), class_="seconds")]

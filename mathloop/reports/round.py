@@ -63,7 +63,7 @@ def run(
     )
     encoded = document.encode("utf-8")
     write_file(out, encoded)
-    return StageReport("report", taken=len(stages), kept=1, values={"bytes": float(len(encoded))})
+    return StageReport("report", inputs=len(stages), kept=1, values={"bytes": float(len(encoded))})
 
 
 def _object(path: Path, fields: Sequence[str] = ()) -> dict[str, Any]:

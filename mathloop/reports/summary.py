@@ -61,8 +61,8 @@ def markdown(report: StageReport) -> str:
 
 def _flow(report: StageReport) -> str:
     dropped = sum(report.dropped.values())
-    parts = [f"{count(report.taken)} taken"] if report.taken else []
-    parts += [f"{count(report.made)} made"] if report.made else []
+    parts = [f"{count(report.inputs)} in"] if report.inputs else []
+    parts += [f"{count(report.generated)} generated"] if report.generated else []
     parts += [f"{count(report.kept)} kept"] if report.kept or dropped else []
     if dropped:
         parts.append(f"{count(dropped)} dropped ({percent(dropped / (dropped + report.kept))} %)")

@@ -74,8 +74,8 @@ def run(
         written = write_responses(out, chosen(drops))
     return StageReport(
         "cot",
-        taken=len(read),
-        made=drawn,
+        inputs=len(read),
+        generated=drawn,
         kept=written,
         dropped=drops.counts,
         samples=samples,

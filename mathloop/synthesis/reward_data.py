@@ -54,8 +54,8 @@ def run(
     written = write_responses(out, responses())
     return StageReport(
         "reward_data",
-        taken=len(read),
-        made=made,
+        inputs=len(read),
+        generated=made,
         kept=written,
         dropped=drops.counts,
         values={"share of right responses": right / max(1, made)},

@@ -59,8 +59,8 @@ def run(
         written = write_problems(out, kept(drops))
     return StageReport(
         "selection",
-        taken=len(read),
-        made=len(gradable) * config.samples,
+        inputs=len(read),
+        generated=len(gradable) * config.samples,
         kept=written,
         dropped=drops.counts,
         curves={"problems by right samples": [(n, spread[n]) for n in range(config.samples + 1)]},

@@ -63,8 +63,8 @@ def run(
     written = write_responses(out, kept)
     return StageReport(
         "tir",
-        taken=len(read),
-        made=made,
+        inputs=len(read),
+        generated=made,
         kept=written,
         dropped=drops.counts,
         samples=samples,

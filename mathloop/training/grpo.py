@@ -107,8 +107,8 @@ def run(
     last = {name: sum(v for _, v in curve[-10:]) / len(curve[-10:]) for name, curve in engine.curves.items()}
     return StageReport(
         "grpo",
-        taken=len(pool),
-        made=config.steps * config.problems_per_step * config.group_size,
+        inputs=len(pool),
+        generated=config.steps * config.problems_per_step * config.group_size,
         values={**last, **engine.summary(), "zero-variance groups": engine.counts["zero-variance groups"]},
         curves={name: thin(curve) for name, curve in engine.curves.items()},
         notes=engine.notes,

@@ -67,7 +67,7 @@ def run(*, corpus: Path, model: Path, work: Path, config: PretrainConfig, seed: 
         save_policy(model, engine, net, tokenizer)
     return StageReport(
         "pretrain",
-        taken=len(rows),
+        inputs=len(rows),
         values={
             "parameters": sum(p.numel() for p in net.parameters()),
             **engine.summary(),

@@ -111,7 +111,7 @@ def run(
         engine.ranks.barrier()
     return StageReport(
         "reward_model",
-        taken=taken,
+        inputs=taken,
         kept=sum(len(group.right) for group in (*groups, *held_out)),
         dropped=drops.counts,
         values={

@@ -71,7 +71,7 @@ def run(
         note = (
             f"None of {taken} responses can be learned from, so the SFT model is the champion: sample more."
         )
-        return StageReport("sft", taken=taken, dropped=drops.counts, notes=[note])
+        return StageReport("sft", inputs=taken, dropped=drops.counts, notes=[note])
     batch_size = min(config.batch_size, len(samples))
     steps = steps_of(len(samples), batch_size, config.epochs)
     torch.manual_seed(seed)  # adapters start random: the same after a resume and on every rank
@@ -87,7 +87,7 @@ def run(
         save_policy(model, engine, net, tokenizer)
     return StageReport(
         "sft",
-        taken=taken,
+        inputs=taken,
         kept=len(samples),
         dropped=drops.counts,
         values={**engine.summary(), "loss": engine.curves["loss"][-1][1]},

@@ -83,7 +83,7 @@ def decontaminate(
         from mathloop.reports import decontamination as html
 
         html.run(report=result, out=report, heading=train.name)
-    print(f"{result.kept:,} of {result.taken:,} rows kept, {sum(result.dropped.values()):,} removed")
+    print(f"{result.kept:,} of {result.inputs:,} rows kept, {sum(result.dropped.values()):,} removed")
 
 
 def _decontamination(sets: list[str]) -> Any:

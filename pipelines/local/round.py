@@ -109,7 +109,7 @@ def _check_line(base: str, settings: Settings, pipeline: str) -> None:
     if pipeline in SUFFIXES:
         raise BadConfig(
             f"store {settings.store} already has a line of champions, and pipeline {pipeline} begins one: "
-            "give it a store of its own, --store FOLDER"
+            "use another store, --store FOLDER"
         )
     imported, pretrained = (f"{SUFFIXES[name]}/" in base for name in ("model-import", "pretraining"))
     if imported if settings.model == "nano" else pretrained:

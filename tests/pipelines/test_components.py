@@ -22,7 +22,7 @@ from tests.paths import ROOT
 
 FILES = sorted((ROOT / "components").glob("*.py"))
 NAMES = [file.stem for file in FILES if file.stem not in ("__init__", "component", "images", "running")]
-REPORT = StageReport("gate", 1.0, taken=3, kept=2, dropped={"x": 1}, scores={"difference": 1.5, "low": 0.5})
+REPORT = StageReport("gate", 1.0, inputs=3, kept=2, dropped={"x": 1}, scores={"difference": 1.5, "low": 0.5})
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -111,7 +111,7 @@ def test_ports_reach_a_stage_as_plain_paths_and_its_report_becomes_summary_and_s
     }
     assert read_summary(tmp_path / "summary") == REPORT
     assert scores.logged == REPORT.scores
-    assert capsys.readouterr().err.splitlines() == ["gate: 3 taken, 2 kept, 1 dropped (1.0 s)"]
+    assert capsys.readouterr().err.splitlines() == ["gate: 3 in, 2 kept, 1 dropped (1.0 s)"]
 
 
 def test_what_a_stage_returns_beside_its_report_is_the_components(tmp_path: Path) -> None:

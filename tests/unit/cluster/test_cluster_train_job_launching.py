@@ -38,7 +38,7 @@ def trainer(fake: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> list[dict[str
         model.mkdir()
         told = {name: path.read_text() for name, path in {**paths, "cot": cot, "tir": tir}.items()}
         (model / "model.safetensors").write_text(json.dumps(told, sort_keys=True))
-        return StageReport("sft", taken=len(paths), values={"loss": 0.5})
+        return StageReport("sft", inputs=len(paths), values={"loss": 0.5})
 
     def work(job: dict[str, Any]) -> None:
         (task,) = [one["value"] for one in job["spec"]["trainer"]["env"] if "value" in one]

@@ -82,8 +82,8 @@ def test_two_processes_give_the_bytes_and_the_report_of_one(folder: Path) -> Non
     assert outcome(folder) == expected
     assert [json.loads(line)["id"] for line in expected[1].splitlines()] == [str(n + 1) for n in LEAKED]
     assert len(expected[0].splitlines()) == ROWS - 1 - len(LEAKED)
-    first = (one.taken, one.kept, one.dropped, one.values, one.samples)
-    assert first == (two.taken, two.kept, two.dropped, two.values, two.samples)
+    first = (one.inputs, one.kept, one.dropped, one.values, one.samples)
+    assert first == (two.inputs, two.kept, two.dropped, two.values, two.samples)
     assert one.values["removed: s1 × bench"] == 3
     assert one.values["removed: s0 × bench"] == 1
     assert sorted(path.name for path in folder.iterdir() if path.name.startswith(".")) == []
@@ -105,7 +105,7 @@ def test_responses_are_filtered_in_shards_too_and_keep_their_lines(folder: Path)
     removed = list(read_rows(folder / "removed.jsonl"))
     assert [row["id"] for row in removed] == [f"p{number % 40} {number}" for number in LEAKED]
     assert {row["source"] for row in removed} == {"problems"}
-    assert (report.taken, report.kept) == (ROWS, ROWS - len(LEAKED))
+    assert (report.inputs, report.kept) == (ROWS, ROWS - len(LEAKED))
     stage.run(**named | {"out": folder / "out.parquet"}, workers=1)
     assert [response.sample for response in read_responses(folder / "out.parquet")] == [
         number for number in range(ROWS) if number not in LEAKED
@@ -166,7 +166,7 @@ def test_a_killed_run_resumes_and_gives_the_same_bytes(folder: Path, monkeypatch
     report = stage.run(**arguments(folder), workers=1)
     assert outcome(folder) == expected
     assert 0 < sum(map(len, checked)) < ROWS * 3 / 4
-    assert report.taken == ROWS - 1
+    assert report.inputs == ROWS - 1
     assert not work.exists()
 
 
@@ -227,7 +227,7 @@ def np_writable(index: Index) -> bool:
 def test_an_empty_file_has_no_rows(folder: Path) -> None:
     (folder / "train.jsonl").write_bytes(b"")
     report = stage.run(**arguments(folder))
-    assert (report.taken, report.kept) == (0, 0)
+    assert (report.inputs, report.kept) == (0, 0)
     assert outcome(folder) == (b"", b"")
 
 

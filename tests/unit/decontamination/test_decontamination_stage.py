@@ -93,7 +93,7 @@ def test_order_is_kept_and_each_removal_names_rule_and_evidence(tmp_path: Path) 
     assert row["id"] == "4"
     assert row["rule"] == "exact"
     assert row["evidence"]
-    assert report.taken == 9
+    assert report.inputs == 9
 
 
 def test_an_empty_benchmark_is_refused(tmp_path: Path) -> None:

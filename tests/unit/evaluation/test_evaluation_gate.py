@@ -157,7 +157,7 @@ def test_a_run_reads_files_and_leaves_one_decision(tmp_path):
     report = gate.run(**paths, out=tmp_path / "gate.json", config=GateConfig(), seed=7)
     decision = json.loads((tmp_path / "gate.json").read_text())
     assert decision["promote"] is True
-    assert report.taken == 2 * COUNT * 2 * 3
+    assert report.inputs == 2 * COUNT * 2 * 3
     assert report.values["low"] == decision["low"]
     assert decision["reason"] in report.notes
     gate.run(**paths, out=tmp_path / "again.json", config=GateConfig(), seed=7)

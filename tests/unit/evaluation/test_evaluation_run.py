@@ -70,7 +70,7 @@ def test_models_are_labeled_by_their_role_and_scored(loaded: list[str], tmp_path
     assert loaded == ["base", "sft", "challenger", "champion"]
     rows = list(read_responses(tmp_path / "results.parquet"))
     assert {row.model for row in rows} == set(SKILL)
-    assert report.made == len(rows) == 4 * 2 * COUNT * 3
+    assert report.generated == len(rows) == 4 * 2 * COUNT * 3
     assert report.scores == {
         **dict.fromkeys(("champion_greedy", "champion_maj", "champion_pass"), 50.0),
         **dict.fromkeys(("challenger_greedy", "challenger_maj", "challenger_pass"), 80.0),

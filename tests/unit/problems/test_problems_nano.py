@@ -161,7 +161,7 @@ def test_broken_rows_are_set_aside_up_to_the_share_that_is_allowed(tmp_path: Pat
     assert not dropped.exists()
     report = build_with(0.2)
     assert report.dropped == {"broken row": 2}
-    assert report.taken == 10
+    assert report.inputs == 10
     rows = list(read_rows(dropped))
     assert {row["drop_reason"] for row in rows} == {"broken row"}
     reasons = {row["row"]: row["error"] for row in rows}

@@ -65,7 +65,7 @@ def test_the_page_shows_what_the_records_say(make_round, tmp_path):
     for one in check_orderings(table):
         assert f"{'holds' if one.holds else 'fails'} {one.claim}" in page.text
     assert "7,420 wrong answer" in page.text
-    assert "1,712 taken → 13,696 made → 4,120 kept" in page.text
+    assert "1,712 in → 13,696 generated → 4,120 kept" in page.text
     assert "9,120 tokens/s" in page.text
     assert "1,730 checked, 18 removed: 14 by ngram and lcs, 4 by near." in page.text
     assert "seed 11" in page.text

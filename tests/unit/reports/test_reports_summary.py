@@ -39,8 +39,8 @@ HOSTILE = (
 CALM = StageReport(
     "decontamination_cot",
     61.0,
-    taken=1400,
-    made=5600,
+    inputs=1400,
+    generated=5600,
     kept=2010,
     dropped={"wrong_answer": 3000, "duplicate": 590, "never": 0},
     values={"accuracy": 0.41234, "tokens_per_second": 9120.4},
@@ -64,7 +64,7 @@ def test_a_summary_shows_counts_reasons_scores_and_three_examples(tmp_path: Path
     write_summary(CALM, tmp_path / "summary")
     text = (tmp_path / "summary").read_text(encoding="utf-8")
     assert text.startswith("### Decontamination: CoT responses\n")
-    assert "1,400 taken → 5,600 made → 2,010 kept → 3,590 dropped (64.1 %) → 1 min 1 s" in text
+    assert "1,400 in → 5,600 generated → 2,010 kept → 3,590 dropped (64.1 %) → 1 min 1 s" in text
     cells = [token.content for token in tokens(text) if token.type == "inline"]
     for row in (
         ["wrong answer", "3,000"],

@@ -147,7 +147,7 @@ def test_problems_with_two_to_five_of_eight_right_are_kept(
         "fewer than 2 of 8 right": 2,
         "more than 5 of 8 right": 3,
     }
-    assert (report.taken, report.kept, report.made) == (10, 4, 72)
+    assert (report.inputs, report.kept, report.generated) == (10, 4, 72)
     assert list(report.curves.values()) == [[(right, 1) for right in range(9)]]
     written = [(row["id"], row["drop_reason"], row.get("right")) for row in read_rows(tmp_path / "dropped")]
     assert written == [
@@ -190,7 +190,7 @@ def test_every_response_is_kept_or_written_with_the_reason_why_not(
     assert [response.text for response in kept] == ["a"]
     assert all((row["problem"], row["gold"]) == ("3 + 4?", "7") for row in rows)
     assert Counter(row["drop_reason"] for row in rows) == report.dropped
-    assert report.made == len(kept) + len(rows) == (5 if stage == "cot" else 10)
+    assert report.generated == len(kept) + len(rows) == (5 if stage == "cot" else 10)
     beyond, again = "beyond the keep limit", "duplicate of another response"
     expected = {("a", again), ("b", beyond), ("c", "wrong answer")}
     expected |= {("d", beyond)} if stage == "cot" else {("b", again), ("d", "no Python was run")}

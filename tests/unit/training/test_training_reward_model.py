@@ -196,7 +196,7 @@ def test_without_pairs_all_score_alike(save_policy: Callable[..., Path], tmp_pat
         "no verdict": 1,
         "its problem's responses are all right or all wrong": 18,
     }
-    assert report.taken == 20
+    assert report.inputs == 20
     assert list(read_responses(tmp_path / "dropped")) == [*strayed, *same]
     assert "Not enough pairs" in report.notes[0]
     net, tokenizer = load_reward_model(tmp_path / "rm")

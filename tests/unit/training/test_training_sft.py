@@ -260,7 +260,7 @@ def test_a_response_that_is_too_long_is_dropped_and_counted(
     strayed = [*RESPONSES, Response("unknown", 0, "cot", "1")]
     report = fine_tune(tmp_path, save_policy(tmp_path / "policy"), strayed, max_tokens=60)
     assert report.dropped == {"its problem was removed": 1, "longer than max_tokens": 1}
-    assert (report.taken, report.kept) == (6, 4)
+    assert (report.inputs, report.kept) == (6, 4)
     long, unknown = read_rows(tmp_path / "dropped-sft")
     assert (unknown["problem_id"], unknown["drop_reason"]) == ("unknown", "its problem was removed")
     assert (long["drop_reason"], long["problem"]) == ("longer than max_tokens", PROBLEMS[long["problem_id"]])
