@@ -92,7 +92,7 @@ def run(
             nn.init.zeros_(parameter)
         save(net.state_dict())
         note = "Not enough pairs to train on, so the reward model gives every response the score 0."
-        return StageReport("reward_model", taken=taken, dropped=drops.counts, notes=[note])
+        return StageReport("reward_model", inputs=taken, dropped=drops.counts, notes=[note])
     batch_size = min(config.batch_size, len(groups))
     steps = steps_of(len(groups), batch_size, config.epochs)
     data = hash_data(s.tokens for group in groups for s in group.samples)
