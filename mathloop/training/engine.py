@@ -15,8 +15,6 @@ A loss is summed over micro-batches and ranks, so a recipe divides it by the siz
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import os
 import signal
@@ -40,9 +38,11 @@ from mathloop.training.attention import use_attention
 from mathloop.training.capacity import Utilization, check_memory, out_of_memory
 from mathloop.training.checkpoint import Checkpoint, Checkpoints
 from mathloop.training.config import CHECKPOINTS_VARIABLE, EngineConfig, OptimizerConfig
+from mathloop.training.fingerprint import fingerprint
 from mathloop.training.linear import speed_up
 from mathloop.training.metrics_log import MetricsLog
 from mathloop.training.ranks import join_ranks
+from mathloop.training.schedule import learning_rate
 from mathloop.training.updates import PlainUpdates
 
 GRACE_SECONDS = 20.0
@@ -87,7 +87,8 @@ class Engine:
         self.config, self.optimizer = config.engine, config.optimizer
         self._seed, self._seeded = seed, -1
         check_memory(module, self.config, self.ranks)
-        fingerprint = self._fingerprint(recipe, config, data)
+        settings = config.model_dump_json(exclude={"engine": True, "optimizer": {"checkpoint_steps"}})
+        identity = fingerprint(module, recipe, settings, seed, steps, data)
         use_attention(module, self.config.attention)
         if self.config.activation_checkpointing:
             _checkpoint_activations(module)
@@ -109,9 +110,9 @@ class Engine:
             self._checkpoints = Checkpoints(
                 work / "checkpoints",
                 keep=self.config.keep,
-                fingerprint=fingerprint,
+                fingerprint=identity,
                 store=open_store(url) if url else None,
-                prefix=f"checkpoints/{recipe}-{fingerprint[:16]}",
+                prefix=f"checkpoints/{recipe}-{identity[:16]}",
             )
         self._resume(recipe)
 
@@ -177,7 +178,7 @@ class Engine:
         stop, self.counts["tokens"] = sums[0] > 0, self.counts["tokens"] + round(sums[1])
         values = dict(zip(parts, sums[2:], strict=True))
         self._check_finite(values)
-        rate = self.learning_rate(self.step)
+        rate = learning_rate(self.optimizer, self.step, self.steps)
         norm = self._updates.step(rate)
         if norm is not None:
             values["gradient norm"] = norm
@@ -200,25 +201,10 @@ class Engine:
             )
         return values
 
-    def learning_rate(self, step: int) -> float:
-        """Linear warmup, then cosine or linear decay to the final learning rate at the last step."""
-        config = self.optimizer
-        warm = max(1, round(config.warmup * self.steps))
-        if step < warm:
-            return config.learning_rate * (step + 1) / warm
-        done = min(1.0, (step - warm) / max(1, self.steps - 1 - warm))
-        left = 0.5 * (1 + math.cos(math.pi * done)) if config.schedule == "cosine" else 1 - done
-        return config.final_learning_rate + (config.learning_rate - config.final_learning_rate) * left
-
     def save(self) -> None:
         """Writes a checkpoint; every rank calls this."""
         keys_by_name = {name: self._updates.keys(name) for name in self._updates.named}
-        state = {
-            "curves": self.curves,
-            "counts": dict(self.counts),
-            "seconds": self.seconds,
-            "keys": keys_by_name,
-        }
+        state = {"curves": self.curves, "counts": self.counts, "seconds": self.seconds, "keys": keys_by_name}
         tensors = (
             (f"{name}:{key}", self._updates.read(name, key))
             for name, keys in keys_by_name.items()
@@ -285,12 +271,9 @@ class Engine:
         self._started, self._before = time.monotonic(), state["seconds"]
         if self._log is not None:
             self._log.restore(self.curves)
-            done = "all its steps are done" if step == self.steps else "resuming"
-            print(
-                f"{recipe}: step {step} of {self.steps} from a checkpoint; {done}",
-                file=sys.stderr,
-                flush=True,
-            )
+            rest = "all its steps are done" if step == self.steps else "resuming"
+            line = f"{recipe}: step {step} of {self.steps} from a checkpoint; {rest}"
+            print(line, file=sys.stderr, flush=True)
 
     def _check_finite(self, values: dict[str, float]) -> None:
         for name, value in values.items():
@@ -299,16 +282,6 @@ class Engine:
                     f"{name} is {value} at step {self.step}; lower the learning rate"
                     ", and check the data and the reward model"
                 )
-
-    def _fingerprint(self, recipe: str, config: RecipeConfig, data: str) -> str:
-        digest = hashlib.sha256()
-        settings = config.model_dump_json(exclude={"engine": True, "optimizer": {"checkpoint_steps"}})
-        digest.update(json.dumps([recipe, settings, self._seed, self.steps, data]).encode())
-        for name, parameter in self.module.named_parameters():
-            # Enough weights to distinguish models without reading gigabytes twice.
-            some = parameter.detach().reshape(-1)[:: max(1, parameter.numel() // 256)]
-            digest.update(name.encode() + some.float().cpu().numpy().tobytes())
-        return digest.hexdigest()
 
 
 def _checkpoint_activations(module: nn.Module) -> None:

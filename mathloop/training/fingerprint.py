@@ -1,0 +1,18 @@
+"""The identity of a training: only its own checkpoints may be resumed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from torch import nn
+
+
+def fingerprint(module: nn.Module, *identity: object) -> str:
+    """SHA-256 of JSON values (recipe, settings, seed, steps, data) and of a sample of the weights."""
+    digest = hashlib.sha256(json.dumps(identity).encode())
+    for name, parameter in module.named_parameters():
+        # Enough of the weights to distinguish models without reading gigabytes twice.
+        sample = parameter.detach().reshape(-1)[:: max(1, parameter.numel() // 256)]
+        digest.update(name.encode() + sample.float().cpu().numpy().tobytes())
+    return digest.hexdigest()
