@@ -30,8 +30,7 @@ def schedule(
 ) -> None:
     """Makes sure that this pipeline and profile have exactly one recurring run, with this cron expression.
 
-    It refers to no version: every run uses the newest version of its pipeline with that version's defaults,
-    and the values of `--set`, `--seed` and `--serve` from here.
+    It refers to no version: every run uses the newest version of its pipeline, with the parameters given here.
     """
     timing = six_fields(cron)
     prepared = prepare(

@@ -148,7 +148,7 @@ def test_schedule_called_often_is_one_job_of_the_newest_version(fake: FakeCluste
     assert set(job["pipeline_version_reference"]) == {"pipeline_id"}
     # Six fields are taken as they are; what changes replaces the job.
     # Nobody fixed a seed: every run draws one of its own.
-    assert "each with a seed of its own" in shown
+    assert "each with its own seed" in shown
     assert job["runtime_config"]["parameters"]["seed"] == -1
     assert "updated" in done(call("schedule", "--cron", "30 0 3 * * *", "--profile", "gpu"))
     (changed,) = fake.kfp.recurring.values()
@@ -179,7 +179,7 @@ def test_a_schedule_keeps_a_seed_that_somebody_fixed(
 ) -> None:
     (tmp_path / "own.yaml").write_text("description: a profile with a seed\nseed: 9\n")
     shown = done(call("schedule", "--cron", "0 2 * * *", *arguments))
-    assert "a seed of its own" not in shown
+    assert "its own seed" not in shown
     (job,) = fake.kfp.recurring.values()
     assert job["runtime_config"]["parameters"].get("seed") == given
 

@@ -97,7 +97,7 @@ def test_a_ready_cluster(fake: FakeCluster, look: Look, s3: Any) -> None:
     assert {"Secret kubeflow/mathloop-s3", "ConfigMap mathloop/mathloop-store"} <= set(found)
     # Not ours, and no round needs it; what is lost without it is said.
     said = found["Secret kubeflow/mlpipeline-minio-artifact"][1]
-    assert said == "is not there: rounds reuse nothing of earlier ones until pools.artifacts names it"
+    assert said == "does not exist: rounds reuse nothing of earlier ones until pools.artifacts names it"
     keys = {"accesskey": SECRET_VALUE, "secretkey": SECRET_VALUE}
     named = {"name": "mlpipeline-minio-artifact", "namespace": "kubeflow"}
     fake.put("secrets", {"metadata": named, "data": keys})
@@ -176,7 +176,7 @@ def test_a_profile_without_gpus_asks_for_none(fake: FakeCluster, look: Look) -> 
     fake.crds.pop("localqueues.kueue.x-k8s.io")
     _, found = look("--profile", "laptop", "--set", "deployment.runtimes=cpu", MATHLOOP_S3_ENDPOINT="")
     assert [what for what, (good, _) in found.items() if not good] == ["bucket"]
-    assert found["pool trainer"] == (True, "asks for no accelerator")
+    assert found["pool trainer"] == (True, "requests no accelerator")
     assert "ServingRuntime mathloop-solver-cpu" in found
     _, found = look("--set", "deployment={runtimes: cpu, vllm: false}", MATHLOOP_S3_ENDPOINT="")
     assert not any("vllm" in what for what in found)

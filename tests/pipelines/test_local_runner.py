@@ -225,7 +225,7 @@ def test_a_second_process_is_refused_while_the_first_works(fake: Fake) -> None:
         fake.wait_for("second")
         code, output = fake.run(fake.folder.name)
         assert code != 0
-        assert f"run {fake.folder.name} is being worked on by another process" in output
+        assert f"run {fake.folder.name} is in use by another process" in output
         assert fake.started == ["first", "second"]
     finally:
         process.terminate()
