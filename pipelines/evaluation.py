@@ -20,17 +20,17 @@ def evaluation(store: str, problems: str = "", overrides: str = "{}", seed: int 
         seed: Seed of sampling; -1 derives one from the run's id.
     """
     _, start = add_preflight(store=store, overrides=overrides, seed=seed, problems_file=problems)
-    key, drawn = start["cache_key"], start["seed"]
+    key, run_seed = start["cache_key"], start["seed"]
     champion_task = champion(store=store, cache_key=key)
     problems_task = build_problems(
-        problems_file=problems, settings=start["problems"], seed=drawn, cache_key=key
+        problems_file=problems, settings=start["problems"], seed=run_seed, cache_key=key
     )
     evaluation_task = champion_evaluation(
         benchmark=problems_task.outputs["benchmark"],
         policy=champion_task.outputs["policy"],
         reward_model=champion_task.outputs["reward_model"],
         settings=start["evaluation"],
-        seed=drawn,
+        seed=run_seed,
     ).set_display_name("evaluation")
     place("sampler", evaluation_task)
     place("control", champion_task, problems_task)

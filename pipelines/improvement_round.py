@@ -37,7 +37,7 @@ def improvement_round(
     """
     preflight_task, start = add_preflight(store=store, overrides=overrides, seed=seed, problems_file=problems)
     data = add_synthesis(store=store, problems_file=problems, start=start)
-    drawn, champion = start["seed"], data.champion.outputs
+    run_seed, champion = start["seed"], data.champion.outputs
     sft_task = add_training(
         sft,
         store=store,
@@ -46,11 +46,11 @@ def improvement_round(
         tir=data.decontamination_tir.outputs["kept"],
         policy=champion["policy"],
         settings=start["sft"],
-        seed=drawn,
+        seed=run_seed,
     )
     sft_policy = sft_task.outputs["model"]
     reward_data_task = reward_data(
-        problems=data.training_problems, policy=sft_policy, settings=start["reward_data"], seed=drawn
+        problems=data.training_problems, policy=sft_policy, settings=start["reward_data"], seed=run_seed
     )
     reward_model_task = add_training(
         reward_model,
@@ -59,10 +59,10 @@ def improvement_round(
         responses=reward_data_task.outputs["responses"],
         policy=sft_policy,
         settings=start["reward_model"],
-        seed=drawn,
+        seed=run_seed,
     )
     selection_task = selection(
-        problems=data.training_problems, policy=sft_policy, settings=start["selection"], seed=drawn
+        problems=data.training_problems, policy=sft_policy, settings=start["selection"], seed=run_seed
     )
     grpo_task = add_training(
         grpo,
@@ -71,7 +71,7 @@ def improvement_round(
         policy=sft_policy,
         reward_model=reward_model_task.outputs["model"],
         settings=start["grpo"],
-        seed=drawn,
+        seed=run_seed,
     )
     evaluation_task = evaluation(
         benchmark=data.benchmark,
@@ -82,13 +82,13 @@ def improvement_round(
         challenger_policy=grpo_task.outputs["model"],
         reward_model=reward_model_task.outputs["model"],
         settings=start["evaluation"],
-        seed=drawn,
+        seed=run_seed,
     )
     gate_task = gate(
         benchmark=data.benchmark,
         results=evaluation_task.outputs["results"],
         settings=start["gate"],
-        seed=drawn,
+        seed=run_seed,
     )
     publication_task = publication(
         store=store,
@@ -134,6 +134,6 @@ def improvement_round(
             deployment_task = deployment(
                 store=store, published=publication_task.outputs["published"], settings=start["deployment"]
             ).set_caching_options(False)
-            # Three services become ready and are asked, and possibly a rollback.
+            # Three services become ready and answer a question; then possibly a rollback.
             limits = Settings.model_validate_json(profile() or "{}").deployment
             place("control", deployment_task, seconds=4 * (limits.ready_seconds + 2 * limits.smoke_seconds))

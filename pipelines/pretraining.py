@@ -21,10 +21,10 @@ def pretraining(store: str, overrides: str = "{}", seed: int = 0) -> None:
     preflight_task, start = add_preflight(store=store, overrides=overrides, seed=seed, first=True)
     # A local run may run this and a round in sequence, and each stage needs its own folder.
     preflight_task.set_display_name("preflight-pretraining")
-    drawn = start["seed"]
-    corpus_task = corpus(settings=start["corpus"], seed=drawn, cache_key=start["cache_key"])
+    run_seed = start["seed"]
+    corpus_task = corpus(settings=start["corpus"], seed=run_seed, cache_key=start["cache_key"])
     pretrain_task = add_training(
-        pretrain, store=store, corpus=corpus_task.outputs["corpus"], settings=start["pretrain"], seed=drawn
+        pretrain, store=store, corpus=corpus_task.outputs["corpus"], settings=start["pretrain"], seed=run_seed
     )
     published = base_publication(
         store=store, round_id=ROUND_ID, model=pretrain_task.outputs["model"]
