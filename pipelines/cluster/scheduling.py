@@ -30,7 +30,7 @@ def schedule(
 ) -> None:
     """Makes sure that this pipeline and profile have exactly one recurring run, with this cron expression.
 
-    It refers to no version: every run uses the newest version of its pipeline, with the parameters given here.
+    It refers to no version: every run uses the newest one of its pipeline, with the parameters given here.
     """
     timing = six_fields(cron)
     prepared = prepare(
