@@ -1,4 +1,4 @@
-"""Asks a running solver. The server is not trusted: its reply is bounded and checked before it is shown."""
+"""A client of the solver. The server is not trusted: its reply is bounded and checked before it is shown."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from mathloop.serving.keys import read_key
 from mathloop.serving.urls import check_url
 
 LARGEST = 64 << 20
-"""Bytes of a reply."""
+"""Most bytes of a reply."""
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 330.0
-"""Of silence: longer than the server's own deadline, unless `--deadline` raises that."""
-START = "start one with `mathloop serve`, or give --url"
+"""Time between two bytes: longer than the server's own deadline, unless `--deadline` raises that."""
+START = "start one with `mathloop serve`, or set --url"
 
 
 @dataclass(frozen=True)
@@ -36,14 +36,14 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Reply:
-    """What the server answered."""
+    """The server's reply."""
 
     text: str
     answer: str | None
     strategy: str
     answers_with: str
     candidates: list[Candidate]
-    """The chosen one first."""
+    """The chosen one is first."""
     seconds: float
     tokens: int
     body: dict[str, Any]
@@ -51,9 +51,9 @@ class Reply:
 
 
 def ask(url: str, problem: str, fields: dict[str, Any]) -> Reply:
-    """Asks the solver at `url`; `fields` go into the request beside the problem.
+    """Sends a problem to the solver at `url`; `fields` are added to the request.
 
-    Raises UserError where it cannot be reached, refuses, or answers with something else.
+    Raises UserError if it cannot be reached, refuses, or its reply is malformed.
     """
     root = check_url("--url", url)
     headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
@@ -84,13 +84,12 @@ def ask(url: str, problem: str, fields: dict[str, Any]) -> Reply:
             raise UserError(f"{root} refuses: {reply['error']['message']}")
         return _checked(reply)
     except (ValueError, KeyError, TypeError, IndexError):
-        found = f"status {answer.status}"
-        raise UserError(f"{root} answers, but not as a mathloop solver does ({found}); {START}") from None
+        raise UserError(f"{root} is not a mathloop solver (status {answer.status}); {START}") from None
 
 
 def _checked(reply: dict[str, Any]) -> Reply:
-    """Raises ValueError, KeyError, TypeError or IndexError where something is missing or of another type."""
-    told = reply["mathloop"]
+    """Raises ValueError, KeyError, TypeError or IndexError for a missing field or a wrong type."""
+    extension = reply["mathloop"]
     candidates = [
         Candidate(
             _text_or_none(one["answer"]),
@@ -98,15 +97,15 @@ def _checked(reply: dict[str, Any]) -> Reply:
             _number_or_none(one["weighted_votes"]),
             _number_or_none(one["reward"]),
         )
-        for one in told["candidates"]
+        for one in extension["candidates"]
     ]
     return Reply(
         text=str(reply["choices"][0]["message"]["content"]),
-        answer=_text_or_none(told["answer"]),
-        strategy=str(told["strategy"]),
-        answers_with=str(told["answers_with"]),
+        answer=_text_or_none(extension["answer"]),
+        strategy=str(extension["strategy"]),
+        answers_with=str(extension["answers_with"]),
         candidates=candidates,
-        seconds=float(told["seconds"]["total"]),
+        seconds=float(extension["seconds"]["total"]),
         tokens=int(reply["usage"]["completion_tokens"]),
         body=reply,
     )
@@ -123,10 +122,10 @@ def _number_or_none(value: Any) -> float | None:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, urllib3.exceptions.NewConnectionError):  # before the time-out, whose kind it is
-        return "nothing listens there, or the host is unknown"
+    if isinstance(error, urllib3.exceptions.NewConnectionError):  # a subclass of ConnectTimeoutError
+        return "connection refused, or unknown host"
     if isinstance(error, urllib3.exceptions.ConnectTimeoutError):
         return "it does not answer"
     if isinstance(error, urllib3.exceptions.ReadTimeoutError):
         return "it does not answer in time"
-    return "the connection broke off"
+    return "the connection broke"

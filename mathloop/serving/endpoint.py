@@ -1,4 +1,4 @@
-"""An endpoint that is asked for JSON. It is not trusted: what it says is bounded, checked, shown in short."""
+"""A client of an OpenAI-compatible server, which is not trusted: its answers are bounded and checked."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from mathloop.serving.keys import read_key
 from mathloop.serving.refusals import Refused
 
 LARGEST = 32 << 20
-"""Bytes of one answer."""
+"""Most bytes of an answer."""
 TRIES = 4
 FIRST_PAUSE = 0.25
-"""Seconds before the second try; each later pause is twice as long."""
+"""Seconds before the second attempt; each later pause is twice as long."""
 LONGEST_PAUSE = 5.0
 BUSY = (429, 502, 503, 504)
-SHOWN = 200
-"""Characters of an endpoint's own words that are passed on."""
+MOST_SHOWN = 200
+"""Characters of an endpoint's message or name that are passed on."""
 
 
 def open_client(seconds: float) -> httpx.AsyncClient:
-    """The HTTP client for all endpoints; `seconds` bound the silence between two bytes of an answer.
+    """The HTTP client of all endpoints; `seconds` bounds the time between two bytes of an answer.
 
-    It knows no proxy, follows no redirect, and takes certificates to trust from SSL_CERT_FILE.
+    It uses no proxy, follows no redirect, and reads trusted certificates from SSL_CERT_FILE.
     """
     context = ssl.create_default_context(cafile=os.environ.get("SSL_CERT_FILE") or certifi.where())
     key = read_key(ENDPOINT_KEY_VARIABLE)
@@ -44,7 +44,7 @@ def open_client(seconds: float) -> httpx.AsyncClient:
 
 
 class Endpoint:
-    """A server of OpenAI's API below `root`; `what` it is, messages say: the policy, the reward model."""
+    """A server with OpenAI's API at `root`; messages call it `what`: the policy, the reward model."""
 
     def __init__(self, what: str, root: str, client: httpx.AsyncClient) -> None:
         self.what, self.root = what, root
@@ -56,27 +56,27 @@ class Endpoint:
         answer = await self.ask("GET", "/v1/models")
         models = answer.get("data")
         if not isinstance(models, list) or not models or not isinstance(models[0], dict):
-            raise self.odd("no list of models")
+            raise self.invalid("no list of models")
         name = models[0].get("id")
-        if not isinstance(name, str) or not name.isprintable() or not 0 < len(name) <= SHOWN:
-            raise self.odd("a model without a name")
+        if not isinstance(name, str) or not name.isprintable() or not 0 < len(name) <= MOST_SHOWN:
+            raise self.invalid("a model without a name")
         self._model = name
         return name
 
     async def post(self, path: str, payload: dict[str, Any]) -> dict[str, Any]:
-        """What it answers to a request for its model. Raises Refused: 400 where that is refused, else 503."""
+        """Its answer to a request for its model. Raises Refused: 400 if it refuses the request, else 503."""
         if self._model is None:
             await self.model()
         return await self.ask("POST", path, {"model": self._model, **payload})
 
     async def ask(self, method: str, path: str, payload: dict[str, Any] | None = None) -> dict[str, Any]:
-        """The JSON object that it answers; asked again, after pauses, while it is away or busy."""
+        """Its answer, a JSON object; tries again after pauses while it is unreachable or busy."""
         status, data, reason = 0, b"", ""
         for attempt in range(TRIES):
             try:
                 status, data = await self._exchange(method, path, payload)
             except httpx.ReadTimeout:
-                raise self._away("does not answer in time") from None
+                raise self._unavailable("does not answer in time") from None
             except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
                 status, reason = 0, _reason(error)
             else:
@@ -87,25 +87,27 @@ class Endpoint:
                 break
             await asyncio.sleep(min(FIRST_PAUSE * 2**attempt, LONGEST_PAUSE) * random.uniform(0.75, 1.25))
         if status == 404 and method == "POST":
-            self._model = None  # it may serve another one by now
+            self._model = None  # it may serve another model by now
         if status in (400, 413, 422):
-            raise Refused(400, f"{self.what} refuses the request: {self._words(data)}", code="model_refused")
+            raise Refused(
+                400, f"{self.what} refuses the request: {self._message(data)}", code="model_refused"
+            )
         if status in (401, 403):
             reason += f" (set {ENDPOINT_KEY_VARIABLE})"
-        raise self._away(reason if status == 0 else f"{reason}: {self._words(data)}")
+        raise self._unavailable(reason if status == 0 else f"{reason}: {self._message(data)}")
 
-    def odd(self, found: str) -> Refused:
-        """What to raise where an answer is not what its API promises."""
-        return self._away(f"answers with {found}, which is not vLLM's API")
+    def invalid(self, content: str) -> Refused:
+        """The error for an answer that does not fit the API."""
+        return self._unavailable(f"answers with {content}, which is not vLLM's API")
 
-    def silent(self, seconds: float) -> Refused:
-        """What to raise where it takes a connection and then says nothing."""
-        return self._away(f"did not answer within {seconds:g} s; start it, or name the right URL")
+    def no_answer(self, seconds: float) -> Refused:
+        """The error for an endpoint that accepts a connection and does not answer."""
+        return self._unavailable(f"did not answer within {seconds:g} s; start it, or correct the URL")
 
-    def _away(self, reason: str) -> Refused:
+    def _unavailable(self, reason: str) -> Refused:
         return Refused(
             503,
-            f"{self.what} cannot be asked at the moment; try again later",
+            f"{self.what} is unavailable; try again later",
             code="model_unavailable",
             retry_after=5,
             detail=f"{self.what} at {self.root} {reason}",
@@ -114,22 +116,22 @@ class Endpoint:
     async def _exchange(self, method: str, path: str, payload: dict[str, Any] | None) -> tuple[int, bytes]:
         async with self._client.stream(method, f"{self.root}{path}", json=payload) as response:
             if response.headers.get("content-encoding", "identity") != "identity":
-                raise self.odd("a compressed body")
+                raise self.invalid("a compressed body")
             data = bytearray()
             async for part in response.aiter_raw():
                 data += part
                 if len(data) > LARGEST:
-                    raise self.odd(f"more than {LARGEST} bytes")
+                    raise self.invalid(f"more than {LARGEST} bytes")
             return response.status_code, bytes(data)
 
     def _object(self, data: bytes) -> dict[str, Any]:
         try:
             return parse_object(data)
         except ValueError as error:
-            raise self.odd(f"something else than JSON ({error})") from None
+            raise self.invalid(f"something else than JSON ({error})") from None
 
-    def _words(self, data: bytes) -> str:
-        """The message of an error object, or nothing much."""
+    def _message(self, data: bytes) -> str:
+        """The message of an error object, shortened."""
         try:
             answer = parse_object(data)
         except ValueError:
@@ -137,7 +139,7 @@ class Endpoint:
         error = answer.get("error", answer)
         message = error.get("message") if isinstance(error, dict) else error
         text = "".join(c if c.isprintable() else " " for c in str(message or "no reason given"))
-        return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
+        return text if len(text) <= MOST_SHOWN else f"{text[: MOST_SHOWN - 3]}..."
 
 
 def _reason(error: Exception) -> str:
@@ -145,4 +147,4 @@ def _reason(error: Exception) -> str:
         return "cannot be reached (no connection in time)"
     if isinstance(error, httpx.ConnectError):
         return "cannot be reached"
-    return f"breaks off ({type(error).__name__})"
+    return f"broke the connection ({type(error).__name__})"

@@ -1,4 +1,4 @@
-"""What draws and scores responses. Engines are asked from an event loop; a cancelled call stops its work."""
+"""The interface of engines, which draw and score responses. Cancelling a call stops its work."""
 
 from __future__ import annotations
 
@@ -11,53 +11,53 @@ from mathloop.serving.questions import Question
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """Responses to one question, with what they cost."""
+class Generation:
+    """Responses to one question, with their tokens and seed."""
 
     responses: list[Response]
     prompt_tokens: int
     completion_tokens: int
-    """Sampled tokens of all responses together."""
+    """Sampled tokens of all responses."""
     seed: int | None
-    """Draws the same again; None where nothing does."""
+    """Reproduces the responses; None if they cannot be reproduced."""
 
 
 class Engine(Protocol):
-    """Policy and, perhaps, reward model."""
+    """A policy and an optional reward model."""
 
     @property
     def name(self) -> str:
-        """Which models answer, for people: "champion 2 (round 20261125-1954-4927)"."""
+        """The models in words, such as "champion 2 (round 20261125-1954-4927)"."""
         ...
 
     @property
     def parallel(self) -> int:
-        """Questions that it works on side by side."""
+        """Number of questions that it works on at the same time."""
         ...
 
     @property
     def modes(self) -> tuple[Mode, ...]:
-        """Modes that it can answer in."""
+        """Modes that it supports."""
         ...
 
     @property
     def has_reward_model(self) -> bool: ...
 
     async def prepare(self) -> None:
-        """Returns when it can answer; raises Refused, saying why, while it cannot."""
+        """Returns once it can answer; raises Refused with the reason while it cannot."""
         ...
 
-    async def draw(self, question: Question) -> Drawn:
+    async def draw(self, question: Question) -> Generation:
         """`question.samples` responses, answers extracted, in order: the same for the same seed.
 
-        Raises Refused where the problem is too long, or a model does not answer.
+        Raises Refused if the problem is too long or a model does not answer.
         """
         ...
 
     async def rewards(self, question: Question, responses: Sequence[Response]) -> list[float]:
-        """A reward (a finite logit) for each response, in order."""
+        """One reward (a finite logit) per response, in order."""
         ...
 
     async def close(self) -> None:
-        """Frees what it holds."""
+        """Frees its resources."""
         ...

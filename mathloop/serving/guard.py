@@ -1,6 +1,6 @@
-"""What stands before every route: which paths there are, who may ask, and how much they may send.
+"""Checks before every route: known paths, the API key, and the size of the body.
 
-KServe's server brings routes that load, unload and predict; none of them is for the solver's users.
+KServe's server has routes that load, unload and predict; the solver's users must not reach them.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 CHAT = "/v1/chat/completions"
 OPEN = frozenset({"/", "/metrics", "/v2/health/live", "/v2/health/ready"})
-"""For probes and Prometheus, which hold no key."""
+"""Paths of probes and Prometheus, which have no key."""
 READ = re.compile(r"/v1/models(/[^/:]+)?|/v2(/models(/[^/:]+(/ready)?)?)?")
 
 
 class Guard:
-    """ASGI middleware; answers what it refuses with OpenAI's error object."""
+    """ASGI middleware; answers refused requests with OpenAI's error object."""
 
     def __init__(self, app: App, *, key: str | None, body_bytes: int) -> None:
         self._app, self._bytes = app, body_bytes
@@ -38,7 +38,7 @@ class Guard:
             await self._app(scope, receive, send)
             return
         if scope["type"] != "http":
-            return  # a websocket that nobody accepts is closed
+            return  # a websocket that is not accepted is closed
         try:
             self._check(scope)
         except Refused as refused:
@@ -55,20 +55,20 @@ class Guard:
         headers = {name.lower(): value for name, value in scope["headers"]}
         reads = path in OPEN or READ.fullmatch(path) is not None
         if not reads and path != CHAT:
-            raise Refused(404, f"there is nothing here; ask POST {CHAT}", code="unknown_url")
+            raise Refused(404, f"unknown path; use POST {CHAT}", code="unknown_url")
         if method not in (("GET", "HEAD") if reads else ("POST",)):
-            raise Refused(405, f"{method} is not for this path", code="method_not_allowed")
+            raise Refused(405, f"{method} is not allowed for this path", code="method_not_allowed")
         if self._key is not None and path not in OPEN:
             scheme, _, given = headers.get(b"authorization", b"").partition(b" ")
             if scheme.lower() != b"bearer" or not hmac.compare_digest(given.strip(), self._key):
                 raise Refused(
                     401,
-                    "the right key is needed: Authorization: Bearer … (for `mathloop ask`: MATHLOOP_API_KEY)",
+                    "a valid key is required: Authorization: Bearer … (for `mathloop ask`: MATHLOOP_API_KEY)",
                     code="invalid_api_key",
                 )
         if path == CHAT:
             kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
-            if kind != b"application/json":  # what a page of another site can send without asking is not
+            if kind != b"application/json":  # other sites can send other types without a preflight
                 raise Refused(415, "Content-Type: expected application/json", code="unsupported_media_type")
         length = headers.get(b"content-length", b"0")
         if not length.isdigit() or int(length) > self._bytes:
@@ -81,18 +81,18 @@ async def reply(refused: Refused, send: Send) -> None:
     body = encode(refused.body()).encode()
     headers = {"Content-Type": "application/json", "Content-Length": str(len(body)), **refused.headers()}
     if refused.status in (413, 415):
-        headers["Connection"] = "close"  # nobody reads what is still coming
+        headers["Connection"] = "close"  # the rest of the body is not read
     raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": refused.status, "headers": raw})
     await send({"type": "http.response.body", "body": body})
 
 
 class _TooLarge(Exception):
-    """The body went past its bound while it was read."""
+    """The body exceeded its bound while it was read."""
 
 
 class _Limited:
-    """A request's two ends, the incoming one bounded."""
+    """The receive and send functions of a request, with a bound on its body."""
 
     def __init__(self, receive: Receive, send: Send, most: int) -> None:
         self._receive, self._send, self._left = receive, send, most
@@ -108,7 +108,7 @@ class _Limited:
 
     async def send(self, message: Message) -> None:
         if self.too_large and not self.begun:
-            return  # what the routes made of the broken body
+            return  # the routes' answer to the truncated body
         self.begun = True
         await self._send(message)
 

@@ -1,4 +1,4 @@
-"""The engine that runs the models here, with transformers: one question at a time, in a thread of its own."""
+"""The engine that runs the models in this process with transformers, one question at a time."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from mathloop.sampling.config import SamplingConfig
 from mathloop.sampling.engines.transformers_engine import TransformersSampler
 from mathloop.sampling.prompts import render_prompt
 from mathloop.sampling.scoring import score
-from mathloop.serving.config import ServingConfig
-from mathloop.serving.engines import Drawn
+from mathloop.serving.config import SolverConfig
+from mathloop.serving.engines import Generation
 from mathloop.serving.questions import MODES, Question
 from mathloop.serving.refusals import Refused
 from mathloop.storage import open_store
 
-Found = TypeVar("Found")
-FRESH_AFTER = 100
-"""TIR questions after which a new sampler takes over: one remembers the output of every program it ran."""
+Result = TypeVar("Result")
+QUESTIONS_PER_SAMPLER = 100
+"""TIR questions per sampler, since a sampler remembers the output of every program that it ran."""
 
 
 class _Stopped(Exception):
-    """Whoever asked has gone, or the deadline has passed."""
+    """The client has gone or the deadline has passed."""
 
 
 class LocalEngine:
-    """Policy and reward model in this process."""
+    """A policy and an optional reward model in this process."""
 
     parallel = 1
     modes: tuple[Mode, ...] = MODES
@@ -46,7 +46,7 @@ class LocalEngine:
         name: str,
         policy: tuple[Any, Any],
         reward_model: tuple[RewardModel, Any] | None,
-        config: ServingConfig,
+        config: SolverConfig,
     ) -> None:
         self.name = name
         self._model, self._tokenizer = policy
@@ -57,31 +57,33 @@ class LocalEngine:
         self._context = _context(self._model, self._tokenizer)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
         self._stop = threading.Event()
-        # Every decoding step calls the model: the one place where a generation can be stopped at once.
+        # Every decoding step calls the model: the only place where a generation can be stopped at once.
         for module in (self._model, *(reward_model or ())[:1]):
             module.register_forward_pre_hook(self._check)
 
     @classmethod
-    def load(cls, policy: Path, reward_model: Path | None, config: ServingConfig, name: str) -> LocalEngine:
-        """Loads model folders. Raises BadModel, whatever is wrong with one."""
-        answering = load_policy(policy)
-        scoring = None if reward_model is None else load_reward_model(reward_model)
-        return cls(name, answering, scoring, config)
+    def load(cls, policy: Path, reward_model: Path | None, config: SolverConfig, name: str) -> LocalEngine:
+        """Loads model folders. Raises BadModel."""
+        loaded_policy = load_policy(policy)
+        loaded_reward_model = None if reward_model is None else load_reward_model(reward_model)
+        return cls(name, loaded_policy, loaded_reward_model, config)
 
     @classmethod
-    def load_champion(cls, store_url: str, config: ServingConfig) -> LocalEngine:
-        """Fetches a store's champion, every file against its checksum, and loads it; keeps no copy on disk.
+    def load_champion(cls, store_url: str, config: SolverConfig) -> LocalEngine:
+        """Fetches a store's champion, verified by checksums, and loads it; keeps no copy on disk.
 
         Raises:
             BadModel: there is no champion, or one of its models is missing.
-            Corrupt: a file is not what was published.
+            Corrupt: a file differs from what was published.
             StorageRefused: the store cannot be read.
         """
         store = open_store(store_url)
         registry = Registry(store)
         champion = registry.current()
         if champion is None:
-            raise BadModel(f"{store.url} has no champion yet; make one with `mathloop run`, or name another")
+            raise BadModel(
+                f"{store.url} has no champion yet; make one with `mathloop run`, or use another store"
+            )
         registry.check_models(champion)
         with tempfile.TemporaryDirectory(prefix="mathloop-champion-") as folder:
             policy = Path(folder) / "policy"
@@ -98,23 +100,23 @@ class LocalEngine:
         return self._scorer is not None
 
     async def prepare(self) -> None:
-        """It is loaded: nothing to wait for."""
+        """The models are loaded already."""
 
-    async def draw(self, question: Question) -> Drawn:
-        return await self._apart(lambda: self._draw(question))
+    async def draw(self, question: Question) -> Generation:
+        return await self._in_thread(lambda: self._draw(question))
 
     async def rewards(self, question: Question, responses: Sequence[Response]) -> list[float]:
-        return await self._apart(lambda: self._score(question, responses))
+        return await self._in_thread(lambda: self._score(question, responses))
 
     async def close(self) -> None:
-        await self._apart(self._close_sampler)
+        await self._in_thread(self._close_sampler)
         self._thread.shutdown()
 
-    async def _apart(self, work: Callable[[], Found]) -> Found:
-        """Runs `work` in the engine's thread; if the caller is cancelled, the work ends at its next step."""
+    async def _in_thread(self, work: Callable[[], Result]) -> Result:
+        """Runs `work` in the engine's thread; if the caller is cancelled, the work stops at its next step."""
         stop = threading.Event()
 
-        def run() -> Found:
+        def run() -> Result:
             self._stop = stop
             self._check()
             return work()
@@ -129,7 +131,7 @@ class LocalEngine:
         if self._stop.is_set():
             raise _Stopped
 
-    def _draw(self, question: Question) -> Drawn:
+    def _draw(self, question: Question) -> Generation:
         prompt, limit = self._measure(question)
         together = max(1, self._config.tokens_at_once // (prompt + limit))
         sampler = self._fresh_sampler(question)
@@ -145,22 +147,22 @@ class LocalEngine:
                 seed=question.seed + 15_485_863 * len(responses),
             )
             responses += [rollout.response for rollout in rollouts]
-        return Drawn(responses, prompt, sum(response.tokens for response in responses), question.seed)
+        return Generation(responses, prompt, sum(response.tokens for response in responses), question.seed)
 
     def _measure(self, question: Question) -> tuple[int, int]:
-        """Tokens of the prompt, and how many a response may have."""
+        """Tokens of the prompt, and most tokens of a response. Raises Refused."""
         text = render_prompt(self._tokenizer, question.problem, question.mode)
         prompt = len(self._tokenizer(text, add_special_tokens=False)["input_ids"])
         left = self._context - prompt
         if left < 1 or (left < question.max_tokens and not question.may_cut):
-            asked = "" if question.may_cut else f", and max_tokens asks for {question.max_tokens} more"
-            message = f"the problem takes {prompt} tokens{asked}; the model's context has {self._context}"
+            more = "" if question.may_cut else f", and max_tokens asks for {question.max_tokens} more"
+            message = f"the problem has {prompt} tokens{more}; the model's context has {self._context}"
             raise Refused(400, message, param="messages", code="context_length_exceeded")
         return prompt, min(left, question.max_tokens)
 
     def _fresh_sampler(self, question: Question) -> TransformersSampler:
         self._tir_questions += question.mode == "tir"
-        if self._sampler is None or self._tir_questions > FRESH_AFTER:
+        if self._sampler is None or self._tir_questions > QUESTIONS_PER_SAMPLER:
             self._close_sampler()
             self._sampler = TransformersSampler(self._model, self._tokenizer, SamplingConfig())
             self._tir_questions = 0
@@ -172,7 +174,7 @@ class LocalEngine:
         together = max(1, self._config.tokens_at_once // self._context)
         rewards = score(*self._scorer, dialogues, batch_size=together, max_tokens=self._context)
         if not all(map(math.isfinite, rewards)):
-            raise Refused(500, "the reward model's scores are not numbers; choose maj", code="internal_error")
+            raise Refused(500, "the reward model's scores are not finite; choose maj", code="internal_error")
         return rewards
 
     def _close_sampler(self) -> None:
@@ -182,6 +184,6 @@ class LocalEngine:
 
 
 def _context(model: Any, tokenizer: Any) -> int:
-    """Tokens that the model was made for; a tokenizer that knows no bound says 10^30."""
+    """Context length of the model, in tokens; a tokenizer without a bound has 10^30."""
     bound = getattr(model.config, "max_position_embeddings", None) or 4096
     return int(min(bound, getattr(tokenizer, "model_max_length", bound)))

@@ -1,4 +1,4 @@
-"""Prometheus metrics of the solver, beside those that kserve keeps, at /metrics."""
+"""Prometheus metrics of the solver at /metrics, in addition to kserve's."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ SECONDS = Histogram(
     ("strategy", "mode", "status"),
     buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600),
 )
-"""`status` is ok, cancelled, or the HTTP status that it was refused with."""
+"""`status` is ok, cancelled, or the HTTP status of the refusal."""
 QUEUE = Gauge("mathloop_queue_length", "Questions that wait for their turn")
 TOKENS = Counter("mathloop_generated_tokens", "Tokens sampled")
 CANDIDATES = Counter("mathloop_candidates", "Responses drawn")

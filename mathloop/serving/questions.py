@@ -1,7 +1,7 @@
 """A chat completion request becomes a Question, or is refused in one line.
 
-OpenAI's own fields keep OpenAI's meaning. Ours stand beside them (`extra_body` of OpenAI's client):
-`strategy`, `samples`, `mode`. A field that would change the answer and is not supported is refused.
+OpenAI's fields keep OpenAI's meaning. mathloop's own fields (`extra_body` of OpenAI's client) are `strategy`,
+`samples` and `mode`. An unsupported field that would change the answer is refused.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from mathloop.lines import describe, is_blank, parse_object, shown
 from mathloop.records import Language, Mode
-from mathloop.serving.config import MODEL, ServingConfig
+from mathloop.serving.config import MODEL, SolverConfig
 from mathloop.serving.refusals import Refused
 from mathloop.voting import STRATEGIES
 
@@ -22,11 +22,11 @@ MODES: tuple[Mode, ...] = ("cot", "tir")
 Choice = TypeVar("Choice", bound=str)
 ROLES = ("system", "developer", "user", "assistant")
 
-TAKEN = (
+SUPPORTED = (
     "model", "messages", "stream", "stream_options", "n", "temperature", "top_p", "seed", "max_tokens",
     "max_completion_tokens", "strategy", "samples", "mode",
 )  # fmt: skip
-NEUTRAL: dict[str, tuple[Any, ...]] = {
+UNSUPPORTED: dict[str, tuple[Any, ...]] = {
     "frequency_penalty": (0,),
     "presence_penalty": (0,),
     "logit_bias": ({},),
@@ -41,17 +41,17 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
     "response_format": ({"type": "text"},),
     "modalities": (["text"],),
 }
-"""Fields of OpenAI's that are not supported, with the values that ask for nothing."""
+"""Unsupported OpenAI fields, with the values that request nothing and are accepted."""
 IGNORED = (
     "user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "reasoning_effort",
     "verbosity",
 )  # fmt: skip
-"""Fields that say nothing about the answer, or nothing that this model could follow."""
+"""Accepted fields that do not concern the answer, or that this model cannot follow."""
 
 
 @dataclass(frozen=True)
 class Question:
-    """A problem and how it is to be answered; everything is decided."""
+    """A problem with all settings of its answer, defaults included."""
 
     problem: str
     strategy: str
@@ -62,40 +62,42 @@ class Question:
     """0 for greedy."""
     top_p: float
     seed: int
-    """Drawn where the request has none."""
+    """Random if the request has none."""
     max_tokens: int
-    """Bound of each response, in tokens."""
+    """Longest response, in tokens."""
     seeded: bool = True
     """The request has a seed."""
     may_cut: bool = True
-    """The bound is the server's own: it gives way where the model's context ends earlier."""
+    """`max_tokens` is the server's default: it may be lowered where the model's context ends earlier."""
     stream: bool = False
     stream_usage: bool = False
-    """The stream ends with a chunk of usage."""
+    """The stream ends with a usage chunk."""
 
     @property
     def language(self) -> Language:
-        """Chinese where more than a fifth of the characters are."""
+        """Chinese if more than a fifth of the characters are."""
         chinese = sum("\u4e00" <= c <= "\u9fff" for c in self.problem)
         return "zh" if chinese > 0.2 * len(self.problem) else "en"
 
 
 def read_question(
-    body: bytes, config: ServingConfig, *, has_reward_model: bool, modes: tuple[Mode, ...] = MODES
+    body: bytes, config: SolverConfig, *, has_reward_model: bool, modes: tuple[Mode, ...] = MODES
 ) -> Question:
-    """The question of a request's body. Raises Refused: 400, 404 for another model, 422 for a wrong value."""
+    """Reads the body of a request. Raises Refused: 400, 404 for another model, 422 for a wrong value."""
     try:
         fields = {name: value for name, value in parse_object(body).items() if value is not None}
     except ValueError as error:
         raise Refused(400, f"the body is not a JSON object: {error}", code="invalid_json") from None
     _check_names(fields)
     if fields.get("model", MODEL) != MODEL:
-        found = shown(fields["model"])
+        name = shown(fields["model"])
         raise Refused(
-            404, f"model: there is no {found}, only {MODEL!r}", param="model", code="model_not_found"
+            404, f"model: this server has no {name}, only {MODEL!r}", param="model", code="model_not_found"
         )
     if _whole(fields, "n", 1, 1, 2**31) != 1:
-        message = "n: expected 1: one answer is chosen; `samples` says out of how many, and all are returned"
+        message = (
+            "n: expected 1, since one answer is chosen; `samples` sets the responses, and all are returned"
+        )
         raise Refused(400, message, param="n", code="unsupported_value")
     strategy, temperature = _strategy(fields, config, has_reward_model)
     greedy = STRATEGIES[strategy].needs == "greedy"
@@ -130,49 +132,47 @@ def read_question(
 
 def _check_names(fields: dict[str, Any]) -> None:
     for name, value in fields.items():
-        if name in NEUTRAL and value not in NEUTRAL[name]:
+        if name in UNSUPPORTED and value not in UNSUPPORTED[name]:
             message = f"{name}: not supported by this server; leave it out"
             raise Refused(400, message, param=name, code="unsupported_parameter")
-        if name not in TAKEN and name not in NEUTRAL and name not in IGNORED:
-            near = difflib.get_close_matches(name, TAKEN, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(TAKEN)}"
-            told = shown(name)
-            raise Refused(
-                400, f"{told}: no field of this API; {hint}", param=name[:60], code="unknown_parameter"
-            )
+        if name not in SUPPORTED and name not in UNSUPPORTED and name not in IGNORED:
+            near = difflib.get_close_matches(name, SUPPORTED, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(SUPPORTED)}"
+            message = f"{shown(name)}: not a field of this API; {hint}"
+            raise Refused(400, message, param=name[:60], code="unknown_parameter")
 
 
 def strategies(has_reward_model: bool) -> list[str]:
-    """The voting strategies that a server has, with or without a reward model."""
+    """The voting strategies that are possible with or without a reward model."""
     return [name for name, one in STRATEGIES.items() if has_reward_model or one.needs != "rewards"]
 
 
-def _strategy(fields: dict[str, Any], config: ServingConfig, has_reward_model: bool) -> tuple[str, float]:
-    """Strategy and temperature; a temperature of 0 alone asks for greedy, as OpenAI's clients mean it."""
-    usual = "rm" if has_reward_model else "maj"
+def _strategy(fields: dict[str, Any], config: SolverConfig, has_reward_model: bool) -> tuple[str, float]:
+    """Strategy and temperature; a temperature of 0 without `samples` means greedy, as in OpenAI's API."""
+    default = "rm" if has_reward_model else "maj"
     if fields.get("temperature") == 0 and "samples" not in fields:
-        usual = "greedy"
-    strategy = _choice(fields, "strategy", tuple(STRATEGIES), usual)
+        default = "greedy"
+    strategy = _choice(fields, "strategy", tuple(STRATEGIES), default)
     if strategy not in strategies(has_reward_model):
-        others = _either(strategies(has_reward_model))
-        message = f"strategy: {strategy} needs a reward model, and none is served here; choose {others}"
+        others = _one_of(strategies(has_reward_model))
+        message = f"strategy: {strategy} needs a reward model, and this server has none; choose {others}"
         raise Refused(422, message, param="strategy", code="unsupported_value")
     if STRATEGIES[strategy].needs == "greedy":
         if _number(fields, "temperature", 0.0, 0.0, 2.0) != 0:
-            message = f"temperature: {strategy} means 0; leave it out, or choose maj or rm"
+            message = f"temperature: {strategy} implies 0; leave it out, or choose maj or rm"
             raise Refused(422, message, param="temperature")
         return strategy, 0.0
     temperature = _number(fields, "temperature", config.temperature, 0.0, 2.0)
     if temperature == 0:
         message = (
-            f"temperature: {strategy} over equal responses is greedy; give one above 0, or choose greedy"
+            f"temperature: with 0 all responses are equal; set it above 0 for {strategy}, or choose greedy"
         )
         raise Refused(422, message, param="temperature")
     return strategy, temperature
 
 
 def _problem(messages: Any) -> str:
-    """The last user message. Earlier turns and system messages are passed over: the policy has one turn."""
+    """The last message, the user's. Earlier ones are ignored: the policy is trained on a single turn."""
     if not isinstance(messages, list) or not messages:
         raise Refused(422, "messages: expected a list with the problem as its last message", param="messages")
     for number, message in enumerate(messages):
@@ -182,7 +182,7 @@ def _problem(messages: Any) -> str:
     last = messages[-1]
     where = f"messages[{len(messages) - 1}].content"
     if last["role"] != "user":
-        raise Refused(422, "messages: the last one must be the user's: it is the problem", param="messages")
+        raise Refused(422, "messages: the last one is the problem; its role must be user", param="messages")
     text = _text(last.get("content"), where)
     if is_blank(text) or "\0" in text:
         raise Refused(
@@ -204,27 +204,27 @@ def _text(content: Any, where: str) -> str:
     return content
 
 
-def _choice(fields: dict[str, Any], name: str, choices: tuple[Choice, ...], usual: Choice) -> Choice:
-    value = fields.get(name, usual)
+def _choice(fields: dict[str, Any], name: str, choices: tuple[Choice, ...], default: Choice) -> Choice:
+    value = fields.get(name, default)
     chosen = next((choice for choice in choices if choice == value), None)
     if chosen is None:
-        raise _wrong(name, _either(choices), value)
+        raise _wrong(name, _one_of(choices), value)
     return chosen
 
 
-def _either(names: Sequence[str]) -> str:
+def _one_of(names: Sequence[str]) -> str:
     return f"{', '.join(names[:-1])} or {names[-1]}"
 
 
-def _whole(fields: dict[str, Any], name: str, usual: int, low: int, high: int) -> int:
-    value = fields.get(name, usual)
+def _whole(fields: dict[str, Any], name: str, default: int, low: int, high: int) -> int:
+    value = fields.get(name, default)
     if type(value) is not int or not low <= value <= high:
         raise _wrong(name, f"a whole number from {low} to {high}", value)
     return value
 
 
-def _number(fields: dict[str, Any], name: str, usual: float, low: float, high: float) -> float:
-    value = fields.get(name, usual)
+def _number(fields: dict[str, Any], name: str, default: float, low: float, high: float) -> float:
+    value = fields.get(name, default)
     if type(value) not in (int, float) or not low <= value <= high:
         raise _wrong(name, f"a number from {low:g} to {high:g}", value)
     return float(value)
@@ -237,7 +237,6 @@ def _flag(fields: dict[str, Any], name: str) -> bool:
     return value
 
 
-def _wrong(where: str, expected: str, found: Any) -> Refused:
-    return Refused(
-        422, f"{where}: expected {expected}, found {describe(found)}", param=where.partition("[")[0]
-    )
+def _wrong(where: str, expected: str, value: Any) -> Refused:
+    message = f"{where}: expected {expected}, found {describe(value)}"
+    return Refused(422, message, param=where.partition("[")[0])

@@ -1,4 +1,4 @@
-"""What a request is refused with: an HTTP status and OpenAI's error object, in one clear line."""
+"""Refusals of requests: an HTTP status and OpenAI's error object with a one-line message."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ KINDS = {
     503: "server_error",
     504: "server_error",
 }
-"""OpenAI's error types by status; the client's own mistakes are all "invalid_request_error"."""
+"""OpenAI's error types by status; other mistakes of the client are "invalid_request_error"."""
 
 
 class Refused(Exception):
-    """A request that gets no answer. Its message is shown to whoever asked: nothing of the server in it.
+    """A refused request. The client sees the message, which reveals nothing of the server.
 
-    `detail` says more, for the log and for who starts the server: addresses, statuses.
+    `detail` is for the log and for the operator: addresses, statuses.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class Refused(Exception):
         self.detail = detail or message
         self.status, self.message, self.param, self.code = status, message, param, code
         self.retry_after = retry_after
-        """Seconds after which asking again may help."""
+        """Seconds after which the client may try again."""
 
     def body(self) -> dict[str, Any]:
         """OpenAI's error object."""
@@ -44,7 +44,7 @@ class Refused(Exception):
         }
 
     def headers(self) -> dict[str, str]:
-        """When to try again, in the words of HTTP and of OpenAI's client, which else repeats any 5xx."""
+        """Headers about retries for HTTP and for OpenAI's client, which otherwise repeats any 5xx."""
         headers = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
         if self.status in (500, 504):
             headers["x-should-retry"] = "false"

@@ -1,4 +1,4 @@
-"""The solver's routes: they read a question, wait for its answer, and put it on the wire."""
+"""The solver's routes: read a question, wait for its answer, send it."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from mathloop.serving.refusals import Refused
 from mathloop.serving.solver import Answer, Solver
 
 BODY_SECONDS = 30.0
-"""That a request's body may take to come."""
+"""Longest wait for a request's body."""
 PING_SECONDS = 10.0
-"""Between two signs of life in a stream: gateways close what is silent, most often after 15 to 60 seconds."""
+"""Pause between pings in a stream: gateways close silent connections, mostly after 15 to 60 seconds."""
 
 
 def solver_routes(solver: Solver) -> APIRouter:
-    """Chat completions, the list of models, and readiness. They go before KServe's own of the same paths."""
+    """Chat completions, the list of models, and readiness; these override KServe's routes."""
     router = APIRouter()
     created = int(time.time())
 
@@ -35,7 +35,7 @@ def solver_routes(solver: Solver) -> APIRouter:
 
     async def model(name: str) -> Response:
         if name != MODEL:
-            return _refusal(Refused(404, f"there is only the model {MODEL!r}", code="model_not_found"))
+            return _refusal(Refused(404, f"the only model is {MODEL!r}", code="model_not_found"))
         return _json(wire.model_object(solver, created))
 
     async def chat(request: Request) -> Response:
@@ -52,17 +52,17 @@ def solver_routes(solver: Solver) -> APIRouter:
         reply_id, now = f"chatcmpl-{uuid.uuid4().hex}", int(time.time())
         if question.stream:
             events = _events(task, wire.Stream(reply_id, now), engine.name)
-            return _TiedToTask(task, events)
+            return _TaskStream(task, events)
         try:
-            answer = await _unless_gone(request, task)
+            answer = await _until_hang_up(request, task)
         except Refused as refused:
             return _refusal(refused)
         if answer is None:
-            return Response(status_code=499)  # nobody reads it
+            return Response(status_code=499)  # the client is gone
         return _json(wire.completion(answer, engine.name, reply_id, now))
 
     async def ready() -> Response:
-        # KServe's own says yes whatever its models say.
+        # KServe's own route is always ready, whatever its models report.
         body = wire.encode({"ready": solver.ready}).encode()
         return Response(body, 200 if solver.ready else 503, media_type="application/json")
 
@@ -74,18 +74,20 @@ def solver_routes(solver: Solver) -> APIRouter:
 
 
 async def _body(request: Request) -> bytes:
-    """Raises Refused where it does not come: an open request would hold up the server's end."""
+    """The request's body. Raises Refused if it does not arrive: an open request would delay a shutdown."""
     try:
         async with asyncio.timeout(BODY_SECONDS):
             return await request.body()
     except TimeoutError:
-        raise Refused(408, f"the body did not come within {BODY_SECONDS:g} seconds", code="timeout") from None
+        raise Refused(
+            408, f"the body did not arrive within {BODY_SECONDS:g} seconds", code="timeout"
+        ) from None
     except ClientDisconnect:
-        raise Refused(400, "the body broke off", code="invalid_json") from None
+        raise Refused(400, "the connection closed before the end of the body", code="invalid_json") from None
 
 
-async def _unless_gone(request: Request, task: asyncio.Task[Answer]) -> Answer | None:
-    """The answer; None where the client has hung up, with the work stopped."""
+async def _until_hang_up(request: Request, task: asyncio.Task[Answer]) -> Answer | None:
+    """The answer; None if the client hangs up, which stops the work."""
     gone = asyncio.create_task(_hung_up(request))
     try:
         await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
@@ -122,8 +124,8 @@ async def _events(task: asyncio.Task[Answer], stream: wire.Stream, model_name: s
         yield part
 
 
-class _TiedToTask(StreamingResponse):
-    """A stream of server-sent events; when it ends, however it ends, the work behind it ends too."""
+class _TaskStream(StreamingResponse):
+    """A stream of server-sent events; its task ends with it, however it ends."""
 
     def __init__(self, task: asyncio.Task[Answer], events: AsyncIterator[bytes]) -> None:
         headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}

@@ -1,4 +1,4 @@
-"""The solver as a KServe model server: KServe's health, model and metrics routes, OpenAI's beside them."""
+"""The solver as a KServe model server, with KServe's health, model and metrics routes and OpenAI's routes."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ LOGGING = {
         "mathloop.serving": {"handlers": ["stderr"], "level": "INFO", "propagate": False},
     },
 }
-"""Without a line for every probe; what was asked and answered is never logged."""
+"""Without a line per probe; questions and answers are never logged."""
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A socket that listens, so that a taken port is known before a model is loaded. 0 is any free port.
+    """A listening socket, so that a port in use is noticed before a model is loaded. Port 0 is any free port.
 
-    Raises BadConfig where the address cannot be had.
+    Raises BadConfig if the address cannot be used.
     """
     try:
         family, kind, number, _, address = socket.getaddrinfo(
@@ -45,7 +45,7 @@ def bind(host: str, port: int) -> socket.socket:
         )[0]
     except (OSError, UnicodeError):
         raise BadConfig(
-            f"--host {host}: no address of this machine; 127.0.0.1 is this machine alone"
+            f"--host {host} is not an address of this machine; use 127.0.0.1 to accept local connections only"
         ) from None
     bound = socket.socket(family, kind, number)
     try:
@@ -60,17 +60,17 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def serve(
-    solver: Solver, bound: socket.socket, *, key: str | None, wait: float, told: Callable[[], None]
+    solver: Solver, bound: socket.socket, *, key: str | None, wait: float, on_ready: Callable[[], None]
 ) -> None:
-    """Serves until SIGTERM or SIGINT, then answers what it has begun and returns.
+    """Serves until SIGTERM or SIGINT, then finishes running requests and returns.
 
     Args:
-        bound: from `bind`; closed in the end.
-        wait: seconds that the engine may take until it can answer; meanwhile only the probes are answered.
-        told: called once, when it can.
+        bound: socket from `bind`; closed at the end.
+        wait: seconds that the engine may take to become ready; until then only probes are answered.
+        on_ready: called once the engine can answer.
 
     Raises:
-        UserError: the engine could not answer in time; its reason.
+        UserError: the engine did not become ready in time.
     """
     kserve = _import_kserve()
     import uvicorn
@@ -79,16 +79,16 @@ def serve(
     from mathloop.serving.routes import solver_routes
 
     logging.config.dictConfig(LOGGING)
-    warnings.filterwarnings("ignore", message="ORJSONResponse is deprecated")  # of kserve's own routes
+    warnings.filterwarnings("ignore", message="ORJSONResponse is deprecated")  # in kserve's routes
 
     class SolverModel(kserve.Model):  # type: ignore[misc, name-defined]
-        """What KServe's routes know of the solver: whether it is ready."""
+        """Tells KServe's routes whether the solver is ready."""
 
         async def healthy(self) -> bool:
             return solver.ready
 
     class Server(uvicorn.Server):
-        """Prepares the engine beside serving, so that probes are answered from the start."""
+        """Prepares the engine while serving, so that probes are answered from the start."""
 
         failure: BaseException | None = None
 
@@ -102,7 +102,7 @@ def serve(
             if self.failure is not None:
                 self.should_exit = True
             elif not task.cancelled():
-                told()
+                on_ready()
 
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
             self._preparing.cancel()
@@ -111,7 +111,7 @@ def serve(
 
         @contextmanager
         def capture_signals(self) -> Iterator[None]:
-            yield  # uvicorn's own raises a signal again once it has drained: we would not end with 0
+            yield  # uvicorn's version raises the signal again after draining: the exit code would not be 0
 
     model_server = kserve.ModelServer(http_port=bound.getsockname()[1], enable_grpc=False)
     model = SolverModel(MODEL)
@@ -123,28 +123,30 @@ def serve(
         "kserve.model_server:app", model_server.dataplane, model_server.model_repository_extension, 0
     ).create_application()
     app.add_middleware(Guard, key=key, body_bytes=solver.config.body_bytes)
-    # ModelServer.start would bind 0.0.0.0; a server of our own takes the socket.
+    # ModelServer.start would bind 0.0.0.0; this server uses the given socket.
     grace = int(solver.config.deadline) + 1
     server = Server(
         uvicorn.Config(
             app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=grace
         )
     )
-    usual = {number: signal.signal(number, server.handle_exit) for number in (signal.SIGTERM, signal.SIGINT)}
+    handlers = {
+        number: signal.signal(number, server.handle_exit) for number in (signal.SIGTERM, signal.SIGINT)
+    }
     try:
         server.run(sockets=[bound])
     finally:
-        for number, handler in usual.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)
         bound.close()
     if isinstance(server.failure, Refused):
-        raise UserError(f"{server.failure.detail}; start it, or give --wait SECONDS to wait for it")
+        raise UserError(f"{server.failure.detail}; start it, or set --wait SECONDS to wait for it")
     if server.failure is not None:
         raise server.failure
 
 
 async def _prepare(solver: Solver, wait: float) -> None:
-    """Raises Refused where the engine still cannot answer after `wait` seconds."""
+    """Raises Refused if the engine cannot answer after `wait` seconds."""
     end = time.monotonic() + wait
     while True:
         try:
@@ -156,7 +158,7 @@ async def _prepare(solver: Solver, wait: float) -> None:
 
 
 def _import_kserve() -> Any:
-    """kserve reads the command line as it is imported; ours is not meant for it."""
+    """kserve parses sys.argv when it is imported, so it must not see mathloop's."""
     own, sys.argv = sys.argv, sys.argv[:1]
     try:
         import kserve

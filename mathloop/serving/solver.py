@@ -1,4 +1,4 @@
-"""A question's way to its answer: a place in the queue, responses, rewards, a choice, within a deadline."""
+"""From a question to its answer: queue, responses, rewards and the vote, within a deadline."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from mathloop.errors import MathloopError
 from mathloop.records import Response
 from mathloop.serving import metrics
-from mathloop.serving.config import ServingConfig
-from mathloop.serving.engines import Drawn, Engine
+from mathloop.serving.config import SolverConfig
+from mathloop.serving.engines import Engine, Generation
 from mathloop.serving.questions import Question
 from mathloop.serving.refusals import Refused
 from mathloop.voting import STRATEGIES, Group, choose, group_answers
@@ -24,13 +24,13 @@ LOG = logging.getLogger("mathloop.serving")
 
 @dataclass(frozen=True)
 class Answer:
-    """What is known of a question in the end."""
+    """The result of a question."""
 
     question: Question
     chosen: Group[Response]
     candidates: list[Group[Response]]
-    """One for each distinct answer: the chosen one first, then by the strategy's rank."""
-    drawn: Drawn
+    """One per distinct answer: the chosen one first, then by the strategy's rank."""
+    generation: Generation
     seconds: dict[str, float]
     """Wall time by part: queue, draw, reward, total."""
 
@@ -40,21 +40,21 @@ class Answer:
 
 
 class Queue:
-    """Lets `parallel` questions at the engine, first come first served, and `length` more wait."""
+    """Admits `parallel` questions to the engine, in order of arrival, and lets `length` more wait."""
 
     def __init__(self, parallel: int, length: int) -> None:
         self._turns = asyncio.Semaphore(parallel)
         self._parallel, self._length = parallel, length
         self._inside = 0
         self._recent: deque[float] = deque(maxlen=16)
-        """Seconds that the last questions took at the engine."""
+        """Seconds that the latest questions took at the engine."""
 
     def enter(self) -> Place:
-        """A place, to be left again. Raises Refused (503, with a time to come back) when all are taken."""
+        """A place, which must be left again. Raises Refused (503, with Retry-After) when all are taken."""
         if self._inside >= self._parallel + self._length:
             usual = sum(self._recent) / len(self._recent) if self._recent else 1.0
             wait = math.ceil(min(max(usual * self._inside / self._parallel, 1.0), 60.0))
-            message = f"{self._inside} questions are before this one, as many as may wait; ask again later"
+            message = f"the queue is full ({self._inside} questions); ask again later"
             raise Refused(503, message, code="queue_full", retry_after=wait)
         self._inside += 1
         metrics.QUEUE.set(max(0, self._inside - self._parallel))
@@ -64,7 +64,7 @@ class Queue:
         await self._turns.acquire()
 
     def leave(self, seconds: float | None) -> None:
-        """`seconds` at the engine; None where it never was the question's turn."""
+        """`seconds` at the engine; None if the question never had its turn."""
         self._inside -= 1
         metrics.QUEUE.set(max(0, self._inside - self._parallel))
         if seconds is not None:
@@ -86,7 +86,7 @@ class Place:
         self._began = time.monotonic()
 
     def leave(self) -> None:
-        """Gives the place up; a second time does nothing."""
+        """Frees the place; a second call does nothing."""
         if not self._left:
             self._left = True
             self._queue.leave(None if self._began is None else time.monotonic() - self._began)
@@ -95,10 +95,10 @@ class Place:
 class Solver:
     """Answers questions with one engine."""
 
-    def __init__(self, engine: Engine, config: ServingConfig) -> None:
+    def __init__(self, engine: Engine, config: SolverConfig) -> None:
         self.engine, self.config = engine, config
         self.ready = False
-        """Whether the engine said that it can answer."""
+        """Whether the engine can answer."""
         self._queue = Queue(engine.parallel, config.queue)
 
     async def prepare(self) -> None:
@@ -107,23 +107,23 @@ class Solver:
         self.ready = True
 
     def ask(self, question: Question) -> asyncio.Task[Answer]:
-        """The answer, being worked on; to cancel the task stops the work. It raises Refused and nothing else.
+        """A task that works on the answer; cancelling it stops the work. The task raises only Refused.
 
-        Raises Refused at once where the queue is full, or the engine is not ready.
+        Raises Refused at once if the queue is full or the engine is not ready.
         """
         if not self.ready:
             raise Refused(
-                503, "the models are not there yet; ask again later", code="not_ready", retry_after=5
+                503, "the models are still loading; ask again later", code="not_ready", retry_after=5
             )
         place = self._queue.enter()
-        task = asyncio.create_task(self._measured(question, place))
-        task.add_done_callback(lambda _: place.leave())  # also of a task that was cancelled before it began
+        task = asyncio.create_task(self._observe(question, place))
+        task.add_done_callback(lambda _: place.leave())  # also if the task was cancelled before it began
         return task
 
-    async def _measured(self, question: Question, place: Place) -> Answer:
+    async def _observe(self, question: Question, place: Place) -> Answer:
         started, status = time.monotonic(), "cancelled"
         try:
-            answer = await self._answered(question, place)
+            answer = await self._answer(question, place)
             status = "ok"
             return answer
         except Refused as refused:
@@ -134,32 +134,28 @@ class Solver:
         except MathloopError as error:
             status = "500"
             LOG.error("a question failed: %s", error)
-            raise Refused(
-                500, "the answer failed; the server's log says why", code="internal_error"
-            ) from None
+            raise Refused(500, "answering failed; see the server's log", code="internal_error") from None
         except Exception:
             status = "500"
             LOG.exception("a question failed")
-            raise Refused(
-                500, "the answer failed; the server's log says why", code="internal_error"
-            ) from None
+            raise Refused(500, "answering failed; see the server's log", code="internal_error") from None
         finally:
             seconds = time.monotonic() - started
             metrics.SECONDS.labels(question.strategy, question.mode, status).observe(seconds)
-            told = {"strategy": question.strategy, "mode": question.mode, "samples": question.samples}
-            LOG.info(json.dumps({**told, "status": status, "seconds": round(seconds, 3)}))
+            fields = {"strategy": question.strategy, "mode": question.mode, "samples": question.samples}
+            LOG.info(json.dumps({**fields, "status": status, "seconds": round(seconds, 3)}))
 
-    async def _answered(self, question: Question, place: Place) -> Answer:
+    async def _answer(self, question: Question, place: Place) -> Answer:
         marks = [time.monotonic()]
         try:
             async with asyncio.timeout(self.config.deadline):
                 await place.turn()
                 marks.append(time.monotonic())
-                drawn = await self.engine.draw(question)
-                metrics.TOKENS.inc(drawn.completion_tokens)
-                metrics.CANDIDATES.inc(len(drawn.responses))
+                generation = await self.engine.draw(question)
+                metrics.TOKENS.inc(generation.completion_tokens)
+                metrics.CANDIDATES.inc(len(generation.responses))
                 marks.append(time.monotonic())
-                responses = drawn.responses
+                responses = generation.responses
                 if STRATEGIES[question.strategy].needs == "rewards":
                     rewards = await self.engine.rewards(question, responses)
                     pairs = zip(responses, rewards, strict=True)
@@ -176,4 +172,4 @@ class Solver:
         parts = ("queue", "draw", "reward")
         seconds = {name: end - start for name, start, end in zip(parts, marks, marks[1:], strict=False)}
         seconds["total"] = time.monotonic() - marks[0]
-        return Answer(question, chosen, ordered, drawn, seconds)
+        return Answer(question, chosen, ordered, generation, seconds)

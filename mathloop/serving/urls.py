@@ -1,4 +1,4 @@
-"""URLs of servers that are asked."""
+"""URLs of servers."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from mathloop.errors import BadConfig
 
 
 def check_url(option: str, url: str) -> str:
-    """The URL without slashes and /v1 at its end. Raises BadConfig where it is none, or holds a password."""
+    """The URL without a trailing /v1 or slashes. Raises BadConfig if it is no URL or holds a password."""
     try:
         parts = urlsplit(url.strip())
         usable = parts.scheme in ("http", "https") and parts.hostname and (parts.port or 1)
     except ValueError:
         usable = False
-    told = url.rpartition("@")[2]  # whatever stands before an @ may be a password
+    shown = url.rpartition("@")[2]  # the part before an @ may be a password
     if not usable or parts.query or parts.fragment:
-        raise BadConfig(f"{option} {told}: not a server's URL; expected http://host:port")
+        raise BadConfig(f"{option} {shown}: not a server's URL; expected http://host:port")
     if "@" in parts.netloc:
-        raise BadConfig(f"{option} {told}: a URL must not hold a password; keys come from the environment")
+        raise BadConfig(f"{option} {shown}: a URL must not hold a password; keys come from the environment")
     return url.strip().rstrip("/").removesuffix("/v1").rstrip("/")

@@ -1,4 +1,4 @@
-"""OpenAI's objects, and the framing of server-sent events."""
+"""OpenAI's objects and server-sent events."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mathloop.voting import Group
 FINISH = {"stop": "stop", "length": "length", "tool_limit": "length"}
 DONE = b"data: [DONE]\n\n"
 PING = b": working\n\n"
-"""A comment, which clients pass over: it keeps gateways from closing a connection that is silent."""
+"""A comment, which clients ignore: it keeps gateways from closing a silent connection."""
 
 
 def models_list(solver: Solver, created: int) -> dict[str, Any]:
@@ -25,19 +25,19 @@ def models_list(solver: Solver, created: int) -> dict[str, Any]:
 
 
 def model_object(solver: Solver, created: int) -> dict[str, Any]:
-    """The one model, with what it can do."""
+    """The one model with its abilities."""
     engine = solver.engine
-    able = {
+    abilities = {
         "answers_with": engine.name,
         "strategies": strategies(engine.has_reward_model),
         "modes": list(engine.modes),
         "most_samples": solver.config.most_samples,
     }
-    return {"id": MODEL, "object": "model", "created": created, "owned_by": "mathloop", "mathloop": able}
+    return {"id": MODEL, "object": "model", "created": created, "owned_by": "mathloop", "mathloop": abilities}
 
 
 def completion(answer: Answer, model_name: str, reply_id: str, created: int) -> dict[str, Any]:
-    """The reply to a chat completion, `mathloop` beside OpenAI's own fields."""
+    """The reply to a chat completion: OpenAI's fields and `mathloop`."""
     message = {"role": "assistant", "content": answer.response.text, "refusal": None}
     finish = FINISH[answer.response.finish_reason]
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish}
@@ -53,13 +53,13 @@ def completion(answer: Answer, model_name: str, reply_id: str, created: int) -> 
 
 
 def usage(answer: Answer) -> dict[str, int]:
-    """Tokens: the prompt once, the responses all together."""
-    prompt, sampled = answer.drawn.prompt_tokens, answer.drawn.completion_tokens
+    """Token counts: the prompt counts once, all responses count."""
+    prompt, sampled = answer.generation.prompt_tokens, answer.generation.completion_tokens
     return {"prompt_tokens": prompt, "completion_tokens": sampled, "total_tokens": prompt + sampled}
 
 
 def extension(answer: Answer, model_name: str) -> dict[str, Any]:
-    """What OpenAI's API has no place for."""
+    """The field `mathloop`, for values that OpenAI's API does not have."""
     question = answer.question
     return {
         "answer": answer.chosen.answer,
@@ -67,7 +67,7 @@ def extension(answer: Answer, model_name: str) -> dict[str, Any]:
         "samples": question.samples,
         "mode": question.mode,
         "temperature": question.temperature,
-        "seed": answer.drawn.seed,
+        "seed": answer.generation.seed,
         "answers_with": model_name,
         "candidates": [_candidate(candidate) for candidate in answer.candidates],
         "seconds": {name: round(value, 3) for name, value in answer.seconds.items()},
@@ -88,17 +88,17 @@ def _candidate(candidate: Group[Response]) -> dict[str, Any]:
 
 
 class Stream:
-    """The chunks of one streamed reply, in their order: opening, content, closing, perhaps usage, DONE."""
+    """The chunks of one streamed reply, in order: opening, content, closing, optional usage, DONE."""
 
     def __init__(self, reply_id: str, created: int) -> None:
         self._frame = {"id": reply_id, "object": "chat.completion.chunk", "created": created, "model": MODEL}
 
     def opening(self) -> bytes:
-        """Who speaks: sent before there is anything to say."""
+        """The role, sent before there is content."""
         return self._chunk({"role": "assistant", "content": ""}, None)
 
     def answered(self, answer: Answer, model_name: str) -> Iterator[bytes]:
-        """All the rest. The closing chunk carries `mathloop`."""
+        """All other chunks; the closing one has the field `mathloop`."""
         for line in answer.response.text.splitlines(keepends=True):
             yield self._chunk({"content": line}, None)
         finish = FINISH[answer.response.finish_reason]
@@ -108,7 +108,7 @@ class Stream:
         yield DONE
 
     def refused(self, refused: Refused) -> Iterator[bytes]:
-        """The end of a stream that has begun and gets no answer."""
+        """The end of a stream whose question was refused."""
         yield event(refused.body())
         yield DONE
 
@@ -123,6 +123,6 @@ def event(value: dict[str, Any]) -> bytes:
 
 
 def encode(value: Any) -> str:
-    """JSON as replies hold it: text as it is, half surrogate pairs escaped, so that it is always UTF-8."""
+    """JSON with unescaped text; lone surrogates are escaped, so that it is always valid UTF-8."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mathloop.errors import BadConfig, BadData
 from mathloop.lines import is_blank
 from mathloop.serving.client import Reply
-from mathloop.serving.config import KEY_VARIABLE, ServingConfig
+from mathloop.serving.config import KEY_VARIABLE, SolverConfig
 from mathloop.serving.keys import read_key
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def serve(
     from mathloop.serving import server
     from mathloop.serving.solver import Solver
 
-    config = ServingConfig(deadline=deadline)
+    config = SolverConfig(deadline=deadline)
     key = read_key(KEY_VARIABLE)
     bound = server.bind(host, port)
     if key is None and host not in ("127.0.0.1", "::1", "localhost"):
@@ -60,7 +60,7 @@ def serve(
     def print_ready() -> None:
         print(f"serving {engine.name} at {url}; stop with Ctrl-C", flush=True)
 
-    server.serve(Solver(engine, config), bound, key=key, wait=wait, told=print_ready)
+    server.serve(Solver(engine, config), bound, key=key, wait=wait, on_ready=print_ready)
 
 
 def _check_sources(
@@ -86,7 +86,7 @@ def _load(
     reward_model: Path | None,
     policy_url: str | None,
     reward_model_url: str | None,
-    config: ServingConfig,
+    config: SolverConfig,
 ) -> Engine:
     if policy_url is not None:
         from mathloop.serving.remote import RemoteEngine

@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from mathloop.records import Response
-from mathloop.serving.engines import Drawn
+from mathloop.serving.engines import Generation
 from mathloop.serving.questions import MODES, Question
 
 
@@ -42,7 +42,7 @@ class ScriptedEngine:
     async def prepare(self) -> None:
         pass
 
-    async def draw(self, question: Question) -> Drawn:
+    async def draw(self, question: Question) -> Generation:
         self.questions.append(question)
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
@@ -57,7 +57,7 @@ class ScriptedEngine:
             raise self.failure
         self.drawn += 1
         given = [self.answers[at % len(self.answers)] for at in range(question.samples)]
-        return Drawn([response(answer) for answer in given], 11, 3 * question.samples, question.seed)
+        return Generation([response(answer) for answer in given], 11, 3 * question.samples, question.seed)
 
     async def rewards(self, question: Question, responses: Sequence[Response]) -> list[float]:
         assert self.scores is not None

@@ -18,7 +18,7 @@ from mathloop.registry import Registry
 from mathloop.sampling.config import SamplingConfig
 from mathloop.sampling.engines.transformers_engine import TransformersSampler
 from mathloop.sampling.scoring import score
-from mathloop.serving.config import ServingConfig
+from mathloop.serving.config import SolverConfig
 from mathloop.serving.local import LocalEngine
 from mathloop.serving.questions import Question
 from mathloop.serving.refusals import Refused
@@ -49,7 +49,7 @@ def folders(tmp_path: Path, tiny_model: Callable[..., Any], tokenizer: Any) -> t
 @pytest.fixture
 def load(folders: tuple[Path, Path]) -> Callable[..., LocalEngine]:
     def make(**settings: Any) -> LocalEngine:
-        return LocalEngine.load(*folders, ServingConfig(**settings), "tiny")
+        return LocalEngine.load(*folders, SolverConfig(**settings), "tiny")
 
     return make
 
@@ -185,19 +185,19 @@ def test_a_champion_is_fetched_checked_and_not_left_on_disk(
     monkeypatch.setattr("tempfile.tempdir", str(scratch))
     store = open_store(store_url)
     with pytest.raises(BadModel, match="has no champion yet; make one with `mathloop run`"):
-        LocalEngine.load_champion(store_url, ServingConfig())
+        LocalEngine.load_champion(store_url, SolverConfig())
     store.publish(folders[0], "base/r0/policy")
     registry = Registry(store)
     first = registry.promote(
         "base/r0/policy", None, round_id="r0", expected=None, base="base/r0/policy", metrics={}
     )
-    engine = LocalEngine.load_champion(store_url, ServingConfig())
+    engine = LocalEngine.load_champion(store_url, SolverConfig())
     assert (engine.name, engine.has_reward_model) == ("champion 0 (round r0)", False)
     store.publish(folders[0], "rounds/r1/policy")
     store.publish(folders[1], "rounds/r1/reward_model")
     names = "rounds/r1/policy", "rounds/r1/reward_model"
     registry.promote(*names, round_id="r1", expected=first, base="base/r0/policy", metrics={})
-    engine = LocalEngine.load_champion(store_url, ServingConfig())
+    engine = LocalEngine.load_champion(store_url, SolverConfig())
     assert (engine.name, engine.has_reward_model) == ("champion 1 (round r1)", True)
     assert len(run(engine, engine.draw(question())).responses) == 4
     assert not list(scratch.iterdir())
@@ -215,13 +215,13 @@ def test_a_champion_that_was_tampered_with_is_not_loaded(folders: tuple[Path, Pa
     weights.chmod(0o644)
     weights.write_bytes(data)
     with pytest.raises(Corrupt, match=r"model\.safetensors"):
-        LocalEngine.load_champion(str(tmp_path / "store"), ServingConfig())
+        LocalEngine.load_champion(str(tmp_path / "store"), SolverConfig())
 
 
 def test_what_is_no_store_or_model_is_one_line(folders: tuple[Path, Path], tmp_path: Path) -> None:
     with pytest.raises(StorageRefused):
-        LocalEngine.load_champion("ftp://x", ServingConfig())
+        LocalEngine.load_champion("ftp://x", SolverConfig())
     with pytest.raises(BadModel, match="no reward head"):
-        LocalEngine.load(folders[0], folders[0], ServingConfig(), "tiny")
+        LocalEngine.load(folders[0], folders[0], SolverConfig(), "tiny")
     with pytest.raises(BadModel, match="expected a policy"):
-        LocalEngine.load(folders[1], None, ServingConfig(), "tiny")
+        LocalEngine.load(folders[1], None, SolverConfig(), "tiny")

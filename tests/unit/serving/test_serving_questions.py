@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mathloop.serving.config import ServingConfig
+from mathloop.serving.config import SolverConfig
 from mathloop.serving.questions import Question, read_question
 from mathloop.serving.refusals import Refused
 
-CONFIG = ServingConfig()
+CONFIG = SolverConfig()
 PROBLEM = {"role": "user", "content": "What is 3 + 4?"}
 
 
@@ -73,7 +73,7 @@ def test_only_the_servers_own_bound_on_tokens_gives_way() -> None:
     ("fields", "status", "said"),
     [
         ({"model": "gpt-4"}, 404, "only 'mathloop'"),
-        ({"n": 2}, 400, "`samples` says"),
+        ({"n": 2}, 400, "`samples` sets"),
         ({"tools": [{"type": "function"}]}, 400, "tools: not supported"),
         ({"stop": ["x"]}, 400, "stop: not supported"),
         ({"logprobs": True}, 400, "logprobs: not supported"),
@@ -100,7 +100,7 @@ def test_only_the_servers_own_bound_on_tokens_gives_way() -> None:
         ({"messages": [{"role": "user", "content": 7}]}, 422, "messages[0].content: expected text"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, 422, "text parts"),
         ({"messages": [{"role": "tool", "content": "x"}]}, 422, "messages[0]"),
-        ({"messages": [PROBLEM, {"role": "assistant", "content": "7"}]}, 422, "the last one must be"),
+        ({"messages": [PROBLEM, {"role": "assistant", "content": "7"}]}, 422, "the last one is the problem"),
     ],
 )
 def test_what_cannot_be_done_is_refused_in_one_line(fields: dict[str, Any], status: int, said: str) -> None:

@@ -18,7 +18,7 @@ import pytest
 from mathloop.errors import BadConfig
 from mathloop.sampling.prompts import INSTRUCTIONS
 from mathloop.serving import endpoint
-from mathloop.serving.config import ENDPOINT_KEY_VARIABLE, ServingConfig
+from mathloop.serving.config import ENDPOINT_KEY_VARIABLE, SolverConfig
 from mathloop.serving.questions import Question
 from mathloop.serving.refusals import Refused
 from mathloop.serving.remote import RemoteEngine
@@ -44,7 +44,7 @@ def question(**changes: Any) -> Question:
 
 def answer(vllm: VLLMStandIn, asked: Question, deadline: float = 30) -> Answer:
     async def run() -> Answer:
-        config = ServingConfig(deadline=deadline)
+        config = SolverConfig(deadline=deadline)
         solver = Solver(RemoteEngine(vllm.url, vllm.url, config), config)
         try:
             await solver.prepare()
@@ -69,9 +69,9 @@ def refused(vllm: VLLMStandIn, asked: Question | None = None, deadline: float = 
 
 def test_responses_and_rewards_come_from_the_endpoints(vllm: VLLMStandIn) -> None:
     given = answer(vllm, question())
-    drawn = given.drawn.responses
+    drawn = given.generation.responses
     assert [one.answer for one in drawn] == ["7", "7", "8"]
-    assert (given.drawn.prompt_tokens, given.drawn.completion_tokens) == (5, 30)
+    assert (given.generation.prompt_tokens, given.generation.completion_tokens) == (5, 30)
     rewards = {one.text: one.reward for candidate in given.candidates for one in candidate.responses}
     assert rewards == {text: 20.0 - len(text + "<|im_end|>") for text in ("3+4=7. \\boxed{7}", "\\boxed{8}")}
     assert [(one.answer, one.votes) for one in given.candidates] == [("8", 1), ("7", 2)]
@@ -149,7 +149,7 @@ def test_one_that_stays_away_is_given_up(vllm: VLLMStandIn) -> None:
 
 def test_nobody_listens() -> None:
     async def prepare() -> None:
-        await RemoteEngine("http://127.0.0.1:1", None, ServingConfig()).prepare()
+        await RemoteEngine("http://127.0.0.1:1", None, SolverConfig()).prepare()
 
     with pytest.raises(Refused) as caught:
         asyncio.run(prepare())
@@ -259,14 +259,14 @@ def test_what_is_not_vllm_is_known_before_the_first_question(
 )
 def test_what_is_no_url(url: str) -> None:
     with pytest.raises(BadConfig, match="--policy-url") as caught:
-        RemoteEngine(url, None, ServingConfig())
+        RemoteEngine(url, None, SolverConfig())
     assert "pw" not in str(caught.value)
 
 
 @pytest.mark.parametrize("ending", ["", "/", "/v1", "/v1/"])
 def test_a_url_may_end_in_v1(vllm: VLLMStandIn, ending: str) -> None:
     async def prepare() -> str:
-        engine = RemoteEngine(vllm.url + ending, vllm.url + ending, ServingConfig())
+        engine = RemoteEngine(vllm.url + ending, vllm.url + ending, SolverConfig())
         await engine.prepare()
         await engine.close()
         return engine.name
@@ -283,7 +283,7 @@ def test_the_command_waits_for_vllm_and_answers_with_it(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pipelines.cli"]
     urls = ["--policy-url", later, "--reward-model-url", later]
     with subprocess.Popen(
-        [*command, "serve", "--port", str(ports[0]), *urls, "--wait", "60"],
+        [*command, "serve", "--port", str(ports[0]), *urls, "--wait", "300"],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         text=True,
@@ -296,7 +296,7 @@ def test_the_command_waits_for_vllm_and_answers_with_it(tmp_path: Path) -> None:
             asked = [*command, "ask", "3+4?", "--url", own, "--samples", "3"]
             early = subprocess.run(asked, cwd=tmp_path, capture_output=True, text=True)
             assert (early.returncode, early.stderr.count("\n")) == (2, 1)
-            assert "the models are not there yet" in early.stderr
+            assert "the models are still loading" in early.stderr
             vllm = VLLMStandIn(ports[1])
             assert process.stdout is not None
             assert process.stdout.readline() == f"serving stand-in on vLLM at {own}; stop with Ctrl-C\n"
@@ -307,12 +307,12 @@ def test_the_command_waits_for_vllm_and_answers_with_it(tmp_path: Path) -> None:
             assert "rm, 30 tokens" in shown.stdout
         finally:
             process.terminate()
-        assert process.wait(30) == 0
+        assert process.wait(120) == 0
 
 
 def status(url: str) -> int:
     try:
-        return httpx.get(url, timeout=5).status_code
+        return httpx.get(url, timeout=60).status_code
     except httpx.ConnectError:
         return 0
 

@@ -18,7 +18,7 @@ from fastapi import FastAPI
 
 from mathloop.errors import SandboxError
 from mathloop.serving import routes
-from mathloop.serving.config import ServingConfig
+from mathloop.serving.config import SolverConfig
 from mathloop.serving.guard import Guard
 from mathloop.serving.refusals import Refused
 from mathloop.serving.routes import solver_routes
@@ -33,7 +33,7 @@ CHAT = "/v1/chat/completions"
 class Served:
     """A solver behind uvicorn, in a thread of its own."""
 
-    def __init__(self, engine: ScriptedEngine, config: ServingConfig, key: str | None = None) -> None:
+    def __init__(self, engine: ScriptedEngine, config: SolverConfig, key: str | None = None) -> None:
         self.engine, self.solver = engine, Solver(engine, config)
         self.solver.ready = True
         app = FastAPI()
@@ -82,7 +82,7 @@ def start() -> Iterator[Start]:
     running: list[Served] = []
 
     def begin(engine: ScriptedEngine, key: str | None = None, **settings: Any) -> Served:
-        running.append(Served(engine, ServingConfig(**settings), key))
+        running.append(Served(engine, SolverConfig(**settings), key))
         return running[-1]
 
     yield begin

@@ -156,12 +156,12 @@ def test_monsters_are_grouped_with_few_proofs(proofs: list[tuple[str, str]]) -> 
 def test_integers_and_equal_texts_import_nothing_that_reads_answers() -> None:
     code = (
         "import json, sys\n"
-        "from types import SimpleNamespace as Drawn\n"
+        "from types import SimpleNamespace as Generation\n"
         "from mathloop.voting import STRATEGIES, choose, group_answers\n"
         "for answers in (['7', '8', '07', None], ['1/2', '1/2', None]):\n"
-        "    choose('maj', group_answers([Drawn(answer=a, reward=None) for a in answers]))\n"
+        "    choose('maj', group_answers([Generation(answer=a, reward=None) for a in answers]))\n"
         "before = sorted(sys.modules)\n"
-        "group_answers([Drawn(answer=a, reward=None) for a in ('1/2', '0.5', '\\\\sqrt2')])\n"
+        "group_answers([Generation(answer=a, reward=None) for a in ('1/2', '0.5', '\\\\sqrt2')])\n"
         "print(json.dumps([before, sorted(sys.modules)]))"
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

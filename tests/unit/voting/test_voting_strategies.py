@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from mathloop.evaluation.metrics import Outcome, score_samples
 from mathloop.records import Response
-from mathloop.serving.config import ServingConfig
+from mathloop.serving.config import SolverConfig
 from mathloop.serving.questions import read_question, strategies
 from mathloop.synthesis.cot import majority_answer
 from mathloop.voting import STRATEGIES, choose, group_answers, share, sigmoid
@@ -54,11 +54,11 @@ def test_the_vote_does_not_see_the_gold_answer_in_the_solver() -> None:
     from mathloop.serving.solver import Solver
 
     async def answered() -> Any:
-        solver = Solver(ScriptedEngine(CASE), ServingConfig())
+        solver = Solver(ScriptedEngine(CASE), SolverConfig())
         await solver.prepare()
         body = {"messages": [{"role": "user", "content": "?"}], "samples": 8}
         return await solver.ask(
-            read_question(json.dumps(body).encode(), ServingConfig(), has_reward_model=False)
+            read_question(json.dumps(body).encode(), SolverConfig(), has_reward_model=False)
         )
 
     answer = asyncio.run(answered())
@@ -155,7 +155,7 @@ STRATEGIES["longest"] = Strategy("the longest answer", "samples", lambda group: 
 from mathloop.evaluation import print_table, score_table
 from mathloop.evaluation.config import GateConfig
 from mathloop.records import Problem, Response
-from mathloop.serving.config import ServingConfig
+from mathloop.serving.config import SolverConfig
 from mathloop.serving.questions import read_question, strategies
 from pipelines.cli import app
 from typer.testing import CliRunner
@@ -163,7 +163,7 @@ from typer.testing import CliRunner
 drawn = [Response("p", i, "cot", "", a, a == "123", model="base") for i, a in enumerate(["7", "7", "123"])]
 table = score_table([Problem("p", "?", "123")], drawn)
 body = {"messages": [{"role": "user", "content": "?"}], "strategy": "longest"}
-question = read_question(json.dumps(body).encode(), ServingConfig(), has_reward_model=False)
+question = read_question(json.dumps(body).encode(), SolverConfig(), has_reward_model=False)
 help_text = CliRunner().invoke(app, ["ask", "--help"]).output
 print(json.dumps({
     "scores": {name: table.get("base", "cot", name).value for name in ("maj", "longest")},
