@@ -59,6 +59,7 @@ class Outcomes:
         self.not_finite: dict[str, int] = defaultdict(int)
         """Model → responses whose reward is NaN or infinite."""
         self.responses = 0
+        self._scores: dict[tuple[str, str, int], dict[Kind, NDArray[np.float64]]] = {}
         self._of: dict[tuple[str, str], dict[str, dict[int, Outcome]]] = defaultdict(
             lambda: defaultdict(dict)
         )
@@ -98,7 +99,16 @@ class Outcomes:
         return len(self.problems) - len(self._of.get((model, mode), {}))
 
     def scores(self, model: str, mode: str, k: int) -> dict[Kind, NDArray[np.float64]]:
-        """A score per problem, each [problems] in the order of `problems`; a kind not measured is absent."""
+        """A score per problem, each [problems] in the order of `problems`; a kind not measured is absent.
+
+        Computed once per argument: the votes behind it may need proofs.
+        """
+        key = model, mode, k
+        if key not in self._scores:
+            self._scores[key] = self._computed(model, mode, k)
+        return dict(self._scores[key])
+
+    def _computed(self, model: str, mode: str, k: int) -> dict[Kind, NDArray[np.float64]]:
         found = self._of.get((model, mode), {})
         by_problem = [found.get(name, {}) for name in self.problems]
         scores: dict[Kind, NDArray[np.float64]] = {}

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from mathloop.errors import BadConfig
 from mathloop.settings.settings import RENAMED, SECTIONS, Settings
-from mathloop.validation import first_mistake, model_in
+from mathloop.validation import first_mistake
 
 OVERRIDES = 'overrides: expected sections and fields as one JSON object, such as {"grpo": {"steps": 10}}'
 
@@ -57,13 +57,11 @@ def resolve(profile: str, overrides: str) -> Settings:
 def defaults(model: type[BaseModel]) -> dict[str, Any]:
     """Each nested section's defaults, per field, so that setting one field of a section keeps the defaults of
     its other fields."""
-    values = {}
-    for name, field in model.model_fields.items():
-        if isinstance(field.default, BaseModel):
-            values[name] = field.default.model_dump(mode="json")
-        elif (inner := model_in(field.annotation)) is not None and field.default_factory is not None:
-            values[name] = defaults(inner)
-    return values
+    return {
+        name: field.default.model_dump(mode="json")
+        for name, field in model.model_fields.items()
+        if isinstance(field.default, BaseModel)
+    }
 
 
 def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
