@@ -22,8 +22,10 @@ RUN python3 -m venv /opt/build \
     && python3 -m venv --without-pip /opt/mathloop
 ARG VARIANT=gpu
 COPY images/pins/sampler-${VARIANT}.txt /pins/
-RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --require-hashes \
-        --requirement "/pins/sampler-${VARIANT}.txt" --extra-index-url "${TORCH_INDEX}" --wheel-dir /wheels \
+# Only the CPU variant takes torch from TORCH_INDEX; pip would ask it for every package.
+RUN if [ "${VARIANT}" = cpu ]; then set -- --extra-index-url "${TORCH_INDEX}"; fi \
+    && /opt/build/bin/pip wheel --no-deps --no-build-isolation --require-hashes \
+        --requirement "/pins/sampler-${VARIANT}.txt" "$@" --wheel-dir /wheels \
     && /opt/build/bin/pip --python /opt/mathloop/bin/python install --no-deps --no-index /wheels/*.whl \
     && rm -r /wheels
 

@@ -92,6 +92,25 @@ def test_every_package_that_is_not_ours_is_installed_by_hash(path: Path) -> None
             assert "--no-build-isolation" in call, "what builds a wheel would come without a hash"
 
 
+@each_file
+@pytest.mark.parametrize("variant", ["cpu", "gpu"])
+def test_only_what_takes_torch_from_pytorchs_index_asks_it(path: Path, variant: str) -> None:
+    """pip asks an extra index for every package: six tries for each where it is not reached."""
+    (wheel,) = [
+        rest
+        for keyword, rest in dockerfiles.instructions(path)
+        if keyword == "RUN" and " wheel " in rest and "--requirement" in rest and "deepspeed" not in rest
+    ]
+    shell = wheel.replace("/opt/build/bin/pip", "echo pip").replace("rm -r /wheels", "true")
+    variables = {"VARIANT": variant, "TORCH_INDEX": "https://pytorch.example.com"}
+    said = subprocess.run(["sh", "-ec", shell], env=variables, capture_output=True, text=True, check=True)
+    (asked,) = [line for line in said.stdout.splitlines() if " wheel " in line]
+    name = f"{path.stem}-{variant}" if path.stem != "control" else "control"
+    assert f"--requirement /pins/{name}.txt" in asked
+    takes = "+cpu" in (IMAGES / "pins" / f"{name}.txt").read_text()
+    assert ("--extra-index-url https://pytorch.example.com" in asked) == takes
+
+
 @each_end
 def test_the_image_runs_as_a_number_that_is_not_root(path: Path, stage: dockerfiles.Stage) -> None:
     users = stage.all("USER")
