@@ -6,7 +6,7 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 
-.PHONY: install demo test test-fast lint format docs images sbom manifests clean
+.PHONY: install demo test test-fast test-cluster cluster lint format docs images sbom manifests clean
 install: $(STAMP)
 
 $(STAMP): pyproject.toml
@@ -31,6 +31,16 @@ test: install
 
 test-fast: install
 	$(PYTEST) -m "unit and not slow"
+
+# make test-cluster [CASES=tests/cluster/test_logins.py]: on the cluster that KUBECONFIG names, one case after
+# another, and which of them ran; docs/cluster.md says what it needs.
+CASES ?= tests/cluster
+test-cluster: install
+	$(PY) -m pytest $(CASES) -m cluster -vv --durations=0
+
+# A cluster for it on this machine: what docs/cluster.md does with kind and docker, up to mathloop's overlay.
+cluster: install
+	sh -euxc "$$($(PY) -m tests.cluster.kind_cluster)"
 
 lint: install
 	$(VENV)/bin/ruff check .

@@ -36,7 +36,8 @@ KEY, SECRET = "test-key", "test-secret-that-no-message-may-hold"
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks tests by their folder, and runs the long files first, so that no worker is left with one."""
     for item in items:
-        item.add_marker("system" if item.path.is_relative_to(ROOT / "tests" / "system") else "unit")
+        folder = item.path.relative_to(ROOT / "tests").parts[0]
+        item.add_marker(folder if folder in ("system", "cluster") else "unit")
     long = {item.path for item in items if {"system", "slow"} & {mark.name for mark in item.iter_markers()}}
     items.sort(key=lambda item: item.path not in long)
 
