@@ -35,8 +35,9 @@ CRD_VERSIONS = {
     "clustertrainingruntimes.trainer.kubeflow.org": "v1alpha1",
     "clusterstoragecontainers.serving.kserve.io": "v1alpha1",
     "localqueues.kueue.x-k8s.io": "v1beta2",
+    "workloads.kueue.x-k8s.io": "v1beta2",
 }
-CORE = {"pods", "secrets", "configmaps", "nodes", "namespaces", "services"}
+CORE = {"pods", "secrets", "configmaps", "nodes", "namespaces", "services", "events"}
 VALIDATED = {"InferenceService", "TrainJob"}
 
 Object = dict[str, Any]
@@ -189,7 +190,9 @@ class FakeCluster:
         self, verb: str, plural: str, namespace: str, name: str, query: dict[str, str], body: Any
     ) -> Object:
         if verb == "list":
-            return {"kind": "List", "items": self._listed(plural, namespace, query.get("labelSelector", ""))}
+            found = self._listed(plural, namespace, query.get("labelSelector", ""))
+            fields = dict(pair.split("=", 1) for pair in query.get("fieldSelector", "").split(",") if pair)
+            return {"kind": "List", "items": [one for one in found if fields.items() <= one.items()]}
         if verb == "create":
             return self._create(plural, namespace, body)
         found = self.objects.get((plural, namespace, name))

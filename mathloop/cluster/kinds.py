@@ -39,6 +39,8 @@ INFERENCE_SERVICE = Kind(
 )
 SERVING_RUNTIME = Kind("ServingRuntime", "servingruntimes", "serving.kserve.io", "v1alpha1", KSERVE_REMEDY)
 LOCAL_QUEUE = Kind("LocalQueue", "localqueues", "kueue.x-k8s.io", "v1beta2", "install Kueue 0.14 or newer")
+WORKLOAD = Kind("Workload", "workloads", "kueue.x-k8s.io", "v1beta2", "install Kueue 0.14 or newer")
 POD = Kind("Pod", "pods", "", "v1")
+EVENT = Kind("Event", "events", "", "v1")
 SECRET = Kind("Secret", "secrets", "", "v1")
 CONFIG_MAP = Kind("ConfigMap", "configmaps", "", "v1")

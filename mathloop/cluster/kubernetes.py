@@ -36,10 +36,13 @@ class Cluster:
         except NotFound:
             return None
 
-    def listed(self, kind: Kind, namespace: str | None = None, labels: str = "") -> list[dict[str, Any]]:
-        """Lists the objects with these labels (`key=value,…`)."""
-        answer = self._send("GET", kind, namespace, query={"labelSelector": labels} if labels else {})
-        return list(answer["items"])
+    def listed(
+        self, kind: Kind, namespace: str | None = None, labels: str = "", fields: str = ""
+    ) -> list[dict[str, Any]]:
+        """Lists the objects with these labels and fields (`key=value,…`)."""
+        selectors = {"labelSelector": labels, "fieldSelector": fields}
+        query = {name: value for name, value in selectors.items() if value}
+        return list(self._send("GET", kind, namespace, query=query)["items"])
 
     def create(self, kind: Kind, body: Mapping[str, Any]) -> dict[str, Any]:
         """Creates the object; raises Exists."""

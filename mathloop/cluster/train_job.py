@@ -11,10 +11,11 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from mathloop.cluster import train_job_waiting
 from mathloop.cluster.kinds import POD, TRAIN_JOB
 from mathloop.cluster.kubernetes import Cluster, seconds_of
 from mathloop.cluster.refusals import ClusterRefused, Exists, Unreachable
@@ -50,7 +51,8 @@ def run(
 
     Raises:
         TrainJobFailed: it failed (the job stays for inspection), or a deadline passed (it is deleted).
-        ClusterRefused: the cluster refuses it, or a job with other settings has its name.
+        ClusterRefused: the cluster refuses it, it can never start (it is deleted), or a job with other
+            settings has its name.
     """
     with _terminable():
         try:
@@ -110,7 +112,8 @@ def _watch(
     while True:
         try:
             live = cluster.get(TRAIN_JOB, name, namespace)
-            pod = _first_pod(cluster, name, namespace) if live is not None else None
+            pods = _pods(cluster, name, namespace) if live is not None else []
+            obstacle = train_job_waiting.find(cluster, live, pods) if live and _waits(live, pods) else None
             last_answer = time.monotonic()
         except Unreachable as error:
             if time.monotonic() - last_answer > PATIENCE_SECONDS:
@@ -120,9 +123,10 @@ def _watch(
             continue
         if live is None or live["metadata"]["uid"] != job["metadata"]["uid"]:
             raise TrainJobFailed(f"TrainJob {namespace}/{name} was deleted by somebody else")
-        started = _started(pod)
-        if pod is not None and started is not None:
-            log.follow(pod["metadata"]["name"])
+        first = next((pod for pod in pods if _index(pod) == 0), None)
+        started = _started(first)
+        if first is not None and started is not None:
+            log.follow(first["metadata"]["name"])
         if _condition(live, "Complete"):
             log.finish()
             return
@@ -130,19 +134,25 @@ def _watch(
             log.finish()
             cluster.annotate(TRAIN_JOB, name, namespace, {REPORTED: "true"})
             reason = f"{failure['reason']}: {failure['message']}".rstrip(".")
-            raise TrainJobFailed(f"TrainJob {namespace}/{name} failed ({reason}){_exit(pod)}{log.ending()}")
+            raise TrainJobFailed(f"TrainJob {namespace}/{name} failed ({reason}){_exit(pods)}{log.ending()}")
+        if obstacle is not None and obstacle.is_final(time.time()):
+            cluster.delete(TRAIN_JOB, name, namespace, live["metadata"]["uid"])
+            raise ClusterRefused(
+                f"TrainJob {namespace}/{name} cannot start: {obstacle.text}; {obstacle.remedy}"
+            )
         queued = _condition(live, "Suspended") is not None or started is None
         since = _queued_since(live) if queued else started
         assert since is not None
+        reason = f" ({obstacle.text})" if obstacle else ""
         limit, what = (queue_seconds, "waited") if queued else (run_seconds, "ran")
         if time.time() - since > limit:
             cluster.delete(TRAIN_JOB, name, namespace, live["metadata"]["uid"])
             remedy = "free nodes of its pool, or raise queue_seconds" if queued else "raise run_seconds"
             raise TrainJobFailed(
-                f"TrainJob {namespace}/{name} {what} for more than {limit:g} s: {remedy} of pools.trainer"
-                + ("" if queued else log.ending())
+                f"TrainJob {namespace}/{name} {what} for more than {limit:g} s{reason}: "
+                f"{remedy} of pools.trainer" + ("" if queued else log.ending())
             )
-        phase = "waits for its nodes" if queued else "runs"
+        phase = f"{'waits for its nodes' if queued else 'runs'}{reason}"
         if phase != last_phase:
             say(f"TrainJob {namespace}/{name} {phase}")
             last_phase = phase
@@ -161,11 +171,23 @@ def _queued_since(job: Mapping[str, Any]) -> float:
     return max(created, seconds_of(suspended["lastTransitionTime"])) if suspended else created
 
 
-def _first_pod(cluster: Cluster, job: str, namespace: str) -> dict[str, Any] | None:
-    """The newest pod of node 0."""
+def _waits(job: Mapping[str, Any], pods: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether some node of a job that has not ended is not running yet."""
+    ended = _condition(job, "Complete") or _condition(job, "Failed")
+    running = sum(_started(pod) is not None for pod in pods)
+    return not ended and running < job["spec"]["trainer"]["numNodes"]
+
+
+def _pods(cluster: Cluster, job: str, namespace: str) -> list[dict[str, Any]]:
+    """The newest pod of each node, in order of the nodes."""
     labels = f"jobset.sigs.k8s.io/jobset-name={job},jobset.sigs.k8s.io/replicatedjob-name={NODE}"
-    pods = cluster.listed(POD, namespace, f"{labels},batch.kubernetes.io/job-completion-index=0")
-    return max(pods, key=lambda pod: pod["metadata"]["creationTimestamp"], default=None)
+    pods = cluster.listed(POD, namespace, labels)
+    newest = {_index(pod): pod for pod in sorted(pods, key=lambda pod: pod["metadata"]["creationTimestamp"])}
+    return [newest[index] for index in sorted(newest)]
+
+
+def _index(pod: Mapping[str, Any]) -> int:
+    return int(pod["metadata"]["labels"].get("batch.kubernetes.io/job-completion-index", 0))
 
 
 def _started(pod: Mapping[str, Any] | None) -> float | None:
@@ -182,11 +204,19 @@ def _states(pod: Mapping[str, Any] | None) -> list[dict[str, Any]]:
     return [status.get("state") or {} for status in statuses if status["name"] == NODE]
 
 
-def _exit(pod: Mapping[str, Any] | None) -> str:
-    for state in _states(pod):
-        if ended := state.get("terminated"):
-            return f", node 0: {ended.get('reason', 'ended')}, exit code {ended['exitCode']}"
-    return ""
+def _exit(pods: Sequence[Mapping[str, Any]]) -> str:
+    """How the first node that failed ended, and what to do about it."""
+    evicted = [pod for pod in pods if (pod.get("status") or {}).get("reason") == "Evicted"]
+    if evicted:
+        return f", node {_index(evicted[0])}: Evicted: {evicted[0]['status'].get('message', '')}".rstrip(". ")
+    ends = [(_index(pod), end) for pod in pods for state in _states(pod) if (end := state.get("terminated"))]
+    if not ends:
+        return ""
+    index, end = min(ends, key=lambda one: (one[1]["exitCode"] == 0, one[0]))
+    said = f", node {index}: {end.get('reason', 'ended')}, exit code {end['exitCode']}"
+    if end.get("reason") == "OOMKilled":
+        return f"{said}; raise pools.trainer.memory_limit, or lower the stage's engine.micro_batch_tokens"
+    return said
 
 
 class _Log:

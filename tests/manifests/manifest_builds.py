@@ -17,6 +17,7 @@ BUILDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "seaweedfs": ("base", ("seaweedfs", "runs-namespace")),
     "kind with TLS": ("overlays/kind", ("minio-tls",)),
     "gpu with TLS": ("overlays/gpu", ("minio-tls",)),
+    "kind with queues": ("overlays/kind", ("kueue",)),
     "gpu for a profile": ("overlays/gpu", ("multi-user",)),
     "everything": (
         "base",

@@ -241,7 +241,12 @@ def test_the_pipeline_may_do_what_it_needs_and_no_more() -> None:
     assert rights == {
         *(("serving.kserve.io", "inferenceservices", verb) for verb in everything),
         *(("trainer.kubeflow.org", "trainjobs", verb) for verb in everything),
-        *(("", resource, verb) for resource in ("pods", "pods/log") for verb in ("get", "list", "watch")),
+        *(
+            ("", resource, verb)
+            for resource in ("pods", "pods/log", "events")
+            for verb in ("get", "list", "watch")
+        ),
+        *(("kueue.x-k8s.io", "workloads", verb) for verb in ("get", "list", "watch")),
         ("", "configmaps", "get", "mathloop-store"),
     }
     (binding,) = [body for body in built("base") if body["kind"] == "RoleBinding"]
