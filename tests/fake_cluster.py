@@ -36,6 +36,8 @@ CRD_VERSIONS = {
     "clusterstoragecontainers.serving.kserve.io": "v1alpha1",
     "localqueues.kueue.x-k8s.io": "v1beta2",
     "workloads.kueue.x-k8s.io": "v1beta2",
+    "jobsets.jobset.x-k8s.io": "v1alpha2",
+    "deployments.apps": "v1",
 }
 CORE = {"pods", "secrets", "configmaps", "nodes", "namespaces", "services", "events"}
 VALIDATED = {"InferenceService", "TrainJob"}
@@ -96,6 +98,8 @@ class FakeCluster:
         """Called with plural and object after every write by a client."""
         self.answers: Callable[[str, str], tuple[int, Any]] = lambda service, path: (503, {})
         """What Services answer through the proxy: (service, path) → status and JSON."""
+        self.admission: dict[str, Callable[[Object], Object]] = {}
+        """What webhooks make of an object that is created in a dry run, or the Refusal, by plural."""
         self.conflicts = 0
         """So many of the next PUTs lose against somebody else."""
         self.down = False
@@ -193,6 +197,9 @@ class FakeCluster:
             found = self._listed(plural, namespace, query.get("labelSelector", ""))
             fields = dict(pair.split("=", 1) for pair in query.get("fieldSelector", "").split(",") if pair)
             return {"kind": "List", "items": [one for one in found if fields.items() <= one.items()]}
+        if verb == "create" and "dryRun" in query:
+            _validate(body)
+            return self.admission.get(plural, lambda tried: tried)(body)
         if verb == "create":
             return self._create(plural, namespace, body)
         found = self.objects.get((plural, namespace, name))

@@ -48,6 +48,16 @@ class Cluster:
         """Creates the object; raises Exists."""
         return self._send("POST", kind, body["metadata"].get("namespace"), body=body)
 
+    def try_create(self, kind: Kind, body: Mapping[str, Any]) -> dict[str, Any]:
+        """The object as it would be created, after schemas and webhooks; stores nothing.
+
+        Raises:
+            Denied: a webhook refuses it.
+            WebhookDown: a webhook that has to see it does not answer.
+        """
+        place = body["metadata"].get("namespace")
+        return self._send("POST", kind, place, body=body, query={"dryRun": "All"})
+
     def replace(self, kind: Kind, body: Mapping[str, Any]) -> dict[str, Any]:
         """Writes the object over the version that its resourceVersion names; raises Changed."""
         named = body["metadata"]

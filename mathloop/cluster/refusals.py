@@ -7,6 +7,7 @@ and is never repeated.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -28,6 +29,18 @@ class NotFound(ClusterRefused):
 
 class Unreachable(ClusterRefused):
     """No answer, or an error of the server; the same request may work later."""
+
+
+class Forbidden(ClusterRefused):
+    """These credentials may not do this."""
+
+
+class Denied(ClusterRefused):
+    """A webhook refuses the object; the message is its own."""
+
+
+class WebhookDown(Unreachable):
+    """A webhook that has to see every object of this kind does not answer."""
 
 
 class Exists(MathloopError):
@@ -52,6 +65,8 @@ def as_refusals(
     Raises:
         NotFound: there is no object of this name.
         Exists, Changed: HTTP 409, as the API server gives the reason.
+        Forbidden: no permission.
+        Denied, WebhookDown: a webhook refused the object, or did not answer.
         ClusterRefused: the request cannot work before somebody changes the cluster or the credentials.
         Unreachable: no answer, or an error of the server.
     """
@@ -95,6 +110,14 @@ class _Answer:
 
 
 def _refusal(answer: _Answer, host: str, kind: Kind, task: str) -> ClusterRefused:
+    # A webhook's refusal has the code that the webhook chose, 403 if none.
+    if answer.message.startswith("admission webhook "):
+        return Denied(f"the cluster refuses this {kind.name}: {answer.message}")
+    if webhook := re.search(r'failed calling webhook "([^"]+)"', answer.message):
+        return WebhookDown(
+            f"the webhook {webhook[1]} does not answer, so nobody can {task}: "
+            "is its controller running? (mathloop doctor --cluster)"
+        )
     if answer.code == 404:
         remedy = kind.remedy or "is it Kubernetes 1.25 or newer?"
         return ClusterRefused(f"the cluster has no {kind.name} ({kind.crd}): {remedy}")
@@ -102,7 +125,7 @@ def _refusal(answer: _Answer, host: str, kind: Kind, task: str) -> ClusterRefuse
         remedy = "log in again, so that `kubectl get pods` works"
         return ClusterRefused(f"{host} does not know these credentials: {remedy}")
     if answer.code == 403:
-        return ClusterRefused(f"no permission to {task}: apply the Roles, {MANIFESTS}")
+        return Forbidden(f"no permission to {task}: apply the Roles, {MANIFESTS}")
     if answer.code in (400, 422):
         return ClusterRefused(
             f"the cluster refuses this {kind.name}: {answer.message}; "
