@@ -12,19 +12,23 @@ from tests.manifests import kustomized
 from tests.manifests.kustomized import Object
 
 BUILDS: dict[str, tuple[str, tuple[str, ...]]] = {
-    **{name: (f"overlays/{name}", ()) for name in kustomized.OVERLAYS},
+    **{name: (f"overlays/{name}", ()) for name in kustomized.OVERLAYS if name != "monitoring"},
     "base": ("base", ()),
     "seaweedfs": ("base", ("seaweedfs", "runs-namespace")),
     "kind with TLS": ("overlays/kind", ("minio-tls",)),
-    "gpu with TLS": ("overlays/gpu", ("minio-tls",)),
     "kind with queues": ("overlays/kind", ("kueue",)),
+    "gpu with monitoring": ("overlays/gpu", ("monitoring",)),
+    "gpu with TLS": ("overlays/gpu", ("monitoring", "minio-tls")),
     "gpu for a profile": ("overlays/gpu", ("multi-user",)),
     "everything": (
         "base",
         ("minio", "minio-tls", "runs-namespace", "kueue", "monitoring", "multi-user"),
     ),
 }
-"""Overlays, and what an admin may put together: name → a folder of manifests/, and components."""
+"""Overlays, and what an admin may put together: name → a folder of manifests/, and components.
+
+The overlay `monitoring` is applied beside another one, and so is no build of its own.
+"""
 
 
 @functools.cache

@@ -360,6 +360,17 @@ def test_the_names_are_those_that_the_code_asks_for() -> None:
     )
 
 
+def test_only_the_overlay_monitoring_needs_the_prometheus_operator() -> None:
+    """A missing CRD makes `kubectl apply` exit with 1 and leaves the rest applied."""
+    for name in ("kind", "gpu", "airgapped"):
+        assert not [body["kind"] for body in built(name) if "monitoring.coreos.com" in body["apiVersion"]]
+    beside = kustomized.objects(kustomized.build(kustomized.MANIFESTS / "overlays" / "monitoring"))
+    assert {body["kind"] for body in beside} >= {"PodMonitor", "ServiceMonitor", "ConfigMap", "NetworkPolicy"}
+    together = built("gpu with monitoring")
+    assert all(body in together for body in (*beside, *built("gpu")))
+    assert len(together) == len(beside) + len(built("gpu"))
+
+
 @pytest.mark.slow
 def test_make_manifests_writes_and_checks_every_overlay(tmp_path: Path) -> None:
     if kustomized.kustomize() is None:

@@ -121,17 +121,19 @@ def test_curves_are_of_fields_that_the_stages_log() -> None:
 def test_the_config_map_holds_it_for_grafanas_sidecar() -> None:
     (found,) = [
         body
-        for body in built("gpu")
+        for body in built("gpu with monitoring")
         if body["kind"] == "ConfigMap" and body["metadata"]["labels"].get("grafana_dashboard") == "1"
     ]
     assert json.loads(found["data"]["mathloop.json"]) == DASHBOARD
 
 
 def test_monitors_find_ports_that_the_pods_have() -> None:
-    by_kind = {body["kind"]: body for body in built("gpu") if body["kind"].endswith("Monitor")}
+    by_kind = {
+        body["kind"]: body for body in built("gpu with monitoring") if body["kind"].endswith("Monitor")
+    }
     ports = {
         port["name"]
-        for body in built("gpu")
+        for body in built("gpu with monitoring")
         if body["kind"] == "ServingRuntime"
         for port in body["spec"]["containers"][0]["ports"]
     }
@@ -139,7 +141,7 @@ def test_monitors_find_ports_that_the_pods_have() -> None:
     wanted = by_kind["ServiceMonitor"]["spec"]
     services = [
         body
-        for body in built("gpu")
+        for body in built("gpu with monitoring")
         if body["kind"] == "Service"
         and wanted["selector"]["matchLabels"].items() <= body["metadata"]["labels"].items()
     ]

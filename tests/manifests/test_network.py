@@ -160,7 +160,12 @@ FLOWS = [
 
 @pytest.mark.parametrize(("source", "target", "port", "allowed"), FLOWS)
 def test_who_reaches_whom(source: str, target: str, port: int, allowed: bool) -> None:
-    assert reaches(built("gpu"), peers()[source], peers()[target], port) is allowed
+    assert reaches(built("gpu with monitoring"), peers()[source], peers()[target], port) is allowed
+
+
+def test_prometheus_reaches_pods_only_with_monitoring() -> None:
+    for target, port in (("policy", 8080), ("store", 9000)):
+        assert not reaches(built("gpu"), peers()["prometheus"], peers()[target], port)
 
 
 @each_build

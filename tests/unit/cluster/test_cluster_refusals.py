@@ -1,4 +1,4 @@
-"""What the API server says about webhooks is told apart from missing permissions and from its own failures."""
+"""Refusals by webhooks are told apart from missing permissions and from failures of the API server."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DOWN = (
 
 
 @pytest.mark.parametrize(
-    ("code", "reason", "message", "kind", "said"),
+    ("code", "reason", "message", "error", "said"),
     [
         (403, "Forbidden", RENAMED, Denied, RENAMED),
         (422, "Invalid", RENAMED, Denied, RENAMED),
@@ -32,13 +32,19 @@ DOWN = (
     ],
 )
 def test_each_refusal_says_whose_it_is(
-    fake: FakeCluster, cluster: Cluster, code: int, reason: str, message: str, kind: type[Exception], said: str
+    fake: FakeCluster,
+    cluster: Cluster,
+    code: int,
+    reason: str,
+    message: str,
+    error: type[Exception],
+    said: str,
 ) -> None:
     def refuse(body: Any) -> Any:
         raise Refusal(code, reason, message)
 
     fake.admission["configmaps"] = refuse
-    with pytest.raises(kind, match="^[^\n]*$") as refused:
+    with pytest.raises(error, match=r"^[^\n]*$") as refused:
         cluster.try_create(CONFIG_MAP, BODY)
     assert said in str(refused.value)
 
