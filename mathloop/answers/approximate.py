@@ -11,7 +11,7 @@ from fractions import Fraction
 from typing import Any, Protocol
 
 from mathloop.answers import deadline
-from mathloop.answers.exact import MOST_STEPS, TooBig, Undefined, random_value
+from mathloop.answers.exact import INTEGRAND_POINTS, MOST_STEPS, TooBig, Undefined, random_value
 from mathloop.answers.syntax import Apply, Node, Number, Symbol
 
 
@@ -121,6 +121,11 @@ class Approximate:
                 return product
             case Apply(("sum" | "prod") as operation, (Symbol(name), low, high, body)):
                 return self._series(operation, name, low, high, body)
+            case Apply("integral", (Symbol(name), *ends, body)):
+                return self._integral(name, ends, body)
+            case Apply("call", (Symbol(name), *arguments)):
+                key = "|".join(self.arithmetic.key(self.value(argument)) for argument in arguments)
+                return self.arithmetic.number(random_value(f"call {name} {key}", self.point, False))
             case Apply(("call" | "index" | "prime") as operation, arguments):
                 key = "|".join(self.arithmetic.key(self.value(argument)) for argument in arguments)
                 return self.arithmetic.number(random_value(f"{operation} {key}", self.point, False))
@@ -153,6 +158,20 @@ class Approximate:
             sign = -1 if isinstance(exponent, Number) and exponent.value.numerator % 2 else 1
             return sign * self.arithmetic.power(-below, above)
         return self.arithmetic.power(below, above)
+
+    def _integral(self, name: str, ends: list[Node], body: Node) -> Any:
+        outer = self.bound.get(name)
+        keys = [self.arithmetic.key(self.value(end)) for end in ends]
+        for place in INTEGRAND_POINTS:
+            self.bound[name] = place
+            keys.append(self.arithmetic.key(self.value(body)))
+        if outer is None:
+            self.bound.pop(name, None)
+        else:
+            self.bound[name] = outer
+        if not ends:
+            keys.append(self.arithmetic.key(self.value(Symbol(name))))
+        return self.arithmetic.number(random_value("integral " + "|".join(keys), self.point, False))
 
     def _series(self, operation: str, name: str, low: Node, high: Node, body: Node) -> Any:
         ends = [self.value(low), self.value(high)]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+from mathloop.answers.calculus import read_derivative, read_integral
+from mathloop.answers.exact import variables
 from mathloop.answers.grammar import Grammar
 from mathloop.answers.syntax import (
     HALF,
@@ -20,11 +22,13 @@ from mathloop.answers.syntax import (
     power,
 )
 from mathloop.answers.tokens import FUNCTIONS, Token, Unreadable
+from mathloop.answers.vocabulary import FUNCTIONS as UNCOMPUTED
+from mathloop.answers.vocabulary import LETTERS, OPERATORS, RELATIONS, UNBRACKETED
 
 STOP_COMMANDS = frozenset(
     ("\\}", "\\\\", "\\quad", "\\cup", "\\cap", "\\setminus", "\\end", "\\pm", "\\mp", "\\to", "\\%",
      "\\Rightarrow", "\\rightarrow", "\\implies", "\\pmod", "\\mod", "\\equiv", "\\choose", "\\lor",
-     "\\land", "\\rfloor", "\\rceil")
+     "\\land", "\\rfloor", "\\rceil", "\\times", *OPERATORS, *RELATIONS)
 )  # fmt: skip
 """Commands that cannot begin a factor."""
 
@@ -33,9 +37,10 @@ _ACCENTS = frozenset(
     ("\\vec", "\\overrightarrow", "\\bar", "\\overline", "\\hat", "\\widehat", "\\tilde", "\\dot", "\\bm",
      "\\overarc", "\\underline", "\\mathbb", "\\mathcal", "\\mathfrak", "\\boldsymbol", "\\textcircled")
 )  # fmt: skip
-_ACCENT_SYNONYMS = {"\\overrightarrow": "\\vec", "\\widehat": "\\hat"}
+_ACCENT_SYNONYMS = {"\\overrightarrow": "\\vec", "\\widehat": "\\hat", "\\overline": "\\bar"}
 _PLAIN_ACCENTS = frozenset(("\\boldsymbol", "\\bm", "\\underline"))
 _INVERSES = {"sin": "arcsin", "cos": "arccos", "tan": "arctan"}
+_UNCOMPUTED_INVERSES = frozenset(("cot", "sec", "csc", "sinh", "cosh", "tanh"))
 _SYNONYMS = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "det": "determinant"}
 _IF = frozenset(("if", "for", "when", "where", "当", "若"))
 """Words that may introduce the condition of a piecewise function."""
@@ -47,6 +52,8 @@ def read_command(parser: Grammar, token: Token) -> Node:
     name = token.value
     bare = name[1:]
     if name == "\\frac":
+        if (derivative := read_derivative(parser)) is not None:
+            return derivative
         top = parser.argument(digits=1)
         return divide(top, parser.argument(digits=1))
     if name == "\\binom":
@@ -70,9 +77,55 @@ def read_command(parser: Grammar, token: Token) -> Node:
         return parser.braces()
     if name in ("\\angle", "\\triangle", "\\odot"):
         return Symbol(bare + " " + _letters(parser))
-    if name in STOP_COMMANDS or not bare.isalpha() or parser.token.value == "{":
+    if name == "\\int":
+        return read_integral(parser)
+    if name == "\\Delta" and parser.token.kind == "word":
+        return _difference(parser)
+    if bare in UNCOMPUTED:
+        return read_uncomputed(parser, bare)
+    if bare not in LETTERS and _stands_alone(parser):
+        return Symbol(f"command {bare}")
+    if bare not in LETTERS or parser.token.value == "{":
         raise Unreadable(f"the command {name}")
     return parser.indexed(Symbol(bare.removeprefix("var")))
+
+
+def _stands_alone(parser: Grammar) -> bool:
+    """Whether the command that has been consumed is a whole side of a relation or item of a list."""
+    start, after = parser.position - 2, parser.token
+    ends = ("=", ",", ";", "~", "<", "<=", ">", ">=", "(", ")", "[", "]")
+    before = start < 0 or parser.tokens[start].value in ends
+    return before and (after.kind == "end" or (after.kind == "mark" and after.value in ends[:-4]))
+
+
+def _difference(parser: Grammar) -> Node:
+    """Δx, a variable of its own; or the triangle ΔABC."""
+    letters = parser.token.value
+    if len(letters) == 3 and letters.isupper():
+        return Symbol("triangle " + _letters(parser))
+    parser.tokens[parser.position] = Token("word", letters[1:], False)
+    if len(letters) == 1:
+        parser.take()
+    return parser.indexed(Symbol(f"Delta {letters[0]}"))
+
+
+def read_uncomputed(parser: Grammar, name: str) -> Node:
+    """A value of a function that is known by name only; its name has been consumed."""
+    extra: list[Node] = []
+    while parser.token.value in ("_", "^") and parser.token.kind == "mark":
+        mark = parser.take().value
+        extra += [Symbol(f"at {mark}"), parser.argument(digits=0)]
+    if parser.token.value in ("(", "[", "{") and parser.token.kind == "mark":
+        closing = {"(": ")", "[": "]", "{": "}"}[parser.take().value]
+        inner = [parser.expression()]
+        while parser.accept(","):
+            inner.append(parser.expression())
+        parser.expect(closing)
+    elif name in UNBRACKETED and parser.begins_factor():
+        inner = [_bare_argument(parser)]
+    else:
+        raise Unreadable(f"the function {name} without an argument")
+    return Apply("call", (Symbol(name), *inner, *extra))
 
 
 def read_function(parser: Grammar, name: str) -> Node:
@@ -82,6 +135,8 @@ def read_function(parser: Grammar, name: str) -> Node:
         return _root(parser)
     base: Node | None = None
     exponent: Node | None = None
+    if name == "log" and _is_python_base(parser):
+        base = Number(Fraction(parser.take().value))
     while parser.token.value in ("_", "^") and parser.token.kind == "mark":
         if parser.accept("_"):
             base = parser.argument(digits=0)
@@ -90,6 +145,10 @@ def read_function(parser: Grammar, name: str) -> Node:
             exponent = parser.argument(digits=0)
     if exponent == MINUS_ONE and name in _INVERSES:
         name, exponent = _INVERSES[name], None
+    elif exponent == MINUS_ONE:
+        if name not in _UNCOMPUTED_INVERSES:
+            raise Unreadable(f"an inverse or a reciprocal of {name}")
+        return read_uncomputed(parser, f"arc{name}")
     if name == "lg":
         name, base = "log", Number(Fraction(10))
     arguments: tuple[Node, ...]
@@ -115,12 +174,23 @@ def read_function(parser: Grammar, name: str) -> Node:
     return value if exponent is None else power(value, exponent)
 
 
+def _is_python_base(parser: Grammar) -> bool:
+    """Whether `2(` or `10(` is glued to the name: `log10(100)`."""
+    token, following = parser.token, parser.peek()
+    return token.value in ("2", "10") and not token.space and following.value == "(" and not following.space
+
+
 def _bare_argument(parser: Grammar) -> Node:
-    """The argument of a function without brackets: factors up to the next sign or function."""
+    """The argument of a function without brackets: factors up to the next sign or function.
+
+    A parenthesis belongs to it after a constant, as in cos 3(x + 1), but not after a variable: sin x(1 + x).
+    """
     if parser.accept("-"):
         return negate(_bare_argument(parser))
     value = parser.factor()
-    while parser.begins_factor() and not _begins_function(parser) and parser.token.value != "(":
+    while parser.begins_factor() and not _begins_function(parser):
+        if parser.token.value in ("(", "[") and variables(value):
+            break
         previous = parser.tokens[parser.position - 1]
         value = parser.implicit_product(value, parser.factor(), previous)
     if parser.token.value == "/" and parser.peek().kind == "number":  # \sin \pi/6

@@ -8,6 +8,7 @@ from fractions import Fraction
 from mathloop.answers import deadline, names, ranges
 from mathloop.answers.deadline import Undecided
 from mathloop.answers.expressions import constant_value, equal_expressions, proportional, rounded
+from mathloop.answers.nouns import droppable, folded, same_noun
 from mathloop.answers.prover import Prover
 from mathloop.answers.simplification import (
     as_12_hour_time,
@@ -39,7 +40,9 @@ from mathloop.answers.syntax import (
     negate,
     walk,
 )
-from mathloop.answers.units import droppable, same_noun, scale
+from mathloop.answers.units import scale
+from mathloop.answers.vocabulary import MIRRORED, SYMMETRIC
+from mathloop.answers.vocabulary import RELATIONS as ORDERED
 
 MOST_ITEMS = 120
 _ORDERED = frozenset(("tuple", "sequence", "division"))
@@ -112,6 +115,9 @@ class Comparison:
                 degrees, radians = (left, right) if size[0] == "angle" else (right, left)
                 half_turns = times(degrees.value, Fraction(1, 180))
                 return self.same(multiply(half_turns, Symbol("pi")), radians.value)
+            if size and other and {size[0], other[0]} == {"mass", "sterling"}:
+                pounds = {folded(left.unit), folded(right.unit)} == {"£", "pound"}
+                return pounds and self.same(left.value, right.value)
             if size and other:
                 return size[0] == other[0] and self.same(
                     times(left.value, size[1]), times(right.value, other[1])
@@ -179,8 +185,10 @@ class Comparison:
             matrix, other = (left, right) if left.kind == "matrix" else (right, left)
             vector = names.as_vector(matrix)
             return other.kind == "tuple" and vector is not None and self._in_order(vector, other.items)
-        if kinds & {"interval", "union", "difference"}:
+        if kinds & {"interval", "union", "difference", "intersection"}:
             first, second = ranges.pieces(left), ranges.pieces(right)
+            if first is None or second is None:
+                return len(kinds) == 1 and self._named_sets(left, right)
             return first is not None and second is not None and self._pieces(first, second)
         if "set" in kinds:
             return not kinds & {"tuple"} and self._any_order(left.items, right.items)
@@ -208,6 +216,12 @@ class Comparison:
         if len(left.items) == len(right.items) and kinds == {"list"}:
             return self._matched(left.items, list(right.items))
         return self._any_order(left.items, right.items)
+
+    def _named_sets(self, left: Collection, right: Collection) -> bool:
+        """Sets that only have names: A ∩ B is B ∩ A."""
+        if left.kind in ("union", "intersection"):
+            return self._any_order(left.items, right.items)
+        return left.kind == "difference" and self._in_order(left.items, right.items)
 
     def _unrelated(self, left: Collection, right: Collection) -> bool:
         """Whether the items are conditions on different variables: a > 0, b > 0."""
@@ -274,6 +288,8 @@ class Comparison:
             if "=" in left.operators:
                 return False
             return self._as_ranges(left, right)
+        if ORDERED & {*left.operators, *right.operators}:
+            return self._ordered_relations(left, right)
         other = names.named_value(right)
         if named is not None and other is not None:
             renamed = names.same_name(named, other)
@@ -287,6 +303,16 @@ class Comparison:
             variable = ranges.variable(relation)
             return variable in (value[0], ELEMENT) and self._as_ranges(value[1], relation)
         return self._inequalities(left, right)
+
+    def _ordered_relations(self, left: Relation, right: Relation) -> bool:
+        """Relations of which only the sides and their order are known: A ⊆ B is B ⊇ A."""
+        (one, operators), (other, others) = map(_mirrored, (left, right))
+        if operators != others or len(one) != len(other):
+            return False
+        if all(map(self.same, one, other)):
+            return True
+        symmetric = set(operators) <= SYMMETRIC and len(one) == 2
+        return symmetric and self.same(one[0], other[1]) and self.same(one[1], other[0])
 
     def _equations(self, left: Relation, right: Relation) -> bool:
         one, other = (add(side.sides[0], negate(side.sides[1])) for side in (left, right))
@@ -326,6 +352,12 @@ class Comparison:
     def _as_ranges(self, left: Node, right: Node) -> bool:
         first, second = ranges.pieces(left), ranges.pieces(right)
         return first is not None and second is not None and self._pieces(first, second)
+
+
+def _mirrored(relation: Relation) -> tuple[tuple[Node, ...], tuple[str, ...]]:
+    if set(relation.operators) <= MIRRORED.keys():
+        return relation.sides[::-1], tuple(MIRRORED[operator] for operator in relation.operators[::-1])
+    return relation.sides, relation.operators
 
 
 def _bounds(*collections: Collection) -> bool:

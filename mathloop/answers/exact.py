@@ -20,6 +20,7 @@ CONSTANTS = frozenset(("pi", "e", "i", "oo"))
 MOST_BITS = 30_000
 LARGEST_FACTORIAL = 3_000
 MOST_STEPS = 20_000
+INTEGRAND_POINTS = (Fraction(1013, 17), Fraction(89, 1019))
 
 
 class Undefined(Exception):
@@ -75,6 +76,10 @@ class Exact:
                 return random_value(name, self.point, self.integer)
             case Apply(("sum" | "prod") as operation, (Symbol(name), low, high, body)):
                 return self._series(operation, name, low, high, body)
+            case Apply("integral", (Symbol(name), *ends, body)):
+                return self._integral(name, ends, body)
+            case Apply("call", (Symbol(name), *arguments)):
+                return self._call(name, [self.value(argument) for argument in arguments])
             case Apply(operation, arguments):
                 return self._applied(operation, [self.value(argument) for argument in arguments])
         raise TooBig
@@ -150,7 +155,7 @@ class Exact:
                 total = self._small(total + term if operation == "sum" else total * term)
         else:
             terms = []
-            for index in (Fraction(1013, 17), Fraction(89, 1019)):
+            for index in INTEGRAND_POINTS:
                 self.bound[name] = index
                 terms.append(self.value(body))
             total = self._formal(operation, first, last, *terms)
@@ -159,6 +164,28 @@ class Exact:
         else:
             self.bound[name] = outer
         return total
+
+    def _call(self, name: str, values: list[Fraction]) -> Fraction:
+        match name, values:
+            case "mod", [value, modulus] if value.denominator == modulus.denominator == 1 and not self.formal:
+                if modulus:
+                    return value % modulus
+        return self._formal(f"call {name}", *values)
+
+    def _integral(self, name: str, ends: list[Node], body: Node) -> Fraction:
+        """A formal value, equal for equal integrands and limits."""
+        values = [self.value(end) for end in ends]
+        outer = self.bound.get(name)
+        for place in INTEGRAND_POINTS:
+            self.bound[name] = place
+            values.append(self.value(body))
+        if outer is None:
+            self.bound.pop(name, None)
+        else:
+            self.bound[name] = outer
+        if not ends:
+            values.append(self.value(Symbol(name)))
+        return self._formal("integral", *values)
 
     def _formal(self, operation: str, *values: Fraction) -> Fraction:
         self.formal = True
@@ -177,6 +204,8 @@ def variables(node: Node) -> frozenset[str]:
             return frozenset() if name in CONSTANTS else frozenset((name,))
         case Apply(("sum" | "prod"), (Symbol(name), low, high, body)):
             return (variables(body) - {name}) | variables(low) | variables(high)
+        case Apply("integral", (Symbol(name), low, high, body)):
+            return (variables(body) - {name}) | variables(low) | variables(high) | {"function"}
         case Apply("call" | "index", (Symbol(_), *rest)):
             return frozenset().union(*(variables(each) for each in rest), {"function"})
         case Apply(_, below) | Collection(_, below, _) | Relation(below, _):

@@ -35,10 +35,6 @@ def is_name(node: Node) -> bool:
             return is_name(head)
         case Apply("abs", (inner,)):
             return is_name(inner)
-        case Apply(
-            "mul", (Symbol("d"), Symbol(_), Apply("pow", (Apply("mul", (Symbol("d"), Symbol(_))), _)))
-        ):
-            return True
         case Apply("mul", factors):
             return all(_is_point(factor) for factor in factors)
         case Apply("pow", (base, Number(Fraction(numerator=-1, denominator=1)))):

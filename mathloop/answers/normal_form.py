@@ -28,7 +28,7 @@ from fractions import Fraction
 from functools import lru_cache
 from hashlib import blake2b
 
-from mathloop.answers import names, ranges
+from mathloop.answers import matrices, names, ranges
 from mathloop.answers.exact import variables
 from mathloop.answers.fingerprints import (
     Part,
@@ -39,6 +39,7 @@ from mathloop.answers.fingerprints import (
     solve,
 )
 from mathloop.answers.normalization import normalize
+from mathloop.answers.nouns import droppable, folded, names_no_unit
 from mathloop.answers.numbers import read_number
 from mathloop.answers.simplification import is_opaque, letters_as_unit, simplify, times
 from mathloop.answers.syntax import (
@@ -59,7 +60,7 @@ from mathloop.answers.syntax import (
     walk,
 )
 from mathloop.answers.tokens import CONSTANTS
-from mathloop.answers.units import droppable, folded, names_no_unit, scale, spelled_out
+from mathloop.answers.units import scale, spelled_out
 from mathloop.answers.verification import THOUSANDS, choices, explained_choice, is_word, readings
 from mathloop.answers.words import phrase
 
@@ -68,8 +69,10 @@ LONGEST = 1000
 MOST_PARTS = 40
 """Expressions in one answer; one with more equals only what is written the same."""
 
+_COMPARED = frozenset(("=", "<", "<=", "!="))
+"""Relations whose two sides may be moved across."""
 _EMPTY = "symbol empty set"
-_IMPLIED = frozenset(("dollar", "yuan", "euro", "sterling", "angle"))
+_IMPLIED = frozenset(("dollar", "yuan", "euro", "sterling", "rupee", "won", "rouble", "yen", "angle"))
 """Units that answers often leave out: a number alone is taken to be in them, and they count as nouns."""
 
 
@@ -123,14 +126,20 @@ def _read(answer: str, text: str) -> Form:
     node = nodes[-1] if THOUSANDS.search(text) else nodes[0]
     if is_word(text) and not isinstance(node, Number) and text.lower() not in CONSTANTS:
         return Form(f"words {phrase(text)}")
-    form = _form(node)
+    if matrices.are_matrices(node):
+        mark = matrices.fingerprint(node)
+        return _of_text(text) if mark is None else Form(f"matrices {_digest(mark)}")
+    form = _form(matrices.without_inverses(node))
     return form if form.shape != "words " else _of_text(text)
 
 
 def _of_text(text: str) -> Form:
     """The form of what is only text."""
-    squeezed = "".join(text.split()).encode("utf-8", "surrogatepass")
-    return Form(f"text {blake2b(squeezed, digest_size=16).hexdigest()}")
+    return Form(f"text {_digest(''.join(text.split()))}")
+
+
+def _digest(text: str) -> str:
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
 def _form(node: Node, *, inner: bool = False) -> Form:
@@ -199,7 +208,7 @@ def _relation(relation: Relation, *, inner: bool) -> Form:
         return replace(_of_pieces(pieces), name=_name_text(ranges.variable(relation)))
     if operators == ("=",) and (solution := solve(relation)) is not None:
         return replace(_form(solution[1]), name=_name_text(solution[0]))
-    if len(operators) == 1 and operators != ("in",) and not any(map(_is_compound, walk(relation))):
+    if len(operators) == 1 and operators[0] in _COMPARED and not any(map(_is_compound, walk(relation))):
         log = " log" if any(map(needs_base, relation.sides)) else ""
         return Form(f"relation {operators[0]}{log}", (relation_part(Relation(relation.sides, operators)),))
     return _ordered("chain " + " ".join(operators), relation.sides)

@@ -5,7 +5,22 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
-from mathloop.answers.syntax import TIME, Apply, Collection, Node, Number, Quantity, Relation, Symbol
+from mathloop.answers.normalization import MONEY
+from mathloop.answers.nouns import droppable
+from mathloop.answers.numbers import read_number
+from mathloop.answers.syntax import (
+    HALF,
+    MINUS_ONE,
+    TIME,
+    Apply,
+    Collection,
+    Node,
+    Number,
+    Quantity,
+    Relation,
+    Symbol,
+    power,
+)
 from mathloop.answers.tokens import Unreadable
 from mathloop.answers.units import scale
 from mathloop.answers.words import chinese_integer, read_words
@@ -56,6 +71,16 @@ _OF_INDEX = re.compile(
 )
 """The domain of a sequence's index, which is implied."""
 _TO = re.compile(r"(?<=\d)\s*(?:\\text\s*\{\s*to\s*\}|to)\s*(?=\d)")
+_BELOW = re.compile(
+    r"^(\d+(?:\.\d+)?\s*(?:\^\s*\{?\\circ\}?\s*[CF]?|degrees?(?:\s+(?:celsius|fahrenheit))?)?)\s*(?:\\text\s*\{)?\s*below\s+zero\s*\}?$"
+    r"|^零下\s*(?=\d)(.*)$"
+)
+_ALWAYS = re.compile(
+    r"[,\s]*\\text\s*\{\s*for\s+(?:all|every|any)(?:\s+real)?(?:\s+numbers?)?\s*(?:\}\s*[a-z]|[a-z]\s*\})$"
+)
+"""What a function is said to hold for, where that is every number."""
+_CURRENCY_SIGNS = {"RS": "₹", "INR": "₹", "USD": MONEY, "EUR": "€", "GBP": "£", "RMB": "¥"}
+_CURRENCY = re.compile(r"^(Rs\.? ?|INR ?|USD ?|EUR ?|GBP ?|RMB ?)(?=\d)", re.IGNORECASE)
 _OVERLINE = re.compile(r"(\d*)\.(\d*)\s*(?:\\(?:overline|bar)\s*\{?\s*(\d+)\s*\}?|\((\d+)\))")
 _DOTTED = re.compile(r"(\d*)\.(\d*)\s*\\dot\s*\{?\s*(\d)\s*\}?(?:(\d*)\s*\\dot\s*\{?\s*(\d)\s*\}?)?")
 _ELLIPSIS = re.compile(r"(\d*)\.(\d*?)(\d+?)\3{2,}\s*(?:\\[lc]?dots|\.\.\.)")
@@ -64,7 +89,11 @@ _RATIO = re.compile(r"(?<=\d)\s*比\s*(?=\d)")
 _CIRCLED = {chr(0x2460 + index): str(index + 1) for index in range(20)}
 _TEXT_CIRCLED = re.compile(r"\\textcircled\s*\{?\s*(\d+)\s*\}?")
 _COUNTERS = frozenset("个只人本件条张组颗袋棵辆名岁支枚位次种倍页块片头匹朵层排行道题步圈把台双套份箱瓶杯盒")
-_TEXT = re.compile(r"\\(?:text|mathrm|textbf|mbox)\s*\{([^{}]*)\}")
+_WORDS = re.compile(r"\\(?:text|mathrm|textbf|mbox)\s*\{([a-zA-Z\u4e00-\u9fff ()\d.,-]*)\}")
+_APPLIED = re.compile(
+    r"(-?\d{1,30}(?:\.\d{1,30})?)的(算术平方根|立方根|倒数|相反数|绝对值|平方|立方|一半|\d{1,3}倍)"
+)
+_PLAIN_QUANTITY = re.compile(r"([-+]?\d[\d,./]{0,30}) ([A-Za-z]{2,}(?:[ -][A-Za-z]{1,20}){0,6})\.?")
 _COUNTED = re.compile(r"([\d.,]*[零一二两三四五六七八九十百千万亿分之又]+)([\u4e00-\u9fff]{1,3})")
 
 
@@ -100,19 +129,41 @@ def read_notation(text: str) -> Node | None:
     marks = [mark for mark in circled if mark not in " ,、;和与"]
     if marks and all(mark in _CIRCLED for mark in marks):
         return Collection("set", tuple(Symbol(mark) for mark in marks))
-    if match := _TEXT.fullmatch(text):
-        text = match.group(1).strip()
+    if "{" in text:
+        text = _WORDS.sub(r" \1 ", text).strip()
+    if match := _APPLIED.fullmatch(text):
+        return _applied(match[1], match[2])
     if not any(mark in "\\{}[]()=<>^" for mark in text):
         value = read_words(text)
         if value is not None:
             return Number(value)
+        plain = _PLAIN_QUANTITY.fullmatch(text)
+        if plain and (number := read_number(plain[1])) is not None and droppable(plain[2]):
+            places = len(plain[1].partition(".")[2])
+            return Quantity(Number(number, places), plain[2])
         if text.startswith("百分之") and (value := _number_or_words(text[3:])) is not None:
             return Apply("percent", (Number(value),))
         split = _COUNTED.fullmatch(text)
-        counted = split is not None and (scale(split.group(2)) or split.group(2) in _COUNTERS)
+        whole_unit = scale(text.lstrip("0123456789.,")) is not None  # 千克 is no thousand
+        counted = (
+            split is not None and not whole_unit and (scale(split.group(2)) or split.group(2) in _COUNTERS)
+        )
         if split and counted and (value := read_words(split.group(1))) is not None:
             return Quantity(Number(value), split.group(2))
     return None
+
+
+def _applied(number: str, function: str) -> Node | None:
+    """8的立方根 as the number that it is."""
+    value = Number(Fraction(number))
+    if function.endswith("倍"):
+        return Number(value.value * int(function[:-1]))
+    exponents = {"算术平方根": HALF, "立方根": Number(Fraction(1, 3)), "倒数": MINUS_ONE}
+    exponents |= {"平方": Number(Fraction(2)), "立方": Number(Fraction(3))}
+    if function in exponents:
+        return power(value, exponents[function])
+    exact = {"相反数": -value.value, "绝对值": abs(value.value), "一半": value.value / 2}
+    return Number(exact[function])
 
 
 def _time(match: re.Match[str]) -> Node | None:
@@ -164,6 +215,12 @@ def _number_or_words(text: str) -> Fraction | None:
 
 def rewrite(text: str) -> str:
     """The text with repeating decimals as fractions, ":" for 比, and without "about" and part numbers."""
+    if "below" in text or "零下" in text:
+        text = _BELOW.sub(lambda match: f"-{match[1] or match[2]}", text)
+    if "\\text" in text:
+        text = _ALWAYS.sub("", text)
+    if text[:1].isalpha():
+        text = _CURRENCY.sub(lambda match: _CURRENCY_SIGNS[match[1].rstrip(". ").upper()], text)
     text = _ABOUT.sub("", _POINT.sub("", text)).removeprefix("\\approx").strip()
     if text.startswith("(1)"):
         text = _without_part_numbers(text)

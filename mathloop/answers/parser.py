@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
-from mathloop.answers.commands import STOP_COMMANDS, read_command, read_function
+from mathloop.answers.calculus import plain_derivative
+from mathloop.answers.commands import STOP_COMMANDS, read_command, read_function, read_uncomputed
 from mathloop.answers.grammar import Grammar
 from mathloop.answers.syntax import (
     ELEMENT,
@@ -23,9 +24,12 @@ from mathloop.answers.syntax import (
     multiply,
     negate,
     power,
+    walk,
 )
 from mathloop.answers.tokens import CONSTANTS, FUNCTIONS, Token, Unreadable
 from mathloop.answers.units import WORDS
+from mathloop.answers.vocabulary import FUNCTIONS as UNCOMPUTED
+from mathloop.answers.vocabulary import GREEK_FUNCTIONS, OPERATORS
 
 DEEPEST = 40
 
@@ -52,6 +56,35 @@ _PROSE = frozenset(
 
 def _glued(word: str) -> re.Match[str] | None:
     return None if word in _ENGLISH else _GLUED.fullmatch(word)
+
+
+def _names_matrix(node: Node) -> bool:
+    """Whether it is a capital letter, or a product or sum of such, that is not the name of a function."""
+    match node:
+        case Symbol(name):
+            return len(name) == 1 and name.isupper() and name not in _DEFINED
+        case Apply("index", (head, *_)):
+            return _names_matrix(head)
+        case Apply("mul" | "add" | "transpose" | "inverse", parts):
+            return any(map(_names_matrix, parts))
+    return False
+
+
+def _is_greek(name: str) -> bool:
+    return len(name) > 1 and name.isalpha() and name not in ("pi", "oo")
+
+
+def _times(left: Node, right: Node) -> Node:
+    """left × right, whose order matters for vectors and for sets."""
+    if _is_vector_or_set(left) and _is_vector_or_set(right):
+        return Apply("call", (Symbol("cross"), left, right))
+    return multiply(left, right)
+
+
+def _is_vector_or_set(node: Node) -> bool:
+    return isinstance(node, Symbol) and (
+        node.name.startswith(("vec ", "bold ", "hat ")) or node.name.isupper()
+    )
 
 
 class Expressions(Grammar):
@@ -98,6 +131,10 @@ class Expressions(Grammar):
         while True:
             if self.accept("*"):
                 value = multiply(value, self._signed_factor())
+            elif self.accept("\\times"):
+                value = _times(value, self._signed_factor())
+            elif (operator := self._operator()) is not None:
+                value = Apply("call", (Symbol(operator), value, self._signed_factor()))
             elif self.token.value == "/" and self.token.kind == "mark":
                 self.take()
                 value = divide(value, self._signed_factor())
@@ -112,6 +149,16 @@ class Expressions(Grammar):
                 )
             else:
                 return value
+
+    def _operator(self) -> str | None:
+        """Consumes an operator that only keeps the order of its sides; returns its name, or None."""
+        kind, value, _ = self.token
+        name = (
+            OPERATORS.get(value) if kind == "command" else "mod" if (kind, value) == ("word", "mod") else None
+        )
+        if name is not None:
+            self.take()
+        return name
 
     def _signed_factor(self) -> Node:
         if self.accept("-"):
@@ -146,7 +193,7 @@ class Expressions(Grammar):
         if kind == "command":
             return value not in STOP_COMMANDS
         if kind == "word":
-            return not self._is_noun(value)
+            return value != "mod" and not self._is_noun(value)
         if kind == "number" and not space and self.tokens[self.position - 1].kind == "word":
             raise Unreadable("a number after a letter")
         return kind == "number" or (kind == "text" and len(value) == 1)
@@ -204,7 +251,7 @@ class Expressions(Grammar):
             case Apply("prime", (Symbol(),)):
                 return True
             case Apply("pow", (Symbol(name), exponent)):
-                return name in _DEFINED and exponent == MINUS_ONE
+                return (name in _DEFINED or name in GREEK_FUNCTIONS) and exponent == MINUS_ONE
         return False
 
     def _raised(self, value: Node) -> Node:
@@ -223,12 +270,43 @@ class Expressions(Grammar):
             if braced:
                 self.expect("}")
             return Apply("prime", (value,))
+        if (special := self._times_derived(value) or self._transposed(value)) is not None:
+            return special
         self.depth += 1
         if self.depth > DEEPEST:
             raise Unreadable("nested too deeply")
         exponent = self.argument(digits=0)
         self.depth -= 1
+        if exponent == MINUS_ONE and _names_matrix(value):
+            return Apply("inverse", (value,))
         return power(value, exponent)
+
+    def _times_derived(self, value: Node) -> Node | None:
+        """y^{(4)}, a derivative of a named function; None, consuming nothing, for other exponents."""
+        marks = [self.peek(offset).value for offset in (0, 1, 3, 4)]
+        if marks != ["{", "(", ")", "}"] or not isinstance(value, Symbol) or self.peek(2).kind == "end":
+            return None
+        order = self.peek(2).value
+        self.position += 5
+        return Apply("call", (Symbol(f"derivative {order}"), value))
+
+    def _transposed(self, value: Node) -> Node | None:
+        r"""A^T, A^{\top}; None, and nothing consumed, for other exponents."""
+        braced = self.token.value == "{" and self.token.kind == "mark"
+        inner, place = (self.peek(), 2) if braced else (self.token, 1)
+        if inner.kind == "word" and inner.value[0] == "T" and len(inner.value) > 1 and not braced:
+            inner = Token("word", "T", inner.space)  # the T of A^TB
+            self.tokens[self.position : self.position + 1] = [
+                inner,
+                self.token._replace(value=self.token.value[1:]),
+            ]
+        if inner.value not in ("T", "\\top", "\\intercal") or (braced and self.peek(2).value != "}"):
+            return None
+        letter = isinstance(value, Symbol) and len(value.name) == 1 and value.name != "e"
+        if inner.value == "T" and not letter and not any(map(_names_matrix, walk(value))):
+            return None
+        self.position += place + braced
+        return Apply("transpose", (value,))
 
     def argument(self, digits: int) -> Node:
         """A command's argument: `{…}` or one token; of a number its first `digits` digits (0: all)."""
@@ -310,6 +388,10 @@ class Expressions(Grammar):
             return self.atom()
         if word == ELEMENT.name:
             return ELEMENT
+        if word in UNCOMPUTED and self.token.value == "(" and self.token.kind == "mark":
+            return read_uncomputed(self, word)
+        if (derivative := plain_derivative(self, word)) is not None:
+            return derivative
         if len(word) > 1:
             before = self.tokens[self.position - 2] if self.position > 1 else None
             if (word.lower() in _PROSE and not word.isupper()) or (
@@ -357,7 +439,12 @@ class Expressions(Grammar):
             symbol_or_term = Apply("index", (symbol, Number(Fraction(self.take().value))))  # x1
         else:
             symbol_or_term = symbol
-        called = symbol.name in _DEFINED or self._holds_letters() or self._holds_number(symbol.name)
+        called = (
+            symbol.name in _DEFINED
+            or symbol.name in GREEK_FUNCTIONS
+            or self._holds_letters()
+            or self._holds_number(symbol.name)
+        )
         if self.token.value == "(" and called:
             self.take()
             arguments = [self.expression()]
@@ -377,7 +464,7 @@ class Expressions(Grammar):
         """Whether this is a function value, `P(0)` or `y(2) = 4`, and not a product."""
         if self.peek().kind != "number" or self.peek(2).value != ")":
             return False
-        return (len(name) == 1 and name.isupper()) or self.peek(3).value == "="
+        return (len(name) == 1 and name.isupper()) or self.peek(3).value == "=" or _is_greek(name)
 
     def _holds_letters(self) -> bool:
         """Whether a parenthesis contains one letter: `N(n)` is a value of N, `n(n+1)` a product."""

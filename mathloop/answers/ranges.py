@@ -70,7 +70,7 @@ def is_range(node: Collection) -> bool:
 
 
 def _is_interval(node: Node) -> bool:
-    return isinstance(node, Collection) and node.kind in ("interval", "union", "difference")
+    return isinstance(node, Collection) and node.kind in ("interval", "union", "difference", "intersection")
 
 
 def _pieces(node: Node) -> list[Piece] | None:
@@ -86,6 +86,8 @@ def _pieces(node: Node) -> list[Piece] | None:
             return [Piece(low, high, "()")]
         case Collection("union", parts):
             return _joined(parts)
+        case Collection("intersection", parts):
+            return _common(parts)
         case Collection("set", items):
             return [Piece(item, item, "[]") for item in items]
         case Collection("list", parts) if (

@@ -25,23 +25,18 @@ from mathloop.answers.syntax import (
 )
 from mathloop.answers.tokens import Unreadable, tokenize
 from mathloop.answers.units import scale
-from mathloop.answers.words import phrase
+from mathloop.answers.vocabulary import RELATIONS as ORDERED
+from mathloop.answers.words import phrase, scale_of
 
 LONGEST = 6000
 """Characters; a longer answer equals only an identical one."""
 
-_RELATIONS = frozenset(("=", "~", "<", "<=", ">", ">=", "!=", "in"))
-_CURRENCIES = {MONEY: "dollar", "¥": "yuan", "€": "euro", "£": "£"}
+_RELATIONS = frozenset(("=", "~", "<", "<=", ">", ">=", "!=", "in")) | ORDERED
+_CURRENCIES = {MONEY: "dollar", "¥": "yuan", "€": "euro", "£": "£", "₹": "₹", "₩": "₩", "₽": "₽", "¢": "¢"}
 _SEPARATORS = frozenset((",", "or", "and", "\\lor", "\\land", "\\quad", "\\\\"))
-_SCALES = {
-    "thousand": 10**3,
-    "million": 10**6,
-    "billion": 10**9,
-    "trillion": 10**12,
-    "万": 10**4,
-    "亿": 10**8,
-}
-_SCALED = re.compile("(thousand\\b|million\\b|billion\\b|trillion\\b|万|亿)")
+_SCALED = re.compile(
+    "((?:dozen|hundred|thousand|million|billion|trillion)s?\\b|[百千]?[万亿]|[百千](?![克米瓦帕]))"
+)
 _SIGNS = ("<", ">", "\\le", "\\ge", "\\ne", "\\geq", "\\leq")
 _BOUNDS = frozenset(
     ("以上", "以下", "以内", "以外", "左右", "上下", "多", "余", "or more", "or less", "plus")
@@ -125,7 +120,7 @@ class _Answers(Expressions):
             sides.append(self._words() if self._begins_words() else self._side())
         unit = self._unit()
         if (split := _SCALED.match(unit)) and not isinstance(sides[-1], Text):
-            sides[-1] = multiply(Number(Fraction(_SCALES[split.group(1)])), sides[-1])
+            sides[-1] = multiply(Number(Fraction(scale_of(split.group(1)))), sides[-1])
             unit = unit[split.end() :].strip()
         if unit:
             sides[-1] = self._compound(Quantity(sides[-1], unit))
@@ -151,7 +146,7 @@ class _Answers(Expressions):
             self.position += 2 if sign else 1
             amount = self.expression()
             if split := _SCALED.match(self.token.value):
-                amount = multiply(Number(Fraction(_SCALES[split.group(1)])), amount)
+                amount = multiply(Number(Fraction(scale_of(split.group(1)))), amount)
                 self.take()
             return Quantity(negate(amount) if sign else amount, str(currency or sign))
         value = self.expression()
@@ -159,14 +154,21 @@ class _Answers(Expressions):
             return Collection("difference", (value, self.expression()))
         if self.token.value in _CURRENCIES:
             return Quantity(value, _CURRENCIES[self.take().value])
+        if self.token.value in ("\\cup", "\\cap") and self.token.kind == "command":
+            return self._combined(value, self.token.value)
         parts = [value]
-        while self.accept("\\cup"):
-            parts.append(self.expression())
-        if len(parts) > 1:
-            return Collection("union", tuple(parts))
         while self.accept(":"):
             parts.append(self.expression())
         return Collection("ratio", tuple(parts)) if len(parts) > 1 else value
+
+    def _combined(self, first: Node, operator: str) -> Node:
+        """A union or an intersection; which of two comes first, A ∩ B ∪ C does not say."""
+        parts = [first]
+        while self.accept(operator):
+            parts.append(self.expression())
+        if self.token.value in ("\\cup", "\\cap", "\\setminus"):
+            raise Unreadable("set operations without brackets")
+        return Collection("union" if operator == "\\cup" else "intersection", tuple(parts))
 
     def _begins_words(self) -> bool:
         kind, value, _ = self.token

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from mathloop.answers.units import scale
+from mathloop.answers.units import UNITS, scale
+from mathloop.answers.vocabulary import FUNCTIONS as UNCOMPUTED
 
 MOST_TOKENS = 1500
 LONGEST_DIGITS = 1000
@@ -45,7 +46,7 @@ _ALIASES = {
     "\\le": "<=", "\\leq": "<=", "\\leqslant": "<=", "\\leqq": "<=", "\\lt": "<",
     "\\ge": ">=", "\\geq": ">=", "\\geqslant": ">=", "\\geqq": ">=", "\\gt": ">",
     "\\ne": "!=", "\\neq": "!=", "\\approx": "~", "\\simeq": "~", "\\doteq": "~", "\\in": "in",
-    "\\times": "*", "\\cdot": "*", "\\ast": "*", "\\div": "/",
+    "\\cdot": "*", "\\div": "/",
     "\\mid": "|", "\\vert": "|", "\\lvert": "|", "\\rvert": "|", "\\lbrace": "\\{", "\\rbrace": "\\}",
     "\\lbrack": "[", "\\rbrack": "]", "\\langle": "(", "\\rangle": ")", "\\bigcup": "\\cup",
     "\\vee": "\\lor", "\\wedge": "\\land",
@@ -70,8 +71,13 @@ def tokenize(text: str) -> list[Token]:
             space = True
             continue
         if kind == "text":
-            value, position = _braced(text, position)
-            tokens.extend(_of_text(value, space))
+            inside, position = _braced(text, position)
+            name = inside.strip()
+            called = value.startswith(("\\operatorname", "\\mathrm")) or text[position : position + 1] == "("
+            if name in UNCOMPUTED and name not in UNITS and called:
+                tokens.append(Token("command", f"\\{name}", space))
+            else:
+                tokens.extend(_of_text(inside, space))
         elif kind == "chinese":
             for part in _CHINESE_CONNECTIVE.split(value):
                 if part:

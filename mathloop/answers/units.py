@@ -11,25 +11,31 @@ length: mm 1/1000 millimeter millimeters millimetre millimetres 毫米 | cm 1/10
   metre metres 米 | km 1000 kilometer kilometers kilometre kilometres 千米 公里 | in 127/5000 inch
   inches 英寸 | ft 381/1250 foot feet 英尺 | yd 1143/1250 yard yards 码 | mi 201168/125 mile miles
   英里
-mass: mg 1/1000 milligram milligrams 毫克 | g 1 gram grams 克 | kg 1000 kilogram kilograms 千克 公斤
-  | t 1000000 ton tons tonne tonnes 吨 | lb 45359237/100000 lbs pound pounds 磅 | oz
+mass: mg 1/1000 milligram milligrams 毫克 | g 1 gram grams 克 | kg 1000 kilogram kilograms kilo kilos 千克
+  公斤 | 斤 500 市斤 | 两 50 | t 1000000 ton tons tonne tonnes 吨 | lb 45359237/100000 lbs pound
+  pounds 磅 | oz
   45359237/1600000 ounce ounces 盎司
 time: ms 1/1000 millisecond milliseconds 毫秒 | s 1 sec secs second seconds 秒 秒钟 | min 60 mins
   minute minutes 分钟 分 | h 3600 hr hrs hour hours 小时 时 | day 86400 days 天 日 | week 604800
   weeks 周 星期
 month: month 1 months 个月 | year 12 years yr yrs 年
-volume: ml 1/1000 milliliter milliliters millilitre millilitres 毫升 | l 1 liter liters litre litres
-  升
+length^3: ml 1/1000000 cc milliliter milliliters millilitre millilitres 毫升 | cl 1/100000 | dl 1/10000
+  | l 1/1000 liter liters litre litres 升 公升
+length^2: hectare 10000 hectares 公顷 | 亩 2000/3
 gallon: gallon 1 gallons gal 加仑
-dollar: cent 1/100 cents | dollar 1 dollars usd ＄ 美元
+dollar: cent 1/100 cents ¢ | dollar 1 dollars usd ＄ 美元 | dime 1/10 dimes | nickel 1/20 nickels
 yuan: fen 1/100 | jiao 1/10 角 | yuan 1 元 块 块钱 rmb ¥ 元钱 人民币
 euro: euro 1 euros €  欧元
-sterling: £ 1
+sterling: pence 1/100 | £ 1 gbp quid 英镑
+rupee: paise 1/100 paisa | ₹ 1 rs inr rupee rupees 卢比
+won: ₩ 1 krw won 韩元
+rouble: ₽ 1 rub ruble rubles rouble roubles 卢布
+yen: jpy 1 yen 日元
 angle: deg 1 degree degrees 度
 radian: radian 1 radians rad 弧度
 fahrenheit: °f 1 fahrenheit degreesfahrenheit 华氏度
 temperature: °c 1 celsius degreescelsius 摄氏度
-percent: % 1 percent pct percentage
+percent: ‰ 1/10 permille | % 1 percent pct percentage
 """
 _SQUARE = re.compile(r"^(?:square|sq\.?|平方)\s*(.+)$")
 _CUBE = re.compile(r"^(?:cubic|立方)\s*(.+)$")
@@ -94,33 +100,6 @@ _SPELLED = {
     "l": "liters",
     "t": "tons",
 }
-_UNITS = re.compile(r"(?:(?:square|sq\.?|cubic) *)?units?(?:\^[23])?|(?:平方|立方)?单位")
-_NOT_DROPPED = re.compile(
-    r"\b(?:not|no|is|are|isn|was|wrong|incorrect|or|maybe|perhaps|hundred|thousand|dozen|cubed|squared|and|plus|minus"
-    r"|more|less|off|half|to|than|factorial|if|but|least|most)\b"
-    "|[不错十百千万亿成半]|以[上下内外]|左右|上下|多$|余$|分之|次方|平方$|立方$|或|还是|之间",
-    re.IGNORECASE,
-)
-
-
-def droppable(noun: str) -> bool:
-    """Whether a noun after a number may be left out: 12 apples are 12, but 10人以上 is not 10."""
-    return noun.startswith("mod ") or _NOT_DROPPED.search(noun) is None
-
-
-def folded(noun: str) -> str:
-    """A noun without case and plural ("apple" and "apples" are equal)."""
-    return noun.strip(" .").lower().removesuffix("s")
-
-
-def same_noun(left: str, right: str) -> bool:
-    """Whether two nouns after a number are the same."""
-    return folded(left) == folded(right)
-
-
-def names_no_unit(noun: str) -> bool:
-    """Whether a noun only means that there is no unit: 12 square units are 12."""
-    return _UNITS.fullmatch(noun.strip(" .").lower()) is not None
 
 
 def spelled_out(text: str) -> str:

@@ -6,7 +6,7 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
-from mathloop.answers import deadline
+from mathloop.answers import deadline, matrices
 from mathloop.answers.deadline import Undecided
 from mathloop.answers.equivalence import Comparison
 from mathloop.answers.extraction import BROKEN_INLINE, LONGEST_ANSWER, extract_answer, is_prose, last_box
@@ -148,7 +148,7 @@ def _compare(left: str, right: str, places: int, strict: bool, relations_as_sets
                     one, other = _renamed(one), _renamed(other)
                 if not relations_as_sets and _inequality(other) and not _inequality(one):
                     continue
-                if comparison.same(one, other):
+                if _same(comparison, one, other):
                     return Verdict(True, _reason(comparison.rule, prover.used), comparison.rule)
     except Undecided as doubt:
         return Verdict(False, f"undecided: {doubt}", "undecided")
@@ -163,12 +163,20 @@ def _compare(left: str, right: str, places: int, strict: bool, relations_as_sets
     return Verdict(False, f"not equal as {_KINDS.get(comparison.rule, comparison.rule)}", comparison.rule)
 
 
+def _same(comparison: Comparison, one: Node, other: Node) -> bool:
+    if matrices.are_matrices(one, other):
+        comparison.rule = "matrices"
+        return matrices.equal_matrices(one, other)
+    return comparison.same(matrices.without_inverses(one), matrices.without_inverses(other))
+
+
 def _inequality(node: Node) -> bool:
     return isinstance(node, Relation) and not set(node.operators) & {"=", "~", "in"}
 
 
 _KINDS = {"expression": "expressions", "collection": "lists, sets or tuples", "relation": "relations",
-    "quantity": "quantities", "interval": "sets of numbers", "structure": "expressions"}  # fmt: skip
+    "matrices": "expressions of matrices", "quantity": "quantities", "interval": "sets of numbers",
+    "structure": "expressions"}  # fmt: skip
 
 
 def _reason(rule: str, proved: bool) -> str:

@@ -18,7 +18,7 @@ _ORDINALS = (
     "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth", "eleventh", "twelfth"
 )  # fmt: skip
 _PARTS = {word: value + 3 for value, word in enumerate(_ORDINALS)} | {
-    "half": 2, "halve": 2, "quarter": 4, "hundredth": 100, "thousandth": 1000
+    "half": 2, "halve": 2, "quarter": 4, "hundredth": 100, "thousandth": 1000, "millionth": 10**6,
 }  # fmt: skip
 _PLACES = {"first": 1, "second": 2} | {word: value + 3 for value, word in enumerate(_ORDINALS)}
 _DIGITS = {mark: value for value, mark in enumerate("零一二三四五六七八九")} | {"〇": 0, "两": 2}
@@ -28,8 +28,11 @@ _CHINESE = re.compile("[零〇一二两三四五六七八九十百千万亿]+")
 _CHINESE_DECIMAL = re.compile("([零〇一二两三四五六七八九十百千]+)点([零〇一二三四五六七八九]+)")
 _CHINESE_FRACTION = re.compile("(负?)(?:(.+?)又)?(.+?)分之(.+)")
 _SCALED = re.compile(
-    r"([-+]?\d+(?:,\d{3})*(?:\.\d+)?)\s*(万|亿|dozen|thousand|million|billion|trillion)(.*)", re.IGNORECASE
+    r"([-+]?\d+(?:,\d{3})*(?:\.\d+)?)\s*(百万|千万|百亿|千亿|万|亿|百|千|(?:dozen|hundred|thousand|million|billion|trillion)s?)",
+    re.IGNORECASE,
 )
+_MIXED_SCALES = re.compile(r"(?:\d+(?:\.\d+)?[零]?(?:[千百]?[万亿]|[千百]))+\d*")
+_SCALE_STEP = re.compile(r"(\d+(?:\.\d+)?)([千百]?[万亿]|[千百])?")
 _PHRASES = {
     "全体实数": "all real numbers", "任意实数": "all real numbers", "一切实数": "all real numbers",
     "实数集": "all real numbers", "real numbers": "all real numbers",
@@ -103,12 +106,13 @@ def read_words(text: str) -> Fraction | None:
         return None
     text = text.strip()
     if match := _SCALED.fullmatch(text):
-        scale = _LARGE.get(match.group(2)) or _SCALES[match.group(2).lower()]
-        return Fraction(match.group(1).replace(",", "")) * scale if not match.group(3).strip() else None
+        return Fraction(match.group(1).replace(",", "")) * scale_of(match.group(2))
     if text.isascii():
         if match := _ORDINAL.fullmatch(text.lower()):
             return Fraction(match.group(1))
         return _english(text.lower())
+    if _MIXED_SCALES.fullmatch(text):
+        return _mixed_scales(text)
     if match := _CHINESE_FRACTION.fullmatch(text):
         sign, whole, bottom, top = match.groups()
         whole_value = chinese_integer(whole) if whole else 0
@@ -126,6 +130,29 @@ def read_words(text: str) -> Fraction | None:
     negative = text.startswith("负")
     value_or_none = chinese_integer(text.removeprefix("负"))
     return None if value_or_none is None else Fraction(-value_or_none if negative else value_or_none)
+
+
+def scale_of(word: str) -> int:
+    """The factor of `万`, `千万`, `million`, `dozens`."""
+    if not word.isascii():
+        factor = 1
+        for mark in word:
+            factor *= (_TENS | _LARGE)[mark]
+        return factor
+    word = word.lower().removesuffix("s")
+    return 100 if word == "hundred" else _SCALES[word]
+
+
+def _mixed_scales(text: str) -> Fraction | None:
+    """3亿5000万, 2万5千: steps of falling size."""
+    total, ceiling = Fraction(0), None
+    for digits, scale in _SCALE_STEP.findall(text.replace("零", "")):
+        size = scale_of(scale) if scale else 1
+        value = Fraction(digits) * size
+        if ceiling is not None and value >= ceiling:
+            return None
+        total, ceiling = total + value, size
+    return total
 
 
 def chinese_integer(text: str) -> int | None:
@@ -185,6 +212,8 @@ def _english_value(words: list[str]) -> Fraction | None:
 
 def _english_integer(words: list[str]) -> int | None:
     """`two hundred and five thousand` → 205,000; None for words in another order ("two and three")."""
+    if len(words) == 1 and words[0].isdigit() and len(words[0]) < 20:
+        return int(words[0])
     total = section = 0
     ceiling = 10**15
     before = ""

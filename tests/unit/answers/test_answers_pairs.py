@@ -15,7 +15,11 @@ def _rows(name: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in Path(__file__).with_name(name).read_text("utf-8").splitlines()]
 
 
-PAIRS = [row for name in ("pairs", "pairs_english", "pairs_chinese") for row in _rows(f"{name}.jsonl")]
+PAIRS = [
+    row
+    for name in ("pairs", "pairs_english", "pairs_chinese", "pairs_kept")
+    for row in _rows(f"{name}.jsonl")
+]
 
 
 @pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: f"{pair['kind']}:{pair['gold']}|{pair['pred']}"[:60])
