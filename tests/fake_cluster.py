@@ -296,7 +296,7 @@ class _Handler(BaseHTTPRequestHandler):
         raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self.cluster.requests.append((self.command, path))
         try:
-            if path.endswith("/log"):
+            if re.search(r"/pods/[^/]+/log$", path):
                 self._log(path.split("/")[-2])
                 return
             status, answer = 200, self._routed(path, query, raw)
@@ -305,7 +305,10 @@ class _Handler(BaseHTTPRequestHandler):
         except PlainRefusal:
             self._send(404, b"404 page not found\n", "text/plain")
             return
-        self._send(status, json.dumps(answer).encode(), "application/json")
+        if isinstance(answer, bytes):  # KFP's logs
+            self._send(status, answer, "text/plain")
+        else:
+            self._send(status, json.dumps(answer).encode(), "application/json")
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _answer
 
@@ -323,7 +326,7 @@ class _Handler(BaseHTTPRequestHandler):
             if self.cluster.kfp is None:
                 raise Refusal(404, "NotFound", 'services "ml-pipeline" not found', "ml-pipeline")
             path = inner
-        if path.startswith("/apis/v2beta1/") and self.cluster.kfp is not None:
+        if re.match(r"/apis/v[0-9]", path) and self.cluster.kfp is not None:
             return self.cluster.kfp.handle(self.command, path, query, raw, self.headers)
         return self.cluster.handle(self.command, path, query, json.loads(raw) if raw else None)
 

@@ -1,54 +1,12 @@
-"""`mathloop rounds` and `mathloop rollback`: runs, all champions, and going back to an earlier one."""
+"""`mathloop rollback`: goes back to an earlier champion."""
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 from mathloop.errors import BadModel
-from mathloop.registry import Champion, Registry
+from mathloop.registry import Registry
 from mathloop.storage import open_store
-from pipelines.cluster.connection import connect
-from pipelines.cluster.uploading import EXPERIMENT, check_namespace
 from pipelines.compiling import for_cluster
 from pipelines.profile import load_profile
-
-METRICS = 4
-"""Metrics to print per champion."""
-
-
-def rounds(*, limit: int, store: str, host: str | None, namespace: str | None) -> None:
-    """Prints the newest runs, then every champion of the store with its gate's scores."""
-    pipelines = connect(host)
-    check_namespace(pipelines, namespace)
-    predicate = {"operation": "EQUALS", "key": "display_name", "stringValue": EXPERIMENT}
-    with pipelines.answered("list experiments") as client:
-        answer = client.list_experiments(
-            namespace=namespace, filter=json.dumps({"predicates": [predicate]}), page_size=1
-        )
-    runs: list[Any] = []
-    for experiment in answer.experiments or []:
-        with pipelines.answered("list runs") as client:
-            page = client.list_runs(
-                page_size=limit, sort_by="created_at desc", experiment_id=experiment.experiment_id
-            )
-        runs += page.runs or []
-    for run in runs:
-        print(
-            f"{run.created_at:%Y-%m-%d %H:%M}  {run.state or 'PENDING':10} {run.display_name}  {run.run_id}"
-        )
-    if not runs:
-        print("no runs; start one with: mathloop submit")
-    registry = Registry(open_store(store))
-    print(f"\nchampions of {store}:")
-    for champion in registry.history():
-        entry = f"{champion.number:3}  {champion.created[:16]}  {champion.round_id}"
-        print(f"{entry}  {_metrics(champion)}".rstrip())
-
-
-def _metrics(champion: Champion) -> str:
-    shown = list(champion.metrics.items())[:METRICS]
-    return ", ".join(f"{name} {value:.3g}" for name, value in shown)
 
 
 def rollback(*, to: int | None, store: str, serve: bool, profile: str, sets: list[str]) -> None:

@@ -87,7 +87,7 @@ def _check(name: str, check: Callable[[], str]) -> Iterator[Finding]:
 
 
 def _pipelines(cluster: Cluster, host: str | None) -> str:
-    pipelines = connection.connect(host)
+    pipelines = connection.connect(connection.Access(host))
     detail = f"answers at {pipelines.host}, {'multi-user' if pipelines.multi_user else 'single user'}"
     try:
         old = cluster.request(f"{connection.PROXY}/apis/v1beta1/healthz")

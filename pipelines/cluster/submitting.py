@@ -2,50 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
-from pipelines.cluster.connection import FORWARD
-from pipelines.cluster.uploading import prepare
+from pipelines.cluster.connection import FORWARD, FORWARDED, Access
+from pipelines.cluster.uploading import Prepared, Request, prepare
 
 
-def submit(
-    *,
-    pipeline: str,
-    profile: str,
-    sets: Sequence[str],
-    seed: int | None,
-    serve: bool,
-    host: str | None,
-    namespace: str | None,
-) -> None:
+def submit(request: Request, access: Access) -> None:
     """Uploads the pipeline if it changed, starts a run, and prints its URL.
 
     Raises:
         UserError: one line about a problem with the profile, the cluster or KFP.
     """
-    prepared = prepare(
-        pipeline=pipeline,
-        profile=profile,
-        sets=sets,
-        seed=seed,
-        serve=serve,
-        host=host,
-        namespace=namespace,
-        recurring=False,
-    )
+    prepared = prepare(request, access, recurring=False)
     pipelines, uploaded = prepared.pipelines, prepared.uploaded
-    name = f"{uploaded.name} {datetime.now().astimezone():%Y-%m-%d %H:%M}"
+    run = _run(prepared, run_name(request.pipeline, prepared.profile, datetime.now().astimezone()))
     with pipelines.answered("start a run") as client:
-        run = client.run_pipeline(
-            uploaded.experiment_id,
-            name,
-            params=prepared.parameters,
-            pipeline_id=uploaded.pipeline_id,
-            version_id=uploaded.version_id,
-        )
+        # kfp.Client 2.17 cannot give a run a description.
+        started = client._run_api.run_service_create_run(run)
     print(f"pipeline {uploaded.name}, {'new ' if uploaded.new else ''}version {uploaded.version}")
     print(f"store {prepared.store}")
-    print(f"run {run.run_id}: {pipelines.run_url(run.run_id)}")
-    if "//localhost:" in pipelines.ui and not host:
+    print(f"run {started.run_id}: {pipelines.run_url(started.run_id)}")
+    if pipelines.ui == FORWARDED and not access.host:
         print(f"(after: {FORWARD})")
+
+
+def run_name(pipeline: str, profile: str, now: datetime) -> str:
+    """Time, profile, and the pipeline unless it is a round: KFP's lists cut long names at the end."""
+    kind = "" if pipeline == "improvement-round" else f" {pipeline}"
+    return f"{now:%Y-%m-%d %H:%M} {profile}{kind}"
+
+
+def _run(prepared: Prepared, name: str) -> Any:
+    import kfp_server_api as api
+
+    uploaded = prepared.uploaded
+    return api.V2beta1Run(
+        experiment_id=uploaded.experiment_id,
+        display_name=name,
+        description=prepared.description,
+        pipeline_version_reference=api.V2beta1PipelineVersionReference(
+            pipeline_id=uploaded.pipeline_id, pipeline_version_id=uploaded.version_id
+        ),
+        runtime_config=api.V2beta1RuntimeConfig(parameters=prepared.parameters),
+    )

@@ -10,18 +10,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import mathloop
 from mathloop.cluster.preflight import DRAWN
-from mathloop.cluster.refusals import ClusterRefused
 from mathloop.errors import BadConfig
 from mathloop.settings import Settings
 from mathloop.settings.settings import STAGE_SECTIONS
-from pipelines.cluster.connection import Pipelines, connect
+from pipelines.cluster.connection import Access, Pipelines, open_pipelines
+from pipelines.cluster.runs import EXPERIMENT
 from pipelines.compiling import arguments_of, comparable, compile_one, for_cluster
 from pipelines.profile import changed_fields, load_profile
 from pipelines.table import find_pipeline
 
-EXPERIMENT = "mathloop"
 PAGE = 100
+
+
+@dataclass(frozen=True)
+class Request:
+    """The options of a run, or of all runs of a schedule."""
+
+    pipeline: str
+    profile: str
+    sets: Sequence[str]
+    seed: int | None
+    serve: bool
 
 
 @dataclass(frozen=True)
@@ -32,7 +43,7 @@ class Uploaded:
     pipeline_id: str
     version_id: str
     version: str
-    """`ir-` and a hash of the compiled pipeline."""
+    """Profile, mathloop's version and a hash of the compiled pipeline: tiny-0.1.0-ba8c00d."""
     new: bool
     experiment_id: str
 
@@ -46,19 +57,13 @@ class Prepared:
     store: str
     parameters: dict[str, Any]
     """Every parameter of the pipeline: KFP's pages of runs and clones only show parameters that were sent."""
+    profile: str
+    """The profile's name."""
+    description: str
+    """Of a run: pipeline, profile and what differs from it."""
 
 
-def prepare(
-    *,
-    pipeline: str,
-    profile: str,
-    sets: Sequence[str],
-    seed: int | None,
-    serve: bool,
-    host: str | None,
-    namespace: str | None,
-    recurring: bool,
-) -> Prepared:
+def prepare(request: Request, access: Access, *, recurring: bool) -> Prepared:
     """Checks the options of a run, then makes sure that KFP has the pipeline.
 
     Args:
@@ -68,29 +73,35 @@ def prepare(
     Raises:
         UserError: one line about a problem with the profile, the cluster or KFP.
     """
-    component = find_pipeline(pipeline)
-    settings, base = settings_of(profile, sets)
-    parameters = set(component.pipeline_spec.root.input_definitions.parameters)
-    if recurring and seed is None and "seed" in parameters - settings.model_fields_set:
+    component = find_pipeline(request.pipeline)
+    settings, base = settings_of(request.profile, request.sets)
+    names = set(component.pipeline_spec.root.input_definitions.parameters)
+    seed = request.seed
+    if recurring and seed is None and "seed" in names - settings.model_fields_set:
         seed = DRAWN
     values: dict[str, Any] = {"problems": "", "serve": "no", "overrides": overrides_of(settings, base)}
     values |= arguments_of(component, settings)
-    for name, value in (("seed", seed), ("serve", "yes" if serve else None)):
-        if value is not None and name not in parameters:
-            raise BadConfig(f"pipeline {pipeline} takes no {name}; remove --{name}")
+    for name, value in (("seed", seed), ("serve", "yes" if request.serve else None)):
+        if value is not None and name not in names:
+            raise BadConfig(f"pipeline {request.pipeline} takes no {name}; remove --{name}")
         if value is not None:
             values[name] = value
-    sent = {name: value for name, value in values.items() if name in parameters}
-    pipelines = connect(host)
-    check_namespace(pipelines, namespace)
-    uploaded = _upload(pipelines, component, base, namespace)
-    return Prepared(pipelines, uploaded, for_cluster(settings).store, sent)
+    sent = {name: value for name, value in values.items() if name in names}
+    pipelines = open_pipelines(access)
+    uploaded = _upload(pipelines, component, base)
+    changed = [text for text in request.sets if not is_compiled_in(text)]
+    description = f"{request.pipeline} with profile {base.name}" + "".join(f", {text}" for text in changed)
+    return Prepared(pipelines, uploaded, for_cluster(settings).store, sent, base.name, description)
+
+
+def is_compiled_in(text: str) -> bool:
+    """Whether a `--set` changes the compiled pipeline; all others are parameters of the run."""
+    return text.strip().startswith(("pools.", "pools="))
 
 
 def settings_of(profile: str, sets: Sequence[str]) -> tuple[Settings, Settings]:
     """The profile with all of `sets`, and with only those of pools, as its pipeline is compiled."""
-    compiled_in = [text for text in sets if text.strip().startswith(("pools.", "pools="))]
-    return load_profile(profile, sets), load_profile(profile, compiled_in)
+    return load_profile(profile, sets), load_profile(profile, [text for text in sets if is_compiled_in(text)])
 
 
 def overrides_of(settings: Settings, base: Settings) -> str:
@@ -106,7 +117,7 @@ def overrides_of(settings: Settings, base: Settings) -> str:
     return json.dumps(changes, ensure_ascii=False)
 
 
-def _upload(pipelines: Pipelines, pipeline: Any, profile: Settings, namespace: str | None) -> Uploaded:
+def _upload(pipelines: Pipelines, pipeline: Any, profile: Settings) -> Uploaded:
     """Compiles the pipeline with the profile's pools and uploads it unless KFP has this version.
 
     Each profile has its own pipeline in KFP, so that a schedule uses the newest version for its profile.
@@ -116,32 +127,41 @@ def _upload(pipelines: Pipelines, pipeline: Any, profile: Settings, namespace: s
         path = Path(folder, f"{name}.yaml")
         compile_one(pipeline, path, profile)
         text = json.dumps(comparable(path), sort_keys=True)
-        version = f"ir-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
-        pipeline_id = _pipeline(pipelines, name, namespace)
+        version = f"{profile.name}-{mathloop.__version__}-{hashlib.sha256(text.encode()).hexdigest()[:7]}"
+        pipeline_id = _pipeline(pipelines, name, f"{pipeline.description} Profile {profile.name}.")
         versions = _versions(pipelines, pipeline_id)
         new = version not in versions
         if new:
             with pipelines.answered("upload a pipeline") as client:
-                uploaded = client.upload_pipeline_version(str(path), version, pipeline_id=pipeline_id)
+                uploaded = client.upload_pipeline_version(
+                    str(path),
+                    version,
+                    pipeline_id=pipeline_id,
+                    description=f"{profile.name}: {profile.description}".rstrip(": "),
+                )
             versions[version] = uploaded.pipeline_version_id
     with pipelines.answered("create an experiment") as client:
-        experiment = client.create_experiment(EXPERIMENT, "mathloop's rounds", namespace=namespace)
+        experiment = client.create_experiment(EXPERIMENT, "mathloop's rounds", namespace=pipelines.namespace)
     return Uploaded(name, pipeline_id, versions[version], version, new, experiment.experiment_id)
 
 
-def _pipeline(pipelines: Pipelines, name: str, namespace: str | None) -> str:
+def _pipeline(pipelines: Pipelines, name: str, description: str) -> str:
     """The pipeline's id. A new one is created without a version, so that we can name every version."""
     import kfp_server_api
 
     predicate = {"operation": "EQUALS", "key": "display_name", "stringValue": name}
     with pipelines.answered("list pipelines") as client:
-        page = client.list_pipelines(namespace=namespace, filter=json.dumps({"predicates": [predicate]}))
+        page = client.list_pipelines(
+            namespace=pipelines.namespace, filter=json.dumps({"predicates": [predicate]})
+        )
     if page.pipelines:
         return str(page.pipelines[0].pipeline_id)
     with pipelines.answered("create a pipeline") as client:
         # kfp.Client cannot create a pipeline without a file; the API below it can.
         created = client._pipelines_api.pipeline_service_create_pipeline(
-            kfp_server_api.V2beta1Pipeline(display_name=name, namespace=namespace)
+            kfp_server_api.V2beta1Pipeline(
+                display_name=name, description=description, namespace=pipelines.namespace
+            )
         )
     return str(created.pipeline_id)
 
@@ -157,11 +177,3 @@ def _versions(pipelines: Pipelines, pipeline_id: str) -> dict[str, str]:
         token = page.next_page_token or ""
         if not token:
             return versions
-
-
-def check_namespace(pipelines: Pipelines, namespace: str | None) -> None:
-    """Raises ClusterRefused if a multi-user Kubeflow is used without a namespace."""
-    if pipelines.multi_user and not namespace:
-        raise ClusterRefused(
-            f"KFP at {pipelines.host} is multi-user: pass your Kubeflow profile's namespace with --namespace"
-        )

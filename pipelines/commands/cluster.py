@@ -1,4 +1,4 @@
-"""`mathloop compile`, `submit`, `schedule`, `rounds`, `rollback` and `doctor`: pipelines on a cluster."""
+"""`mathloop compile`, `submit`, `schedule`, `rollback` and `doctor`: pipelines on a cluster."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 
 from mathloop.errors import BadConfig
 from pipelines.commands.options import (
+    CLUSTER_STORE,
     Host,
     Namespace,
     Pipeline,
@@ -18,10 +19,9 @@ from pipelines.commands.options import (
     Serve,
     Sets,
     Store,
+    TokenFile,
     explicit_params,
 )
-
-CLUSTER_STORE = "s3://mathloop/store"
 
 
 def compile_pipelines(
@@ -49,19 +49,15 @@ def submit(
     serve: Serve = False,
     host: Host = None,
     namespace: Namespace = None,
+    token_file: TokenFile = None,
 ) -> None:
     """Starts a run on a cluster; uploads the pipeline as a new version if it changed."""
     from pipelines.cluster import submitting
+    from pipelines.cluster.connection import Access
+    from pipelines.cluster.uploading import Request
 
-    submitting.submit(
-        pipeline=pipeline,
-        profile=profile,
-        sets=sets or [],
-        seed=seed,
-        serve=serve,
-        host=host,
-        namespace=namespace,
-    )
+    request = Request(pipeline, profile, sets or [], seed, serve)
+    submitting.submit(request, Access(host, namespace, token_file))
 
 
 def schedule(
@@ -73,6 +69,9 @@ def schedule(
     delete: Annotated[
         bool, typer.Option("--delete", help="Delete the schedule of this pipeline and profile.")
     ] = False,
+    cancel_running: Annotated[
+        bool, typer.Option("--cancel-running", help="Also cancel the schedule's runs in progress.")
+    ] = False,
     profile: Profile = "laptop",
     sets: Sets = None,
     seed: Annotated[
@@ -83,44 +82,35 @@ def schedule(
     serve: Serve = False,
     host: Host = None,
     namespace: Namespace = None,
+    token_file: TokenFile = None,
 ) -> None:
     """Schedules recurring runs on a cluster: one at a time, newest pipeline version, missed runs are skipped.
 
-    Calling it again changes the schedule of this pipeline and profile; it never creates a second one.
+    Calling it again changes the schedule of this pipeline and profile; it never creates a second one. A run
+    in progress continues when its schedule is changed or deleted, unless --cancel-running is given.
     """
     from pipelines.cluster import scheduling
+    from pipelines.cluster.connection import Access
+    from pipelines.cluster.uploading import Request
 
+    access = Access(host, namespace, token_file)
     if [cron is not None, listed, delete].count(True) != 1:
         raise BadConfig("give one of --cron, --list and --delete")
+    if listed and cancel_running:
+        raise BadConfig("--cancel-running goes with --cron or --delete; cancel one run with: mathloop cancel")
     if listed:
-        scheduling.list_schedules(host=host, namespace=namespace)
+        scheduling.list_schedules(access)
     elif delete:
         scheduling.delete_schedule(
-            pipeline=pipeline, profile=profile, sets=sets or [], host=host, namespace=namespace
-        )
-    else:
-        scheduling.schedule(
-            cron=cron or "",
             pipeline=pipeline,
             profile=profile,
             sets=sets or [],
-            seed=seed,
-            serve=serve,
-            host=host,
-            namespace=namespace,
+            cancel_running=cancel_running,
+            access=access,
         )
-
-
-def rounds(
-    limit: Annotated[int, typer.Option(min=1, max=100, help="Number of runs to list.")] = 20,
-    store: Store = CLUSTER_STORE,
-    host: Host = None,
-    namespace: Namespace = None,
-) -> None:
-    """Lists a cluster's newest runs, and all champions with the scores that promoted them."""
-    from pipelines.cluster import champions
-
-    champions.rounds(limit=limit, store=store, host=host, namespace=namespace)
+    else:
+        request = Request(pipeline, profile, sets or [], seed, serve)
+        scheduling.schedule(request, cron=cron or "", cancel_running=cancel_running, access=access)
 
 
 def rollback(

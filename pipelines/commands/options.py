@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -25,7 +26,13 @@ Host = Annotated[
 Namespace = Annotated[
     str | None, typer.Option(help="Kubernetes namespace of the runs; required in multi-user Kubeflow.")
 ]
+TokenFile = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="File with a token for KFP; needed if its URL asks for a login."),
+]
 Store = Annotated[str, typer.Option(metavar="URL", help="Store of the champions.")]
+CLUSTER_STORE = "s3://mathloop/store"
+"""Default of Store on a cluster."""
 
 
 def explicit_params(ctx: typer.Context) -> list[Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from pipelines.commands import answering, benchmarks, cluster, data, profiles, rounds
+from pipelines.commands import answering, benchmarks, cluster, data, profiles, rounds, runs
 
 COMMANDS: dict[str, Callable[..., Any]] = {
     "run": rounds.run,
@@ -13,7 +13,8 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "compile": cluster.compile_pipelines,
     "submit": cluster.submit,
     "schedule": cluster.schedule,
-    "rounds": cluster.rounds,
+    "rounds": runs.rounds,
+    "cancel": runs.cancel,
     "rollback": cluster.rollback,
     "doctor": cluster.doctor,
     "grade": data.grade,

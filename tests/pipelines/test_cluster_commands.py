@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-from collections.abc import Callable, Iterator
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ import pytest
 import yaml
 from typer.main import get_command
 
+import mathloop
 from mathloop.cluster.inference_services import services_of
 from mathloop.registry import Champion, Registry
 from mathloop.settings import resolve
@@ -21,54 +20,10 @@ from mathloop.storage import open_store
 from pipelines.cli import app
 from pipelines.profile import load_profile
 from tests.fake_cluster import TOKEN, FakeCluster
-from tests.fake_kfp import FakeKfp
 from tests.paths import ROOT
-from tests.pipelines.command import MATHLOOP
+from tests.pipelines.cluster_calls import Run, done, refused
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def fake() -> Iterator[FakeCluster]:
-    cluster = FakeCluster()
-    cluster.kfp = FakeKfp()
-    yield cluster
-    cluster.close()
-
-
-Run = Callable[..., subprocess.CompletedProcess[str]]
-
-
-@pytest.fixture
-def call(fake: FakeCluster, tmp_path: Path) -> Run:
-    """Calls `mathloop …` with a kubeconfig of the fake, in a home of its own."""
-    kubeconfig = fake.write_kubeconfig(tmp_path / "kubeconfig")
-
-    def call(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        home = {"HOME": str(tmp_path), "KUBECONFIG": str(kubeconfig), "PYTHONPATH": str(ROOT)}
-        return subprocess.run(
-            [*MATHLOOP, *arguments],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            env={**os.environ, **home, **environment},
-            timeout=120,
-        )
-
-    return call
-
-
-def done(result: subprocess.CompletedProcess[str]) -> str:
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert result.stderr == ""
-    return result.stdout
-
-
-def refused(result: subprocess.CompletedProcess[str]) -> str:
-    assert result.returncode == 2, result.stdout + result.stderr
-    (line,) = result.stderr.splitlines()
-    assert TOKEN not in line
-    return line.removeprefix("mathloop: error: ")
 
 
 def test_submit_twice_is_one_version_and_two_runs(fake: FakeCluster, call: Run) -> None:
@@ -82,6 +37,13 @@ def test_submit_twice_is_one_version_and_two_runs(fake: FakeCluster, call: Run) 
     assert f", version {version['display_name']}" in second
     run, other = fake.kfp.runs.values()
     assert run["pipeline_version_reference"]["pipeline_version_id"] == version["pipeline_version_id"]
+    assert re.fullmatch(rf"gpu-{re.escape(mathloop.__version__)}-[0-9a-f]{{7}}", version["display_name"])
+    # KFP's lists and pages show descriptions and cut long names at the end.
+    assert pipeline["description"].endswith("and promotes the result if it is better. Profile gpu.")
+    assert version["description"] == f"gpu: {load_profile('gpu').description}"
+    assert run["description"] == "improvement-round with profile gpu, grpo.steps=3"
+    assert other["description"] == "improvement-round with profile gpu"
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d gpu", run["display_name"])
     # What was set travels with the run, beside all other parameters: a run's page shows what was sent.
     usual = {"store": "s3://mathloop/store", "problems": "", "serve": "no"}
     changed = '{"grpo": {"steps": 3}}'
@@ -135,61 +97,6 @@ def test_submit_by_host_and_serve(fake: FakeCluster, call: Run) -> None:
     assert f"{fake.url}/#/runs/details/" in shown
     (run,) = fake.kfp.runs.values()
     assert run["runtime_config"]["parameters"]["serve"] == "yes"
-
-
-def test_schedule_called_often_is_one_job_of_the_newest_version(fake: FakeCluster, call: Run) -> None:
-    for _ in range(3):
-        shown = done(call("schedule", "--cron", "0 2 * * *", "--profile", "gpu"))
-    assert "unchanged" in shown
-    (job,) = fake.kfp.recurring.values()
-    assert job["trigger"] == {"cron_schedule": {"cron": "0 0 2 * * *"}}
-    assert (job["max_concurrency"], job["no_catchup"]) == ("1", True)
-    # No version: every run takes the newest.
-    assert set(job["pipeline_version_reference"]) == {"pipeline_id"}
-    # Six fields are taken as they are; what changes replaces the job.
-    # Nobody fixed a seed: every run draws one of its own.
-    assert "each with its own seed" in shown
-    assert job["runtime_config"]["parameters"]["seed"] == -1
-    assert "updated" in done(call("schedule", "--cron", "30 0 3 * * *", "--profile", "gpu"))
-    (changed,) = fake.kfp.recurring.values()
-    assert changed["recurring_run_id"] != job["recurring_run_id"]
-    assert changed["trigger"]["cron_schedule"]["cron"] == "30 0 3 * * *"
-    assert "improvement-round-gpu  30 0 3 * * *" in done(call("schedule", "--list"))
-    # Another profile's schedule is another.
-    done(call("schedule", "--cron", "0 2 * * *", "--profile", "laptop", "--seed", "3", "--serve"))
-    assert len(fake.kfp.recurring) == 2
-    assert "deleted" in done(call("schedule", "--delete", "--profile", "gpu"))
-    (left,) = fake.kfp.recurring.values()
-    parameters = left["runtime_config"]["parameters"]
-    assert (parameters["seed"], parameters["serve"]) == (3, "yes")
-    assert "no schedule 'improvement-round-gpu'" in refused(call("schedule", "--delete", "--profile", "gpu"))
-
-
-@pytest.mark.parametrize(
-    ("arguments", "given"),
-    [
-        (["--seed", "0"], 0),
-        (["--set", "seed=5"], 5),
-        (["--profile", "own.yaml"], 9),
-        (["--pipeline", "model-import"], None),
-    ],
-)
-def test_a_schedule_keeps_a_seed_that_somebody_fixed(
-    fake: FakeCluster, call: Run, tmp_path: Path, arguments: list[str], given: int | None
-) -> None:
-    (tmp_path / "own.yaml").write_text("description: a profile with a seed\nseed: 9\n")
-    shown = done(call("schedule", "--cron", "0 2 * * *", *arguments))
-    assert "its own seed" not in shown
-    (job,) = fake.kfp.recurring.values()
-    assert job["runtime_config"]["parameters"].get("seed") == given
-
-
-def test_a_schedule_that_is_there_twice_becomes_one(fake: FakeCluster, call: Run) -> None:
-    done(call("schedule", "--cron", "0 2 * * *"))
-    (job,) = fake.kfp.recurring.values()
-    fake.kfp.recurring["again"] = {**job, "recurring_run_id": "again"}
-    assert "unchanged" in done(call("schedule", "--cron", "0 2 * * *"))
-    assert len(fake.kfp.recurring) == 1
 
 
 @pytest.fixture

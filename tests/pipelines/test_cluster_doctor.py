@@ -54,7 +54,7 @@ def look(fake: FakeCluster, tmp_path: Path) -> Look:
 
 def equip(fake: FakeCluster, namespaces: tuple[str, ...] = ("mathloop", "kubeflow")) -> None:
     """Everything that the overlay `gpu` applies."""
-    fake.kfp = FakeKfp()
+    fake.kfp = FakeKfp(fake)
     for namespace in namespaces:
         named = {"namespace": namespace}
         fake.put(
