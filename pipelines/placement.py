@@ -22,11 +22,11 @@ from kfp.dsl import PipelineTask
 
 from mathloop.cluster import reuse
 from mathloop.cluster.preflight import CODE_VERSION_VARIABLE
+from mathloop.cluster.train_job_spec import SECRET_KEYS
 from mathloop.settings.pools import CA_FOLDER, CA_KEY, Affinity, Pool, PoolsConfig
 from mathloop.storage.s3 import CA_VARIABLE
 from mathloop.training.config import CHECKPOINTS_VARIABLE
 
-SECRET_KEYS = {"accesskey": "AWS_ACCESS_KEY_ID", "secretkey": "AWS_SECRET_ACCESS_KEY"}
 CONFIG_MAP_KEYS = {
     "endpoint": "MATHLOOP_S3_ENDPOINT",
     "region": "MATHLOOP_S3_REGION",
@@ -135,7 +135,8 @@ def _configure(task: PipelineTask, name: str, pools: PoolsConfig) -> None:
 
 def _add_store_access(task: PipelineTask, pools: PoolsConfig) -> None:
     """Adds the store's address and keys, by reference."""
-    kubernetes.use_secret_as_env(task, pools.secret, SECRET_KEYS)
+    if pools.secret:
+        kubernetes.use_secret_as_env(task, pools.secret, SECRET_KEYS)
     kubernetes.use_config_map_as_env(task, pools.config_map, CONFIG_MAP_KEYS)
     if pools.ca_config_map:
         kubernetes.use_config_map_as_volume(task, pools.ca_config_map, CA_FOLDER)

@@ -23,6 +23,8 @@ from tests.paths import ROOT
 
 # Tiny tensors: several threads would only wait for each other. Before anything loads torch.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# A machine of a cloud would answer a test that sets no keys.
+os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
 # A shell ignores SIGINT for what it starts in the background, and every child inherits that; tests that
 # interrupt a process need the usual signal, however they were started.
 signal.signal(signal.SIGINT, signal.default_int_handler)

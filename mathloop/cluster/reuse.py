@@ -25,6 +25,7 @@ from typing import Any
 from mathloop.errors import Corrupt, StorageRefused
 from mathloop.lines import parse_object
 from mathloop.storage import Store, Taken, open_store
+from mathloop.storage.keys import KeyNames
 from mathloop.storage.s3 import S3Objects, Variables
 
 LEDGER_VARIABLE = "MATHLOOP_LEDGER"
@@ -32,7 +33,9 @@ LEDGER_VARIABLE = "MATHLOOP_LEDGER"
 KEYS = {"accesskey": "MATHLOOP_ARTIFACTS_KEY", "secretkey": "MATHLOOP_ARTIFACTS_SECRET"}
 """Keys of the Secret of KFP's bucket → environment variables."""
 ENDPOINT_VARIABLE = "MATHLOOP_ARTIFACTS_ENDPOINT"
-BUCKET = Variables(ENDPOINT_VARIABLE, KEYS["accesskey"], KEYS["secretkey"], token="MATHLOOP_ARTIFACTS_TOKEN")
+BUCKET = Variables(
+    ENDPOINT_VARIABLE, (KeyNames(KEYS["accesskey"], KEYS["secretkey"], token="MATHLOOP_ARTIFACTS_TOKEN"),)
+)
 TASK_FOLDER = re.compile(r"(?P<run>(?:minio|s3)://[^/]+/.+)/[^/]+/[^/]+")
 """KFP's `<root>/<pipeline>/<run>/<task>/<attempt>`, the folder of all outputs of a task."""
 

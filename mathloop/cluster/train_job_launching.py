@@ -29,6 +29,7 @@ class Access(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     secret: str = "mathloop-s3"
+    """Empty: the pods' identity."""
     config_map: str = "mathloop-store"
     ca_config_map: str = ""
     """ConfigMap with ca.crt, the authorities of the store's certificate; empty: the image's own."""

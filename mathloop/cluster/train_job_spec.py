@@ -10,6 +10,7 @@ from typing import Any
 
 from mathloop.cluster.kinds import TRAIN_JOB
 from mathloop.settings.pools import CA_FOLDER, CA_KEY, Affinity, Pool
+from mathloop.storage.keys import KEY_VARIABLE, SECRET_VARIABLE
 from mathloop.storage.s3 import CA_VARIABLE
 
 RUNTIME = "mathloop-torchrun"
@@ -19,6 +20,9 @@ NODE = "node"
 MANAGER = "mathloop.dev/launcher"
 HASH_LABEL = "mathloop.dev/spec-hash"
 TASK_VARIABLE = "MATHLOOP_TRAINING_TASK"
+SECRET_KEYS = {"accesskey": KEY_VARIABLE, "secretkey": SECRET_VARIABLE}
+"""Keys of the store's Secret → environment variables. Not AWS_*, which would replace a pod's own identity for
+KFP's launcher too."""
 COMMAND = ("torchrun", "-m", "mathloop.cluster.training_node")
 
 
@@ -44,7 +48,7 @@ def build(
 
     Args:
         task: JSON that each node reads from its environment; it holds no secret.
-        secret: name of the Secret with the S3 keys, which pods get by reference.
+        secret: name of the Secret with the S3 keys, which pods get by reference; empty: pods have an identity.
         config_map: name of the ConfigMap with the S3 endpoint.
         ca_config_map: name of the ConfigMap with the authorities of its certificate, as ca.crt; empty: none.
     """
@@ -62,8 +66,7 @@ def build(
             "command": list(COMMAND),
             "env": [
                 {"name": TASK_VARIABLE, "value": task},
-                *_from("secretKeyRef", secret, {"accesskey": "AWS_ACCESS_KEY_ID"}),
-                *_from("secretKeyRef", secret, {"secretkey": "AWS_SECRET_ACCESS_KEY"}),
+                *(_from("secretKeyRef", secret, SECRET_KEYS) if secret else []),
                 *_from("configMapKeyRef", config_map, {"endpoint": "MATHLOOP_S3_ENDPOINT"}),
                 *_from("configMapKeyRef", config_map, {"region": "MATHLOOP_S3_REGION"}),
                 *([{"name": CA_VARIABLE, "value": f"{CA_FOLDER}/{CA_KEY}"}] if ca_config_map else []),

@@ -152,7 +152,11 @@ class PoolsConfig(BaseModel):
     sampler: Pool = Field(Pool(), description="Sampling, ranking and evaluation")
     trainer: Pool = Field(Pool(), description="Training")
     control: Pool = Field(Pool(), description="All other tasks; needs no accelerator")
-    secret: str = Field("mathloop-s3", pattern=NAME, description="Secret with accesskey and secretkey of S3")
+    secret: str = Field(
+        "mathloop-s3",
+        pattern=OPTIONAL_NAME,
+        description="Secret with accesskey and secretkey of S3; empty: the pods' own identity (a role)",
+    )
     config_map: str = Field(
         "mathloop-store", pattern=NAME, description="ConfigMap with endpoint and region of S3, and the store"
     )

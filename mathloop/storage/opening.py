@@ -20,7 +20,8 @@ def open_store(url: str) -> Store:
     """Opens a store in a folder (a path or `file:///…`) or in a bucket (`s3://bucket/prefix`).
 
     S3 takes its endpoint and keys from the environment: MATHLOOP_S3_ENDPOINT (http://host:port),
-    MATHLOOP_S3_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN. Nothing is sent yet.
+    MATHLOOP_S3_REGION, MATHLOOP_S3_ACCESS_KEY_ID, MATHLOOP_S3_SECRET_ACCESS_KEY, MATHLOOP_S3_SESSION_TOKEN or
+    AWS's own names; without keys it uses the pod's identity (keys.py). Nothing is sent yet.
 
     Raises:
         StorageRefused: the URL is none of these, or a variable is not set.

@@ -1,6 +1,6 @@
 """Objects in an S3 bucket, through the `minio` SDK; works with any server that has conditional writes.
 
-The endpoint and the credentials come from the environment only, and errors never repeat them: a library's
+The endpoint and the credentials come from the environment (keys.py), and errors never repeat them: a library's
 error message can contain a signed URL, so ours are built from error codes and exception types.
 """
 
@@ -24,13 +24,11 @@ from minio.error import MinioException, S3Error
 from urllib3.exceptions import HTTPError, MaxRetryError
 
 from mathloop.errors import StorageRefused
+from mathloop.storage.keys import AWS, OWN, KeyNames, login, variable
 from mathloop.storage.objects import CHUNK, Absent, Readable, Taken
 
 ENDPOINT_VARIABLE = "MATHLOOP_S3_ENDPOINT"
 REGION_VARIABLE = "MATHLOOP_S3_REGION"
-KEY_VARIABLE = "AWS_ACCESS_KEY_ID"
-SECRET_VARIABLE = "AWS_SECRET_ACCESS_KEY"
-TOKEN_VARIABLE = "AWS_SESSION_TOKEN"
 CA_VARIABLE = "MATHLOOP_S3_CA"
 """A PEM file of trusted certificate authorities; if not set, SSL_CERT_FILE, else certifi's."""
 REGION = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
@@ -50,12 +48,10 @@ FULL = {"XMinioStorageFull", "InsufficientStorage", "QuotaExceeded", "XMinioAdmi
 
 @dataclass(frozen=True)
 class Variables:
-    """Names of the environment variables for a server's endpoint and credentials."""
+    """Names of the environment variables for a server's endpoint and keys; the first pair that is set counts."""
 
     endpoint: str = ENDPOINT_VARIABLE
-    key: str = KEY_VARIABLE
-    secret: str = SECRET_VARIABLE
-    token: str = TOKEN_VARIABLE
+    keys: tuple[KeyNames, ...] = (OWN, AWS)
 
 
 class S3Objects:
@@ -82,14 +78,11 @@ class S3Objects:
         region = os.environ.get(REGION_VARIABLE, "").strip() or "us-east-1"
         if not REGION.fullmatch(region):
             raise StorageRefused(f"{REGION_VARIABLE} is not a region; expected one like us-east-1")
-        key = _variable(variables.key, "set it to the access key of an S3 user")
-        secret = _variable(variables.secret, "set it to the secret key of an S3 user")
+        self._login = login(variables.keys)
         try:
             self._client = Minio(
                 endpoint.netloc,
-                access_key=key,
-                secret_key=secret,
-                session_token=os.environ.get(variables.token),
+                credentials=self._login.provider,
                 secure=endpoint.scheme == "https",
                 region=region,
                 http_client=self._http,
@@ -184,15 +177,14 @@ class S3Objects:
             raise StorageRefused(f"{self.url}: {error}") from None
 
     def _refusal(self, code: str | None, status: int | None) -> StorageRefused:
-        named = self._variables
         if code == "NoSuchBucket":
             remedy = "there is no such bucket; create it or correct the store's URL"
         elif code in DENIED or status == 403:
-            remedy = f"access denied; check {named.key}, {named.secret} and that user's permissions"
+            remedy = f"access denied; check {self._login.to_check}"
         elif code in FULL or status == 507:
             remedy = "the server has no space left; free some or add storage"
         elif code is None and (status or 0) < 500:
-            remedy = f"the answer is not from an S3 server; is {named.endpoint} right?"
+            remedy = f"the answer is not from an S3 server; is {self._variables.endpoint} right?"
         else:
             remedy = "the server failed or refused; see its log"
         answer = ", ".join([code or "no code", *([f"HTTP {status}"] if status else [])])
@@ -216,14 +208,14 @@ class S3Objects:
 
 
 def _endpoint(variables: Variables) -> SplitResult:
-    text = _variable(variables.endpoint, "expected http://host:port")
+    text = variable(variables.endpoint, "expected http://host:port")
     try:
         endpoint = urlsplit(text)
         usable = endpoint.port != 0 and endpoint.hostname and endpoint.path in ("", "/")
     except ValueError:
         raise StorageRefused(_no_endpoint(variables)) from None
     if endpoint.username or endpoint.password:
-        remedy = f"move them to {variables.key} and {variables.secret}"
+        remedy = f"move them to {variables.keys[0].key} and {variables.keys[0].secret}"
         raise StorageRefused(f"{variables.endpoint} contains credentials; {remedy}")
     if endpoint.scheme not in ("http", "https") or not usable:
         raise StorageRefused(_no_endpoint(variables))
@@ -245,16 +237,3 @@ def _authorities() -> str:
 def _error_code(body: bytes) -> str | None:
     found = re.search(rb"<Code>([A-Za-z]{1,60})</Code>", body)
     return found[1].decode() if found else None
-
-
-def _variable(name: str, expected: str) -> str:
-    value = os.environ.get(name, "").strip()
-    if not value:
-        raise StorageRefused(
-            f"the environment variable {name} is not set, and an s3:// store needs it; {expected}"
-        )
-    if not re.fullmatch(r"[\x21-\x7e]+", value):
-        raise StorageRefused(
-            f"{name} contains a character that no S3 key or URL has; set it again, without whitespace"
-        )
-    return value

@@ -20,15 +20,16 @@ from mathloop.cluster.kinds import (
 from mathloop.cluster.kubernetes import Cluster
 from mathloop.cluster.refusals import MANIFESTS
 from mathloop.cluster.train_job_launching import NAMESPACE
-from mathloop.cluster.train_job_spec import RUNTIME
+from mathloop.cluster.train_job_spec import RUNTIME, SECRET_KEYS
 from mathloop.errors import MathloopError
 from mathloop.settings.pools import CA_KEY, DeploymentConfig, Pool, PoolsConfig
 from mathloop.storage import open_store
-from mathloop.storage.s3 import ENDPOINT_VARIABLE, KEY_VARIABLE, SECRET_VARIABLE
+from mathloop.storage.keys import KEY_VARIABLE, SECRET_VARIABLE
+from mathloop.storage.s3 import ENDPOINT_VARIABLE
 from pipelines.cluster import connection
 from pipelines.compiling import for_cluster
 from pipelines.doctor import Finding
-from pipelines.placement import CONFIG_MAP_KEYS, SECRET_KEYS
+from pipelines.placement import CONFIG_MAP_KEYS
 from pipelines.profile import load_profile
 
 NODE = Kind("Node", "nodes", "", "v1")
@@ -65,7 +66,8 @@ def examine_cluster(
     runs = namespace or connection.NAMESPACE
     namespaces = list(dict.fromkeys((NAMESPACE, runs)))
     for place in namespaces:
-        findings += _keys(cluster, SECRET, settings.pools.secret, place, tuple(SECRET_KEYS))
+        if settings.pools.secret:  # else the pods have an identity
+            findings += _keys(cluster, SECRET, settings.pools.secret, place, tuple(SECRET_KEYS))
         findings += _keys(cluster, CONFIG_MAP, settings.pools.config_map, place, tuple(CONFIG_MAP_KEYS))
     if settings.pools.ca_config_map:
         findings += _keys(cluster, CONFIG_MAP, settings.pools.ca_config_map, runs, (CA_KEY,))
