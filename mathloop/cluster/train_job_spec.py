@@ -48,7 +48,7 @@ def build(
 
     Args:
         task: JSON that each node reads from its environment; it holds no secret.
-        secret: name of the Secret with the S3 keys, which pods get by reference; empty: pods have an identity.
+        secret: name of the Secret with the S3 keys, which pods get by reference; empty: their own identity.
         config_map: name of the ConfigMap with the S3 endpoint.
         ca_config_map: name of the ConfigMap with the authorities of its certificate, as ca.crt; empty: none.
     """

@@ -51,7 +51,7 @@ AWS = KeyNames("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"
 class Login:
     """Credentials, and what to check where the server refuses them."""
 
-    provider: Provider
+    provider: Provider | _Identity
     to_check: str
 
 
@@ -100,8 +100,8 @@ def variable(name: str, expected: str) -> str:
     return value
 
 
-class _Identity(Provider):
-    """Temporary credentials, asked for again shortly before they run out."""
+class _Identity:
+    """A provider of minio's: temporary credentials, asked for again shortly before they run out."""
 
     def __init__(self, source: str, no_keys: str, endpoint: str = "") -> None:
         """`endpoint` names the variable with another address than AWS's, in a private cloud or a test."""

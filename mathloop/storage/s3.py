@@ -1,7 +1,7 @@
 """Objects in an S3 bucket, through the `minio` SDK; works with any server that has conditional writes.
 
-The endpoint and the credentials come from the environment (keys.py), and errors never repeat them: a library's
-error message can contain a signed URL, so ours are built from error codes and exception types.
+The endpoint and the credentials come from the environment (keys.py), and errors never repeat them: a
+library's error message can contain a signed URL, so ours are built from error codes and exception types.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ FULL = {"XMinioStorageFull", "InsufficientStorage", "QuotaExceeded", "XMinioAdmi
 
 @dataclass(frozen=True)
 class Variables:
-    """Names of the environment variables for a server's endpoint and keys; the first pair that is set counts."""
+    """Names of the environment variables for a server's endpoint and keys; the first pair set is used."""
 
     endpoint: str = ENDPOINT_VARIABLE
     keys: tuple[KeyNames, ...] = (OWN, AWS)

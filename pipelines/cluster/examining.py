@@ -66,9 +66,11 @@ def examine_cluster(
     runs = namespace or connection.NAMESPACE
     namespaces = list(dict.fromkeys((NAMESPACE, runs)))
     for place in namespaces:
-        if settings.pools.secret:  # else the pods have an identity
+        if settings.pools.secret:
             findings += _keys(cluster, SECRET, settings.pools.secret, place, tuple(SECRET_KEYS))
         findings += _keys(cluster, CONFIG_MAP, settings.pools.config_map, place, tuple(CONFIG_MAP_KEYS))
+    if not settings.pools.secret:
+        findings.append(Finding("keys of the store", True, "pools.secret is empty: pods use their identity"))
     if settings.pools.ca_config_map:
         findings += _keys(cluster, CONFIG_MAP, settings.pools.ca_config_map, runs, (CA_KEY,))
     findings += _artifact_keys(cluster, settings.pools, runs)

@@ -18,7 +18,8 @@ import pytest
 
 from mathloop.registry import Champion, Registry
 from mathloop.storage import open_store
-from mathloop.storage.s3 import ENDPOINT_VARIABLE, KEY_VARIABLE, SECRET_VARIABLE
+from mathloop.storage.keys import KEY_VARIABLE, SECRET_VARIABLE
+from mathloop.storage.s3 import ENDPOINT_VARIABLE
 from tests.cluster.real_cluster import NAMESPACE, RealCluster, until
 from tests.cluster.small_champions import publish
 

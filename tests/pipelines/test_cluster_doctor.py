@@ -75,6 +75,17 @@ def equip(fake: FakeCluster, namespaces: tuple[str, ...] = ("mathloop", "kubeflo
         add_node(fake, pool, "1")
 
 
+def test_pods_with_an_identity_need_no_secret(fake: FakeCluster, look: Look, s3: Any) -> None:
+    equip(fake)
+    with fake.lock:
+        for key in [key for key in fake.objects if key[0] == "secrets"]:
+            del fake.objects[key]
+    sets = ("--set", "store=s3://mathloop/doctor", "--set", "pools.secret=")
+    code, found = look("--profile", "gpu", *sets)
+    assert code == 0, found
+    assert found["keys of the store"] == (True, "pools.secret is empty: pods use their identity")
+
+
 def add_node(fake: FakeCluster, pool: str, gpus: str) -> None:
     labels = {"mathloop.dev/pool": pool}
     status = {"allocatable": {"cpu": "16", "nvidia.com/gpu": gpus}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Co
     """Profile → pipeline; compiled where secrets stand in the environment."""
     found: dict[str, dict[str, Compiled]] = {}
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "MATHLOOP_S3_ENDPOINT"):
+        for name in ("MATHLOOP_S3_ACCESS_KEY_ID", "MATHLOOP_S3_SECRET_ACCESS_KEY", "MATHLOOP_S3_ENDPOINT"):
             patch.setenv(name, SECRET)
         patch.setenv("MATHLOOP_CODE_VERSION", "code-1")
         for profile in (*PROFILES, "nodes"):
@@ -98,13 +99,24 @@ def test_no_secret_and_nothing_of_this_machine(
             optional = {name: other["optional"] for name, other in secrets.items()}
             assert optional == ({"mlpipeline-minio-artifact": True} if "preflight" in name else {})
             assert {entry["envVar"] for entry in secret["keyToEnv"]} == {
-                "AWS_ACCESS_KEY_ID",
-                "AWS_SECRET_ACCESS_KEY",
+                "MATHLOOP_S3_ACCESS_KEY_ID",
+                "MATHLOOP_S3_SECRET_ACCESS_KEY",
             }
             maps = {store["configMapName"] for store in one.pod(name)["configMapAsEnv"]}
             assert maps == {"mathloop-store"}
             assert "configMapAsVolume" not in one.pod(name)
             assert one.pod(name)["securityContext"]["runAsNonRoot"] is True
+
+
+def test_pods_with_an_identity_of_their_own_get_no_keys(tmp_path: Path) -> None:
+    settings = load_profile("tiny", ["pools.secret=", "pools.trainer.nodes=2"])
+    compiling.compile_one(find_pipeline("pretraining"), tmp_path / "one.yaml", settings)
+    one = Compiled(tmp_path / "one.yaml")
+    assert "mathloop-s3" not in one.text
+    assert {name for name in one.names() if "secretAsEnv" in one.pod(name)} == {"preflight"}
+    (launched,) = [task for name, task in one.tasks().items() if name.startswith("train-job")]
+    access = launched["inputs"]["parameters"]["access"]["runtimeValue"]["constant"]
+    assert json.loads(access)["secret"] == ""
 
 
 @pytest.mark.parametrize(("pool", "names"), [("sampler", SAMPLING), ("trainer", TRAINING)])

@@ -120,7 +120,7 @@ def test_the_job_is_what_trainer_takes_and_holds_no_secret() -> None:
     assert trainer["resourcesPerNode"]["limits"] == {"nvidia.com/gpu": 4}
     env = {one["name"]: one for one in trainer["env"]}
     assert env["MATHLOOP_TRAINING_TASK"]["value"] == '{"seed": 7}'
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+    for name in ("MATHLOOP_S3_ACCESS_KEY_ID", "MATHLOOP_S3_SECRET_ACCESS_KEY"):
         assert set(env[name]) == {"name", "valueFrom"}
         assert env[name]["valueFrom"]["secretKeyRef"]["name"] == "mathloop-s3"
     assert job["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "mathloop"
@@ -144,6 +144,15 @@ def test_the_job_is_what_trainer_takes_and_holds_no_secret() -> None:
     }
     # The cluster itself ends a job whose launcher never comes back, and not before the launcher would.
     assert job["spec"]["activeDeadlineSeconds"] == 1100
+
+
+def test_a_job_with_an_identity_of_its_own_gets_no_keys() -> None:
+    job = train_job_spec.build(
+        name="mathloop-sft-0", namespace="mathloop", stage="sft", task="{}", pool=Pool(nodes=2),
+        secret="", config_map="mathloop-store",
+    )  # fmt: skip
+    assert "secretKeyRef" not in str(job)
+    assert crd_schemas.problems(job) == []
 
 
 def test_the_schemas_refuse_what_a_strict_api_server_refuses() -> None:
