@@ -6,6 +6,7 @@ MathloopError            every error that mathloop raises on purpose; exit code 
 │   ├── BadData          a row, file or data set that cannot be read
 │   ├── BadModel         a model folder or package that is missing or not what a stage needs
 │   ├── StorageRefused   a disk or bucket that refuses to read or write
+│   │   └── StorageAway  a bucket's server that does not answer or fails; later it may work
 │   └── Corrupt          stored data that is not what was written
 ├── ChampionMoved        another round promoted its champion first; nothing was changed
 ├── SandboxError         the sandbox itself failed, not the code that ran in it
@@ -62,6 +63,10 @@ class BadModel(UserError):
 
 class StorageRefused(UserError):
     """A disk or bucket refused: not found, no permission, no space, no answer."""
+
+
+class StorageAway(StorageRefused):
+    """A bucket's server did not answer or failed; the same request may work later."""
 
 
 class Corrupt(UserError):

@@ -22,7 +22,8 @@ from kfp.dsl import PipelineTask
 
 from mathloop.cluster import reuse
 from mathloop.cluster.preflight import CODE_VERSION_VARIABLE
-from mathloop.cluster.train_job_spec import SECRET_KEYS
+from mathloop.cluster.train_job_spec import SECRET_KEYS, STORE_PATIENCE
+from mathloop.retrying import PATIENCE_VARIABLE
 from mathloop.settings.pools import CA_FOLDER, CA_KEY, Affinity, Pool, PoolsConfig
 from mathloop.storage.s3 import CA_VARIABLE
 from mathloop.training.config import CHECKPOINTS_VARIABLE
@@ -138,6 +139,7 @@ def _add_store_access(task: PipelineTask, pools: PoolsConfig) -> None:
     if pools.secret:
         kubernetes.use_secret_as_env(task, pools.secret, SECRET_KEYS)
     kubernetes.use_config_map_as_env(task, pools.config_map, CONFIG_MAP_KEYS)
+    task.set_env_variable(PATIENCE_VARIABLE, STORE_PATIENCE)
     if pools.ca_config_map:
         kubernetes.use_config_map_as_volume(task, pools.ca_config_map, CA_FOLDER)
         # For our own client only: SSL_CERT_FILE would replace the CA certificates of KFP's launcher.

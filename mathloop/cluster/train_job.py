@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, TypeVar
 
 from mathloop.cluster import train_job_waiting
 from mathloop.cluster.kinds import POD, TRAIN_JOB
@@ -21,14 +21,16 @@ from mathloop.cluster.kubernetes import Cluster, seconds_of
 from mathloop.cluster.refusals import ClusterRefused, Exists, Unreachable
 from mathloop.cluster.train_job_spec import HASH_LABEL, NODE
 from mathloop.errors import MathloopError
+from mathloop.retrying import retrying
 
 REPORTED = "mathloop.dev/failure-reported"
 """Marks a failed job that a launcher has reported: the next launcher creates the job again."""
 POLL_SECONDS = 5.0
 PATIENCE_SECONDS = 300.0
-"""Longest absence of the API server while a job is watched, in seconds."""
+"""Longest absence of the API server, in seconds."""
 LAST_LINES = 20
 DRAIN_SECONDS = 10.0
+T = TypeVar("T")
 TERMINATED = 128 + signal.SIGTERM
 
 
@@ -56,7 +58,7 @@ def run(
     """
     with _terminable():
         try:
-            live = _create_or_adopt(cluster, job, say, poll_seconds)
+            live = _patiently(lambda: _create_or_adopt(cluster, job, say, poll_seconds), say)
             _watch(cluster, live, queue_seconds, run_seconds, say, poll_seconds)
         except (KeyboardInterrupt, SystemExit):
             named = job["metadata"]
@@ -64,7 +66,12 @@ def run(
             cluster.delete(TRAIN_JOB, named["name"], named["namespace"])
             raise
     named = live["metadata"]
-    cluster.delete(TRAIN_JOB, named["name"], named["namespace"], named["uid"])
+    _patiently(lambda: cluster.delete(TRAIN_JOB, named["name"], named["namespace"], named["uid"]), say)
+
+
+def _patiently(call: Callable[[], T], say: Callable[[str], None]) -> T:
+    """The result of `call`, which waits for an API server that is away."""
+    return retrying(call, away=Unreachable, seconds=PATIENCE_SECONDS, say=say)
 
 
 def _create_or_adopt(
@@ -108,19 +115,17 @@ def _watch(
 ) -> None:
     name, namespace = job["metadata"]["name"], job["metadata"]["namespace"]
     log = _Log(cluster, namespace, say)
-    last_answer, last_phase = time.monotonic(), ""
+    last_phase = ""
+
+    def look() -> tuple[dict[str, Any] | None, list[dict[str, Any]], train_job_waiting.Obstacle | None]:
+        live = cluster.get(TRAIN_JOB, name, namespace)
+        if live is None:
+            return None, [], None
+        pods = _pods(cluster, name, namespace)
+        return live, pods, train_job_waiting.find(cluster, live, pods) if _waits(live, pods) else None
+
     while True:
-        try:
-            live = cluster.get(TRAIN_JOB, name, namespace)
-            pods = _pods(cluster, name, namespace) if live is not None else []
-            obstacle = train_job_waiting.find(cluster, live, pods) if live and _waits(live, pods) else None
-            last_answer = time.monotonic()
-        except Unreachable as error:
-            if time.monotonic() - last_answer > PATIENCE_SECONDS:
-                raise
-            say(f"waiting for the cluster: {error}")
-            time.sleep(poll_seconds)
-            continue
+        live, pods, obstacle = _patiently(look, say)
         if live is None or live["metadata"]["uid"] != job["metadata"]["uid"]:
             raise TrainJobFailed(f"TrainJob {namespace}/{name} was deleted by somebody else")
         first = next((pod for pod in pods if _index(pod) == 0), None)
@@ -132,7 +137,7 @@ def _watch(
             return
         if failure := _condition(live, "Failed"):
             log.finish()
-            cluster.annotate(TRAIN_JOB, name, namespace, {REPORTED: "true"})
+            _patiently(lambda: cluster.annotate(TRAIN_JOB, name, namespace, {REPORTED: "true"}), say)
             reason = f"{failure['reason']}: {failure['message']}".rstrip(".")
             raise TrainJobFailed(f"TrainJob {namespace}/{name} failed ({reason}){_exit(pods)}{log.ending()}")
         if obstacle is not None and obstacle.is_final(time.time()):

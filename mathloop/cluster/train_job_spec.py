@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mathloop.cluster.kinds import TRAIN_JOB
+from mathloop.retrying import PATIENCE_VARIABLE
 from mathloop.settings.pools import CA_FOLDER, CA_KEY, Affinity, Pool
 from mathloop.storage.keys import KEY_VARIABLE, SECRET_VARIABLE
 from mathloop.storage.s3 import CA_VARIABLE
@@ -23,6 +24,8 @@ TASK_VARIABLE = "MATHLOOP_TRAINING_TASK"
 SECRET_KEYS = {"accesskey": KEY_VARIABLE, "secretkey": SECRET_VARIABLE}
 """Keys of the store's Secret → environment variables. Not AWS_*, which would replace a pod's own identity for
 KFP's launcher too."""
+STORE_PATIENCE = "180"
+"""Seconds that pods of runs wait for the store while it is away: longer than its pod takes to move."""
 COMMAND = ("torchrun", "-m", "mathloop.cluster.training_node")
 
 
@@ -66,6 +69,7 @@ def build(
             "command": list(COMMAND),
             "env": [
                 {"name": TASK_VARIABLE, "value": task},
+                {"name": PATIENCE_VARIABLE, "value": STORE_PATIENCE},
                 *(_from("secretKeyRef", secret, SECRET_KEYS) if secret else []),
                 *_from("configMapKeyRef", config_map, {"endpoint": "MATHLOOP_S3_ENDPOINT"}),
                 *_from("configMapKeyRef", config_map, {"region": "MATHLOOP_S3_REGION"}),

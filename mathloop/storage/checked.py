@@ -30,6 +30,10 @@ class CheckedSource:
     def __exit__(self, *raised: object) -> None:
         self._file.close()
 
+    def seek(self, offset: int, /) -> None:
+        self._file.seek(offset)
+        self._left, self._digest = self._entry.size, hashlib.sha256()
+
     def read(self, size: int, /) -> bytes:
         chunk = self._file.read(min(size, self._left))
         self._left -= len(chunk)

@@ -23,13 +23,14 @@ import urllib3
 from minio.credentials import Credentials, IamAwsProvider, Provider, StaticProvider
 from urllib3.exceptions import HTTPError
 
-from mathloop.errors import StorageRefused
+from mathloop.errors import StorageAway, StorageRefused
 
 KEY_VARIABLE = "MATHLOOP_S3_ACCESS_KEY_ID"
 SECRET_VARIABLE = "MATHLOOP_S3_SECRET_ACCESS_KEY"
 WEB_IDENTITY_VARIABLE = "AWS_WEB_IDENTITY_TOKEN_FILE"
 AGENT_VARIABLES = ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI")
 DOCS = "docs/cluster.md, Keys by role"
+SET_UP = f"is it set up? ({DOCS})"
 CONNECT_SECONDS = 1.0
 READ_SECONDS = 5.0
 
@@ -132,9 +133,11 @@ class _Identity:
             reason = "its token's file cannot be read" if error.filename else "the connection broke"
         except HTTPError:
             reason = "no answer"
+            if self._source:
+                raise StorageAway(f"no credentials for {self._source} (no answer); {SET_UP}") from None
         if not self._source:
             raise StorageRefused(f"{self._no_keys} (EC2's instance metadata: {reason})")
-        raise StorageRefused(f"no credentials for {self._source} ({reason}); is it set up? ({DOCS})")
+        raise StorageRefused(f"no credentials for {self._source} ({reason}); {SET_UP}")
 
 
 def _text(name: str) -> str:

@@ -25,6 +25,9 @@ class Readable(Protocol):
     def read(self, size: int, /) -> bytes:
         """Returns at most `size` bytes, none at the end."""
 
+    def seek(self, offset: int, /) -> object:
+        """Goes back to the beginning: `offset` is 0."""
+
 
 class Objects(Protocol):
     """Keys are `/`-joined, relative and already checked. Every method may raise StorageRefused."""

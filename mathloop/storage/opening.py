@@ -8,8 +8,10 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from mathloop.errors import StorageRefused
 from mathloop.lines import is_blank, shown
+from mathloop.retrying import patience_seconds
 from mathloop.storage.local import LocalObjects
 from mathloop.storage.manifest import check_name
+from mathloop.storage.patient import PatientObjects
 from mathloop.storage.s3 import S3Objects
 from mathloop.storage.store import Store
 
@@ -21,7 +23,8 @@ def open_store(url: str) -> Store:
 
     S3 takes its endpoint and keys from the environment: MATHLOOP_S3_ENDPOINT (http://host:port),
     MATHLOOP_S3_REGION, MATHLOOP_S3_ACCESS_KEY_ID, MATHLOOP_S3_SECRET_ACCESS_KEY, MATHLOOP_S3_SESSION_TOKEN or
-    AWS's own names; without keys it uses the pod's identity (keys.py). Nothing is sent yet.
+    AWS's own names; without keys it uses the pod's identity (keys.py). Nothing is sent yet. A server that is
+    away is waited for where MATHLOOP_PATIENCE is set, as in the pods of runs.
 
     Raises:
         StorageRefused: the URL is none of these, or a variable is not set.
@@ -39,7 +42,9 @@ def open_store(url: str) -> Store:
         path = unquote(parts.path)
     elif parts.scheme == "s3" and BUCKET.fullmatch(parts.netloc):
         prefix = parts.path.strip("/")
-        return Store(S3Objects(parts.netloc, check_name(prefix) if prefix else ""))
+        objects = S3Objects(parts.netloc, check_name(prefix) if prefix else "")
+        seconds = patience_seconds()
+        return Store(PatientObjects(objects, seconds) if seconds else objects)
     if path is None or is_blank(path) or "\0" in path:
         # Anything before an @ may be a password.
         named = shown(url.rpartition("@")[2])

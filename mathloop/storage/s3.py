@@ -23,7 +23,7 @@ from minio import Minio
 from minio.error import MinioException, S3Error
 from urllib3.exceptions import HTTPError, MaxRetryError
 
-from mathloop.errors import StorageRefused
+from mathloop.errors import StorageAway, StorageRefused
 from mathloop.storage.keys import AWS, OWN, KeyNames, login, variable
 from mathloop.storage.objects import CHUNK, Absent, Readable, Taken
 
@@ -188,7 +188,10 @@ class S3Objects:
         else:
             remedy = "the server failed or refused; see its log"
         answer = ", ".join([code or "no code", *([f"HTTP {status}"] if status else [])])
-        return StorageRefused(f"{self.url} at {self.endpoint}: {remedy} ({answer})")
+        away = (status or 0) >= 500 and status != 507 and code not in FULL
+        return (StorageAway if away else StorageRefused)(
+            f"{self.url} at {self.endpoint}: {remedy} ({answer})"
+        )
 
     def _unreachable(self, error: Exception) -> StorageRefused:
         untrusted = f"TLS failed: it speaks http, or {CA_VARIABLE} does not cover its certificate"
@@ -204,7 +207,10 @@ class S3Objects:
             (words for kind, words in reasons.items() if isinstance(error, kind)), "the connection broke"
         )
         remedy = f"is the server running, and is {self._variables.endpoint} right?"
-        return StorageRefused(f"{self.url}: no S3 server at {self.endpoint} ({reason}); {remedy}")
+        away = reason != untrusted
+        return (StorageAway if away else StorageRefused)(
+            f"{self.url}: no S3 server at {self.endpoint} ({reason}); {remedy}"
+        )
 
 
 def _endpoint(variables: Variables) -> SplitResult:

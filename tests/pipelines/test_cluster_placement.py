@@ -105,6 +105,8 @@ def test_no_secret_and_nothing_of_this_machine(
             maps = {store["configMapName"] for store in one.pod(name)["configMapAsEnv"]}
             assert maps == {"mathloop-store"}
             assert "configMapAsVolume" not in one.pod(name)
+            # A store whose pod moves is waited for.
+            assert {"name": "MATHLOOP_PATIENCE", "value": "180"} in one.container(name)["env"]
             assert one.pod(name)["securityContext"]["runAsNonRoot"] is True
 
 

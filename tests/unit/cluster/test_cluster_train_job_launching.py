@@ -41,8 +41,8 @@ def trainer(fake: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> list[dict[str
         return StageReport("sft", inputs=len(paths), values={"loss": 0.5})
 
     def work(job: dict[str, Any]) -> None:
-        (task,) = [one["value"] for one in job["spec"]["trainer"]["env"] if "value" in one]
-        training_node.run(task)
+        env = {one["name"]: one.get("value") for one in job["spec"]["trainer"]["env"]}
+        training_node.run(env[train_job_spec.TASK_VARIABLE])
         condition = {"type": "Complete", "status": "True", "reason": "", "message": ""}
         fake.status(
             "trainjobs", job["metadata"]["name"], {"conditions": [{**condition, "lastTransitionTime": now()}]}
