@@ -350,6 +350,16 @@ def test_warnings_about_the_job_are_shown(
         assert fake.find("trainjobs")["metadata"]["uid"] == job["metadata"]["uid"]
 
 
+def test_an_evicted_node_is_told_apart(fake: FakeCluster, launch: Callable[[], Launch]) -> None:
+    message = "The node was low on resource: ephemeral-storage. "
+    pod(fake, 0, {"phase": "Failed", "reason": "Evicted", "message": message})
+    launched = launch()
+    wait_for(lambda: fake.find("trainjobs"))
+    fake.status("trainjobs", NAME, condition("Failed", "JobSetFailed", "jobset failed due to one job"))
+    launched.thread.join(60)
+    assert str(launched.error).endswith("node 0: Evicted: The node was low on resource: ephemeral-storage")
+
+
 def test_a_node_without_memory_says_what_to_change(fake: FakeCluster, launch: Callable[[], Launch]) -> None:
     start_pod(fake, "step 1").write(close=True)
     ended: dict[str, Any] = {"reason": "OOMKilled", "exitCode": 137, "startedAt": ago(5)}
