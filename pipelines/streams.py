@@ -46,10 +46,13 @@ def read_program() -> str:
 
 def print_error(text: str) -> None:
     """Prints one line on standard error; if that fails too, only the exit code remains."""
-    line = " ".join(text.split())
-    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
     with suppress(OSError):
-        print(f"mathloop: error: {shown}", file=sys.stderr, flush=True)
+        print(f"mathloop: error: {visible(' '.join(text.split()))}", file=sys.stderr, flush=True)
+
+
+def visible(line: str) -> str:
+    """Escapes control characters: a model may write terminal commands."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
 
 
 class _Output(io.FileIO):

@@ -326,7 +326,7 @@ class _Handler(BaseHTTPRequestHandler):
             if self.cluster.kfp is None:
                 raise Refusal(404, "NotFound", 'services "ml-pipeline" not found', "ml-pipeline")
             path = inner
-        if re.match(r"/apis/v[0-9]", path) and self.cluster.kfp is not None:
+        if re.match(r"/apis/v[0-9]|/k8s/", path) and self.cluster.kfp is not None:
             return self.cluster.kfp.handle(self.command, path, query, raw, self.headers)
         return self.cluster.handle(self.command, path, query, json.loads(raw) if raw else None)
 

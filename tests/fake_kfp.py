@@ -21,7 +21,7 @@ from typing import Any
 
 import yaml
 
-from tests.fake_cluster import FakeCluster, Refusal
+from tests.fake_cluster import FakeCluster, PlainRefusal, Refusal
 
 TYPES = {"STRING": str, "NUMBER_INTEGER": (int, float), "BOOLEAN": bool, "STRUCT": dict, "LIST": list}
 NEVER = "1970-01-01T00:00:00Z"
@@ -46,6 +46,8 @@ class FakeKfp:
     """Run → its Workflow, as the persistence agent reported it last."""
     logs: dict[str, str] = field(default_factory=dict)
     """Pod → its log."""
+    ui_only: bool = False
+    """Whether KFP is reached through its UI's server, which does not pass on v1alpha1."""
     status: int = 200
     """Of every answer but health's."""
     refused: set[tuple[str, str]] = field(default_factory=set)
@@ -56,6 +58,12 @@ class FakeKfp:
             return {"multi_user": self.multi_user}
         if self.status != 200:
             raise Refusal(self.status, "Refused", "token-that-no-message-may-hold")
+        if path == "/k8s/pod/logs":
+            if query["podname"] not in self.logs:
+                raise Refusal(500, "Error", "Could not get main container logs: Error: pod not found")
+            return self.logs[query["podname"]].encode()
+        if path.startswith("/apis/v1alpha1") and self.ui_only:
+            raise PlainRefusal
         if found := re.fullmatch(r"/apis/v1alpha1/runs/([^/]+)/nodes/([^/]+)/log", path):
             return self._log(found[2])
         if found := re.fullmatch(r"/apis/v1beta1/runs/([^/]+)", path):

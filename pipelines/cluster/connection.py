@@ -7,7 +7,7 @@ import io
 import logging
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -81,6 +81,27 @@ class Pipelines:
             raise _refused(error.status, self.host, what) from None
         except urllib3.exceptions.HTTPError:
             raise _unreachable(self.host) from None
+
+    def fetch(self, path: str, what: str, query: Mapping[str, str] | None = None) -> bytes:
+        """The answer to a GET of what KFP's client does not know; raises Absent for 404."""
+        import urllib3
+        from kfp_server_api import ApiException
+
+        with self.answered(what, f"KFP at {self.host} has no {path}") as client:
+            api = client._run_api.api_client
+            headers: dict[str, str] = {}
+            api.update_params_for_auth(headers, [], ["Bearer"])
+            answer = api.rest_client.pool_manager.request(
+                "GET",
+                api.configuration.host.rstrip("/") + path,
+                fields=dict(query or {}),
+                headers=headers,
+                redirect=False,
+                timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS),
+            )
+            if answer.status != 200:
+                raise ApiException(status=answer.status)
+            return bytes(answer.data)
 
 
 def open_pipelines(access: Access) -> Pipelines:
@@ -235,13 +256,12 @@ def _refused(status: int | None, host: str, what: str) -> ClusterRefused:
         )
     if status in (404, 405):
         return ClusterRefused(f"{host} has no v2beta1 API of Kubeflow Pipelines: {INSTALL}")
-    return ClusterRefused(
-        f"KFP at {host} refused to {what} (HTTP {status}); see the log of the ml-pipeline pod"
-    )
+    kind = Unreachable if status is None or status >= 500 else ClusterRefused
+    return kind(f"KFP at {host} refused to {what} (HTTP {status}); see the log of the ml-pipeline pod")
 
 
 def _unreachable(host: str) -> ClusterRefused:
-    return ClusterRefused(f"no Kubeflow Pipelines at {host}; is it running, and is --host right? {INSTALL}")
+    return Unreachable(f"no Kubeflow Pipelines at {host}; is it running, and is --host right? {INSTALL}")
 
 
 def quiet() -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from mathloop.cluster.refusals import Unreachable
 from mathloop.registry import Champion, Registry
 from mathloop.storage import open_store
 from pipelines.cluster.connection import NAMESPACE, Access, Pipelines, open_pipelines
+from pipelines.cluster.following import PATIENCE_SECONDS, POLL_SECONDS
 from pipelines.cluster.runs import in_progress, newest_runs
 from pipelines.cluster.scheduling import recurring_ids
 from pipelines.cluster.workflows import RUN_LABEL, lost_runs
@@ -18,15 +21,35 @@ LOST, UNKNOWN = "LOST", "UNKNOWN"
 """States of runs that KFP shows in progress: without a workflow, and when Kubernetes cannot be asked."""
 
 
-def rounds(*, limit: int, store: str, access: Access) -> None:
-    """Prints the newest runs, then every champion of the store with its gate's scores."""
+def rounds(*, limit: int, store: str, access: Access, watch: bool) -> None:
+    """Prints the newest runs, then every champion of the store with its gate's scores.
+
+    With `watch` it then prints, without end, each line that is new or has changed.
+    """
     pipelines = open_pipelines(access)
-    print("\n".join(run_lines(pipelines, limit)))
-    registry = Registry(open_store(store))
-    print(f"\nchampions of {store}:")
-    for champion in registry.history():
+    printed: set[str] = set()
+    answered = time.monotonic()
+    while True:
+        try:
+            for line in _lines(pipelines, store, limit):
+                if line not in printed:
+                    print(line, flush=True)
+                printed.add(line)
+            answered = time.monotonic()
+        except Unreachable:
+            if not watch or time.monotonic() - answered > PATIENCE_SECONDS:
+                raise
+        if not watch:
+            return
+        time.sleep(POLL_SECONDS)
+
+
+def _lines(pipelines: Pipelines, store: str, limit: int) -> Iterator[str]:
+    yield from run_lines(pipelines, limit)
+    yield f"\nchampions of {store}:"
+    for champion in Registry(open_store(store)).history():
         entry = f"{champion.number:3}  {champion.created[:16]}  {champion.round_id}"
-        print(f"{entry}  {_metrics(champion)}".rstrip())
+        yield f"{entry}  {_metrics(champion)}".rstrip()
 
 
 def run_lines(pipelines: Pipelines, limit: int) -> Iterator[str]:

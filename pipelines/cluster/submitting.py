@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from pipelines.cluster.connection import FORWARD, FORWARDED, Access
+from pipelines.cluster.connection import FORWARD, FORWARDED, Access, Pipelines
 from pipelines.cluster.uploading import Prepared, Request, prepare
 
 
-def submit(request: Request, access: Access) -> None:
-    """Uploads the pipeline if it changed, starts a run, and prints its URL.
+def submit(request: Request, access: Access) -> tuple[Pipelines, str]:
+    """Uploads the pipeline if it changed, starts a run, and prints its URL; returns KFP and the run's id.
 
     Raises:
         UserError: one line about a problem with the profile, the cluster or KFP.
@@ -26,6 +26,7 @@ def submit(request: Request, access: Access) -> None:
     print(f"run {started.run_id}: {pipelines.run_url(started.run_id)}")
     if pipelines.ui == FORWARDED and not access.host:
         print(f"(after: {FORWARD})")
+    return pipelines, str(started.run_id)
 
 
 def run_name(pipeline: str, profile: str, now: datetime) -> str:

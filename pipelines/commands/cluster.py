@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from mathloop.errors import BadConfig
+from pipelines.commands.following import follow_run
 from pipelines.commands.options import (
     CLUSTER_STORE,
     Host,
@@ -47,17 +48,25 @@ def submit(
     seed: Seed = None,
     pipeline: Pipeline = "improvement-round",
     serve: Serve = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Show the run's stages and logs until it ends.")
+    ] = False,
     host: Host = None,
     namespace: Namespace = None,
     token_file: TokenFile = None,
 ) -> None:
-    """Starts a run on a cluster; uploads the pipeline as a new version if it changed."""
+    """Starts a run on a cluster; uploads the pipeline as a new version if it changed.
+
+    With --follow it exits with 0 if the run succeeds, else with 1; Ctrl-C then stops following, not the run.
+    """
     from pipelines.cluster import submitting
     from pipelines.cluster.connection import Access
     from pipelines.cluster.uploading import Request
 
     request = Request(pipeline, profile, sets or [], seed, serve)
-    submitting.submit(request, Access(host, namespace, token_file))
+    pipelines, run_id = submitting.submit(request, Access(host, namespace, token_file))
+    if follow:
+        follow_run(pipelines, run_id)
 
 
 def schedule(

@@ -13,6 +13,7 @@ from mathloop.lines import is_blank
 from mathloop.serving.client import Reply
 from mathloop.serving.config import KEY_VARIABLE, SolverConfig
 from mathloop.serving.keys import read_key
+from pipelines.streams import visible
 
 if TYPE_CHECKING:
     from mathloop.serving.engines import Engine
@@ -141,7 +142,7 @@ def _lines(reply: Reply) -> list[str]:
     ending = f"{reply.strategy}, {reply.tokens:,} tokens, {reply.seconds:.1f} s, {reply.answers_with}"
     answer = "no final answer" if reply.answer is None else f"answer: {reply.answer}"
     text = [f"  {line}" for line in reply.text.splitlines()]
-    return [_visible(line) for line in (answer, "", *text, "", *table, "", ending)]
+    return [visible(line) for line in (answer, "", *text, "", *table, "", ending)]
 
 
 def _number(value: float | None) -> str:
@@ -151,8 +152,3 @@ def _number(value: float | None) -> str:
 def _short(text: str) -> str:
     line = " ".join(text.split())
     return line if len(line) <= 40 else f"{line[:39]}…"
-
-
-def _visible(line: str) -> str:
-    """Escapes control characters: a model may write terminal commands."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)

@@ -1,11 +1,13 @@
-"""`mathloop rounds` and `cancel`: runs on a cluster."""
+"""`mathloop rounds`, `logs` and `cancel`: runs on a cluster."""
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
 
+from pipelines.commands.exiting import INTERRUPTED
 from pipelines.commands.options import CLUSTER_STORE, Host, Namespace, Store, TokenFile
 
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="The run's id, the beginning of it, or latest.")]
@@ -13,6 +15,7 @@ RunName = Annotated[str, typer.Argument(metavar="RUN", help="The run's id, the b
 
 def rounds(
     limit: Annotated[int, typer.Option(min=1, max=100, help="Number of runs to list.")] = 20,
+    watch: Annotated[bool, typer.Option("--watch", help="Then print what changes, until Ctrl-C.")] = False,
     store: Store = CLUSTER_STORE,
     host: Host = None,
     namespace: Namespace = None,
@@ -22,7 +25,27 @@ def rounds(
     from pipelines.cluster import rounds as listing
     from pipelines.cluster.connection import Access
 
-    listing.rounds(limit=limit, store=store, access=Access(host, namespace, token_file))
+    try:
+        listing.rounds(limit=limit, store=store, watch=watch, access=Access(host, namespace, token_file))
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
+def logs(
+    run: RunName,
+    stage: Annotated[
+        str | None,
+        typer.Argument(metavar="STAGE", help="Default: the stage that failed, else the last one that began."),
+    ] = None,
+    host: Host = None,
+    namespace: Namespace = None,
+    token_file: TokenFile = None,
+) -> None:
+    """Prints the log of one stage of a run on a cluster, up to now."""
+    from pipelines.cluster import logs as reading
+    from pipelines.cluster.connection import Access
+
+    reading.logs(run, stage, Access(host, namespace, token_file))
 
 
 def cancel(

@@ -14,6 +14,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "submit": cluster.submit,
     "schedule": cluster.schedule,
     "rounds": runs.rounds,
+    "logs": runs.logs,
     "cancel": runs.cancel,
     "rollback": cluster.rollback,
     "doctor": cluster.doctor,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -41,3 +41,16 @@ def call(fake: FakeCluster, tmp_path: Path) -> Run:
         )
 
     return call
+
+
+@pytest.fixture
+def use_kubeconfig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[FakeCluster], None]:
+    """Makes a fake the cluster of this process' kubeconfig."""
+
+    def use(cluster: FakeCluster) -> None:
+        path = str(cluster.write_kubeconfig(tmp_path / "used"))
+        monkeypatch.setenv("KUBECONFIG", path)
+        monkeypatch.setenv("HOME", str(tmp_path))
+        monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", path)
+
+    return use

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -24,19 +23,6 @@ def lost(fake: FakeCluster, call: Run) -> str:
     fake.kfp._delete_recurring(job, None)
     assert fake.kfp.workflow(run) is None
     return str(run)
-
-
-@pytest.fixture
-def use_kubeconfig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[FakeCluster], None]:
-    """Makes a fake the cluster of this process' kubeconfig."""
-
-    def use(cluster: FakeCluster) -> None:
-        path = str(cluster.write_kubeconfig(tmp_path / "used"))
-        monkeypatch.setenv("KUBECONFIG", path)
-        monkeypatch.setenv("HOME", str(tmp_path))
-        monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", path)
-
-    return use
 
 
 def _lines(host: str | None) -> dict[str, str]:
