@@ -134,6 +134,5 @@ def improvement_round(
             deployment_task = deployment(
                 store=store, published=publication_task.outputs["published"], settings=start["deployment"]
             ).set_caching_options(False)
-            # Three services become ready and answer a question; then possibly a rollback.
             limits = Settings.model_validate_json(profile() or "{}").deployment
-            place("control", deployment_task, seconds=4 * (limits.ready_seconds + 2 * limits.smoke_seconds))
+            place("control", deployment_task, seconds=limits.longest_seconds)

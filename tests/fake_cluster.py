@@ -38,6 +38,7 @@ CRD_VERSIONS = {
     "workloads.kueue.x-k8s.io": "v1beta2",
     "jobsets.jobset.x-k8s.io": "v1alpha2",
     "deployments.apps": "v1",
+    "httproutes.gateway.networking.k8s.io": "v1",
 }
 CORE = {"pods", "secrets", "configmaps", "nodes", "namespaces", "services", "events"}
 VALIDATED = {"InferenceService", "TrainJob"}
@@ -60,6 +61,14 @@ class Refusal(Exception):
             "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code,
             "reason": reason, "message": message, "details": details,
         }  # fmt: skip
+
+
+class OwnAnswer(Exception):
+    """An error that a Service behind the API server's proxy answers, with its own body."""
+
+    def __init__(self, code: int, body: Any) -> None:
+        super().__init__(code)
+        self.code, self.body = code, body
 
 
 class PlainRefusal(Exception):
@@ -96,6 +105,8 @@ class FakeCluster:
         self.logs: dict[str, PodLog] = {}
         self.controllers: list[Callable[[str, Object], None]] = []
         """Called with plural and object after every write by a client."""
+        self.watchers: list[Callable[[str], None]] = []
+        """Called with method and path after every request."""
         self.answers: Callable[[str, str], tuple[int, Any]] = lambda service, path: (503, {})
         """What Services answer through the proxy: (service, path) → status and JSON."""
         self.admission: dict[str, Callable[[Object], Object]] = {}
@@ -103,6 +114,8 @@ class FakeCluster:
         self.conflicts = 0
         """So many of the next PUTs lose against somebody else."""
         self.down = False
+        self.lingering = 2
+        """So many reads of a deleted object with a finalizer still find it."""
         self.requests: list[tuple[str, str]] = []
         self.kfp: Any = None
         self._versions = 0
@@ -203,7 +216,7 @@ class FakeCluster:
         if verb == "create":
             return self._create(plural, namespace, body)
         found = self.objects.get((plural, namespace, name))
-        if found is None:
+        if found is None or self._has_ended(plural, found):
             raise Refusal(404, "NotFound", f'{plural} "{name}" not found', name)
         if verb == "get":
             return copy.deepcopy(found)
@@ -211,7 +224,10 @@ class FakeCluster:
             wanted = ((body or {}).get("preconditions") or {}).get("uid")
             if wanted and wanted != found["metadata"]["uid"]:
                 raise Refusal(409, "Conflict", "the UID in the precondition differs", name)
-            return self.objects.pop((plural, namespace, name))
+            if found["metadata"].get("finalizers"):
+                found["metadata"].setdefault("deletionTimestamp", now())
+                return copy.deepcopy(found)
+            return self.remove(plural, found)
         if verb == "patch":
             return self._write(plural, found, _merged(found, body))
         if self.conflicts or body["metadata"].get("resourceVersion") != found["metadata"]["resourceVersion"]:
@@ -220,14 +236,35 @@ class FakeCluster:
             raise Refusal(409, "Conflict", "the object has been modified", name)
         return self._write(plural, found, {**body, "status": found.get("status", {})})
 
+    def _has_ended(self, plural: str, found: Object) -> bool:
+        """A deleted object is there until its controller has taken its finalizer away."""
+        if "deletionTimestamp" not in found["metadata"]:
+            return False
+        found["reads"] = found.get("reads", 0) + 1
+        if found["reads"] > self.lingering:
+            self.remove(plural, found)
+        return found["reads"] > self.lingering
+
+    def remove(self, plural: str, found: Object) -> Object:
+        """Takes an object away, and the pods that belong to it."""
+        named = found["metadata"]
+        removed = self.objects.pop((plural, named.get("namespace", ""), named["name"]))
+        for key, one in list(self.objects.items()):
+            if named["uid"] in [owner["uid"] for owner in one["metadata"].get("ownerReferences", ())]:
+                del self.objects[key]
+        return removed
+
     def _listed(self, plural: str, namespace: str, selector: str) -> list[Object]:
-        wanted = dict(pair.split("=", 1) for pair in selector.split(",") if pair)
+        terms = [pair for pair in selector.split(",") if pair]
+        wanted = dict(pair.split("=", 1) for pair in terms if "=" in pair)
+        exist = {term for term in terms if "=" not in term}
         return [
             copy.deepcopy(one)
             for key, one in self.objects.items()
             if key[0] == plural
             and key[1] in (namespace, "" if plural == "nodes" else namespace)
             and wanted.items() <= one["metadata"].get("labels", {}).items()
+            and exist <= one["metadata"].get("labels", {}).keys()
         ]
 
     def _create(self, plural: str, namespace: str, body: Object) -> Object:
@@ -297,14 +334,16 @@ class _Handler(BaseHTTPRequestHandler):
         self.cluster.requests.append((self.command, path))
         try:
             if re.search(r"/pods/[^/]+/log$", path):
-                self._log(path.split("/")[-2])
+                self._log(path.split("/")[-2], query.get("follow") == "true")
                 return
             status, answer = 200, self._routed(path, query, raw)
-        except Refusal as refusal:
+        except (Refusal, OwnAnswer) as refusal:
             status, answer = refusal.code, refusal.body
         except PlainRefusal:
             self._send(404, b"404 page not found\n", "text/plain")
             return
+        for watch in self.cluster.watchers:
+            watch(f"{self.command} {path}")
         if isinstance(answer, bytes):  # KFP's logs
             self._send(status, answer, "text/plain")
         else:
@@ -320,8 +359,13 @@ class _Handler(BaseHTTPRequestHandler):
             service, inner = proxied[2], proxied[3]
             if service != "ml-pipeline":
                 status, answer = self.cluster.answers(service, inner)
+                if status == 503 and not answer:
+                    said = f'no endpoints available for service "{service}"'
+                    raise Refusal(status, "ServiceUnavailable", said, service)
+                if status == 404 and not answer:
+                    raise Refusal(status, "NotFound", f'services "{service}" not found', service)
                 if status != 200:
-                    raise Refusal(status, "ServiceUnavailable", f"no endpoints for {service}", service)
+                    raise OwnAnswer(status, answer)
                 return answer
             if self.cluster.kfp is None:
                 raise Refusal(404, "NotFound", 'services "ml-pipeline" not found', "ml-pipeline")
@@ -330,8 +374,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self.cluster.kfp.handle(self.command, path, query, raw, self.headers)
         return self.cluster.handle(self.command, path, query, json.loads(raw) if raw else None)
 
-    def _log(self, pod: str) -> None:
-        """Follows the log: a chunk a line, until it is closed."""
+    def _log(self, pod: str, follow: bool) -> None:
+        """The log, a chunk a line; followed until it is closed."""
         log = self.cluster.logs.setdefault(pod, PodLog())
         self.send_response(200)
         self.send_header("Content-Type", "text/plain")
@@ -341,9 +385,9 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             while True:
                 with log.changed:
-                    while sent == len(log.lines) and not log.closed:
+                    while sent == len(log.lines) and not log.closed and follow:
                         log.changed.wait(0.2)
-                    new, closed = log.lines[sent:], log.closed
+                    new, closed = log.lines[sent:], log.closed or not follow
                 for line in new:
                     data = line.encode()
                     self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")

@@ -1,6 +1,8 @@
-"""Deploys a champion next to the former one: a smoke test, a share of the traffic, all of it; or a rollback.
+"""Deploys a champion beside the served one: created, waited for, asked, and then switched to.
 
-Every step can be repeated: a killed deployment resumes; a finished one is a no-op.
+Each champion has InferenceServices of its own, its release. Users reach the Service `mathloop`, which selects
+the served champion's solver. The former champion's release keeps running for the way back, until the next
+deployment. Every step can be repeated: a killed deployment resumes, a finished one is a no-op.
 """
 
 from __future__ import annotations
@@ -13,22 +15,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from mathloop.cluster import rollout
-from mathloop.cluster.inference_services import (
-    MANAGED_BY,
-    MANAGER,
-    POLICY,
-    RUNTIMES,
-    SOLVER,
-    Service,
-    address,
-    services_of,
-    state_of,
-)
-from mathloop.cluster.kinds import INFERENCE_SERVICE
+from mathloop.cluster import stable_address
+from mathloop.cluster.inference_services import POLICY, SOLVER, Service
 from mathloop.cluster.kubeconfig import SERVICE_ACCOUNT
 from mathloop.cluster.kubernetes import Cluster
 from mathloop.cluster.refusals import ClusterRefused, Unreachable
+from mathloop.cluster.rollout import DeploymentFailed, Releases, wanted_services
+from mathloop.cluster.stable_address import Served, Serving, StableAddress
+from mathloop.cluster.termination import terminable
 from mathloop.errors import BadData, MathloopError
 from mathloop.files import open_plain, reading
 from mathloop.lines import parse_object
@@ -43,10 +37,6 @@ QUESTION = "Ann has 3 apples and gets 4 more. How many apples does she have?"
 
 Ask = Callable[[str, str, dict[str, Any], float], dict[str, Any]]
 """(URL, path, JSON body, seconds) → the JSON answer; raises OSError, or ValueError if it is no JSON."""
-
-
-class DeploymentFailed(MathloopError):
-    """The champion is not served; the message says why and which champion is."""
 
 
 @timed
@@ -67,7 +57,8 @@ def run(*, store_url: str, published: Path, config: DeploymentConfig) -> StageRe
     else:
         deploy(Cluster.connect(), champion, open_store(store_url).url, config)
         report.kept, report.values["champion"] = 1, champion.number
-        report.notes.append(f"Champion {champion.number} (round {champion.round_id}) is served.")
+        url = stable_address.url(config.namespace)
+        report.notes.append(f"Champion {champion.number} (round {champion.round_id}) is served at {url}.")
     return report
 
 
@@ -89,122 +80,145 @@ def deploy(
     ask: Ask | None = None,
     poll_seconds: float = POLL_SECONDS,
 ) -> None:
-    """Lets all of the champion's InferenceServices serve it, or none of them.
+    """Lets the Service `mathloop` select this champion, once its services are ready and answer.
+
+    If that fails, or on SIGTERM and Ctrl-C, the champion's services are deleted and the served one stays.
 
     Raises:
         DeploymentFailed: as `run`.
+        ClusterRefused: as `run`.
     """
-    step = _Deployment(cluster, config, say, ask or asker(cluster), poll_seconds)
-    wanted = services_of(champion, store_url, config)
-    new = [service for service in wanted if rollout.create(cluster, service)]
-    for service in new:
-        say(f"{service.name}: created for champion {champion.number}")
-    moving = [one for one in wanted if one not in new and not rollout.is_settled(cluster, one)]
-    try:
-        step.take_over(moving)
-        unmoved = [service for service in wanted if service not in moving]
-        step.wait(unmoved, canary=False)
-        step.smoke(unmoved, canary=False)
-    except (MathloopError, OSError) as error:
-        if isinstance(error, ClusterRefused) and not isinstance(error, Unreachable) and not moving:
-            raise
-        step.roll_back(moving)
-        back = f"{_names(moving)} rolled back" if moving else f"{_names(new)} stays for inspection"
-        raise DeploymentFailed(f"champion {champion.number} is not served: {error}; {back}") from None
-    for service in wanted:
-        rollout.settle(cluster, service)
-    # Only now has the solver a champion that does not use these services any more.
-    for name in retire(cluster, wanted, config.namespace):
-        say(f"{name}: deleted; champion {champion.number} does not use it")
-    say(f"champion {champion.number} is served by {_names(wanted)}")
-
-
-def retire(cluster: Cluster, wanted: Sequence[Service], namespace: str) -> list[str]:
-    """Deletes mathloop's services that this champion does not use; returns their names."""
-    deleted = []
-    for name in {*RUNTIMES} - {service.name for service in wanted}:
-        found = cluster.get(INFERENCE_SERVICE, name, namespace)
-        if found is not None and (found["metadata"].get("labels") or {}).get(MANAGED_BY) == MANAGER:
-            cluster.delete(INFERENCE_SERVICE, name, namespace, found["metadata"]["uid"])
-            deleted.append(name)
-    return sorted(deleted)
+    with terminable():
+        _Deployment(cluster, config, say, ask or asker(cluster), poll_seconds).run(champion, store_url)
 
 
 class _Deployment:
     def __init__(
         self, cluster: Cluster, config: DeploymentConfig, say: Callable[[str], None], ask: Ask, poll: float
     ) -> None:
-        self.cluster, self.config, self.say, self.ask, self.poll = cluster, config, say, ask, poll
+        self.config, self.say, self.ask, self.poll = config, say, ask, poll
+        self.address = StableAddress(cluster, config)
+        self.releases = Releases(cluster, config, say, poll)
 
-    def take_over(self, moving: Sequence[Service]) -> None:
-        """Begin, shift, promote: each step for all services before the next."""
-        for service in moving:
-            rollout.begin(self.cluster, service)
-        self.wait(moving, canary=True)
-        self.smoke(moving, canary=True)
-        for service in moving:
-            rollout.shift(self.cluster, service, self.config.canary_percent)
-            self.say(f"{service.name}: {self.config.canary_percent} % of the traffic to the new champion")
-        self.wait(moving, canary=True)
-        self.smoke(moving, canary=True)
-        # The solver first: the former solver uses the former vLLM services, which end with their promotion.
-        for service in reversed(moving):
-            rollout.promote(self.cluster, service)
-            self.say(f"{service.name}: all traffic to the new champion")
-            self.wait([service], canary=False)
-        self.smoke(moving, canary=False)
+    def run(self, champion: Champion, store_url: str) -> None:
+        before = self.address.read()
+        found = self.releases.found()
+        served = before.served.release if before.served else ""
+        services = wanted_services(champion, store_url, self.config, found, served)
+        new = Served(str(champion.number), services[0].release)
+        if before.served:
+            self.address.share(new.release, 0)
+        self._clear(before, new, {service.name for service in services})
+        created = False
+        try:
+            created = self.releases.create(services)
+            self.releases.wait(services)
+            self._smoke(services)
+            self._canary(before, new, services)
+            self._switch(before, new)
+        except (KeyboardInterrupt, SystemExit):
+            self._withdraw(new, created)
+            raise
+        except (MathloopError, OSError) as error:
+            self._withdraw(new, created)
+            if isinstance(error, ClusterRefused) and not isinstance(error, Unreachable):
+                raise
+            raise DeploymentFailed(
+                f"champion {champion.number} is not served: {error}; {self._served()}"
+            ) from None
+        self._retire_former(new)
+        self.say(f"champion {champion.number} is served at {stable_address.url(self.config.namespace)}")
 
-    def roll_back(self, moving: Sequence[Service]) -> None:
-        """Rolls back: first the traffic, then the objects that would block the next deployment."""
-        to_restore = []
-        for service in reversed(moving):
-            with suppress(ClusterRefused):
-                if rollout.pin(self.cluster, service):
-                    to_restore.append(service)
-                self.say(f"{service.name}: back to the former champion")
-        if self.config.mode == "Knative":
-            for service in to_restore:
-                rollout.restore(self.cluster, service, dark=True)
-            with suppress(DeploymentFailed):
-                self.wait(to_restore, canary=False)
-        for service in to_restore:
-            rollout.restore(self.cluster, service, dark=False)
+    def _clear(self, before: Serving, new: Served, wanted: set[str]) -> None:
+        """Removes what earlier deployments left, before the new pods need its GPUs.
 
-    def wait(self, waited: Sequence[Service], *, canary: bool) -> None:
-        """Returns when all are ready."""
-        deadline = time.monotonic() + self.config.ready_seconds
-        last: dict[str, str] = {}
-        for service in waited:
-            while True:
-                state = state_of(self._read(service), service, canary=canary)
-                if state.ready:
-                    break
-                if state.failed:
-                    raise DeploymentFailed(f"{service.name} cannot start ({state.failed})")
-                if last.get(service.name) != state.pending:
-                    self.say(f"{service.name}: waiting; {state.pending}")
-                    last[service.name] = state.pending
-                if time.monotonic() > deadline:
-                    raise DeploymentFailed(
-                        f"{service.name} is not ready after {self.config.ready_seconds} s ({state.pending})"
-                    )
-                time.sleep(self.poll)
-            self.say(f"{service.name}: ready")
-
-    def smoke(self, asked: Sequence[Service], *, canary: bool) -> None:
-        """Asks policy and solver a question; any text is a good answer."""
-        for service in asked:
-            if service.name not in (POLICY, SOLVER):
+        The release that was kept for the way back goes too, unless it is the new one: two run at most.
+        """
+        kept = {one.release for one in (before.served, before.former) if one}
+        if before.served and before.served.release != new.release:
+            kept = {before.served.release}
+        for release, objects in self.releases.found().items():
+            if release == new.release and release not in kept:
+                objects = [one for one in objects if one["metadata"]["name"] not in wanted]
+            elif release in kept:
                 continue
-            url = address(self._read(service), service, canary=canary)
-            answer = self._answer(service, url)
-            self.say(f"{service.name}: answers {answer[:60]!r}")
+            self.releases.remove(objects)
 
-    def _answer(self, service: Service, url: str) -> str:
-        # vLLM names its model after the service.
-        body: dict[str, Any] = {"model": service.name, "max_tokens": 32, "temperature": 0}
+    def _smoke(self, services: Sequence[Service]) -> None:
+        """Asks policy and solver a question; any text is a good answer."""
+        for service in services:
+            if service.role in (POLICY, SOLVER):
+                answer = self._answer(service.role, service.name, self.releases.address(service))
+                self.say(f"{service.name}: answers {answer[:60]!r}")
+
+    def _canary(self, before: Serving, new: Served, services: Sequence[Service]) -> None:
+        """Behind a gateway, gives the new champion a share of the traffic for a while."""
+        if not self.config.gateway.name or before.served is None or before.served.release == new.release:
+            return
+        percent, seconds = self.config.canary_percent, self.config.canary_seconds
+        self.address.share(new.release, percent)
+        self.say(f"{percent} % of the gateway's traffic to champion {new.champion} for {seconds} s")
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            for service in services:
+                if pending := self.releases.pending(service):
+                    raise DeploymentFailed(f"{service.name} failed with its share of the traffic: {pending}")
+            time.sleep(self.poll)
+        self._smoke(services)
+
+    def _switch(self, before: Serving, new: Served) -> None:
+        """Switches the Service and asks through it; switches back if there is no answer."""
+        changes = before.served is not None and before.served.release != new.release
+        after = self.address.switch(before, new, before.served if changes else before.former)
+        self.say(f"Service {stable_address.NAME}: selects champion {new.champion}")
+        self.address.share(new.release, 0)
+        try:
+            url = stable_address.url(self.config.namespace)
+            answer = self._answer(SOLVER, f"Service {stable_address.NAME}", url)
+        except DeploymentFailed:
+            if changes and before.served is not None:
+                self.address.switch(after, before.served, before.former)
+            raise
+        self.say(f"Service {stable_address.NAME}: answers {answer[:60]!r}")
+
+    def _withdraw(self, new: Served, created: bool) -> None:
+        """Deletes the new champion's services, unless they are served or kept for the way back."""
+        with suppress(MathloopError):
+            now = self.address.read()
+            if now.served:
+                self.address.share(new.release, 0)
+            kept = {one.release for one in (now.served, None if created else now.former) if one}
+            if new.release not in kept:
+                self.releases.remove(self.releases.found().get(new.release, []), wait=False)
+
+    def _served(self) -> str:
+        try:
+            served = self.address.read().served
+        except MathloopError:
+            return "which champion is served could not be read"
+        return f"{served} is served" if served else "no champion is served"
+
+    def _retire_former(self, new: Served) -> None:
+        former = self.address.read().former
+        if self.config.keep_former:
+            if former:
+                self.say(f"{former} keeps running until the next deployment, for the way back")
+            return
+        doomed = [
+            one
+            for release, objects in self.releases.found().items()
+            if release != new.release
+            for one in objects
+        ]
+        if doomed:
+            time.sleep(3 * self.poll)  # meanwhile every node learns that the Service selects other pods
+            self.releases.remove(doomed)
+
+    def _answer(self, role: str, name: str, url: str) -> str:
+        # vLLM names its model after the InferenceService.
+        body: dict[str, Any] = {"model": name, "max_tokens": 32, "temperature": 0}
         path = "/v1/completions"
-        if service.name == SOLVER:
+        if role == SOLVER:
             body["model"] = MODEL
             path, body["messages"] = "/v1/chat/completions", [{"role": "user", "content": QUESTION}]
         else:
@@ -219,16 +233,10 @@ class _Deployment:
                 mistake = "an empty answer"
             except (OSError, ValueError, LookupError, TypeError) as error:
                 mistake = str(error)[:200] or type(error).__name__
-            # A route may take some seconds to reach the gateway.
+            # Nodes and a gateway learn of new pods some seconds later.
             if time.monotonic() + self.poll > deadline:
-                raise DeploymentFailed(f"{service.name} at {url or 'no URL'} gives no answer ({mistake})")
+                raise DeploymentFailed(f"{name} at {url or 'no URL'} gives no answer ({mistake})")
             time.sleep(self.poll)
-
-    def _read(self, service: Service) -> dict[str, Any]:
-        found = self.cluster.get(INFERENCE_SERVICE, service.name, self.config.namespace)
-        if found is None:
-            raise DeploymentFailed(f"InferenceService {service.name} was deleted by somebody else")
-        return found
 
 
 def asker(cluster: Cluster) -> Ask:
@@ -241,9 +249,10 @@ def asker(cluster: Cluster) -> Ask:
         if (SERVICE_ACCOUNT / "token").is_file() or domain != "svc.cluster.local":
             return ask_http(url, path, body, seconds)
         try:
-            return cluster.ask_service(service, namespace, path, body, seconds)
+            status, data = cluster.ask_service(service, namespace, path, body, seconds)
         except ClusterRefused as error:
             raise OSError(str(error)) from None
+        return _answer_of(status, data)
 
     return ask
 
@@ -262,10 +271,10 @@ def ask_http(url: str, path: str, body: dict[str, Any], seconds: float) -> dict[
         )
     except urllib3.exceptions.HTTPError as error:
         raise OSError(f"no answer: {type(error).__name__}") from None
-    if answer.status != 200:
-        raise ValueError(f"HTTP {answer.status}")
-    return dict(json.loads(answer.data))
+    return _answer_of(answer.status, answer.data)
 
 
-def _names(named: Sequence[Service]) -> str:
-    return ", ".join(service.name for service in named) or "nothing"
+def _answer_of(status: int, data: bytes) -> dict[str, Any]:
+    if status != 200:
+        raise ValueError(f"HTTP {status}")
+    return dict(json.loads(data))

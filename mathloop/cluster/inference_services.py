@@ -1,56 +1,67 @@
-"""KServe's InferenceServices of one champion: their specification, state and address."""
+"""KServe's InferenceServices of one champion: their specification and state.
+
+They are immutable: KServe (0.20) restarts the pods of an InferenceService whose annotations change, refuses
+some changes, and gives a canary with `storageUris` no weights. So each champion has its own.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from mathloop.cluster.kinds import INFERENCE_SERVICE
 from mathloop.cluster.refusals import ClusterRefused
 from mathloop.registry import Champion
-from mathloop.settings.pools import DeploymentConfig
+from mathloop.settings.pools import DRAIN_SECONDS, DeploymentConfig
 
 SERVICE_ACCOUNT = "mathloop-serving"
-DRAIN_SECONDS = 330
-"""A question in progress may take its whole deadline of 300 s."""
-CHAMPION, FORMER, HASH = "mathloop.dev/champion", "mathloop.dev/former", "mathloop.dev/predictor-hash"
+CHAMPION, RELEASE, HASH = "mathloop.dev/champion", "mathloop.dev/release", "mathloop.dev/predictor-hash"
 MANAGED_BY, MANAGER = "app.kubernetes.io/managed-by", "mathloop"
 MODE = "serving.kserve.io/deploymentMode"
-TAGS = "serving.kserve.io/enable-tag-routing"
+POD_LABEL = "serving.kserve.io/inferenceservice"
+"""Label that KServe gives to the pods of an InferenceService, with its name."""
 POLICY, REWARD_MODEL, SOLVER = "mathloop-policy", "mathloop-reward-model", "mathloop-solver"
 RUNTIMES = {POLICY: "mathloop-vllm", REWARD_MODEL: "mathloop-vllm-pooling", SOLVER: "mathloop-solver"}
+"""Role → its ServingRuntime."""
 STORAGE_CONTAINER = "mathloop-s3"
 """The ClusterStorageContainer that copies weights: KServe's own has no security context."""
 FORMATS = {POLICY: "vLLM", REWARD_MODEL: "vLLM", SOLVER: "mathloop"}
 """Model formats that the runtimes declare; KServe refuses a service whose runtime lacks its format."""
 MOUNTS = {"policy": "/mnt/models/policy", "reward model": "/mnt/models/reward_model"}
 """Folders of the solver's models."""
+RESTARTS = 3
+"""A container that was restarted this often (about a minute of Kubernetes' back-off) will not start."""
+NEVER_PULLED = ("InvalidImageName", "ErrImageNeverPull")
+STARTING = ("PodInitializing", "ContainerCreating")
 
 
 @dataclass(frozen=True)
 class Service:
-    """The InferenceService that a champion needs."""
+    """One InferenceService of a champion."""
 
-    name: str
+    role: str
     champion: int
+    release: str
+    """Suffix of the names of all the champion's InferenceServices: c7."""
     predictor: dict[str, Any]
     config: DeploymentConfig
 
     @property
-    def canary(self) -> str:
-        """Name of this champion's predictor in Standard mode."""
-        return f"c{self.champion}"
+    def name(self) -> str:
+        """Name of the InferenceService: mathloop-solver-c7."""
+        return f"{self.role}-{self.release}"
 
     @property
     def hash(self) -> str:
-        """Hash of the requested predictor: KServe adds defaults to the object itself."""
-        return hashlib.sha256(json.dumps(self.predictor, sort_keys=True).encode()).hexdigest()[:16]
+        """Hash of the requested predictor and mode: KServe adds defaults to the object itself."""
+        text = json.dumps([self.config.mode, self.predictor], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def services_of(champion: Champion, store_url: str, config: DeploymentConfig) -> list[Service]:
+def services_of(champion: Champion, store_url: str, config: DeploymentConfig, release: str) -> list[Service]:
     """The services of a champion, in the order of their start.
 
     Raises:
@@ -64,29 +75,29 @@ def services_of(champion: Champion, store_url: str, config: DeploymentConfig) ->
         wanted[POLICY] = _vllm(POLICY, uris["policy"], config)
         if "reward model" in uris:
             wanted[REWARD_MODEL] = _vllm(REWARD_MODEL, uris["reward model"], config)
-    wanted[SOLVER] = _solver(uris, champion.number, config)
-    return [Service(name, champion.number, predictor, config) for name, predictor in wanted.items()]
+    wanted[SOLVER] = _solver(uris, release, config)
+    return [Service(role, champion.number, release, predictor, config) for role, predictor in wanted.items()]
 
 
-def _predictor(name: str, config: DeploymentConfig) -> dict[str, Any]:
+def _predictor(role: str, config: DeploymentConfig) -> dict[str, Any]:
     suffix = "-cpu" if config.runtimes == "cpu" else ""
     return {
         "minReplicas": config.replicas,
         "maxReplicas": config.replicas,
         "serviceAccountName": SERVICE_ACCOUNT,
-        "model": {"modelFormat": {"name": FORMATS[name]}, "runtime": RUNTIMES[name] + suffix},
+        "model": {"modelFormat": {"name": FORMATS[role]}, "runtime": RUNTIMES[role] + suffix},
     }
 
 
-def _solver(uris: Mapping[str, str], champion: int, config: DeploymentConfig) -> dict[str, Any]:
+def _solver(uris: Mapping[str, str], release: str, config: DeploymentConfig) -> dict[str, Any]:
     """The solver uses the vLLM services of its own champion, or holds the models itself."""
     predictor = _predictor(SOLVER, config)
     predictor["terminationGracePeriodSeconds"] = DRAIN_SECONDS
     if config.vllm:
-        services = {"policy": POLICY, "reward model": REWARD_MODEL}
-        urls = {what: _url(services[what], champion, config) for what in uris}
-        named = [f"--{what.replace(' ', '-')}-url={url}" for what, url in urls.items()]
-        predictor["model"]["args"] = ["--host=0.0.0.0", *named, f"--wait={config.ready_seconds}"]
+        roles = {"policy": POLICY, "reward model": REWARD_MODEL}
+        urls = {what: predictor_url(f"{roles[what]}-{release}", config.namespace) for what in uris}
+        options = [f"--{what.replace(' ', '-')}-url={url}" for what, url in urls.items()]
+        predictor["model"]["args"] = ["--host=0.0.0.0", *options, f"--wait={config.ready_seconds}"]
         return predictor
     predictor["storageContainerName"] = STORAGE_CONTAINER
     predictor["storageUris"] = [{"uri": uri, "mountPath": MOUNTS[what]} for what, uri in uris.items()]
@@ -96,14 +107,13 @@ def _solver(uris: Mapping[str, str], champion: int, config: DeploymentConfig) ->
     return predictor
 
 
-def _url(service: str, champion: int, config: DeploymentConfig) -> str:
-    """URL of this champion's pods in Standard mode; Knative routes by itself."""
-    named = f"{service}-c{champion}" if config.mode == "Standard" else service
-    return f"http://{named}-predictor.{config.namespace}.svc.cluster.local"
+def predictor_url(name: str, namespace: str) -> str:
+    """URL, inside the cluster, that KServe gives to an InferenceService's pods."""
+    return f"http://{name}-predictor.{namespace}.svc.cluster.local"
 
 
-def _vllm(name: str, uri: str, config: DeploymentConfig) -> dict[str, Any]:
-    predictor = _predictor(name, config)
+def _vllm(role: str, uri: str, config: DeploymentConfig) -> dict[str, Any]:
+    predictor = _predictor(role, config)
     if config.node_selector:
         predictor["nodeSelector"] = dict(config.node_selector)
     if config.tolerations:
@@ -117,8 +127,8 @@ def _vllm(name: str, uri: str, config: DeploymentConfig) -> dict[str, Any]:
     return predictor
 
 
-def first(service: Service) -> dict[str, Any]:
-    """The InferenceService for a cluster that has none yet."""
+def to_object(service: Service) -> dict[str, Any]:
+    """The InferenceService to create."""
     return {
         "apiVersion": INFERENCE_SERVICE.api_version,
         "kind": INFERENCE_SERVICE.name,
@@ -126,31 +136,17 @@ def first(service: Service) -> dict[str, Any]:
             "name": service.name,
             "namespace": service.config.namespace,
             "labels": {
-                "app.kubernetes.io/name": service.name,
+                "app.kubernetes.io/name": service.role,
                 "app.kubernetes.io/part-of": "mathloop",
-                "app.kubernetes.io/component": service.name.removeprefix("mathloop-"),
+                "app.kubernetes.io/component": service.role.removeprefix("mathloop-"),
                 MANAGED_BY: MANAGER,
-            },
-            "annotations": {
-                MODE: service.config.mode,
                 CHAMPION: str(service.champion),
-                HASH: service.hash,
-                **({TAGS: "true"} if service.config.mode == "Knative" else {}),
+                RELEASE: service.release,
             },
+            "annotations": {MODE: service.config.mode, HASH: service.hash},
         },
-        "spec": {"predictor": named(service)},
+        "spec": {"predictor": service.predictor},
     }
-
-
-def named(service: Service) -> dict[str, Any]:
-    """The predictor; in Standard mode with its champion's name, so that each can be a canary."""
-    name = {"name": service.canary} if service.config.mode == "Standard" else {}
-    return {**name, **service.predictor}
-
-
-def notes_of(found: Mapping[str, Any]) -> dict[str, str]:
-    """Its annotations."""
-    return found["metadata"].get("annotations") or {}
 
 
 @dataclass(frozen=True)
@@ -161,49 +157,50 @@ class State:
     pending: str
     """What it waits for."""
     failed: str = ""
-    """Why it can never become ready; empty while it can."""
+    """Why it will not become ready; empty while it may."""
 
 
-def state_of(found: Mapping[str, Any], service: Service, *, canary: bool) -> State:
-    """KServe's state of the service, or of the new champion in it."""
+def state_of(found: Mapping[str, Any], pods: Sequence[Mapping[str, Any]]) -> State:
+    """The service's state, by KServe's conditions and by its pods.
+
+    The status has an `observedGeneration`, which is that of the Deployment below: it says nothing here.
+    """
     status = found.get("status") or {}
-    if status.get("observedGeneration", 0) < found["metadata"].get("generation", 0):
-        return State(False, "KServe has not looked at it yet")
-    standard = service.config.mode == "Standard"
-    if canary and standard and found["spec"].get("canary"):
-        statuses = status.get("canaryStatuses") or []
-        mine: dict[str, Any] = next((one for one in statuses if one["name"] == service.canary), {})
-        return State(bool(mine.get("ready")), "its pod starts", _failure(mine.get("modelStatus") or {}))
     conditions = {one["type"]: one for one in status.get("conditions") or []}
-    ready = conditions.get("Ready", {})
-    good = ready.get("status") == "True"
-    if not standard:
-        component = (status.get("components") or {}).get("predictor") or {}
-        newest = component.get("latestCreatedRevision")
-        good = good and bool(newest) and newest == component.get("latestReadyRevision")
-    waiting = next(
-        (one for one in conditions.values() if one["status"] != "True" and one["type"] != "Ready"), ready
-    )
-    pending = ": ".join(str(waiting[key]) for key in ("reason", "message") if waiting.get(key))
-    return State(good, pending or "its pods start", _failure(status.get("modelStatus") or {}))
+    if conditions.get("Ready", {}).get("status") == "True":
+        return State(True, "")
+    model = status.get("modelStatus") or {}
+    if model.get("transitionStatus") == "InvalidSpec":
+        return State(False, "", _line(model.get("lastFailureInfo") or {}) or "InvalidSpec")
+    reasons = list(_pod_states(pods))
+    failed = next((state.failed for state in reasons if state.failed), "")
+    waits = [one for one in conditions.values() if one["status"] != "True" and one.get("severity") != "Info"]
+    pending = [state.pending for state in reasons] + [_line(one) for one in waits]
+    return State(False, next(filter(None, pending), "its pods start"), failed)
 
 
-def _failure(model: Mapping[str, Any]) -> str:
-    if model.get("transitionStatus") not in ("InvalidSpec", "BlockedByFailedLoad"):
-        return ""
-    info = model.get("lastFailureInfo") or {}
-    parts = [str(info[key]) for key in ("reason", "message") if info.get(key)]
-    return " ".join(": ".join(parts or [model["transitionStatus"]]).split())[:300]
+def _pod_states(pods: Sequence[Mapping[str, Any]]) -> Iterator[State]:
+    """What keeps pods from starting."""
+    for pod in pods:
+        status = pod.get("status") or {}
+        for condition in status.get("conditions") or []:
+            if condition["type"] == "PodScheduled" and condition["status"] == "False":
+                yield State(False, _line(condition))
+        for container in [
+            *(status.get("initContainerStatuses") or []),
+            *(status.get("containerStatuses") or []),
+        ]:
+            name, waiting = container["name"], (container.get("state") or {}).get("waiting") or {}
+            ended = (container.get("lastState") or {}).get("terminated") or {}
+            if container.get("restartCount", 0) >= RESTARTS and not container.get("ready"):
+                reason = f"{ended.get('reason', 'Error')}, exit code {ended.get('exitCode', '?')}"
+                yield State(False, "", f"{name} ended {container['restartCount']} times: {reason}")
+            elif waiting.get("reason") in NEVER_PULLED:
+                yield State(False, "", f"{name}: {_line(waiting)}")
+            elif waiting.get("reason") and waiting["reason"] not in STARTING:
+                yield State(False, f"{name}: {_line(waiting)}")
 
 
-def address(found: Mapping[str, Any], service: Service, *, canary: bool) -> str:
-    """URL inside the cluster: of the service, or of the new champion alone."""
-    status = found.get("status") or {}
-    if canary and service.config.mode == "Standard":
-        return _url(service.name, service.champion, service.config)
-    if canary:
-        traffic = ((status.get("components") or {}).get("predictor") or {}).get("traffic") or []
-        tagged = [str(one["url"]) for one in traffic if one.get("tag") == "latest" and one.get("url")]
-        if tagged:
-            return tagged[0]
-    return str((status.get("address") or {}).get("url") or status.get("url") or "")
+def _line(reason: Mapping[str, Any]) -> str:
+    parts = [str(reason[key]) for key in ("reason", "message") if reason.get(key)]
+    return " ".join(": ".join(parts).split())[:300]

@@ -42,6 +42,11 @@ LOCAL_QUEUE = Kind("LocalQueue", "localqueues", "kueue.x-k8s.io", "v1beta2", "in
 WORKLOAD = Kind("Workload", "workloads", "kueue.x-k8s.io", "v1beta2", "install Kueue 0.14 or newer")
 JOB_SET = Kind("JobSet", "jobsets", "jobset.x-k8s.io", "v1alpha2", TRAINER_REMEDY)
 DEPLOYMENT = Kind("Deployment", "deployments", "apps", "v1")
+HTTP_ROUTE = Kind(
+    "HTTPRoute", "httproutes", "gateway.networking.k8s.io", "v1",
+    "install the Gateway API, or leave deployment.gateway.name empty",
+)  # fmt: skip
+SERVICE = Kind("Service", "services", "", "v1")
 POD = Kind("Pod", "pods", "", "v1")
 EVENT = Kind("Event", "events", "", "v1")
 SECRET = Kind("Secret", "secrets", "", "v1")

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from mathloop.cluster.kinds import POD, Kind
+from mathloop.cluster.kinds import POD, SERVICE, Kind
 from mathloop.cluster.kubeconfig import api_client
-from mathloop.cluster.refusals import CONNECT_SECONDS, Changed, Exists, NotFound, as_refusals
+from mathloop.cluster.refusals import CONNECT_SECONDS, Changed, Exists, NotFound, as_refusals, is_status
 
 READ_SECONDS = 30.0
 
@@ -129,14 +129,51 @@ class Cluster:
             )
         return bool(answer.status.allowed)
 
+    def last_lines(self, pod: str, namespace: str, container: str, lines: int = 20) -> list[str]:
+        """The end of the log of a container that was restarted: of its last run that ended."""
+        from kubernetes import client
+
+        with as_refusals(self.host, "get", POD, pod, namespace, subresource="log"):
+            answer = client.CoreV1Api(self.api).read_namespaced_pod_log(
+                pod,
+                namespace,
+                container=container,
+                previous=True,
+                tail_lines=lines,
+                _preload_content=False,
+                _request_timeout=(CONNECT_SECONDS, READ_SECONDS),
+            )
+            return bytes(answer.data).decode("utf-8", "replace").splitlines()
+
     def ask_service(
         self, service: str, namespace: str, path: str, body: Mapping[str, Any], seconds: float
-    ) -> dict[str, Any]:
-        """POSTs JSON to a Service's port 80 through the API server; returns its JSON answer."""
-        kind = Kind("Service", "services", "", "v1", "deploy again")
-        with as_refusals(self.host, "create", kind, service, namespace, subresource="proxy"):
+    ) -> tuple[int, bytes]:
+        """POSTs JSON to a Service's port 80 through the API server; returns the status and the answer.
+
+        Raises:
+            NotFound: there is no such Service.
+            ClusterRefused: the API server does not allow it, or cannot reach a pod of the Service.
+        """
+        from kubernetes.client.exceptions import ApiException
+
+        with as_refusals(self.host, "create", SERVICE, service, namespace, subresource="proxy"):
             place = f"/api/v1/namespaces/{namespace}/services/{service}:80/proxy{path}"
-            return self._call("POST", place, {}, dict(body), seconds)
+            headers = {"Accept": "application/json", "Content-Type": "application/json"}
+            self.api.update_params_for_auth(headers, [], ["BearerToken"])
+            try:
+                answer = self.api.request(
+                    "POST",
+                    self.host + place,
+                    headers=headers,
+                    body=dict(body),
+                    _preload_content=False,
+                    _request_timeout=(CONNECT_SECONDS, seconds),
+                )
+            except ApiException as error:
+                if is_status(error.body):
+                    raise
+                return int(error.status), bytes(error.body or b"")
+            return int(answer.status), bytes(answer.data)
 
     def request(self, path: str) -> dict[str, Any]:
         """The API server's JSON answer to a plain GET of `path`."""

@@ -62,6 +62,7 @@ def run(
         BadModel: there is no champion, or one of its models is missing; with `first`: there already is one.
     """
     settings = resolve(profile, overrides)
+    _check_timeout(settings, resolve(profile, ""))
     if first:
         report, inputs = _without_champion(store_url, round_id), {}
     else:
@@ -80,6 +81,16 @@ def run(
     report.values["seed"] = seed
     # The report must show the settings that the run used.
     return report, _start(key, seed, settings.model_copy(update={"seed": seed, "store": store_url}))
+
+
+def _check_timeout(settings: Settings, compiled: Settings) -> None:
+    """The pod of the task `deployment` ends after the time that was compiled in."""
+    most = compiled.deployment.longest_seconds
+    if settings.deployment.longest_seconds > most:
+        raise BadConfig(
+            f"overrides: deployment may take {settings.deployment.longest_seconds} s (ready_seconds, "
+            f"smoke_seconds, canary_seconds), but its pod ends after {most} s: compile a profile with these"
+        )
 
 
 def _start(key: str, seed: int, settings: Settings) -> Any:

@@ -80,7 +80,7 @@ def as_refusals(
     except ApiException as error:
         answer = _Answer(error)
         if answer.code == 404 and answer.names_object:
-            if verb != "create":
+            if verb != "create" or subresource:
                 raise NotFound(f"there is no {kind.name} {name}{where}") from None
             remedy = f"create it (kubectl create namespace {namespace}), or {MANIFESTS}"
             raise ClusterRefused(f"there is no namespace {namespace}: {remedy}") from None
@@ -91,6 +91,15 @@ def as_refusals(
     except (urllib3.exceptions.HTTPError, OSError) as error:
         remedy = "is the cluster running, and is the kubeconfig its own?"
         raise Unreachable(f"no Kubernetes API server at {host} ({_reason(error)}); {remedy}") from None
+
+
+def is_status(body: Any) -> bool:
+    """Whether an answer is a Status object of the API server, rather than of a Service behind its proxy."""
+    try:
+        status = json.loads(body or "{}")
+    except ValueError:
+        return False
+    return isinstance(status, dict) and status.get("kind") == "Status"
 
 
 class _Answer:

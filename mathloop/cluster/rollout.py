@@ -1,217 +1,196 @@
-"""Canary rollout of the next champion on an InferenceService, and its rollback.
-
-The canary starts without traffic and can be tested; then it gets a share of the traffic, then all of it.
-Every step can be rolled back. KServe (0.21) has two forms of this:
-
-- Standard: `spec.canary` holds a second predictor with a name and a share. To promote it without a restart
-  the predictor takes over its name. A canary without traffic gets no pod unless `minReplicas` is set.
-- Knative: `predictor.canaryTrafficPercent` is the share of the newest revision; the rest goes to the last
-  revision that had all traffic. Standard mode ignores that field, Knative mode refuses `spec.canary`.
-
-An annotation keeps the former champion until the new one has all traffic and answers, so that a deployment
-that was killed can resume or roll back.
-"""
+"""Releases on a cluster: the InferenceServices of one champion, found, created, waited for and removed."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from mathloop.cluster.inference_services import (
-    CHAMPION,
-    FORMER,
     HASH,
-    MODE,
-    TAGS,
+    MANAGED_BY,
+    MANAGER,
+    POD_LABEL,
+    RELEASE,
+    SOLVER,
     Service,
-    first,
-    named,
-    notes_of,
+    services_of,
+    state_of,
+    to_object,
 )
-from mathloop.cluster.kinds import INFERENCE_SERVICE
+from mathloop.cluster.kinds import INFERENCE_SERVICE, POD
 from mathloop.cluster.kubernetes import Cluster
-from mathloop.cluster.refusals import Changed, ClusterRefused, Exists
+from mathloop.cluster.refusals import ClusterRefused, Exists, Unreachable
+from mathloop.errors import MathloopError
+from mathloop.registry import Champion
+from mathloop.settings.pools import REMOVAL_SECONDS, DeploymentConfig
 
-TRIES = 5
-"""Attempts to apply a change to the newest version of an object that somebody else changed."""
-
-
-def create(cluster: Cluster, service: Service) -> bool:
-    """Creates the service if there is none; returns whether it did.
-
-    Raises:
-        ClusterRefused: it exists in the other deployment mode, which KServe cannot change.
-    """
-    found = cluster.get(INFERENCE_SERVICE, service.name, service.config.namespace)
-    if found is None:
-        try:
-            cluster.create(INFERENCE_SERVICE, first(service))
-        except Exists:
-            return False
-        return True
-    mode = notes_of(found).get(MODE, service.config.mode)
-    if mode != service.config.mode:
-        raise ClusterRefused(
-            f"{service.name} is in {mode} mode: set deployment.mode={mode}, "
-            f"or kubectl delete inferenceservice {service.name} -n {service.config.namespace}"
-        )
-    return False
+Objects = list[dict[str, Any]]
 
 
-def is_settled(cluster: Cluster, service: Service) -> bool:
-    """Whether the service has this champion and no canary.
-
-    In Knative mode two champions can have the same solver, and a canary without a change would never start.
-    """
-    found = cluster.get(INFERENCE_SERVICE, service.name, service.config.namespace)
-    if found is None:
-        return False
-    notes, spec = notes_of(found), found["spec"]
-    alone = FORMER not in notes and not spec.get("canary")
-    alone = alone and "canaryTrafficPercent" not in spec["predictor"]
-    same = service.config.mode == "Knative" or notes.get(CHAMPION) == str(service.champion)
-    return alone and same and notes.get(HASH) == service.hash
+class DeploymentFailed(MathloopError):
+    """The champion is not served; the message says why and which champion is."""
 
 
-def begin(cluster: Cluster, service: Service) -> None:
-    """Adds the champion as a canary without traffic; a canary that has traffic keeps it."""
+def wanted_services(
+    champion: Champion,
+    store_url: str,
+    config: DeploymentConfig,
+    found: Mapping[str, Objects],
+    served: str,
+) -> list[Service]:
+    """The champion's services: those of a complete release with these models and settings, if there is one.
 
-    def change(found: dict[str, Any]) -> None:
-        notes, spec = found["metadata"].setdefault("annotations", {}), found["spec"]
-        if FORMER not in notes:
-            former = {**spec["predictor"]}
-            former.pop("canaryTrafficPercent", None)
-            notes[FORMER] = json.dumps(
-                {CHAMPION: notes.get(CHAMPION), HASH: notes.get(HASH), "predictor": former}
-            )
-        if service.config.mode == "Standard":
-            canaries = [one for one in spec.get("canary") or [] if one["predictor"]["name"] == service.canary]
-            if spec["predictor"].get("name") != service.canary:
-                percent = canaries[0]["trafficPercent"] if canaries else 0
-                spec["canary"] = [{"trafficPercent": percent, "predictor": _dark(service)}]
-        else:
-            same = notes.get(HASH) == service.hash
-            percent = spec["predictor"].get("canaryTrafficPercent", 0) if same else 0
-            spec["predictor"] = {**service.predictor, "canaryTrafficPercent": percent}
-            notes.update({CHAMPION: str(service.champion), HASH: service.hash, TAGS: "true"})
-
-    _update(cluster, service, change)
-
-
-def _dark(service: Service) -> dict[str, Any]:
-    """A canary's predictor: a fixed number of replicas, at least one, so that it starts without traffic.
-
-    The CRD requires its container's name, which KServe's webhook forbids in the main predictor.
-    """
-    predictor = {**named(service), "minReplicas": 1}
-    predictor.pop("maxReplicas")
-    predictor["model"] = {"name": "kserve-container", **predictor["model"]}
-    return predictor
-
-
-def shift(cluster: Cluster, service: Service, percent: int) -> None:
-    """Gives the new champion a share of the traffic."""
-
-    def change(found: dict[str, Any]) -> None:
-        if service.config.mode == "Knative":
-            found["spec"]["predictor"]["canaryTrafficPercent"] = percent
-        for canary in found["spec"].get("canary") or []:
-            canary["trafficPercent"] = percent
-
-    _update(cluster, service, change)
-
-
-def promote(cluster: Cluster, service: Service) -> None:
-    """Gives the new champion all traffic; it can be rolled back until `settle`."""
-
-    def change(found: dict[str, Any]) -> None:
-        found["spec"]["predictor"] = named(service)
-        found["spec"].pop("canary", None)
-        found["metadata"].setdefault("annotations", {}).update(
-            {CHAMPION: str(service.champion), HASH: service.hash}
-        )
-
-    _update(cluster, service, change)
-
-
-def settle(cluster: Cluster, service: Service) -> None:
-    """Forgets the former champion."""
-    notes = {FORMER: None, CHAMPION: str(service.champion)}
-    cluster.annotate(INFERENCE_SERVICE, service.name, service.config.namespace, notes)
-
-
-def pin(cluster: Cluster, service: Service) -> bool:
-    """Takes all traffic from the new champion at once; returns whether the former one must be restored."""
-    to_restore = False
-
-    def change(found: dict[str, Any]) -> None:
-        nonlocal to_restore
-        former = _former(found)
-        if former is None:
-            return
-        to_restore = service.config.mode == "Knative" or found["spec"]["predictor"] != former["predictor"]
-        found["spec"].pop("canary", None)
-        if service.config.mode == "Knative":
-            found["spec"]["predictor"]["canaryTrafficPercent"] = 0
-        elif not to_restore:
-            _put_back(found, former)
-
-    _update(cluster, service, change)
-    return to_restore
-
-
-def restore(cluster: Cluster, service: Service, *, dark: bool) -> None:
-    """Writes the former champion's predictor again.
+    A champion made by a rollback has the models of an earlier one, whose services may still run. A release is
+    never changed, so the served champion with other settings gets a second one.
 
     Args:
-        dark: without traffic yet (Knative): it becomes a new revision while the last good one serves.
+        found: release → its InferenceServices.
+        served: the release that users reach; empty if none.
     """
-
-    def change(found: dict[str, Any]) -> None:
-        former = _former(found)
-        if former is not None:
-            found["spec"]["predictor"] = dict(former["predictor"])
-            if dark:
-                found["spec"]["predictor"]["canaryTrafficPercent"] = 0
-            else:
-                _put_back(found, former)
-
-    _update(cluster, service, change)
+    for release in sorted(found, key=lambda one: (one != served, one)):
+        services = services_of(champion, store_url, config, release)
+        hashes = {one["metadata"]["name"]: _hash(one) for one in found[release] if not _is_deleted(one)}
+        if {service.name: service.hash for service in services}.items() <= hashes.items():
+            return services
+    release = f"c{champion.number}"
+    return services_of(champion, store_url, config, f"{release}-2" if release == served else release)
 
 
-def _former(found: Mapping[str, Any]) -> dict[str, Any] | None:
-    text = notes_of(found).get(FORMER)
-    return json.loads(text) if text else None
+class Releases:
+    """The releases in one namespace of a cluster."""
+
+    def __init__(
+        self, cluster: Cluster, config: DeploymentConfig, say: Callable[[str], None], poll_seconds: float
+    ) -> None:
+        self._cluster, self._config, self._say, self._poll = cluster, config, say, poll_seconds
+
+    def found(self) -> dict[str, Objects]:
+        """Release → its InferenceServices."""
+        releases: dict[str, Objects] = {}
+        selector = f"{MANAGED_BY}={MANAGER},{RELEASE}"
+        for found in self._cluster.listed(INFERENCE_SERVICE, self._config.namespace, selector):
+            releases.setdefault(found["metadata"]["labels"][RELEASE], []).append(found)
+        return releases
+
+    def create(self, services: Sequence[Service]) -> bool:
+        """Creates what is missing, and anew what differs or cannot start; returns whether it created any."""
+        created = False
+        for service in services:
+            found = self._cluster.get(INFERENCE_SERVICE, service.name, self._config.namespace)
+            if found is not None:
+                if not _is_deleted(found) and _hash(found) == service.hash and not self._failed(found):
+                    continue
+                self.remove([found])
+            try:
+                self._cluster.create(INFERENCE_SERVICE, to_object(service))
+            except Exists:
+                raise DeploymentFailed(f"another deployment creates {service.name}: run again") from None
+            self._say(f"{service.name}: created for champion {service.champion}")
+            created = True
+        return created
+
+    def wait(self, services: Sequence[Service]) -> None:
+        """Returns when all are ready.
+
+        Raises:
+            DeploymentFailed: one was not in time, cannot start, or was deleted.
+        """
+        deadline = time.monotonic() + self._config.ready_seconds
+        for service in services:
+            last = ""
+            while True:
+                try:
+                    pending = self.pending(service)
+                except Unreachable as error:
+                    pending = str(error)
+                if not pending:
+                    break
+                if pending != last:
+                    self._say(f"{service.name}: waiting; {pending}")
+                    last = pending
+                if time.monotonic() > deadline:
+                    limit = f"{self._config.ready_seconds} s (deployment.ready_seconds)"
+                    raise DeploymentFailed(f"{service.name} is not ready after {limit}: {pending}")
+                time.sleep(self._poll)
+            self._say(f"{service.name}: ready")
+
+    def pending(self, service: Service) -> str:
+        """What the service waits for; empty if it is ready.
+
+        Raises:
+            DeploymentFailed: it cannot start, or was deleted.
+        """
+        found = self._cluster.get(INFERENCE_SERVICE, service.name, self._config.namespace)
+        if found is None or _is_deleted(found):
+            raise DeploymentFailed(f"InferenceService {service.name} was deleted by somebody else")
+        state = state_of(found, self._pods(service.name))
+        if state.failed:
+            self._show_log(service.name)
+            raise DeploymentFailed(f"{service.name} cannot start ({state.failed})")
+        return "" if state.ready else state.pending
+
+    def address(self, service: Service) -> str:
+        """URL of this service alone, inside the cluster."""
+        found = self._cluster.get(INFERENCE_SERVICE, service.name, self._config.namespace) or {}
+        status = found.get("status") or {}
+        return str((status.get("address") or {}).get("url") or status.get("url") or "")
+
+    def remove(self, doomed: Iterable[Mapping[str, Any]], *, wait: bool = True) -> None:
+        """Deletes InferenceServices: solvers first, which finish their requests by the other services.
+
+        Args:
+            wait: until the pods are gone, which free their GPUs and quota only then.
+        """
+        solvers: Objects = []
+        others: Objects = []
+        for found in doomed:
+            (solvers if found["metadata"]["name"].startswith(SOLVER) else others).append(found["metadata"])
+        for group in (solvers, others):
+            for named in group:
+                self._cluster.delete(INFERENCE_SERVICE, named["name"], named["namespace"], named["uid"])
+                self._say(f"{named['name']}: deleted")
+            if wait and group:
+                self._wait_until_gone([named["name"] for named in group])
+
+    def _wait_until_gone(self, names: Sequence[str]) -> None:
+        deadline = time.monotonic() + REMOVAL_SECONDS
+        for name in names:
+            while self._exists(name):
+                if time.monotonic() > deadline:
+                    self._say(f"{name}: its pods are still there after {REMOVAL_SECONDS} s; going on")
+                    break
+                time.sleep(self._poll)
+
+    def _exists(self, name: str) -> bool:
+        found = self._cluster.get(INFERENCE_SERVICE, name, self._config.namespace)
+        return found is not None or bool(self._pods(name))
+
+    def _failed(self, found: Mapping[str, Any]) -> bool:
+        return bool(state_of(found, self._pods(found["metadata"]["name"])).failed)
+
+    def _pods(self, name: str) -> Objects:
+        return self._cluster.listed(POD, self._config.namespace, f"{POD_LABEL}={name}")
+
+    def _show_log(self, name: str) -> None:
+        """Shows the end of the failed container's log, which is gone once the pod is deleted."""
+        for pod in self._pods(name)[:1]:
+            status = pod.get("status") or {}
+            for container in [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]:
+                if container.get("restartCount", 0) and not container.get("ready"):
+                    try:
+                        lines = self._cluster.last_lines(
+                            pod["metadata"]["name"], self._config.namespace, container["name"]
+                        )
+                    except ClusterRefused as error:
+                        lines = [str(error)]
+                    for line in lines:
+                        self._say(f"{container['name']}| {line}")
 
 
-def _put_back(found: dict[str, Any], former: Mapping[str, Any]) -> None:
-    notes = found["metadata"]["annotations"]
-    del notes[FORMER]
-    for key in (CHAMPION, HASH):
-        if former[key] is None:
-            notes.pop(key, None)
-        else:
-            notes[key] = former[key]
+def _hash(found: Mapping[str, Any]) -> str:
+    return str((found["metadata"].get("annotations") or {}).get(HASH, ""))
 
 
-def _update(cluster: Cluster, service: Service, change: Callable[[dict[str, Any]], None]) -> None:
-    """Applies a change to the newest version; tries again if another client (mostly KServe) was quicker."""
-    for attempt in range(TRIES):
-        found = cluster.get(INFERENCE_SERVICE, service.name, service.config.namespace)
-        if found is None:
-            raise ClusterRefused(f"InferenceService {service.name} was deleted; deploy again")
-        before = json.dumps(found, sort_keys=True)
-        change(found)
-        found.pop("status", None)
-        if json.dumps(json.loads(before) | {"status": None}, sort_keys=True) == json.dumps(
-            found | {"status": None}, sort_keys=True
-        ):
-            return
-        try:
-            cluster.replace(INFERENCE_SERVICE, found)
-        except Changed:
-            if attempt == TRIES - 1:
-                raise
-        else:
-            return
+def _is_deleted(found: Mapping[str, Any]) -> bool:
+    return bool(found["metadata"].get("deletionTimestamp"))

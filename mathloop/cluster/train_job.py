@@ -7,18 +7,18 @@ deadlines, which start at the cluster's time stamps and not with the launcher.
 
 from __future__ import annotations
 
-import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from mathloop.cluster import train_job_waiting
 from mathloop.cluster.kinds import POD, TRAIN_JOB
 from mathloop.cluster.kubernetes import Cluster, seconds_of
 from mathloop.cluster.refusals import ClusterRefused, Exists, Unreachable
+from mathloop.cluster.termination import terminable
 from mathloop.cluster.train_job_spec import HASH_LABEL, NODE
 from mathloop.errors import MathloopError
 from mathloop.retrying import retrying
@@ -31,7 +31,6 @@ PATIENCE_SECONDS = 300.0
 LAST_LINES = 20
 DRAIN_SECONDS = 10.0
 T = TypeVar("T")
-TERMINATED = 128 + signal.SIGTERM
 
 
 class TrainJobFailed(MathloopError):
@@ -56,7 +55,7 @@ def run(
         ClusterRefused: the cluster refuses it, it can never start (it is deleted), or a job with other
             settings has its name.
     """
-    with _terminable():
+    with terminable():
         try:
             live = _patiently(lambda: _create_or_adopt(cluster, job, say, poll_seconds), say)
             _watch(cluster, live, queue_seconds, run_seconds, say, poll_seconds)
@@ -267,20 +266,3 @@ class _Log:
             if last_pass:
                 return
             ending.wait(1.0)
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """Turns SIGTERM, with which Kubernetes ends a pod, into SystemExit."""
-
-    def stop(number: int, frame: object) -> None:
-        raise SystemExit(TERMINATED)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,7 @@ LARGEST = 64 << 20
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 330.0
 """Time between two bytes: longer than the server's own deadline, unless `--deadline` raises that."""
+PATH = "/v1/chat/completions"
 START = "start one with `mathloop serve`, or set --url"
 
 
@@ -50,16 +52,38 @@ class Reply:
     """The whole reply."""
 
 
+Send = Callable[[str, dict[str, Any]], tuple[int, bytes]]
+"""(path, JSON body) → status and body of the answer; raises UserError if the server cannot be reached."""
+
+
 def ask(url: str, problem: str, fields: dict[str, Any]) -> Reply:
     """Sends a problem to the solver at `url`; `fields` are added to the request.
 
     Raises UserError if it cannot be reached, refuses, or its reply is malformed.
     """
     root = check_url("--url", url)
+    return ask_through(lambda path, body: _send(root, path, body), root, problem, fields)
+
+
+def ask_through(send: Send, name: str, problem: str, fields: dict[str, Any]) -> Reply:
+    """As `ask`, through another way to the server, which messages call `name`."""
+    body = {"model": MODEL, "messages": [{"role": "user", "content": problem}], **fields}
+    status, data = send(PATH, body)
+    try:
+        if len(data) > LARGEST:
+            raise ValueError(f"more than {LARGEST} bytes")
+        reply = parse_object(data)
+        if status != 200:
+            raise UserError(f"{name} refuses: {reply['error']['message']}")
+        return _checked(reply)
+    except (ValueError, KeyError, TypeError, IndexError):
+        raise UserError(f"{name} is not a mathloop solver (status {status}); {START}") from None
+
+
+def _send(root: str, path: str, body: dict[str, Any]) -> tuple[int, bytes]:
     headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
     if key := read_key(KEY_VARIABLE):
         headers["Authorization"] = f"Bearer {key}"
-    body = {"model": MODEL, "messages": [{"role": "user", "content": problem}], **fields}
     pool = urllib3.PoolManager(
         timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS),
         retries=False,
@@ -68,23 +92,14 @@ def ask(url: str, problem: str, fields: dict[str, Any]) -> Reply:
     try:
         answer = pool.request(
             "POST",
-            f"{root}/v1/chat/completions",
+            f"{root}{path}",
             body=json.dumps(body).encode(),
             headers=headers,
             preload_content=False,
         )
-        data = answer.read(LARGEST + 1)
+        return answer.status, answer.read(LARGEST + 1)
     except (urllib3.exceptions.HTTPError, OSError) as error:
         raise UserError(f"no server at {root} ({_reason(error)}); {START}") from None
-    try:
-        if len(data) > LARGEST:
-            raise ValueError(f"more than {LARGEST} bytes")
-        reply = parse_object(data)
-        if answer.status != 200:
-            raise UserError(f"{root} refuses: {reply['error']['message']}")
-        return _checked(reply)
-    except (ValueError, KeyError, TypeError, IndexError):
-        raise UserError(f"{root} is not a mathloop solver (status {answer.status}); {START}") from None
 
 
 def _checked(reply: dict[str, Any]) -> Reply:

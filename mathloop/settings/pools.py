@@ -15,6 +15,9 @@ SIZE = r"^([1-9][0-9]*(Ki|Mi|Gi|Ti)?)?$"
 URL = r"^https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?$"
 DAY = 86_400
 """Seconds."""
+DRAIN_SECONDS = 330
+"""Time in which the solver's pods end: a question in progress may take its whole deadline of 300 s."""
+REMOVAL_SECONDS = DRAIN_SECONDS + 60
 CA_FOLDER, CA_KEY = "/etc/store-ca", "ca.crt"
 """Folder and file name under which pods find the store's CA certificates: a mounted ConfigMap."""
 
@@ -109,8 +112,22 @@ class Pool(BaseModel):
         }
 
 
+class Gateway(BaseModel):
+    """A Gateway of the Gateway API through which users reach the champion."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field("", pattern=OPTIONAL_NAME, description="Name of the Gateway; empty: none")
+    namespace: str = Field(
+        "", pattern=OPTIONAL_NAME, description="Its namespace; empty: that of the InferenceServices"
+    )
+    hostname: str = Field(
+        "", pattern=OPTIONAL_NAME, description="Host name of the route; empty: every one of the Gateway"
+    )
+
+
 class DeploymentConfig(BaseModel):
-    """Deployment of a champion to KServe endpoints."""
+    """Deployment of a champion to KServe endpoints, behind the Service `mathloop`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -121,12 +138,35 @@ class DeploymentConfig(BaseModel):
     weights: Literal["copy", "stream"] = Field(
         "copy", description="copy: pods download the weights first; stream: vLLM reads them from the bucket"
     )
-    canary_percent: int = Field(10, ge=1, le=99, description="Percent of traffic for a new champion's canary")
+    gateway: Gateway = Field(
+        Gateway(), description="Gateway that gives a new champion a share of the traffic"
+    )
+    canary_percent: int = Field(
+        10, ge=1, le=99, description="Percent of a gateway's traffic for a new champion before it takes over"
+    )
+    canary_seconds: int = Field(60, ge=0, description="Seconds that a new champion has this share")
+    keep_former: bool = Field(
+        True, description="Keep the former champion running until the next deployment, for a fast rollback"
+    )
     replicas: int = Field(1, ge=1, le=1000, description="Pods of each InferenceService")
-    ready_seconds: int = Field(1800, ge=1, description="Seconds a service may take to become ready")
+    ready_seconds: int = Field(1800, ge=1, description="Seconds a champion's services may take to be ready")
     smoke_seconds: int = Field(120, ge=1, description="Seconds the smoke-test question may take")
     node_selector: dict[str, str] = Field({}, description="Required node labels of vLLM pods")
     tolerations: tuple[Toleration, ...] = Field((), description="Node taints that vLLM pods tolerate")
+
+    @model_validator(mode="after")
+    def _has_one_router(self) -> Self:
+        if self.gateway.name and self.mode == "Knative":
+            raise ValueError(
+                "gateway.name needs mode Standard: Knative's Services are no backends of a route"
+            )
+        return self
+
+    @property
+    def longest_seconds(self) -> int:
+        """Longest time that a deployment takes, in seconds: three removals, five questions, and the waits."""
+        waits = self.ready_seconds + self.canary_seconds * bool(self.gateway.name)
+        return 3 * 2 * REMOVAL_SECONDS + waits + 5 * self.smoke_seconds
 
 
 class ArtifactsConfig(BaseModel):

@@ -12,6 +12,7 @@ from mathloop.cluster.kinds import (
     LOCAL_QUEUE,
     POD,
     SECRET,
+    SERVICE,
     SERVING_RUNTIME,
     TRAIN_JOB,
     TRAINING_RUNTIME,
@@ -33,14 +34,13 @@ from pipelines.placement import CONFIG_MAP_KEYS
 from pipelines.profile import load_profile
 
 NODE = Kind("Node", "nodes", "", "v1")
-SERVICE = Kind("Service", "services", "", "v1")
 CONTAINER = Kind("ClusterStorageContainer", "clusterstoragecontainers", "serving.kserve.io", "v1alpha1")
-WRITE = ("get", "list", "create", "update", "patch", "delete")
 NEEDED: tuple[tuple[Kind, str, tuple[str, ...]], ...] = (
-    (INFERENCE_SERVICE, "", WRITE),
+    (INFERENCE_SERVICE, "", ("get", "list", "create", "delete")),
     (TRAIN_JOB, "", ("get", "create", "patch", "delete")),
     (POD, "", ("list",)),
     (POD, "log", ("get",)),
+    (SERVICE, "", ("get", "create", "update")),
     (SERVICE, "proxy", ("create",)),
 )
 """Permissions that deployment and training need in our namespace: kind, subresource, verbs."""

@@ -107,7 +107,15 @@ def ask(
     problem: Annotated[
         str, typer.Argument(metavar="PROBLEM", help="The problem, or - to read standard input.")
     ],
-    url: Annotated[str, typer.Option(metavar="URL", help="URL of the server.")] = "http://127.0.0.1:8080",
+    url: Annotated[
+        str | None, typer.Option(metavar="URL", help="URL of the server. Default: http://127.0.0.1:8080.")
+    ] = None,
+    cluster: Annotated[
+        bool, typer.Option("--cluster", help="Ask the champion that your kubeconfig's cluster serves.")
+    ] = False,
+    namespace: Annotated[
+        str, typer.Option(metavar="NAME", help="With --cluster: namespace of its Service.")
+    ] = "mathloop",
     samples: Annotated[
         int | None, typer.Option(min=1, help="Responses to sample. Default: the server's, 8.")
     ] = None,
@@ -124,8 +132,11 @@ def ask(
     seed: Annotated[int | None, typer.Option(help="Sampling seed, for a reproducible answer.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the server's whole reply as JSON.")] = False,
 ) -> None:
-    """Sends a problem to a running server; prints the answer and all candidates with votes and rewards."""
+    """Sends a problem to a running server; prints the answer and all candidates with votes and rewards.
+
+    With --cluster, through the API server, as kubectl does.
+    """
     from pipelines.commands import endpoint
 
     fields = {"samples": samples, "strategy": strategy, "mode": mode, "seed": seed}
-    endpoint.ask(problem, url=url, fields=fields, as_json=as_json)
+    endpoint.ask(problem, url=url, namespace=namespace if cluster else None, fields=fields, as_json=as_json)

@@ -8,8 +8,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mathloop.errors import BadConfig, BadData
+from mathloop.errors import BadConfig, BadData, UserError
 from mathloop.lines import is_blank
+from mathloop.serving import client
 from mathloop.serving.client import Reply
 from mathloop.serving.config import KEY_VARIABLE, SolverConfig
 from mathloop.serving.keys import read_key
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 STORE = "runs/store"
 """Default store: that of the shipped profiles."""
+URL = "http://127.0.0.1:8080"
 
 
 def serve(
@@ -100,21 +102,51 @@ def _load(
     return LocalEngine.load_champion(STORE if store is None else store, config)
 
 
-def ask(problem: str, *, url: str, fields: dict[str, Any], as_json: bool) -> None:
+def ask(
+    problem: str, *, url: str | None, namespace: str | None, fields: dict[str, Any], as_json: bool
+) -> None:
     """Sends a problem to a running server; prints the answer and the candidates.
 
+    Args:
+        namespace: of the Service that a cluster's champion is served at; None: the server is at `url`.
+
     Raises:
-        UserError: an empty problem, an unreachable server, or the server's own error.
+        UserError: an empty problem, an unreachable server or cluster, or the server's own error.
     """
-    from mathloop.serving import client
     from pipelines import streams
 
     if problem == "-":
         problem = streams.read_program()
     if is_blank(problem):
         raise BadData("the problem is empty; pass it as an argument, or - to read standard input")
-    reply = client.ask(url, problem, {name: value for name, value in fields.items() if value is not None})
+    if namespace is not None and url is not None:
+        raise BadConfig("--cluster and --url each name a server; use only one of them")
+    fields = {name: value for name, value in fields.items() if value is not None}
+    if namespace is None:
+        reply = client.ask(url or URL, problem, fields)
+    else:
+        reply = client.ask_through(_send_to(namespace), f"Service {namespace}/mathloop", problem, fields)
     print(json.dumps(reply.body, ensure_ascii=False, indent=1) if as_json else "\n".join(_lines(reply)))
+
+
+def _send_to(namespace: str) -> client.Send:
+    """Sends through the API server of the kubeconfig's cluster."""
+    from mathloop.cluster import stable_address
+    from mathloop.cluster.kubernetes import Cluster
+    from mathloop.cluster.refusals import NotFound, Unreachable
+
+    cluster = Cluster.connect()
+    remedy = "deploy a champion: mathloop rollback --serve, or a round with --serve"
+
+    def send(path: str, body: dict[str, Any]) -> tuple[int, bytes]:
+        try:
+            return cluster.ask_service(stable_address.NAME, namespace, path, body, client.READ_SECONDS)
+        except NotFound:
+            raise UserError(f"no champion is served in namespace {namespace}; {remedy}") from None
+        except Unreachable as error:
+            raise UserError(f"the served champion gives no answer ({error}); is its pod ready?") from None
+
+    return send
 
 
 def _lines(reply: Reply) -> list[str]:

@@ -44,10 +44,10 @@ def _answers(cluster: RealCluster) -> bool:
     from mathloop.errors import MathloopError
 
     try:
-        reply = cluster.api.ask_service("mathloop", NAMESPACE, "/v1/chat/completions", ASKED, 60)
+        status, _ = cluster.api.ask_service("mathloop", NAMESPACE, "/v1/chat/completions", ASKED, 60)
     except MathloopError:
         return False
-    return bool(reply["choices"])
+    return status == 200
 
 
 def _containers(cluster: RealCluster) -> dict[str, tuple[str, int]]:

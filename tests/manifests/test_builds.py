@@ -239,7 +239,12 @@ def test_the_pipeline_may_do_what_it_needs_and_no_more() -> None:
     }
     everything = ("get", "list", "watch", "create", "update", "patch", "delete")
     assert rights == {
-        *(("serving.kserve.io", "inferenceservices", verb) for verb in everything),
+        *(("serving.kserve.io", "inferenceservices", verb) for verb in ("get", "list", "create", "delete")),
+        *(
+            (group, resource, verb)
+            for group, resource in (("", "services"), ("gateway.networking.k8s.io", "httproutes"))
+            for verb in ("get", "create", "update")
+        ),
         *(("trainer.kubeflow.org", "trainjobs", verb) for verb in everything),
         *(
             ("", resource, verb)
@@ -281,7 +286,7 @@ def test_gpu_pools_have_selector_toleration_accelerator_and_shared_memory() -> N
 
 
 def test_the_kind_overlay_fits_a_laptop() -> None:
-    """Store, solver and its canary, a TrainJob's node and the bucket job at once, in requested bytes."""
+    """Store, two champions' solvers, a TrainJob's node and the bucket job at once, in requested bytes."""
     requested = {
         pod.owner.split("/")[1]: sum(
             manifest_rules.quantity(one["resources"]["requests"]["memory"]) for one in pod.containers
@@ -344,7 +349,7 @@ def test_the_names_are_those_that_the_code_asks_for() -> None:
             supported = there["ServingRuntime", runtime + suffix]["spec"]["supportedModelFormats"]
             assert serving.FORMATS[service] in {one["name"] for one in supported}
         budget = there["PodDisruptionBudget", service]["spec"]["selector"]["matchLabels"]
-        assert budget == {"serving.kserve.io/inferenceservice": service}
+        assert budget == {"app.kubernetes.io/name": service}
     assert ("ClusterStorageContainer", serving.STORAGE_CONTAINER) in there
     assert ("ServiceAccount", serving.SERVICE_ACCOUNT) in there
     assert ("ServiceAccount", train_job_spec.SERVICE_ACCOUNT) in there

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from mathloop.cluster import train_job_spec
-from mathloop.cluster.inference_services import first, services_of
+from mathloop.cluster.inference_services import services_of, to_object
 from mathloop.registry import Champion
 from mathloop.settings.pools import Affinity, DeploymentConfig, Pool, Toleration
 from tests.manifests.kustomized import Object
@@ -89,5 +89,7 @@ def test_kserves_models_know_every_field_of_the_services_that_deployment_creates
         pytest.skip("kserve, whose models these are, is not installed")
     modules = [models, importlib.import_module("kubernetes.client")]
     champion = Champion(3, "policy", "reward-model", "base", "round-3", None, {}, "2026-01-01T00:00:00Z")
-    for service in services_of(champion, "s3://bucket/store", DeploymentConfig(mode=mode, runtimes="gpu")):
-        assert list(_unknown(first(service), "V1beta1InferenceService", modules, service.name)) == []
+    for service in services_of(
+        champion, "s3://bucket/store", DeploymentConfig(mode=mode, runtimes="gpu"), "c3"
+    ):
+        assert list(_unknown(to_object(service), "V1beta1InferenceService", modules, service.name)) == []

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
-from mathloop.cluster.inference_services import first, services_of
+from mathloop.cluster.inference_services import services_of, to_object
 from mathloop.registry import Champion
 from mathloop.settings.pools import DeploymentConfig
 from tests.manifests import manifest_rules
@@ -23,6 +23,7 @@ class Peer:
 
     namespace: str
     labels: Mapping[str, str]
+    namespace_labels: Mapping[str, str] = field(default_factory=dict)
 
 
 def matches(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
@@ -44,7 +45,8 @@ def _is_peer(peer: Mapping[str, Any], other: Peer, namespace: str) -> bool:
     if not other.namespace:
         return False
     if "namespaceSelector" in peer:
-        if not matches(peer["namespaceSelector"], {"kubernetes.io/metadata.name": other.namespace}):
+        labels = {"kubernetes.io/metadata.name": other.namespace, **other.namespace_labels}
+        if not matches(peer["namespaceSelector"], labels):
             return False
     elif other.namespace != namespace:
         return False
@@ -103,6 +105,7 @@ def peers() -> dict[str, Peer]:
         "kubeflow": Peer("kubeflow", {"app": "mysql"}),
         "gateway": Peer("envoy-gateway-system", {}),
         "prometheus": Peer("monitoring", {}),
+        "client": Peer("team-a", {}, {"mathloop.dev/solver-client": "true"}),
         "stranger": STRANGER,
         "squatter": SQUATTER,
         "internet": INTERNET,
@@ -116,11 +119,11 @@ def _serving_pods() -> dict[str, Peer]:
         metrics={}, created="2026-01-01T00:00:00Z",
     )  # fmt: skip
     found = {}
-    for service in services_of(champion, "s3://mathloop/store", DeploymentConfig()):
+    for service in services_of(champion, "s3://mathloop/store", DeploymentConfig(), "c1"):
         runtime = _template(f"ServingRuntime/{service.predictor['model']['runtime']}")
-        labels = {**runtime, **first(service)["metadata"]["labels"]}
-        labels["serving.kserve.io/inferenceservice"] = service.name
-        found[service.name] = Peer("mathloop", labels)
+        labels = {**runtime, **to_object(service)["metadata"]["labels"]}
+        labels.update({"serving.kserve.io/inferenceservice": service.name, "component": "predictor"})
+        found[service.role] = Peer("mathloop", labels)
     return found
 
 
@@ -136,6 +139,10 @@ FLOWS = [
     ("solver", "policy", 8080, True),
     ("solver", "reward-model", 8080, True),
     ("gateway", "solver", 8080, True),
+    ("client", "solver", 8080, True),
+    ("client", "policy", 8080, False),
+    ("client", "store", 9000, False),
+    ("run", "solver", 8012, True),
     ("trainer", "trainer", 29400, True),
     ("trainer", "trainer", 40123, True),
     ("prometheus", "policy", 8080, True),

@@ -245,7 +245,7 @@ def test_the_solver_is_called_as_its_command_wants(mode: str, vllm: bool) -> Non
     """Its image runs `mathloop serve` with the arguments of its InferenceService."""
     champion = Champion(3, "rounds/r/policy", "rounds/r/reward_model", "base", "r", 2, {}, "")
     config = DeploymentConfig.model_validate({"mode": mode, "vllm": vllm})
-    solver = services_of(champion, "s3://mathloop/store", config)[-1].predictor
+    solver = services_of(champion, "s3://mathloop/store", config, "c3")[-1].predictor
     command: Any = get_command(app).commands["serve"]  # type: ignore[attr-defined]
     context = command.make_context("serve", [], resilient_parsing=True)
     context.resilient_parsing = False

@@ -1,38 +1,40 @@
-"""A champion behind KServe, in both modes: created, updated by canary, and rolled back when it fails."""
+"""Deployments to KServe: a release per champion, a Service that is switched, and what a kill leaves."""
 
 from __future__ import annotations
 
 import copy
 import json
-import re
+import os
+import signal
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Literal
+from typing import Any
 
 import pytest
+import yaml
 
-from mathloop.cluster import deployment, rollout
+from mathloop.cluster import deployment
 from mathloop.cluster.deployment import DeploymentFailed, deploy
-from mathloop.cluster.inference_services import FORMER, POLICY, REWARD_MODEL, SOLVER, first, services_of
+from mathloop.cluster.inference_services import POLICY, REWARD_MODEL, SOLVER, services_of, to_object
 from mathloop.cluster.kubernetes import Cluster
 from mathloop.cluster.refusals import ClusterRefused
 from mathloop.registry import Champion
 from mathloop.settings.pools import DeploymentConfig, Toleration
 from tests import crd_schemas
 from tests.fake_cluster import FakeCluster
+from tests.fake_kserve import KServe
+from tests.paths import ROOT
 
 STORE = "s3://mathloop/store"
-Mode = Literal["Standard", "Knative"]
-both_modes = pytest.mark.parametrize("mode", ["Standard", "Knative"])
 
 
-def champion(number: int, reward_model: bool = True) -> Champion:
+def champion(number: int, reward_model: bool = True, models_of: int | None = None) -> Champion:
+    models = number if models_of is None else models_of
     return Champion(
         number=number,
-        policy=f"rounds/r{number}/policy",
-        reward_model=f"rounds/r{number}/reward_model" if reward_model else None,
+        policy=f"rounds/r{models}/policy",
+        reward_model=f"rounds/r{models}/reward_model" if reward_model else None,
         base="base/b/policy",
         round_id=f"r{number}",
         parent=number - 1 if number else None,
@@ -41,118 +43,21 @@ def champion(number: int, reward_model: bool = True) -> Champion:
     )
 
 
-def settings(mode: Mode = "Standard", **more: Any) -> DeploymentConfig:
-    return DeploymentConfig.model_validate({"mode": mode, "ready_seconds": 100, "smoke_seconds": 100, **more})
+def settings(**more: Any) -> DeploymentConfig:
+    return DeploymentConfig.model_validate({"ready_seconds": 100, "smoke_seconds": 100, **more})
 
 
-IMPATIENT = {"ready_seconds": 1, "smoke_seconds": 2}
+IMPATIENT = {"ready_seconds": 1, "smoke_seconds": 1}
 """For champions that never become ready or never answer."""
-
-
-@dataclass
-class KServe:
-    """What KServe's controller does to an InferenceService, and who then gets which traffic.
-
-    `bad` champions never become ready, `mute` ones become ready and do not answer.
-    """
-
-    fake: FakeCluster
-    bad: set[str] = field(default_factory=set)
-    mute: set[str] = field(default_factory=set)
-    failure: dict[str, Any] = field(default_factory=dict)
-    """modelStatus of a bad champion."""
-    traffic: list[tuple[str, dict[str, int]]] = field(default_factory=list)
-    """After every write: service, and the share of each champion's policy."""
-    _rolled_out: dict[str, dict[str, Any]] = field(default_factory=dict)
-    _good: dict[str, bool] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.fake.controllers.append(self.reconcile)
-        self.fake.answers = self.answer
-
-    def reconcile(self, plural: str, body: dict[str, Any]) -> None:
-        if plural != "inferenceservices":
-            return
-        name, spec = body["metadata"]["name"], body["spec"]
-        mode = body["metadata"]["annotations"]["serving.kserve.io/deploymentMode"]
-        status = self._standard(spec) if mode == "Standard" else self._knative(name, body)
-        status["observedGeneration"] = body["metadata"]["generation"]
-        status["address"] = {"url": f"http://{name}-main.mathloop.svc.cluster.local"}
-        body["status"] = status
-
-    def _standard(self, spec: dict[str, Any]) -> dict[str, Any]:
-        canaries = [
-            {
-                "name": one["predictor"]["name"],
-                "ready": _version(one["predictor"]) not in self.bad,
-                "trafficPercent": one["trafficPercent"],
-                **({"modelStatus": self.failure} if _version(one["predictor"]) in self.bad else {}),
-            }
-            for one in spec.get("canary") or []
-        ]
-        shares = {
-            _version(one["predictor"]): one["trafficPercent"]
-            for one, told in zip(spec.get("canary") or [], canaries, strict=True)
-            if told["ready"]
-        }
-        stable = _version(spec["predictor"])
-        self._note(spec, {stable: 100 - sum(shares.values()), **shares})
-        return {"canaryStatuses": canaries, **_conditions(stable not in self.bad)}
-
-    def _knative(self, name: str, body: dict[str, Any]) -> dict[str, Any]:
-        predictor, generation = body["spec"]["predictor"], body["metadata"]["generation"]
-        version, percent = _version(predictor), predictor.get("canaryTrafficPercent")
-        ready = version not in self.bad
-        old = self._rolled_out.get(name)
-        if percent is None and ready:
-            self._rolled_out[name] = predictor
-        split = {version: 100} if percent is None or old is None else {version: percent}
-        if not ready and old is not None:
-            split = {}  # Knative sends nothing to a revision that is not ready
-        if old is not None and sum(split.values()) < 100:
-            share = split.get(_version(old), 0)
-            split = {**split, _version(old): share + 100 - sum(split.values())}
-        self._note(body["spec"], split)
-        component = {
-            "latestCreatedRevision": f"{name}-{generation}",
-            "latestReadyRevision": f"{name}-{generation}" if ready else f"{name}-{generation - 1}",
-            "traffic": [{"tag": "latest", "url": f"http://{name}-{version}.mathloop.svc.cluster.local"}],
-        }
-        told = {"modelStatus": self.failure} if not ready and self.failure else {}
-        return {"components": {"predictor": component}, **told, **_conditions(ready)}
-
-    def _note(self, spec: dict[str, Any], shares: dict[str, int]) -> None:
-        kind = spec["predictor"]["model"]["runtime"]
-        self.traffic.append((kind, {version: share for version, share in shares.items() if share}))
-
-    def answer(self, service: str, path: str) -> tuple[int, Any]:
-        mute = any(f"-{version}" in service for version in self.mute)
-        if service.endswith("-main"):
-            (share,) = [dict(shares) for kind, shares in self.traffic[-1:]]
-            mute = any(share.get(version) == 100 for version in self.mute)
-        if mute:
-            return 500, {}
-        if path == "/v1/chat/completions":
-            return 200, {"choices": [{"message": {"content": "The answer is 7."}}]}
-        return 200, {"choices": [{"text": " 7"}]}
-
-
-def _version(predictor: dict[str, Any]) -> str:
-    """c2 for the models of round r2."""
-    model = predictor["model"]
-    text = json.dumps([model.get("storageUri"), model.get("args"), predictor.get("storageUris")])
-    found = re.search(r"rounds/r(\d)|-policy-c(\d)-", text)
-    return f"c{found[1] or found[2]}" if found else "same"
-
-
-def _conditions(ready: bool) -> dict[str, Any]:
-    told = {"type": "Ready", "status": "True" if ready else "False", "reason": "MinimumReplicasUnavailable"}
-    return {"conditions": [told]}
+GATEWAY = {"gateway": {"name": "public", "namespace": "gateways", "hostname": "math.example.com"}}
 
 
 @pytest.fixture
-def kserve(fake: FakeCluster) -> KServe:
-    return KServe(fake)
+def kserve(fake: FakeCluster) -> Iterator[KServe]:
+    played = KServe(fake)
+    yield played
+    assert played.restarted == []  # an InferenceService that is changed gets new pods
+    assert played.together <= 2
 
 
 Deploy = Callable[..., list[str]]
@@ -160,18 +65,44 @@ Deploy = Callable[..., list[str]]
 
 @pytest.fixture
 def deploying(cluster: Cluster) -> Deploy:
-    def go(number: int, config: DeploymentConfig, **more: Any) -> list[str]:
+    def go(number: int, config: DeploymentConfig | None = None, **more: Any) -> list[str]:
         said: list[str] = []
-        deploy(cluster, champion(number, **more), STORE, config, say=said.append, poll_seconds=0.05)
+        deploy(
+            cluster, champion(number, **more), STORE, config or settings(), say=said.append, poll_seconds=0.01
+        )
         return said
 
     return go
 
 
-def served(fake: FakeCluster, name: str) -> dict[str, Any]:
-    found = fake.find("inferenceservices", name)
+def names(fake: FakeCluster) -> set[str]:
+    """The InferenceServices that exist."""
+    return {
+        key[2]
+        for key, one in fake.objects.items()
+        if key[0] == "inferenceservices" and "deletionTimestamp" not in one["metadata"]
+    }
+
+
+def release(*suffixes: str) -> set[str]:
+    return {f"{role}-{suffix}" for suffix in suffixes for role in (POLICY, REWARD_MODEL, SOLVER)}
+
+
+def stable(fake: FakeCluster) -> dict[str, Any]:
+    found = fake.find("services", "mathloop")
     assert found is not None
     return found
+
+
+def served(fake: FakeCluster) -> tuple[str, str]:
+    """Number of the champion that the Service names, and the InferenceService that it selects."""
+    found = stable(fake)
+    selected = found["spec"]["selector"]["serving.kserve.io/inferenceservice"]
+    return found["metadata"]["annotations"]["mathloop.dev/champion"], selected
+
+
+def writes(fake: FakeCluster) -> list[tuple[str, str]]:
+    return [(method, path) for method, path in fake.requests if method != "GET" and "proxy" not in path]
 
 
 VARIANTS: list[dict[str, Any]] = [
@@ -186,13 +117,15 @@ VARIANTS: list[dict[str, Any]] = [
 @pytest.mark.parametrize("variant", VARIANTS, ids=str)
 @pytest.mark.parametrize("reward_model", [True, False])
 def test_every_object_passes_the_crds_schema(variant: dict[str, Any], reward_model: bool) -> None:
-    for service in services_of(champion(3, reward_model), STORE, DeploymentConfig.model_validate(variant)):
-        body = first(service)
+    config = DeploymentConfig.model_validate(variant)
+    for service in services_of(champion(3, reward_model), STORE, config, "c3"):
+        body = to_object(service)
         assert crd_schemas.problems(body) == []
         assert body["spec"]["predictor"]["serviceAccountName"] == "mathloop-serving"
-        assert {"part-of", "component", "managed-by", "name"} == {
-            label.removeprefix("app.kubernetes.io/") for label in body["metadata"]["labels"]
-        }
+        labels = body["metadata"]["labels"]
+        assert (labels["mathloop.dev/champion"], labels["mathloop.dev/release"]) == ("3", "c3")
+        assert labels["app.kubernetes.io/name"] == service.role
+        assert body["metadata"]["annotations"]["serving.kserve.io/deploymentMode"] == config.mode
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=str)
@@ -207,8 +140,8 @@ def test_every_object_is_one_of_kserves_own_models(
         if name.startswith("V1") and not hasattr(models, name):
             monkeypatch.setattr(models, name, kind, raising=False)
     api = ApiClient()
-    for service in services_of(champion(3), STORE, DeploymentConfig.model_validate(variant)):
-        body = first(service)
+    for service in services_of(champion(3), STORE, DeploymentConfig.model_validate(variant), "c3"):
+        body = to_object(service)
         answer = SimpleNamespace(data=json.dumps(body))
         kept = api.sanitize_for_serialization(api.deserialize(answer, "V1beta1InferenceService"))
         assert list(_lost(body, kept)) == []
@@ -226,221 +159,445 @@ def _lost(wanted: Any, kept: Any) -> Iterator[str]:
 
 
 def test_weights_are_the_published_artifacts_copied_or_streamed() -> None:
-    by_name = {one.name: one.predictor for one in services_of(champion(3), STORE, settings())}
-    assert by_name[POLICY]["model"]["storageUri"] == "s3://mathloop/store/rounds/r3/policy"
-    assert by_name[REWARD_MODEL]["model"]["storageUri"] == "s3://mathloop/store/rounds/r3/reward_model"
-    assert by_name[POLICY]["model"]["runtime"] == "mathloop-vllm"
-    assert "http://mathloop-policy-c3-predictor.mathloop.svc" in by_name[SOLVER]["model"]["args"][1]
+    by_role = {one.role: one.predictor for one in services_of(champion(3), STORE, settings(), "c3")}
+    assert by_role[POLICY]["model"]["storageUri"] == "s3://mathloop/store/rounds/r3/policy"
+    assert by_role[REWARD_MODEL]["model"]["storageUri"] == "s3://mathloop/store/rounds/r3/reward_model"
+    assert by_role[POLICY]["model"]["runtime"] == "mathloop-vllm"
+    assert "http://mathloop-policy-c3-predictor.mathloop.svc" in by_role[SOLVER]["model"]["args"][1]
     config = settings(weights="stream", tolerations=[{"key": "nvidia.com/gpu"}])
-    policy = services_of(champion(3), STORE, config)[0].predictor
+    policy = services_of(champion(3), STORE, config, "c3")[0].predictor
     assert "storageUri" not in policy["model"]
     assert policy["model"]["args"][0] == "--model=s3://mathloop/store/rounds/r3/policy"
     assert policy["tolerations"] == [Toleration(key="nvidia.com/gpu").to_kubernetes()]
-    (solver,) = services_of(champion(3), STORE, settings(vllm=False, runtimes="cpu"))
+    (solver,) = services_of(champion(3), STORE, settings(vllm=False, runtimes="cpu"), "c3")
     assert solver.predictor["model"]["runtime"] == "mathloop-solver-cpu"
     assert [one["uri"].rpartition("/")[2] for one in solver.predictor["storageUris"]] == [
         "policy",
         "reward_model",
     ]
     with pytest.raises(ClusterRefused, match="s3:// store"):
-        services_of(champion(3), "/var/store", settings())
+        services_of(champion(3), "/var/store", settings(), "c3")
 
 
-@both_modes
+@pytest.mark.parametrize(("mode", "port"), [("Standard", 8080), ("Knative", 8012)])
 def test_the_first_champion_is_created_waited_for_and_asked(
-    fake: FakeCluster, kserve: KServe, deploying: Deploy, mode: Mode
+    fake: FakeCluster, kserve: KServe, deploying: Deploy, mode: str, port: int
 ) -> None:
-    said = deploying(1, settings(mode))
-    assert {key[2] for key in fake.objects} == {POLICY, REWARD_MODEL, SOLVER}
-    assert f"{SOLVER}: answers 'The answer is 7.'" in said
-    assert said[-1].startswith("champion 1 is served by")
-    writes = [path for method, path in fake.requests if method in ("POST", "PUT") and "proxy" not in path]
-    # Deploying again changes nothing.
-    deploying(1, settings(mode))
-    again = [path for method, path in fake.requests if method in ("POST", "PUT") and "proxy" not in path]
-    assert again == writes
+    said = deploying(1, settings(mode=mode))
+    assert names(fake) == release("c1")
+    assert f"{SOLVER}-c1: answers 'The answer is 7 (mathloop-solver-c1).'" in said
+    assert said[-1] == "champion 1 is served at http://mathloop.mathloop.svc.cluster.local"
+    assert served(fake) == ("1", f"{SOLVER}-c1")
+    assert stable(fake)["spec"]["ports"] == [
+        {"name": "http", "port": 80, "protocol": "TCP", "targetPort": port}
+    ]
+    before, version = names(fake), stable(fake)["spec"]
+    deploying(1, settings(mode=mode))
+    assert (names(fake), stable(fake)["spec"]) == (before, version)
+    assert kserve.outages == []
 
 
-@both_modes
-def test_the_next_champion_takes_over_by_a_canary(
-    fake: FakeCluster, kserve: KServe, deploying: Deploy, mode: Mode
+def test_each_champion_takes_over_without_a_gap(fake: FakeCluster, kserve: KServe, deploying: Deploy) -> None:
+    """The former one keeps running; the one before it goes before the new one needs its GPUs."""
+    deploying(1)
+    said = deploying(2)
+    assert names(fake) == release("c1", "c2")
+    assert served(fake) == ("2", f"{SOLVER}-c2")
+    assert "champion 1 (mathloop-solver-c1) keeps running until the next deployment, for the way back" in said
+    solver = fake.find("inferenceservices", f"{SOLVER}-c2")
+    assert solver is not None
+    assert "http://mathloop-policy-c2-predictor.mathloop" in str(solver["spec"]["predictor"]["model"]["args"])
+    deploying(3)
+    assert names(fake) == release("c2", "c3")
+    assert kserve.selected == [f"{SOLVER}-c1", f"{SOLVER}-c2", f"{SOLVER}-c3"]
+    assert kserve.outages == []
+    deleted = [path.rpartition("/")[2] for method, path in writes(fake) if method == "DELETE"]
+    assert deleted[0] == f"{SOLVER}-c1"  # it finishes its requests by its policy
+
+
+def test_a_former_champion_that_is_not_to_be_kept_goes_after_the_switch(
+    fake: FakeCluster, kserve: KServe, deploying: Deploy
 ) -> None:
-    deploying(1, settings(mode))
-    kserve.traffic.clear()
-    deploying(2, settings(mode, canary_percent=20))
-    shares = [share for kind, share in kserve.traffic if kind == "mathloop-vllm"]
-    assert shares == [{"c1": 100}, {"c1": 80, "c2": 20}, {"c2": 100}, {"c2": 100}]
-    for name in (POLICY, REWARD_MODEL, SOLVER):
-        found = served(fake, name)
-        assert found["metadata"]["annotations"]["mathloop.dev/champion"] == "2"
-        assert FORMER not in found["metadata"]["annotations"]
-        assert "canary" not in found["spec"]
-        assert "canaryTrafficPercent" not in found["spec"]["predictor"]
-    # In Standard mode the promoted predictor keeps the canary's name: its pods are not started again.
-    assert served(fake, POLICY)["spec"]["predictor"].get("name") == ("c2" if mode == "Standard" else None)
+    deploying(1)
+    deploying(2, settings(keep_former=False))
+    assert names(fake) == release("c2")
+    assert kserve.outages == []
+    first = next(path for method, path in writes(fake) if method == "DELETE")
+    switched = [path for method, path in writes(fake) if path.endswith("/services/mathloop")]
+    assert writes(fake).index(("DELETE", first)) > writes(fake).index(("PUT", switched[-1]))
 
 
-def test_the_two_modes_never_use_each_others_canary(
-    fake: FakeCluster, kserve: KServe, cluster: Cluster
+def test_a_rollback_is_a_switch_while_the_former_champion_runs(
+    fake: FakeCluster, kserve: KServe, deploying: Deploy
 ) -> None:
-    seen: dict[str, list[dict[str, Any]]] = {"Standard": [], "Knative": []}
-    for mode in ("Standard", "Knative"):
-        fake.objects.clear()
-        fake.controllers.append(lambda _, body, mode=mode: seen[mode].append(copy.deepcopy(body["spec"])))
-        for number in (1, 2):
-            deploy(cluster, champion(number), STORE, settings(mode), say=str, poll_seconds=0.05)
-        fake.controllers.pop()
-    assert any(spec.get("canary") for spec in seen["Standard"])
-    assert not any("canaryTrafficPercent" in spec["predictor"] for spec in seen["Standard"])
-    dark = next(spec["canary"][0] for spec in seen["Standard"] if spec.get("canary"))
-    assert (dark["trafficPercent"], dark["predictor"]["minReplicas"]) == (0, 1)
-    assert "maxReplicas" not in dark["predictor"]  # KServe refuses it on a canary
-    assert dark["predictor"]["model"]["name"] == "kserve-container"
-    assert not any("name" in spec["predictor"]["model"] for spec in (*seen["Standard"], *seen["Knative"]))
-    assert not any(spec.get("canary") for spec in seen["Knative"])
-    assert any(spec["predictor"].get("canaryTrafficPercent") == 0 for spec in seen["Knative"])
+    deploying(1)
+    deploying(2)
+    before = writes(fake)
+    deploying(3, models_of=1)  # what `rollback` promotes
+    assert served(fake) == ("3", f"{SOLVER}-c1")
+    assert writes(fake)[len(before) :] == [("PUT", "/api/v1/namespaces/mathloop/services/mathloop")]
+    assert names(fake) == release("c1", "c2")
+    deploying(4, models_of=2)
+    assert served(fake) == ("4", f"{SOLVER}-c2")
+    deploying(5)
+    assert names(fake) == release("c2", "c5")
+    deploying(6, models_of=1)  # it is gone: made again
+    assert served(fake) == ("6", f"{SOLVER}-c6")
+    assert kserve.outages == []
 
 
-@pytest.mark.slow
-@both_modes
 @pytest.mark.parametrize(
     ("how", "said"),
     [
-        ("bad", "is not ready after 1 s"),
-        ("broken", r"cannot start \(ModelLoadFailed: out of memory\)"),
-        ("mute", "gives no answer"),
+        ("bad", r"cannot start \(kserve-container ended 5 times: Error, exit code 2\)"),
+        ("stuck", r"is not ready after 1 s \(deployment.ready_seconds\): Unschedulable: .* nvidia.com/gpu"),
+        ("mute", r"mathloop-policy-c2 at http://\S+ gives no answer \(HTTP 503\)"),
     ],
 )
-def test_a_failed_canary_is_rolled_back_and_gets_no_traffic(
-    fake: FakeCluster, kserve: KServe, deploying: Deploy, mode: Mode, how: str, said: str
+def test_a_champion_that_fails_leaves_the_served_one_alone(
+    fake: FakeCluster, kserve: KServe, deploying: Deploy, how: str, said: str
 ) -> None:
-    deploying(1, settings(mode))
-    before = {name: served(fake, name)["spec"] for name in (POLICY, REWARD_MODEL, SOLVER)}
-    kserve.traffic.clear()
-    (kserve.mute if how == "mute" else kserve.bad).add("c2")
-    if how == "broken":
-        told = {"reason": "ModelLoadFailed", "message": "out of memory"}
-        kserve.failure = {"transitionStatus": "BlockedByFailedLoad", "lastFailureInfo": told}
+    deploying(1)
+    before = {name: fake.find("inferenceservices", name) for name in release("c1")}
+    service = stable(fake)
+    getattr(kserve, how).add("c2")
     with pytest.raises(DeploymentFailed, match=said) as caught:
-        deploying(2, settings(mode, **IMPATIENT))
+        deploying(2, settings(**IMPATIENT))
+    assert str(caught.value).startswith("champion 2 is not served: ")
+    assert str(caught.value).endswith("; champion 1 (mathloop-solver-c1) is served")
     assert "\n" not in str(caught.value)
-    assert "rolled back" in str(caught.value)
-    assert all(share.get("c2", 0) == 0 for _, share in kserve.traffic)
-    for name, spec in before.items():
-        found = served(fake, name)
-        assert found["spec"] == spec
-        assert FORMER not in found["metadata"]["annotations"]
-        assert found["metadata"]["annotations"]["mathloop.dev/champion"] == "1"
-    # And the one after it can be deployed.
-    kserve.failure = {}
-    deploying(3, settings(mode))
-    assert served(fake, POLICY)["metadata"]["annotations"]["mathloop.dev/champion"] == "3"
+    assert names(fake) == release("c1")
+    assert {name: fake.find("inferenceservices", name) for name in release("c1")} == before
+    assert stable(fake) == service
+    deploying(3)
+    assert served(fake) == ("3", f"{SOLVER}-c3")
+    assert names(fake) == release("c1", "c3")
+    assert kserve.outages == []
 
 
-@pytest.mark.slow
-@both_modes
-def test_a_champion_that_fails_with_its_share_of_traffic_gives_it_back(
-    fake: FakeCluster, kserve: KServe, cluster: Cluster, mode: Mode
+def test_a_champion_that_fails_tells_the_end_of_its_log(
+    fake: FakeCluster, kserve: KServe, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    deploy(cluster, champion(1), STORE, settings(mode), say=str, poll_seconds=0.05)
-    before = served(fake, POLICY)["spec"]
+    """The pods are deleted, so that they free their GPUs."""
+    kserve.bad.add("c1")
+    monkeypatch.setattr(Cluster, "last_lines", lambda *_: ["loading", "out of memory"])
+    said: list[str] = []
+    with pytest.raises(DeploymentFailed, match="no champion is served"):
+        deploy(cluster, champion(1), STORE, settings(), say=said.append, poll_seconds=0.01)
+    assert "kserve-container| out of memory" in said
+    assert names(fake) == set()
+    assert fake.find("services") is None
+
+
+def test_no_answer_through_the_service_switches_back(
+    fake: FakeCluster, kserve: KServe, cluster: Cluster, deploying: Deploy
+) -> None:
+    deploying(1)
 
     def watch(text: str) -> None:
-        if "10 % of the traffic" in text:
-            kserve.mute.add("c2")
+        kserve.deaf = kserve.deaf or "selects champion 2" in text
 
-    with pytest.raises(DeploymentFailed, match="gives no answer"):
-        deploy(cluster, champion(2), STORE, settings(mode, **IMPATIENT), say=watch, poll_seconds=0.05)
-    assert max(share.get("c2", 0) for _, share in kserve.traffic) == 10
-    assert served(fake, POLICY)["spec"] == before
+    with pytest.raises(DeploymentFailed, match=r"Service mathloop at \S+ gives no answer .*champion 1 "):
+        deploy(cluster, champion(2), STORE, settings(**IMPATIENT), say=watch, poll_seconds=0.01)
+    assert served(fake) == ("1", f"{SOLVER}-c1")
+    assert names(fake) == release("c1")
 
 
-@both_modes
-@pytest.mark.parametrize("step", ["begin", "shift", "promote"])
-def test_a_deployment_that_was_killed_is_gone_on_with(
-    fake: FakeCluster,
-    kserve: KServe,
-    deploying: Deploy,
-    mode: Mode,
-    step: str,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    deploying(1, settings(mode))
-    done = getattr(rollout, step)
-
-    def killed(*arguments: Any) -> None:
-        done(*arguments)
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(rollout, step, killed)
-        with pytest.raises(KeyboardInterrupt):
-            deploying(2, settings(mode))
-    deploying(2, settings(mode))
-    for name in (POLICY, REWARD_MODEL, SOLVER):
-        found = served(fake, name)
-        assert found["metadata"]["annotations"]["mathloop.dev/champion"] == "2"
-        assert FORMER not in found["metadata"]["annotations"]
-        assert "canary" not in found["spec"]
+class Killed(BaseException):
+    """SIGKILL: nothing is cleaned up after it."""
 
 
 @pytest.mark.slow
-@both_modes
-def test_a_champion_without_a_reward_model_ends_the_former_ones(
-    fake: FakeCluster, kserve: KServe, deploying: Deploy, mode: Mode
+@pytest.mark.parametrize("variant", [{}, {"keep_former": False}, GATEWAY], ids=["keep", "drop", "gateway"])
+def test_a_deployment_killed_at_any_request_is_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variant: dict[str, Any]
 ) -> None:
-    deploying(1, settings(mode))
-    # A champion that fails takes nothing away.
+    """After c0 and c1, the deployment of c2 is killed after its first, second, … request, and run again."""
+    config = settings(canary_seconds=0, **variant)
+    kills = 0
+    while True:
+        fake = FakeCluster()
+        fake.lingering = 1
+        kserve = KServe(fake)
+        monkeypatch.setenv("KUBECONFIG", str(fake.write_kubeconfig(tmp_path / "kubeconfig")))
+        cluster = Cluster.connect()
+        for number in (0, 1):
+            deploy(cluster, champion(number), STORE, config, say=str, poll_seconds=0.001)
+        request, left = cluster.api.request, kills
+
+        def killing(*arguments: Any, **named: Any) -> Any:
+            nonlocal left
+            answer = request(*arguments, **named)  # noqa: B023
+            left -= 1
+            if left < 0:
+                raise Killed
+            return answer
+
+        cluster.api.request = killing
+        try:
+            deploy(cluster, champion(2), STORE, config, say=str, poll_seconds=0.001)
+            finished = True
+        except Killed:
+            finished = False
+            assert served(fake)[1] in (f"{SOLVER}-c1", f"{SOLVER}-c2")
+        cluster.api.request = request
+        deploy(cluster, champion(2), STORE, config, say=str, poll_seconds=0.001)
+        assert served(fake) == ("2", f"{SOLVER}-c2")
+        assert names(fake) == (release("c2") if "keep_former" in variant else release("c1", "c2"))
+        assert kserve.outages == []
+        assert kserve.restarted == []
+        assert kserve.together <= 2
+        routes = fake.find("httproutes", "mathloop")
+        if routes:
+            assert [one["name"] for one in routes["spec"]["rules"][0]["backendRefs"]] == ["mathloop"]
+        fake.close()
+        if finished:
+            break
+        kills += 1
+    assert kills > 20
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_canceled_deployment_leaves_nothing(
+    fake: FakeCluster, kserve: KServe, cluster: Cluster, deploying: Deploy, number: signal.Signals
+) -> None:
+    deploying(1)
+    kserve.stuck.add("c2")
+
+    def cancel(text: str) -> None:
+        if "waiting" in text:
+            os.kill(os.getpid(), number)
+
+    with pytest.raises((SystemExit, KeyboardInterrupt)):
+        deploy(cluster, champion(2), STORE, settings(), say=cancel, poll_seconds=0.01)
+    assert names(fake) == release("c1")
+    assert served(fake) == ("1", f"{SOLVER}-c1")
+
+
+def test_what_a_killed_deployment_left_goes_before_the_next_begins(
+    fake: FakeCluster, kserve: KServe, cluster: Cluster, deploying: Deploy
+) -> None:
+    deploying(1)
     kserve.bad.add("c2")
-    with pytest.raises(DeploymentFailed):
-        deploying(2, settings(mode, **IMPATIENT), reward_model=False)
-    assert {key[2] for key in fake.objects} == {POLICY, REWARD_MODEL, SOLVER}
-    said = deploying(3, settings(mode), reward_model=False)
-    assert {key[2] for key in fake.objects} == {POLICY, SOLVER}
-    assert f"{REWARD_MODEL}: deleted; champion 3 does not use it" in said
-    # Not before the solver has moved.
-    changes = [(method, path) for method, path in fake.requests if method in ("PUT", "PATCH", "DELETE")]
-    assert changes[-1][0] == "DELETE"
-    assert changes[-1][1].endswith(f"/{REWARD_MODEL}")
-    assert not any(
-        "--reward-model" in arg for arg in served(fake, SOLVER)["spec"]["predictor"]["model"]["args"]
-    )
-    # It comes back with the next champion that has one.
-    deploying(4, settings(mode))
-    assert {key[2] for key in fake.objects} == {POLICY, REWARD_MODEL, SOLVER}
-    assert served(fake, REWARD_MODEL)["metadata"]["annotations"]["mathloop.dev/champion"] == "4"
+
+    def killed(text: str) -> None:
+        if "created" in text and SOLVER in text:
+            raise Killed
+
+    with pytest.raises(Killed):
+        deploy(cluster, champion(2), STORE, settings(), say=killed, poll_seconds=0.01)
+    assert names(fake) == release("c1", "c2")
+    deploying(3)
+    assert names(fake) == release("c1", "c3")
+    created = next(i for i, (method, path) in enumerate(writes(fake)) if method == "DELETE")
+    assert writes(fake)[created][1].endswith(f"{SOLVER}-c2")
+    assert kserve.outages == []
 
 
-def test_a_solver_that_holds_its_models_ends_vllm_and_leaves_others_alone(
+def test_services_of_the_same_champion_that_cannot_start_are_made_anew(
+    fake: FakeCluster, kserve: KServe, cluster: Cluster, deploying: Deploy
+) -> None:
+    """They were restarted too often while the store was away, say."""
+    kserve.bad.add("c1")
+
+    def killed(text: str) -> None:
+        if "created" in text:
+            raise Killed
+
+    with pytest.raises(Killed):
+        deploy(cluster, champion(1), STORE, settings(), say=killed, poll_seconds=0.01)
+    kserve.bad.clear()
+    said = deploying(1)
+    assert f"{POLICY}-c1: deleted" in said
+    assert served(fake) == ("1", f"{SOLVER}-c1")
+
+
+def test_other_settings_for_the_served_champion_get_services_of_their_own(
     fake: FakeCluster, kserve: KServe, deploying: Deploy
 ) -> None:
-    deploying(1, settings())
-    for name in (REWARD_MODEL, SOLVER):  # whose is it without the label?
-        fake.objects[("inferenceservices", "mathloop", name)]["metadata"]["labels"].clear()
-    deploying(2, settings(vllm=False, runtimes="cpu"))
-    assert {key[2] for key in fake.objects} == {REWARD_MODEL, SOLVER}
+    deploying(1)
+    deploying(1, settings(replicas=2))
+    assert served(fake) == ("1", f"{SOLVER}-c1-2")
+    assert names(fake) == release("c1", "c1-2")
+    deploying(1, settings(replicas=3))
+    assert served(fake) == ("1", f"{SOLVER}-c1")
+    assert names(fake) == release("c1", "c1-2")
+    solver = fake.find("inferenceservices", f"{SOLVER}-c1")
+    assert solver is not None
+    assert solver["spec"]["predictor"]["minReplicas"] == 3
+    assert kserve.outages == []
 
 
-def test_writes_that_lose_against_kserve_are_made_again(
+def test_a_champion_without_a_reward_model_has_no_service_for_one(
     fake: FakeCluster, kserve: KServe, deploying: Deploy
 ) -> None:
-    deploying(1, settings())
-    fake.conflicts = 3
-    deploying(2, settings())
-    assert served(fake, POLICY)["metadata"]["annotations"]["mathloop.dev/champion"] == "2"
+    deploying(1)
+    deploying(2, reward_model=False)
+    assert names(fake) == release("c1") | {f"{POLICY}-c2", f"{SOLVER}-c2"}
+    deploying(3, settings(vllm=False, runtimes="cpu"))
+    assert names(fake) == {f"{POLICY}-c2", f"{SOLVER}-c2", f"{SOLVER}-c3"}
+    assert kserve.outages == []
 
 
-def test_a_service_of_the_other_mode_is_refused(fake: FakeCluster, kserve: KServe, deploying: Deploy) -> None:
-    deploying(1, settings("Knative"))
-    with pytest.raises(ClusterRefused, match=r"is in Knative mode: set deployment.mode=Knative"):
-        deploying(2, settings("Standard"))
+def test_a_gateway_gives_the_new_champion_a_share_first(
+    fake: FakeCluster, kserve: KServe, deploying: Deploy
+) -> None:
+    shares: list[list[tuple[str, int]]] = []
+
+    def watch(plural: str, body: dict[str, Any]) -> None:
+        if plural == "httproutes":
+            (rule,) = body["spec"]["rules"]
+            shares.append([(one["name"], one["weight"]) for one in rule["backendRefs"]])
+
+    fake.controllers.append(watch)
+    config = settings(canary_percent=20, canary_seconds=0, **GATEWAY)
+    deploying(1, config)
+    assert shares == [[("mathloop", 100)]]
+    route = fake.find("httproutes", "mathloop")
+    assert route is not None
+    assert route["spec"] == {
+        "parentRefs": [{"name": "public", "namespace": "gateways"}],
+        "hostnames": ["math.example.com"],
+        "rules": [
+            {
+                "backendRefs": [{"name": "mathloop", "port": 80, "weight": 100}],
+                "timeouts": {"request": "330s"},
+            }
+        ],
+    }
+    deploying(2, config)
+    canary = [("mathloop", 80), (f"{SOLVER}-c2-predictor", 20)]
+    assert shares[1:] == [[("mathloop", 100)], canary, [("mathloop", 100)]]
+    switched = [path for method, path in writes(fake) if method == "PUT"]
+    assert [path.split("/")[-2] for path in switched[-3:]] == ["httproutes", "services", "httproutes"]
+
+
+def test_a_canary_that_fails_with_its_share_of_the_traffic_gives_it_back(
+    fake: FakeCluster, kserve: KServe, cluster: Cluster, deploying: Deploy
+) -> None:
+    deploying(1, settings(**GATEWAY))
+
+    def watch(text: str) -> None:
+        if "of the gateway's traffic" in text:
+            kserve.mute.add("c2")
+
+    config = settings(canary_seconds=0, **GATEWAY, **IMPATIENT)
+    with pytest.raises(DeploymentFailed, match="gives no answer"):
+        deploy(cluster, champion(2), STORE, config, say=watch, poll_seconds=0.01)
+    route = fake.find("httproutes", "mathloop")
+    assert route is not None
+    assert [one["name"] for one in route["spec"]["rules"][0]["backendRefs"]] == ["mathloop"]
+    assert served(fake) == ("1", f"{SOLVER}-c1")
+    assert names(fake) == release("c1")
+
+
+def test_a_cluster_without_the_gateway_api_is_one_line(
+    fake: FakeCluster, kserve: KServe, deploying: Deploy
+) -> None:
+    fake.crds.pop("httproutes.gateway.networking.k8s.io")
+    with pytest.raises(ClusterRefused, match=r"no HTTPRoute .*: install the Gateway API, or leave"):
+        deploying(1, settings(**GATEWAY))
+
+
+def test_users_may_change_the_service(fake: FakeCluster, kserve: KServe, deploying: Deploy) -> None:
+    deploying(1)
+    service = fake.objects[("services", "mathloop", "mathloop")]
+    service["spec"]["type"] = "LoadBalancer"
+    service["spec"]["ports"][0]["nodePort"] = 30080
+    service["metadata"]["annotations"]["example.com/owner"] = "ann"
+    fake.conflicts = 2
+    deploying(2)
+    assert served(fake) == ("2", f"{SOLVER}-c2")
+    assert stable(fake)["spec"]["type"] == "LoadBalancer"
+    assert stable(fake)["spec"]["ports"][0]["nodePort"] == 30080
+    assert stable(fake)["metadata"]["annotations"]["example.com/owner"] == "ann"
+
+
+def test_a_service_of_somebody_else_is_left_alone(
+    fake: FakeCluster, kserve: KServe, deploying: Deploy
+) -> None:
+    theirs = {"metadata": {"name": "mathloop", "namespace": "mathloop"}, "spec": {"selector": {"app": "x"}}}
+    fake.put("services", copy.deepcopy(theirs))
+    with pytest.raises(ClusterRefused, match="Service mathloop/mathloop is not mathloop's"):
+        deploying(1)
+    assert stable(fake)["spec"] == theirs["spec"]
+    assert names(fake) == set()
+
+
+def test_a_deployment_that_was_overtaken_changes_nothing(
+    fake: FakeCluster, kserve: KServe, cluster: Cluster, deploying: Deploy
+) -> None:
+    deploying(1)
+    deploying(2)
+
+    def overtake(text: str) -> None:
+        if text.startswith(f"{SOLVER}-c3: answers"):
+            deploying(4, models_of=2)
+            deploying(5, models_of=1)
+
+    with pytest.raises(DeploymentFailed, match=r"champion 5 .* is served"):
+        deploy(cluster, champion(3), STORE, settings(), say=overtake, poll_seconds=0.01)
+    assert served(fake)[0] == "5"
+    assert kserve.outages == []
+
+
+def test_services_that_mathloop_did_not_make_are_left_alone(
+    fake: FakeCluster, kserve: KServe, deploying: Deploy
+) -> None:
+    fake.put("inferenceservices", {"metadata": {"name": "theirs", "namespace": "mathloop"}, "spec": {}})
+    for number in (1, 2, 3):
+        deploying(number)
+    assert names(fake) == {"theirs", *release("c2", "c3")}
 
 
 def test_what_the_cluster_lacks_is_one_line(fake: FakeCluster, deploying: Deploy) -> None:
     fake.crds.pop("inferenceservices.serving.kserve.io")
     with pytest.raises(ClusterRefused, match=r"no InferenceService .*: install KServe") as caught:
-        deploying(1, settings())
+        deploying(1)
     assert "\n" not in str(caught.value)
+
+
+def test_permissions_that_are_missing_are_one_line(
+    fake: FakeCluster, kserve: KServe, deploying: Deploy
+) -> None:
+    fake.denied.add(("create", "services"))
+    with pytest.raises(ClusterRefused, match="no permission to create services in namespace mathloop"):
+        deploying(1)
+    assert names(fake) == set()
+
+
+def test_the_pipelines_role_allows_what_a_deployment_does(
+    fake: FakeCluster, kserve: KServe, deploying: Deploy
+) -> None:
+    for number in (1, 2, 3):
+        deploying(number, settings(canary_seconds=0, **GATEWAY))
+    kserve.bad.add("c4")
+    with pytest.raises(DeploymentFailed):
+        deploying(4)
+    (role,) = [
+        body
+        for body in yaml.safe_load_all((ROOT / "manifests/base/pipeline-access.yaml").read_text())
+        if body["kind"] == "Role"
+    ]
+    allowed = {
+        (verb, resource)
+        for rule in role["rules"]
+        for verb in rule["verbs"]
+        for resource in rule["resources"]
+        if "resourceNames" not in rule
+    }
+    verbs = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete", "GET": "list"}
+    for method, path in fake.requests:
+        if "proxy" in path:  # only from outside of the cluster
+            continue
+        plural, _, name = path.partition("/namespaces/mathloop/")[2].partition("/")
+        if name.endswith("/log"):
+            assert ("get", "pods/log") in allowed
+        else:
+            verb = "get" if name and method == "GET" else verbs[method]
+            assert (verb, plural) in allowed, (method, path)
+    assert ("delete", "inferenceservices") in allowed
+    assert ("patch", "inferenceservices") not in allowed  # they are never changed
 
 
 @pytest.mark.parametrize("promoted", [True, False])
@@ -468,7 +625,7 @@ def test_the_stage_deploys_only_what_a_round_promoted(
     monkeypatch.setattr(deployment, "POLL_SECONDS", 0.05)
     report = deployment.run(store_url=url, published=tmp_path / "published", config=settings())
     assert report.kept == promoted
-    assert (fake.find("inferenceservices", POLICY) is not None) == promoted
-    if promoted:
-        found = served(fake, POLICY)["spec"]["predictor"]["model"]
-        assert found["storageUri"] == f"{url}/rounds/r1/policy"
+    found = fake.find("inferenceservices", f"{POLICY}-c0")
+    assert (found is not None) == promoted
+    if found is not None:
+        assert found["spec"]["predictor"]["model"]["storageUri"] == f"{url}/rounds/r1/policy"
