@@ -309,10 +309,13 @@ class Killed(BaseException):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("variant", [{}, {"keep_former": False}, GATEWAY], ids=["keep", "drop", "gateway"])
-def test_a_deployment_killed_at_any_request_is_resumed(
+def test_a_deployment_killed_at_any_moment_is_resumed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variant: dict[str, Any]
 ) -> None:
-    """After c0 and c1, the deployment of c2 is killed after its first, second, … request, and run again."""
+    """After c0 and c1, the deployment of c2 is killed after its first, second, … write, and run again.
+
+    Between two writes it only reads, so that a kill there leaves the same.
+    """
     config = settings(canary_seconds=0, **variant)
     kills = 0
     while True:
@@ -328,7 +331,7 @@ def test_a_deployment_killed_at_any_request_is_resumed(
         def killing(*arguments: Any, **named: Any) -> Any:
             nonlocal left
             answer = request(*arguments, **named)  # noqa: B023
-            left -= 1
+            left -= arguments[0] != "GET" and "proxy" not in arguments[1]
             if left < 0:
                 raise Killed
             return answer
@@ -354,7 +357,7 @@ def test_a_deployment_killed_at_any_request_is_resumed(
         if finished:
             break
         kills += 1
-    assert kills > 20
+    assert kills >= 7  # three deleted, three created, one switched
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

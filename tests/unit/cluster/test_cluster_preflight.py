@@ -53,6 +53,17 @@ def test_wrong_settings_end_a_run_before_the_store_is_asked(
     assert not (tmp_path / "absent").exists()
 
 
+def test_a_deployment_that_outlasts_its_pod_ends_a_run(store: str) -> None:
+    """The pod's time limit is compiled in, so that a longer wait would be cut off without a word."""
+    begin(store, overrides='{"deployment": {"ready_seconds": 600}}')
+    with pytest.raises(
+        BadConfig, match=r"deployment may take \d+ s .*, but its pod ends after \d+ s: compile"
+    ):
+        begin(store, overrides='{"deployment": {"ready_seconds": 7200}}')
+    longer = parse_settings({"deployment": {"ready_seconds": 7200}})
+    begin(store, profile=longer.model_dump_json(), overrides='{"deployment": {"ready_seconds": 7000}}')
+
+
 def test_every_stages_own_defaults_are_right(store: str) -> None:
     report, start = begin(store)
     assert start.seed == 0

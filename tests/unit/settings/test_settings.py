@@ -83,6 +83,10 @@ def test_a_section_that_may_be_left_out_has_its_own_defaults_when_it_is_not() ->
             '{"deployment": {"tolerations": [{"operator": "Equal"}]}}',
             "deployment.tolerations.0: operator Equal",
         ),
+        (
+            '{"deployment": {"mode": "Knative", "gateway": {"name": "public"}}}',
+            "overrides: deployment: gateway.name needs mode Standard",
+        ),
         ('{"selection": {"least": 6}}', "overrides: selection.most: input should be at least least (6)"),
         ('{"grpo": {"group": 4}}', "overrides: grpo.group: is now grpo.group_size"),
         ('{"grpo": {"stepz": 1, "group_sise": 2}}', "(and 1 more)"),
