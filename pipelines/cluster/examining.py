@@ -9,6 +9,7 @@ from mathloop.cluster.inference_services import RUNTIMES, SOLVER, STORAGE_CONTAI
 from mathloop.cluster.kinds import (
     CONFIG_MAP,
     INFERENCE_SERVICE,
+    JOB_SET,
     LOCAL_QUEUE,
     POD,
     SECRET,
@@ -27,7 +28,7 @@ from mathloop.settings.pools import CA_KEY, DeploymentConfig, Pool, PoolsConfig
 from mathloop.storage import open_store
 from mathloop.storage.keys import KEY_VARIABLE, SECRET_VARIABLE
 from mathloop.storage.s3 import ENDPOINT_VARIABLE
-from pipelines.cluster import connection
+from pipelines.cluster import connection, controllers
 from pipelines.compiling import for_cluster
 from pipelines.doctor import Finding
 from pipelines.placement import CONFIG_MAP_KEYS
@@ -60,7 +61,14 @@ def examine_cluster(
     version = cluster.request("/version")["gitVersion"]
     findings = [Finding("kubernetes", True, f"{version} at {cluster.host}")]
     findings += _check("kubeflow pipelines", lambda: _pipelines(cluster, host))
-    findings += _apis(cluster, settings.pools)
+    if findings[-1].ok:
+        findings += controllers.examine_pipelines(cluster)
+    queues = _queue_names(settings.pools)
+    kinds = [INFERENCE_SERVICE, SERVING_RUNTIME, TRAIN_JOB, TRAINING_RUNTIME, JOB_SET]
+    apis = [(kind, _api(cluster, kind)) for kind in (*kinds, *([LOCAL_QUEUE] if queues else []))]
+    findings += [finding for _, finding in apis]
+    served = [kind for kind, finding in apis if finding.ok]
+    findings += controllers.examine(cluster, served, queues[0] if queues else "")
     for kind, subresource, verbs in NEEDED:
         findings += _permissions(cluster, kind, subresource, verbs)
     runs = namespace or connection.NAMESPACE
@@ -100,17 +108,19 @@ def _pipelines(cluster: Cluster, host: str | None) -> str:
     return f"{detail}, version {old['tag_name']}" if old.get("tag_name") else detail
 
 
-def _apis(cluster: Cluster, pools: PoolsConfig) -> Iterator[Finding]:
-    wanted = [INFERENCE_SERVICE, SERVING_RUNTIME, TRAIN_JOB, TRAINING_RUNTIME]
-    if any(pool.queue for pool in (pools.sampler, pools.trainer, pools.control)):
-        wanted.append(LOCAL_QUEUE)
-    for kind in wanted:
-        try:
-            served = cluster.request(f"/apis/{kind.group}/{kind.version}")["resources"]
-            ok = any(one["name"] == kind.plural for one in served)
-        except MathloopError:
-            ok = False
-        yield Finding(kind.crd, ok, kind.version if ok else f"not {kind.version}; {kind.remedy}")
+def _api(cluster: Cluster, kind: Kind) -> Finding:
+    try:
+        served = cluster.request(f"/apis/{kind.group}/{kind.version}")["resources"]
+        ok = any(one["name"] == kind.plural for one in served)
+    except MathloopError:
+        ok = False
+    return Finding(kind.crd, ok, kind.version if ok else f"not {kind.version}; {kind.remedy}")
+
+
+def _queue_names(pools: PoolsConfig) -> list[str]:
+    """Kueue's queues of the pools, that of TrainJobs first."""
+    queues = [pool.queue for pool in (pools.trainer, pools.sampler, pools.control) if pool.queue]
+    return list(dict.fromkeys(queues))
 
 
 def _permissions(cluster: Cluster, kind: Kind, subresource: str, verbs: Sequence[str]) -> Iterator[Finding]:
@@ -194,8 +204,7 @@ def _pool(cluster: Cluster, name: str, pool: Pool) -> Iterator[Finding]:
 
 
 def _queues(cluster: Cluster, pools: PoolsConfig, namespaces: Sequence[str]) -> Iterator[Finding]:
-    queues = [pool.queue for pool in (pools.sampler, pools.trainer, pools.control) if pool.queue]
-    for queue in dict.fromkeys(queues):
+    for queue in _queue_names(pools):
         for place in namespaces:
             title = f"LocalQueue {place}/{queue}"
             try:

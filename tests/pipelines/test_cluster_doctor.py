@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
-from tests.fake_cluster import TOKEN, FakeCluster
+from tests.fake_cluster import TOKEN, FakeCluster, Object, Refusal
 from tests.fake_kfp import FakeKfp
 from tests.paths import ROOT
 from tests.pipelines.command import MATHLOOP
@@ -19,6 +20,17 @@ pytestmark = pytest.mark.slow
 
 Look = Callable[..., tuple[int, dict[str, tuple[bool, str]]]]
 SECRET_VALUE = "c2VjcmV0LXRoYXQtbm8tbWVzc2FnZS1tYXktaG9sZA=="
+
+RECORDED = json.loads((ROOT / "tests" / "recorded" / "webhooks.json").read_text(encoding="utf-8"))
+"""What the API server of a real cluster answered to dry runs: plural → case → Status."""
+IMAGES = {
+    ("kserve", "kserve-controller-manager"): "kserve/kserve-controller:v0.21.0",
+    ("kubeflow-system", "kubeflow-trainer-controller-manager"): "ghcr.io/kubeflow/trainer/t:v2.3.0",
+    ("kubeflow-system", "jobset-controller-manager"): "registry.k8s.io/jobset/jobset:v0.12.0@sha256:01",
+    ("kueue-system", "kueue-controller-manager"): "registry.k8s.io:5000/kueue/kueue:v0.19.2",
+    ("kubeflow", "ml-pipeline"): "ghcr.io/kubeflow/kfp-api-server:2.17.0",
+    ("kubeflow", "workflow-controller"): "ghcr.io/kubeflow/argo@sha256:01",
+}
 
 
 @pytest.fixture
@@ -73,6 +85,46 @@ def equip(fake: FakeCluster, namespaces: tuple[str, ...] = ("mathloop", "kubeflo
     fake.put("clustertrainingruntimes", {"metadata": {"name": "mathloop-torchrun"}})
     for pool in ("sampler", "trainer"):
         add_node(fake, pool, "1")
+    add_controllers(fake)
+    add_webhooks(fake)
+
+
+def add_controllers(fake: FakeCluster, ready: int = 1) -> None:
+    for (namespace, name), image in IMAGES.items():
+        containers = [{"name": "sidecar", "image": "sidecar:v1"}, {"name": "manager", "image": image}]
+        labels = {"app.kubernetes.io/version": "v4.0.5"} if "@" in image else {}
+        fake.put(
+            "deployments",
+            {
+                "metadata": {"name": name, "namespace": namespace},
+                "spec": {
+                    "replicas": 1,
+                    "template": {"metadata": {"labels": labels}, "spec": {"containers": containers}},
+                },
+                "status": {"readyReplicas": ready} if ready else {},
+            },
+        )
+
+
+def add_webhooks(fake: FakeCluster, *, down: bool = False) -> None:
+    """Webhooks that answer as the real ones did: they refuse our probes, and Kueue's suspends TrainJobs."""
+
+    def refuse(plural: str) -> NoReturn:
+        status = RECORDED[plural]["down" if down else "denied"]
+        refusal = Refusal(status["code"], status["reason"], status["message"])
+        refusal.body = status
+        raise refusal
+
+    def see_train_job(body: Object) -> Object:
+        if down or not body["metadata"]["labels"]:
+            refuse("trainjobs")
+        return {**body, "spec": {**body["spec"], "suspend": True}}
+
+    fake.admission = {
+        "trainjobs": see_train_job,
+        "inferenceservices": lambda body: refuse("inferenceservices"),
+        "jobsets": lambda body: refuse("jobsets"),
+    }
 
 
 def test_pods_with_an_identity_need_no_secret(fake: FakeCluster, look: Look, s3: Any) -> None:
@@ -191,3 +243,76 @@ def test_a_profile_without_gpus_asks_for_none(fake: FakeCluster, look: Look) -> 
     assert "ServingRuntime mathloop-solver-cpu" in found
     _, found = look("--set", "deployment={runtimes: cpu, vllm: false}", MATHLOOP_S3_ENDPOINT="")
     assert not any("vllm" in what for what in found)
+
+
+def test_controllers_that_run_are_named_with_their_versions(fake: FakeCluster, look: Look) -> None:
+    equip(fake)
+    _, found = look("--profile", "gpu", MATHLOOP_S3_ENDPOINT="")
+    assert {what: said for what, (good, said) in found.items() if good and "webhook" in said} == {
+        "kserve": "v0.21.0, 1 of 1 pods ready in kserve; webhook answers",
+        "trainer": "v2.3.0, 1 of 1 pods ready in kubeflow-system; webhook answers",
+        "jobset": "v0.12.0, 1 of 1 pods ready in kubeflow-system; webhook answers",
+    }
+    held = "holds TrainJobs of the queue mathloop back until they fit"
+    assert found["kueue"] == (True, f"v0.19.2, 1 of 1 pods ready in kueue-system; {held}")
+    assert found["ml-pipeline"][1] == "2.17.0, 1 of 1 pods ready in kubeflow; the API answers"
+    assert found["workflow-controller"][1].startswith("v4.0.5, 1 of 1")
+    assert fake.count("inferenceservices") == fake.count("trainjobs") == fake.count("jobsets") == 0
+
+
+def test_crds_without_controllers_are_not_enough(fake: FakeCluster, look: Look) -> None:
+    equip(fake)
+    fake.admission.clear()
+    with fake.lock:
+        fake.objects = {key: one for key, one in fake.objects.items() if key[0] != "deployments"}
+    code, found = look("--profile", "gpu", MATHLOOP_S3_ENDPOINT="")
+    assert code == 1
+    missing = {what: said for what, (good, said) in found.items() if not good and what != "bucket"}
+    assert set(missing) == {"kserve", "trainer", "jobset", "kueue"}
+    assert missing["kserve"] == (
+        "no Deployment kserve-controller-manager in kserve or kubeflow, version unknown; the cluster accepts "
+        "an invalid InferenceService: no webhook checks it; install KServe 0.20 or newer (docs/cluster.md)"
+    )
+    assert "install Kubeflow Trainer v2" in missing["trainer"]
+    assert "trainer.kubeflow.org/trainjob is not among integrations.frameworks" in missing["kueue"]
+
+
+def test_controllers_outside_of_the_cluster_are_seen_by_their_webhooks(fake: FakeCluster, look: Look) -> None:
+    equip(fake)
+    with fake.lock:
+        fake.objects = {key: one for key, one in fake.objects.items() if key[0] != "deployments"}
+    _, found = look("--profile", "gpu", MATHLOOP_S3_ENDPOINT="")
+    assert [what for what, (good, _) in found.items() if not good] == ["bucket"]
+    assert found["trainer"][1] == (
+        "no Deployment kubeflow-trainer-controller-manager in kubeflow-system or kubeflow, version unknown; "
+        "webhook answers"
+    )
+    assert "no Deployment workflow-controller in kubeflow" in found["workflow-controller"][1]
+
+
+def test_controllers_that_do_not_run_are_missing(fake: FakeCluster, look: Look) -> None:
+    equip(fake)
+    add_controllers(fake, ready=0)
+    add_webhooks(fake, down=True)
+    _, found = look("--profile", "gpu", MATHLOOP_S3_ENDPOINT="")
+    for what in ("kserve", "trainer", "jobset", "kueue", "ml-pipeline"):
+        good, said = found[what]
+        assert not good, what
+        assert ", 0 of 1 pods ready in " in said
+        assert "kubectl describe pods -n " in said
+        assert what == "ml-pipeline" or "does not answer, so nobody can create " in said
+    add_controllers(fake)
+    _, found = look("--profile", "gpu", MATHLOOP_S3_ENDPOINT="")
+    assert "1 of 1 pods ready in kserve; the webhook inferenceservice" in found["kserve"][1]
+    assert not found["kserve"][0]
+    assert found["ml-pipeline"][0]
+
+
+def test_what_these_credentials_may_not_see_is_not_missing(fake: FakeCluster, look: Look) -> None:
+    equip(fake)
+    fake.denied |= {("get", "deployments"), ("create", "jobsets")}
+    _, found = look("--profile", "gpu", MATHLOOP_S3_ENDPOINT="")
+    assert [what for what, (good, _) in found.items() if not good] == ["bucket"]
+    unread = "Deployment kserve-controller-manager not checked: no permission to read it"
+    assert found["kserve"][1] == f"{unread}; webhook answers"
+    assert "webhook not tried: no permission to create jobsets.jobset.x-k8s.io" in found["jobset"][1]
