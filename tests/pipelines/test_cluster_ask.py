@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.fake_cluster import TOKEN, FakeCluster
-from tests.paths import ROOT
-from tests.pipelines.command import MATHLOOP
+from tests.fake_cluster import FakeCluster
+from tests.pipelines.cluster_calls import Run, done, refused
 
 pytestmark = pytest.mark.slow
 
@@ -27,60 +22,29 @@ REPLY: dict[str, Any] = {
         "seconds": {"total": 0.5},
     },
 }
-Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
-@pytest.fixture
-def fake() -> Iterator[FakeCluster]:
-    cluster = FakeCluster()
-    yield cluster
-    cluster.close()
-
-
-@pytest.fixture
-def ask(fake: FakeCluster, tmp_path: Path) -> Run:
-    kubeconfig = fake.write_kubeconfig(tmp_path / "kubeconfig")
-
-    def ask(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*MATHLOOP, "ask", "3+4?", *arguments],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            env={**os.environ, "KUBECONFIG": str(kubeconfig), "PYTHONPATH": str(ROOT)},
-            timeout=120,
-        )
-
-    return ask
-
-
-def refused(done: subprocess.CompletedProcess[str]) -> str:
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
-    assert TOKEN not in done.stderr
-    return done.stderr
-
-
-def test_the_served_champion_answers(fake: FakeCluster, ask: Run) -> None:
+def test_the_served_champion_answers(fake: FakeCluster, call: Run) -> None:
     asked: list[tuple[str, str]] = []
     fake.answers = lambda service, path: (asked.append((service, path)), (200, REPLY))[1]
-    done = ask("--cluster", "--samples", "8")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.splitlines()[0] == "answer: 7"
-    assert done.stdout.splitlines()[-1] == "maj, 12 tokens, 0.5 s, the model in policy"
+    shown = done(call("ask", "3+4?", "--cluster", "--samples", "8")).splitlines()
+    assert shown[0] == "answer: 7"
+    assert shown[-1] == "maj, 12 tokens, 0.5 s, the model in policy"
     assert asked == [("mathloop", "/v1/chat/completions")]
-    done = ask("--cluster", "--namespace", "team-a")
-    assert done.returncode == 0
+    done(call("ask", "3+4?", "--cluster", "--namespace", "team-a"))
     assert fake.requests[-1][1].startswith("/api/v1/namespaces/team-a/services/mathloop:80/proxy/")
 
 
-def test_every_mistake_is_one_line(fake: FakeCluster, ask: Run) -> None:
+def test_every_mistake_is_one_line(fake: FakeCluster, call: Run) -> None:
     fake.answers = lambda service, path: (404, {})
-    assert "no champion is served in namespace mathloop; deploy a champion" in refused(ask("--cluster"))
+    assert "no champion is served in namespace mathloop; deploy a champion" in refused(
+        call("ask", "3+4?", "--cluster")
+    )
     fake.answers = lambda service, path: (503, {})
-    assert "is its pod ready?" in refused(ask("--cluster"))
+    assert "is its pod ready?" in refused(call("ask", "3+4?", "--cluster"))
     said = {"error": {"message": "strategy rm needs a reward model"}}
     fake.answers = lambda service, path: (422, said)
-    assert "Service mathloop/mathloop refuses: strategy rm needs" in refused(ask("--cluster"))
+    assert "Service mathloop/mathloop refuses: strategy rm needs" in refused(call("ask", "3+4?", "--cluster"))
     fake.answers = lambda service, path: (200, {"choices": []})
-    assert "Service mathloop/mathloop is not a mathloop solver" in refused(ask("--cluster"))
-    assert "use only one of them" in refused(ask("--cluster", "--url", "http://127.0.0.1:1"))
+    assert "Service mathloop/mathloop is not a mathloop solver" in refused(call("ask", "3+4?", "--cluster"))
+    assert "use only one of them" in refused(call("ask", "3+4?", "--cluster", "--url", "http://127.0.0.1:1"))

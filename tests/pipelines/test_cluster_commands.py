@@ -20,6 +20,7 @@ from mathloop.storage import open_store
 from pipelines.cli import app
 from pipelines.profile import load_profile
 from tests.fake_cluster import TOKEN, FakeCluster
+from tests.fake_kserve import KServe
 from tests.paths import ROOT
 from tests.pipelines.cluster_calls import Run, done, refused
 
@@ -159,21 +160,20 @@ def _now(registry: Registry) -> tuple[int, str, int | None]:
 def test_rollback_serves_the_old_models_through_the_api_servers_proxy(
     fake: FakeCluster, call: Run, line: tuple[str, Registry]
 ) -> None:
-    def reconcile(plural: str, body: dict[str, Any]) -> None:
-        name = body["metadata"]["name"]
-        body["status"] = {
-            "observedGeneration": body["metadata"]["generation"],
-            "conditions": [{"type": "Ready", "status": "True"}],
-            "address": {"url": f"http://{name}-predictor.mathloop.svc.cluster.local"},
-        }
-
-    fake.controllers.append(reconcile)
-    fake.answers = lambda service, path: (200, {"choices": [{"text": "7", "message": {"content": "7"}}]})
-    shown = done(call("rollback", "--store", line[0], "--serve", "--profile", "gpu"))
-    assert "champion 3 is served by mathloop-policy, mathloop-reward-model, mathloop-solver" in shown
-    policy = fake.find("inferenceservices", "mathloop-policy")
+    """The second one goes back to what still runs: nothing is created."""
+    kserve = KServe(fake)
+    serve = ("rollback", "--store", line[0], "--serve", "--profile", "gpu")
+    shown = done(call(*serve))
+    assert "champion 3 is served at http://mathloop.mathloop.svc.cluster.local" in shown
+    policy = fake.find("inferenceservices", "mathloop-policy-c3")
     assert policy is not None
     assert policy["spec"]["predictor"]["model"]["storageUri"] == f"{line[0]}/rounds/r1/policy"
+    done(call(*serve, "--to", "2"))
+    shown = done(call(*serve, "--to", "1"))
+    assert "created" not in shown
+    assert "champion 5 is served" in shown
+    assert kserve.selected == ["mathloop-solver-c3", "mathloop-solver-c4", "mathloop-solver-c3"]
+    assert kserve.outages == []
 
 
 @pytest.mark.parametrize("command", ["submit", "rounds", "schedule --list", "schedule --cron '0 2 * * *'"])
