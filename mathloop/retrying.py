@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from mathloop.errors import BadConfig
+
 FIRST_SECONDS = 1.0
 LONGEST_SECONDS = 30.0
 PATIENCE_VARIABLE = "MATHLOOP_PATIENCE"
@@ -52,8 +54,11 @@ def retrying(
 
 
 def patience_seconds() -> float:
-    """The value of PATIENCE_VARIABLE; 0 where it is not set."""
-    return float(os.environ.get(PATIENCE_VARIABLE, "").strip() or 0)
+    """The value of PATIENCE_VARIABLE; 0 where it is not set. Raises BadConfig."""
+    text = os.environ.get(PATIENCE_VARIABLE, "").strip() or "0"
+    if not text.isdecimal():
+        raise BadConfig(f"{PATIENCE_VARIABLE} is not a number of seconds; expected one like 180")
+    return float(text)
 
 
 def _to_stderr(text: str) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from mathloop import retrying
-from mathloop.errors import Corrupt, StorageAway, StorageRefused
+from mathloop.errors import BadConfig, Corrupt, StorageAway, StorageRefused
 from mathloop.storage import Store, Taken, open_store
 from mathloop.storage.local import LocalObjects
 from mathloop.storage.patient import PatientObjects
@@ -112,6 +112,14 @@ def test_what_will_not_change_is_not_tried_again(
     with pytest.raises(type(error)):
         PatientObjects(flaky, 60).holds("a", 1, "")
     assert asked == ["a"]
+
+
+def test_a_patience_that_is_no_number_is_one_line(s3: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(retrying.PATIENCE_VARIABLE, "3 min")
+    with pytest.raises(
+        BadConfig, match=r"^MATHLOOP_PATIENCE is not a number of seconds; expected one like 180$"
+    ):
+        open_store("s3://mathloop/away")
 
 
 @pytest.mark.slow
