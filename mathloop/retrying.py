@@ -13,7 +13,7 @@ from mathloop.errors import BadConfig
 FIRST_SECONDS = 1.0
 LONGEST_SECONDS = 30.0
 PATIENCE_VARIABLE = "MATHLOOP_PATIENCE"
-"""Seconds that the store is waited for; set in the pods of runs. At a terminal, errors come at once."""
+"""Seconds that a store or an API server is waited for: set in the pods of runs, not at a terminal."""
 
 T = TypeVar("T")
 

@@ -1,5 +1,8 @@
 """A thin layer over the official `kubernetes` client: objects are plain dicts, every refusal is one line.
 
+Where MATHLOOP_PATIENCE is set, as in the pods of runs, an API server that is away is waited for. A write
+whose answer was lost is sent again: what it created then exists, what it replaced has changed.
+
 The client is imported when a cluster is used, not before.
 """
 
@@ -12,7 +15,16 @@ from typing import Any
 
 from mathloop.cluster.kinds import POD, SERVICE, Kind
 from mathloop.cluster.kubeconfig import api_client
-from mathloop.cluster.refusals import CONNECT_SECONDS, Changed, Exists, NotFound, as_refusals, is_status
+from mathloop.cluster.refusals import (
+    CONNECT_SECONDS,
+    Changed,
+    Exists,
+    NotFound,
+    Unreachable,
+    as_refusals,
+    is_status,
+)
+from mathloop.retrying import patience_seconds, retrying
 
 READ_SECONDS = 30.0
 
@@ -194,10 +206,14 @@ class Cluster:
         place = f"/namespaces/{namespace}" if namespace else ""
         path = f"{root}{place}/{kind.plural}" + (f"/{name}" if name else "")
         verbs = {"GET": "get" if name else "list", "POST": "create", "PUT": "update", "PATCH": "patch"}
-        with as_refusals(self.host, verbs.get(method, "delete"), kind, name, namespace):
-            # Kubernetes then refuses fields that a kind does not have instead of dropping them.
-            strict = {"fieldValidation": "Strict"} if method in ("POST", "PUT", "PATCH") else {}
-            return self._call(method, path, {**strict, **(query or {})}, body)
+        # Kubernetes then refuses fields that a kind does not have instead of dropping them.
+        strict = {"fieldValidation": "Strict"} if method in ("POST", "PUT", "PATCH") else {}
+
+        def attempt() -> dict[str, Any]:
+            with as_refusals(self.host, verbs.get(method, "delete"), kind, name, namespace):
+                return self._call(method, path, {**strict, **(query or {})}, body)
+
+        return retrying(attempt, away=Unreachable, seconds=patience_seconds())
 
     def _call(
         self,

@@ -12,25 +12,21 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any
 
 from mathloop.cluster import train_job_waiting
 from mathloop.cluster.kinds import POD, TRAIN_JOB
 from mathloop.cluster.kubernetes import Cluster, seconds_of
-from mathloop.cluster.refusals import ClusterRefused, Exists, Unreachable
+from mathloop.cluster.refusals import ClusterRefused, Exists
 from mathloop.cluster.termination import terminable
 from mathloop.cluster.train_job_spec import HASH_LABEL, NODE
 from mathloop.errors import MathloopError
-from mathloop.retrying import retrying
 
 REPORTED = "mathloop.dev/failure-reported"
 """Marks a failed job that a launcher has reported: the next launcher creates the job again."""
 POLL_SECONDS = 5.0
-PATIENCE_SECONDS = 300.0
-"""Longest absence of the API server, in seconds."""
 LAST_LINES = 20
 DRAIN_SECONDS = 10.0
-T = TypeVar("T")
 
 
 class TrainJobFailed(MathloopError):
@@ -57,7 +53,7 @@ def run(
     """
     with terminable():
         try:
-            live = _patiently(lambda: _create_or_adopt(cluster, job, say, poll_seconds), say)
+            live = _create_or_adopt(cluster, job, say, poll_seconds)
             _watch(cluster, live, queue_seconds, run_seconds, say, poll_seconds)
         except (KeyboardInterrupt, SystemExit):
             named = job["metadata"]
@@ -65,12 +61,7 @@ def run(
             cluster.delete(TRAIN_JOB, named["name"], named["namespace"])
             raise
     named = live["metadata"]
-    _patiently(lambda: cluster.delete(TRAIN_JOB, named["name"], named["namespace"], named["uid"]), say)
-
-
-def _patiently(call: Callable[[], T], say: Callable[[str], None]) -> T:
-    """The result of `call`, which waits for an API server that is away."""
-    return retrying(call, away=Unreachable, seconds=PATIENCE_SECONDS, say=say)
+    cluster.delete(TRAIN_JOB, named["name"], named["namespace"], named["uid"])
 
 
 def _create_or_adopt(
@@ -115,16 +106,10 @@ def _watch(
     name, namespace = job["metadata"]["name"], job["metadata"]["namespace"]
     log = _Log(cluster, namespace, say)
     last_phase = ""
-
-    def look() -> tuple[dict[str, Any] | None, list[dict[str, Any]], train_job_waiting.Obstacle | None]:
-        live = cluster.get(TRAIN_JOB, name, namespace)
-        if live is None:
-            return None, [], None
-        pods = _pods(cluster, name, namespace)
-        return live, pods, train_job_waiting.find(cluster, live, pods) if _waits(live, pods) else None
-
     while True:
-        live, pods, obstacle = _patiently(look, say)
+        live = cluster.get(TRAIN_JOB, name, namespace)
+        pods = _pods(cluster, name, namespace) if live is not None else []
+        obstacle = train_job_waiting.find(cluster, live, pods) if live and _waits(live, pods) else None
         if live is None or live["metadata"]["uid"] != job["metadata"]["uid"]:
             raise TrainJobFailed(f"TrainJob {namespace}/{name} was deleted by somebody else")
         first = next((pod for pod in pods if _index(pod) == 0), None)
@@ -136,7 +121,7 @@ def _watch(
             return
         if failure := _condition(live, "Failed"):
             log.finish()
-            _patiently(lambda: cluster.annotate(TRAIN_JOB, name, namespace, {REPORTED: "true"}), say)
+            cluster.annotate(TRAIN_JOB, name, namespace, {REPORTED: "true"})
             reason = f"{failure['reason']}: {failure['message']}".rstrip(".")
             raise TrainJobFailed(f"TrainJob {namespace}/{name} failed ({reason}){_exit(pods)}{log.ending()}")
         if obstacle is not None and obstacle.is_final(time.time()):

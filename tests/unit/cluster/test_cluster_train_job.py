@@ -17,8 +17,9 @@ import yaml
 
 from mathloop.cluster import train_job, train_job_spec
 from mathloop.cluster.kubernetes import Cluster
-from mathloop.cluster.refusals import ClusterRefused, Exists
+from mathloop.cluster.refusals import ClusterRefused, Exists, Unreachable
 from mathloop.cluster.train_job_spec import job_name
+from mathloop.retrying import PATIENCE_VARIABLE
 from mathloop.settings.pools import Affinity, Pool, Toleration
 from tests import crd_schemas
 from tests.fake_cluster import FakeCluster, PodLog, now
@@ -323,8 +324,9 @@ def test_a_job_that_somebody_deletes_is_a_failure(fake: FakeCluster, launch: Cal
 
 
 def test_an_api_server_that_goes_away_for_a_while_is_waited_for(
-    fake: FakeCluster, launch: Callable[..., Launcher]
+    fake: FakeCluster, launch: Callable[..., Launcher], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv(PATIENCE_VARIABLE, "300")
     launcher = launch()
     wait_for(lambda: fake.find("trainjobs"))
     fake.down = True
@@ -336,6 +338,21 @@ def test_an_api_server_that_goes_away_for_a_while_is_waited_for(
     code, output = launcher.end()
     assert code == 0, output
     assert "; its log says more; trying again in 1 s" in output
+
+
+def test_an_api_server_that_stays_away_is_one_line(
+    fake: FakeCluster, cluster: Cluster, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake.down = True
+    monkeypatch.setenv(PATIENCE_VARIABLE, "1")
+    with pytest.raises(Unreachable, match=r"failed \(HTTP 503\) to create trainjobs"):
+        train_job.run(cluster, JOB, queue_seconds=1, run_seconds=1, poll_seconds=0.05)
+    assert "trying again in 1 s" in capsys.readouterr().err
+    monkeypatch.delenv(PATIENCE_VARIABLE)
+    seen = len(fake.requests)
+    with pytest.raises(Unreachable):
+        cluster.get(train_job.TRAIN_JOB, NAME, "mathloop")
+    assert len(fake.requests) == seen + 1, "at a terminal the error comes at once"
 
 
 @pytest.mark.parametrize(
