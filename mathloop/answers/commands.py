@@ -28,7 +28,7 @@ from mathloop.answers.vocabulary import LETTERS, OPERATORS, RELATIONS, UNBRACKET
 STOP_COMMANDS = frozenset(
     ("\\}", "\\\\", "\\quad", "\\cup", "\\cap", "\\setminus", "\\end", "\\pm", "\\mp", "\\to", "\\%",
      "\\Rightarrow", "\\rightarrow", "\\implies", "\\pmod", "\\mod", "\\equiv", "\\choose", "\\lor",
-     "\\land", "\\rfloor", "\\rceil", "\\times", *OPERATORS, *RELATIONS)
+     "\\land", "\\rfloor", "\\rceil", "\\over", "\\times", *OPERATORS, *RELATIONS)
 )  # fmt: skip
 """Commands that cannot begin a factor."""
 
@@ -76,7 +76,10 @@ def read_command(parser: Grammar, token: Token) -> Node:
     if name == "\\{":
         return parser.braces()
     if name in ("\\angle", "\\triangle", "\\odot"):
-        return Symbol(bare + " " + _letters(parser))
+        letters = _letters(parser)
+        if name == "\\angle" and len(letters) == 3:
+            letters = min(letters, letters[::-1])
+        return Symbol(f"{bare} {letters}")
     if name == "\\int":
         return read_integral(parser)
     if name == "\\Delta" and parser.token.kind == "word":

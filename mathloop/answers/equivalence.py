@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 
-from mathloop.answers import deadline, names, ranges
+from mathloop.answers import deadline, families, names, ranges
 from mathloop.answers.deadline import Undecided
 from mathloop.answers.expressions import constant_value, equal_expressions, proportional, rounded
 from mathloop.answers.nouns import droppable, folded, same_noun
@@ -43,6 +43,7 @@ from mathloop.answers.syntax import (
 from mathloop.answers.units import scale
 from mathloop.answers.vocabulary import MIRRORED, SYMMETRIC
 from mathloop.answers.vocabulary import RELATIONS as ORDERED
+from mathloop.answers.words import without_subject
 
 MOST_ITEMS = 120
 _ORDERED = frozenset(("tuple", "sequence", "division"))
@@ -94,6 +95,9 @@ class Comparison:
             return False
         if isinstance(left, Number) and isinstance(right, Number) and left.value == right.value:
             return True
+        antiderivatives = families.same_antiderivative(left, right, self.same)
+        if antiderivatives is not None:
+            return antiderivatives
         for decimal, other in ((left, right), (right, left)):
             if isinstance(decimal, Number) and decimal.places and rounded(decimal, other, self.places):
                 return True
@@ -173,6 +177,8 @@ class Comparison:
 
     def _two_collections(self, left: Collection, right: Collection) -> bool:
         kinds = {left.kind, right.kind}
+        if (ours := families.solution_family(left)) and (theirs := families.solution_family(right)):
+            return families.same_family(ours, theirs, self.same)
         if "ratio" in kinds and len(kinds) > 1:
             return False
         if kinds == {"ratio"}:
@@ -190,11 +196,19 @@ class Comparison:
             if first is None or second is None:
                 return len(kinds) == 1 and self._named_sets(left, right)
             return first is not None and second is not None and self._pieces(first, second)
+        if kinds == {"set", "tuple"}:
+            single, point = (left, right) if left.kind == "set" else (right, left)
+            return len(single.items) == 1 and self.same(single.items[0], point)
         if "set" in kinds:
             return not kinds & {"tuple"} and self._any_order(left.items, right.items)
         if self._unrelated(left, right):
-            return self._any_order(left.items, right.items)
+            return _alike(left, right) and self._any_order(left.items, right.items)
+        roots = names.roots(left), names.roots(right)
+        if roots[0] and roots[1]:
+            return len(roots[0]) == len(roots[1]) and self._matched(roots[0], list(roots[1]))
         assigned = names.assignments(left), names.assignments(right)
+        if (assigned[0] or assigned[1]) and not _alike(left, right):
+            return False
         if assigned[0] and assigned[1]:
             return self._any_order(left.items, right.items)
         if assigned[0] or assigned[1]:
@@ -366,12 +380,20 @@ def _bounds(*collections: Collection) -> bool:
     return any(isinstance(item, Relation) and not set(item.operators) <= {"=", "~"} for item in items)
 
 
+def _alike(left: Collection, right: Collection) -> bool:
+    """Whether both lists say "or" or neither does."""
+    return (left.ends == "or") == (right.ends == "or")
+
+
 def _numbers(collection: Collection) -> bool:
     return all(isinstance(item, Number | Apply | Symbol | Quantity) for item in collection.items)
 
 
 def _same_words(left: Node, right: Node) -> bool:
-    return bool(words_of(left)) and words_of(left) == words_of(right)
+    one, other = words_of(left), words_of(right)
+    if not one or not other:
+        return False
+    return one == other or without_subject(one) == other or without_subject(other) == one
 
 
 def _plain(*nodes: Node) -> bool:

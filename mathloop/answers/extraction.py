@@ -1,89 +1,77 @@
 """Finds the final answer of a response.
 
-The most reliable marker wins, and among equal ones the last: `\\boxed{}` (unless "the final answer is $…$"
-follows), then `#### 72`, then a sentence with "the answer is" or "答案是", then bold text, then the last
-formula or number.
+The most reliable marker wins, and among equal ones the last: `<answer>…</answer>`, `\\boxed{}` (unless "the
+final answer is $…$" or a line "Answer: …" follows), then `#### 72`, then a sentence with "the answer is" or
+"答案是", then bold text, then what the last sentence says. The answer is all that is stated, never a number
+found in it: `phrases.py` says which words around it may be left out.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
-from mathloop.answers.units import UNITS
+from mathloop.answers.boxes import OPEN_BOX, last_box, without_denied
+from mathloop.answers.chinese_sentences import (
+    CONNECTIVES,
+    COPULA,
+    HAN,
+    UNIT,
+    in_chinese_sentence,
+    in_chinese_text,
+)
+from mathloop.answers.phrases import (
+    BROKEN_FORMULA,
+    FORMULA,
+    LONGEST_WORDS,
+    NUMBER,
+    PROSE,
+    formulas,
+    in_sentence,
+    is_cut_off,
+    masked,
+    stated,
+)
 
-LONGEST_ANSWER = 20_000
-"""Characters read inside a box."""
 LONGEST_SENTENCE = 4_000
 """Characters read after "the answer is", and at the end of a text without such a marker."""
 MOST_CUES = 8
-LONGEST_GAP = 40
-"""Characters between two boxes that still belong to one answer ("\\boxed{1} and \\boxed{2}")."""
-MOST_BOXES = 24
+LONGEST_PHRASE = 14
+"""Characters of a Chinese phrase that may be the answer as a whole, such as 北偏东30°."""
 
-_BOX = re.compile(r"boxed\s*(\{|[0-9A-Za-z+-][^\s$\\.,{}]*)")
-_OPEN_BOX = re.compile(r"\\f?boxed\s*\{")
-_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
-_CONNECTIVE = re.compile(r"\b(?:and|or)\b|[和或与及、]")
-_WORD = re.compile(r"[a-zA-Z\u4e00-\u9fff]")
-_COMMAND = re.compile(r"\\+[a-zA-Z]+|(?<![a-zA-Z])[a-zA-Z](?:_\{?\w+\}?)?\s*=")
+_BLANKS = re.compile(r"[^\S\n]{3,}|\n[^\S\n]*\n\s*")
 _SPECIAL = re.compile(r"<\|[^|<>\n]{0,40}\|>.*", re.DOTALL)
 _HASHES = re.compile(r"####\s*([^\n]+)")
 _CUE = re.compile(
-    r"\banswers?\s*(?:\*\*)?\s*(?:is|are|was|be|=|[:：])(?!\w)"
-    r"|\bcorrect\s+(?:option|choice|statement)s?\s*(?:is|are|[:：])|(?:^|\n)[ \t]*A\s*[:：](?=[^\n]*\s*\Z)"
-    r"|答案】|答案(?:应该|应|就)?(?:是|为|选|：|:)|(?:故|应|因此|所以)选(?!项)|故填"
+    r"\banswers?\s?\s?(?:\*\*)?\s?(?:is|are|was|be|=|[:：])(?!\w)"
+    r"|\bcorrect\s(?:option|choice|statement)s?\s?(?:is|are|[:：])|(?:^|\n)[ \t]*A\s?[:：](?=[^\n]*\s{0,3}\Z)"
+    r"|答案】|答案(?:应该|应|就)?(?:是|为|选|：|:)|(?:故|应|因此|所以)(?:本题|此题)?选(?!项)|故填"
     r"|(?:^|[\n。])[ \t]*答[ \t]*[:：]",
     re.IGNORECASE,
 )
 _FINAL = re.compile(r"final answer is[\s:*]*\$", re.IGNORECASE)
-"""After the last box and with a formula, it replaces the box."""
+_DECLARED = re.compile(r"\n[ \t]*(?:\*\*)?(?:final\s)?answer(?:\*\*)?\s?[:：]\s*(?=\S)", re.IGNORECASE)
+"""After the last box and with a formula, or on a line of its own, it replaces the box."""
 _CUE_END = re.compile(r"(?:[\s:：*\"]|\\\"|(?:therefore|thus|hence|then|simply)\s)*")
-_INLINE = r"\\\([^\n]{1,3000}?\\\)|(?<!\\)\$(?:[^$\\\n]|\\.){1,3000}(?<!\\)\$"
-_MATH = re.compile(r"\$\$.{1,3000}?\$\$|\\\[.{1,3000}?\\\]|" + _INLINE, re.DOTALL)
-BROKEN_INLINE = re.compile(r"(?<![\\$])\$[ \t]*\n|\\\([ \t]*\n")
-"""As in Markdown, inline math does not span lines, so no answer follows such an opening."""
 _EXPLAINED = re.compile(r"\s*,\s*(?:where|with|for|in which|as|since|其中)")
-_CONNECTIVES = re.compile(
-    r"^(?:(?:因此|所以|故|综上所述|综上|于是|从而|即|答|therefore|thus|so|hence)[，,：:\s]*)+", re.IGNORECASE
-)
-_HAN = re.compile("[\u4e00-\u9fff]")
-_CHINESE_SENTENCE = re.compile(r"[。！？；\n]+|;\s")
-_SUSPICIOUS = (
-    "not", "n't", "n’t", "never", "wrong", "incorrect", "false", "?", "？", "不", "非", "错",
-    "write", "give", "put", "enter", "return", "report",
-)  # fmt: skip
-"""A box is only denied, or part of an instruction, if one of these is near it."""
-_NOT_BEFORE = re.compile(
-    r"(?:\bnot|n['’]t(?:\s+be)?|\bnever|不是|并非|不为|不等于|不可能是)\s*(?:equal\s+to\s*)?[$\\(\[\s]*$",
-    re.IGNORECASE,
-)
-_WRONG_AFTER = re.compile(
-    r"[$\\)\]\s]*(?:(?:is|was)\s+(?:wrong|incorrect|false|not)|isn['’]t|[?？]\s*(?:no|wrong|不)|是?(?:错|不对|不正确))",
-    re.IGNORECASE,
-)
-_INSTRUCTED = re.compile(
-    r"\b(?:write|give|put|enter|return|output|report)\s*(?:(?:your|the)\s+(?:final\s+)?answer\s+(?:in|as|within|inside)\s*)?"
-    r"[$\\(\[\s]*$",
-    re.IGNORECASE,
-)
-_IF = re.compile(r"\bif\b", re.IGNORECASE)
 _DENIED_CUE = re.compile(
     r"n['’]t\s+(?:think|believe)|\bnot\s+(?:true|the\s+case|correct)\b|\bwrong\s+that\b|\bdoubt\b|不认为|并非",
     re.IGNORECASE,
 )
 _DENIAL = re.compile(
-    r"\banswers?\s+(?:is(?:n['’]t|\s+(?:definitely\s+|certainly\s+)?not)|can(?:not|['’]t)|could\s*(?:not|n['’]t))\b"
+    r"\banswers?\s+(?:is(?:n['’]t|\s+(?:definitely\s+|certainly\s+)?not)|can(?:not|['’]t)|could\s*(?:not"
+    r"|n['’]t))\b"
     r"|答案(?:一定|肯定|绝对|应该)?(?:不|并非)",
     re.IGNORECASE,
 )
 _REFUSING = re.compile(
-    r"\s*(?:not|never|anything\s+but|less|more|fewer|greater|smaller|larger|at\s+(?:least|most)|over|under|above|below)\b"
+    r"\s*(?:not|never|anything\s+but|less|more|fewer|greater|smaller|larger|at\s+(?:least|most)|over"
+    r"|under|above|below)\b"
     r"|\s*(?:不(?:是|为|等于|一定|可能|会|能)|并非|大于|小于|至少|至多)",
     re.IGNORECASE,
 )
 _HEDGE = re.compile(
-    r"\b(?:or|either|maybe|perhaps|possibly|unless|otherwise|if)\b|不确定|还是|或|可能(?!性)", re.IGNORECASE
+    r"\b(?:or|either|maybe|perhaps|possibly|unless|otherwise|if|between)\b|不确定|还是|或|可能(?!性)",
+    re.IGNORECASE,
 )
 _EITHER = re.compile(r"\b(?:or|either|maybe|perhaps|possibly)\b", re.IGNORECASE)
 _GIVEN_UP = re.compile(
@@ -91,68 +79,34 @@ _GIVEN_UP = re.compile(
     r"|\bSorry\b|我不(?:会|知道|确定)",
     re.IGNORECASE,
 )
-_NUMBER_SUFFIX = re.compile(
-    r"(?:\s+\d+\s*/\s*\d+|\s?:\s?\d+|\s?\^\s?\{?\d+\}?|[a-zA-Z](?![a-zA-Z])|\s?(?:million|billion|thousand|hundred|trillion)\b)+",
+_CORRECTED = re.compile(
+    r"\b(?:actually|wait|hmm+|oops|recheck|re-check|on\s+second\s+thought|let\s+me\s+(?:re|double|check"
+    r"|correct)|correction"
+    r"|I\s+made\s+a\s+mistake|that(?:\s+is|['’]s)\s+(?:wrong|not\s+right|incorrect)|no,)|等等|不对|更正|算错"
+    r"|重新(?:计)?算",
     re.IGNORECASE,
 )
-"""Text after a number that belongs to it: 3 1/2, 5:3, 5^2, 5x, 5 million."""
-_RUN = re.compile(r"[\d., ()+*/^:=<>≤≥√π|−-]|(?<![A-Za-z'’])[A-Za-z](?![A-Za-z])")
-_RUN_ON_RIGHT = re.compile(r"[\d., ()+*/^:=<>≤≥√π|−-]")
-_DOUBT = re.compile(
-    "不(?:一定|可能|能|会|应该?|再)?(?:是|为|等于|选|对)|并非|而非|不确定|还是|或许|也许|可能(?!性)|倒数|相反数|绝对值|之间"
-    r"|\d\s*(?:到|至|或)\s*\d|[个只人元岁]\s*(?:或|还是)"
-)
-_RUN_ON = re.compile(r"\n[ \t]*(?:\*\*)?(?:Question|Problem|Q|问题|题目)\s*\d{0,3}\s*[:：]")
-_CHINESE_CHECK = re.compile("(?:验证|检验|验算|[(（])")
-_LISTED = re.compile(r"(?:\d[\d./°%]*|\$[^$]+\$)\s*(?:或|和)\s*(?:\d|\$)[^\u4e00-\u9fff]*$")
-_COPULA = re.compile("(?<![因成分作认])为|(?<!不)是|即(?!可)|等于|[填打在]|选(?!项)|[:：](?!\\d)")
-"""Words and signs before the value of something."""
-_UNITS = "|".join(sorted((unit for unit in UNITS if not unit.isascii()), key=len, reverse=True))
-_CHINESE_UNIT = re.compile(f"或者?|[和且与、，；每]|{_UNITS}|[个只人本件条张组颗袋棵辆名岁支枚位次种]")
-_MEASURED = rf"\d+(?:\.\d+)?\s*(?:平方|立方)?(?:{_UNITS})(?:/(?:{_UNITS}))?"
-_CHINESE_QUANTITY = re.compile(rf"[-－]?{_MEASURED}(?:{_MEASURED})*")
-_SECOND_BLANK = re.compile(r"第[二三四2-4]个?空|(?<![a-zA-Z])[a-zA-Z]_\{?\w+\}?")
-_CHOSEN = re.compile(r"选项?\s*([A-H])(?![a-zA-Z])")
-_REJECTED = re.compile("不|排除|非|错|误")
-_FIRST_BLANK = re.compile("第(?:一|1)(?:个)?空")
-_LEFT_OVER = re.compile(r"(\d+)[^\d，,。]{0,6}[，,]?[^\d，,。]{0,4}余[^\d，,。余]{0,3}(\d+)")
-_NUMERAL = "[零一二两三四五六七八九十百千万]"
-_NUMERALS = re.compile(
-    f"{_NUMERAL}+分之{_NUMERAL}+|{_NUMERAL}{{2,}}(?={_UNITS}|[个只人本件条张组颗袋棵辆名岁支枚位次种])"
-)
-LONGEST_PHRASE = 14
-"""Characters of a Chinese phrase that may be the answer as a whole, such as 北偏东30°."""
-LONGEST_WORDS = 30
-"""Characters of a sentence without a number that may be the answer as a whole."""
-_BOLD_END = re.compile(r"\*\*([^*\n]+)\*\*[.。!！]?\s*$")
-_BOLD = re.compile(r"\*\*([^*\n]+)\*\*")
-_NUMBER = re.compile(
-    r"(?<![\w.])(?:\d+\s?\*?\s?)?sqrt\s?\([^()\n]{1,60}\)(?:\s?/\s?\d+)?|(?<![\w.])\d{1,2}:\d{2}(?!\d)(?:\s?[ap]\.?m\b\.?)?|(?<![a-zA-Z\d_.])[-+−]?[$€¥£]?(?:\d{1,3}(?:[,，]\d{3})+(?!\d)|\d+)?(?:[.,]?\d+)(?:\s?/\s?\d+)?(?:\s*[%％])?(?![a-zA-Z]*\d)",
-    re.IGNORECASE,
-)
+_INSTEAD = re.compile(r"(?:should|must|ought\s+to)\s+be\b|is\s+(?:actually|really)\b|应该?[是为]")
+_RUN_ON = re.compile(r"\n[ \t]*(?:\*\*)?(?:Question|Problem|Q|问题|题目)\s?\d{0,3}\s?[:：]")
+_BOLD_END = re.compile(r"\*\*([^*\n]{1,400})\*\*[.。!！]?\s*$")
+_BOLD = re.compile(r"\*\*([^*\n]{1,400})\*\*")
 _EQUATIONS = re.compile(
-    r"\b[a-z]\s*=\s*[-+]?[\d./]+(?:\s*(?:,|or|and|,\s*(?:or|and))\s*[a-z]\s*=\s*[-+]?[\d./]+)+(?=[.\s]*$)"
+    r"\b[a-z]\s?=\s?[-+]?[\d./]{1,30}(?:\s?(?:,|or|and|,\s?(?:or"
+    r"|and))\s?[a-z]\s?=\s?[-+]?[\d./]{1,30}){1,9}(?=[.\s]*$)"
 )
 """Several solutions at the end of a text: "x = 2 or x = -3"."""
 _CHECK = re.compile(
-    r"\n[ \t]*(?:\([^()\n]*(?:\([^()\n]*\)[^()\n]*)*\)|\*{0,2}(?:verification|check|note)\b.*)\s*\Z",
+    r"\n[ \t]*(?:\([^()\n]{0,300}(?:\([^()\n]{0,100}\)[^()\n]{0,100}){0,9}\)|\*{0,2}(?:verification"
+    r"|check|note)\b.*)\s*\Z",
     re.IGNORECASE | re.DOTALL,
 )
 """A last paragraph that only checks the answer before it."""
+_HOPE = re.compile(r"(?<=[.!\s])\s?I hope (?:it|this) is correct\.?\s*\Z|\s+\Z")
+_DISPLAYED = re.compile(r"(\$\$[^$]{1,3000}\$\$|\\\[(?:(?!\\\[).){1,3000}\\\])[.\s]*\Z", re.DOTALL)
+"""A formula on lines of its own at the end of a text."""
 _SENTENCE_END = re.compile(r"(?<!\\)[.!?](?=\s|\"|\*|$)|[。！？\n]")
-_PROSE = re.compile(
-    r"(?<![\\a-zA-Z])(?!sqrt|sin|cos|tan|log|ln|(?:and|or|pi|am|pm|cm|km|mm|kg|ml)\b)[a-zA-Z]{2,}(?![a-zA-Z({])"
-    r"|[\u4e00-\u9fff]{3,}"
-)
-_QUALIFIED = re.compile(
-    r"(?:\b(?:not|least|most|than|over|under|except|below|above|between)|不是|至少|至多|最多|最少|大于|小于|超过|不足|不等于)\s*$",
-    re.IGNORECASE,
-)
-"""Words before a number that change its meaning ("at least 10")."""
-_BOUND = re.compile(r"\s*(?:以上|以下|以内|以外|左右|或以上|及以上|or more|or less|or fewer)")
-_SENTENCE_WORD = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]{3,}|[\u4e00-\u9fff]{2,}")
+_WORD = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]{3,}|[\u4e00-\u9fff]{2,}")
 _MATHEMATICS = frozenset("\\^_=<>&{}|!")
-_TYPESET = re.compile(r"\\(?:text\w*|mbox|mathrm|begin|end)\s*\{[^{}]*\}|\\[a-zA-Z]+")
 
 
 def extract_answer(text: str, language: str = "en") -> str | None:
@@ -163,22 +117,50 @@ def extract_answer(text: str, language: str = "en") -> str | None:
     """
     if "think>" in text:
         text = text.rpartition("</think>")[2] if "</think>" in text else text.partition("<think>")[0]
+    if "answer>" in text or "ANSWER>" in text:
+        return _tagged(text, language)
     text = _without_run_on(text).replace(r"\fbox{", r"\boxed{")
     boxed = "boxed" in text
     if boxed:
-        text = _without_denied(text)
+        text = without_denied(text)
     if "boxed" in text:
-        later = _FINAL.search(text, text.rfind("boxed"))
-        answer = (_after_cue(text[later.start() :], language) if later else None) or last_box(text)
-        if answer or _OPEN_BOX.search(text):
+        answer = _after_box(text[text.rfind("boxed") :], language) or last_box(text)
+        if answer or OPEN_BOX.search(text):
             return answer  # an unclosed box means that the response was cut off
-    body = _SPECIAL.sub("", text) if "<|" in text else text
+    body = _BLANKS.sub(_fewer, _SPECIAL.sub("", text) if "<|" in text else text)
     answer = _hashed(body)
     if answer is None:
         answer = _after_cue(body.strip(), language)
     if answer is None and not boxed:
         answer = _without_cue(body.strip())
     return answer or None
+
+
+def is_prose(text: str) -> bool:
+    """Whether the text is a sentence that may contain an answer, rather than an unreadable answer."""
+    outside = re.sub(r"(?<![\d.])0{2,}", " ", masked(text))
+    if HAN.search(outside):
+        return len(HAN.findall(outside)) >= LONGEST_PHRASE or COPULA.search(outside) is not None
+    words = len(_WORD.findall(outside))
+    return words >= 8 or (words >= 1 and not any(mark in _MATHEMATICS for mark in outside))
+
+
+def _fewer(blanks: re.Match[str]) -> str:
+    return "\n\n" if "\n" in blanks.group() else "  "
+
+
+def _tagged(text: str, language: str) -> str | None:
+    """The content of the last answer tag; none if it was cut off."""
+    lower = text.lower()
+    last, end = lower.rfind("<answer>"), lower.rfind("</answer>")
+    if last < 0:
+        return extract_answer(text.replace("answer>", "").replace("ANSWER>", ""), language)
+    if last > end:
+        return None
+    inner = text[last + len("<answer>") : end].strip()
+    if "boxed" in inner or "\n" in inner or _CUE.search(inner):
+        return extract_answer(inner.replace("answer>", ""), language)
+    return inner or None
 
 
 def _without_run_on(text: str) -> str:
@@ -190,78 +172,18 @@ def _without_run_on(text: str) -> str:
     return text
 
 
-def _without_denied(text: str) -> str:
-    """The text without last boxes that it calls wrong, or that only say where to write the answer."""
-    for start, end, _ in _boxes_from_the_end(text):  # a cut does not move the boxes before it
-        before, after = text[max(0, start - 60) : start], text[end : end + 40]
-        near = (before + after).lower()
-        if not any(mark in near for mark in _SUSPICIOUS):
-            break
-        sentence = before[max(before.rfind("."), before.rfind("\n")) + 1 :] + after
-        instructed = _INSTRUCTED.search(before) and _IF.search(sentence)
-        if not (instructed or _NOT_BEFORE.search(before) or _WRONG_AFTER.match(after)):
-            break
-        text = f"{text[:start].rstrip('$')} {text[end:].lstrip('$')}"
-    return text
-
-
-def is_prose(text: str) -> bool:
-    """Whether the text is a sentence that may contain an answer, rather than an unreadable answer."""
-    outside = _TYPESET.sub(" ", _MATH.sub(" ", text))
-    if _HAN.search(outside):
-        return len(_HAN.findall(outside)) >= LONGEST_PHRASE or _COPULA.search(outside) is not None
-    words = len(_SENTENCE_WORD.findall(outside))
-    return words >= 8 or (words >= 1 and not any(mark in _MATHEMATICS for mark in outside))
-
-
-def last_box(text: str) -> str | None:
-    """The content of the last box, joined with the boxes just before it ("\\boxed{1} and \\boxed{2}")."""
-    parts: list[str] = []
-    start = len(text)
-    for box_start, box_end, content in _boxes_from_the_end(text):
-        if parts and not _joins(text[box_end:start]):
-            break
-        parts.append(content.strip())
-        start = box_start
-    return ", ".join(dict.fromkeys(reversed(parts))) or None
-
-
-def _boxes_from_the_end(text: str) -> Iterator[tuple[int, int, str]]:
-    """Closed boxes with content, as (start, end, content), last first."""
-    start = len(text)
-    for _ in range(MOST_BOXES):
-        start = text.rfind("boxed", 0, start)
-        if start < 0:
-            return
-        match = _BOX.match(text, start)
-        if match is None or not text[:start].endswith(("\\", "\\f")):
-            continue
-        if match.group(1) != "{":
-            yield start, match.end(), match.group(1)
-            continue
-        close = _closing_brace(text, match.end() - 1)
-        if close is not None and not text[match.end() : close].isspace() and close > match.end():
-            yield start, close + 1, text[match.end() : close]
-
-
-def _closing_brace(text: str, opening: int) -> int | None:
-    depth = 0
-    for match in _BRACE.finditer(text, opening, opening + LONGEST_ANSWER):
-        mark = match.group()
-        if mark == "{":
-            depth += 1
-        elif mark == "}":
-            depth -= 1
-            if depth == 0:
-                return match.start()
-    return None
-
-
-def _joins(gap: str) -> bool:
-    if len(gap) > LONGEST_GAP:
-        return False
-    words = _COMMAND.sub(" ", _SECOND_BLANK.sub(" ", gap))
-    return _CONNECTIVE.search(words) is not None or _WORD.search(words) is None
+def _after_box(rest: str, language: str) -> str | None:
+    """An answer that is declared, or a correction that is made, after the last box."""
+    lower = rest.lower()
+    if "final answer is" in lower and (later := _FINAL.search(rest)):
+        return _after_cue(rest[later.start() :], language)
+    if "answer" in lower and (declared := _DECLARED.search(rest)):
+        answer = _in_sentence(rest[declared.end() : declared.end() + LONGEST_SENTENCE])
+        known = answer and (
+            re.fullmatch(r"[^a-zA-Z]*[A-K][^a-zA-Z]*", answer) or NUMBER.match(answer.lstrip("$\\("))
+        )
+        return answer if known else None
+    return (_corrected(rest[rest.find("}") + 1 :]) or None) if _INSTEAD.search(lower) else None
 
 
 def _hashed(text: str) -> str | None:
@@ -284,7 +206,8 @@ def _after_cue(text: str, language: str) -> str | None:
         start = _CUE_END.match(text, cue.end()).end()  # type: ignore[union-attr]  # it matches the empty string
         if _DENIED_CUE.search(_before_in_sentence(text, cue.start())):
             return ""
-        answer = _in_sentence(text[start : start + LONGEST_SENTENCE])
+        rest = text[start : start + LONGEST_SENTENCE]
+        answer = _in_sentence(rest)
         if cut_off and not _repeated(text[start:later], answer):
             return cut_off
         later = cue.start()
@@ -293,8 +216,20 @@ def _after_cue(text: str, language: str) -> str | None:
         if answer and len(cues) > 1 and text.endswith(answer) and cue is cues[-1]:
             cut_off = answer
         elif answer is not None:
-            return answer
+            corrected = _corrected(rest[_sentence_end(rest) :]) if cue is cues[-1] else None
+            return answer if corrected is None else corrected
     return cut_off
+
+
+def _corrected(rest: str) -> str | None:
+    """What a text after the answer puts in its place, "" if it only takes it back; None if it does not."""
+    marker = _CORRECTED.search(rest[:LONGEST_SENTENCE])
+    if marker is None:
+        return None
+    instead = _INSTEAD.search(rest.lower(), marker.start())
+    if instead is None:
+        return None
+    return stated(rest[instead.end() : instead.end() + LONGEST_SENTENCE].split("\n")[0].strip(" .")) or ""
 
 
 def _before_in_sentence(text: str, position: int) -> str:
@@ -309,146 +244,79 @@ def _repeated(between: str, answer: str | None) -> bool:
     return bool(answer) and rest.lower() in ("", "so the", "the", "the final", "so", "所以", "最终")
 
 
-def _in_sentence(rest: str) -> str | None:
-    """The answer in the first sentence of `rest`: a formula at its start, else the last one in it."""
-    if BROKEN_INLINE.match(rest):
-        return None
-    if _REFUSING.match(rest):
-        return ""
-    formula = _MATH.match(rest)
+def _sentence_end(rest: str) -> int:
+    """Where the first sentence ends; a period inside a formula does not end it."""
+    formula = FORMULA.match(rest)
     begin = formula.end() if formula else 0
     end = _SENTENCE_END.search(rest, begin)
-    while (
-        end is not None
-        and _MATH.search(rest, begin, end.start() + 1) is None
-        and "$" in rest[begin : end.start()]
-    ):
-        spanning = _MATH.search(rest, begin)  # a period inside a formula does not end the sentence
+    while end is not None and "$" in rest[begin : end.start()]:
+        spanning = FORMULA.search(rest, begin)
         if spanning is None or spanning.start() > end.start():
             break
         begin = spanning.end()
         end = _SENTENCE_END.search(rest, begin)
-    sentence = rest[: end.start() if end else len(rest)].replace("**", "").strip(' \t"')
-    prose = _TYPESET.sub(" ", _MATH.sub("", sentence))
-    if not _PROSE.search(prose) and not (_NUMBER.search(prose) and _HAN.match(_CHINESE_UNIT.sub("", prose))):
-        return sentence
-    if _HAN.search(sentence) and not formula:
-        return _in_chinese_sentence(sentence)
-    values = {found.group() for found in _MATH.finditer(sentence)} or {
-        n.group() for n in _NUMBER.finditer(sentence)
-    }
-    if len(values) > 1 and _HEDGE.search(prose):
+    return end.start() if end else len(rest)
+
+
+def _in_sentence(rest: str) -> str | None:
+    """The answer in the first sentence of `rest`, which follows "the answer is"."""
+    if BROKEN_FORMULA.match(rest):
+        return None
+    if _REFUSING.match(rest):
         return ""
-    if formula:
-        return formula.group()
-    number = _NUMBER.match(sentence)
-    if number:
-        more = _NUMBER_SUFFIX.match(sentence, number.end())
-        return sentence[: more.end() if more else number.end()]
-    return _last_formula_or_number(sentence) or (sentence if len(sentence) <= 80 else None)
+    formula = FORMULA.match(rest)
+    sentence = rest[: _sentence_end(rest)].replace("**", "").strip(' \t"')
+    prose = masked(sentence)
+    if not PROSE.search(prose) and not (NUMBER.search(prose) and HAN.match(UNIT.sub("", prose))):
+        return sentence
+    if HAN.search(prose) and not formula:
+        return in_chinese_sentence(sentence) if HAN.search(sentence) else sentence
+    values = {found.group() for found in formulas(sentence)} or {n.group() for n in NUMBER.finditer(sentence)}
+    if len(values) > 1 and _HEDGE.search(re.sub(r"\b[a-z]\s?=", "", prose)) and PROSE.search(prose):
+        return "" if not _is_list(sentence) else sentence
+    return stated(sentence)
+
+
+def _is_list(sentence: str) -> bool:
+    """Whether "or" only stands between values, as in x = 2 or x = 3."""
+    words = [word.lower() for word in re.findall(r"[a-zA-Z]{2,}", re.sub(r"0{2,}", "", masked(sentence)))]
+    return bool(words) and set(words) <= {"or", "and"}
 
 
 def _without_cue(text: str) -> str | None:
-    """A formula that opens the text ("$x$, where …"), bold text at its end, or its last formula or number."""
+    """A formula that opens the text ("$x$, where …"), bold text at its end, or its last sentence's value."""
     if "\n" not in text and len(text) <= LONGEST_PHRASE and not is_prose(text):
         return text.strip() or None
-    opening = _MATH.match(text)
+    opening = FORMULA.match(text)
     if opening and "\n" not in text and _EXPLAINED.match(text, opening.end()):
         return opening.group()
-    text = _CHECK.sub("", text)
+    text = _HOPE.sub("", _CHECK.sub("", text))
+    if displayed := _DISPLAYED.search(text):
+        return displayed.group(1)
     if (bold_end := _BOLD_END.search(text)) and len(bold_end.group(1).split()) < 5:
-        return _in_sentence(_CONNECTIVES.sub("", bold_end.group(1)).strip(" :：.。"))
+        return _in_sentence(CONNECTIVES.sub("", bold_end.group(1)).strip(" :：.。"))
     last_line = text.rstrip()[text.rstrip().rfind("\n") + 1 :]
-    if _HAN.search(last_line):
-        return _in_last_chinese_sentence(last_line[-LONGEST_SENTENCE:])
-    if _GIVEN_UP.search(text[-300:]):
+    if HAN.search(last_line):
+        return in_chinese_text(last_line[-LONGEST_SENTENCE:])
+    if _GIVEN_UP.search(text[-300:]) or is_cut_off(text):
         return None
     if solutions := _EQUATIONS.search(text[-LONGEST_SENTENCE:]):
         return solutions.group()
     bold = _BOLD.findall(text, max(0, text.rfind("\n\n")))
     if bold:
         inner = bold[-1].strip(" :：.")
-        if not _PROSE.search(inner) or _NUMBER.search(inner):
+        if not PROSE.search(masked(inner)) or NUMBER.search(inner):
             return _in_sentence(inner)
-    ending = text[-LONGEST_SENTENCE:]
-    last_sentence = re.split(r"[.!?\n]\s+", ending.strip())[-1]
-    if (
-        _EITHER.search(last_sentence)
-        and len({found.group() for found in _NUMBER.finditer(last_sentence)}) > 1
-    ):
+    return _in_last_sentence(text[-LONGEST_SENTENCE:].strip())
+
+
+def _in_last_sentence(ending: str) -> str | None:
+    if BROKEN_FORMULA.search(ending):
         return None
-    return _last_formula_or_number(ending)
-
-
-def _in_last_chinese_sentence(text: str) -> str | None:
-    """The answer in the last sentence of a text, ignoring sentences that only check it."""
-    sentences = [each for each in _CHINESE_SENTENCE.split(text) if each.strip()]
-    while len(sentences) > 1 and _CHINESE_CHECK.match(sentences[-1].strip()):
-        sentences.pop()
-    return _in_chinese_sentence(sentences[-1].strip()) if sentences else None
-
-
-def _in_chinese_sentence(sentence: str) -> str | None:
-    """The value that the sentence states: a formula, a quantity with its unit, or words."""
-    sentence = _CONNECTIVES.sub("", sentence.replace("**", "")).strip(' \t"“”')
-    chosen = [
-        found.group(1)
-        for found in _CHOSEN.finditer(sentence)
-        if not _REJECTED.search(sentence[max(0, found.start() - 4) : found.start()])
-        and not _REJECTED.match(sentence[found.end() : found.end() + 4].lstrip())
-    ]
-    if chosen:
-        return chosen[-1]
-    if blank := _FIRST_BLANK.search(sentence):
-        return sentence[blank.start() :]
-    if division := _LEFT_OVER.search(sentence):
-        return f"{division.group(1)}余{division.group(2)}"
-    clause = re.split("[，,]", sentence)[-1]
-    if _DOUBT.search(clause) or "不确定" in sentence:
-        return "" if not _LISTED.search(clause) else clause[_LISTED.search(clause).start() :]  # type: ignore[union-attr]
-    *_, copula = [None, *_COPULA.finditer(sentence)]
-    tail = sentence[copula.end() :].strip(' "“”') if copula else ""
-    if tail and not _HAN.search(_CHINESE_UNIT.sub("", _MATH.sub("", tail))):
-        return tail
-    quantities = [found.group() for found in _CHINESE_QUANTITY.finditer(sentence)]
-    if quantities and not _QUALIFIED.search(sentence, 0, sentence.rfind(quantities[-1])):
-        return quantities[-1]
-    value = _last_formula_or_number(sentence)
-    if value or any(mark.isdigit() for mark in sentence):
-        return value or tail or None
-    if numerals := _NUMERALS.findall(sentence):
-        return str(numerals[-1])
-    words = tail or sentence
-    return words if words and len(words) <= LONGEST_WORDS else None
-
-
-def _last_formula_or_number(text: str) -> str | None:
-    if BROKEN_INLINE.search(text):
+    last = re.split(r"(?:(?<=[.!?])|(?<=[.!?]\$)|(?<=[.!?]\$\$))\s+(?=[A-Z$\\])|\n+", ending)[-1]
+    last = CONNECTIVES.sub("", last.strip()).rstrip(".!").replace("**", "")
+    values = {found.group() for found in NUMBER.finditer(last)}
+    if _EITHER.search(masked(last)) and len(values) > 1 and not _is_list(last):
         return None
-    last, end = None, -1
-    for last_match in _MATH.finditer(text):
-        last, end = last_match.group(), last_match.end()
-        if _QUALIFIED.search(text, max(0, last_match.start() - 20), last_match.start()):
-            last = None
-    for match in _NUMBER.finditer(text, max(end, 0)):
-        start, end = match.start(), match.end()
-        last = _whole_run(text, start, end)
-        if _QUALIFIED.search(text, max(0, start - 20), start) or _BOUND.match(text, end):
-            last = None
-    return last
-
-
-def _whole_run(text: str, start: int, end: int) -> str:
-    """The number at a position, or the expression that contains it: `x > 2`, `3x - 2`, `(1, 2)`, `√2`."""
-    low, high = start, end
-    while low > 0 and _RUN.match(text, low - 1):
-        low -= 1
-    while high < len(text) and _RUN_ON_RIGHT.match(text, high):
-        high += 1
-    number, run = text[start:end], text[low:high].strip(" .,")
-    value = run.rpartition("=")[2].strip(" .,:*/+^|")
-    if value == number.strip() or not value:
-        return number
-    bare = re.sub(r"[\s.,]", "", value)
-    whole = value.count("(") == value.count(")") and bare not in (re.sub(r"[\s.,]", "", number), "")
-    return value if whole and not re.fullmatch(r"[\d.,\s]+", value) else number
+    value = in_sentence(last)
+    return value if value and len(value) <= max(LONGEST_WORDS, len(last)) else None

@@ -40,10 +40,16 @@ def is_name(node: Node) -> bool:
         case Apply("pow", (base, Number(Fraction(numerator=-1, denominator=1)))):
             return base == Symbol("f") or (isinstance(base, Apply) and is_name(base))
         case Apply(operation, (inner,)) if operation in _OF_ANGLES:
-            return _is_point(inner) or (isinstance(inner, Symbol) and inner.name.startswith("angle"))
+            return _is_point(inner) or (isinstance(inner, Symbol) and _names_angle(inner.name))
         case Collection("tuple" | "ratio" | "list", items):
             return all(is_name(item) for item in items)
     return False
+
+
+def _names_angle(name: str) -> bool:
+    return name.startswith("angle") or (
+        len(name) > 2 and name.isalpha() and name not in ("element", "nothing")
+    )
 
 
 def _is_point(node: Node) -> bool:
@@ -162,6 +168,20 @@ def assignments(collection: Collection) -> tuple[Node, ...] | None:
     if len(pairs) != len(named) or len({_family(pair[0]) for pair in pairs}) < 2:
         return None
     return _by_name([pair[0] for pair in pairs], [pair[1] for pair in pairs])
+
+
+def roots(collection: Collection) -> tuple[Node, ...] | None:
+    """The values of x_1 = 1, x_2 = 3, whose numbering means nothing; None for any other list."""
+    if collection.kind not in ("list", "sequence") or len(collection.items) < 2:
+        return None
+    values = []
+    for item in collection.items:
+        match item:
+            case Relation((Apply("index", (Symbol("x"), Number())), value), ("=",)):
+                values.append(value)
+            case _:
+                return None
+    return tuple(values)
 
 
 def _family(name: Node) -> Node:

@@ -41,6 +41,7 @@ from mathloop.answers.fingerprints import (
 from mathloop.answers.normalization import normalize
 from mathloop.answers.nouns import droppable, folded, names_no_unit
 from mathloop.answers.numbers import read_number
+from mathloop.answers.responses import final_answer
 from mathloop.answers.simplification import is_opaque, letters_as_unit, simplify, times
 from mathloop.answers.syntax import (
     MINUS_ONE,
@@ -100,6 +101,7 @@ def normal_form(answer: str) -> Form:
 
 
 def _compute(answer: str) -> Form:
+    answer = final_answer(answer)
     text = normalize(answer)
     if len(text) > LONGEST:
         return _of_text(text)

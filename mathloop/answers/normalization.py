@@ -4,22 +4,34 @@ from __future__ import annotations
 
 import re
 
+from mathloop.answers.spellings import respelled
+
 MONEY = "＄"
 """A dollar that means money; a plain `$` only delimits math."""
 
 _FULL_WIDTH = {chr(0xFF01 + offset): chr(0x21 + offset) for offset in range(94)} | {MONEY: MONEY}
 _MARKS = {
-    "。": ".", "、": " 、 ", "【": "[", "】": "]", "−": "-", "–": "-", "—": "-", "﹣": "-",
-    "￥": "¥", "\u3000": " ", "\u00a0": " ", "\u2009": " ", "\u202f": " ", "\u200b": "", "\u200c": "",
-    "\u2060": "", "\ufeff": "", "´": "'", "’": "'", "′": "'", "“": '"', "”": '"', "×": r"\times ",
-    "÷": r"\div ", "·": r"\cdot ", "⋅": r"\cdot ", "∙": r"\cdot ", "√": r"\sqrt ",
-    "∛": r"\sqrt[3] ", "π": r"\pi ", "∞": r"\infty ", "≤": r"\le ", "⩽": r"\le ", "≦": r"\le ",
-    "≥": r"\ge ", "⩾": r"\ge ", "≧": r"\ge ", "≠": r"\ne ", "≡": r"\equiv ", "≈": r"\approx ", "±": r"\pm ",
-    "∓": r"\mp ", "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ", "∅": r"\emptyset ", "°": r"^\circ ",
-    "℃": r"^\circ C", "ℝ": "R", "θ": r"\theta ", "α": r"\alpha ", "β": r"\beta ", "∠": r"\angle ",
-    "½": r"\frac{1}{2}", "⅓": r"\frac{1}{3}", "⅔": r"\frac{2}{3}", "¼": r"\frac{1}{4}",
-    "¾": r"\frac{3}{4}", "∶": ":", "∣": "|", "㎝": "cm", "㎡": "m^2", "㎏": "kg", "㎞": "km", "…": r"\ldots ",
-    "⋯": r"\ldots ",
+    "。": ".", "、": " 、 ", "【": "[", "】": "]", "−": "-", "‐": "-", "‑": "-", "⟨": "(", "⟩": ")",
+    "〈": "(",
+    "〉": ")", "–": "-", "—": "-", "﹣": "-", "￥": "¥", "\u3000": " ", "\u00a0": " ", "\u2009": " ",
+    "\u202f": " ", "\u200b": "", "\u200c": "", "\u2060": "", "\ufeff": "", "´": "'", "’": "'", "′": "'",
+    "“": '"', "”": '"', "×": r"\times ", "÷": r"\div ", "·": r"\cdot ", "⋅": r"\cdot ", "∙": r"\cdot ",
+    "√": r"\sqrt ", "∛": r"\sqrt[3] ", "π": r"\pi ", "∞": r"\infty ", "≤": r"\le ", "⩽": r"\le ",
+    "≦": r"\le ", "≥": r"\ge ", "⩾": r"\ge ", "≧": r"\ge ", "≠": r"\ne ", "≡": r"\equiv ",
+    "≈": r"\approx ", "±": r"\pm ", "∓": r"\mp ", "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ",
+    "∉": r"\notin ", "⊆": r"\subseteq ", "⊂": r"\subset ", "⊇": r"\supseteq ", "⊃": r"\supset ",
+    "∘": r"\circ ", "∂": r"\partial ", "∫": r"\int ", "↦": r"\mapsto ", "≪": r"\ll ", "≫": r"\gg ",
+    "⊥": r"\perp ", "∥": r"\parallel ", "∑": r"\sum ", "∏": r"\prod ", "Δ": r"\Delta ", "ζ": r"\zeta ",
+    "λ": r"\lambda ", "μ": r"\mu ", "φ": r"\phi ", "ω": r"\omega ", "σ": r"\sigma ", "γ": r"\gamma ",
+    "δ": r"\delta ", "ε": r"\epsilon ", "ρ": r"\rho ", "τ": r"\tau ", "ψ": r"\psi ", "Ω": r"\Omega ",
+    "Σ": r"\Sigma ", "Φ": r"\Phi ", "∖": r"\setminus ", "∧": r"\land ", "∨": r"\lor ", "ℤ": "Z",
+    "ℕ": "N", "ℚ": "Q", "ℂ": "C", "∅": r"\emptyset ", "°": r"^\circ ", "℃": r"^\circ C", "ℝ": "R",
+    "θ": r"\theta ", "α": r"\alpha ", "β": r"\beta ", "∠": r"\angle ", "⅛": r"\frac{1}{8}",
+    "⅜": r"\frac{3}{8}", "⅝": r"\frac{5}{8}", "⅞": r"\frac{7}{8}", "⅕": r"\frac{1}{5}",
+    "⅖": r"\frac{2}{5}", "⅗": r"\frac{3}{5}", "⅘": r"\frac{4}{5}", "⅙": r"\frac{1}{6}",
+    "⅚": r"\frac{5}{6}", "½": r"\frac{1}{2}", "⅓": r"\frac{1}{3}", "⅔": r"\frac{2}{3}",
+    "¼": r"\frac{1}{4}", "¾": r"\frac{3}{4}", "∶": ":", "∣": "|", "㎝": "cm", "㎡": "m^2", "㎏": "kg",
+    "㎞": "km", "…": r"\ldots ", "⋯": r"\ldots ",
 }  # fmt: skip
 _TRANSLATED = str.maketrans(_FULL_WIDTH | _MARKS)
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ", "0123456789-+n")
@@ -32,7 +44,6 @@ _NOT_EQUAL = re.compile(r"\\not\s*=")
 _ROW_GAP = re.compile(r"\\\\\s*\[-?[\d.]+\s*(?:pt|ex|em|mm|cm)\]")
 _BARE_COMMAND = re.compile(r"(?<![a-zA-Z\\])(?=(?:d?frac|sqrt)\{)")
 _DOTS = re.compile(r"\\(?:dots[cbm]?|cdots|hdots)(?![a-zA-Z])")
-_CHOOSE = re.compile(r"\{\s*\}\s*[_^]\s*\{?\s*(\d+)\s*\}?\s*C\s*_\s*\{?\s*(\d+)\s*\}?")
 _SUPERSCRIPT = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ]+")
 _SPACING = re.compile(
     r"(?<!\\)\\[;:> ]|\\(?:displaystyle|textstyle|limits|nolimits|left\.?|right\.?|[bB]igg?[lrm]?|middle"
@@ -53,11 +64,14 @@ _PLAIN = re.compile(r"[\w.+\-/ ]*", re.ASCII)
 def normalize(text: str) -> str:
     """The answer without delimiters, spacing commands, full-width forms and a final period."""
     if _PLAIN.fullmatch(text):
-        text = text.strip()
+        text = " ".join(text.split())
         return text if not text.endswith(".") or text.endswith("...") else text[:-1].rstrip()
     text = text.strip()
-    if text in _CHECK_MARKS:
-        return _CHECK_MARKS[text]
+    if len(text) < 5 and (mark := text.strip("()（）[]【】 ")) in _CHECK_MARKS:
+        return _CHECK_MARKS[mark]
+    if not text:
+        return ""
+    text = respelled(text)
     if (text.startswith("**") and text.endswith("**")) or text.startswith("####"):
         text = text.strip("*# ")
     plain = "{" in text and "\\" not in text and "$" not in text
@@ -86,7 +100,7 @@ def normalize(text: str) -> str:
             text = text.replace(delimiter, " ")
     if "{" in text:
         text = _BARE_COMMAND.sub(r"\\", text)
-        text = _CHOOSE.sub(r"\\binom{\1}{\2}", text.replace("{:}", ":"))
+        text = text.replace("{:}", ":")
     if "\\" not in text and "{" in text:
         text = _BRACED_COMMA.sub(",", text)
     if "or" in text or "and" in text:

@@ -19,6 +19,7 @@ from mathloop.answers.syntax import (
     Quantity,
     Relation,
     Symbol,
+    Text,
     power,
 )
 from mathloop.answers.tokens import Unreadable
@@ -46,9 +47,8 @@ _BASES = {
 _BASE = r"(\d{1,2}|" + "|".join(_BASES) + ")"
 _BASED = re.compile(
     r"\(?\s*(?:\\(?:text|mathrm)\s*\{)?\s*([0-9A-Fa-f]+)\s*\}?\s*\)?\s*"
-    r"(?:_\s*\{?\s*(?:\\(?:text|mathrm)\s*\{|\()?\s*(?:base\s*\}?\s*)?|,?\s*(?:\(|in\s+|\\text\s*\{\s*)?base[\s}-]*)"
-    + _BASE
-    + r"\s*[})]*"
+    r"(?:_\s*\{?\s*(?:\\(?:text|mathrm)\s*\{|\()?\s*(?:base\s*\}?\s*)?|,?\s*(?:\(|in\s+"
+    r"|\\text\s*\{\s*)?base[\s}-]*)" + _BASE + r"\s*[})]*"
 )
 _DIVIDED = re.compile(
     r"(?:商(?:为|是)?\s*)?(\d+|[一二两三四五六七八九十百]+)\s*[,，]?\s*"
@@ -57,7 +57,8 @@ _DIVIDED = re.compile(
 )
 _RESIDUE = re.compile(
     r"(?:(?P<name>.+?)\s*\\equiv\s*)?(?P<values>[-\d][-\d\s,]*(?:or\s*[-\d\s]+)?)"
-    r"[\s\\]*\(?\s*\\?(?:(?:mathrm|text|operatorname)\s*\{\s*mod\s*\}|[pb]?mod)[\s\\]*\{?\s*(?P<modulus>\d{1,9})\s*\}?\s*\\?\)?"
+    r"[\s\\]*\(?\s*\\?(?:(?:mathrm|text|operatorname)\s*\{\s*mod\s*\}"
+    r"|[pb]?mod)[\s\\]*\{?\s*(?P<modulus>\d{1,9})\s*\}?\s*\\?\)?"
 )
 _ARC = re.compile(r"(\d+)\s*\^\s*\{?\\circ\s*\}?\s*(\d{1,2})\s*'(?:\s*(\d{1,2})\s*(?:''|\"))?")
 _PART_NUMBERS = re.compile(r"(?:\(\d\)\s*[,、和]?\s*){2,}")
@@ -72,8 +73,13 @@ _OF_INDEX = re.compile(
 """The domain of a sequence's index, which is implied."""
 _TO = re.compile(r"(?<=\d)\s*(?:\\text\s*\{\s*to\s*\}|to)\s*(?=\d)")
 _BELOW = re.compile(
-    r"^(\d+(?:\.\d+)?\s*(?:\^\s*\{?\\circ\}?\s*[CF]?|degrees?(?:\s+(?:celsius|fahrenheit))?)?)\s*(?:\\text\s*\{)?\s*below\s+zero\s*\}?$"
+    r"^(\d+(?:\.\d+)?\s*(?:\^\s*\{?\\circ\}?\s*[CF]?|degrees?(?:\s+(?:celsius"
+    r"|fahrenheit))?)?)\s*(?:\\text\s*\{)?\s*below\s+zero\s*\}?$"
     r"|^零下\s*(?=\d)(.*)$"
+)
+_ALL_BUT = re.compile(
+    r"^(?:\\text\s*\{\s*)?all\s+real(?:\s+number)?s?(?:\s+x)?\s+except(?:\s+for)?\s*(?:x\s*=\s*)?\}?\s*([^,;]{1,40}?)\}?$",
+    re.IGNORECASE,
 )
 _ALWAYS = re.compile(
     r"[,\s]*\\text\s*\{\s*for\s+(?:all|every|any)(?:\s+real)?(?:\s+numbers?)?\s*(?:\}\s*[a-z]|[a-z]\s*\})$"
@@ -94,6 +100,12 @@ _APPLIED = re.compile(
     r"(-?\d{1,30}(?:\.\d{1,30})?)的(算术平方根|立方根|倒数|相反数|绝对值|平方|立方|一半|\d{1,3}倍)"
 )
 _PLAIN_QUANTITY = re.compile(r"([-+]?\d[\d,./]{0,30}) ([A-Za-z]{2,}(?:[ -][A-Za-z]{1,20}){0,6})\.?")
+_CONDITIONAL = (" for ", " if ", " when ")
+_CASE = re.compile(r"([^,;]{1,80}?)\s(?:for|if|when)\s(?:all\s)?([^,;]{1,60})", re.IGNORECASE)
+_BETWEEN_CASES = re.compile(r"[,;]\s?(?:and\s)?|\sand\s")
+_PARITY = re.compile(
+    r"\b(?:(even|odd|positive|negative)\s([a-z])|([a-z])\sis\s(even|odd|positive|negative))\b"
+)
 _COUNTED = re.compile(r"([\d.,]*[零一二两三四五六七八九十百千万亿分之又]+)([\u4e00-\u9fff]{1,3})")
 
 
@@ -115,6 +127,8 @@ def read_notation(text: str) -> Node | None:
         if None in parts:
             raise Unreadable("a number is too long")
         return Collection("division", tuple(Number(Fraction(part or 0)) for part in parts))
+    if any(word in text for word in _CONDITIONAL) and (pieces := _cases(text)) is not None:
+        return pieces
     if "mod" in text and (match := _RESIDUE.fullmatch(text)):
         return _residues(match)
     if _PART_NUMBERS.fullmatch(text):
@@ -151,6 +165,20 @@ def read_notation(text: str) -> Node | None:
         if split and counted and (value := read_words(split.group(1))) is not None:
             return Quantity(Number(value), split.group(2))
     return None
+
+
+def _cases(text: str) -> Node | None:
+    """`x for even n, -x for odd n` as a piecewise value; None for anything else."""
+    rows = []
+    for part in _BETWEEN_CASES.split(text):
+        match = _CASE.fullmatch(part.strip())
+        if match is None:
+            return None
+        condition = _PARITY.sub(
+            lambda found: f"{found[1] or found[4]} {found[2] or found[3]}", match[2].strip()
+        )
+        rows.append(Collection("row", (Text(match[1].replace(" ", "")), Text(" ".join(condition.split())))))
+    return Collection("pieces", tuple(rows)) if len(rows) > 1 else None
 
 
 def _applied(number: str, function: str) -> Node | None:
@@ -215,6 +243,8 @@ def _number_or_words(text: str) -> Fraction | None:
 
 def rewrite(text: str) -> str:
     """The text with repeating decimals as fractions, ":" for 比, and without "about" and part numbers."""
+    if "except" in text:
+        text = _ALL_BUT.sub(r"x \\ne \1", text)
     if "below" in text or "零下" in text:
         text = _BELOW.sub(lambda match: f"-{match[1] or match[2]}", text)
     if "\\text" in text:

@@ -111,6 +111,8 @@ class Expressions(Grammar):
             else:
                 break
         self.depth -= 1
+        if self.accept("\\over"):
+            return divide(add(*terms), self.expression())
         if self.accept("\\choose"):
             return Apply("binomial", (add(*terms), self.expression()))
         return add(*terms)

@@ -94,6 +94,8 @@ def _pieces(node: Node) -> list[Piece] | None:
             len({variable(part) for part in parts if isinstance(part, Relation)}) > 1
         ):
             return None  # conditions on different variables
+        case Collection("list", parts) if not any(map(_bounds, parts)):
+            return None  # values, or points
         case Collection("list", parts, connective) if all(
             isinstance(part, (Relation, Collection)) for part in parts
         ):
@@ -104,6 +106,10 @@ def _pieces(node: Node) -> list[Piece] | None:
         case Relation():
             return _of_relation(ascending(node))
     return None
+
+
+def _bounds(part: Node) -> bool:
+    return not (isinstance(part, Relation) and part.operators == ("=",))
 
 
 def _joined(parts: tuple[Node, ...]) -> list[Piece] | None:
@@ -122,6 +128,8 @@ def _of_relation(relation: Relation) -> list[Piece] | None:
             return _of_linear(relation)
         case Relation((name, value), ("in",)) if is_name(name):
             return _pieces(value)
+        case Relation((name, value), ("=",)) if is_name(name) and not isinstance(value, Collection):
+            return [Piece(value, value, "[]")]
         case Relation((name, value), ("!=",)) if is_name(name):
             return [Piece(MINUS_INFINITY, value, "()"), Piece(value, INFINITY, "()")]
         case Relation((low, high), ("<" | "<=" as operator,)):

@@ -11,6 +11,7 @@ from mathloop.answers.notation import read_notation, rewrite
 from mathloop.answers.parser import Expressions
 from mathloop.answers.syntax import (
     ELEMENT,
+    Apply,
     Collection,
     Node,
     Number,
@@ -37,6 +38,9 @@ _SEPARATORS = frozenset((",", "or", "and", "\\lor", "\\land", "\\quad", "\\\\"))
 _SCALED = re.compile(
     "((?:dozen|hundred|thousand|million|billion|trillion)s?\\b|[百千]?[万亿]|[百千](?![克米瓦帕]))"
 )
+_SCIENTIFIC = re.compile(
+    r"(^|[=,;(\[{:<>~])( ?[-+]? ?)(\d{1,40}(?:\.\d{1,40})?)[eE]([-+]?\d{1,3})(?= ?(?:$|[,;)\]}:<>=]))"
+)
 _SIGNS = ("<", ">", "\\le", "\\ge", "\\ne", "\\geq", "\\leq")
 _BOUNDS = frozenset(
     ("以上", "以下", "以内", "以外", "左右", "上下", "多", "余", "or more", "or less", "plus")
@@ -61,13 +65,30 @@ def read(text: str) -> Node:
 
 def _read(text: str) -> Node:
     text = rewrite(text if text.isascii() else chinese.rewrite(text))
-    text = text.removeprefix("=").lstrip()
+    text = _SCIENTIFIC.sub(_with_power, text.removeprefix("=").lstrip())
     if text.startswith(_SIGNS):
         text = f"{ELEMENT.name} {text}"  # "> 10": the bounded number has no name
     special = read_notation(text)
     if special is not None:
         return special
     return _Answers(tokenize(text)).answer()
+
+
+def _is_whole_number(node: Node) -> bool:
+    return isinstance(node, Number) and node.value.denominator == 1
+
+
+def _times(value: Node, factor: Fraction) -> Node:
+    """The value times a number; of a ratio, 1 : 100万, only the last term."""
+    if isinstance(value, Collection) and value.kind == "ratio":
+        return Collection("ratio", (*value.items[:-1], multiply(Number(factor), value.items[-1])))
+    return multiply(Number(factor), value)
+
+
+def _with_power(match: re.Match[str]) -> str:
+    """1e-7 as 10^{-7}; e-7 and 2e-7+x are e minus 7."""
+    before, sign, mantissa, exponent = match.groups()
+    return f"{before}{sign}{mantissa}\\cdot 10^{{{int(exponent)}}}"
 
 
 class _Answers(Expressions):
@@ -120,7 +141,7 @@ class _Answers(Expressions):
             sides.append(self._words() if self._begins_words() else self._side())
         unit = self._unit()
         if (split := _SCALED.match(unit)) and not isinstance(sides[-1], Text):
-            sides[-1] = multiply(Number(Fraction(scale_of(split.group(1)))), sides[-1])
+            sides[-1] = _times(sides[-1], Fraction(scale_of(split.group(1))))
             unit = unit[split.end() :].strip()
         if unit:
             sides[-1] = self._compound(Quantity(sides[-1], unit))
@@ -208,6 +229,7 @@ class _Answers(Expressions):
                 return unit.strip()
 
     def inside(self, opening: str) -> Node:
+        start = self.position
         if self._at_separator():  # 5 (or 6) is not a product
             raise Unreadable("a connective at the start")
         inner = self._listing()
@@ -220,6 +242,8 @@ class _Answers(Expressions):
             raise Unreadable("brackets do not match")
         ends = opening + closing
         if not isinstance(inner, Collection) or inner.kind not in ("list", "sequence"):
+            if ends == "[]" and self._may_be_floor(start, inner):
+                return Apply("call", (Symbol("brackets"), inner))
             if ends in ("()", "[]"):
                 return inner
             raise Unreadable("brackets do not match")
@@ -230,6 +254,14 @@ class _Answers(Expressions):
         if ends == "[]":
             return Collection("tuple", inner.items)
         raise Unreadable("an interval with more than two ends")
+
+    def _may_be_floor(self, start: int, inner: Node) -> bool:
+        """Whether square brackets, now closed, may be Gauss's: part of the answer, no brackets inside."""
+        whole = start == 1 and self.token.kind == "end"
+        inside = self.tokens[start : self.position - 1]
+        if whole and (not isinstance(inner, Apply | Symbol | Number) or _is_whole_number(inner)):
+            return False
+        return not any(token.value in ("(", "[", "\\frac") for token in inside)
 
     def _bar_after_variable(self) -> int:
         """Number of tokens up to and including the bar of `x |` or `x \\in \\mathbb{R} |`; 0 without one."""

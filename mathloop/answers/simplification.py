@@ -30,6 +30,12 @@ def simplify(node: Node) -> Node:
     match node:
         case Symbol("mathbb R") | Text("all real numbers"):
             return Symbol("R")
+        case Text("all integers") | Symbol("mathbb Z"):
+            return Symbol("Z")
+        case Text("all natural numbers") | Symbol("mathbb N"):
+            return Symbol("N")
+        case Text("all rational numbers") | Symbol("mathbb Q"):
+            return Symbol("Q")
         case Text("no solution" | "empty set"):
             return Symbol("empty set")
         case Apply("percent", (value,)):
@@ -55,6 +61,8 @@ def simplify(node: Node) -> Node:
             return Text(phrase(noun))  # "a circle"
         case Quantity(Relation(sides, operators), unit):
             return Relation((*sides[:-1], Quantity(sides[-1], unit)), operators)
+        case Collection("list" | "sequence" as kind, items) if sum(map(_is_labeled, items)) > 1:
+            return Collection(kind, tuple(map(_as_equation, items)), node.ends)
         case Collection("list" | "sequence" | "set", items):
             if sum(isinstance(item, Relation) and len(_plus_minus(item)) > 1 for item in items) > 1:
                 raise Undecided("several ± signs, and it is unclear whether they vary together")
@@ -67,6 +75,20 @@ def simplify(node: Node) -> Node:
             if len(readings) > 1:
                 return Collection("list", tuple(readings))
             return names.evaluate_matrices(node) if isinstance(node, Apply) else node
+    return node
+
+
+def _is_labeled(node: Node) -> bool:
+    """Whether it is a point with its letter: A(1, 2)."""
+    match node:
+        case Apply("mul", (Symbol(name), Collection("tuple", _))):
+            return len(name) == 1 and name.isupper()
+    return False
+
+
+def _as_equation(node: Node) -> Node:
+    if isinstance(node, Apply) and _is_labeled(node):
+        return Relation(node.arguments, ("=",))
     return node
 
 

@@ -42,7 +42,7 @@ _TOKEN = re.compile(
 _CLOSE = re.compile(r"[{}]")
 _CHINESE_CONNECTIVE = re.compile("(或者|或|和|以及|及|与|并且|且)")
 _ALIASES = {
-    "**": "^", "==": "=", ":=": "=", "、": "or",
+    "**": "^", "==": "=", ":=": "=", "、": ",",
     "\\le": "<=", "\\leq": "<=", "\\leqslant": "<=", "\\leqq": "<=", "\\lt": "<",
     "\\ge": ">=", "\\geq": ">=", "\\geqslant": ">=", "\\geqq": ">=", "\\gt": ">",
     "\\ne": "!=", "\\neq": "!=", "\\approx": "~", "\\simeq": "~", "\\doteq": "~", "\\in": "in",

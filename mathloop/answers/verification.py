@@ -9,11 +9,12 @@ from typing import NamedTuple
 from mathloop.answers import deadline, matrices
 from mathloop.answers.deadline import Undecided
 from mathloop.answers.equivalence import Comparison
-from mathloop.answers.extraction import BROKEN_INLINE, LONGEST_ANSWER, extract_answer, is_prose, last_box
+from mathloop.answers.extraction import extract_answer
 from mathloop.answers.normalization import normalize
 from mathloop.answers.numbers import read_number
 from mathloop.answers.prover import SECONDS_PER_VERDICT, Prover
 from mathloop.answers.reading import read
+from mathloop.answers.responses import final_answer
 from mathloop.answers.syntax import Apply, Collection, Node, Number, Relation, Symbol, Text, rebuild, walk
 from mathloop.answers.tokens import Unreadable
 from mathloop.answers.words import phrase
@@ -41,7 +42,8 @@ _CHOICE_WITH_TEXT = re.compile(
     r"(?:\\text\w*\s*\{)?\(\s*([A-K])\s*\)\}?[\s\\]*\S.*|([A-K])\s*[.:、)]\s*\S.*", re.DOTALL
 )
 _BARE_CHOICE = re.compile(
-    r"(?:(?:故?选项?|[Oo]ption|[Cc]hoice)\s*:?\s*)?(?:\\text\w*\s*\{|\\math\w+\s*\{)?\s*\(?\s*([A-K](?:(?:[\s,;、和与]|and)*[A-K])*)\s*\)?\s*\}?[.:]?"
+    r"(?:(?:故?选项?|[Oo]ptions?|[Cc]hoices?)\s*:?\s*)?(?:\\text\w*\s*\{|\\math\w+\s*\{)?\s*\(?\s*"
+    r"([A-K](?:(?:[\s,;、和与)]|and|\((?=\s?[A-K]))*[A-K])*)\s*\)?\s*\}?[.:]?"
 )
 THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")
 _ZEROS = re.compile(r"\d,0\d\d")
@@ -49,12 +51,10 @@ _ZEROS = re.compile(r"\d,0\d\d")
 _DECIMAL_COMMA = re.compile(r"([-+]?)(\d+),(\d+)")
 _OPENING = re.compile(r"[(\[{]")
 _WORD = re.compile(r"[A-Za-z]{3,}")
-_ANNOUNCED = re.compile(r"\$|\\\(|\\\[|\n|\banswers?\b|答案|^#", re.IGNORECASE)
-"""Marks of a sentence that contains an answer; others are only words: "increases by 5" is not 5."""
-LEAST_WORDS = 6
-"""Minimum words of a sentence without such a mark."""
 _REFUSED_CHOICE = re.compile(
-    r"(?<![A-Za-z])[A-K](?:\s*[).:、]|\s*\})|\bnot\b|n't|wrong|false|incorrect|不|错", re.IGNORECASE
+    r"(?<![A-Za-z])[A-K](?:\s*[).:、]|\s*\})|\bnot\b|n't|wrong|false|incorrect|不|错|\b(?:maybe|perhaps|possibly|unsure)\b"
+    r"|\b(?:or|and)\s+(?:else\s+)?\(?[A-K]\b|或|还是",
+    re.IGNORECASE,
 )
 _DEGREE = re.compile(r"\s*\^\s*\{?\\circ\s*\}?\s*")
 _SQUEEZED = re.compile(r"\s+")
@@ -76,7 +76,13 @@ def verify(
     """
     if gold == prediction and gold and not gold.isspace():
         return _IDENTICAL
+    given, gold, prediction = (gold, prediction), final_answer(gold), final_answer(prediction)
     left, right = normalize(gold), normalize(prediction)
+    if not left or not right:
+        left, right = map(normalize, given)
+        if left and left == right:
+            return _NORMALIZED
+        left, right = normalize(gold), normalize(prediction)
     if not right:
         return _NO_ANSWER
     if not left:
@@ -141,6 +147,7 @@ def _compare(left: str, right: str, places: int, strict: bool, relations_as_sets
     prover = Prover()
     comparison = Comparison(places, prover)
     deadline.start(SECONDS_PER_VERDICT)
+    matrix = bool(_MATRICES.search(left) or _MATRICES.search(right))
     try:
         for one in readings(left):
             for other in readings(right):
@@ -148,7 +155,7 @@ def _compare(left: str, right: str, places: int, strict: bool, relations_as_sets
                     one, other = _renamed(one), _renamed(other)
                 if not relations_as_sets and _inequality(other) and not _inequality(one):
                     continue
-                if _same(comparison, one, other):
+                if _same(comparison, one, other, matrix):
                     return Verdict(True, _reason(comparison.rule, prover.used), comparison.rule)
     except Undecided as doubt:
         return Verdict(False, f"undecided: {doubt}", "undecided")
@@ -163,7 +170,13 @@ def _compare(left: str, right: str, places: int, strict: bool, relations_as_sets
     return Verdict(False, f"not equal as {_KINDS.get(comparison.rule, comparison.rule)}", comparison.rule)
 
 
-def _same(comparison: Comparison, one: Node, other: Node) -> bool:
+_MATRICES = re.compile(r"\^\s?\{?\s?(?:-\s?1|T|\\top|\\intercal|\\mathrm|\\text)|[A-Z]\s?[A-Z][^A-Z]*[-+]")
+"""What an answer has where letters may be matrices."""
+
+
+def _same(comparison: Comparison, one: Node, other: Node, matrix: bool) -> bool:
+    if not matrix:
+        return comparison.same(one, other)
     if matrices.are_matrices(one, other):
         comparison.rule = "matrices"
         return matrices.equal_matrices(one, other)
@@ -198,24 +211,13 @@ def readings(text: str) -> tuple[Node, ...]:
 
 
 def _read_all(raw: str) -> tuple[Node, ...]:
-    """The literal reading, then commas read as thousands or as a decimal point.
-
-    Text that is not mathematics may be a sentence that contains an answer; otherwise it is words.
-    """
-    if "boxed" in raw:
-        raw = (extract_answer(raw) if last_box(raw) else raw.partition("boxed")[2].strip(" {")) or ""
+    """The literal reading, then commas read as thousands or as a decimal point; words if it is none."""
     text = normalize(raw)
-    broken = "\n" in raw and BROKEN_INLINE.search(raw)
     try:
-        if not broken:
-            joined = _comma_readings(text)
-            return tuple(joined) if joined and _ZEROS.search(text) else (read(text), *joined)
+        joined = _comma_readings(text)
+        return tuple(joined) if joined and _ZEROS.search(text) else (read(text), *joined)
     except Unreadable:
         pass
-    announced = _ANNOUNCED.search(raw) or (is_prose(raw) and len(raw.split()) >= LEAST_WORDS)
-    inner = extract_answer(raw) if len(raw) < LONGEST_ANSWER and announced else None
-    if inner and inner != raw:
-        return _read_all(inner)
     text = _DEGREE.sub("度", text)
     return (Text(_SQUEEZED.sub("", text) if "\\" in text or "^" in text else phrase(text)),)
 

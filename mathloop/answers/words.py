@@ -28,14 +28,19 @@ _CHINESE = re.compile("[零〇一二两三四五六七八九十百千万亿]+")
 _CHINESE_DECIMAL = re.compile("([零〇一二两三四五六七八九十百千]+)点([零〇一二三四五六七八九]+)")
 _CHINESE_FRACTION = re.compile("(负?)(?:(.+?)又)?(.+?)分之(.+)")
 _SCALED = re.compile(
-    r"([-+]?\d+(?:,\d{3})*(?:\.\d+)?)\s*(百万|千万|百亿|千亿|万|亿|百|千|(?:dozen|hundred|thousand|million|billion|trillion)s?)",
+    r"([-+]?\d+(?:,\d{3})*(?:\.\d+)?)\s*(百万|千万|百亿|千亿|万|亿|百|千|(?:dozen|hundred|thousand|million|billion"
+    r"|trillion)s?)",
     re.IGNORECASE,
 )
 _MIXED_SCALES = re.compile(r"(?:\d+(?:\.\d+)?[零]?(?:[千百]?[万亿]|[千百]))+\d*")
 _SCALE_STEP = re.compile(r"(\d+(?:\.\d+)?)([千百]?[万亿]|[千百])?")
 _PHRASES = {
     "全体实数": "all real numbers", "任意实数": "all real numbers", "一切实数": "all real numbers",
-    "实数集": "all real numbers", "real numbers": "all real numbers",
+    "实数集": "all real numbers", "real numbers": "all real numbers", "all reals": "all real numbers",
+    "全体整数": "all integers", "整数集": "all integers", "set of integers": "all integers",
+    "set of all integers": "all integers", "自然数集": "all natural numbers",
+    "有理数集": "all rational numbers",
+    "set of all real numbers": "all real numbers", "set of real numbers": "all real numbers",
     "是": "yes", "对": "true", "正确": "true", "错": "false", "错误": "false", "否": "no", "不是": "no",
     "不对": "false", "不正确": "false",
     "无解": "no solution", "方程无解": "no solution", "no solutions": "no solution",
@@ -64,10 +69,7 @@ _REWRITTEN = (
         ),
         "",
     ),
-    (
-        re.compile("^(?:(?:四边形|三角形|图形|它|这|该|此)\\s*[a-z△]*\\s*|[a-z△∠]+)是(?=[\u4e00-\u9fff]{2})"),
-        "",
-    ),
+    (re.compile("^(?:四边形|三角形|图形|它|这|该|此)是(?=[\u4e00-\u9fff]{2})"), ""),
     (re.compile("^(?:是|为|向|互相|相互|保持|一个|只有)(?=[\u4e00-\u9fff])"), ""),
     (re.compile("^一个(?=[\u4e00-\u9fff])"), ""),
     (re.compile("^不存在(?:这样|符合|满足|这种).*$"), "不存在"),
@@ -98,6 +100,14 @@ def phrase(text: str) -> str:
             words = pattern.sub(replacement, words)
     words = _ARTICLE.sub("", _PHRASES.get(words, words))
     return _PHRASES.get(words, words)
+
+
+_SUBJECT = re.compile("^(?:(?:四边形|三角形|图形|△)\\s*[a-z]{1,5}|[a-z△∠]{1,5})\\s*是(?=[\u4e00-\u9fff]{2})")
+
+
+def without_subject(words: str) -> str:
+    """△ABC是直角三角形 as 直角三角形."""
+    return _SUBJECT.sub("", words)
 
 
 def read_words(text: str) -> Fraction | None:

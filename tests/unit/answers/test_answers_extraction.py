@@ -31,7 +31,7 @@ FOUND = [
     ("综上，答案：①③", "①③"),
     ("We get 3, then 4. So it is **17**.", "17"),
     ("Therefore $x \\geq 5$ is the solution.", "$x \\geq 5$"),
-    ("<think>maybe 3</think> It costs 18 dollars", "18"),
+    ("<think>maybe 3</think> It costs 18 dollars", "18 dollars"),
     ("He has 5 apples and gives away 2, leaving 3.<|im_end|> junk 9", "3"),
     ("no answer at all", None),
     ("", None),

@@ -31,7 +31,10 @@ def test_pair(pair: dict[str, Any]) -> None:
         assert verdict.rule
 
 
-@pytest.mark.parametrize("row", _rows("responses.jsonl"), ids=lambda row: row["response"][-50:])
+RESPONSES = [row for name in ("responses", "responses_kept") for row in _rows(f"{name}.jsonl")]
+
+
+@pytest.mark.parametrize("row", RESPONSES, ids=lambda row: row["response"][-50:])
 def test_response(row: dict[str, Any]) -> None:
     assert verify_response(row["gold"], row["response"]).correct == row["equal"]
 

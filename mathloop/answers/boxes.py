@@ -1,0 +1,121 @@
+"""Boxes of a response: the last one with its neighbors, without those that the response denies."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+LONGEST_ANSWER = 20_000
+"""Characters read inside a box."""
+LONGEST_GAP = 40
+"""Characters between two boxes that still belong to one answer ("\\boxed{1} and \\boxed{2}")."""
+MOST_BOXES = 24
+
+_BOX = re.compile(r"boxed\s*(\{|[0-9A-Za-z+-][^\s$\\.,{}]*)")
+OPEN_BOX = re.compile(r"\\f?boxed\s*\{")
+_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
+_CONNECTIVE = re.compile(r"\b(?:and|or)\b|[和或与及、]")
+_WORD = re.compile(r"[a-zA-Z\u4e00-\u9fff]")
+_COMMAND = re.compile(r"\\+[a-zA-Z]+|(?<![a-zA-Z])[a-zA-Z](?:_\{?\w+\}?)?\s*=")
+_SECOND_BLANK = re.compile(r"第[二三四2-4]个?空|(?<![a-zA-Z])[a-zA-Z]_\{?\w+\}?")
+_SUSPICIOUS = re.compile(
+    r"not|n['’]t|never|wrong|incorrect|false|[?？不非错除若]|except|exclud|other than|anything but|would"
+    r"|could"
+    r"|might|unless"
+    r"|rather|instead|impossible|rule|neither|nor\b|write|give|put|enter|return|report|invalid|舍"
+)
+"""A box is only denied, or part of an instruction, if one of these is near it."""
+_NOT_BEFORE = re.compile(
+    r"(?:\b(?:not|cannot|never|except(?:\s+for)?|excluding|excludes?|unlike|neither|nor|other\s+than"
+    r"|anything\s+but"
+    r"|rather\s+than|instead\s+of|ruled?\s+out|n['’]t)|不是|并非|不为|不等于|不可能是|排除|除了?)"
+    r"(?:\s+(?:be|equal|equal\s+to|get|have|definitely|certainly|possibly|the\s+value"
+    r"|the\s+answer))*\s*[$\\(\[\s]*$",
+    re.IGNORECASE,
+)
+_WRONG_AFTER = re.compile(
+    r"[$\\)\]\s]*(?:(?:is|was|would\s+be|seems)\s+(?:\w+\s+)?"
+    r"(?:wrong|incorrect|false|not|impossible|invalid|excluded|ruled\s+out)"
+    r"|isn['’]t|can(?:not|['’]t)|[?？]\s*(?:no|wrong|不)|是?(?:错|不对|不正确|不可能|舍去))",
+    re.IGNORECASE,
+)
+_WOULD_BEFORE = re.compile(
+    r"\b(?:would|could|might)\b[^.\n]{0,40}$|(?:如果|假如|若)[^。\n]{0,40}$", re.IGNORECASE
+)
+_BUT_AFTER = re.compile(
+    r"[^.!?。！？\n]{0,60}?(?:\bif\b|\bbut\b|\bhowever\b|\bunless\b|\bwere\b|\bhad\b|但|可是)"
+    r"|[^.!?\n]{0,40}[.]\s*(?:but|however)\b",
+    re.IGNORECASE,
+)
+_INSTRUCTED = re.compile(
+    r"\b(?:write|give|put|enter|return|output|report)\s*(?:(?:your|the)\s+(?:final\s+)?answer\s+(?:in|as"
+    r"|within|inside)\s*)?"
+    r"[$\\(\[\s]*$",
+    re.IGNORECASE,
+)
+_IF = re.compile(r"\bif\b", re.IGNORECASE)
+
+
+def last_box(text: str) -> str | None:
+    """The content of the last box, joined with the boxes just before it ("\\boxed{1} and \\boxed{2}")."""
+    parts: list[str] = []
+    start = len(text)
+    for box_start, box_end, content in _boxes_from_the_end(text):
+        if parts and not _joins(text[box_end:start]):
+            break
+        parts.append(content.strip())
+        start = box_start
+    return ", ".join(dict.fromkeys(reversed(parts))) or None
+
+
+def without_denied(text: str) -> str:
+    """The text without last boxes that it calls wrong, or that only say where to write the answer."""
+    for start, end, _ in _boxes_from_the_end(text):  # a cut does not move the boxes before it
+        before, after = text[max(0, start - 60) : start], text[end : end + 80]
+        if not _SUSPICIOUS.search((before + after).lower()):
+            break
+        here = before[max(before.rfind("."), before.rfind("\n"), before.rfind("。")) + 1 :]
+        instructed = _INSTRUCTED.search(before) and _IF.search(here + after[:40])
+        supposed = _WOULD_BEFORE.search(here) and _BUT_AFTER.match(after)
+        if not (instructed or supposed or _NOT_BEFORE.search(before) or _WRONG_AFTER.match(after)):
+            break
+        text = f"{text[:start].rstrip('$')} {text[end:].lstrip('$')}"
+    return text
+
+
+def _boxes_from_the_end(text: str) -> Iterator[tuple[int, int, str]]:
+    """Closed boxes with content, as (start, end, content), last first."""
+    start = len(text)
+    for _ in range(MOST_BOXES):
+        start = text.rfind("boxed", 0, start)
+        if start < 0:
+            return
+        match = _BOX.match(text, start)
+        if match is None or not text[max(0, start - 2) : start].endswith(("\\", "\\f")):
+            continue
+        if match.group(1) != "{":
+            yield start, match.end(), match.group(1)
+            continue
+        close = _closing_brace(text, match.end() - 1)
+        if close is not None and not text[match.end() : close].isspace() and close > match.end():
+            yield start, close + 1, text[match.end() : close]
+
+
+def _closing_brace(text: str, opening: int) -> int | None:
+    depth = 0
+    for match in _BRACE.finditer(text, opening, opening + LONGEST_ANSWER):
+        mark = match.group()
+        if mark == "{":
+            depth += 1
+        elif mark == "}":
+            depth -= 1
+            if depth == 0:
+                return match.start()
+    return None
+
+
+def _joins(gap: str) -> bool:
+    if len(gap) > LONGEST_GAP:
+        return False
+    words = _COMMAND.sub(" ", _SECOND_BLANK.sub(" ", gap))
+    return _CONNECTIVE.search(words) is not None or _WORD.search(words) is None

@@ -1,0 +1,86 @@
+"""Tells whole responses from answers, and takes responses apart."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+from mathloop.answers.boxes import last_box
+from mathloop.answers.chinese_sentences import HAN
+from mathloop.answers.extraction import extract_answer
+from mathloop.answers.normalization import normalize
+from mathloop.answers.reading import read
+from mathloop.answers.remarks import without_remarks
+from mathloop.answers.syntax import Text
+from mathloop.answers.tokens import Unreadable
+
+_SIGNS = ("boxed", "#", "<", ":")
+LONGEST_CACHED = 300
+_MARKED = re.compile(r"boxed|####|<answer>|think>|\banswers?\b|答案|(?:^|[\n。])\s?答\s?[:：]", re.IGNORECASE)
+"""Marks that only a response has."""
+_SENTENCES = re.compile(
+    r"[.!?]\s+[A-Z$\\]|[。！？；]|\n|(?<![A-Za-z])[A-Za-z]{2,20}[ ,]{1,3}[A-Za-z]{2,20}[ ,]"
+    r"|\b(?:is|are|because|since)\b|['’]s\b|[a-zA-Z]{3}\s?:|[，故选舍]|[\u4e00-\u9fff][^，,]{0,40},"
+    r"|\breject|\bextran|\bdiscard|\((?:or|i\.e)",
+    re.IGNORECASE,
+)
+"""Marks of prose, which may be a response or an answer in words."""
+_LETTER_FIRST = re.compile(r"\s*(?:\\text\w*\s*\{\s*)?(?:\([A-K]\)|[A-K]\s?[.:：、)])")
+_CONCLUDED_HAN = re.compile("[。！？].|(?:^|[，,。])\\s?(?:故|所以|因此|综上|从而|选)")
+_STATED = re.compile(
+    r"\b(?:is|are|was|equals?|has|have|gives?|find|finds|get|gets|obtain|conclude|must|would|because"
+    r"|since|therefore|thus|hence)\b|['’]s\b|[a-zA-Z]\s?[:=]|[.!?]\s+[A-Z]"
+    r"|(?<![A-Za-z'’])(?:[A-Za-z'’]{2,20}[ ,.]{1,3}){5}|^(?:yes|no)\b",
+    re.IGNORECASE,
+)
+"""What a sentence has and a phrase does not: "a loss of 5" is not 5."""
+_UNWRAPPED = re.compile(r"\\(?:text|textbf|textit|mathrm|mbox|textrm)\s*\{([^{}]*)\}")
+_PROSE_IN_TEXT = re.compile(r"\\(?:text|textbf|mbox|mathrm)\s?\{[^{}]{0,200}?[A-Za-z]{2}\s[^{}]{0,200}\}")
+
+
+def final_answer(text: str) -> str:
+    """The answer of a response; any other text without its remarks."""
+    if " " not in text and "\n" not in text and text.isascii() and not any(map(text.__contains__, _SIGNS)):
+        return text
+    if not _MARKED.search(text) and not _SENTENCES.search(text):
+        return text
+    return _cached(text) if len(text) <= LONGEST_CACHED else _find(text)
+
+
+def _find(text: str) -> str:
+    if (
+        "boxed" in text
+        and last_box(text) is None
+        and extract_answer(text) is None
+        and len(text) <= LONGEST_CACHED
+    ):
+        return text.partition("boxed")[2].strip(" {")  # a gold answer whose brace was lost
+    if _MARKED.search(text):
+        answer = extract_answer(text)
+        return without_remarks(_of_prose(answer)) if answer else ""
+    return _of_prose(text)
+
+
+_cached = lru_cache(maxsize=4096)(_find)
+
+
+def _of_prose(text: str) -> str:
+    """The answer that a sentence states; mathematics and mere words without their remarks."""
+    if _LETTER_FIRST.match(text):
+        return text
+    if HAN.search(text):
+        return (extract_answer(text) if _CONCLUDED_HAN.search(text) else None) or without_remarks(text)
+    shorter = without_remarks(text)
+    if not shorter.strip() or _is_mathematics(shorter):
+        return shorter
+    if not _STATED.search(text):
+        return shorter
+    unwrapped = _UNWRAPPED.sub(r"\1", text) if _PROSE_IN_TEXT.search(text) else text
+    return extract_answer(unwrapped) or shorter
+
+
+def _is_mathematics(text: str) -> bool:
+    try:
+        return not isinstance(read(normalize(text)), Text)
+    except (Unreadable, RecursionError, ArithmeticError):
+        return False
