@@ -21,7 +21,7 @@ from mathloop.registry import Registry, stages
 from mathloop.settings import Settings, resolve
 from mathloop.settings.settings import STAGE_SECTIONS
 from mathloop.stages import StageReport, timed
-from mathloop.storage import open_store
+from mathloop.storage import local_copy, open_store
 
 CODE_VERSION_VARIABLE = "MATHLOOP_CODE_VERSION"
 """Version of the code, set when the run is submitted; used together with a hash of the installed code."""
@@ -51,7 +51,7 @@ def run(
         round_id: the run's id; a seed of -1 is derived from it.
         profile: all settings of a profile as JSON; empty: the defaults.
         overrides: sections and fields that this run overrides, as JSON.
-        problems_file: empty for the built-in generator.
+        problems_file: a path or s3://bucket/key; empty for the built-in generator.
         first: the run creates the store's first champion; else the store must have a complete champion.
         uri: where KFP will put this stage's summary.
 
@@ -122,7 +122,7 @@ def installed_code() -> str:
 def _digest(problems_file: str) -> str:
     if not problems_file:
         return ""
-    with reading(problems_file):
-        check_plain(problems_file)
-        with open(problems_file, "rb") as file:
+    with local_copy(problems_file) as path, reading(path):
+        check_plain(path)
+        with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

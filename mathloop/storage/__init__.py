@@ -4,5 +4,6 @@ from mathloop.storage.manifest import FileEntry, Manifest, describe_source
 from mathloop.storage.objects import Taken
 from mathloop.storage.opening import open_store
 from mathloop.storage.store import Store
+from mathloop.storage.uploads import local_copy
 
-__all__ = ["FileEntry", "Manifest", "Store", "Taken", "describe_source", "open_store"]
+__all__ = ["FileEntry", "Manifest", "Store", "Taken", "describe_source", "local_copy", "open_store"]

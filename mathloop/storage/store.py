@@ -99,6 +99,10 @@ class Store:
                     self._fetch_file(name, entry, partial / entry.path)
         return manifest
 
+    def read_object(self, key: str) -> Iterator[bytes]:
+        """Yields an object that nobody published, in chunks; raises Absent."""
+        return self._objects.read(check_name(key))
+
     def exists(self, name: str) -> bool:
         """Whether `name` was published completely; raises Corrupt if its manifest cannot be read."""
         return self._stored(check_name(name)) is not None

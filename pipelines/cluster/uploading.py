@@ -16,6 +16,7 @@ from mathloop.errors import BadConfig
 from mathloop.settings import Settings
 from mathloop.settings.settings import STAGE_SECTIONS
 from pipelines.cluster.connection import Access, Pipelines, open_pipelines
+from pipelines.cluster.problems import problems_url
 from pipelines.cluster.runs import EXPERIMENT
 from pipelines.compiling import arguments_of, comparable, compile_one, for_cluster
 from pipelines.profile import changed_fields, load_profile
@@ -33,6 +34,8 @@ class Request:
     sets: Sequence[str]
     seed: int | None
     serve: bool
+    problems: str | None = None
+    """A file of training problems in the store, or its S3 URL."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,10 @@ def prepare(request: Request, access: Access, *, recurring: bool) -> Prepared:
         seed = DRAWN
     values: dict[str, Any] = {"problems": "", "serve": "no", "overrides": overrides_of(settings, base)}
     values |= arguments_of(component, settings)
-    for name, value in (("seed", seed), ("serve", "yes" if request.serve else None)):
+    store = for_cluster(settings).store
+    problems = None if request.problems is None else problems_url(request.problems, store)
+    options = {"seed": seed, "serve": "yes" if request.serve else None, "problems": problems}
+    for name, value in options.items():
         if value is not None and name not in names:
             raise BadConfig(f"pipeline {request.pipeline} takes no {name}; remove --{name}")
         if value is not None:
@@ -91,7 +97,7 @@ def prepare(request: Request, access: Access, *, recurring: bool) -> Prepared:
     uploaded = _upload(pipelines, component, base)
     changed = [text for text in request.sets if not is_compiled_in(text)]
     description = f"{request.pipeline} with profile {base.name}" + "".join(f", {text}" for text in changed)
-    return Prepared(pipelines, uploaded, for_cluster(settings).store, sent, base.name, description)
+    return Prepared(pipelines, uploaded, store, sent, base.name, description)
 
 
 def is_compiled_in(text: str) -> bool:

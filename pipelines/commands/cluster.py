@@ -15,6 +15,7 @@ from pipelines.commands.options import (
     Host,
     Namespace,
     Pipeline,
+    Problems,
     Profile,
     Seed,
     Serve,
@@ -46,6 +47,7 @@ def submit(
     profile: Profile = "laptop",
     sets: Sets = None,
     seed: Seed = None,
+    problems: Problems = None,
     pipeline: Pipeline = "improvement-round",
     serve: Serve = False,
     follow: Annotated[
@@ -63,7 +65,7 @@ def submit(
     from pipelines.cluster.connection import Access
     from pipelines.cluster.uploading import Request
 
-    request = Request(pipeline, profile, sets or [], seed, serve)
+    request = Request(pipeline, profile, sets or [], seed, serve, problems)
     pipelines, run_id = submitting.submit(request, Access(host, namespace, token_file))
     if follow:
         follow_run(pipelines, run_id)
@@ -87,6 +89,7 @@ def schedule(
         int | None,
         typer.Option(min=0, max=2**31 - 1, help="Seed of every run. Default: a new one per run."),
     ] = None,
+    problems: Problems = None,
     pipeline: Pipeline = "improvement-round",
     serve: Serve = False,
     host: Host = None,
@@ -118,7 +121,7 @@ def schedule(
             access=access,
         )
     else:
-        request = Request(pipeline, profile, sets or [], seed, serve)
+        request = Request(pipeline, profile, sets or [], seed, serve, problems)
         scheduling.schedule(request, cron=cron or "", cancel_running=cancel_running, access=access)
 
 

@@ -18,6 +18,12 @@ Pipeline = Annotated[
     str,
     typer.Option(metavar="NAME", help=f"Pipeline: {', '.join(PIPELINES)}."),
 ]
+Problems = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PATH", help="Training problems: a .jsonl or .parquet file in the store, or s3://bucket/key."
+    ),
+]
 Serve = Annotated[bool, typer.Option("--serve", help="Deploy a promoted champion to its KServe endpoints.")]
 Host = Annotated[
     str | None,

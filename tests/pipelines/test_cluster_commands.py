@@ -93,6 +93,36 @@ def test_only_what_differs_from_the_compiled_profile_is_sent_as_overrides(
     assert ran == asked.model_copy(update={"seed": compiled.seed})
 
 
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ("problems/gsm8k.jsonl", "s3://other/store/problems/gsm8k.jsonl"),
+        ("s3://data/gsm8k/train.parquet", "s3://data/gsm8k/train.parquet"),
+    ],
+)
+@pytest.mark.parametrize("command", ["submit", "schedule --cron @"])
+def test_problems_are_a_file_that_pods_can_read(
+    fake: FakeCluster, call: Run, given: str, sent: str, command: str
+) -> None:
+    words = ["0 2 * * *" if word == "@" else word for word in command.split()]
+    done(call(*words, "--problems", given, "--set", "store=s3://other/store"))
+    (row,) = fake.kfp.runs.values() or fake.kfp.recurring.values()
+    parameters = row["runtime_config"]["parameters"]
+    assert (parameters["problems"], parameters["store"]) == (sent, "s3://other/store")
+
+
+def test_problems_of_this_machine_are_refused_with_what_to_do(
+    fake: FakeCluster, call: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "mine.jsonl").write_text("")
+    for given in ("mine.jsonl", "./other.jsonl", str(tmp_path / "mine.jsonl")):
+        line = refused(call("submit", "--problems", given))
+        name = Path(given).name
+        assert f"`aws s3 cp {given} s3://mathloop/store/problems/{name}`" in line
+        assert f"pass --problems s3://mathloop/store/problems/{name}" in line
+    assert not fake.kfp.runs
+
+
 def test_submit_by_host_and_serve(fake: FakeCluster, call: Run) -> None:
     shown = done(call("submit", "--host", fake.url, "--serve", KUBECONFIG="/absent"))
     assert f"{fake.url}/#/runs/details/" in shown
@@ -210,6 +240,12 @@ def test_what_keeps_kfp_away_is_one_line(fake: FakeCluster, call: Run, command: 
         (["submit", "--set", "grop.steps=1"], "--set grop.steps=1: no such field, did you mean 'grpo'"),
         (["submit", "--set", "pools.serving.replicas=2"], "is now the section deployment"),
         (["submit", "--pipeline", "pretraining", "--serve"], "pipeline pretraining takes no serve"),
+        (["submit", "--problems", "file:///tmp/a.jsonl"], "expected a path in s3://mathloop/store, or s3://"),
+        (["submit", "--problems", "s3://data/a.csv"], "expected a name that ends in .jsonl or .parquet"),
+        (
+            ["submit", "--problems", "s3://a/b.jsonl", "--pipeline", "pretraining"],
+            "takes no problems; remove",
+        ),
         (["schedule", "--cron", "nightly"], "expected five or six fields"),
         (["schedule", "--cron", "0 2 * * ;"], "expected five or six fields"),
         (["schedule"], "give one of --cron, --list and --delete"),

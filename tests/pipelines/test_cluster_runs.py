@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
 
 from pipelines.cluster.connection import Access, connect
 from pipelines.cluster.rounds import run_lines
+from tests.cluster_recordings import recorded_answer
 from tests.fake_cluster import FakeCluster
 from tests.pipelines.cluster_calls import Run, done, refused
 
@@ -23,6 +25,16 @@ def lost(fake: FakeCluster, call: Run) -> str:
     fake.kfp._delete_recurring(job, None)
     assert fake.kfp.workflow(run) is None
     return str(run)
+
+
+def test_kfp_shows_such_a_run_as_recorded(fake: FakeCluster, lost: str) -> None:
+    recorded, shown = recorded_answer("run_of_deleted_schedule.json"), fake.kfp.runs[lost]
+    for key in ("state", "finished_at"):
+        assert shown[key] == recorded[key]
+    assert recorded["recurring_run_id"]
+    assert shown["recurring_run_id"] not in fake.kfp.recurring
+    for run in (recorded, shown):
+        assert re.fullmatch(r"mathloop[a-z-]+xczmg-1-\d+", run["display_name"])
 
 
 def _lines(host: str | None) -> dict[str, str]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
@@ -12,16 +10,7 @@ from mathloop.errors import BadConfig
 from pipelines.cluster.logs import choose, own_lines
 from pipelines.cluster.stages import stages_of, stages_of_tasks
 from tests.argo_workflows import ArgoWorkflow
-from tests.paths import ROOT
-
-RECORDED = ROOT.parent / "shared" / "data" / "cluster"
-
-
-def _recorded(name: str) -> Any:
-    path = RECORDED / name
-    if not path.is_file():
-        pytest.skip(f"no {path}: recorded answers of a real cluster are not part of this repository")
-    return json.loads(path.read_text())
+from tests.cluster_recordings import recorded_answer
 
 
 @pytest.mark.parametrize("compressed", [False, True])
@@ -69,8 +58,8 @@ def test_a_driver_that_is_stuck_is_its_stages_state_until_the_stage_begins() -> 
     assert "untolerated taint" in cot.message
 
 
-def test_the_workflows_of_these_tests_are_as_recorded() -> None:
-    recorded = _recorded("workflow_failed_not_retried.json")["status"]["nodes"]
+def test_the_workflows_of_these_tests_are_asrecorded_answer() -> None:
+    recorded = recorded_answer("workflow_failed_not_retried.json")["status"]["nodes"]
     workflow = ArgoWorkflow("pretraining-ppr5f")
     workflow.stage("preflight-base", "Failed", message="main: Error (exit code 1)")
     for name in ("write-corpus", "launch-training", "publish-base"):
@@ -81,7 +70,7 @@ def test_the_workflows_of_these_tests_are_as_recorded() -> None:
 
 
 def test_without_a_workflow_states_come_from_the_recorded_tasks() -> None:
-    recorded = _recorded("run_failed_in_preflight.json")["task_details"]
+    recorded = recorded_answer("run_failed_in_preflight.json")["task_details"]
     tasks = [
         SimpleNamespace(
             display_name=task["display_name"], state=task["state"], start_time=None, end_time=None

@@ -1,0 +1,32 @@
+"""`--problems` on a cluster: a file that the pods of a run can read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from mathloop.errors import BadConfig
+
+SUFFIXES = (".jsonl", ".parquet")
+LOCAL = ("/", "./", "../", "~")
+
+
+def problems_url(text: str, store: str) -> str:
+    """The S3 URL of a file in the store, given by its path below the store or by its URL.
+
+    Raises:
+        BadConfig: it is on this machine, or not a file of problems.
+    """
+    if "://" not in text and (text.startswith(LOCAL) or Path(text).exists()):
+        name = Path(text).name
+        raise BadConfig(
+            f"--problems {text}: a run's pods cannot read a file of this machine; upload it, for example "
+            f"with `aws s3 cp {text} {store}/problems/{name}`, and pass --problems {store}/problems/{name}"
+        )
+    url = text if "://" in text else f"{store}/{text}"
+    parts = urlsplit(url)
+    if parts.scheme != "s3" or not parts.netloc or parts.query or parts.fragment:
+        raise BadConfig(f"--problems {text}: expected a path in {store}, or s3://bucket/key")
+    if not parts.path.endswith(SUFFIXES):
+        raise BadConfig(f"--problems {text}: expected a name that ends in {' or '.join(SUFFIXES)}")
+    return url
