@@ -175,6 +175,7 @@ def state_of(found: Mapping[str, Any], pods: Sequence[Mapping[str, Any]]) -> Sta
     reasons = list(_pod_states(pods))
     failed = next((state.failed for state in reasons if state.failed), "")
     waits = [one for one in conditions.values() if one["status"] != "True" and one.get("severity") != "Info"]
+    waits.sort(key=lambda one: one["type"] != "PredictorReady")  # the others follow from it
     pending = [state.pending for state in reasons] + [_line(one) for one in waits]
     return State(False, next(filter(None, pending), "its pods start"), failed)
 
