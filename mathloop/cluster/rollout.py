@@ -84,8 +84,10 @@ class Releases:
                 self.remove([found])
             try:
                 self._cluster.create(INFERENCE_SERVICE, to_object(service))
-            except Exists:
-                raise DeploymentFailed(f"another deployment creates {service.name}: run again") from None
+            except Exists:  # it was created by a request whose answer was lost, or by another deployment
+                found = self._cluster.get(INFERENCE_SERVICE, service.name, self._config.namespace)
+                if found is None or _hash(found) != service.hash:
+                    raise DeploymentFailed(f"another deployment creates {service.name}: run again") from None
             self._say(f"{service.name}: created for champion {service.champion}")
             created = True
         return created

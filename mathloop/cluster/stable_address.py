@@ -76,6 +76,8 @@ class StableAddress:
         """
         for _ in range(TRIES):
             found = self._service()
+            if _parse(found) == Serving(new, former):  # perhaps by a request whose answer was lost
+                break
             if _parse(found).served != seen.served:
                 raise DeploymentFailed("another deployment changed the Service mathloop meanwhile: run again")
             try:
@@ -85,8 +87,10 @@ class StableAddress:
                     self._cluster.replace(SERVICE, self._changed(found, new, former))
             except (Changed, Exists):
                 continue
-            return Serving(new, former)
-        raise ClusterRefused(f"Service {self._config.namespace}/{NAME} changes all the time: run again")
+            break
+        else:
+            raise ClusterRefused(f"Service {self._config.namespace}/{NAME} changes all the time: run again")
+        return Serving(new, former)
 
     def share(self, release: str, percent: int) -> None:
         """Gives a release a share of the gateway's traffic, the Service the rest; no-op without a gateway."""

@@ -360,6 +360,31 @@ def test_a_deployment_killed_at_any_moment_is_resumed(
     assert kills >= 7  # three deleted, three created, one switched
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["POST", "PUT"])
+def test_a_write_whose_answer_is_lost_is_no_other_deployments(
+    kserve: KServe, fake: FakeCluster, cluster: Cluster, deploying: Deploy, monkeypatch: pytest.MonkeyPatch,
+    method: str,
+) -> None:  # fmt: skip
+    """In a run's pod each request is sent again where the connection broke."""
+    deploying(1)
+    monkeypatch.setenv("MATHLOOP_PATIENCE", "60")
+    request, lost = cluster.api.request, []
+
+    def losing(*arguments: Any, **named: Any) -> Any:
+        answer = request(*arguments, **named)
+        if arguments[0] == method and "proxy" not in arguments[1] and not lost:
+            lost.append(arguments[1])
+            raise ConnectionResetError
+        return answer
+
+    cluster.api.request = losing
+    deploying(2)
+    assert lost
+    assert served(fake) == ("2", f"{SOLVER}-c2")
+    assert kserve.outages == []
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_canceled_deployment_leaves_nothing(
     fake: FakeCluster, kserve: KServe, cluster: Cluster, deploying: Deploy, number: signal.Signals
