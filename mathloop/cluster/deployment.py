@@ -50,15 +50,15 @@ def run(*, store_url: str, published: Path, config: DeploymentConfig) -> StageRe
         DeploymentFailed: it did not become ready or did not answer; the former champion is served.
         ClusterRefused: the cluster lacks KServe, permission or an answer.
     """
-    report = StageReport("deployment", inputs=1)
+    report = StageReport("deployment")
     champion = Registry(open_store(store_url)).current()
     if not _promoted(published) or champion is None:
-        report.notes.append("No champion was promoted: the deployment stays as it is.")
+        report.notes.append("nothing to serve: the challenger was refused")
     else:
         deploy(Cluster.connect(), champion, open_store(store_url).url, config)
-        report.kept, report.values["champion"] = 1, champion.number
+        report.values["champion"] = champion.number
         url = stable_address.url(config.namespace)
-        report.notes.append(f"Champion {champion.number} (round {champion.round_id}) is served at {url}.")
+        report.notes.append(f"champion {champion.number} (round {champion.round_id}) is served at {url}")
     return report
 
 

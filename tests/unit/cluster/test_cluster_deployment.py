@@ -652,7 +652,9 @@ def test_the_stage_deploys_only_what_a_round_promoted(
     (tmp_path / "published").write_text(json.dumps({"promoted": promoted, "number": 0, "reason": ""}))
     monkeypatch.setattr(deployment, "POLL_SECONDS", 0.05)
     report = deployment.run(store_url=url, published=tmp_path / "published", config=settings())
-    assert report.kept == promoted
+    said = "champion 0 (round r1) is served at http://mathloop.mathloop.svc.cluster.local"
+    refused = "nothing to serve: the challenger was refused"
+    assert report.sentence().startswith(f"deployment: {said if promoted else refused} (")
     found = fake.find("inferenceservices", f"{POLICY}-c0")
     assert (found is not None) == promoted
     if found is not None:
