@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,9 @@ PATIENCE_SECONDS = 300.0
 """How long something that is missing, such as an image or a Secret, may still be made by somebody."""
 JOB_UID = "kueue.x-k8s.io/job-uid"
 """Kueue's label of a Workload."""
+UNITS = {"": 1.0, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12} | {
+    f"{unit}i": 1024.0**power for power, unit in enumerate("KMGT", 1)
+}
 LENGTH = 500
 """Longest message that is shown, in characters."""
 
@@ -32,6 +36,7 @@ _NO_IMAGE = re.compile(
     r"not ?found|manifest unknown|does not exist|name unknown|is not present", re.IGNORECASE
 )
 _NO_OBJECT = re.compile(r"(secret|configmap|serviceaccount)s? \S+ not found|couldn't find key", re.I)
+_QUOTA = re.compile(r"exceeded quota: (\S+), requested: (\S+), used: \S+, limited: (\S+)")
 _REFUSED = re.compile(r"violates PodSecurity|is invalid")
 
 
@@ -131,25 +136,48 @@ def _of_container(container: Mapping[str, Any], waiting: Mapping[str, Any], sinc
 
 
 def _in_events(cluster: Cluster, job: Mapping[str, Any]) -> Obstacle | None:
-    """The newest warning about the job's pods or what makes them: a volume, a quota, an account."""
+    """A recent warning about the job's pods or what makes them: a volume, a quota, an account."""
     metadata = job["metadata"]
     own = re.compile(rf"{re.escape(metadata['name'])}(-{NODE}-.*)?")
     created = seconds_of(metadata["creationTimestamp"])
+    recent = max(created, time.time() - PATIENCE_SECONDS)
     warnings = [
-        (when, event)
+        event
         for event in cluster.listed(EVENT, metadata["namespace"], fields="type=Warning")
-        if own.fullmatch(event["involvedObject"].get("name", "")) and (when := _seen(event)) >= created
+        if own.fullmatch(event["involvedObject"].get("name", ""))
+        and event["reason"] != "FailedScheduling"  # a pod's condition says whether that is over
+        and _seen(event) >= recent
     ]
-    if not warnings:
-        return None
-    _, event = max(warnings, key=lambda pair: pair[0])
+    obstacles = [_of_event(event, created) for event in sorted(warnings, key=_seen, reverse=True)]
+    return min(obstacles, key=lambda obstacle: obstacle.patience, default=None)
+
+
+def _of_event(event: Mapping[str, Any], created: float) -> Obstacle:
     message = _line(event.get("message", ""))
     text, since = f"{event['reason']}: {message}", max(created, _seen(event, first=True))
     if _NO_OBJECT.search(message):
         return Obstacle(text, _make_it(message), since, PATIENCE_SECONDS)
+    if resource := _above_quota(message):
+        remedy = f"request less in pools.trainer, or raise {resource} in the namespace's ResourceQuota"
+        return Obstacle(text, remedy, since, 0.0)
     if _REFUSED.search(message):
         return Obstacle(text, f"apply this version's manifests: {MANIFESTS}", since, PATIENCE_SECONDS)
     return Obstacle(text)
+
+
+def _above_quota(message: str) -> str:
+    """The resource of which a pod requests more than a ResourceQuota allows in all; empty: there is none."""
+    found = _QUOTA.search(message)
+    if not found:
+        return ""
+    requested, limited = (dict(pair.split("=") for pair in found[n].split(",")) for n in (2, 3))
+    return next((name for name in requested if _amount(requested[name]) > _amount(limited[name])), "")
+
+
+def _amount(quantity: str) -> float:
+    """Of a Kubernetes quantity, such as 500m, 4 or 2Gi; NaN, which is above nothing, of any other text."""
+    found = re.fullmatch(r"([0-9.]+)(\D*)", quantity)
+    return float(found[1]) * UNITS.get(found[2], math.nan) if found else math.nan
 
 
 def _seen(event: Mapping[str, Any], *, first: bool = False) -> float:

@@ -111,7 +111,7 @@ def test_two_nodes_train_and_hand_back_a_model(
 ) -> None:
     """The model and the report come back through the store; the TrainJob is deleted.
 
-    Run: not at all.
+    Run: lab.
     """
     launcher = launch(run_id, 40)
     until("both nodes run", 600, lambda: _running(cluster, launcher.name))
@@ -126,7 +126,7 @@ def test_a_new_launcher_takes_the_job_over(
 ) -> None:
     """The first launcher is killed without a chance to clean up, as where its node is lost; same TrainJob.
 
-    Run: not at all.
+    Run: lab.
     """
     first = launch(run_id, 100)
     until("both nodes run", 600, lambda: _running(cluster, first.name))
@@ -144,9 +144,9 @@ def test_a_new_launcher_takes_the_job_over(
 def test_a_node_that_is_lost_is_replaced(
     cluster: RealCluster, launch: Callable[..., Launcher], run_id: str
 ) -> None:
-    """A pod is deleted at once: JobSet starts both nodes again, which resume from their checkpoint.
+    """A pod is deleted at once: JobSet starts the nodes again, and the training goes to its end.
 
-    Run: not at all.
+    Run: lab.
     """
     launcher = launch(run_id, 100)
     before = until("both nodes run", 600, lambda: _running(cluster, launcher.name))
@@ -161,7 +161,7 @@ def test_cancelling_removes_job_and_pods(
 ) -> None:
     """SIGTERM, with which Kubernetes ends a launcher's pod, as KFP does on cancel.
 
-    Run: not at all.
+    Run: lab.
     """
     launcher = launch(run_id, LONG)
     until("both nodes run", 600, lambda: _running(cluster, launcher.name))
@@ -311,10 +311,23 @@ def _no_image_name(job: Object) -> None:
     job["spec"]["trainer"]["image"] = "mathloop/Trainer:0.1.0"
 
 
+def _no_registry(job: Object) -> None:
+    job["spec"]["trainer"]["image"] = "127.0.0.1:1/mathloop/trainer:0.1.0"
+
+
+def _nowhere(job: Object) -> None:
+    _pod(job)["nodeSelector"] = {"mathloop.dev/pool": "nowhere"}
+
+
 def _no_account(job: Object) -> None:
+    _pod(job)["serviceAccountName"] = "no-such"
+
+
+def _pod(job: Object) -> Object:
     (patch,) = job["spec"]["runtimePatches"]
     (replicated,) = patch["trainingRuntimeSpec"]["template"]["spec"]["replicatedJobs"]
-    replicated["template"]["spec"]["template"]["spec"]["serviceAccountName"] = "no-such"
+    pod: Object = replicated["template"]["spec"]["template"]["spec"]
+    return pod
 
 
 @pytest.mark.parametrize(
@@ -338,7 +351,7 @@ def test_what_a_pod_lacks_ends_the_launcher(
 ) -> None:
     """The kubelet's or the controller's reason, and what to do, in one line; the TrainJob is deleted.
 
-    Run: not at all.
+    Run: lab.
     """
     monkeypatch.setattr(train_job_waiting, "PATIENCE_SECONDS", 10.0)
     job = _job(run_id, Pool(nodes=2), **names)
@@ -351,20 +364,34 @@ def test_what_a_pod_lacks_ends_the_launcher(
     until("the TrainJob is gone", 60, lambda: _uid(cluster, job["metadata"]["name"]) is None)
 
 
-@pytest.mark.parametrize(
-    ("pool", "said"),
-    [
-        (Pool(nodes=2, node_selector={"mathloop.dev/pool": "nowhere"}), "Unschedulable: 0/"),
-        (Pool(nodes=2, cpu="90", cpu_limit="90"), "exceeded quota: mathloop"),
-    ],
-    ids=["selector", "quota of the namespace"],
-)
-def test_what_may_change_is_waited_for(cluster: RealCluster, run_id: str, pool: Pool, said: str) -> None:
-    """Nodes and quota may still come: the reason is logged, and the launcher waits.
+def test_a_request_above_the_namespaces_quota_ends_the_launcher(cluster: RealCluster, run_id: str) -> None:
+    """A ResourceQuota that would be too small even if nothing else used it.
 
     Run: not at all.
     """
-    job = _job(run_id, pool)
+    error = Watcher(cluster, _job(run_id, Pool(nodes=2, cpu="90", cpu_limit="90"))).end(120)
+    assert isinstance(error, ClusterRefused), error
+    assert "FailedCreate: " in str(error)
+    assert "request less in pools.trainer, or raise limits.cpu in the namespace's ResourceQuota" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (_nowhere, "Unschedulable: 0/"),
+        (_no_registry, "ErrImagePull: "),
+    ],
+    ids=["selector", "registry"],
+)
+def test_what_may_change_is_waited_for(
+    cluster: RealCluster, run_id: str, change: Callable[[Object], None], said: str
+) -> None:
+    """Nodes may still come and a registry answer: the reason is logged, and the launcher waits.
+
+    Run: lab.
+    """
+    job = _job(run_id, Pool(nodes=2))
+    change(job)
     watcher = Watcher(cluster, job)
     until(
         f"it says {said!r}: {watcher.lines}",
