@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from google.protobuf import json_format
+
 import mathloop
 from mathloop.cluster.preflight import DRAWN
 from mathloop.errors import BadConfig
@@ -78,26 +80,45 @@ def prepare(request: Request, access: Access, *, recurring: bool) -> Prepared:
     """
     component = find_pipeline(request.pipeline)
     settings, base = settings_of(request.profile, request.sets)
-    names = set(component.pipeline_spec.root.input_definitions.parameters)
-    seed = request.seed
-    if recurring and seed is None and "seed" in names - settings.model_fields_set:
-        seed = DRAWN
-    values: dict[str, Any] = {"problems": "", "serve": "no", "overrides": overrides_of(settings, base)}
-    values |= arguments_of(component, settings)
-    store = for_cluster(settings).store
-    problems = None if request.problems is None else problems_url(request.problems, store)
-    options = {"seed": seed, "serve": "yes" if request.serve else None, "problems": problems}
-    for name, value in options.items():
-        if value is not None and name not in names:
-            raise BadConfig(f"pipeline {request.pipeline} takes no {name}; remove --{name}")
-        if value is not None:
-            values[name] = value
-    sent = {name: value for name, value in values.items() if name in names}
+    parameters = parameters_of(request, component, settings, base, recurring=recurring)
     pipelines = open_pipelines(access)
     uploaded = _upload(pipelines, component, base)
     changed = [text for text in request.sets if not is_compiled_in(text)]
     description = f"{request.pipeline} with profile {base.name}" + "".join(f", {text}" for text in changed)
-    return Prepared(pipelines, uploaded, store, sent, base.name, description)
+    return Prepared(pipelines, uploaded, for_cluster(settings).store, parameters, base.name, description)
+
+
+def parameters_of(
+    request: Request, pipeline: Any, settings: Settings, base: Settings, *, recurring: bool
+) -> dict[str, Any]:
+    """The value of every parameter of the pipeline.
+
+    Raises:
+        BadConfig: an option that this pipeline does not take, or problems that its pods cannot read.
+    """
+    taken = pipeline.pipeline_spec.root.input_definitions.parameters
+    seed = request.seed
+    if recurring and seed is None and "seed" in taken and "seed" not in settings.model_fields_set:
+        seed = DRAWN
+    store = for_cluster(settings).store
+    problems = None if request.problems is None else problems_url(request.problems, store)
+    options = {"seed": seed, "serve": "yes" if request.serve else None, "problems": problems}
+    given = {name: value for name, value in options.items() if value is not None}
+    for name in given:
+        if name not in taken:
+            raise BadConfig(f"pipeline {request.pipeline} takes no {name}; remove --{name}")
+    defaults = {
+        name: json_format.MessageToDict(parameter.default_value)
+        for name, parameter in taken.items()
+        if parameter.HasField("default_value")
+    }
+    values = {
+        **defaults,
+        "overrides": overrides_of(settings, base),
+        **arguments_of(pipeline, settings),
+        **given,
+    }
+    return {name: value for name, value in values.items() if name in taken}
 
 
 def is_compiled_in(text: str) -> bool:

@@ -18,8 +18,12 @@ from mathloop.settings import resolve
 from mathloop.settings.pools import DeploymentConfig
 from mathloop.storage import open_store
 from pipelines.cli import app
+from pipelines.cluster.uploading import Request, parameters_of, settings_of
+from pipelines.compiling import compile_one
 from pipelines.profile import load_profile
+from pipelines.table import PIPELINES, find_pipeline
 from tests.fake_cluster import TOKEN, FakeCluster
+from tests.fake_kfp import TYPES
 from tests.fake_kserve import KServe
 from tests.paths import ROOT
 from tests.pipelines.cluster_calls import Run, done, refused
@@ -91,6 +95,21 @@ def test_only_what_differs_from_the_compiled_profile_is_sent_as_overrides(
     asked = load_profile("gpu", sets)
     ran = resolve(compiled.model_dump_json(), parameters["overrides"])
     assert ran == asked.model_copy(update={"seed": compiled.seed})
+
+
+@pytest.mark.parametrize("pipeline", PIPELINES)
+def test_every_parameter_of_every_pipeline_is_sent(pipeline: str, tmp_path: Path) -> None:
+    """KFP's pages of a run show what was sent, and a clone of it has nothing else in its form."""
+    component, path = find_pipeline(pipeline), tmp_path / "ir.yaml"
+    settings, base = settings_of("tiny", ["grpo.steps=3"])
+    compile_one(component, path, base)
+    document = next(iter(yaml.safe_load_all(path.read_text())))
+    taken = document["root"]["inputDefinitions"]["parameters"]
+    request = Request(pipeline, "tiny", ["grpo.steps=3"], None, False)
+    sent = parameters_of(request, component, settings, base, recurring=False)
+    assert set(sent) == set(taken)
+    for name, value in sent.items():
+        assert isinstance(value, TYPES[taken[name]["parameterType"]])
 
 
 @pytest.mark.parametrize(
