@@ -372,7 +372,12 @@ class _Handler(BaseHTTPRequestHandler):
             path = inner
         if re.match(r"/apis/v[0-9]|/k8s/", path) and self.cluster.kfp is not None:
             return self.cluster.kfp.handle(self.command, path, query, raw, self.headers)
-        return self.cluster.handle(self.command, path, query, json.loads(raw) if raw else None)
+        answer = self.cluster.handle(self.command, path, query, json.loads(raw) if raw else None)
+        if "as=PartialObjectMetadataList" in self.headers.get("Accept", ""):
+            # As seen on Kubernetes 1.34: no items are null where the objects are custom resources.
+            items = [{"metadata": one["metadata"]} for one in answer["items"]]
+            return {"kind": "PartialObjectMetadataList", "items": items or None}
+        return answer
 
     def _log(self, pod: str, follow: bool) -> None:
         """The log, a chunk a line; followed until it is closed."""

@@ -59,4 +59,4 @@ def _has_workflow(cluster: Cluster, namespace: str | None, run_id: str) -> bool:
             auth_settings=["BearerToken"],
             _request_timeout=SECONDS,
         )
-    return bool(answer["items"])
+    return bool(answer["items"])  # null if there are none
