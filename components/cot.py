@@ -11,13 +11,18 @@ def cot(
     problems: dsl.Input[dsl.Dataset],
     policy: dsl.Input[dsl.Model],
     reward_model: dsl.Input[dsl.Model],
+    champion_summary: dsl.Input[dsl.Markdown],
     responses: dsl.Output[dsl.Dataset],
     dropped: dsl.Output[dsl.Dataset],
     summary: dsl.Output[dsl.Markdown],
     settings: str = "{}",
     seed: int = 0,
 ) -> None:
-    """Samples chain-of-thought (CoT) responses and selects those to train on."""
+    """Samples chain-of-thought (CoT) responses and selects those to train on.
+
+    Args:
+        champion_summary: Summary of fetching the champion; this step's own summary carries it.
+    """
     from components.running import model_or_none, run
     from mathloop.synthesis import cot as stage
     from mathloop.synthesis.config import CoTConfig
@@ -25,6 +30,7 @@ def cot(
     run(
         stage.run,
         summary,
+        earlier=[champion_summary],
         problems=problems,
         policy=policy,
         reward_model=model_or_none(reward_model),

@@ -9,6 +9,7 @@ from components.images import CONTROL_IMAGE
 @component(CONTROL_IMAGE)
 def deployment(
     store: str,
+    serve: str,
     published: dsl.Input[dsl.Artifact],
     summary: dsl.Output[dsl.Markdown],
     settings: str = "{}",
@@ -16,6 +17,7 @@ def deployment(
     """Deploys the champion to its KServe endpoints if the round promoted it; otherwise changes nothing.
 
     Args:
+        serve: no leaves the endpoints as they are.
         published: Whether the round promoted its challenger, as JSON.
     """
     from components.running import run
@@ -26,6 +28,7 @@ def deployment(
         stage.run,
         summary,
         store_url=store,
+        serve=serve == "yes",
         published=published,
         config=DeploymentConfig.model_validate_json(settings),
     )

@@ -8,13 +8,17 @@ from components.images import SAMPLER_IMAGE
 
 @component(SAMPLER_IMAGE)
 def evaluation(
+    store: str,
+    champion: str,
     benchmark: dsl.Input[dsl.Dataset],
-    champion: dsl.Input[dsl.Artifact],
-    base_policy: dsl.Input[dsl.Model],
     champion_policy: dsl.Input[dsl.Model],
     sft_policy: dsl.Input[dsl.Model],
-    challenger_policy: dsl.Input[dsl.Model],
+    challenger: dsl.Input[dsl.Model],
     reward_model: dsl.Input[dsl.Model],
+    sft_summary: dsl.Input[dsl.Markdown],
+    reward_model_summary: dsl.Input[dsl.Markdown],
+    selection_summary: dsl.Input[dsl.Markdown],
+    grpo_summary: dsl.Input[dsl.Markdown],
     results: dsl.Output[dsl.Dataset],
     scores: dsl.Output[dsl.Metrics],
     summary: dsl.Output[dsl.Markdown],
@@ -24,14 +28,16 @@ def evaluation(
     """Answers the benchmark with every model of the round, greedily and sampled, in CoT and TIR.
 
     Args:
-        champion: The champion that the round started from, as JSON.
-        base_policy: The pretrained model.
         champion_policy: The champion's policy.
         sft_policy: The policy after SFT.
-        challenger_policy: The policy after reinforcement learning.
+        challenger: The policy after reinforcement learning.
+        sft_summary: Summary of supervised fine-tuning.
+        reward_model_summary: Summaries of sampling training data for the reward model, and of training it.
+        selection_summary: Summary of selecting the problems for GRPO.
+        grpo_summary: Summary of GRPO.
         results: Every response with its verdict and reward.
     """
-    from components.running import run
+    from components.running import run, work_folder
     from mathloop.evaluation import evaluate
     from mathloop.evaluation.config import EvaluationConfig
 
@@ -39,14 +45,12 @@ def evaluation(
         evaluate.run_round,
         summary,
         scores=scores,
-        benchmark=benchmark,
+        earlier=[sft_summary, reward_model_summary, selection_summary, grpo_summary],
+        store_url=store,
         champion=champion,
-        models={
-            "base": base_policy,
-            "sft": sft_policy,
-            "challenger": challenger_policy,
-            "champion": champion_policy,
-        },
+        benchmark=benchmark,
+        models={"sft": sft_policy, "challenger": challenger, "champion": champion_policy},
+        work=work_folder(),
         reward_model=reward_model,
         out=results,
         config=EvaluationConfig.model_validate_json(settings),

@@ -11,7 +11,7 @@ def grpo(
     problems: dsl.Input[dsl.Dataset],
     policy: dsl.Input[dsl.Model],
     reward_model: dsl.Input[dsl.Model],
-    model: dsl.Output[dsl.Model],
+    challenger: dsl.Output[dsl.Model],
     rollouts: dsl.Output[dsl.Dataset],
     summary: dsl.Output[dsl.Markdown],
     settings: str = "{}",
@@ -21,7 +21,7 @@ def grpo(
 
     Args:
         policy: Model to start from.
-        model: The trained policy: the challenger.
+        challenger: The trained policy.
         rollouts: Every response with its verdict, rewards and advantage, as Parquet.
     """
     from functools import partial
@@ -36,7 +36,7 @@ def grpo(
         problems=problems,
         policy=policy,
         reward_model=reward_model,
-        model=model,
+        model=challenger,
         rollouts=rollouts,
         work=work_folder(),
         config=GRPOConfig.model_validate_json(settings),

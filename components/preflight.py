@@ -23,6 +23,7 @@ def preflight(
     [
         ("cache_key", str),
         ("seed", int),
+        ("champion", str),
         ("settings", str),
         ("corpus", str),
         ("pretrain", str),

@@ -14,28 +14,36 @@ def problems(
     summary: dsl.Output[dsl.Markdown],
     problems_file: str = "",
     settings: str = "{}",
+    evolution: str = "{}",
+    decontamination: str = "{}",
     seed: int = 0,
     cache_key: str = "",
 ) -> None:
-    """Builds the training problems and the benchmark, from a file or from the built-in generator.
+    """Builds problems and benchmark, evolves the problems, and removes those that match the benchmark.
 
     Args:
         problems: Training problems.
         problems_file: A .jsonl or .parquet file of problems; empty for the built-in generator.
+        evolution: Settings of evolution as JSON.
+        decontamination: Settings of decontamination as JSON.
     """
     from pathlib import Path
 
-    from components.running import run
-    from mathloop.problems import build
-    from mathloop.problems.config import ProblemsConfig
+    from components.running import run, work_folder
+    from mathloop.decontamination.config import DecontaminationConfig
+    from mathloop.problems.config import EvolutionConfig, ProblemsConfig
+    from mathloop.synthesis import problems as stage
 
     run(
-        build.run,
+        stage.run,
         summary,
         problems_file=Path(problems_file) if problems_file else None,
         out=problems,
         benchmark=benchmark,
         dropped=dropped,
+        work=work_folder(),
         config=ProblemsConfig.model_validate_json(settings),
+        evolution=EvolutionConfig.model_validate_json(evolution),
+        decontamination=DecontaminationConfig.model_validate_json(decontamination),
         seed=seed,
     )

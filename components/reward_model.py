@@ -11,7 +11,8 @@ def reward_model(
     problems: dsl.Input[dsl.Dataset],
     responses: dsl.Input[dsl.Dataset],
     policy: dsl.Input[dsl.Model],
-    model: dsl.Output[dsl.Model],
+    responses_summary: dsl.Input[dsl.Markdown],
+    reward_model: dsl.Output[dsl.Model],
     summary: dsl.Output[dsl.Markdown],
     settings: str = "{}",
     seed: int = 0,
@@ -21,7 +22,8 @@ def reward_model(
     Args:
         responses: Responses labeled correct or incorrect.
         policy: Model to start from.
-        model: The reward model.
+        responses_summary: Summary of sampling the responses; this step's own summary carries it.
+        reward_model: The trained reward model.
     """
     from functools import partial
 
@@ -32,10 +34,11 @@ def reward_model(
     run(
         partial(train, "reward_model"),
         summary,
+        earlier=[responses_summary],
         problems=problems,
         responses=responses,
         policy=policy,
-        model=model,
+        model=reward_model,
         work=work_folder(),
         config=RewardModelConfig.model_validate_json(settings),
         seed=seed,

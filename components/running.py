@@ -6,13 +6,13 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from mathloop.errors import MathloopError
-from mathloop.reports.summary import write_failure, write_summary
+from mathloop.reports.summary import read_summary, write_failure, write_summary
 from mathloop.stages import StageReport
 
 WORK_VARIABLE = "MATHLOOP_WORK"
@@ -21,13 +21,22 @@ POD_ARGUMENT = "--executor_input"
 """Argument that KFP passes to a component in a pod; the local runner passes none."""
 
 
-def run(stage: Callable[..., Any], summary: Any, *, scores: Any = None, **arguments: Any) -> Any:
-    """Calls `stage(**arguments)` and records its report.
+def run(
+    stage: Callable[..., Any],
+    summary: Any,
+    *,
+    scores: Any = None,
+    earlier: Sequence[Any] = (),
+    **arguments: Any,
+) -> Any:
+    """Calls `stage(**arguments)` and records its reports.
 
     Args:
-        stage: a stage's `run`; returns a StageReport, or a StageReport and the component's return value.
+        stage: a stage's `run`; returns a StageReport or a list of them, or a tuple of that and the
+            component's return value.
         summary: the component's Markdown port.
         scores: the component's Metrics port, for the scores in the report.
+        earlier: Markdown ports of earlier steps whose reports the summary carries.
         arguments: arguments of the stage; a port is replaced by the path of its file or folder.
 
     Raises:
@@ -43,8 +52,11 @@ def run(stage: Callable[..., Any], summary: Any, *, scores: Any = None, **argume
             raise
         print(f"mathloop: error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
         sys.exit(error.exit_code)
-    report, value = result if isinstance(result, tuple) else (result, None)
-    _record(report, summary, scores)
+    returned, value = result if isinstance(result, tuple) else (result, None)
+    reports = returned if isinstance(returned, list) else [returned]
+    carried = [report for one in earlier for report in read_summary(Path(one.path))]
+    write_summary(reports, Path(summary.path), carried=carried)
+    _record(reports, summary, scores)
     return value
 
 
@@ -67,13 +79,13 @@ def _plain(value: Any) -> Any:
     return Path(value.path) if hasattr(value, "uri") and hasattr(value, "path") else value
 
 
-def _record(report: StageReport, summary: Any, scores: Any) -> None:
-    """Writes the summary and the scores. On a cluster it also records the component's outputs, which must be
-    complete by now: a later run checks that they still exist before it reuses them."""
-    write_summary(report, Path(summary.path))
+def _record(reports: Sequence[StageReport], summary: Any, scores: Any) -> None:
+    """Records the scores. On a cluster it also records the component's outputs, which must be complete by
+    now: a later run checks that they still exist before it reuses them."""
     if scores is not None:
-        for name, value in report.scores.items():
-            scores.log_metric(name, value)
+        for report in reports:
+            for name, value in report.scores.items():
+                scores.log_metric(name, value)
     if POD_ARGUMENT in sys.argv:
         from mathloop.cluster import reuse
 
@@ -81,4 +93,5 @@ def _record(report: StageReport, summary: Any, scores: Any) -> None:
         # KFP writes the logs itself; metrics are in its metadata store, not in a file at their URI.
         outputs = executor_input["outputs"]["artifacts"].keys() - {"executor-logs", "scores"}
         reuse.remember(summary.uri, Path(summary.path), outputs)
-    print(report.sentence(), file=sys.stderr, flush=True)
+    for report in reports:
+        print(report.sentence(), file=sys.stderr, flush=True)

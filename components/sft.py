@@ -12,7 +12,7 @@ def sft(
     cot: dsl.Input[dsl.Dataset],
     tir: dsl.Input[dsl.Dataset],
     policy: dsl.Input[dsl.Model],
-    model: dsl.Output[dsl.Model],
+    sft_policy: dsl.Output[dsl.Model],
     summary: dsl.Output[dsl.Markdown],
     settings: str = "{}",
     seed: int = 0,
@@ -23,6 +23,7 @@ def sft(
         cot: CoT responses to train on.
         tir: TIR responses to train on.
         policy: Model to start from.
+        sft_policy: The trained policy.
     """
     from functools import partial
 
@@ -36,7 +37,7 @@ def sft(
         problems=problems,
         responses=[cot, tir],
         policy=policy,
-        model=model,
+        model=sft_policy,
         work=work_folder(),
         config=SFTConfig.model_validate_json(settings),
         seed=seed,

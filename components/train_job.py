@@ -22,6 +22,7 @@ def train_job(
     corpus: dsl.Input[dsl.Dataset] = None,
     policy: dsl.Input[dsl.Model] = None,
     reward_model: dsl.Input[dsl.Model] = None,
+    responses_summary: dsl.Input[dsl.Markdown] = None,
     settings: str = "{}",
     seed: int = 0,
 ) -> None:
@@ -40,6 +41,7 @@ def train_job(
         corpus: Documents, for pretrain.
         policy: Model to start from.
         reward_model: Model that scores responses, for grpo.
+        responses_summary: Summary of sampling the responses, for reward_model; carried by the step's own.
     """
     from components.running import run, work_folder
     from mathloop.cluster import train_job_launching
@@ -48,6 +50,7 @@ def train_job(
     run(
         train_job_launching.run,
         summary,
+        earlier=[responses_summary] if responses_summary else [],
         recipe=stage,
         inputs={**ports, "policy": policy, "reward_model": reward_model},
         store_url=store,

@@ -1,11 +1,11 @@
 """Synthesis only: SFT data from the current champion, without training."""
 
 from pipelines.preflight import add_preflight
-from pipelines.synthesis import add_synthesis
+from pipelines.synthesis import STAGES, synthesis
 from pipelines.tracing import pipeline
 
 
-@pipeline("data")
+@pipeline("data", nests=[synthesis])
 def data(store: str, problems: str = "", overrides: str = "{}", seed: int = 0) -> None:
     """Samples the champion's solutions, selects those to train on, and decontaminates them.
 
@@ -17,4 +17,9 @@ def data(store: str, problems: str = "", overrides: str = "{}", seed: int = 0) -
             run's id.
     """
     _, start = add_preflight(store=store, overrides=overrides, seed=seed, problems_file=problems)
-    add_synthesis(store=store, problems_file=problems, start=start)
+    synthesis(
+        store=store,
+        problems_file=problems,
+        **{name: start[name] for name in ("champion", "cache_key", "seed")},
+        **{f"{stage}_settings": start[stage] for stage in STAGES},
+    )

@@ -1,10 +1,9 @@
 """Evaluates the current champion, without training."""
 
-from components.champion import champion
 from components.champion_evaluation import champion_evaluation
-from components.problems import problems as build_problems
-from pipelines.placement import place, retry
+from pipelines.placement import place
 from pipelines.preflight import add_preflight
+from pipelines.synthesis import add_champion_and_problems
 from pipelines.tracing import pipeline
 
 
@@ -20,18 +19,21 @@ def evaluation(store: str, problems: str = "", overrides: str = "{}", seed: int 
         seed: Seed of sampling; -1 derives one from the run's id.
     """
     _, start = add_preflight(store=store, overrides=overrides, seed=seed, problems_file=problems)
-    key, run_seed = start["cache_key"], start["seed"]
-    champion_task = champion(store=store, cache_key=key)
-    problems_task = build_problems(
-        problems_file=problems, settings=start["problems"], seed=run_seed, cache_key=key
+    champion_task, problems_task = add_champion_and_problems(
+        store=store,
+        champion=start["champion"],
+        cache_key=start["cache_key"],
+        seed=start["seed"],
+        problems_file=problems,
+        settings=start["problems"],
+        evolution=start["evolution"],
+        decontamination=start["decontamination"],
     )
     evaluation_task = champion_evaluation(
         benchmark=problems_task.outputs["benchmark"],
         policy=champion_task.outputs["policy"],
         reward_model=champion_task.outputs["reward_model"],
         settings=start["evaluation"],
-        seed=run_seed,
+        seed=start["seed"],
     ).set_display_name("evaluation")
     place("sampler", evaluation_task)
-    place("control", champion_task, problems_task)
-    retry(champion_task)

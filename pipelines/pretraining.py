@@ -3,10 +3,10 @@
 from components.base_publication import base_publication
 from components.corpus import corpus
 from components.pretrain import pretrain
-from pipelines.placement import place, retry
+from pipelines.placement import place
 from pipelines.preflight import add_preflight
 from pipelines.tracing import pipeline
-from pipelines.training import ROUND_ID, add_training
+from pipelines.training import ROUND_ID, add_training, model_of
 
 
 @pipeline("pretraining")
@@ -27,7 +27,6 @@ def pretraining(store: str, overrides: str = "{}", seed: int = 0) -> None:
         pretrain, store=store, corpus=corpus_task.outputs["corpus"], settings=start["pretrain"], seed=run_seed
     )
     published = base_publication(
-        store=store, round_id=ROUND_ID, model=pretrain_task.outputs["model"]
+        store=store, round_id=ROUND_ID, model=model_of(pretrain_task)
     ).set_caching_options(False)
     place("control", corpus_task, published)
-    retry(published)

@@ -1,88 +1,116 @@
-"""The steps that rounds and data-only runs share: from the champion to decontaminated SFT data."""
+"""The nested pipeline of rounds and data-only runs: from the champion to decontaminated SFT data."""
 
-from __future__ import annotations
+from typing import Any, NamedTuple
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
-
+from kfp import dsl
 from kfp.dsl import PipelineTask
 
-from components.champion import champion
+from components.champion import champion as fetch_champion
 from components.cot import cot
-from components.decontamination_problems import decontamination_problems
-from components.decontamination_responses import decontamination_responses
-from components.evolution import evolution
+from components.decontamination import decontamination
 from components.problems import problems
 from components.tir import tir
-from pipelines.placement import place, retry
+from pipelines.placement import place
+from pipelines.tracing import nested
 
 
-@dataclass(frozen=True)
-class Synthesis:
-    """The tasks that create SFT data, in order, each named after its stage."""
-
-    champion: PipelineTask
-    problems: PipelineTask
-    evolution: PipelineTask
-    decontamination_problems: PipelineTask
-    cot: PipelineTask
-    tir: PipelineTask
-    decontamination_cot: PipelineTask
-    decontamination_tir: PipelineTask
-
-    @property
-    def benchmark(self) -> Any:
-        """The evaluation problems, which training data must not contain."""
-        return self.problems.outputs["benchmark"]
-
-    @property
-    def training_problems(self) -> Any:
-        """The training problems, decontaminated."""
-        return self.decontamination_problems.outputs["kept"]
+class Data(NamedTuple):
+    problems: dsl.Dataset
+    benchmark: dsl.Dataset
+    cot: dsl.Dataset
+    tir: dsl.Dataset
+    policy: dsl.Model
+    summary: dsl.Markdown
 
 
-def add_synthesis(*, store: Any, problems_file: Any, start: Mapping[str, Any]) -> Synthesis:
-    """Adds the tasks to the pipeline being defined, and places them.
+STAGES = ("problems", "evolution", "decontamination", "cot", "tir")
+"""Stages of the nested pipeline; it takes their settings."""
+
+
+@nested("synthesis")
+def synthesis(
+    store: str,
+    champion: str,
+    cache_key: str,
+    seed: int,
+    problems_file: str,
+    problems_settings: str,
+    evolution_settings: str,
+    decontamination_settings: str,
+    cot_settings: str,
+    tir_settings: str,
+) -> Data:
+    """Problems and benchmark, the champion's CoT and TIR responses, and their decontamination.
 
     Args:
-        start: preflight's outputs.
+        store: Store with the champion.
+        champion: The champion, as JSON.
+        cache_key: Changes with everything that KFP's cache cannot see.
+        seed: Seed of every stage.
+        problems_file: A .jsonl or .parquet file of problems; empty for the built-in generator.
+        problems_settings: Settings of the problems as JSON.
+        evolution_settings: Settings of evolution as JSON.
+        decontamination_settings: Settings of decontamination as JSON.
+        cot_settings: Settings of CoT responses as JSON.
+        tir_settings: Settings of TIR responses as JSON.
     """
-    seed, key = start["seed"], start["cache_key"]
-    champion_task = champion(store=store, cache_key=key)
-    problems_task = problems(
-        problems_file=problems_file, settings=start["problems"], seed=seed, cache_key=key
+    champion_task, problems_task = add_champion_and_problems(
+        store=store,
+        champion=champion,
+        cache_key=cache_key,
+        seed=seed,
+        problems_file=problems_file,
+        settings=problems_settings,
+        evolution=evolution_settings,
+        decontamination=decontamination_settings,
     )
+    kept, policy = problems_task.outputs["problems"], champion_task.outputs["policy"]
     benchmark = problems_task.outputs["benchmark"]
-    evolution_task = evolution(
-        problems=problems_task.outputs["problems"], settings=start["evolution"], seed=seed
-    )
-    clean = decontamination_problems(
-        problems=evolution_task.outputs["evolved"], benchmark=benchmark, settings=start["decontamination"]
-    )
-    kept = clean.outputs["kept"]
-    policy = champion_task.outputs["policy"]
     cot_task = cot(
         problems=kept,
         policy=policy,
         reward_model=champion_task.outputs["reward_model"],
-        settings=start["cot"],
+        champion_summary=champion_task.outputs["summary"],
+        settings=cot_settings,
         seed=seed,
     )
-    tir_task = tir(problems=kept, policy=policy, settings=start["tir"], seed=seed)
-    clean_cot, clean_tir = (
-        decontamination_responses(
-            problems=kept,
-            responses=task.outputs["responses"],
-            benchmark=benchmark,
-            settings=start["decontamination"],
-            mode=mode,
-        ).set_display_name(f"decontamination-{mode}")
-        for mode, task in (("cot", cot_task), ("tir", tir_task))
+    tir_task = tir(
+        problems=kept,
+        policy=policy,
+        settings=tir_settings,
+        seed=seed,
     )
-    place("control", champion_task, problems_task, evolution_task, clean, clean_cot, clean_tir)
+    clean = decontamination(
+        problems=kept,
+        cot_responses=cot_task.outputs["responses"],
+        tir_responses=tir_task.outputs["responses"],
+        benchmark=benchmark,
+        problems_summary=problems_task.outputs["summary"],
+        cot_summary=cot_task.outputs["summary"],
+        tir_summary=tir_task.outputs["summary"],
+        settings=decontamination_settings,
+    )
     place("sampler", cot_task, tir_task)
-    retry(champion_task)
-    return Synthesis(
-        champion_task, problems_task, evolution_task, clean, cot_task, tir_task, clean_cot, clean_tir
+    place("control", clean)
+    return Data(
+        problems=kept,
+        benchmark=benchmark,
+        cot=clean.outputs["cot"],
+        tir=clean.outputs["tir"],
+        policy=policy,
+        summary=clean.outputs["summary"],
     )
+
+
+def add_champion_and_problems(
+    *, store: Any, champion: Any, cache_key: Any, seed: Any, problems_file: Any, **settings: Any
+) -> tuple[PipelineTask, PipelineTask]:
+    """Adds the steps that fetch the champion and build problems and benchmark, and places them.
+
+    Args:
+        settings: settings of the problems (`settings`), of `evolution` and of `decontamination`.
+    """
+    champion_task = fetch_champion(store=store, champion=champion, cache_key=cache_key)
+    problems_task = problems(problems_file=problems_file, seed=seed, cache_key=cache_key, **settings)
+    place("control", champion_task, problems_task)
+    return champion_task, problems_task

@@ -13,6 +13,13 @@ from pipelines.placement import cluster, place
 
 ROUND_ID = dsl.PIPELINE_JOB_ID_PLACEHOLDER
 """The run's id, unique also for recurring runs on a cluster; the local runner inserts its own run id."""
+MODEL = f"{dsl.Model.schema_title}@{dsl.Model.schema_version}"
+"""KFP's name of the type."""
+
+
+def model_of(task: PipelineTask) -> Any:
+    """The model that a training step outputs, whatever its port is called."""
+    return next(output for output in task.outputs.values() if output.channel_type == MODEL)
 
 
 def add_training(component: Any, *, store: Any, **inputs: Any) -> PipelineTask:

@@ -29,8 +29,11 @@ DRAWN = -1
 """Seed value that stands for "derive from the run's id", so that each run of a schedule has its own."""
 SEEDS = 2**31
 
-Start: Any = namedtuple("Start", ["cache_key", "seed", "settings", *STAGE_SECTIONS])  # type: ignore[misc]
-"""Outputs for the run's stages: key for KFP's cache, seed, all settings, and each section, as JSON."""
+Start: Any = namedtuple(  # type: ignore[misc]
+    "Start", ["cache_key", "seed", "champion", "settings", *STAGE_SECTIONS]
+)
+"""Outputs for the run's stages: key for KFP's cache, seed, the champion's entry in the registry (empty if
+there is none yet), all settings, and each section, as JSON."""
 
 
 @timed
@@ -64,11 +67,10 @@ def run(
     settings = resolve(profile, overrides)
     _check_timeout(settings, resolve(profile, ""))
     if first:
-        report, inputs = _without_champion(store_url, round_id), {}
+        report, entry, inputs = _without_champion(store_url, round_id), "", {}
     else:
-        report = stages.preflight(store_url=store_url)
-        champion = Registry(open_store(store_url)).current()
-        assert champion is not None
+        report, champion = stages.preflight(store_url=store_url)
+        entry = champion.to_json().decode()
         inputs = {"champion": asdict(champion), "problems": _digest(problems_file)}
     if seed == DRAWN:
         seed = int(hashlib.sha256(round_id.encode()).hexdigest(), 16) % SEEDS
@@ -80,7 +82,7 @@ def run(
     report.notes += notes
     report.values["seed"] = seed
     # The report must show the settings that the run used.
-    return report, _start(key, seed, settings.model_copy(update={"seed": seed, "store": store_url}))
+    return report, _start(key, seed, entry, settings.model_copy(update={"seed": seed, "store": store_url}))
 
 
 def _check_timeout(settings: Settings, compiled: Settings) -> None:
@@ -93,9 +95,9 @@ def _check_timeout(settings: Settings, compiled: Settings) -> None:
         )
 
 
-def _start(key: str, seed: int, settings: Settings) -> Any:
+def _start(key: str, seed: int, champion: str, settings: Settings) -> Any:
     sections = [settings.section(name) for name in STAGE_SECTIONS]
-    return Start._make([key, seed, settings.model_dump_json(), *sections])
+    return Start._make([key, seed, champion, settings.model_dump_json(), *sections])
 
 
 def _without_champion(store_url: str, round_id: str) -> StageReport:

@@ -17,6 +17,7 @@ from mathloop.sampling.engines import load_sampler
 from mathloop.sampling.judging import judge
 from mathloop.sampling.scoring import score
 from mathloop.stages import Progress, StageReport, timed
+from mathloop.storage import open_store
 
 _MODES: tuple[Mode, ...] = ("cot", "tir")
 
@@ -24,9 +25,11 @@ _MODES: tuple[Mode, ...] = ("cot", "tir")
 @timed
 def run_round(
     *,
+    store_url: str,
+    champion: str,
     benchmark: Path,
-    champion: Path,
     models: dict[str, Path],
+    work: Path,
     reward_model: Path,
     out: Path,
     config: EvaluationConfig,
@@ -35,14 +38,21 @@ def run_round(
     """`run` for the models of a round, labeled by role: base, sft, challenger and champion.
 
     Args:
-        champion: JSON file of the champion that the round started from. If it is the base model, as in a
-            first round, that model is evaluated only once, as base.
+        store_url: store with the base model, which is fetched from it.
+        champion: entry of the champion that the round started from, as JSON. If it is the base model, as in
+            a first round, that model is evaluated only once, as base.
+        models: the folders of sft, challenger and champion.
+        work: folder for the base model.
     """
-    entry = Champion.read(champion)
-    labels = [label for label in models if label != "champion" or entry.policy != entry.base]
+    entry = Champion.parse(champion)
+    if entry.policy == entry.base:
+        base, roles = models["champion"], ("sft", "challenger")
+    else:
+        base, roles = work / "base", ("sft", "challenger", "champion")
+        open_store(store_url).fetch(entry.base, base)
     return run(
         benchmark=benchmark,
-        models={label: models[label] for label in labels},
+        models={"base": base, **{role: models[role] for role in roles}},
         reward_model=reward_model,
         out=out,
         config=config,

@@ -6,10 +6,8 @@ import json
 import math
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 from mathloop.errors import BadData, BadModel, ChampionMoved, Corrupt
-from mathloop.files import open_plain, reading
 from mathloop.lines import parse_object
 from mathloop.storage import Store, Taken
 from mathloop.storage.manifest import RESTORE
@@ -68,13 +66,12 @@ class Champion:
         return champion
 
     @classmethod
-    def read(cls, path: Path) -> Champion:
-        """Reads the JSON file that `fetch_champion` wrote; raises BadData."""
+    def parse(cls, text: str) -> Champion:
+        """Parses the JSON that preflight hands to a run's stages; raises BadData."""
         try:
-            with reading(path), open_plain(path) as file:
-                return cls.from_json(file.read())
+            return cls.from_json(text.encode())
         except ValueError as error:
-            raise BadData(f"not a champion ({error}); fetch it again from the store", path=path) from None
+            raise BadData(f"not a champion's entry ({error}); start a new run", field="champion") from None
 
 
 class Registry:

@@ -17,8 +17,8 @@ from mathloop.storage import Store, open_store
 
 
 @timed
-def preflight(*, store_url: str) -> StageReport:
-    """Checks, before anything is computed, that the store is writable and has a complete champion.
+def preflight(*, store_url: str) -> tuple[StageReport, Champion]:
+    """Checks that the store is writable and has a complete champion, and returns that champion.
 
     Raises:
         StorageRefused: the store cannot be reached, read or written.
@@ -30,33 +30,27 @@ def preflight(*, store_url: str) -> StageReport:
     Registry(store).check_models(champion)
     report = StageReport("preflight", values={"champion": champion.number})
     report.notes.append(f"{store.url} is writable and has all models of {_title(champion)}.")
-    return report
+    return report, champion
 
 
 @timed
-def fetch_champion(
-    *, store_url: str, policy: Path, reward_model: Path, base: Path, champion: Path
-) -> StageReport:
-    """Copies the current champion's models into the folders `policy`, `reward_model` and `base`.
+def fetch_champion(*, store_url: str, champion: str, policy: Path, reward_model: Path) -> StageReport:
+    """Copies a champion's models into the folders `policy` and `reward_model`, which are replaced.
 
-    `reward_model` becomes an empty folder if the champion has none. `champion` becomes a JSON file with its
-    entry, written last. Existing ones are replaced.
+    Args:
+        champion: the champion's entry in the registry, as JSON.
+        reward_model: becomes an empty folder if the champion has none.
 
     Raises:
-        BadModel: there is no champion, or one of its models is missing.
-        Corrupt: an entry, a manifest or a file is not what was published.
+        BadData: `champion` is no entry.
+        BadModel: one of its models is missing.
+        Corrupt: a manifest or a file is not what was published.
     """
     store = open_store(store_url)
-    current = _current(store)
-    Registry(store).check_models(current)
-    report = StageReport("champion", values={"champion": current.number})
-    with disk(champion):
-        champion.unlink(missing_ok=True)
-    for name, folder in (
-        (current.policy, policy),
-        (current.base, base),
-        (current.reward_model, reward_model),
-    ):
+    entry = Champion.parse(champion)
+    Registry(store).check_models(entry)
+    report = StageReport("champion", values={"champion": entry.number})
+    for name, folder in ((entry.policy, policy), (entry.reward_model, reward_model)):
         with disk(folder):
             if folder.is_dir():
                 shutil.rmtree(folder)
@@ -64,8 +58,7 @@ def fetch_champion(
                 folder.mkdir(parents=True)
         if name is not None:
             report.values["bytes"] = report.values.get("bytes", 0) + store.fetch(name, folder).size
-    write_file(champion, current.to_json())
-    report.notes.append(f"The round starts from {_title(current)}.")
+    report.notes.append(f"The round starts from {_title(entry)}.")
     return report
 
 
@@ -73,7 +66,7 @@ def fetch_champion(
 def publish_round(
     *,
     store_url: str,
-    champion: Path,
+    champion: str,
     gate: Path,
     policy: Path,
     reward_model: Path,
@@ -83,7 +76,7 @@ def publish_round(
     """Publishes the round's models and makes them the champion, if the gate says so and it is the first.
 
     Args:
-        champion: JSON file of the champion that the round started from.
+        champion: entry of the champion that the round started from, as JSON.
         gate: JSON file of the gate, of which `promote` and `reason` are read.
         policy: the challenger's model folder, published as `rounds/<round_id>/policy`.
         reward_model: its reward model's folder, published as `rounds/<round_id>/reward_model`.
@@ -92,7 +85,7 @@ def publish_round(
     If the process is killed after the promotion, the next call finds it and does not repeat it.
     """
     verdict = _read_gate(gate)
-    expected = Champion.read(champion)
+    expected = Champion.parse(champion)
     store = open_store(store_url)
     registry = Registry(store)
     report = StageReport("publication", inputs=1)

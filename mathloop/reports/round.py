@@ -17,14 +17,13 @@ from mathloop.reports.page import page
 from mathloop.reports.process import configuration_section, curves_section, stages_section
 from mathloop.reports.samples import choose, samples_section
 from mathloop.reports.scores import claims_section, headline, scores_section
-from mathloop.reports.summary import read_summary
 from mathloop.stages import StageReport, timed
 
 
 @timed
 def run(
     *,
-    summaries: Sequence[Path],
+    stages: Sequence[StageReport],
     benchmark: Path,
     results: Path,
     gate: Path,
@@ -35,11 +34,10 @@ def run(
 ) -> StageReport:
     """Writes one self-contained HTML file to `out`.
 
-    `summaries` are shown in this order; `results` are the evaluation's responses; `gate` and `published` are
+    `stages` are shown in this order; `results` are the evaluation's responses; `gate` and `published` are
     the JSON files of the gate and of `publish_round`; `configuration` is the settings as JSON. Raises BadData
     if an input cannot be read.
     """
-    stages = [read_summary(path) for path in summaries]
     decision, publication = (
         _object(gate, ("promote", "difference", "low", "high", "n", "reason")),
         _object(published),

@@ -1,14 +1,15 @@
-"""A stage's summary: Markdown for the run's page, with the whole StageReport embedded.
+"""A stage's summary: Markdown for the run's page, with the whole StageReports embedded.
 
-The report is JSON in a comment at the end, which Markdown viewers do not show. So one artifact per stage
-serves people and the round's report.
+The reports are JSON in a comment at the end, which Markdown viewers do not show. So one artifact per step
+serves people and the round's report. A step can have several stages, and it can carry the reports of earlier
+steps, so that a nested pipeline has one summary for all of its steps.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -24,9 +25,14 @@ _LONGEST = 600
 _OPENING, _CLOSING = "<!-- mathloop ", " -->"
 
 
-def write_summary(report: StageReport, path: Path) -> None:
-    """Writes the summary of a stage that succeeded, atomically."""
-    write_file(path, f"{markdown(report)}\n{_comment(report)}\n".encode(errors="replace"))
+def write_summary(reports: Sequence[StageReport], path: Path, *, carried: Sequence[StageReport] = ()) -> None:
+    """Writes the summary of a step whose stages succeeded, atomically.
+
+    Args:
+        carried: Reports of earlier steps, embedded before the step's own but not shown.
+    """
+    shown = "\n\n".join(map(markdown, reports))
+    write_file(path, f"{shown}\n{_comment([*carried, *reports])}\n".encode(errors="replace"))
 
 
 def write_failure(error: Exception, path: Path) -> None:
@@ -35,12 +41,12 @@ def write_failure(error: Exception, path: Path) -> None:
     write_file(path, f"**Failed.** {_plain(line)}\n".encode(errors="replace"))
 
 
-def read_summary(path: Path) -> StageReport:
-    """The report embedded in a summary; raises BadData if there is none."""
+def read_summary(path: Path) -> list[StageReport]:
+    """The reports embedded in a summary, in the order of their stages; raises BadData if there are none."""
     try:
         text = path.read_text(encoding="utf-8")
         start = text.rindex(_OPENING) + len(_OPENING)
-        return StageReport(**json.loads(text[start : text.rindex(_CLOSING)]))
+        return [StageReport(**report) for report in json.loads(text[start : text.rindex(_CLOSING)])]
     except (OSError, ValueError, TypeError) as error:
         raise BadData(
             f"expected a stage's summary, as write_summary writes it: {error}", path=path
@@ -105,7 +111,11 @@ def _plain(text: str) -> str:
     return re.sub(r"^(\d+)([.)])(?= |$)", r"\1\\\2", escaped)
 
 
-def _comment(report: StageReport) -> str:
+def _comment(reports: Sequence[StageReport]) -> str:
     # The JSON never holds ">", so nothing in it can end the comment.
-    text = json.dumps(asdict(report), allow_nan=False).replace(">", "\\u003e").replace("<", "\\u003c")
+    text = (
+        json.dumps([asdict(report) for report in reports], allow_nan=False)
+        .replace(">", "\\u003e")
+        .replace("<", "\\u003c")
+    )
     return f"{_OPENING}{text}{_CLOSING}"

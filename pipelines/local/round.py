@@ -200,13 +200,13 @@ def _show(run: RunFolder, console: Console) -> None:
     from mathloop.evaluation import print_table
 
     texts = ["", print_table(table_of(run)), ""] if (run.stages / "evaluation").is_dir() else [""]
-    paths = [run.stages / stage / "published" for stage in ("publication", "base-publication")]
+    paths = [run.stages / stage / "published" for stage in ("judgment", "base-publication")]
     if published := next((path for path in paths if path.is_file()), None):
         outcome: dict[str, Any] = json.loads(published.read_text("utf-8"))
         number = outcome["number"]
         decision = f"promoted to champion {number}" if outcome["promoted"] else "not promoted"
         texts.append(f"{decision}: {outcome['reason']}")
-    page, report = run.stages / "report" / "page", run.path / "report.html"
+    page, report = run.stages / "judgment" / "page", run.path / "report.html"
     if page.is_file():
         shutil.copyfile(page, report)
         texts.append(f"report: {report}")

@@ -48,12 +48,20 @@ def run_pipelines(jobs: Sequence[Job], run: RunFolder, launcher: Launcher, conso
 
 
 def stage_names(pipeline: GraphComponent) -> dict[str, str]:
-    """Component name (as KFP's local runner calls a task) → stage name, in the order of execution."""
-    tasks = pipeline.pipeline_spec.root.dag.tasks
-    return {
-        tasks[name].component_ref.name.removeprefix("comp-"): slug(tasks[name].task_info.name)
-        for name in in_order(tasks)
-    }
+    """Component name (as KFP's local runner calls a task) → stage name, in the order of execution.
+
+    Tasks of nested pipelines are included; the nested pipelines themselves are no stages.
+    """
+    return dict(_stage_names(pipeline.pipeline_spec.root.dag, pipeline.pipeline_spec.components))
+
+
+def _stage_names(dag: Any, components: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for name in in_order(dag.tasks):
+        reference = dag.tasks[name].component_ref.name
+        if components[reference].WhichOneof("implementation") == "dag":
+            yield from _stage_names(components[reference].dag, components)
+        else:
+            yield reference.removeprefix("comp-"), slug(dag.tasks[name].task_info.name)
 
 
 def _run(job: Job, folder: Path) -> None:

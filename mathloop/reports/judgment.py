@@ -1,0 +1,77 @@
+"""A round's judgment in one step: the gate, publication of a better challenger, and the round's report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from mathloop.evaluation import gate
+from mathloop.evaluation.config import GateConfig
+from mathloop.registry.stages import publish_round
+from mathloop.reports import round as round_report
+from mathloop.reports.summary import read_summary
+from mathloop.stages import StageReport
+
+
+def run(
+    *,
+    store_url: str,
+    round_id: str,
+    champion: str,
+    policy: Path,
+    reward_model: Path,
+    benchmark: Path,
+    results: Path,
+    summaries: Sequence[Path],
+    verdict: Path,
+    published: Path,
+    page: Path,
+    config: GateConfig,
+    configuration: str,
+    seed: int,
+) -> list[StageReport]:
+    """Judges the challenger, promotes it if it is better, and writes the report.
+
+    Args:
+        champion: entry of the champion that the round started from, as JSON.
+        policy: the challenger's model folder.
+        reward_model: its reward model's folder.
+        results: Responses of every model.
+        summaries: the summaries of the earlier steps, in the order in which the report shows them.
+        verdict: becomes the gate's decision, as JSON.
+        published: becomes {"promoted": bool, "number": int or null, "reason": str}.
+        page: becomes the report, one HTML file.
+        configuration: settings of the run as JSON.
+
+    If the process is killed after a promotion, the next call finds it and does not repeat it.
+
+    Raises:
+        BadData: an input is damaged, or the results lack a model that the gate compares.
+        StorageRefused: the store cannot be reached or written.
+    """
+    stages = [report for path in summaries for report in read_summary(path)]
+    stages.append(gate.run(benchmark=benchmark, results=results, out=verdict, config=config, seed=seed))
+    stages.append(
+        publish_round(
+            store_url=store_url,
+            champion=champion,
+            gate=verdict,
+            policy=policy,
+            reward_model=reward_model,
+            round_id=round_id,
+            out=published,
+        )
+    )
+    stages.append(
+        round_report.run(
+            stages=stages,
+            benchmark=benchmark,
+            results=results,
+            gate=verdict,
+            published=published,
+            out=page,
+            title=f"Round {round_id}",
+            configuration=configuration,
+        )
+    )
+    return stages[-3:]

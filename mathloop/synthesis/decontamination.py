@@ -1,0 +1,60 @@
+"""Decontamination of a round's responses: those of CoT and of TIR, in one step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from mathloop.decontamination import stage
+from mathloop.decontamination.config import DecontaminationConfig
+from mathloop.records import Drops, open_drops, read_rows
+from mathloop.records.drops import DROP_REASON
+from mathloop.stages import StageReport
+
+
+def run(
+    *,
+    problems: Path,
+    responses: Mapping[str, Path],
+    out: Mapping[str, Path],
+    dropped: Path,
+    benchmark: Path,
+    work: Path,
+    config: DecontaminationConfig,
+) -> list[StageReport]:
+    """Writes, for each mode, the responses that match no benchmark problem.
+
+    Args:
+        responses: Mode (cot, tir) → its Responses.
+        out: Mode → where the kept ones are written.
+        dropped: becomes JSON lines of all that were removed, with `stage` and `drop_reason`.
+        work: folder for the index, which all modes share.
+
+    Raises:
+        BadData: as `mathloop.decontamination.stage.run`.
+    """
+    removed = {mode: work / f"{mode}.removed.jsonl" for mode in responses}
+    reports = [
+        stage.run(
+            problems=problems,
+            responses=responses[mode],
+            benchmarks=[benchmark],
+            out=out[mode],
+            removed=removed[mode],
+            config=config,
+            name=f"decontamination_{mode}",
+            index=work / "index",
+        )
+        for mode in responses
+    ]
+    with open_drops(dropped) as merged:
+        for report, path in zip(reports, removed.values(), strict=True):
+            add_dropped(merged, report.stage, path)
+    return reports
+
+
+def add_dropped(merged: Drops, stage: str, path: Path) -> None:
+    """Adds the rows that a stage wrote as dropped or removed, with `stage` as a field."""
+    for row in read_rows(path):
+        reason = row.pop(DROP_REASON, None) or f"matches a benchmark problem ({row.get('rule')})"
+        merged.add(reason, row, stage=stage)

@@ -1,0 +1,68 @@
+"""The round's problems in one step: built, evolved, and without those that match the benchmark.
+
+Each of the three is a stage of its own with its own report; on a cluster a step of a pipeline costs 20 s
+whatever it does, so that stages which only move records share one.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mathloop.decontamination import stage as decontamination_stage
+from mathloop.decontamination.config import DecontaminationConfig
+from mathloop.problems import build, evolve
+from mathloop.problems.config import EvolutionConfig, ProblemsConfig
+from mathloop.records import open_drops
+from mathloop.stages import StageReport
+from mathloop.synthesis.decontamination import add_dropped
+
+
+def run(
+    *,
+    problems_file: Path | None,
+    out: Path,
+    benchmark: Path,
+    dropped: Path,
+    work: Path,
+    config: ProblemsConfig,
+    evolution: EvolutionConfig,
+    decontamination: DecontaminationConfig,
+    seed: int,
+) -> list[StageReport]:
+    """Writes the training Problems to `out` and the benchmark's to `benchmark`.
+
+    Args:
+        problems_file: None for the built-in generator.
+        dropped: becomes JSON lines of all records that the three stages dropped, each with its `stage`
+            and `drop_reason`.
+        work: folder for files between the stages.
+
+    Raises:
+        BadData: as the three stages.
+    """
+    built, evolved = work / "built.parquet", work / "evolved.parquet"
+    drops = {name: work / f"{name}.dropped.jsonl" for name in ("problems", "evolution", "decontamination")}
+    reports = [
+        build.run(
+            problems_file=problems_file,
+            out=built,
+            benchmark=benchmark,
+            config=config,
+            seed=seed,
+            dropped=drops["problems"],
+        ),
+        evolve.run(problems=built, out=evolved, config=evolution, seed=seed, dropped=drops["evolution"]),
+        decontamination_stage.run(
+            problems=evolved,
+            responses=None,
+            benchmarks=[benchmark],
+            out=out,
+            removed=drops["decontamination"],
+            config=decontamination,
+            name="decontamination_problems",
+        ),
+    ]
+    with open_drops(dropped) as merged:
+        for name, path in drops.items():
+            add_dropped(merged, name, path)
+    return reports
