@@ -15,7 +15,6 @@ def evaluation(
     sft_policy: dsl.Input[dsl.Model],
     challenger: dsl.Input[dsl.Model],
     reward_model: dsl.Input[dsl.Model],
-    sft_summary: dsl.Input[dsl.Markdown],
     reward_model_summary: dsl.Input[dsl.Markdown],
     selection_summary: dsl.Input[dsl.Markdown],
     grpo_summary: dsl.Input[dsl.Markdown],
@@ -31,9 +30,8 @@ def evaluation(
         champion_policy: The champion's policy.
         sft_policy: The policy after SFT.
         challenger: The policy after reinforcement learning.
-        sft_summary: Summary of supervised fine-tuning.
         reward_model_summary: Summaries of sampling training data for the reward model, and of training it.
-        selection_summary: Summary of selecting the problems for GRPO.
+        selection_summary: Summaries of SFT and of selecting the problems for GRPO.
         grpo_summary: Summary of GRPO.
         results: Every response with its verdict and reward.
     """
@@ -45,7 +43,7 @@ def evaluation(
         evaluate.run_round,
         summary,
         scores=scores,
-        earlier=[sft_summary, reward_model_summary, selection_summary, grpo_summary],
+        earlier=[selection_summary, reward_model_summary, grpo_summary],
         store_url=store,
         champion=champion,
         benchmark=benchmark,

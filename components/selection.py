@@ -10,6 +10,7 @@ from components.images import SAMPLER_IMAGE
 def selection(
     problems: dsl.Input[dsl.Dataset],
     policy: dsl.Input[dsl.Model],
+    sft_summary: dsl.Input[dsl.Markdown],
     selected: dsl.Output[dsl.Dataset],
     dropped: dsl.Output[dsl.Dataset],
     summary: dsl.Output[dsl.Markdown],
@@ -19,6 +20,7 @@ def selection(
     """Keeps problems that the policy solves sometimes: by default, 2 to 5 of 8 samples correct.
 
     Args:
+        sft_summary: Summary of training the policy; this step's own summary carries it.
         selected: The problems for GRPO.
     """
     from components.running import run
@@ -28,6 +30,7 @@ def selection(
     run(
         stage.run,
         summary,
+        earlier=[sft_summary],
         problems=problems,
         policy=policy,
         out=selected,

@@ -16,6 +16,7 @@ from kfp import compiler
 import mathloop
 from mathloop.cluster.preflight import CODE_VERSION_VARIABLE
 from mathloop.settings import Settings
+from pipelines.overhead import Overhead, overhead
 from pipelines.paths import tidied
 from pipelines.table import PIPELINES, find_pipeline
 from pipelines.tracing import trace
@@ -27,8 +28,8 @@ CLUSTER_STORE = "s3://mathloop/store"
 """Store on a cluster, for profiles whose store is a local folder."""
 
 
-def write_compiled(out: Path, profile: Settings | None = None) -> list[Path]:
-    """Compiles every pipeline into its own file in `out` and returns the files.
+def write_compiled(out: Path, profile: Settings | None = None) -> list[tuple[Path, Overhead]]:
+    """Compiles every pipeline into its own file in `out` and returns the files, each with its overhead.
 
     Without a profile, pools are empty, settings have the stages' defaults, and the files do not depend on the
     code's version: equal pipelines give equal files. With one, its settings and pools are compiled in.
@@ -43,15 +44,17 @@ def write_compiled(out: Path, profile: Settings | None = None) -> list[Path]:
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(blocked))
         # Not files.replacing: KFP's compiler only accepts names that end in .yaml.
         with tempfile.TemporaryDirectory(dir=out, prefix=".partial-") as folder:
-            for name, path in zip(PIPELINES, paths, strict=True):
+            costs = [
                 compile_one(find_pipeline(name), Path(folder, path.name), profile)
+                for name, path in zip(PIPELINES, paths, strict=True)
+            ]
             for path in paths:
                 os.replace(Path(folder, path.name), path)
-    return paths
+    return list(zip(paths, costs, strict=True))
 
 
-def compile_one(pipeline: Any, path: Path, profile: Settings | None = None) -> None:
-    """Traces one pipeline for a cluster and writes it to `path`."""
+def compile_one(pipeline: Any, path: Path, profile: Settings | None = None) -> Overhead:
+    """Traces one pipeline for a cluster and writes it to `path`; returns its overhead on Kubeflow."""
     settings, version = (None, "") if profile is None else (for_cluster(profile), code_version())
     traced = trace(pipeline, settings, cluster=True, code_version=version)
     for name, choices in CHOICES.items():
@@ -60,6 +63,7 @@ def compile_one(pipeline: Any, path: Path, profile: Settings | None = None) -> N
             parameter.literals.extend(struct_pb2.Value(string_value=choice) for choice in choices)
     defaults = {"store": CLUSTER_STORE} if profile is None else arguments_of(pipeline, profile)
     compiler.Compiler().compile(traced, str(path), pipeline_parameters=defaults)
+    return overhead(traced.pipeline_spec)
 
 
 def arguments_of(pipeline: Any, profile: Settings) -> dict[str, Any]:

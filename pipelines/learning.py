@@ -81,7 +81,13 @@ def learning(
         settings=reward_model_settings,
         seed=seed,
     )
-    selection_task = selection(problems=problems, policy=sft_policy, settings=selection_settings, seed=seed)
+    selection_task = selection(
+        problems=problems,
+        policy=sft_policy,
+        sft_summary=sft_task.outputs["summary"],
+        settings=selection_settings,
+        seed=seed,
+    )
     grpo_task = add_training(
         grpo,
         store=store,
@@ -92,7 +98,6 @@ def learning(
         seed=seed,
     )
     summaries = {
-        "sft": sft_task,
         "reward_model": reward_model_task,
         "selection": selection_task,
         "grpo": grpo_task,

@@ -37,7 +37,9 @@ LABELS = {f"app.kubernetes.io/{key}": "mathloop" for key in ("name", "part-of", 
 STORE_CLIENT = {"mathloop.dev/store-client": "true"}
 """Label of pods that network policies allow to connect to the store."""
 SHARED_MEMORY = "/dev/shm"
-BACKOFF = {"backoff_duration": "30s", "backoff_factor": 2.0, "backoff_max_duration": "300s"}
+BACKOFF = {"backoff_duration": "30s", "backoff_factor": 2.0}
+LONGEST_SECONDS = 7 * 86_400
+"""A task without a timeout is taken to end within this time."""
 
 PoolName = Literal["sampler", "trainer", "control"]
 
@@ -92,18 +94,23 @@ def place(name: PoolName, *tasks: PipelineTask, seconds: int = 0) -> None:
         timeout = seconds or getattr(pools, name).timeout_seconds
         if timeout:
             kubernetes.set_timeout(task, timeout)
+        if pools.retries:
+            _retry(task, pools.retries, timeout)
 
 
-def retry(*tasks: PipelineTask) -> None:
-    """Makes KFP retry tasks that only move data to or from the store, with exponential backoff.
+def _retry(task: PipelineTask, retries: int, seconds: int) -> None:
+    """Makes Argo run a task again whose pod was evicted or deleted; training resumes from its checkpoints.
 
-    Only on a cluster; a local run is resumed with `--resume`. KFP ignores retries inside ParallelFor, which
-    our pipelines do not use.
+    KFP leaves Argo's policy at OnError, so that a process which ended with an error is not run again: what is
+    worth another try (a store or an API server that is away) is tried again by the stage itself.
+
+    Args:
+        seconds: the task's timeout; 0: none.
     """
-    pools = cluster()
-    if pools is not None and pools.retries:
-        for task in tasks:
-            task.set_retry(pools.retries, **BACKOFF)
+    # Argo counts the backoff's maximum from the start of the first attempt: it must outlast all of them.
+    task.set_retry(
+        retries, **BACKOFF, backoff_max_duration=f"{(retries + 1) * (seconds or LONGEST_SECONDS)}s"
+    )
 
 
 def _configure(task: PipelineTask, name: str, pools: PoolsConfig) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from typing import Any
 
@@ -39,14 +40,17 @@ def add_training(component: Any, *, store: Any, **inputs: Any) -> PipelineTask:
         "config_map": pools.config_map,
         "ca_config_map": pools.ca_config_map,
     }
-    task = train_job(
+    # Named after the stage: KFP would name them train-job, train-job-2 and train-job-3.
+    launcher = copy.deepcopy(train_job)
+    launcher.component_spec.name = name
+    task = launcher(
         stage=name.replace("-", "_"),
         store=store,
         round_id=ROUND_ID,
         pool=pools.trainer.model_dump_json(),
         access=json.dumps(access),
         **inputs,
-    ).set_display_name(name)
+    )
     # The cache cannot see the store, and a run must not reuse another run's TrainJob.
     task.set_caching_options(False)
     spare = 3600  # for transferring inputs and the model

@@ -40,11 +40,12 @@ Ask = Callable[[str, str, dict[str, Any], float], dict[str, Any]]
 
 
 @timed
-def run(*, store_url: str, published: Path, config: DeploymentConfig) -> StageReport:
+def run(*, store_url: str, published: Path, config: DeploymentConfig, serve: bool = True) -> StageReport:
     """Deploys the store's champion if `published` says that a round promoted one.
 
     Args:
         published: JSON file of the publication stage, with the field `promoted`.
+        serve: false leaves the endpoints as they are.
 
     Raises:
         DeploymentFailed: it did not become ready or did not answer; the former champion is served.
@@ -54,6 +55,11 @@ def run(*, store_url: str, published: Path, config: DeploymentConfig) -> StageRe
     champion = Registry(open_store(store_url)).current()
     if not _promoted(published) or champion is None:
         report.notes.append("nothing to serve: the challenger was refused")
+    elif not serve:
+        report.notes.append(
+            f"Champion {champion.number} is not served, as the run was asked; "
+            "mathloop rollback --serve deploys the current champion."
+        )
     else:
         deploy(Cluster.connect(), champion, open_store(store_url).url, config)
         report.values["champion"] = champion.number

@@ -46,9 +46,9 @@ def run_round(
     """
     entry = Champion.parse(champion)
     if entry.policy == entry.base:
-        base, roles = models["champion"], ("sft", "challenger")
+        base, roles = models["champion"], ["sft", "challenger"]
     else:
-        base, roles = work / "base", ("sft", "challenger", "champion")
+        base, roles = work / "base", ["sft", "challenger", "champion"]
         open_store(store_url).fetch(entry.base, base)
     return run(
         benchmark=benchmark,

@@ -61,7 +61,10 @@ class Affinity(BaseModel):
 
 
 class Pool(BaseModel):
-    """Nodes and resources for one kind of task. Empty strings and zeros request nothing."""
+    """Nodes and resources for one kind of task. Empty strings and zeros request nothing.
+
+    Every pod requests what a nano model takes: without requests, other pods starve it.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -70,9 +73,9 @@ class Pool(BaseModel):
     )
     gpus: int = Field(0, ge=0, le=64, description="Accelerators per node")
     nodes: int = Field(1, ge=1, le=1024, description="Nodes to train on; more than 1 uses a TrainJob")
-    cpu: str = Field("", pattern=CPU, description="CPU request, such as 4 or 500m")
+    cpu: str = Field("500m", pattern=CPU, description="CPU request, such as 4 or 500m")
     cpu_limit: str = Field("", pattern=CPU, description="CPU limit")
-    memory: str = Field("", pattern=SIZE, description="Memory request, such as 16Gi")
+    memory: str = Field("1Gi", pattern=SIZE, description="Memory request, such as 16Gi")
     memory_limit: str = Field("", pattern=SIZE, description="Memory limit")
     shared_memory: str = Field("", pattern=SIZE, description="Size of /dev/shm, such as 8Gi")
     node_selector: dict[str, str] = Field({}, description="Required node labels")
@@ -110,6 +113,13 @@ class Pool(BaseModel):
             for kind, amounts in kinds.items()
             if any(amounts.values())
         }
+
+
+class ControlPool(Pool):
+    """The pool of tasks that move records and wait for others."""
+
+    cpu: str = Field("100m", pattern=CPU, description="CPU request, such as 500m")
+    memory: str = Field("512Mi", pattern=SIZE, description="Memory request, such as 1Gi")
 
 
 class Gateway(BaseModel):
@@ -191,7 +201,7 @@ class PoolsConfig(BaseModel):
 
     sampler: Pool = Field(Pool(), description="Sampling, ranking and evaluation")
     trainer: Pool = Field(Pool(), description="Training")
-    control: Pool = Field(Pool(), description="All other tasks; needs no accelerator")
+    control: ControlPool = Field(ControlPool(), description="All other tasks; needs no accelerator")
     secret: str = Field(
         "mathloop-s3",
         pattern=OPTIONAL_NAME,
@@ -206,7 +216,7 @@ class PoolsConfig(BaseModel):
         description="ConfigMap with ca.crt, the CA certificates for S3; empty: those of certifi",
     )
     artifacts: ArtifactsConfig = Field(ArtifactsConfig(), description="KFP's artifact bucket")
-    retries: int = Field(2, ge=0, le=10, description="Retries of a task that only moves data")
+    retries: int = Field(2, ge=0, le=10, description="Times that an evicted or deleted pod's task runs again")
 
     @model_validator(mode="after")
     def _trains_where_it_can(self) -> Self:

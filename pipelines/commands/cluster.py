@@ -39,8 +39,8 @@ def compile_pipelines(
 
     if profile is None and sets:
         raise BadConfig("--set changes a profile; give one with --profile")
-    for path in write_compiled(out, None if profile is None else load_profile(profile, sets or [])):
-        print(path)
+    for path, cost in write_compiled(out, None if profile is None else load_profile(profile, sets or [])):
+        print(f"{path}: {cost.sentence()}")
 
 
 def submit(
