@@ -69,7 +69,7 @@ class Champion:
     def parse(cls, text: str) -> Champion:
         """Parses the JSON that preflight hands to a run's stages; raises BadData."""
         try:
-            return cls.from_json(text.encode())
+            return cls.from_json(text.encode(errors="surrogateescape"))
         except ValueError as error:
             raise BadData(f"not a champion's entry ({error}); start a new run", field="champion") from None
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import itertools
-import re
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,8 @@ from tests.paths import ROOT
 
 GOLDEN = ROOT / "pipelines" / "compiled"
 NAMES = list(PIPELINES)
-CONDITIONS = {"condition-1", "comp-condition-1"}
-"""The serving step stands in a condition: a group of tasks, whose ports KFP names."""
+NESTED = {"comp-synthesis", "comp-learning"}
+"""Nested pipelines; their summaries are those of their last steps."""
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +49,7 @@ def test_every_file_is_ir_with_described_parameters(compiled: Path, name: str) -
     parsed = json_format.ParseDict(spec, pipeline_spec_pb2.PipelineSpec())
     assert parsed.pipeline_info.name == name
     assert parsed.root.input_definitions.parameters
-    components = [part for key, part in parsed.components.items() if key not in CONDITIONS]
-    for definitions in (parsed.root, *components):
+    for definitions in (parsed.root, *parsed.components.values()):
         for key, parameter in definitions.input_definitions.parameters.items():
             assert len(parameter.description) > 4, f"{key} has no description"
         for key, artifact in definitions.input_definitions.artifacts.items():
@@ -70,7 +68,7 @@ def test_nothing_of_this_machine_is_inside(compiled: Path, name: str) -> None:
 
 def test_only_stages_whose_inputs_say_everything_may_be_cached(compiled: Path) -> None:
     """A store's state and what stands in a file or folder are not in KFP's cache key, but in preflight's."""
-    outside = {"preflight", "publication", "base-publication", "model-import", "deployment"}
+    outside = {"preflight", "judgment", "base-publication", "model-import", "deployment"}
     for name in NAMES:
         tasks = _tasks(_spec(compiled, name))
         uncached = {task for task, said in tasks.items() if not said["cachingOptions"].get("enableCache")}
@@ -78,8 +76,8 @@ def test_only_stages_whose_inputs_say_everything_may_be_cached(compiled: Path) -
         for task, said in tasks.items():
             if task not in uncached and not said["inputs"].get("artifacts"):
                 # It depends on no other task, and so tells nobody's code or files apart by itself.
-                source = said["inputs"]["parameters"]["cache_key"]["taskOutputParameter"]
-                assert source["producerTask"].startswith("preflight"), task
+                source = _source(said["inputs"]["parameters"]["cache_key"])
+                assert source == "cache_key", task
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -97,49 +95,49 @@ def test_every_stage_shows_itself_by_one_summary_and_few_have_scores(compiled: P
     spec = _spec(compiled, name)
     scored = set()
     for key, component in spec["components"].items():
-        if key in CONDITIONS:
-            continue
         artifacts = component["outputDefinitions"]["artifacts"]
         kinds = {port: one["artifactType"]["schemaTitle"] for port, one in artifacts.items()}
         assert [port for port, kind in kinds.items() if kind == "system.Markdown"] == ["summary"], key
+        if key in NESTED:
+            continue
         metrics = [port for port, kind in kinds.items() if kind == "system.Metrics"]
         assert metrics in ([], ["scores"]), key
         scored |= {key.removeprefix("comp-")} if metrics else set()
-    assert scored <= {"evaluation", "champion-evaluation", "gate"}
-    assert scored == {"improvement-round": {"evaluation", "gate"}, "evaluation": {"champion-evaluation"}}.get(
-        name, set()
-    )
+    assert scored <= {"evaluation", "champion-evaluation", "judgment"}
+    assert scored == {
+        "improvement-round": {"evaluation", "judgment"},
+        "evaluation": {"champion-evaluation"},
+    }.get(name, set())
 
 
 def test_the_report_has_the_summary_of_every_stage(compiled: Path) -> None:
-    tasks = _spec(compiled, "improvement-round")["root"]["dag"]["tasks"]
-    summaries = [
-        source["taskOutputArtifact"]["producerTask"]
-        for source in tasks["report"]["inputs"]["artifacts"].values()
-        if source["taskOutputArtifact"]["outputArtifactKey"] == "summary"
-    ]
-    assert sorted(summaries) == sorted(set(tasks) - {"report"} - CONDITIONS)
+    """A summary carries those that its step reads, so that all of them reach the judgment."""
+    spec = _spec(compiled, "improvement-round")
+    carried = set()
+    for tasks in (
+        group["dag"]["tasks"] for group in (spec["root"], *spec["components"].values()) if "dag" in group
+    ):
+        for task in tasks.values():
+            for port, source in task["inputs"].get("artifacts", {}).items():
+                if port.endswith("_summary"):
+                    carried.add(source["taskOutputArtifact"]["producerTask"])
+    last = {"evaluation", "decontamination"}  # the summaries of the nested pipelines
+    assert carried | last == set(_tasks(spec)) - {"judgment", "deployment"} | {"synthesis", "learning"}
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_stages_get_their_own_section_of_preflights_settings(compiled: Path, name: str) -> None:
     """A section, component and task have one name, and KFP's cache is keyed by the section."""
-    shared = {"champion-evaluation": "evaluation", "report": "settings"}
-    shared |= dict.fromkeys(("decontamination-problems", "decontamination-responses"), "decontamination")
+    shared = {"champion-evaluation": "evaluation", "judgment": "gate"}
     seen = 0
     for task, said in _tasks(_spec(compiled, name)).items():
         source = said["inputs"].get("parameters", {}).get("settings")
         if source is None:
             continue
         component = said["componentRef"]["name"].removeprefix("comp-")
-        component = re.sub(r"-\d+$", "", component)
-        # In a condition it comes by the group's input.
-        output = source.get("taskOutputParameter", {}).get("outputParameterKey") or source[
-            "componentInputParameter"
-        ].removeprefix("pipelinechannel--preflight-")
-        assert output == shared.get(component, component.replace("-", "_")), task
+        assert _source(source) == shared.get(component, component.replace("-", "_")), task
         seen += 1
-    assert seen == {"improvement-round": 16, "data": 7, "evaluation": 2, "pretraining": 2}.get(name, 0)
+    assert seen == {"improvement-round": 12, "data": 4, "evaluation": 2, "pretraining": 2}.get(name, 0)
 
 
 def test_component_bodies_are_short_and_call_the_library_once() -> None:
@@ -170,13 +168,17 @@ def test_pipelines_do_not_share_a_stage_name() -> None:
 
 
 def test_stages_are_shown_in_an_order_that_can_run() -> None:
+    from pipelines.local.runner import stage_names
     from pipelines.local.tasks import in_order
 
     tasks = improvement_round.improvement_round.pipeline_spec.root.dag.tasks
     order = in_order(tasks)
-    assert sorted(order) == sorted(tasks)
-    assert order[0] == "preflight"
-    assert order[-1] == "report"
+    assert order == ["preflight", "synthesis", "learning", "judgment"]
+    stages = list(stage_names(improvement_round.improvement_round))
+    assert stages == [
+        *("preflight", "champion", "problems", "cot", "tir", "decontamination"),
+        *("sft", "reward-data", "selection", "reward-model", "grpo", "evaluation", "judgment"),
+    ]
     for name in order:
         assert all(order.index(before) < order.index(name) for before in tasks[name].dependent_tasks)
 
@@ -187,11 +189,18 @@ def _spec(folder: Path, name: str) -> dict[str, Any]:
 
 
 def _tasks(spec: dict[str, Any]) -> dict[str, Any]:
-    """Tasks of a pipeline, those in a condition included."""
-    groups = [part["dag"]["tasks"] for part in spec["components"].values() if "dag" in part]
-    inner = {name: task for group in groups for name, task in group.items()}
-    outer = {name: task for name, task in spec["root"]["dag"]["tasks"].items() if name not in CONDITIONS}
-    return {**outer, **inner}
+    """Tasks of a pipeline and of those nested in it, without the nested pipelines themselves."""
+    groups = [part["dag"]["tasks"] for part in (spec["root"], *spec["components"].values()) if "dag" in part]
+    tasks = {name: task for group in groups for name, task in group.items()}
+    return {name: task for name, task in tasks.items() if task["componentRef"]["name"] not in NESTED}
+
+
+def _source(parameter: dict[str, Any]) -> str:
+    """The output of preflight that a parameter is; into a nested pipeline it comes by that one's input."""
+    if "taskOutputParameter" in parameter:
+        assert parameter["taskOutputParameter"]["producerTask"].startswith("preflight")
+        return str(parameter["taskOutputParameter"]["outputParameterKey"])
+    return str(parameter["componentInputParameter"]).removesuffix("_settings")
 
 
 def _is_stage_call(node: ast.AST) -> bool:
@@ -214,11 +223,12 @@ def test_a_new_pipeline_is_its_file_and_one_line(monkeypatch: pytest.MonkeyPatch
         '@pipeline("champion-only")\n'
         "def champion_only(store: str) -> None:\n"
         '    """Fetches the champion.\n\n    Args:\n        store: Store with the champion.\n    """\n'
-        "    champion(store=store)\n"
+        "    champion(store=store, champion='{}')\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setitem(table.PIPELINES, "champion-only", "champion_only")
     written = compiling.write_compiled(tmp_path / "out")
-    assert written[-1].name == "champion-only.yaml"
+    path, cost = written[-1]
+    assert (path.name, cost.steps, cost.seconds) == ("champion-only.yaml", 1, 20)
     assert list(_spec(tmp_path / "out", "champion-only")["root"]["dag"]["tasks"]) == ["champion"]
     assert find_pipeline("champion-only").name == "champion-only"

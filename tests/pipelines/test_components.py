@@ -109,14 +109,14 @@ def test_ports_reach_a_stage_as_plain_paths_and_its_report_becomes_summary_and_s
         "nothing": None,
         "seed": 3,
     }
-    assert read_summary(tmp_path / "summary") == REPORT
+    assert read_summary(tmp_path / "summary") == [REPORT]
     assert scores.logged == REPORT.scores
     assert capsys.readouterr().err.splitlines() == ["gate: 3 in, 2 kept, 1 dropped (1.0 s)"]
 
 
 def test_what_a_stage_returns_beside_its_report_is_the_components(tmp_path: Path) -> None:
     assert running.run(lambda: (REPORT, ("key", 7)), port(tmp_path / "summary")) == ("key", 7)
-    assert read_summary(tmp_path / "summary") == REPORT
+    assert read_summary(tmp_path / "summary") == [REPORT]
 
 
 def broken(error: Exception) -> Any:

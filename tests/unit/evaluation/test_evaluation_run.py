@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ from mathloop.evaluation import evaluate
 from mathloop.evaluation.config import EvaluationConfig
 from mathloop.records import Problem, Response, read_responses, write_problems
 from mathloop.registry import Champion
+from mathloop.storage import open_store
 
 COUNT = 10
 SKILL = {"base": 3, "champion": 5, "sft": 6, "challenger": 8}
@@ -52,11 +52,16 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def run_round(folder: Path, champion: Champion) -> Any:
     write_problems(folder / "benchmark.parquet", [Problem(str(n), "?", "1") for n in range(COUNT)])
-    (folder / "champion.json").write_bytes(champion.to_json())
+    store = open_store(str(folder / "store"))
+    (folder / "pretrained").mkdir()
+    (folder / "pretrained" / "weights").write_text("base")
+    store.publish(folder / "pretrained", champion.base)
     return evaluate.run_round(
+        store_url=store.url,
+        champion=champion.to_json().decode(),
         benchmark=folder / "benchmark.parquet",
-        champion=folder / "champion.json",
-        models={role: folder / role for role in ("base", "sft", "challenger", "champion")},
+        models={role: folder / role for role in ("sft", "challenger", "champion")},
+        work=folder / "work",
         reward_model=folder / "none",
         out=folder / "results.parquet",
         config=EvaluationConfig(samples=2),
@@ -82,6 +87,6 @@ def test_a_first_rounds_champion_is_the_base_model_and_is_asked_once(
 ) -> None:
     first = Champion(0, "base/r0/policy", None, "base/r0/policy", "r0", None, {}, "")
     report = run_round(tmp_path, first)
-    assert loaded == ["base", "sft", "challenger"]
-    assert report.scores["champion_greedy"] == 30.0
-    assert json.loads((tmp_path / "champion.json").read_text())["number"] == 0
+    assert loaded == ["champion", "sft", "challenger"]
+    assert report.scores["champion_greedy"] == 50.0
+    assert not (tmp_path / "work").exists()

@@ -29,18 +29,19 @@ class Round:
         (self.folder / "gate.json").write_text(json.dumps(gate))
 
     def fetch(self) -> Any:
+        _, champion = preflight(store_url=self.store_url)
+        self.champion = champion
         return fetch_champion(
             store_url=self.store_url,
+            champion=champion.to_json().decode(),
             policy=self.folder / "policy",
             reward_model=self.folder / "reward_model",
-            base=self.folder / "base",
-            champion=self.folder / "champion.json",
         )
 
     def publish(self) -> Any:
         return publish_round(
             store_url=self.store_url,
-            champion=self.folder / "champion.json",
+            champion=self.champion.to_json().decode(),
             gate=self.folder / "gate.json",
             policy=self.folder / "new" / "policy",
             reward_model=self.folder / "new" / "reward_model",
@@ -72,22 +73,21 @@ def started(store_url: str, tmp_path: Path) -> str:
 
 
 def test_a_round_goes_from_base_to_champion_and_the_next_starts_there(started: str, tmp_path: Path) -> None:
-    assert preflight(store_url=started).values["champion"] == 0
+    assert preflight(store_url=started)[0].values["champion"] == 0
     first = Round(started, tmp_path, "round-1")
     first.fetch()
-    assert first.weights("policy") == first.weights("base") == "policy of base"
+    assert first.weights("policy") == "policy of base"
     assert list((first.folder / "reward_model").iterdir()) == []
     report = first.publish()
     assert report.kept == 1
     assert first.published == {"promoted": True, "number": 1, "reason": "interval above zero."}
 
-    assert preflight(store_url=started).values["champion"] == 1
+    assert preflight(store_url=started)[0].values["champion"] == 1
     second = Round(started, tmp_path, "round-2")
     second.fetch()
     assert second.weights("policy") == "policy of round-1"
     assert second.weights("reward_model") == "reward_model of round-1"
-    assert second.weights("base") == "policy of base"
-    champion = Champion.read(second.folder / "champion.json")
+    champion = second.champion
     assert champion == Registry(open_store(started)).current()
     assert (champion.base, champion.metrics) == ("base/start/policy", {"low": 0.01})
 
@@ -100,7 +100,7 @@ def test_a_gate_that_says_no_moves_nothing(started: str, tmp_path: Path) -> None
     assert report.kept == 0
     assert "The champion stays champion 0 (round start): no better." in report.notes
     assert list(open_store(started).names()) == ["base/start/policy"]
-    assert Registry(open_store(started)).current() == Champion.read(one.folder / "champion.json")
+    assert Registry(open_store(started)).current() == one.champion
 
 
 def test_the_slower_of_two_rounds_says_so_and_changes_nothing(started: str, tmp_path: Path) -> None:
@@ -257,7 +257,7 @@ def test_a_champion_whose_model_is_missing_stops_a_round_before_it_begins(
         said = f"champion 1 names the {missing} '{model}', which is not there; publish it there again"
         assert said in str(caught.value)
         assert caught.value.exit_code == 2
-    assert not (two.folder / "champion.json").exists()
+    assert not (two.folder / "policy").exists()
 
 
 @pytest.mark.parametrize("key", ["manifest.json", "weights"])

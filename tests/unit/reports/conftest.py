@@ -10,7 +10,6 @@ import pytest
 from mathloop.evaluation import gate
 from mathloop.evaluation.config import GateConfig
 from mathloop.records import Problem, Response, write_problems, write_responses
-from mathloop.reports.summary import write_summary
 from mathloop.stages import StageReport
 
 SKILL = {"base": 0.3, "champion": 0.46, "sft": 0.5, "challenger": 0.66}
@@ -38,12 +37,8 @@ class Round:
         promote = json.loads((folder / "gate.json").read_text())["promote"]
         published = {"promoted": promote, "number": 3 if promote else None, "reason": decided.notes[0]}
         (folder / "published.json").write_text(json.dumps(published))
-        reports = []
-        for index, stage in enumerate([*self._stages(), decided]):
-            reports.append(folder / f"stage-{index:02}.md")
-            write_summary(stage, reports[-1])
         self.paths |= {"gate": folder / "gate.json", "published": folder / "published.json"}
-        self.paths["summaries"] = reports
+        self.paths["stages"] = [*self._stages(), decided]
 
     def _problem(self, index):
         a, b = self.chance.randint(3, 60), self.chance.randint(3, 60)

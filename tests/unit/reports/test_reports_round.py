@@ -13,7 +13,6 @@ from mathloop.errors import BadData
 from mathloop.evaluation import check_orderings, score_table
 from mathloop.records import Response, read_problems, read_responses, read_rows, write_responses
 from mathloop.reports import round as report
-from mathloop.reports.summary import write_summary
 from mathloop.stages import StageReport
 
 SETTINGS = {"seed": 11, "grpo": {"learning_rate": 5e-5, "sampling": {"temperature": 1.0}}}
@@ -128,11 +127,11 @@ def test_orderings_that_fail_are_said_to_fail(make_round, tmp_path):
     assert "holds Reinforcement learning improves on SFT" in page.text
 
 
-def test_a_first_round_without_champion_rewards_or_summaries(make_round, tmp_path):
+def test_a_first_round_without_champion_rewards_or_stages(make_round, tmp_path):
     made = make_round(models=("base", "sft", "challenger"), count=24)
     bare = [replace(row, reward=None) for row in read_responses(made.paths["results"])]
     write_responses(made.paths["results"], bare)
-    made.paths["summaries"] = []
+    made.paths["stages"] = []
     page, _ = draw(made, tmp_path)
     assert "Champion (base)" in page.text
     assert "Curves" not in page.text
@@ -156,15 +155,15 @@ def test_long_records_do_not_make_a_long_page(make_round, tmp_path):
         samples=[{"response": "x" * 1_000_000, "why": "y" * 1_000_000}] * 20,
         notes=["z" * 1_000_000] * 5,
     )
-    write_summary(wordy, made.paths["summaries"][0])
+    made.paths["stages"][0] = wordy
     _, stage = draw(made, tmp_path)
     assert stage.values["bytes"] < 1_500_000
 
 
-@pytest.mark.parametrize("broken", ["summaries", "gate", "published"])
+@pytest.mark.parametrize("broken", ["gate", "published"])
 def test_a_broken_record_is_named_and_leaves_no_page(make_round, tmp_path, broken):
     made = make_round(count=24)
-    path = made.paths["summaries"][2] if broken == "summaries" else made.paths[broken]
+    path = made.paths[broken]
     path.write_text('{"nothing": [')
     with pytest.raises(BadData, match=path.name):
         draw(made, tmp_path)

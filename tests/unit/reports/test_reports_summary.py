@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from mathloop.errors import BadData
+from mathloop.reports.figures import title
 from mathloop.reports.summary import markdown, read_summary, write_failure, write_summary
 from mathloop.stages import StageReport
 
@@ -61,7 +63,7 @@ def shown(text: str) -> str:
 
 
 def test_a_summary_shows_counts_reasons_scores_and_three_examples(tmp_path: Path) -> None:
-    write_summary(CALM, tmp_path / "summary")
+    write_summary([CALM], tmp_path / "summary")
     text = (tmp_path / "summary").read_text(encoding="utf-8")
     assert text.startswith("### Decontamination: CoT responses\n")
     assert "1,400 in → 5,600 generated → 2,010 kept → 3,590 dropped (64.1 %) → 1 min 1 s" in text
@@ -88,11 +90,22 @@ def test_the_whole_report_comes_back(tmp_path: Path) -> None:
     report = StageReport(
         "sft", 1.5, 3, 2, 1, {"x": 2}, {"v": 1e-9}, {"s": 3.0}, curves, [{"a": {"b": [1]}}], ["n"]
     )
-    write_summary(report, tmp_path / "summary")
-    back = read_summary(tmp_path / "summary")
+    write_summary([report], tmp_path / "summary")
+    (back,) = read_summary(tmp_path / "summary")
     assert [tuple(point) for point in back.curves["loss"]] == curves["loss"]
     back.curves = report.curves
     assert back == report
+
+
+def test_a_step_shows_its_own_stages_and_carries_those_of_earlier_steps(tmp_path: Path) -> None:
+    sft, reward_data, reward_model = (
+        StageReport(name, 1.0) for name in ("sft", "reward_data", "reward_model")
+    )
+    write_summary([reward_data, reward_model], tmp_path / "summary", carried=[sft])
+    assert read_summary(tmp_path / "summary") == [sft, reward_data, reward_model]
+    text = (tmp_path / "summary").read_text(encoding="utf-8")
+    headings = re.findall(r"^### (.+)$", text, re.MULTILINE)
+    assert headings == [title(one.stage) for one in (reward_data, reward_model)]
 
 
 def hostile_report(text: str) -> StageReport:
@@ -108,8 +121,8 @@ def hostile_report(text: str) -> StageReport:
 
 def check_hostile(text: str, folder: Path) -> None:
     report = hostile_report(text)
-    write_summary(report, folder / "summary")
-    assert read_summary(folder / "summary") == report
+    write_summary([report], folder / "summary")
+    assert read_summary(folder / "summary") == [report]
     written = (folder / "summary").read_text(encoding="utf-8")
     usual = {"heading", "paragraph", "table", "thead", "tbody", "tr", "th", "td", "strong"}
     kinds = [token.type for token in tokens(written)]
@@ -170,8 +183,8 @@ def test_a_failure_is_one_line_and_no_report(tmp_path: Path) -> None:
         "",
         "### CoT",
         "<!-- mathloop -->",
-        "<!-- mathloop {} -->",
-        '<!-- mathloop {"stage": "x", "y": 1} -->',
+        "<!-- mathloop [{}] -->",
+        '<!-- mathloop [{"stage": "x", "y": 1}] -->',
         None,
     ],
 )
