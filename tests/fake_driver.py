@@ -4,7 +4,7 @@ The driver names a task by image, command, parameters, ids of its input artifact
 outputs (backend/src/v2/cacheutils/cache.go); neither the environment nor what is in the bucket counts. A name
 that is known makes the former outputs the task's own, unseen. The launcher copies a task's inputs from the
 bucket before it starts and its outputs there when it has ended; of an input that is gone it copies nothing,
-and says nothing. Tasks are flat: what stands in a condition is left out.
+and says nothing.
 """
 
 from __future__ import annotations
@@ -49,16 +49,18 @@ class FakeDriver:
     def run(self, run_id: str, patch: Any, **given: Any) -> dict[str, str]:
         """Runs the pipeline; task → `ran` or `cached`. `patch` is pytest's."""
         spec = next(iter(yaml.safe_load_all(self.file.read_text(encoding="utf-8"))))
-        tasks: dict[str, Any] = {
-            name: task
-            for name, task in spec["root"]["dag"]["tasks"].items()
-            if "executorLabel" in spec["components"][task["componentRef"]["name"]]
-        }
         declared = spec["root"]["inputDefinitions"]["parameters"]
         parameters = {name: one.get("defaultValue") for name, one in declared.items()} | given
         patch.setattr(artifact_types, MOUNT, f"{self.disk / run_id}/minio/")
-        done: dict[str, dict[str, Any]] = {}
         told: dict[str, str] = {}
+        self._dag(spec, spec["root"]["dag"], {"parameters": parameters, "artifacts": {}}, told, run_id, patch)
+        return told
+
+    def _dag(
+        self, spec: Any, dag: Any, given: Any, told: dict[str, str], run_id: str, patch: Any
+    ) -> dict[str, Any]:
+        """Runs the tasks of a pipeline, nested or not; returns its outputs."""
+        tasks, done = dag["tasks"], dict[str, dict[str, Any]]()
         while len(done) < len(tasks):
             ready = [
                 name
@@ -67,19 +69,25 @@ class FakeDriver:
             ]
             for name in sorted(ready):
                 component = spec["components"][tasks[name]["componentRef"]["name"]]
+                inputs = self._inputs(tasks[name], component, given, done, run_id)
+                if "dag" in component:
+                    done[name] = self._dag(spec, component["dag"], inputs, told, run_id, patch)
+                    continue
                 container = spec["deploymentSpec"]["executors"][component["executorLabel"]]["container"]
-                inputs = self._inputs(tasks[name], component, parameters, done, run_id)
                 print_of_task = self._fingerprint(component, container, inputs)
                 cached = tasks[name]["cachingOptions"].get("enableCache") and print_of_task in self.known
                 if not cached:
-                    outputs = self._execute(name, component, inputs, run_id, patch)
-                    self.known[print_of_task] = outputs
+                    self.known[print_of_task] = self._execute(name, component, inputs, run_id, patch)
                 done[name] = self.known[print_of_task]
                 told[name] = "cached" if cached else "ran"
-        return told
+        artifacts = {}
+        for name, output in dag.get("outputs", {}).get("artifacts", {}).items():
+            (made,) = output["artifactSelectors"]
+            artifacts[name] = done[made["producerSubtask"]]["artifacts"][made["outputArtifactKey"]]
+        return {"parameters": {}, "artifacts": artifacts}
 
     def _inputs(
-        self, task: Any, component: Any, parameters: Mapping[str, Any], done: Mapping[str, Any], run_id: str
+        self, task: Any, component: Any, given: Mapping[str, Any], done: Mapping[str, Any], run_id: str
     ) -> dict[str, Any]:
         values = {
             name: one["defaultValue"]
@@ -88,7 +96,7 @@ class FakeDriver:
         }
         for name, source in task.get("inputs", {}).get("parameters", {}).items():
             if "componentInputParameter" in source:
-                values[name] = parameters[source["componentInputParameter"]]
+                values[name] = given["parameters"][source["componentInputParameter"]]
             elif "taskOutputParameter" in source:
                 made = source["taskOutputParameter"]
                 values[name] = done[made["producerTask"]]["parameters"][made["outputParameterKey"]]
@@ -97,6 +105,9 @@ class FakeDriver:
                 values[name] = run_id if constant == "{{$.pipeline_job_uuid}}" else constant
         artifacts = {}
         for name, source in task.get("inputs", {}).get("artifacts", {}).items():
+            if "componentInputArtifact" in source:
+                artifacts[name] = given["artifacts"][source["componentInputArtifact"]]
+                continue
             made = source["taskOutputArtifact"]
             artifacts[name] = done[made["producerTask"]]["artifacts"][made["outputArtifactKey"]]
         # A whole number is written without a fraction, as Go does.

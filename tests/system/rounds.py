@@ -60,8 +60,8 @@ def artifact(run: Path, stage: str, name: str) -> Any:
     return json.loads((run / "stages" / stage / name).read_text(encoding="utf-8"))
 
 
-def summary(run: Path, stage: str) -> StageReport:
-    """What a stage reports of itself."""
+def summaries(run: Path, stage: str) -> list[StageReport]:
+    """The reports in a stage's summary: those that it carries, then its own."""
     return read_summary(run / "stages" / stage / "summary")
 
 

@@ -31,12 +31,9 @@ DATA = [
     "preflight",
     "problems",
     "champion",
-    "evolution",
-    "decontamination-problems",
     "cot",
     "tir",
-    "decontamination-cot",
-    "decontamination-tir",
+    "decontamination",
 ]
 ROUND = [
     *DATA,
@@ -46,10 +43,14 @@ ROUND = [
     "reward-model",
     "grpo",
     "evaluation",
-    "gate",
-    "publication",
-    "report",
+    "judgment",
 ]
+REPORTED = {
+    "problems": ["problems", "evolution", "decontamination_problems"],
+    "decontamination": ["decontamination_cot", "decontamination_tir"],
+    "judgment": ["gate", "publication", "report"],
+}
+"""Steps of several stages → the stages."""
 KINDS = ("greedy", "maj", "rm", "weighted", "pass")
 SCORES = [f"{role}_{kind}" for role in ("champion", "challenger") for kind in KINDS]
 
@@ -72,9 +73,11 @@ def test_a_first_round_ends_with_every_stage_done_and_a_report(
     assert sorted(done) == sorted(FIRST + ROUND)
     assert done[: len(FIRST)] == FIRST
     for stage in done:
-        report = rounds.summary(run, stage)
-        assert report.stage.replace("_", "-") == stage.removesuffix("-pretraining")
-        assert report.seconds > 0
+        own = stage.removesuffix("-pretraining")
+        names = REPORTED.get(own, [own.replace("-", "_")])
+        reports = rounds.summaries(run, stage)[-len(names) :]
+        assert [report.stage for report in reports] == names
+        assert all(report.seconds > 0 for report in reports)
     page = (run / "report.html").read_text(encoding="utf-8")
     assert run.name in page
     assert not re.search(r"(src|href)=[\"']https?://", page)
@@ -83,21 +86,21 @@ def test_a_first_round_ends_with_every_stage_done_and_a_report(
         assert model in page
     store = open_store(str(folder / "runs" / "store"))
     history = Registry(store).history()
-    published = rounds.artifact(run, "publication", "published")
+    published = rounds.artifact(run, "judgment", "published")
     assert history[0].policy == f"base/{run.name}-pretraining/policy"
     assert len(history) == 1 + published["promoted"]
 
 
-def test_scores_are_in_evaluation_and_gate_alone_and_agree_with_the_table(
+def test_scores_are_in_evaluation_and_judgment_alone_and_agree_with_the_table(
     undisturbed: tuple[Path, rounds.Outcome],
 ) -> None:
     run = rounds.only_run(undisturbed[0])
-    scored = {stage: rounds.summary(run, stage).scores for stage in ROUND}
-    assert [stage for stage, scores in scored.items() if scores] == ["evaluation", "gate"]
+    scored = {report.stage: report.scores for stage in ROUND for report in rounds.summaries(run, stage)}
+    assert {stage for stage, scores in scored.items() if scores} == {"evaluation", "gate"}
     assert list(scored["evaluation"]) == SCORES
     assert list(scored["gate"]) == [*SCORES, "difference", "low", "high", "promoted"]
     assert {name: scored["gate"][name] for name in SCORES} == scored["evaluation"]
-    verdict = rounds.artifact(run, "gate", "verdict")
+    verdict = rounds.artifact(run, "judgment", "verdict")
     assert scored["gate"]["difference"] == pytest.approx(100 * verdict["difference"], abs=1e-3)
     table = table_of(RunFolder.find(str(run)))
     # A first round's champion is its base model.
@@ -114,8 +117,8 @@ def test_each_stage_got_its_section_of_the_settings(undisturbed: tuple[Path, rou
     begun = rounds.artifact(run, "preflight", "input.json")["inputs"]["parameterValues"]
     settings = Settings.model_validate_json(begun["profile"])
     assert settings.seed == int(SEED)
-    for stage in ("problems", "cot", "sft", "grpo", "evaluation", "gate", "decontamination-cot"):
-        section = stage.removesuffix("-cot").replace("-", "_") if stage != "cot" else stage
+    for stage in ("problems", "cot", "sft", "grpo", "evaluation", "judgment", "decontamination"):
+        section = {"judgment": "gate"}.get(stage, stage)
         given = rounds.artifact(run, stage, "input.json")["inputs"]["parameterValues"]
         assert given["settings"] == settings.section(section)
         assert int(given.get("seed", SEED)) == int(SEED)
@@ -142,10 +145,11 @@ def test_other_pipelines_run_here_from_the_same_champion(
     assert outcome.stdout.splitlines()[-1] == f"outputs of each stage: {run / 'stages'}"
     assert registry.history() == before
     if pipeline == "data":
-        assert rounds.summary(run, "decontamination-cot").kept > 0
+        kept = {report.stage: report.kept for report in rounds.summaries(run, "decontamination")}
+        assert kept["decontamination_cot"] > 0
     else:
         assert re.search(r"^champion +TIR +[\d.]+ +\[", outcome.stdout, re.MULTILINE)
-        assert next(iter(rounds.summary(run, "evaluation").scores)) == "champion_greedy"
+        assert next(iter(rounds.summaries(run, "evaluation")[-1].scores)) == "champion_greedy"
     # It resumes as a round does: nothing is repeated.
     again = rounds.finish(rounds.start(tmp_path, "run", "--resume", run.name))
     assert again.code == 0, again.stdout + again.stderr
@@ -182,7 +186,7 @@ def test_kill_9_in_every_stage_changes_nothing(
     # Not only the same scores: every model wrote the same answers.
     answers = [list(read_responses(path / "stages" / "evaluation" / "results")) for path in (usual, run)]
     assert answers[0] == answers[1]
-    decisions = [rounds.artifact(path, "publication", "published")["promoted"] for path in (usual, run)]
+    decisions = [rounds.artifact(path, "judgment", "published")["promoted"] for path in (usual, run)]
     assert decisions[0] == decisions[1]
 
 
@@ -196,8 +200,8 @@ def test_a_second_round_starts_from_the_champion_and_moves_it_only_if_better(
     assert outcome.code == 0, outcome.stdout + outcome.stderr
     run = rounds.only_run(tmp_path)
     assert sorted(path.name for path in (run / "stages").iterdir()) == sorted(ROUND)
-    verdict = rounds.artifact(run, "gate", "verdict")
-    published = rounds.artifact(run, "publication", "published")
+    verdict = rounds.artifact(run, "judgment", "verdict")
+    published = rounds.artifact(run, "judgment", "published")
     assert published["promoted"] == verdict["promote"] == (verdict["low"] > 0)
     assert registry.history()[: len(before)] == before
     assert len(registry.history()) == len(before) + published["promoted"]
@@ -213,13 +217,13 @@ def test_a_damaged_challenger_is_refused_and_the_champion_stays(
     run = rounds.wait_until_begun(tmp_path, "evaluation", process)
     process.kill()
     process.communicate()
-    (weights,) = (run / "stages" / "grpo" / "model").glob("*.safetensors")
+    (weights,) = (run / "stages" / "grpo" / "challenger").glob("*.safetensors")
     noise = {name: torch.randn_like(tensor) for name, tensor in load_file(weights).items()}
     save_file(noise, weights, metadata={"format": "pt"})
     outcome = rounds.finish(rounds.start(tmp_path, "run", "--resume", run.name))
     assert outcome.code == 0, outcome.stdout + outcome.stderr
     assert "not promoted" in outcome.stdout
-    assert rounds.artifact(run, "gate", "verdict")["promote"] is False
+    assert rounds.artifact(run, "judgment", "verdict")["promote"] is False
     assert registry.history() == before
 
 
@@ -308,6 +312,6 @@ def test_a_real_model_learns_from_rows_as_gsm8k_writes_them(
     run = rounds.only_run(tmp_path)
     stages = {path.name for path in (run / "stages").iterdir()}
     assert stages == {"model-import", "base-publication", *ROUND}
-    assert rounds.summary(run, "grpo").curves["reward"]
+    assert rounds.summaries(run, "grpo")[-1].curves["reward"]
     assert "base" in outcome.table
     assert (run / "report.html").is_file()
