@@ -16,7 +16,7 @@ STANDIN = """
 import json
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
-ANSWERS = {"healthz": {"multi_user": False}, "runs": {"runs": [], "total_size": 0}}
+ANSWERS = {"healthz": {"multi_user": False}, "experiments": {}, "runs": {}}
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -35,7 +35,7 @@ HTTPServer(("", 8888), Handler).serve_forever()
 
 @pytest.fixture(scope="module")
 def pipelines(cluster: RealCluster) -> Iterator[None]:
-    """KFP, or a pod that answers two of its paths and 404 to all others, behind the same Service."""
+    """KFP, or a pod behind the same Service that answers three of its paths, and 404 to all others."""
     if cluster.has_kfp():
         yield
         return
@@ -109,7 +109,8 @@ def _log_in(cluster: RealCluster, path: Path, user: dict[str, Any]) -> Path:
 
 def _reaches_kfp(cluster: RealCluster, kubeconfig: Path, store_url: str) -> None:
     done = cluster.mathloop("rounds", f"--store={store_url}", kubeconfig=kubeconfig)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
     done = cluster.mathloop("doctor", "--cluster", f"--set=store={store_url}", kubeconfig=kubeconfig)
     assert done.stderr == ""
     (line,) = [line for line in done.stdout.splitlines() if "kubeflow pipelines:" in line]
