@@ -121,7 +121,7 @@ def _reaches_kfp(cluster: RealCluster, kubeconfig: Path, store_url: str) -> None
 def test_a_certificate_logs_in(cluster: RealCluster, store_url: str) -> None:
     """The administrator's own kubeconfig; KFP itself where it is installed, else a stand-in in a pod.
 
-    Run: not at all.
+    Run: lab.
     """
     view = cluster.kubectl("config", "view", "--raw", "--minify", "-o", "json")
     if not any("client-certificate" in key for key in json.loads(view)["users"][0]["user"]):
@@ -133,7 +133,7 @@ def test_a_certificate_logs_in(cluster: RealCluster, store_url: str) -> None:
 def test_a_token_logs_in(cluster: RealCluster, token: str, store_url: str, tmp_path: Path) -> None:
     """A token written into the kubeconfig: every request keeps the proxy's path.
 
-    Run: not at all.
+    Run: lab.
     """
     _reaches_kfp(cluster, _log_in(cluster, tmp_path / "token", {"token": token}), store_url)
 
@@ -142,7 +142,7 @@ def test_a_token_logs_in(cluster: RealCluster, token: str, store_url: str, tmp_p
 def test_an_exec_plugin_logs_in(cluster: RealCluster, token: str, store_url: str, tmp_path: Path) -> None:
     """A command of the kubeconfig prints the token, as those of EKS and GKE do.
 
-    Run: not at all.
+    Run: lab.
     """
     version = "client.authentication.k8s.io/v1"
     said = {"apiVersion": version, "kind": "ExecCredential", "status": {"token": token}}
@@ -159,7 +159,7 @@ def test_an_exec_plugin_logs_in(cluster: RealCluster, token: str, store_url: str
 def test_an_expired_login_is_one_line(cluster: RealCluster, tmp_path: Path) -> None:
     """A token that the API server does not know: no traceback, exit code 2.
 
-    Run: not at all.
+    Run: lab.
     """
     kubeconfig = _log_in(cluster, tmp_path / "unknown", {"token": "not-a-token-of-this-cluster"})
     done = cluster.mathloop("doctor", "--cluster", kubeconfig=kubeconfig)
