@@ -35,6 +35,16 @@ EXPECTED: dict[str, tuple[str, str, float]] = {
         0,
     ),
     "selector": ("Unschedulable: 0/1 nodes are available: 1 node(s) didn't match", "", math.inf),
+    "kueue: not covered": ("Kueue: couldn't assign flavors", "add ephemeral-storage to the coveredRes", 0),
+    "kueue: too much": ("Kueue: couldn't assign flavors", "request less cpu in pools.trainer, or raise", 0),
+    "kueue: no flavor": ("Kueue: couldn't assign flavors", "correct pools.trainer's node_selector", 0),
+    "kueue: in use": ("Kueue: couldn't assign flavors", "", math.inf),
+    "kueue: inactive": ("Kueue: ClusterQueue mathloop-rec is inactive", "", math.inf),
+    "kueue: no queue": (
+        "Kueue: LocalQueue mathloop-rec doesn't exist",
+        "add the component kueue",
+        PATIENCE_SECONDS,
+    ),
 }
 """Case → beginning of the reason, beginning of the remedy, and how long it is waited for."""
 
