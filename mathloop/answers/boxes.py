@@ -22,11 +22,14 @@ _SUSPICIOUS = re.compile(
     r"not|n['’]t|never|wrong|incorrect|false|[?？不非错除若]|except|exclud|other than|anything but|would"
     r"|could"
     r"|might|unless"
+    r"|than|exceed|least|most|above|below|up to|only"
     r"|rather|instead|impossible|rule|neither|nor\b|write|give|put|enter|return|report|invalid|舍"
 )
 """A box is only denied, or part of an instruction, if one of these is near it."""
 _NOT_BEFORE = re.compile(
-    r"(?:\b(?:not|cannot|never|except(?:\s+for)?|excluding|excludes?|unlike|neither|nor|other\s+than"
+    r"(?:\b(?:(?:smaller|less|fewer|lower|greater|larger|bigger|higher|more)\s+than|exceeds?|at\s+(?:least|most)"
+    r"|above|below"
+    r"|up\s+to|(?:wrong|incorrect|false)\s+(?:answer|value|result|choice)\s+(?:is|was|would\s+be)|not|cannot|never|except(?:\s+for)?|excluding|excludes?|unlike|neither|nor|other\s+than"
     r"|anything\s+but"
     r"|rather\s+than|instead\s+of|ruled?\s+out|n['’]t)|不是|并非|不为|不等于|不可能是|排除|除了?)"
     r"(?:\s+(?:be|equal|equal\s+to|get|have|definitely|certainly|possibly|the\s+value"
@@ -34,7 +37,7 @@ _NOT_BEFORE = re.compile(
     re.IGNORECASE,
 )
 _WRONG_AFTER = re.compile(
-    r"[$\\)\]\s]*(?:(?:is|was|would\s+be|seems)\s+(?:\w+\s+)?"
+    r"[$\\)\]\s]*,?\s*(?:(?:which|that|but\s+(?:this|that|it))\s+)?(?:only\s+if\b|unless\b|(?:is|was|would\s+be|seems)\s+(?:\w+\s+)?"
     r"(?:wrong|incorrect|false|not|impossible|invalid|excluded|ruled\s+out)"
     r"|isn['’]t|can(?:not|['’]t)|[?？]\s*(?:no|wrong|不)|是?(?:错|不对|不正确|不可能|舍去))",
     re.IGNORECASE,

@@ -45,6 +45,7 @@ _OTHER = re.compile("[不没未非无或]|可能|一定|相反|倒数|平方|立
 """A phrase with one of these does not name the value itself."""
 _HALF = re.compile(rf"^(?:({_NUMERAL})个)?半(小时|天|年|月|周|千克|公斤|斤|吨|米|升)$")
 _AND_HALF = re.compile(rf"^({_NUMERAL})(小时|天|年|千克|公斤|斤|吨|米|升)半$")
+_TENTHS = re.compile(r"^([一二三四五六七八九]|\d)成([一二三四五六七八九]|\d|)$")
 _DISCOUNT = re.compile(r"^打?([一二三四五六七八九]|\d)([一二三四五六七八九]|\d|)折$")
 
 
@@ -74,6 +75,8 @@ def rewrite(text: str) -> str:
         return f"{match[2]}{match[3]}/{match[1]}"
     if (match := _HALF.match(text)) or (match := _AND_HALF.match(text)):
         return f"{_digits(match[1] or '0')}.5{match[2]}"
+    if match := _TENTHS.match(text):
+        return f"{_digits(match[1])}{_digits(match[2] or '0')}%"
     if match := _DISCOUNT.match(text):
         return f"{_digits(match[1])}{_digits(match[2] or '0')}%"
     return text

@@ -32,6 +32,9 @@ _QUANTITY = re.compile(rf"[-－]?{_MEASURED}(?:{_MEASURED})*")
 _CHOSEN = re.compile(r"选项?\s*([A-H])(?![a-zA-Z])")
 _REJECTED = re.compile("不|排除|非|错|误")
 _DROPPED = re.compile(r"[，,、]\s*[^，,、。]{1,20}?(?:舍去|不合题意(?:，?舍去)?|不符合题意|是增根)")
+_APPLIED = re.compile(
+    "(?:^|是|为|等于)(-?[0-9]{1,30}(?:[.][0-9]{1,30})?的(?:倒数|相反数|绝对值|算术平方根|立方根|一半))$"
+)
 _FIRST_BLANK = re.compile("第(?:一|1)(?:个)?空")
 _LEFT_OVER = re.compile(r"(\d+)[^\d，,。]{0,6}[，,]?[^\d，,。]{0,4}余[^\d，,。余]{0,3}(\d+)")
 _NUMERAL = "[零一二两三四五六七八九十百千万]"
@@ -39,7 +42,8 @@ _NUMERALS = re.compile(
     f"{_NUMERAL}{{1,20}}分之{_NUMERAL}{{1,20}}|{_NUMERAL}{{2,20}}(?={_UNITS}|[个只人本件条张组颗袋棵辆名岁支枚位次种])"
 )
 _QUALIFIED = re.compile(
-    r"(?:不是|至少|至多|最多|最少|大于|小于|超过|不足|不等于|零下|负|不到|将近|接近|除了?|非|第"
+    r"(?:(?:至少|至多|最多|最少|不少于|不多于|多于|少于|高于|低于)(?:有|是|为|需要?|要)?|不是|大于|小于|超过|不足|不等于|零下|负"
+    r"|不到|将近|接近|除了?|非|第"
     r"|\b(?:not|least|most|than|over|under|except|below|above|between))\s*$",
     re.IGNORECASE,
 )
@@ -77,6 +81,8 @@ def in_chinese_sentence(sentence: str) -> str | None:
         return sentence[blank.start() :]
     if division := _LEFT_OVER.search(sentence):
         return f"{division.group(1)}余{division.group(2)}"
+    if applied := _APPLIED.search(sentence):
+        return applied[1]
     clause = re.split("[，,]", sentence)[-1]
     if _DOUBT.search(clause) or "不确定" in sentence:
         return "" if not _LISTED.search(clause) else clause[_LISTED.search(clause).start() :]  # type: ignore[union-attr]

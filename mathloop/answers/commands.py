@@ -155,7 +155,12 @@ def read_function(parser: Grammar, name: str) -> Node:
     if name == "lg":
         name, base = "log", Number(Fraction(10))
     arguments: tuple[Node, ...]
-    if parser.token.value in ("(", "[", "{") and parser.token.kind == "mark":
+    if parser.accept("\\{"):  # \max\{a, b\}
+        inside = parser.braces()
+        if not isinstance(inside, Collection) or inside.kind != "set":
+            raise Unreadable(f"a set after {name}")
+        arguments = inside.items
+    elif parser.token.value in ("(", "[", "{") and parser.token.kind == "mark":
         closing = {"(": ")", "[": "]", "{": "}"}[parser.take().value]
         inner = [parser.expression()]
         while parser.accept(","):

@@ -25,6 +25,7 @@ from mathloop.answers.phrases import (
     LONGEST_WORDS,
     NUMBER,
     PROSE,
+    chosen,
     formulas,
     in_sentence,
     is_cut_off,
@@ -42,7 +43,7 @@ _BLANKS = re.compile(r"[^\S\n]{3,}|\n[^\S\n]*\n\s*")
 _SPECIAL = re.compile(r"<\|[^|<>\n]{0,40}\|>.*", re.DOTALL)
 _HASHES = re.compile(r"####\s*([^\n]+)")
 _CUE = re.compile(
-    r"\banswers?\s?\s?(?:\*\*)?\s?(?:is|are|was|be|=|[:：])(?!\w)"
+    r"\banswers?\s?\s?(?:\*\*)?\s?(?:(?:would|should|must|will|could)\s)?(?:is|are|was|be|=|[:：])(?!\w)"
     r"|\bcorrect\s(?:option|choice|statement)s?\s?(?:is|are|[:：])|(?:^|\n)[ \t]*A\s?[:：](?=[^\n]*\s{0,3}\Z)"
     r"|答案】|答案(?:应该|应|就)?(?:是|为|选|：|:)|(?:故|应|因此|所以)(?:本题|此题)?选(?!项)|故填"
     r"|(?:^|[\n。])[ \t]*答[ \t]*[:：]",
@@ -53,12 +54,13 @@ _DECLARED = re.compile(r"\n[ \t]*(?:\*\*)?(?:final\s)?answer(?:\*\*)?\s?[:：]\s
 """After the last box and with a formula, or on a line of its own, it replaces the box."""
 _CUE_END = re.compile(r"(?:[\s:：*\"]|\\\"|(?:therefore|thus|hence|then|simply)\s)*")
 _EXPLAINED = re.compile(r"\s*,\s*(?:where|with|for|in which|as|since|其中)")
+_WOULD = re.compile(r"\b(?:would|could|might)\b", re.IGNORECASE)
 _DENIED_CUE = re.compile(
     r"n['’]t\s+(?:think|believe)|\bnot\s+(?:true|the\s+case|correct)\b|\bwrong\s+that\b|\bdoubt\b|不认为|并非",
     re.IGNORECASE,
 )
 _DENIAL = re.compile(
-    r"\banswers?\s+(?:is(?:n['’]t|\s+(?:definitely\s+|certainly\s+)?not)|can(?:not|['’]t)|could\s*(?:not"
+    r"\banswers?\s+(?:is(?:n['’]t|\s+(?:definitely\s+|certainly\s+)?not(?![^.]{1,60}\bbut\b))|can(?:not|['’]t)|could\s*(?:not"
     r"|n['’]t))\b"
     r"|答案(?:一定|肯定|绝对|应该)?(?:不|并非)",
     re.IGNORECASE,
@@ -69,6 +71,8 @@ _REFUSING = re.compile(
     r"|\s*(?:不(?:是|为|等于|一定|可能|会|能)|并非|大于|小于|至少|至多)",
     re.IGNORECASE,
 )
+_CONTRAST = re.compile(r"\s*not\s+[^.,]{1,60}?,?\s+but\s+(?:rather\s+)?([^.\n]{1,80})", re.IGNORECASE)
+_SUPPOSED = re.compile(r"\bif\b|如果|假如|若", re.IGNORECASE)
 _HEDGE = re.compile(
     r"\b(?:or|either|maybe|perhaps|possibly|unless|otherwise|if|between)\b|不确定|还是|或|可能(?!性)",
     re.IGNORECASE,
@@ -204,7 +208,8 @@ def _after_cue(text: str, language: str) -> str | None:
     later = len(text)
     for cue in reversed(cues[-MOST_CUES:]):
         start = _CUE_END.match(text, cue.end()).end()  # type: ignore[union-attr]  # it matches the empty string
-        if _DENIED_CUE.search(_before_in_sentence(text, cue.start())):
+        before = _before_in_sentence(text, cue.start())
+        if _DENIED_CUE.search(before) or (_WOULD.search(cue.group()) and _SUPPOSED.search(before)):
             return ""
         rest = text[start : start + LONGEST_SENTENCE]
         answer = _in_sentence(rest)
@@ -262,7 +267,9 @@ def _in_sentence(rest: str) -> str | None:
     """The answer in the first sentence of `rest`, which follows "the answer is"."""
     if BROKEN_FORMULA.match(rest):
         return None
-    if _REFUSING.match(rest):
+    if contrast := _CONTRAST.match(rest):
+        return stated(contrast[1])
+    if _REFUSING.match(rest) or rest[_sentence_end(rest) :][:1] == "?":
         return ""
     formula = FORMULA.match(rest)
     sentence = rest[: _sentence_end(rest)].replace("**", "").strip(' \t"')
@@ -285,7 +292,12 @@ def _is_list(sentence: str) -> bool:
 
 def _without_cue(text: str) -> str | None:
     """A formula that opens the text ("$x$, where …"), bold text at its end, or its last sentence's value."""
-    if "\n" not in text and len(text) <= LONGEST_PHRASE and not is_prose(text):
+    if (
+        "\n" not in text
+        and len(text) <= LONGEST_PHRASE
+        and not is_prose(text)
+        and not CONNECTIVES.match(text)
+    ):
         return text.strip() or None
     opening = FORMULA.match(text)
     if opening and "\n" not in text and _EXPLAINED.match(text, opening.end()):
@@ -318,5 +330,7 @@ def _in_last_sentence(ending: str) -> str | None:
     values = {found.group() for found in NUMBER.finditer(last)}
     if _EITHER.search(masked(last)) and len(values) > 1 and not _is_list(last):
         return None
+    if letters := chosen(last):
+        return letters
     value = in_sentence(last)
     return value if value and len(value) <= max(LONGEST_WORDS, len(last)) else None

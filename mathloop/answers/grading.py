@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, Literal
 
+from mathloop.answers.extraction import extract_answer
 from mathloop.answers.verification import DECIMAL_PLACES, verify
 from mathloop.errors import BadData
 from mathloop.lines import describe, parse_line
 
 MOST_PLACES = 100
+Kind = Literal["auto", "answer", "response"]
+"""What predictions are: whole responses, answers alone, or either, told apart by their text."""
 
 
-def grade_rows(lines: Iterable[bytes], path: str) -> Iterator[dict[str, Any]]:
+def grade_rows(lines: Iterable[bytes], path: str, kind: Kind = "auto") -> Iterator[dict[str, Any]]:
     """Yields each row of `{"gold", "pred"}` with `correct` and `reason` added; other fields are unchanged.
 
     A gold answer is a string or a number; a prediction may also be null for no answer. Rows may have the
     options `precision` (decimal places), `strict` (variables must have the same names) and
-    `allow_set_relation_comp` (whether `1 < x` equals `(1, ∞)`). Blank lines are skipped. Raises `BadData`
+    `allow_set_relation_comp` (whether `1 < x` equals `(1, ∞)`). Blank lines are skipped. `kind`
+    says what predictions are: "response" always extracts the answer, "answer" never does. Raises `BadData`
     naming `path`, the row and the field of the first broken row; the rows before it have been yielded.
     """
     empty = True
@@ -28,9 +32,12 @@ def grade_rows(lines: Iterable[bytes], path: str) -> Iterator[dict[str, Any]]:
         empty = False
         gold = _answer(row, "gold", path, number)
         prediction = "" if row.get("pred", "") is None else _answer(row, "pred", path, number)
+        if kind == "response":
+            prediction = extract_answer(prediction) or ""
         verdict = verify(
             gold,
             prediction,
+            responses=kind != "answer",
             places=_places(row, path, number),
             strict=_switch(row, "strict", path, number),
             relations_as_sets=_switch(row, "allow_set_relation_comp", path, number),

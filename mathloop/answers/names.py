@@ -77,6 +77,8 @@ def named_value(relation: Relation) -> tuple[Node, Node] | None:
     named = [side for side in sides if is_name(side)]
     if len(sides) == 1:
         return Symbol("nothing"), sides[0]
+    if len(sides) == 2 and _says_itself(sides):
+        return None  # x = 2x + 1 is an equation
     if is_name(sides[-1]) and len(sides) == 2 and not is_name(sides[0]) and operators != ("in",):
         return sides[1], sides[0]
     if named and (is_name(sides[0]) or len(sides) > 2):
@@ -84,6 +86,15 @@ def named_value(relation: Relation) -> tuple[Node, Node] | None:
     if all(_constant(side) for side in sides):
         return Symbol("nothing"), sides[-1]
     return None
+
+
+def _says_itself(sides: tuple[Node, ...]) -> bool:
+    """Whether one side is a variable that the other one contains."""
+    one, other = sides
+    return any(
+        isinstance(name, Symbol) and not is_name(value) and any(part == name for part in walk(value))
+        for name, value in ((one, other), (other, one))
+    )
 
 
 def true_chain(relation: Relation) -> bool:

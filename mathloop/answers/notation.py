@@ -28,7 +28,7 @@ from mathloop.answers.words import chinese_integer, read_words
 
 _HALF_DAYS = {"凌晨": "a", "上午": "a", "早上": "a", "下午": "p", "傍晚": "p", "晚上": "p", "中午": "p"}
 _ABOUT = re.compile(
-    r"^(?:大约|about|approximately|approx\.?|roughly|nearly)\s+(?=[\d\\])|^(?:大约|约为?)(?=[\d\\])",
+    r"^(?:大约|about|approximately|approx\.?|roughly)\s+(?=[\d\\])|^(?:大约|约为?)(?=[\d\\])",
     re.IGNORECASE,
 )
 _TIME = re.compile(

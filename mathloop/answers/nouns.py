@@ -32,7 +32,7 @@ _NOUNS_WORDS = """
     point pole polygon pond pony pool post postcard pot potato pottery pound present president prism prize
     problem product program puppy purse puzzle quart queen question rabbit race rack radius rain rectangle
     region result ribbon rice ride ring river road robot rock room rope rose round route row ruler runner
-    sailor salad sale salesman sandwich scarf school score seat second seashell section segment sequence
+    sailor salad sale salesman sandwich scarf school seat second seashell section segment sequence
     series set shape sheep sheet shelf shelves shell ship shirt shoe shop shot shrimp side sign singer
     sister site size skirt slice snack sneaker sock soda sofa soldier solid solution son song space spider
     spoon sport spot square stack staff stair stamp star state station stem step stick sticker stitch stone
@@ -81,6 +81,7 @@ _CHANGING_WORDS = """
     either would could should might may can cannot it he she they we you i that which who what how whether
     there here then now times root below-zero past after before till th st nd rd equal equals equivalent
     approximately roughly choose factorials upward downward onward plus-minus et cetera etc e g
+    score scores
 """
 _CHANGING = frozenset(_CHANGING_WORDS.split())
 """Words that change a number or say something of it."""
@@ -89,7 +90,7 @@ _TAILS = re.compile(
     r"\s+(?:in total|in all|altogether|total|left over|left|remaining|each|each day|every day|overall"
     r"|(?:per|a|an|each|every)\s+(?:[a-z]+\s+)?(?P<per>[a-z]+)|(?:of|in)\s+(?:the\s+|an?\s+)?(?P<of>[a-z]+))$"
 )
-_LEADING = re.compile(r"^(?:any|different|distinct|total|whole|full|additional|possible|such)\s+")
+_LEADING = re.compile(r"^(?:any|more|other|different|distinct|total|whole|full|additional|possible|such)\s+")
 _LETTERS = re.compile(r"[a-z]+")
 
 _CLASSIFIERS = (

@@ -156,8 +156,27 @@ def stated(phrase: str) -> str | None:
     return value if _is_harmless(tail) else whole
 
 
+_CHOSEN = re.compile(
+    r"\b(?:options?|choices?|statements?)\s+(\(?[A-K]\)?(?:(?:\s*,\s*|\s+and\s+)\(?[A-K]\)?)*)\s+(?:is|are)\s+(?:the\s+)?"
+    r"(?:correct|right|true)|\b(?:choose|select|pick|go\s+with)\s+(?:option\s+|choice\s+)?\(?([A-K])\)?(?![a-zA-Z])",
+    re.IGNORECASE,
+)
+_DECLINED = re.compile(r"\b(?:not|never|cannot|n['’]t|neither|nor)\b[^.]{0,30}$", re.IGNORECASE)
+_YES_NO = re.compile(r"(yes|no)\s*[,.;:–—-]\s", re.IGNORECASE)
+
+
+def chosen(sentence: str) -> str | None:
+    """The letters of "Options A and B are correct" or "I choose B"; None where there are none."""
+    match = _CHOSEN.search(sentence)
+    if match is None or _DECLINED.search(sentence, 0, match.start()):
+        return None
+    return match[1] or match[2]
+
+
 def in_sentence(sentence: str) -> str | None:
     """The value that a sentence ends with or says that something is; None if it is not clear."""
+    if answer := _YES_NO.match(sentence):
+        return answer[1]
     sentence = _without_fillers(_CONCLUDED.split(sentence)[-1])
     hidden = masked(sentence)
     if not PROSE.search(hidden):
@@ -261,17 +280,19 @@ def _without_reason(phrase: str) -> str:
     return phrase[: match.start()].rstrip() if match and match.start() else phrase
 
 
-def _is_read(phrase: str) -> bool:
-    """Whether the parser understands all of a phrase as mathematics."""
-    if len(phrase) > _LONGEST_READ:
-        return False
+def is_mathematics(text: str) -> bool:
+    """Whether the parser understands all of a text, but for a unit or noun, as mathematics."""
     try:
-        node = read(normalize(phrase))
-        if isinstance(node, Quantity):
-            return scale(node.unit) is not None or droppable(node.unit)
-        return not isinstance(node, Text)
+        node = read(normalize(text))
     except (Unreadable, RecursionError, ArithmeticError):
         return False
+    if isinstance(node, Quantity):
+        return scale(node.unit) is not None or droppable(node.unit)
+    return not isinstance(node, Text)
+
+
+def _is_read(phrase: str) -> bool:
+    return len(phrase) <= _LONGEST_READ and is_mathematics(phrase)
 
 
 def _is_harmless(tail: str) -> bool:
@@ -295,6 +316,8 @@ def _is_harmless(tail: str) -> bool:
 
 def _in_words(phrase: str) -> str | None:
     """The answer of a phrase that begins with words: after its last verb, else the words themselves."""
+    if answer := _YES_NO.match(phrase):
+        return answer[1]
     cut = _without_reason(phrase)
     if not any(mark.isdigit() or mark in "$\\=" for mark in cut):
         copula = [*_COPULA.finditer(cut)]

@@ -9,7 +9,7 @@ _REASON = re.compile(
     re.IGNORECASE,
 )
 _STATUS = (
-    r"(?:is\s+|are\s+|was\s+)?(?:to\s+be\s+)?(?:rejected|reject|extraneous(?:\s+(?:root|solution))?"
+    r"(?:both\s+|all\s+|each\s+)?(?:都|均)?(?:is\s+|are\s+|was\s+)?(?:to\s+be\s+)?(?:rejected|reject|extraneous(?:\s+(?:root|solution))?"
     r"|discarded|discard|invalid|not\s+valid"
     r"|not\s+allowed|inadmissible|impossible|not\s+possible|ignored|excluded|omitted|no\s+good|舍去?|舍弃|增根"
     r"|不合题意|不符合题意"
@@ -19,6 +19,7 @@ _REJECTED = re.compile(
     rf"\s*(?:\\(?:text|mathrm|mbox)\s*\{{\s*)?[(（]?\s*(?:是|为)?{_STATUS}\s*[)）]?\s*\}}?\s*[)）]?\.?$",
     re.IGNORECASE,
 )
+_ALL = re.compile(r"\b(?:both|all|each)\b|都|均", re.IGNORECASE)
 _HINT = re.compile(
     r"reject|extran|discard|valid|allowed|inadm|possible|ignored|excluded|omitted|no good|舍"
     r"|增根|不合|不符|不成立",
@@ -64,6 +65,8 @@ def _without_rejected(text: str) -> str:
     kept = [place for place, value in enumerate(values) if not _REJECTED.search(_SQUARED.sub("", value))]
     if len(kept) == len(values):
         return text
+    if any(_ALL.search(values[place]) for place in range(len(values)) if place not in kept):
+        return ""
     return ", ".join(values[place] for place in kept)
 
 

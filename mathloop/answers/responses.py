@@ -8,11 +8,8 @@ from functools import lru_cache
 from mathloop.answers.boxes import last_box
 from mathloop.answers.chinese_sentences import HAN
 from mathloop.answers.extraction import extract_answer
-from mathloop.answers.normalization import normalize
-from mathloop.answers.reading import read
+from mathloop.answers.phrases import is_mathematics
 from mathloop.answers.remarks import without_remarks
-from mathloop.answers.syntax import Text
-from mathloop.answers.tokens import Unreadable
 
 _SIGNS = ("boxed", "#", "<", ":")
 LONGEST_CACHED = 300
@@ -21,14 +18,16 @@ _MARKED = re.compile(r"boxed|####|<answer>|think>|\banswers?\b|答案|(?:^|[\n�
 _SENTENCES = re.compile(
     r"[.!?]\s+[A-Z$\\]|[。！？；]|\n|(?<![A-Za-z])[A-Za-z]{2,20}[ ,]{1,3}[A-Za-z]{2,20}[ ,]"
     r"|\b(?:is|are|because|since)\b|['’]s\b|[a-zA-Z]{3}\s?:|[，故选舍]|[\u4e00-\u9fff][^，,]{0,40},"
-    r"|\breject|\bextran|\bdiscard|\((?:or|i\.e)",
+    r"|^\s*(?:so|thus|hence|therefore|the|we|he|she|it|they|i|then|now|options?|yes|no|not)\b(?!$)|\breject|\bextran|\bdiscard|\((?:or|i\.e)",
     re.IGNORECASE,
 )
 """Marks of prose, which may be a response or an answer in words."""
 _LETTER_FIRST = re.compile(r"\s*(?:\\text\w*\s*\{\s*)?(?:\([A-K]\)|[A-K]\s?[.:：、)])")
 _CONCLUDED_HAN = re.compile("[。！？].|(?:^|[，,。])\\s?(?:故|所以|因此|综上|从而|选)")
+_OPENED = re.compile(r"[\s$\\]*boxed")
 _STATED = re.compile(
-    r"\b(?:is|are|was|equals?|has|have|gives?|find|finds|get|gets|obtain|conclude|must|would|because"
+    r"^\s*(?:so|thus|hence|therefore|we|he|she|it|they|i|then|now|options?)\s|^\s*[A-Z][a-z]*(?:\s[^\s.]{1,30}){3,30}\.\s*$"
+    r"|\b(?:is|are|was|equals?|has|have|gives?|find|finds|get|gets|obtain|conclude|must|would|because"
     r"|since|therefore|thus|hence)\b|['’]s\b|[a-zA-Z]\s?[:=]|[.!?]\s+[A-Z]"
     r"|(?<![A-Za-z'’])(?:[A-Za-z'’]{2,20}[ ,.]{1,3}){5}|^(?:yes|no)\b",
     re.IGNORECASE,
@@ -49,7 +48,7 @@ def final_answer(text: str) -> str:
 
 def _find(text: str) -> str:
     if (
-        "boxed" in text
+        _OPENED.match(text)
         and last_box(text) is None
         and extract_answer(text) is None
         and len(text) <= LONGEST_CACHED
@@ -71,16 +70,9 @@ def _of_prose(text: str) -> str:
     if HAN.search(text):
         return (extract_answer(text) if _CONCLUDED_HAN.search(text) else None) or without_remarks(text)
     shorter = without_remarks(text)
-    if not shorter.strip() or _is_mathematics(shorter):
+    if not shorter.strip() or is_mathematics(shorter):
         return shorter
     if not _STATED.search(text):
         return shorter
     unwrapped = _UNWRAPPED.sub(r"\1", text) if _PROSE_IN_TEXT.search(text) else text
     return extract_answer(unwrapped) or shorter
-
-
-def _is_mathematics(text: str) -> bool:
-    try:
-        return not isinstance(read(normalize(text)), Text)
-    except (Unreadable, RecursionError, ArithmeticError):
-        return False

@@ -27,6 +27,9 @@ _TAGS = re.compile(r"\\(?:tag\*?|label|ref|phantom|vphantom|hphantom|footnote)\s
 _BOLD_GROUP = re.compile(
     r"\\(?:boldsymbol|bm|pmb|mathbf|mathit|mathrm|mathsf|mathnormal)\s*(?=\{\s*[-+]?[\d\\(])"
 )
+_BOLD_TIMES = re.compile(
+    r"(\\(?:mathbf|boldsymbol|bm|pmb)\s?\{?\s?[a-zA-Z]\s?\}?\s?)\\times(?=\s?\\(?:mathbf|bold|bm|pmb))"
+)
 _NICE = re.compile(r"\\(?:nicefrac|sfrac|flatfrac|xfrac)(?=\s*\{)")
 _DEGREES = re.compile(
     r"\^\s*\{?\s*\\(?:text|mathrm)\s*\{\s*[o0º°]\s*\}\s*\}?|\^\s*\{?\s*º\s*\}?|º"
@@ -60,6 +63,7 @@ def respelled(text: str) -> str:
         text = _small_signs(text)
     if "\\" in text and _COMMANDS.search(text):
         text = _TAGS.sub("", _SIZES.sub(" ", text))
+        text = _BOLD_TIMES.sub(r"\1\\crossproduct ", text)
         text = _NICE.sub(r"\\frac", _BOLD_GROUP.sub("", text))
         text = _PERMILLE.sub(r"\\text{ permille}", text)
     if "º" in text or "degree" in text or "{o}" in text or "{0}" in text:

@@ -14,6 +14,7 @@ from mathloop.answers.normalization import normalize
 from mathloop.answers.numbers import read_number
 from mathloop.answers.prover import SECONDS_PER_VERDICT, Prover
 from mathloop.answers.reading import read
+from mathloop.answers.reasons import LONGEST_SHOWN, why_not
 from mathloop.answers.responses import final_answer
 from mathloop.answers.syntax import Apply, Collection, Node, Number, Relation, Symbol, Text, rebuild, walk
 from mathloop.answers.tokens import Unreadable
@@ -34,10 +35,9 @@ class Verdict(NamedTuple):
 
 _IDENTICAL = Verdict(True, "identical text", "identical")
 _NORMALIZED = Verdict(True, "identical after normalization", "normalized")
-_NO_ANSWER = Verdict(False, "no answer", "empty")
-_NO_GOLD = Verdict(False, "no gold answer", "empty")
+_NO_ANSWER = Verdict(False, "no answer was found, or it was taken back, denied or cut off", "empty")
+_NO_GOLD = Verdict(False, "the gold answer is empty", "empty")
 _SAME_NUMBER = Verdict(True, "the same number", "number")
-_OTHER_NUMBER = Verdict(False, "different numbers", "number")
 _CHOICE_WITH_TEXT = re.compile(
     r"(?:\\text\w*\s*\{)?\(\s*([A-K])\s*\)\}?[\s\\]*\S.*|([A-K])\s*[.:、)]\s*\S.*", re.DOTALL
 )
@@ -67,16 +67,20 @@ def verify(
     places: int = DECIMAL_PLACES,
     strict: bool = True,
     relations_as_sets: bool = True,
+    responses: bool = True,
 ) -> Verdict:
-    """Decides whether `prediction`, an answer and not a whole response, equals `gold`.
+    """Decides whether `prediction` equals `gold`; a text that is a whole response is taken apart first.
 
     In case of doubt it does not. Symmetric in its arguments; safe in any thread and process; always in
     bounded time. With `places` decimals 0.333333 equals 1/3; `strict=False` allows renamed variables;
-    `relations_as_sets=False` refuses `1 < x` for `(1, ∞)`.
+    `relations_as_sets=False` refuses `1 < x` for `(1, ∞)`;
+    with `responses=False` both are answers, whatever they look like.
     """
     if gold == prediction and gold and not gold.isspace():
         return _IDENTICAL
-    given, gold, prediction = (gold, prediction), final_answer(gold), final_answer(prediction)
+    given = gold, prediction
+    if responses:
+        gold, prediction = final_answer(gold), final_answer(prediction)
     left, right = normalize(gold), normalize(prediction)
     if not left or not right:
         left, right = map(normalize, given)
@@ -94,13 +98,15 @@ def verify(
         if value == other:
             return _SAME_NUMBER
         if "/" not in left + right or "." not in left + right:  # else one may be the other one rounded
-            return _OTHER_NUMBER
+            return Verdict(False, f"the numbers differ: {_brief(right)}, expected {_brief(left)}", "number")
     choice = _compare_choices(left, right)
     if choice is not None:
         return choice
     if is_word(left) and is_word(right):  # "Amy" is not a product of A, m and y
         same = phrase(left) == phrase(right)
-        return Verdict(same, "the same word" if same else "different words", "words")
+        return Verdict(
+            same, "the same word" if same else f"the words differ: {right}, expected {left}", "words"
+        )
     return _compare(gold, prediction, places, strict, relations_as_sets)
 
 
@@ -110,18 +116,23 @@ def verify_response(gold: str, response_text: str) -> Verdict:
     return _NO_ANSWER if answer is None else verify(gold, answer)
 
 
+def _brief(text: str) -> str:
+    return text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 1] + "…"
+
+
 def _compare_choices(left: str, right: str) -> Verdict | None:
     """Compares choice letters; one side may also have the option's text. None for other answers."""
     one, other = choices(left), choices(right)
     if one and other:
         same = one == other
-        return Verdict(same, "the same choice" if same else "different choices", "choice")
-    letters, text = (one, right) if one else (other, left)
-    letter = explained_choice(text) if letters and len(letters) == 1 else None
-    if letter is not None:
+    else:
+        letters, text = (one, right) if one else (other, left)
+        letter = explained_choice(text) if letters and len(letters) == 1 else None
+        if letter is None:
+            return None
         same = letters == frozenset(letter)
-        return Verdict(same, "the same choice" if same else "different choices", "choice")
-    return None
+    reason = "the same choice" if same else f"the choices differ: {_brief(right)}, expected {_brief(left)}"
+    return Verdict(same, reason, "choice")
 
 
 def explained_choice(text: str) -> str | None:
@@ -167,7 +178,11 @@ def _compare(left: str, right: str, places: int, strict: bool, relations_as_sets
         return Verdict(False, f"undecided: {type(fault).__name__} while comparing", "fault")
     finally:
         deadline.stop()
-    return Verdict(False, f"not equal as {_KINDS.get(comparison.rule, comparison.rule)}", comparison.rule)
+    try:
+        reason = why_not(readings(left)[0], readings(right)[0], left, right)
+    except (Undecided, RecursionError, ArithmeticError, ValueError):
+        reason = f"not equal as {_KINDS.get(comparison.rule, comparison.rule)}"
+    return Verdict(False, reason, comparison.rule)
 
 
 _MATRICES = re.compile(r"\^\s?\{?\s?(?:-\s?1|T|\\top|\\intercal|\\mathrm|\\text)|[A-Z]\s?[A-Z][^A-Z]*[-+]")

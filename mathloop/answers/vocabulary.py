@@ -43,7 +43,8 @@ RELATIONS = (
 """Relations that are true or false of their sides in this order; no side is ever moved across."""
 
 OPERATORS = {
-    "\\circ": "compose", "\\bmod": "mod", "\\oplus": "oplus", "\\otimes": "otimes", "\\star": "star",
+    "\\circ": "compose", "\\crossproduct": "cross", "\\bmod": "mod", "\\oplus": "oplus",
+    "\\otimes": "otimes", "\\star": "star",
     "\\ast": "ast", "\\bullet": "bullet", "\\ominus": "ominus", "\\wr": "wr",
 }  # fmt: skip
 """Operators between two factors, of which only the order is known."""

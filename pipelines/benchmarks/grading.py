@@ -38,6 +38,11 @@ class Measured:
         same = (verdict == case.right for verdict, case in zip(self.verdicts, cases, strict=True))
         return 100 * sum(same) / len(cases)
 
+    def false(self, cases: Sequence[Case], *, positive: bool) -> int:
+        """Wrong answers that pass (false positives), or right ones that do not (false negatives)."""
+        pairs = zip(self.verdicts, cases, strict=True)
+        return sum(verdict == positive and case.right != positive for verdict, case in pairs)
+
     def percentile(self, percent: int) -> float:
         """Latency percentile in milliseconds."""
         return sorted(self.latencies)[math.ceil(percent / 100 * len(self.latencies)) - 1]
@@ -105,9 +110,9 @@ def _counted(calls: list[Callable[[], bool]], progress: Progress) -> Iterator[tu
 
 
 def _head(agreement: str) -> tuple[str, ...]:
-    figures = (name for figure in (agreement, "verdicts/s") for name in (figure, "peer"))
+    figures = (agreement, "false +", "false −", "verdicts/s")
     latencies = (name for figure in ("p50 ms", "p99 ms") for name in (figure, "peer"))
-    return ("set", "rows", *figures, "ratio", *latencies)
+    return ("set", "rows", *(name for figure in figures for name in (figure, "peer")), "ratio", *latencies)
 
 
 def _row(labeled: LabeledSet, measured: Sequence[Measured]) -> tuple[str, ...]:
@@ -116,6 +121,9 @@ def _row(labeled: LabeledSet, measured: Sequence[Measured]) -> tuple[str, ...]:
     cells = [labeled.name, f"{len(labeled.cases):,}"]
     cells += [f"{ours.right(labeled.cases):.2f}"]
     cells += [f"{peer.right(labeled.cases):.2f}" if peer else "not installed"]
+    for positive in (True, False):
+        cells += [f"{ours.false(labeled.cases, positive=positive):,}"]
+        cells += [f"{peer.false(labeled.cases, positive=positive):,}" if peer else "–"]
     cells += [f"{ours.per_second:,.0f}", f"{peer.per_second:,.0f}" if peer else "–"]
     cells += [f"{ours.per_second / peer.per_second:.1f}×" if peer else "–"]
     for percent in (50, 99):
@@ -132,7 +140,11 @@ def _disagreements(results: Sequence[tuple[LabeledSet, list[Measured]]]) -> str:
         if measured[0].verdicts[index] != case.right
     ]
     total = sum(len(labeled.cases) for labeled, _ in results)
-    lines = [f"mathloop's verdict differs from the label in {len(different):,} of {total:,} rows"]
+    passed = sum(measured[0].false(labeled.cases, positive=True) for labeled, measured in results)
+    lines = [
+        f"mathloop's verdict differs from the label in {len(different):,} of {total:,} rows: {passed:,} false"
+        f" positives (wrong answers that pass), {len(different) - passed:,} false negatives"
+    ]
     for labeled, case, (_, *others) in different[:MOST_LISTED]:
         peer = "".join(f", Math-Verify says {_word(verdict)}" for verdict in others)
         lines.append(f"{labeled.name}, {case.place}: labeled {_word(case.right)}{peer}")

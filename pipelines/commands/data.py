@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -17,6 +17,10 @@ def grade(
     pairs: Annotated[
         Path, typer.Argument(metavar="PAIRS.jsonl", help='Rows with "gold" and "pred" answers.')
     ],
+    kind: Annotated[
+        Literal["auto", "answer", "response"],
+        typer.Option(help='What "pred" is: a whole response, an answer alone, or either (auto).'),
+    ] = "auto",
 ) -> None:
     """Grades answers: prints the same rows with "correct" and "reason", in order."""
     import json
@@ -25,7 +29,7 @@ def grade(
     from mathloop.files import reading
 
     with reading(pairs), open(pairs, "rb") as rows:
-        for row in grade_rows(rows, str(pairs)):
+        for row in grade_rows(rows, str(pairs), kind):
             print(json.dumps(row, ensure_ascii=False))
 
 

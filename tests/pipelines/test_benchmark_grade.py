@@ -88,9 +88,11 @@ def test_both_graders_stand_beside_each_other(tmp_path: Path, capsys: pytest.Cap
     }.items():
         cells = rows_of(said.out, label)
         assert cells[1:4] == [str(rows), "100.00", "100.00"]
-        assert cells[6].endswith("×")
-        assert all(float(cell.replace(",", "")) >= 0 for cell in cells[4:6] + cells[7:])
-    assert "mathloop's verdict differs from the label in 1 of 16 rows" in said.out
+        assert cells[4:8] == ["0"] * 4
+        assert cells[10].endswith("×")
+        assert all(float(cell.replace(",", "")) >= 0 for cell in cells[8:10] + cells[11:])
+    assert rows_of(said.out, "graders/some")[4:8] == ["1", "1", "0", "0"]
+    assert "mathloop's verdict differs from the label in 1 of 16 rows: 1 false positives" in said.out
     assert "graders/some, row 6: labeled wrong, Math-Verify says right" in said.out
     assert "2\\sqrt{2}" in said.out
     assert "missing:" not in said.out
@@ -106,7 +108,7 @@ def test_without_the_peer_its_columns_say_so(
     assert INSTALL in shown
     cells = rows_of(shown, "voting/some")
     assert cells[1:5] == ["2", "100.00", "not", "installed"]
-    assert cells.count("–") == 4
+    assert cells.count("–") == 6
     assert "labeled wrong\n" in shown
     missing = "missing: train/gsm8k/example_model_solutions.jsonl, benchmarks/*/test.jsonl"
     assert missing in shown.splitlines()

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from mathloop.answers import verify
 from mathloop.answers.grading import grade_rows
 from mathloop.errors import BadData
 
@@ -35,6 +36,40 @@ def test_options_of_a_row() -> None:
     ]
     graded = grade_rows([json.dumps(row).encode() for row in rows], "pairs.jsonl")
     assert [row["correct"] for row in graded] == [False, True, False, True, True, False]
+
+
+def test_a_prediction_is_an_answer_or_a_whole_response() -> None:
+    rows = [
+        {"gold": "B", "pred": "So we choose \\boxed{\\text{(B) } 12}."},
+        {"gold": "5", "pred": "Hence x is 5."},
+        {"gold": "5", "pred": "5"},
+        {"gold": "Hence x is 5", "pred": "Hence x is 5."},
+    ]
+    lines = [json.dumps(row).encode() for row in rows]
+    verdicts = {
+        kind: [row["correct"] for row in grade_rows(lines, "pairs.jsonl", kind)]
+        for kind in ("auto", "response", "answer")
+    }
+    assert verdicts["auto"] == [True, True, True, True]
+    assert verdicts["response"] == [True, True, True, True]
+    assert verdicts["answer"] == [False, False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("gold", "prediction", "says"),
+    [
+        ("5", "6", "the numbers differ: 6, expected 5"),
+        ("5", "5 below", '"below" after the number'),
+        ("€12", "\\$12", "the units differ"),
+        ("\\{1,2\\}", "\\{1,2,3\\}", "3 values, but 2 were expected"),
+        ("5", "x>5", "x>5 is a relation, but an expression was expected"),
+        ("5", "5 \\subseteq \\foo y", "not understood as mathematics"),
+        ("A", "B", "the choices differ: B, expected A"),
+        ("5", "", "no answer was found"),
+    ],
+)
+def test_the_reason_says_why_not(gold: str, prediction: str, says: str) -> None:
+    assert says in verify(gold, prediction).reason
 
 
 @pytest.mark.parametrize(
