@@ -23,4 +23,12 @@ def base_publication(
     from components.running import run
     from mathloop.registry import stages
 
-    run(stages.publish_base, summary, store_url=store, model=model, round_id=round_id, out=published)
+    run(
+        stages.publish_base,
+        summary,
+        describes=[published],
+        store_url=store,
+        model=model,
+        round_id=round_id,
+        out=published,
+    )

@@ -27,6 +27,7 @@ def champion(
     run(
         stages.fetch_champion,
         summary,
+        describes=[policy, reward_model],
         store_url=store,
         champion=champion,
         policy=policy,

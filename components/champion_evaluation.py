@@ -12,6 +12,7 @@ def champion_evaluation(
     policy: dsl.Input[dsl.Model],
     reward_model: dsl.Input[dsl.Model],
     results: dsl.Output[dsl.Dataset],
+    page: dsl.Output[dsl.HTML],
     scores: dsl.Output[dsl.Metrics],
     summary: dsl.Output[dsl.Markdown],
     settings: str = "{}",
@@ -21,19 +22,21 @@ def champion_evaluation(
 
     Args:
         results: Every response with its verdict and reward.
+        page: The report of the evaluation.
     """
     from components.running import run
-    from mathloop.evaluation import evaluate
     from mathloop.evaluation.config import EvaluationConfig
+    from mathloop.reports import evaluation as stage
 
     run(
-        evaluate.run,
+        stage.run,
         summary,
         scores=scores,
         benchmark=benchmark,
-        models={"champion": policy},
+        policy=policy,
         reward_model=reward_model,
-        out=results,
+        results=results,
+        page=page,
         config=EvaluationConfig.model_validate_json(settings),
         seed=seed,
     )

@@ -33,6 +33,7 @@ def grpo(
     run(
         partial(train, "grpo"),
         summary,
+        describes=[challenger],
         problems=problems,
         policy=policy,
         reward_model=reward_model,

@@ -49,6 +49,7 @@ def judgment(
         stage.run,
         summary,
         scores=scores,
+        describes=[published],
         store_url=store,
         round_id=round_id,
         champion=champion,

@@ -35,6 +35,7 @@ def reward_model(
         partial(train, "reward_model"),
         summary,
         earlier=[responses_summary],
+        describes=[reward_model],
         problems=problems,
         responses=responses,
         policy=policy,

@@ -27,6 +27,7 @@ def run(
     *,
     scores: Any = None,
     earlier: Sequence[Any] = (),
+    describes: Sequence[Any] = (),
     **arguments: Any,
 ) -> Any:
     """Calls `stage(**arguments)` and records its reports.
@@ -37,6 +38,7 @@ def run(
         summary: the component's Markdown port.
         scores: the component's Metrics port, for the scores in the report.
         earlier: Markdown ports of earlier steps whose reports the summary carries.
+        describes: ports whose artifacts get the reports' values and scores as metadata, shown on their page.
         arguments: arguments of the stage; a port is replaced by the path of its file or folder.
 
     Raises:
@@ -56,6 +58,11 @@ def run(
     reports = returned if isinstance(returned, list) else [returned]
     carried = [report for one in earlier for report in read_summary(Path(one.path))]
     write_summary(reports, Path(summary.path), carried=carried)
+    for one in describes:
+        for report in reports:
+            one.metadata.update(
+                {name: round(value, 4) for name, value in (report.values | report.scores).items()}
+            )
     _record(reports, summary, scores)
     return value
 

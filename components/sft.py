@@ -34,6 +34,7 @@ def sft(
     run(
         partial(train, "sft"),
         summary,
+        describes=[sft_policy],
         problems=problems,
         responses=[cot, tir],
         policy=policy,

@@ -50,6 +50,7 @@ def train_job(
     run(
         train_job_launching.run,
         summary,
+        describes=[model],
         earlier=[responses_summary] if responses_summary else [],
         recipe=stage,
         inputs={**ports, "policy": policy, "reward_model": reward_model},

@@ -49,7 +49,7 @@ def fetch_champion(*, store_url: str, champion: str, policy: Path, reward_model:
     store = open_store(store_url)
     entry = Champion.parse(champion)
     Registry(store).check_models(entry)
-    report = StageReport("champion", values={"champion": entry.number})
+    report = StageReport("champion", values={"champion": entry.number, **entry.metrics})
     for name, folder in ((entry.policy, policy), (entry.reward_model, reward_model)):
         with disk(folder):
             if folder.is_dir():

@@ -67,11 +67,11 @@ def choose(
     return chosen
 
 
-def samples_section(chosen: Sequence[Chosen]) -> Markup | None:
-    """Cards with responses, correct ones first."""
+def samples_section(chosen: Sequence[Chosen], role: str = "challenger") -> Markup | None:
+    """Cards with responses of the model in this role, correct ones first."""
     if not chosen:
         return None
-    intro = "Greedy responses of the challenger to benchmark problems, correct and incorrect, unedited."
+    intro = f"Greedy responses of the {role} to benchmark problems, correct and incorrect, unedited."
     return element(
         "section",
         element("h2", "Samples"),

@@ -206,8 +206,9 @@ def _show(run: RunFolder, console: Console) -> None:
         number = outcome["number"]
         decision = f"promoted to champion {number}" if outcome["promoted"] else "not promoted"
         texts.append(f"{decision}: {outcome['reason']}")
-    page, report = run.stages / "judgment" / "page", run.path / "report.html"
-    if page.is_file():
+    pages = [run.stages / stage / "page" for stage in ("judgment", "evaluation")]
+    report = run.path / "report.html"
+    if page := next((page for page in pages if page.is_file()), None):
         shutil.copyfile(page, report)
         texts.append(f"report: {report}")
     else:

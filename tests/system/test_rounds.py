@@ -142,7 +142,8 @@ def test_other_pipelines_run_here_from_the_same_champion(
     assert outcome.code == 0, outcome.stdout + outcome.stderr
     run = rounds.only_run(tmp_path)
     assert sorted(path.name for path in (run / "stages").iterdir()) == sorted(stages)
-    assert outcome.stdout.splitlines()[-1] == f"outputs of each stage: {run / 'stages'}"
+    last = {"data": f"outputs of each stage: {run / 'stages'}", "evaluation": f"report: {run / 'report.html'}"}
+    assert outcome.stdout.splitlines()[-1] == last[pipeline]
     assert registry.history() == before
     if pipeline == "data":
         kept = {report.stage: report.kept for report in rounds.summaries(run, "decontamination")}
