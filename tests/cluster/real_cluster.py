@@ -149,7 +149,8 @@ class RealCluster:
         )
 
     def _environment(self, kubeconfig: Path | None) -> dict[str, str]:
-        return {**os.environ, "KUBECONFIG": str(kubeconfig or self.kubeconfig), "PYTHONPATH": str(ROOT)}
+        ours = {"KUBECONFIG": str(kubeconfig or self.kubeconfig), "PYTHONPATH": str(ROOT)}
+        return {"MATHLOOP_IMAGE_VARIANT": "cpu", **os.environ, **ours}
 
 
 def until(what: str, seconds: float, look: Callable[[], Found | None]) -> Found:
