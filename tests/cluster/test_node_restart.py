@@ -24,7 +24,7 @@ def test_a_served_champion_survives_its_nodes_restart(
 ) -> None:
     """The same pods answer afterwards, through the same Service, without a restarted container.
 
-    Run: not at all.
+    Run: lab.
     """
     command = shlex.split(os.environ.get(RESTART, ""))
     if not command:
