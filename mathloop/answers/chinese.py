@@ -44,7 +44,7 @@ _PER = re.compile(
 _OTHER = re.compile("[不没未非无或]|可能|一定|相反|倒数|平方|立方|一半|应$")
 """A phrase with one of these does not name the value itself."""
 _HALF = re.compile(rf"^(?:({_NUMERAL})个)?半(小时|天|年|月|周|千克|公斤|斤|吨|米|升)$")
-_AND_HALF = re.compile(rf"^({_NUMERAL})(小时|天|年|千克|公斤|斤|吨|米|升)半$")
+_AND_HALF = re.compile(rf"^({_NUMERAL})(个|倍|小时|天|年|千克|公斤|斤|吨|米|升)半$")
 _TENTHS = re.compile(r"^([一二三四五六七八九]|\d)成([一二三四五六七八九]|\d|)$")
 _DISCOUNT = re.compile(r"^打?([一二三四五六七八九]|\d)([一二三四五六七八九]|\d|)折$")
 

@@ -32,6 +32,7 @@ _QUANTITY = re.compile(rf"[-－]?{_MEASURED}(?:{_MEASURED})*")
 _CHOSEN = re.compile(r"选项?\s*([A-H])(?![a-zA-Z])")
 _REJECTED = re.compile("不|排除|非|错|误")
 _DROPPED = re.compile(r"[，,、]\s*[^，,、。]{1,20}?(?:舍去|不合题意(?:，?舍去)?|不符合题意|是增根)")
+_WRONG = re.compile("(?:错误|不正确|不对)的[^，,。]{0,6}$")
 _APPLIED = re.compile(
     "(?:^|是|为|等于)(-?[0-9]{1,30}(?:[.][0-9]{1,30})?的(?:倒数|相反数|绝对值|算术平方根|立方根|一半))$"
 )
@@ -49,7 +50,7 @@ _QUALIFIED = re.compile(
 )
 """Words before a number that change its meaning ("至少10")."""
 _BOUND = re.compile(
-    r"\s*(?:以上|以下|以内|以外|左右|上下|出头|多(?![边项])|余(?!弦)|几|来[个人只]|或以上|及以上|成|折|打|万|亿|千(?![克米])|百|"
+    r"\s*(?:之|[个只人本件条张组颗袋棵辆名岁支枚位次种元米]?的一半|以上|以下|以内|以外|左右|上下|出头|多(?![边项])|余(?!弦)|几|来[个人只]|或以上|及以上|成|折|打|万|亿|千(?![克米])|百|"
     r"的(?:倒数|相反数|绝对值|约数|因数|倍数|算术平方根|平方根|立方根|"
     r"平方|立方|一半)|分之|倍的|or more|or less|or fewer)"
 )
@@ -88,6 +89,8 @@ def in_chinese_sentence(sentence: str) -> str | None:
         return "" if not _LISTED.search(clause) else clause[_LISTED.search(clause).start() :]  # type: ignore[union-attr]
     *_, copula = [None, *COPULA.finditer(sentence)]
     tail = sentence[copula.end() :].strip(' "“”') if copula else ""
+    if copula and _WRONG.search(sentence[max(0, copula.start() - 12) : copula.start()]):
+        return ""
     if tail and not HAN.search(UNIT.sub("", FORMULA.sub("", tail))):
         return tail
     quantities = [found.group() for found in _QUANTITY.finditer(sentence)]

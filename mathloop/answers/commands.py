@@ -40,6 +40,7 @@ _ACCENTS = frozenset(
 _ACCENT_SYNONYMS = {"\\overrightarrow": "\\vec", "\\widehat": "\\hat", "\\overline": "\\bar"}
 _PLAIN_ACCENTS = frozenset(("\\boldsymbol", "\\bm", "\\underline"))
 _INVERSES = {"sin": "arcsin", "cos": "arccos", "tan": "arctan"}
+_HYPERBOLIC = {f"ar{name}": f"arc{name}" for name in ("sinh", "cosh", "tanh", "coth")}
 _UNCOMPUTED_INVERSES = frozenset(("cot", "sec", "csc", "sinh", "cosh", "tanh"))
 _SYNONYMS = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "det": "determinant"}
 _IF = frozenset(("if", "for", "when", "where", "当", "若"))
@@ -114,6 +115,7 @@ def _difference(parser: Grammar) -> Node:
 
 def read_uncomputed(parser: Grammar, name: str) -> Node:
     """A value of a function that is known by name only; its name has been consumed."""
+    name = _HYPERBOLIC.get(name, name)
     extra: list[Node] = []
     while parser.token.value in ("_", "^") and parser.token.kind == "mark":
         mark = parser.take().value

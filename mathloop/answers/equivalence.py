@@ -46,6 +46,7 @@ from mathloop.answers.vocabulary import RELATIONS as ORDERED
 from mathloop.answers.words import without_subject
 
 MOST_ITEMS = 120
+_OF_ANGLES = frozenset(("arcsin", "arccos", "arctan"))
 _ORDERED = frozenset(("tuple", "sequence", "division"))
 
 
@@ -132,13 +133,14 @@ class Comparison:
                 and same_noun(left.unit, right.unit)
                 and self.same(left.value, right.value)
             )
-        if not size and not droppable(left.unit):
+        named = left.unit.isascii() and _is_letter(left.value)
+        if not size and (named or not droppable(left.unit)):
             return False
         if size and size[0] == "percent":
-            if self.same(times(left.value, Fraction(1, 100)), right):
+            if self.same(times(left.value, size[1] / 100), right):
                 return True
             value = constant_value(right)  # 15 may mean 15 %, but 0.98 does not mean 0.98 %
-            return value is not None and abs(value) > 1 and self.same(left.value, right)
+            return size[1] == 1 and value is not None and abs(value) > 1 and self.same(left.value, right)
         if self.same(left.value, right):
             return True
         if size and isinstance(right, Symbol) and right.name.startswith("time "):  # 3时 and 3:00
@@ -149,7 +151,7 @@ class Comparison:
         with_unit = letters_as_unit(right) if size else None
         if with_unit is not None and scale(with_unit.unit):
             return self.same(left, with_unit)
-        if size and size[0] == "angle" and any(node == Symbol("pi") for node in walk(right)):
+        if size and size[0] == "angle" and any(map(_in_radians, walk(right))):
             return self.same(multiply(times(left.value, Fraction(1, 180)), Symbol("pi")), right)
         return False
 
@@ -378,6 +380,16 @@ def _bounds(*collections: Collection) -> bool:
     """Whether one of the items is an inequality."""
     items = (item for collection in collections for item in collection.items)
     return any(isinstance(item, Relation) and not set(item.operators) <= {"=", "~"} for item in items)
+
+
+def _is_letter(node: Node) -> bool:
+    """Whether it is a letter that names a thing, so that a noun after it is no unit: A triangle."""
+    return isinstance(node, Symbol) and len(node.name) == 1 and node.name.isupper()
+
+
+def _in_radians(node: Node) -> bool:
+    """Whether a part of a value says that it is in radians: π, or the inverse of a function of angles."""
+    return node == Symbol("pi") or (isinstance(node, Apply) and node.operation in _OF_ANGLES)
 
 
 def _alike(left: Collection, right: Collection) -> bool:

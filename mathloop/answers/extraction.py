@@ -56,7 +56,9 @@ _CUE_END = re.compile(r"(?:[\s:：*\"]|\\\"|(?:therefore|thus|hence|then|simply)
 _EXPLAINED = re.compile(r"\s*,\s*(?:where|with|for|in which|as|since|其中)")
 _WOULD = re.compile(r"\b(?:would|could|might)\b", re.IGNORECASE)
 _DENIED_CUE = re.compile(
-    r"n['’]t\s+(?:think|believe)|\bnot\s+(?:true|the\s+case|correct)\b|\bwrong\s+that\b|\bdoubt\b|不认为|并非",
+    r"n['’]t\s+(?:think|believe)|\bnot\s+(?:true|the\s+case|correct)\b|\bwrong\s+that\b|\bdoubt\b|不认为|并非"
+    r"|\b(?:whether|unless|suppose|supposing|assume|assuming)\b|\bmistake\b[^.]{0,40}\b(?:say|think|claim|believe|assume|conclude)"
+    r"|\b(?:wrong|incorrect|false)\s+(?:final\s+)?$|假设|假如|有人|有同学|错误的?$",
     re.IGNORECASE,
 )
 _DENIAL = re.compile(
@@ -108,7 +110,7 @@ _CHECK = re.compile(
 _HOPE = re.compile(r"(?<=[.!\s])\s?I hope (?:it|this) is correct\.?\s*\Z|\s+\Z")
 _DISPLAYED = re.compile(r"(\$\$[^$]{1,3000}\$\$|\\\[(?:(?!\\\[).){1,3000}\\\])[.\s]*\Z", re.DOTALL)
 """A formula on lines of its own at the end of a text."""
-_SENTENCE_END = re.compile(r"(?<!\\)[.!?](?=\s|\"|\*|$)|[。！？\n]")
+_SENTENCE_END = re.compile(r"(?<!\\)(?<!\bi\.e)(?<!\be\.g)[.!?](?=\s|\"|\*|$)|[。！？\n]")
 _WORD = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]{3,}|[\u4e00-\u9fff]{2,}")
 _MATHEMATICS = frozenset("\\^_=<>&{}|!")
 
@@ -297,6 +299,7 @@ def _without_cue(text: str) -> str | None:
         and len(text) <= LONGEST_PHRASE
         and not is_prose(text)
         and not CONNECTIVES.match(text)
+        and not text.endswith("。")
     ):
         return text.strip() or None
     opening = FORMULA.match(text)

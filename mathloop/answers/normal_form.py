@@ -182,7 +182,7 @@ def _quantity(value: Node, unit: str) -> Form:
         return _with_unit(value, f" {folded(unit)}")
     dimension, factor = size
     if dimension == "percent":
-        return _form(times(value, Fraction(1, 100)))
+        return _form(times(value, factor / 100))
     if dimension == "radian":
         degrees = multiply(times(value, Fraction(180)), power(Symbol("pi"), MINUS_ONE))
         return replace(_form(degrees), noun="angle")

@@ -10,6 +10,7 @@ from mathloop.answers.reading import read
 from mathloop.answers.syntax import Quantity, Text
 from mathloop.answers.tokens import Unreadable
 from mathloop.answers.units import scale
+from mathloop.answers.words import read_words
 
 LONGEST_WORDS = 80
 """Characters of an answer in words."""
@@ -150,6 +151,8 @@ def stated(phrase: str) -> str | None:
         return _in_words(phrase)
     if not tail or _reason_at(phrase, value):
         return _WITH_UNIT.sub(_with_unit, value)
+    if (spelled := _SPELLED.fullmatch(phrase)) and read_words(spelled[2]) == int(spelled[1]):
+        return spelled[1]
     whole = _without_reason(phrase)
     if _is_read(whole):
         return whole
@@ -231,6 +234,9 @@ def _with_unit(match: re.Match[str]) -> str:
 def _is_change(value: str, before: str) -> bool:
     """Whether it is the percentage by which something grows."""
     return value.endswith(("%", "％")) and _BY_PERCENT.search(before) is not None
+
+
+_SPELLED = re.compile(r"(\d{1,20})\s?\(([a-z][a-z -]{1,60})\)", re.IGNORECASE)
 
 
 def _is_whole(value: str, rest: str) -> bool:

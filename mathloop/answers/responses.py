@@ -23,7 +23,9 @@ _SENTENCES = re.compile(
 )
 """Marks of prose, which may be a response or an answer in words."""
 _LETTER_FIRST = re.compile(r"\s*(?:\\text\w*\s*\{\s*)?(?:\([A-K]\)|[A-K]\s?[.:：、)])")
-_CONCLUDED_HAN = re.compile("[。！？].|(?:^|[，,。])\\s?(?:故|所以|因此|综上|从而|选)")
+_CONCLUDED_HAN = re.compile(
+    "[。！？].|(?:^|[，,。])\\s?(?:故|所以|因此|综上|从而|选)|(?:是|为|等于|共|需要?|[还剩]有|有)[^。]{1,40}。\\s*$"
+)
 _OPENED = re.compile(r"[\s$\\]*boxed")
 _STATED = re.compile(
     r"^\s*(?:so|thus|hence|therefore|we|he|she|it|they|i|then|now|options?)\s|^\s*[A-Z][a-z]*(?:\s[^\s.]{1,30}){3,30}\.\s*$"
