@@ -1,10 +1,10 @@
-"""KServe in Standard mode as it was seen to act (version 0.20), for the fake cluster.
+"""KServe in Standard mode for the fake cluster: it plays what was recorded of version 0.20.
 
 - The status has an `observedGeneration` that is its Deployment's: it never reaches the generation here.
 - An InferenceService whose annotations or spec are written gets new pods, which takes users' requests along.
 - A deleted one is there until KServe has taken its finalizer away, and so are its pods.
 - Pods have the InferenceService's labels, its name and `component: predictor`.
-- A pod whose container ends is restarted: CrashLoopBackOff, with the number of restarts.
+- A container that ends is started again and again; the InferenceService's status does not tell.
 """
 
 from __future__ import annotations
@@ -15,8 +15,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.fake_cluster import FakeCluster
+from tests.paths import ROOT
 
 NAME = "serving.kserve.io/inferenceservice"
+RECORDED: dict[str, Any] = json.loads((ROOT / "tests/recorded/inference_services.json").read_text())
+"""State → an InferenceService and its pod in it."""
 
 
 @dataclass
@@ -70,52 +73,30 @@ class KServe:
             self.outages.append(request)
 
     def _status(self, body: dict[str, Any]) -> dict[str, Any]:
-        name = body["metadata"]["name"]
         ready = champion_of(body["spec"]["predictor"]) not in self.bad | self.stuck
-        predictor = {"type": "PredictorReady", "status": "True", "reason": "NewReplicaSetAvailable"}
-        if not ready:
-            predictor = {
-                "type": "PredictorReady", "status": "False", "reason": "MinimumReplicasUnavailable",
-                "message": "Deployment does not have minimum availability.",
-            }  # fmt: skip
-        state = {"transitionStatus": "UpToDate" if ready else "BlockedByFailedLoad"}
-        return {
-            "address": {"url": f"http://{name}-predictor.mathloop.svc.cluster.local"},
-            "conditions": [
-                {"type": "IngressReady", "status": str(ready)},
-                predictor,
-                {"type": "Ready", "status": str(ready)},
-                {"type": "Stopped", "status": "False", "severity": "Info"},
-            ],
-            "deploymentMode": body["metadata"]["annotations"]["serving.kserve.io/deploymentMode"],
-            "modelStatus": state,
-            "observedGeneration": 2,
-            "url": f"http://{name}-mathloop.example.com",
-        }
+        status = _renamed(RECORDED["ready" if ready else "loading"]["service"], body["metadata"]["name"])[
+            "status"
+        ]
+        status["deploymentMode"] = body["metadata"]["annotations"]["serving.kserve.io/deploymentMode"]
+        return {**status, "observedGeneration": 2}
 
     def _pod(self, body: dict[str, Any]) -> dict[str, Any]:
         named, champion = body["metadata"], champion_of(body["spec"]["predictor"])
-        ready = champion not in self.bad | self.stuck
-        container: dict[str, Any] = {"name": "kserve-container", "ready": ready, "restartCount": 0}
-        if champion in self.bad:
-            container["restartCount"] = 5
-            container["state"] = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s"}}
-            container["lastState"] = {"terminated": {"reason": "Error", "exitCode": 2}}
-        conditions = []
+        state = "crashing" if champion in self.bad else "loading" if champion in self.stuck else "ready"
+        pod = _renamed(RECORDED[state]["pod"], named["name"])
+        pod["metadata"]["namespace"] = named["namespace"]
+        pod["metadata"]["labels"].update(named["labels"])
+        pod["metadata"]["ownerReferences"] = [{"uid": named["uid"]}]
         if champion in self.stuck:
             said = "0/1 nodes are available: 1 Insufficient nvidia.com/gpu."
-            conditions.append(
-                {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": said}
-            )
-        return {
-            "metadata": {
-                "name": f"{named['name']}-predictor-7cb879ccd7-42tvc",
-                "namespace": named["namespace"],
-                "labels": {**named["labels"], NAME: named["name"], "component": "predictor"},
-                "ownerReferences": [{"uid": named["uid"]}],
-            },
-            "status": {"containerStatuses": [container], "conditions": conditions},
-        }
+            scheduled = {
+                "type": "PodScheduled",
+                "status": "False",
+                "reason": "Unschedulable",
+                "message": said,
+            }
+            pod["status"] = {"phase": "Pending", "conditions": [scheduled]}
+        return pod
 
     def _selected(self) -> str:
         service = self.fake.objects.get(("services", "mathloop", "mathloop"))
@@ -128,7 +109,8 @@ class KServe:
         found = self.fake.objects.get(("inferenceservices", "mathloop", name))
         pods = [one for key, one in self.fake.objects.items() if key[0] == "pods"]
         ready = any(
-            one["metadata"]["labels"].get(NAME) == name and one["status"]["containerStatuses"][0]["ready"]
+            one["metadata"]["labels"].get(NAME) == name
+            and any(container["ready"] for container in one["status"].get("containerStatuses", ()))
             for one in pods
         )
         if found is None or not ready or champion_of(found["spec"]["predictor"]) in self.mute:
@@ -147,6 +129,14 @@ class KServe:
         if path == "/v1/chat/completions":
             return 200, {"choices": [{"message": {"content": f"The answer is 7 ({name})."}}]}
         return 200, {"choices": [{"text": " 7"}]}
+
+
+def _renamed(recorded: dict[str, Any], name: str) -> dict[str, Any]:
+    """A copy of what was recorded, of another InferenceService."""
+    text = json.dumps(recorded)
+    found = re.search(r"mathloop-solver-c\d", text)
+    assert found is not None
+    return dict(json.loads(text.replace(found[0], name)))
 
 
 def champion_of(predictor: dict[str, Any]) -> str:

@@ -200,6 +200,8 @@ def _pod_states(pods: Sequence[Mapping[str, Any]]) -> Iterator[State]:
                 yield State(False, "", f"{name}: {_line(waiting)}")
             elif waiting.get("reason") and waiting["reason"] not in STARTING:
                 yield State(False, f"{name}: {_line(waiting)}")
+            elif "running" in (container.get("state") or {}) and not container.get("ready"):
+                yield State(False, f"{name} is running, not ready")
 
 
 def _line(reason: Mapping[str, Any]) -> str:

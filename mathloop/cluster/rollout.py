@@ -128,8 +128,8 @@ class Releases:
             raise DeploymentFailed(f"InferenceService {service.name} was deleted by somebody else")
         state = state_of(found, self._pods(service.name))
         if state.failed:
-            self._show_log(service.name)
-            raise DeploymentFailed(f"{service.name} cannot start ({state.failed})")
+            last = self._show_log(service.name)
+            raise DeploymentFailed(f"{service.name} cannot start ({state.failed}){last and f': {last}'}")
         return "" if state.ready else state.pending
 
     def address(self, service: Service) -> str:
@@ -174,8 +174,9 @@ class Releases:
     def _pods(self, name: str) -> Objects:
         return self._cluster.listed(POD, self._config.namespace, f"{POD_LABEL}={name}")
 
-    def _show_log(self, name: str) -> None:
-        """Shows the end of the failed container's log, which is gone once the pod is deleted."""
+    def _show_log(self, name: str) -> str:
+        """Shows the end of the failed container's log, which is gone with its pod; returns the last line."""
+        last = ""
         for pod in self._pods(name)[:1]:
             status = pod.get("status") or {}
             for container in [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]:
@@ -188,6 +189,8 @@ class Releases:
                         lines = [str(error)]
                     for line in lines:
                         self._say(f"{container['name']}| {line}")
+                        last = line.strip()[:300] or last
+        return last
 
 
 def _hash(found: Mapping[str, Any]) -> str:

@@ -16,15 +16,23 @@ import yaml
 
 from mathloop.cluster import deployment
 from mathloop.cluster.deployment import DeploymentFailed, deploy
-from mathloop.cluster.inference_services import POLICY, REWARD_MODEL, SOLVER, services_of, to_object
+from mathloop.cluster.inference_services import (
+    POLICY,
+    REWARD_MODEL,
+    SOLVER,
+    State,
+    services_of,
+    state_of,
+    to_object,
+)
 from mathloop.cluster.kubernetes import Cluster
 from mathloop.cluster.refusals import ClusterRefused
 from mathloop.registry import Champion
 from mathloop.settings.pools import DeploymentConfig, Toleration
 from tests import crd_schemas
 from tests.fake_cluster import FakeCluster
-from tests.fake_kserve import KServe
-from tests.paths import ROOT
+from tests.fake_kserve import RECORDED, KServe
+from tests.paths import ROOT, SHARED_DATA
 
 STORE = "s3://mathloop/store"
 
@@ -112,6 +120,36 @@ VARIANTS: list[dict[str, Any]] = [
     {"vllm": False, "runtimes": "cpu"},
     {"tolerations": [{"key": "nvidia.com/gpu"}], "replicas": 3},
 ]
+
+
+def recorded_state(name: str) -> State:
+    return state_of(RECORDED[name]["service"], [RECORDED[name]["pod"]])
+
+
+def test_states_are_read_as_kserve_writes_them() -> None:
+    assert recorded_state("ready") == State(True, "")
+    loading = recorded_state("loading")
+    assert (loading.ready, loading.failed) == (False, "")
+    assert loading.pending == "kserve-container is running, not ready"
+    assert "minimum availability" in recorded_state("initializing").pending
+    restarted = recorded_state("restarted")  # once: the store may have been away
+    assert restarted.pending.startswith("kserve-container: CrashLoopBackOff: back-off 10s")
+    assert restarted.failed == ""
+    assert recorded_state("crashing").failed == "kserve-container ended 3 times: Error, exit code 2"
+    # KServe has said nothing yet.
+    assert state_of({"metadata": {"generation": 1}}, []) == State(False, "its pods start")
+    disabled = {"transitionStatus": "InvalidSpec", "lastFailureInfo": {"reason": "RuntimeDisabled"}}
+    assert state_of({"status": {"modelStatus": disabled}}, []).failed == "RuntimeDisabled"
+
+
+def test_an_observed_generation_is_the_deployments() -> None:
+    """As recorded elsewhere: ready, at generation 3 with an observedGeneration of 2."""
+    path = SHARED_DATA / "cluster" / "inferenceservice_ready.json"
+    if not path.is_file():
+        pytest.skip(f"no {path.name} beside the checkout")
+    found = json.loads(path.read_text())
+    assert found["status"]["observedGeneration"] < found["metadata"]["generation"]
+    assert state_of(found, []).ready
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=str)
@@ -249,7 +287,7 @@ def test_a_rollback_is_a_switch_while_the_former_champion_runs(
 @pytest.mark.parametrize(
     ("how", "said"),
     [
-        ("bad", r"cannot start \(kserve-container ended 5 times: Error, exit code 2\)"),
+        ("bad", r"cannot start \(kserve-container ended 3 times: Error, exit code 2\)"),
         ("stuck", r"is not ready after 1 s \(deployment.ready_seconds\): Unschedulable: .* nvidia.com/gpu"),
         ("mute", r"mathloop-policy-c2 at http://\S+ gives no answer \(HTTP 503\)"),
     ],
@@ -282,7 +320,7 @@ def test_a_champion_that_fails_tells_the_end_of_its_log(
     kserve.bad.add("c1")
     monkeypatch.setattr(Cluster, "last_lines", lambda *_: ["loading", "out of memory"])
     said: list[str] = []
-    with pytest.raises(DeploymentFailed, match="no champion is served"):
+    with pytest.raises(DeploymentFailed, match=r"exit code 2\): out of memory; no champion is served"):
         deploy(cluster, champion(1), STORE, settings(), say=said.append, poll_seconds=0.01)
     assert "kserve-container| out of memory" in said
     assert names(fake) == set()
