@@ -178,6 +178,8 @@ class _Deployment:
         after = self.address.switch(before, new, before.served if changes else before.former)
         self.say(f"Service {stable_address.NAME}: selects champion {new.champion}")
         self.address.share(new.release, 0)
+        # The API server's proxy and the nodes ask the former pods for a moment (seen: 2 s).
+        time.sleep(3 * self.poll)
         try:
             url = stable_address.url(self.config.namespace)
             answer = self._answer(SOLVER, f"Service {stable_address.NAME}", url)
@@ -216,9 +218,7 @@ class _Deployment:
             if release != new.release
             for one in objects
         ]
-        if doomed:
-            time.sleep(3 * self.poll)  # meanwhile every node learns that the Service selects other pods
-            self.releases.remove(doomed)
+        self.releases.remove(doomed)
 
     def _answer(self, role: str, name: str, url: str) -> str:
         # vLLM names its model after the InferenceService.

@@ -142,9 +142,11 @@ def test_the_next_champions_take_over_under_traffic(
     assert (served(cluster), releases(cluster)) == (("0", "c0"), {"c0"})
     first = pods(cluster, "c0")
     with Traffic(address()) as traffic:
-        deploying(promote(seed=2))
+        said = deploying(promote(seed=2))
         assert (served(cluster), releases(cluster)) == (("1", "c1"), {"c0", "c1"})
         assert pods(cluster, "c0") == first  # nobody restarted it
+        own, through = (text.partition(": answers ")[2] for text in said if ": answers " in text)
+        assert through == own  # it was the new one who answered, not the former
         before = traffic.answers
         deploying(promote(seed=3))
         assert (served(cluster), releases(cluster)) == (("2", "c2"), {"c1", "c2"})
@@ -158,7 +160,7 @@ def test_a_former_champion_that_is_not_kept_finishes_its_requests(
 ) -> None:
     """With `keep_former=false` the former champion's pods end after the switch, and no request with them.
 
-    Run: not at all.
+    Run: lab.
     """
     deploying(promote(seed=1))
     with Traffic(address()) as traffic:
@@ -172,7 +174,7 @@ def test_a_new_champion_that_cannot_load_leaves_the_served_one(
 ) -> None:
     """Its weights are broken: its pod crashes, its log's end is shown, and its service is deleted.
 
-    Run: not at all.
+    Run: lab.
     """
     deploying(promote(seed=1))
     before = pods(cluster, "c0")
@@ -189,7 +191,7 @@ def test_rollback_serve_is_a_switch(
 ) -> None:
     """`rollback --serve` goes back to the former champion, whose pods still run; `ask --cluster` asks it.
 
-    Run: not at all.
+    Run: lab.
     """
     deploying(promote(seed=1))
     deploying(promote(seed=2))
@@ -198,7 +200,7 @@ def test_rollback_serve_is_a_switch(
     done = cluster.mathloop("rollback", f"--store={store_url}", "--serve", "--profile=tiny", *CPU)
     print(f"{time.monotonic() - begun:.0f} s: {done.stdout}", flush=True)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "created" not in done.stdout
+    assert ": created for" not in done.stdout
     assert (served(cluster), releases(cluster)) == (("2", "c0"), {"c0", "c1"})
     assert pods(cluster, "c0") == before
     asked = cluster.mathloop("ask", "--cluster", "What is 3 plus 4?", "--samples=2")
@@ -241,7 +243,7 @@ def deployer(store_url: str) -> Iterator[Callable[[], subprocess.Popen[str]]]:
         process.wait()
 
 
-@pytest.mark.parametrize("moment", ["created", "ready", "selects champion"])
+@pytest.mark.parametrize("moment", [": created for", ": ready", "selects champion"])
 def test_a_killed_deployment_is_resumed(
     cluster: RealCluster,
     promote: Promote,
@@ -251,14 +253,14 @@ def test_a_killed_deployment_is_resumed(
 ) -> None:
     """SIGKILL after the services were created, became ready, were switched to: run again, it ends as usual.
 
-    Run: not at all.
+    Run: lab.
     """
     deploying(promote(seed=1))
     second = promote(seed=2)
     _end_when(deployer(), moment, signal.SIGKILL)
     said = deploying(second)
     assert (served(cluster), releases(cluster)) == (("1", "c1"), {"c0", "c1"})
-    assert not any("created" in text for text in said)
+    assert not any(": created for" in text for text in said)
 
 
 def test_what_a_killed_deployment_left_is_deleted_by_the_next_and_a_canceled_one_leaves_nothing(
@@ -266,14 +268,14 @@ def test_what_a_killed_deployment_left_is_deleted_by_the_next_and_a_canceled_one
 ) -> None:
     """A crash-looping champion of a killed deployment is cleared; on SIGTERM a deployment cleans up itself.
 
-    Run: not at all.
+    Run: lab.
     """
     deploying(promote(seed=1))
     promote(seed=2, whole=False)
-    _end_when(deployer(), "created", signal.SIGKILL)
+    _end_when(deployer(), ": created for", signal.SIGKILL)
     assert releases(cluster) == {"c0", "c1"}
     third = promote(seed=3)
-    _end_when(deployer(), "created", signal.SIGTERM)
+    _end_when(deployer(), ": created for", signal.SIGTERM)
     assert releases(cluster) <= {"c0", "c2"}
     assert served(cluster) == ("0", "c0")
     deploying(third)
