@@ -9,8 +9,11 @@ from typing import Any
 
 from mathloop.errors import BadConfig
 from pipelines.cluster.connection import Pipelines
+from pipelines.table import PIPELINES
 
 EXPERIMENT = "mathloop"
+FORM_EXPERIMENT = "Default"
+"""Experiment of the runs that are started by the form in KFP's UI, unless another one is chosen there."""
 SEARCHED = 100
 """Newest runs among which a run is searched by the beginning of its id."""
 LATEST = "latest"
@@ -19,20 +22,52 @@ RUN_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def newest_runs(pipelines: Pipelines, limit: int = SEARCHED) -> list[Any]:
-    """The newest runs of mathloop's experiment, the newest first."""
-    predicate = {"operation": "EQUALS", "key": "display_name", "stringValue": EXPERIMENT}
-    with pipelines.answered("list experiments") as client:
-        answer = client.list_experiments(
-            namespace=pipelines.namespace, filter=json.dumps({"predicates": [predicate]}), page_size=1
-        )
+    """The newest runs of mathloop, the newest first: of its commands, and of the form in KFP's UI."""
     runs: list[Any] = []
-    for experiment in answer.experiments or []:
-        with pipelines.answered("list runs") as client:
-            page = client.list_runs(
-                page_size=limit, sort_by="created_at desc", experiment_id=experiment.experiment_id
-            )
-        runs += page.runs or []
-    return runs
+    for name in (EXPERIMENT, FORM_EXPERIMENT):
+        with pipelines.answered("list experiments") as client:
+            answer = client.list_experiments(namespace=pipelines.namespace, filter=_named(name), page_size=1)
+        for experiment in answer.experiments or []:
+            with pipelines.answered("list runs") as client:
+                page = client.list_runs(
+                    page_size=limit, sort_by="created_at desc", experiment_id=experiment.experiment_id
+                )
+            found = [run for run in page.runs or [] if run.storage_state != "ARCHIVED"]
+            ours = _pipeline_ids(pipelines) if found and name == FORM_EXPERIMENT else set()
+            runs += [run for run in found if name == EXPERIMENT or pipeline_of(run) in ours]
+    return sorted(runs, key=lambda run: run.created_at, reverse=True)[:limit]
+
+
+def _named(name: str) -> str:
+    return json.dumps({"predicates": [{"operation": "EQUALS", "key": "display_name", "stringValue": name}]})
+
+
+def _pipeline_ids(pipelines: Pipelines) -> set[str]:
+    """Ids of the pipelines that mathloop uploaded: their descriptions end with the profile of their names."""
+    ids: set[str] = set()
+    token = ""
+    while True:
+        with pipelines.answered("list pipelines") as client:
+            page = client.list_pipelines(page_token=token, page_size=100, namespace=pipelines.namespace)
+        for pipeline in page.pipelines or []:
+            for name in PIPELINES:
+                profile = str(pipeline.display_name).removeprefix(f"{name}-")
+                if str(pipeline.description or "").endswith(description_end(profile)):
+                    ids.add(str(pipeline.pipeline_id))
+        token = page.next_page_token or ""
+        if not token:
+            return ids
+
+
+def description_end(profile: str) -> str:
+    """How the description of a pipeline that is compiled for this profile ends."""
+    return f" Profile {profile}."
+
+
+def pipeline_of(run: Any) -> str | None:
+    """Id of the pipeline of a run, or of a recurring run."""
+    reference = run.pipeline_version_reference
+    return str(reference.pipeline_id) if reference is not None and reference.pipeline_id else None
 
 
 def find_run(pipelines: Pipelines, name: str) -> Any:

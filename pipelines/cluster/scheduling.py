@@ -13,7 +13,7 @@ from mathloop.cluster.preflight import DRAWN
 from mathloop.errors import BadConfig
 from pipelines.cluster.connection import Access, Pipelines, open_pipelines
 from pipelines.cluster.cron import six_fields
-from pipelines.cluster.runs import EXPERIMENT, in_progress, newest_runs, terminate
+from pipelines.cluster.runs import EXPERIMENT, in_progress, newest_runs, pipeline_of, terminate
 from pipelines.cluster.uploading import Request, prepare, settings_of
 from pipelines.cluster.workflows import lost_runs
 from pipelines.table import find_pipeline
@@ -105,16 +105,16 @@ def _delete(pipelines: Pipelines, jobs: Iterable[Any]) -> None:
 def _settle_runs(pipelines: Pipelines, jobs: Collection[Any], cancel: bool, replaced: bool) -> None:
     """Cancels these schedules' runs in progress, or says that they continue."""
     ids = {job.recurring_run_id for job in jobs}
-    # The pipeline has no other schedule: recurring runs without one are of a schedule before.
-    of_pipeline = {_pipeline_id(job) for job in jobs} - {None}
+    of_pipeline = {pipeline_of(job) for job in jobs} - {None}
+    # A change before this one left runs to which no recurring run belongs any more.
+    elsewhere = recurring_ids(pipelines) - ids
     runs = [
         run
         for run in newest_runs(pipelines)
         if in_progress(run)
-        and (
-            run.recurring_run_id in ids
-            or (run.recurring_run_id and of_pipeline and _pipeline_id(run) in of_pipeline)
-        )
+        and run.recurring_run_id
+        and run.recurring_run_id not in elsewhere
+        and (run.recurring_run_id in ids or pipeline_of(run) in of_pipeline)
     ]
     lost = lost_runs(pipelines, runs) or ()
     for run in runs:
@@ -128,12 +128,6 @@ def _settle_runs(pipelines: Pipelines, jobs: Collection[Any], cancel: bool, repl
             print(f"run {run.run_id} continues{beside}; stop it with: mathloop cancel {run.run_id[:8]}")
 
 
-def _pipeline_id(job: Any) -> str | None:
-    """Id of the pipeline of a recurring run, or of a run."""
-    reference = job.pipeline_version_reference
-    return str(reference.pipeline_id) if reference is not None and reference.pipeline_id else None
-
-
 def _cron(job: Any) -> str:
     return str(job.trigger.cron_schedule.cron) if job.trigger and job.trigger.cron_schedule else "?"
 
@@ -143,7 +137,7 @@ def _fits(job: Any, timing: str, wanted: dict[str, Any], pipeline_id: str) -> bo
     return (
         _cron(job) == timing
         and parameters == wanted
-        and _pipeline_id(job) == pipeline_id
+        and pipeline_of(job) == pipeline_id
         and not job.pipeline_version_reference.pipeline_version_id
         and str(job.mode) == "ENABLE"
     )

@@ -19,7 +19,7 @@ from mathloop.settings import Settings
 from mathloop.settings.settings import STAGE_SECTIONS
 from pipelines.cluster.connection import Access, Pipelines, open_pipelines
 from pipelines.cluster.problems import problems_url
-from pipelines.cluster.runs import EXPERIMENT
+from pipelines.cluster.runs import EXPERIMENT, description_end
 from pipelines.compiling import arguments_of, comparable, compile_one, for_cluster
 from pipelines.profile import changed_fields, load_profile
 from pipelines.table import find_pipeline
@@ -155,7 +155,7 @@ def _upload(pipelines: Pipelines, pipeline: Any, profile: Settings) -> Uploaded:
         compile_one(pipeline, path, profile)
         text = json.dumps(comparable(path), sort_keys=True)
         version = f"{profile.name}-{mathloop.__version__}-{hashlib.sha256(text.encode()).hexdigest()[:7]}"
-        pipeline_id = _pipeline(pipelines, name, f"{pipeline.description} Profile {profile.name}.")
+        pipeline_id = _pipeline(pipelines, name, f"{pipeline.description}{description_end(profile.name)}")
         versions = _versions(pipelines, pipeline_id)
         new = version not in versions
         if new:

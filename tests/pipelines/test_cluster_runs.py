@@ -104,6 +104,25 @@ def test_cancel_by_the_beginning_of_an_id(fake: FakeCluster, call: Run) -> None:
     assert "2 runs begin with 'same'" in refused(call("cancel", "same"))
 
 
+def test_runs_of_the_form_are_listed_and_other_peoples_are_not(fake: FakeCluster, call: Run) -> None:
+    """The form in KFP's UI starts runs in the experiment Default, as everybody else's."""
+    done(call("submit"))
+    (ours,) = fake.kfp.runs.values()
+    fake.kfp.experiments["default"] = {"experiment_id": "default", "display_name": "Default"}
+    reference = ours["pipeline_version_reference"]
+    form = fake.kfp._start({**ours, "experiment_id": "default", "display_name": "Run of laptop"}, "RUNNING")
+    fake.kfp.pipelines["x"] = {"pipeline_id": "x", "display_name": "data-science", "description": "Ours."}
+    theirs = fake.kfp._start(
+        {**ours, "experiment_id": "default", "pipeline_version_reference": {**reference, "pipeline_id": "x"}},
+        "RUNNING",
+    )
+    archived = fake.kfp._start({**ours, "storage_state": "ARCHIVED"}, "RUNNING")
+    shown = _lines(fake.url)
+    assert set(shown) == {ours["run_id"], form["run_id"]}
+    assert f"run {form['run_id']} (" in done(call("cancel", "latest"))
+    assert {theirs["state"], archived["state"]} == {"RUNNING"}
+
+
 def test_a_run_without_a_workflow_is_not_canceled(fake: FakeCluster, call: Run, lost: str) -> None:
     """KFP would note CANCELING, for ever."""
     assert "has no workflow any more, so it has ended" in refused(call("cancel", lost[:8]))

@@ -107,6 +107,18 @@ def test_runs_in_progress_are_canceled_on_request_and_others_are_not(fake: FakeC
     assert "goes with --cron or --delete" in refused(call("schedule", "--list", "--cancel-running"))
 
 
+def test_a_run_of_a_recurring_run_that_somebody_made_in_kfps_ui_is_left_alone(
+    fake: FakeCluster, call: Run
+) -> None:
+    done(call("schedule", "--cron", "0 2 * * *"))
+    (job,) = fake.kfp.recurring.values()
+    fake.kfp.recurring["by-hand"] = {**job, "recurring_run_id": "by-hand", "display_name": "mine"}
+    run = fake.kfp.fire("by-hand")["run_id"]
+    shown = done(call("schedule", "--delete", "--cancel-running"))
+    assert run not in shown
+    assert fake.kfp.runs[run]["state"] == "RUNNING"
+
+
 def test_a_change_that_kfp_refuses_leaves_the_schedule_as_it_was(fake: FakeCluster, call: Run) -> None:
     done(call("schedule", "--cron", "0 2 * * *"))
     before = dict(fake.kfp.recurring)
