@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from mathloop.errors import BadConfig
+from mathloop.models.memory import ran_out
 from mathloop.training.config import EngineConfig
 from mathloop.training.ranks import Ranks
 
@@ -52,10 +53,7 @@ def check_memory(module: nn.Module, config: EngineConfig, ranks: Ranks) -> None:
 
 def out_of_memory(error: BaseException, config: EngineConfig) -> str | None:
     """Advice if `error` means that memory ran out, else None."""
-    text = str(error)
-    if not isinstance(error, torch.OutOfMemoryError | MemoryError) and not (
-        isinstance(error, RuntimeError) and ("can't allocate memory" in text or "out of memory" in text)
-    ):
+    if not ran_out(error):
         return None
     more = "" if config.activation_checkpointing else ", set engine.activation_checkpointing=true"
     return (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mathloop.errors import BadConfig
 from mathloop.models.loading import load_policy
+from mathloop.models.memory import ran_out
 from mathloop.records import Mode, Problem
 from mathloop.sampling.config import SamplingConfig
 from mathloop.sampling.decoding import as_rollout, decode_batch
@@ -63,29 +66,61 @@ class TransformersSampler(Sampler):
     def stream(
         self, problems: Sequence[Problem], *, mode: Mode, samples: int, temperature: float, seed: int
     ) -> Iterator[list[Rollout]]:
-        """Yields the rollouts of each batch of problems as it is done, in the order of `problems`."""
+        """Yields the rollouts of each batch of problems as it is done, in the order of `problems`.
+
+        A batch that does not fit into memory is drawn again in halves, and so are all that follow.
+
+        Raises:
+            BadConfig: one problem's samples do not fit.
+        """
         self.model.eval()
         per_batch = max(1, self.config.batch_size // samples)
-        for start in range(0, len(problems), per_batch):
+        start = 0
+        while start < len(problems):
             batch = problems[start : start + per_batch]
-            prompts = [encode_prompt(self.tokenizer, p.problem, mode) for p in batch]
-            generator = torch.Generator(device=self.model.device).manual_seed(
-                (seed * 1_000_003 + start) % 2**63
+            drawn = (seed * 1_000_003 + start) % 2**63
+            try:
+                rollouts = self._draw(batch, mode, samples, temperature, drawn)
+            except Exception as error:
+                if not ran_out(error):
+                    raise
+                rollouts = None  # the failed batch's tensors are freed only outside of this block
+            if rollouts is None:
+                per_batch = self._smaller(len(batch), samples)
+                continue
+            yield rollouts
+            start += len(batch)
+
+    def _draw(
+        self, batch: Sequence[Problem], mode: Mode, samples: int, temperature: float, seed: int
+    ) -> list[Rollout]:
+        prompts = [encode_prompt(self.tokenizer, p.problem, mode) for p in batch]
+        decoded = decode_batch(
+            self.model,
+            prompts,
+            samples=samples,
+            max_tokens=self.config.max_tokens,
+            temperature=temperature,
+            top_p=self.config.top_p,
+            end_tokens=self._ends,
+            generator=torch.Generator(device=self.model.device).manual_seed(seed),
+            tool=self._interpreter.tool(self.config) if mode == "tir" else None,
+        )
+        return [
+            as_rollout(
+                self.tokenizer, batch[d.prompt], prompts[d.prompt], d, index % samples, mode, temperature
             )
-            decoded = decode_batch(
-                self.model,
-                prompts,
-                samples=samples,
-                max_tokens=self.config.max_tokens,
-                temperature=temperature,
-                top_p=self.config.top_p,
-                end_tokens=self._ends,
-                generator=generator,
-                tool=self._interpreter.tool(self.config) if mode == "tir" else None,
+            for index, d in enumerate(decoded)
+        ]
+
+    def _smaller(self, size: int, samples: int) -> int:
+        """Half of the problems of a batch that did not fit."""
+        if size == 1:
+            raise BadConfig(
+                f"out of memory with one problem, {samples} samples and sampling.max_tokens="
+                f"{self.config.max_tokens}: lower samples or sampling.max_tokens, or take a smaller model"
             )
-            yield [
-                as_rollout(
-                    self.tokenizer, batch[d.prompt], prompts[d.prompt], d, index % samples, mode, temperature
-                )
-                for index, d in enumerate(decoded)
-            ]
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        print(f"out of memory with {size} problems in a batch; from now on {size // 2}", file=sys.stderr)
+        return size // 2

@@ -10,9 +10,10 @@ from unittest.mock import MagicMock, call
 import pytest
 import torch
 
+from mathloop.errors import BadConfig
 from mathloop.records import Problem
 from mathloop.sampling.config import SamplingConfig
-from mathloop.sampling.engines import ENGINES, begin_sampler, load_sampler
+from mathloop.sampling.engines import ENGINES, begin_sampler, load_sampler, transformers_engine
 from mathloop.sampling.engines.transformers_engine import TransformersSampler
 from mathloop.sampling.engines.vllm_engine import VllmSampler
 from mathloop.sampling.sampler import Sampler
@@ -114,3 +115,41 @@ def test_while_it_draws_a_policy_is_handed_over_and_in_transformers_form(
     assert sampler.mock_calls[-1] == call.sleep()
     assert net.config._attn_implementation == PACKED
     assert type(net.lm_head) is FastLinear
+
+
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA"), RuntimeError("can't allocate memory: 9 bytes")]
+)
+def test_a_batch_that_does_not_fit_is_drawn_in_halves(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception
+) -> None:
+    """A mock of a small memory: a batch of more than two problems does not fit."""
+    real, sizes = transformers_engine.decode_batch, list[int]()
+
+    def decode(model: Any, prompts: Any, **arguments: Any) -> Any:
+        sizes.append(len(prompts))
+        if len(prompts) > 2:
+            raise error
+        return real(model, prompts, **arguments)
+
+    monkeypatch.setattr(transformers_engine, "decode_batch", decode)
+    problems = [Problem(str(number), f"{number} + 4?") for number in range(7)]
+    with load_sampler(folder, CONFIG) as sampler:
+        rollouts = sampler.sample(problems, mode="cot", samples=2, temperature=1.0, seed=3)
+    assert [rollout.response.problem_id for rollout in rollouts] == [one.id for one in problems for _ in range(2)]
+    assert sizes == [7, 3, 1, 1, 1, 1, 1, 1, 1]
+    assert (
+        capsys.readouterr().err.splitlines()[0] == "out of memory with 7 problems in a batch; from now on 3"
+    )
+
+
+def test_one_problem_that_does_not_fit_is_one_line(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def decode(*_: Any, **__: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA")
+
+    monkeypatch.setattr(transformers_engine, "decode_batch", decode)
+    with (
+        load_sampler(folder, CONFIG) as sampler,
+        pytest.raises(BadConfig, match=r"one problem, 2 samples and sampling.max_tokens=12: lower samples"),
+    ):
+        draw(sampler)
