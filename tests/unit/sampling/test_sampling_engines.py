@@ -136,7 +136,9 @@ def test_a_batch_that_does_not_fit_is_drawn_in_halves(
     problems = [Problem(str(number), f"{number} + 4?") for number in range(7)]
     with load_sampler(folder, CONFIG) as sampler:
         rollouts = sampler.sample(problems, mode="cot", samples=2, temperature=1.0, seed=3)
-    assert [rollout.response.problem_id for rollout in rollouts] == [one.id for one in problems for _ in range(2)]
+    assert [rollout.response.problem_id for rollout in rollouts] == [
+        one.id for one in problems for _ in range(2)
+    ]
     assert sizes == [7, 3, 1, 1, 1, 1, 1, 1, 1]
     assert (
         capsys.readouterr().err.splitlines()[0] == "out of memory with 7 problems in a batch; from now on 3"
