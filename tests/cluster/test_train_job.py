@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -16,9 +17,11 @@ import pytest
 
 from mathloop.cluster import train_job, train_job_spec, train_job_waiting
 from mathloop.cluster.refusals import ClusterRefused
+from mathloop.retrying import PATIENCE_VARIABLE
 from mathloop.settings.pools import Pool
 from tests.cluster.real_cluster import NAMESPACE, Object, RealCluster, until
 from tests.cluster.train_launcher import RECIPE
+from tests.manifests import manifest_rules
 from tests.paths import ROOT
 
 pytestmark = pytest.mark.timeout(1800)
@@ -42,7 +45,7 @@ class Launcher:
             stderr=subprocess.STDOUT,
             text=True,
             cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            env={**os.environ, "PYTHONPATH": str(ROOT), PATIENCE_VARIABLE: train_job_spec.STORE_PATIENCE},
         )
         self.lines: list[str] = []
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -209,12 +212,12 @@ def _kueue(kind: str, spec: Object, **metadata: str) -> Object:
     ("quotas", "kueue", "remedy"),
     [
         (
-            {"cpu": "64", "memory": "64Gi"},
+            {"cpu": "64", "memory": "1Ti"},
             "resource ephemeral-storage unavailable in ClusterQueue",
             "add ephemeral-storage to the coveredResources",
         ),
         (
-            {"cpu": "100m", "memory": "64Gi", "ephemeral_storage": "1Ti"},
+            {"cpu": "100m", "memory": "1Ti", "ephemeral_storage": "1Ti"},
             "insufficient quota for cpu in flavor mathloop-test",
             "request less cpu in pools.trainer, or raise the nominalQuota of flavor mathloop-test",
         ),
@@ -231,7 +234,7 @@ def test_what_kueue_never_admits_ends_the_launcher(
 ) -> None:
     """A resource that the queue does not cover, a request above its quota: one line with Kueue's reason.
 
-    Run: not at all.
+    Run: lab.
     """
     queue(**quotas)
     launcher = launch(run_id, LONG, QUEUE)
@@ -248,9 +251,13 @@ def test_kueue_holds_back_and_admits(
 ) -> None:
     """A second job waits for the first one's quota, with Kueue's reason in the log, and then trains.
 
-    Run: not at all.
+    Run: lab.
     """
-    queue(cpu="1500m", memory="64Gi", ephemeral_storage="1Ti")
+    name = f"clustertrainingruntimes.trainer.kubeflow.org/{train_job_spec.RUNTIME}"
+    runtime = json.loads(cluster.kubectl("get", name, "-o", "json"))
+    (pod,) = manifest_rules.pods([runtime])
+    node = manifest_rules.quantity(pod.containers[0]["resources"]["requests"]["cpu"])
+    queue(cpu=f"{3000 * node:.0f}m", memory="1Ti", ephemeral_storage="1Ti")  # two nodes, but not four
     first = launch(run_id, LONG, QUEUE)
     until("the first job's nodes run", 600, lambda: _running(cluster, first.name))
     second = launch(f"{run_id}-b", 20, QUEUE)
@@ -367,7 +374,7 @@ def test_what_a_pod_lacks_ends_the_launcher(
 def test_a_request_above_the_namespaces_quota_ends_the_launcher(cluster: RealCluster, run_id: str) -> None:
     """A ResourceQuota that would be too small even if nothing else used it.
 
-    Run: not at all.
+    Run: lab.
     """
     error = Watcher(cluster, _job(run_id, Pool(nodes=2, cpu="90", cpu_limit="90"))).end(120)
     assert isinstance(error, ClusterRefused), error

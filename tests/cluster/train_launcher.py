@@ -34,6 +34,8 @@ def launch(store_url: str, run_id: str, folder: Path, steps: int, queue: str) ->
         batch_size=8,
         optimizer=OptimizerConfig(checkpoint_steps=20),
     )
+    # Without requests of its own, a job has its runtime's; Kueue counts either the one or the other.
+    pool = Pool(nodes=2, cpu="", memory="", queue=queue)
     train_job_launching.run(
         recipe=RECIPE,
         inputs={"corpus": folder / "corpus.jsonl"},
@@ -41,7 +43,7 @@ def launch(store_url: str, run_id: str, folder: Path, steps: int, queue: str) ->
         round_id=run_id,
         model=folder / "model",
         work=folder / "work",
-        pool=Pool(nodes=2, cpu="500m", memory="1Gi", queue=queue).model_dump_json(),
+        pool=pool.model_dump_json(),
         access="{}",
         config=config.model_dump_json(),
         seed=1,
