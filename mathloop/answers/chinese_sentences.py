@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from mathloop.answers.phrases import BROKEN_FORMULA, FORMULA, NUMBER
+from mathloop.answers.masking import BROKEN_FORMULA, FORMULA, NUMBER
 from mathloop.answers.units import UNITS
 
 LONGEST_WORDS = 30

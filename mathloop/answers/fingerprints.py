@@ -200,7 +200,7 @@ def _joined(values: Sequence[Fraction | None]) -> str:
     """One text for values at points; what has the same value everywhere is that constant."""
     distinct = values[:1] if len(set(values)) == 1 else values
     text = " ".join("-" if v is None else f"{v.numerator:x}/{v.denominator:x}" for v in distinct)
-    return text if len(text) <= 80 else _digest(text)
+    return text if len(text) <= 80 else digest(text)
 
 
 def _closed(node: Node) -> Part:
@@ -208,10 +208,11 @@ def _closed(node: Node) -> Part:
 
 
 def _tree(node: Node) -> str:
-    return "tree " + _digest(repr(node))
+    return "tree " + digest(repr(node))
 
 
-def _digest(text: str) -> str:
+def digest(text: str) -> str:
+    """A short text that equal texts share."""
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 

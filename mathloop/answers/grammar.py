@@ -11,6 +11,13 @@ from mathloop.answers.tokens import Cursor, Token
 class Grammar(Cursor, ABC):
     """The rules that the reading of commands and functions calls; each consumes its tokens."""
 
+    def __init__(self, tokens: list[Token]) -> None:
+        super().__init__(tokens)
+        self.depth = 0
+        """How many brackets and exponents are open."""
+        self.bars = 0
+        """How many bars of absolute values are open."""
+
     @abstractmethod
     def expression(self) -> Node:
         """A sum of terms."""

@@ -26,12 +26,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
-from hashlib import blake2b
 
 from mathloop.answers import matrices, names, ranges
 from mathloop.answers.exact import variables
 from mathloop.answers.fingerprints import (
     Part,
+    digest,
     expression_part,
     infinity_part,
     needs_base,
@@ -130,18 +130,14 @@ def _read(answer: str, text: str) -> Form:
         return Form(f"words {phrase(text)}")
     if matrices.are_matrices(node):
         mark = matrices.fingerprint(node)
-        return _of_text(text) if mark is None else Form(f"matrices {_digest(mark)}")
+        return _of_text(text) if mark is None else Form(f"matrices {digest(mark)}")
     form = _form(matrices.without_inverses(node))
     return form if form.shape != "words " else _of_text(text)
 
 
 def _of_text(text: str) -> Form:
     """The form of what is only text."""
-    return Form(f"text {_digest(''.join(text.split()))}")
-
-
-def _digest(text: str) -> str:
-    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    return Form(f"text {digest(''.join(text.split()))}")
 
 
 def _form(node: Node, *, inner: bool = False) -> Form:

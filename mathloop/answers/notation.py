@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
-from mathloop.answers.normalization import MONEY
 from mathloop.answers.nouns import droppable
 from mathloop.answers.numbers import read_number
 from mathloop.answers.syntax import (
@@ -27,10 +26,6 @@ from mathloop.answers.units import scale
 from mathloop.answers.words import chinese_integer, read_words
 
 _HALF_DAYS = {"凌晨": "a", "上午": "a", "早上": "a", "下午": "p", "傍晚": "p", "晚上": "p", "中午": "p"}
-_ABOUT = re.compile(
-    r"^(?:大约|about|approximately|approx\.?|roughly)\s+(?=[\d\\])|^(?:大约|约为?)(?=[\d\\])",
-    re.IGNORECASE,
-)
 _TIME = re.compile(
     r"(凌晨|上午|早上|中午|下午|傍晚|晚上)?\s*(\d{1,2})\s*(?:(:)\s*(\d{2})|([点时])\s*(?:(\d{1,2})|(半))?)?(?:分|整)?"
     r"\s*(?:\\(?:text|mathrm|mbox)\s*\{)?\s*(?:([ap])\.?\s*m\.?)?\s*\}?",
@@ -60,38 +55,7 @@ _RESIDUE = re.compile(
     r"[\s\\]*\(?\s*\\?(?:(?:mathrm|text|operatorname)\s*\{\s*mod\s*\}"
     r"|[pb]?mod)[\s\\]*\{?\s*(?P<modulus>\d{1,9})\s*\}?\s*\\?\)?"
 )
-_ARC = re.compile(r"(\d+)\s*\^\s*\{?\\circ\s*\}?\s*(\d{1,2})\s*'(?:\s*(\d{1,2})\s*(?:''|\"))?")
 _PART_NUMBERS = re.compile(r"(?:\(\d\)\s*[,、和]?\s*){2,}")
-_CONDITION = re.compile(r"\s*\\?\s*\(\s*([a-z]\s*\\in\s*[^()]+)\)$")
-_POINT = re.compile(r"^\\text\s*\{\s*(?:the\s+)?(?:points?|vertex|center|answer is)\s*\}\s*(?=\()")
-_MEASURED_AND = re.compile(
-    r"(?<=\d)(\s*(?:hours?|hrs?|minutes|mins?|feet|ft|pounds|lbs?|dollars|yards|miles))\s+and\s+(?=\d)"
-)
-_OF_INDEX = re.compile(
-    r"[,\s]*\(?\s*[nkm]\s*\\in\s*(?:\\mathbb\s*\{?\s*)?[NZ]\s*\}?\s*(?:[\^_]\s*\{?\s*[*+]\s*\}?)?\s*\)?$"
-)
-"""The domain of a sequence's index, which is implied."""
-_TO = re.compile(r"(?<=\d)\s*(?:\\text\s*\{\s*to\s*\}|to)\s*(?=\d)")
-_BELOW = re.compile(
-    r"^(\d+(?:\.\d+)?\s*(?:\^\s*\{?\\circ\}?\s*[CF]?|degrees?(?:\s+(?:celsius"
-    r"|fahrenheit))?)?)\s*(?:\\text\s*\{)?\s*below\s+zero\s*\}?$"
-    r"|^零下\s*(?=\d)(.*)$"
-)
-_ALL_BUT = re.compile(
-    r"^(?:\\text\s*\{\s*)?all\s+real(?:\s+number)?s?(?:\s+x)?\s+except(?:\s+for)?\s*(?:x\s*=\s*)?\}?\s*([^,;]{1,40}?)\}?$",
-    re.IGNORECASE,
-)
-_ALWAYS = re.compile(
-    r"[,\s]*\\text\s*\{\s*for\s+(?:all|every|any)(?:\s+real)?(?:\s+numbers?)?\s*(?:\}\s*[a-z]|[a-z]\s*\})$"
-)
-"""What a function is said to hold for, where that is every number."""
-_CURRENCY_SIGNS = {"RS": "₹", "INR": "₹", "USD": MONEY, "EUR": "€", "GBP": "£", "RMB": "¥"}
-_CURRENCY = re.compile(r"^(Rs\.? ?|INR ?|USD ?|EUR ?|GBP ?|RMB ?)(?=\d)", re.IGNORECASE)
-_OVERLINE = re.compile(r"(\d*)\.(\d*)\s*(?:\\(?:overline|bar)\s*\{?\s*(\d+)\s*\}?|\((\d+)\))")
-_DOTTED = re.compile(r"(\d*)\.(\d*)\s*\\dot\s*\{?\s*(\d)\s*\}?(?:(\d*)\s*\\dot\s*\{?\s*(\d)\s*\}?)?")
-_ELLIPSIS = re.compile(r"(\d*)\.(\d*?)(\d+?)\3{2,}\s*(?:\\[lc]?dots|\.\.\.)")
-_PARTS = re.compile(r"\s*[;,.]?\s*\((\d)\)\s*")
-_RATIO = re.compile(r"(?<=\d)\s*比\s*(?=\d)")
 _CIRCLED = {chr(0x2460 + index): str(index + 1) for index in range(20)}
 _TEXT_CIRCLED = re.compile(r"\\textcircled\s*\{?\s*(\d+)\s*\}?")
 _COUNTERS = frozenset("个只人本件条张组颗袋棵辆名岁支枚位次种倍页块片头匹朵层排行道题步圈把台双套份箱瓶杯盒")
@@ -239,77 +203,3 @@ def _residues(match: re.Match[str]) -> Node:
 
 def _number_or_words(text: str) -> Fraction | None:
     return Fraction(text) if re.fullmatch(r"\d{1,20}(?:\.\d{1,20})?", text) else read_words(text)
-
-
-def rewrite(text: str) -> str:
-    """The text with repeating decimals as fractions, ":" for 比, and without "about" and part numbers."""
-    if "except" in text:
-        text = _ALL_BUT.sub(r"x \\ne \1", text)
-    if "below" in text or "零下" in text:
-        text = _BELOW.sub(lambda match: f"-{match[1] or match[2]}", text)
-    if "\\text" in text:
-        text = _ALWAYS.sub("", text)
-    if text[:1].isalpha():
-        text = _CURRENCY.sub(lambda match: _CURRENCY_SIGNS[match[1].rstrip(". ").upper()], text)
-    text = _ABOUT.sub("", _POINT.sub("", text)).removeprefix("\\approx").strip()
-    if text.startswith("(1)"):
-        text = _without_part_numbers(text)
-    if "比" in text:
-        text = _RATIO.sub(":", text)
-    if " and " in text:
-        text = _MEASURED_AND.sub(r"\1 ", text)
-    if "\\in" in text and "_" in text:
-        text = _OF_INDEX.sub("", text)
-    if "to" in text:
-        text = _TO.sub(":", text)
-    if text.endswith(")"):
-        text = _CONDITION.sub(r", \1", text)
-    if "'" in text:
-        text = _ARC.sub(_in_degrees, text)
-    if "." not in text:
-        return text
-    if any(mark in text for mark in ("overline", "bar", "(")):
-        text = _OVERLINE.sub(
-            lambda match: _repeating(match.group(1), match.group(2), match.group(3) or match.group(4)), text
-        )
-    if "\\dot" in text:
-        text = _DOTTED.sub(
-            lambda match: _repeating(
-                match.group(1),
-                match.group(2),
-                match.group(3) + (match.group(4) or "") + (match.group(5) or ""),
-            ),
-            text,
-        )
-    if "dots" in text or "..." in text:
-        text = _ELLIPSIS.sub(lambda match: _repeating(match.group(1), match.group(2), match.group(3)), text)
-    return text
-
-
-def _in_degrees(match: re.Match[str]) -> str:
-    seconds = 3600 * int(match[1]) + 60 * int(match[2]) + int(match[3] or 0)
-    return rf"(\frac{{{seconds}}}{{3600}})^\circ "
-
-
-def _repeating(whole: str, fixed: str, period: str) -> str:
-    if len(whole + fixed + period) > 60:
-        raise Unreadable("a period that is too long")
-    value = Fraction(
-        int((whole or "0") + fixed + period) - int((whole or "0") + fixed),
-        10 ** len(fixed) * (10 ** len(period) - 1),
-    )
-    return f"\\frac{{{value.numerator}}}{{{value.denominator}}}"
-
-
-def _without_part_numbers(text: str) -> str:
-    """(1) 3; (2) 5 as 3; 5, if the parts are numbered in order."""
-    empty, *pieces = _PARTS.split(text)
-    numbers, parts = pieces[::2], pieces[1::2]
-    if (
-        empty
-        or len(parts) < 2
-        or not all(parts)
-        or numbers != [str(index + 1) for index in range(len(parts))]
-    ):
-        return text
-    return ";".join(parts)

@@ -21,6 +21,7 @@ from mathloop.answers.syntax import (
     divide,
     negate,
 )
+from mathloop.answers.vocabulary import MIRRORED
 
 INFINITY = Symbol("oo")
 MINUS_INFINITY = Apply("mul", (Number(Fraction(-1)), INFINITY))
@@ -258,3 +259,9 @@ def _merged(intervals: list[Piece]) -> list[Piece] | None:
         else:
             merged.append((low, opened, high, piece))
     return [each[3] for each in merged]
+
+
+def mirrored(relation: Relation) -> tuple[tuple[Node, ...], tuple[str, ...]]:
+    if set(relation.operators) <= MIRRORED.keys():
+        return relation.sides[::-1], tuple(MIRRORED[operator] for operator in relation.operators[::-1])
+    return relation.sides, relation.operators

@@ -7,8 +7,9 @@ from fractions import Fraction
 
 from mathloop.answers import chinese
 from mathloop.answers.normalization import MONEY
-from mathloop.answers.notation import read_notation, rewrite
+from mathloop.answers.notation import read_notation
 from mathloop.answers.parser import Expressions
+from mathloop.answers.rewriting import rewrite, with_powers
 from mathloop.answers.syntax import (
     ELEMENT,
     Apply,
@@ -38,9 +39,6 @@ _SEPARATORS = frozenset((",", "or", "and", "\\lor", "\\land", "\\quad", "\\\\"))
 _SCALED = re.compile(
     "((?:dozen|hundred|thousand|million|billion|trillion)s?\\b|[百千]?[万亿]|[百千](?![克米瓦帕]))"
 )
-_SCIENTIFIC = re.compile(
-    r"(^|[=,;(\[{:<>~])( ?[-+]? ?)(\d{1,40}(?:\.\d{1,40})?)[eE]([-+]?\d{1,3})(?= ?(?:$|[,;)\]}:<>=]))"
-)
 _SIGNS = ("<", ">", "\\le", "\\ge", "\\ne", "\\geq", "\\leq")
 _BOUNDS = frozenset(
     ("以上", "以下", "以内", "以外", "左右", "上下", "多", "余", "or more", "or less", "plus")
@@ -65,7 +63,7 @@ def read(text: str) -> Node:
 
 def _read(text: str) -> Node:
     text = rewrite(text if text.isascii() else chinese.rewrite(text))
-    text = _SCIENTIFIC.sub(_with_power, text.removeprefix("=").lstrip())
+    text = with_powers(text.removeprefix("=").lstrip())
     if text.startswith(_SIGNS):
         text = f"{ELEMENT.name} {text}"  # "> 10": the bounded number has no name
     special = read_notation(text)
@@ -83,12 +81,6 @@ def _times(value: Node, factor: Fraction) -> Node:
     if isinstance(value, Collection) and value.kind == "ratio":
         return Collection("ratio", (*value.items[:-1], multiply(Number(factor), value.items[-1])))
     return multiply(Number(factor), value)
-
-
-def _with_power(match: re.Match[str]) -> str:
-    """1e-7 as 10^{-7}; e-7 and 2e-7+x are e minus 7."""
-    before, sign, mantissa, exponent = match.groups()
-    return f"{before}{sign}{mantissa}\\cdot 10^{{{int(exponent)}}}"
 
 
 class _Answers(Expressions):
@@ -197,7 +189,7 @@ class _Answers(Expressions):
             return False
         if kind in ("text", "chinese"):
             return kind == "chinese" or len(value) > 1
-        return kind == "word" and self._is_noun(value)
+        return kind == "word" and self.is_noun(value)
 
     def _words(self) -> Text:
         words: list[str] = []
