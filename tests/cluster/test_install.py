@@ -56,3 +56,20 @@ def test_doctor_finds_everything(cluster: RealCluster, store_url: str) -> None:
     else:
         assert len(missing) == 1, missing
         assert missing[0].startswith("MISS kubeflow pipelines: no Kubeflow Pipelines in kubeflow")
+
+
+def test_doctor_tries_kueues_webhook(cluster: RealCluster) -> None:
+    """A TrainJob of a queue is suspended in a dry run; the queue itself does not exist.
+
+    Run: lab.
+    """
+    if not cluster.has("localqueues.kueue.x-k8s.io"):
+        pytest.skip("no Kueue on this cluster")
+    done = cluster.mathloop(
+        "doctor", "--cluster", "--profile=tiny", "--set=pools.trainer.queue=no-such", *CPU
+    )
+    assert done.stderr == ""
+    (kueue,) = [line for line in done.stdout.splitlines() if " kueue: " in line]
+    assert kueue.startswith("ok  "), kueue
+    assert "holds TrainJobs of the queue no-such back" in kueue
+    assert "MISS LocalQueue mathloop/no-such: does not exist" in done.stdout
