@@ -11,7 +11,8 @@ def data(store: str, problems: str = "", overrides: str = "{}", seed: int = 0) -
 
     Args:
         store: Store with the champion: a folder, file:///… or s3://bucket/prefix.
-        problems: A .jsonl or .parquet file of training problems; empty for the built-in generator.
+        problems: A .jsonl or .parquet file or s3:// URL of training problems; empty for the built-in
+            generator.
         overrides: Settings that override the profile's, as one JSON object: {"cot": {"samples": 8}}.
         seed: Seed of every stage; the same seed and champion give the same data. -1 derives one from the
             run's id.

@@ -23,7 +23,8 @@ def improvement_round(
 
     Args:
         store: Store with the champion: a folder, file:///… or s3://bucket/prefix.
-        problems: A .jsonl or .parquet file of training problems; empty for the built-in generator.
+        problems: A .jsonl or .parquet file or s3:// URL of training problems; empty for the built-in
+            generator.
         overrides: Settings that override the profile's, as one JSON object: {"grpo": {"steps": 10}}. Node
             pools are compiled in and cannot be overridden here.
         seed: Seed of every stage; the same seed and champion give the same round. -1 derives one from the

@@ -104,7 +104,7 @@ def test_light_commands_import_only_light_packages(tmp_path: Path, command: list
         "import sys; before = set(sys.modules); import pipelines.cli as cli\n"
         f"sys.argv = ['mathloop', *{command!r}]\n"
         "try: cli.main()\nexcept SystemExit: pass\n"
-        "packages = {name.partition('.')[0] for name in set(sys.modules) - before} - sys.stdlib_module_names\n"
+        "packages = {name.partition('.')[0] for name in {*sys.modules} - before} - sys.stdlib_module_names\n"
         "print(*(name for name in packages if not name.startswith('_')), file=sys.stderr)"
     )
     result = subprocess.run(
