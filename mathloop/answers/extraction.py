@@ -27,7 +27,8 @@ from mathloop.answers.cues import (
     is_list,
 )
 from mathloop.answers.masking import BROKEN_FORMULA, FORMULA, NUMBER, PROSE, is_cut_off, masked
-from mathloop.answers.phrases import LONGEST_WORDS, chosen, in_sentence
+from mathloop.answers.phrases import LONGEST_WORDS, in_sentence
+from mathloop.answers.statements import chosen
 
 LONGEST_PHRASE = 14
 """Characters of a Chinese phrase that may be the answer as a whole, such as 北偏东30°."""
@@ -53,6 +54,8 @@ _EQUATIONS = re.compile(
     r"|and))\s?[a-z]\s?=\s?[-+]?[\d./]{1,30}){1,9}(?=[.\s]*$)"
 )
 """Several solutions at the end of a text: "x = 2 or x = -3"."""
+_VERB = re.compile(r"\b(?:is|are|was|be)\b")
+_ONE_WORD = re.compile(r"[A-Za-z]{2,20}[.!]?")
 _CHECK = re.compile(
     r"\n[ \t]*(?:\([^()\n]{0,300}(?:\([^()\n]{0,100}\)[^()\n]{0,100}){0,9}\)|\*{0,2}(?:verification"
     r"|check|note)\b.*)\s*\Z",
@@ -156,8 +159,11 @@ def _without_cue(text: str) -> str | None:
         and not is_prose(text)
         and not CONNECTIVES.match(text)
         and not text.endswith("。")
+        and not _VERB.search(text)
     ):
         return text.strip() or None
+    if _ONE_WORD.fullmatch(text):
+        return text.strip(" .!")
     opening = FORMULA.match(text)
     if opening and "\n" not in text and _EXPLAINED.match(text, opening.end()):
         return opening.group()

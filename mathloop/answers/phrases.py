@@ -8,7 +8,8 @@ from mathloop.answers.masking import FORMULA, NUMBER, PROSE, formulas, masked
 from mathloop.answers.normalization import normalize
 from mathloop.answers.nouns import droppable
 from mathloop.answers.reading import read
-from mathloop.answers.syntax import Quantity, Text
+from mathloop.answers.statements import adjective
+from mathloop.answers.syntax import Collection, Quantity, Text
 from mathloop.answers.tokens import Unreadable
 from mathloop.answers.units import scale
 from mathloop.answers.words import read_words
@@ -62,7 +63,7 @@ _WITHOUT_NOUN = re.compile(
     re.IGNORECASE,
 )
 _BEFORE = re.compile(
-    r"\b(?:twice|thrice|half|double|triple|than|least|most|not|over|under|except|below|above|between"
+    r"\b(?:remainder|R|twice|thrice|half|double|triple|than|least|most|not|over|under|except|below|above|between"
     r"|times|by|power"
     r"|root|plus|nearly|almost|without|or|out|until|before|every|per|versus|vs|through|mod|modulo|base|choose"
     r"|divided|multiplied|squared|index|step|part|question|problem|figure|case|equation|page|method"
@@ -112,21 +113,7 @@ def stated(phrase: str) -> str | None:
     return value if _is_harmless(tail) else whole
 
 
-_CHOSEN = re.compile(
-    r"\b(?:options?|choices?|statements?)\s+(\(?[A-K]\)?(?:(?:\s*,\s*|\s+and\s+)\(?[A-K]\)?)*)\s+(?:is|are)\s+(?:the\s+)?"
-    r"(?:correct|right|true)|\b(?:choose|select|pick|go\s+with)\s+(?:option\s+|choice\s+)?\(?([A-K])\)?(?![a-zA-Z])",
-    re.IGNORECASE,
-)
-_DECLINED = re.compile(r"\b(?:not|never|cannot|n['’]t|neither|nor)\b[^.]{0,30}$", re.IGNORECASE)
 _YES_NO = re.compile(r"(yes|no)\s*[,.;:–—-]\s", re.IGNORECASE)
-
-
-def chosen(sentence: str) -> str | None:
-    """The letters of "Options A and B are correct" or "I choose B"; None where there are none."""
-    match = _CHOSEN.search(sentence)
-    if match is None or _DECLINED.search(sentence, 0, match.start()):
-        return None
-    return match[1] or match[2]
 
 
 def in_sentence(sentence: str) -> str | None:
@@ -135,15 +122,17 @@ def in_sentence(sentence: str) -> str | None:
         return answer[1]
     sentence = _without_fillers(_CONCLUDED.split(sentence)[-1])
     hidden = masked(sentence)
-    if not PROSE.search(hidden):
+    if not PROSE.search(hidden) or _is_read(sentence):
         return sentence
     for copula in reversed(list(_COPULA.finditer(hidden))[-6:]):
         rest = _without_fillers(sentence[copula.end() :])
-        if not (_split(rest)[0] or _MINUS.match(rest)) or _BEFORE.search(sentence, 0, copula.start()):
+        if not (_split(rest)[0] or _MINUS.match(rest) or _is_read(rest)) or _BEFORE.search(
+            sentence, 0, copula.start()
+        ):
             continue
         value = stated(rest)
         return value if value and (_is_whole(value, rest) or _is_read(value)) else None
-    return last_value(sentence)
+    return last_value(sentence) or adjective(sentence)
 
 
 def last_value(sentence: str) -> str | None:
@@ -165,6 +154,12 @@ def last_value(sentence: str) -> str | None:
     elif _BEFORE.search(before) and not _OF_WHOLE.search(before) and not _is_change(value, before):
         return None
     tail = tail.strip(" \t.!,;:*\"'")
+    compound = _COMPOUND.search(before)
+    if compound and all(word == "and" or scale(word) for word in _LETTERS.findall(compound.group())):
+        whole = f"{compound.group()}{value} {tail}"
+        return whole if _is_read(whole) else None
+    if _PREPOSED.search(before) and NUMBER.search(masked(sentence[: match.start()])):
+        return None  # "$12 after 3 weeks"
     if not tail or _REASON.match(tail):
         return value
     with_unit = f"{value} {tail}"
@@ -182,6 +177,11 @@ _ARTICLE = re.compile(r"(?<=\d)\s?\$?\s+an?\s*$")
 def _with_unit(match: re.Match[str]) -> str:
     unit = "meters" if match[2] == "m" else match[2]
     return rf"{match[1]} \text{{{unit}}}{match[3]}"
+
+
+_LETTERS = re.compile(r"[A-Za-z]+")
+_COMPOUND = re.compile(r"(?:\d[\d.,]{0,20}\s+[A-Za-z]{1,12}(?:\s+and\s+|,\s+(?:and\s+)?|\s+)){1,3}$")
+_PREPOSED = re.compile(r"\b(?:after|in|for|during|within|at|on|every|over|from|by)\s*$", re.IGNORECASE)
 
 
 def _is_change(value: str, before: str) -> bool:
@@ -247,6 +247,8 @@ def is_mathematics(text: str) -> bool:
         return False
     if isinstance(node, Quantity):
         return scale(node.unit) is not None or droppable(node.unit)
+    if isinstance(node, Collection) and node.kind in ("list", "sequence"):
+        return not any(isinstance(item, Text) for item in node.items)
     return not isinstance(node, Text)
 
 

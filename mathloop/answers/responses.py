@@ -6,10 +6,12 @@ import re
 from functools import lru_cache
 
 from mathloop.answers.boxes import last_box
-from mathloop.answers.chinese_sentences import HAN
+from mathloop.answers.chinese_sentences import CONNECTIVES, HAN
 from mathloop.answers.extraction import extract_answer
+from mathloop.answers.nouns import droppable
 from mathloop.answers.phrases import is_mathematics
 from mathloop.answers.remarks import without_remarks
+from mathloop.answers.units import scale
 
 _SIGNS = ("boxed", "#", "<", ":")
 LONGEST_CACHED = 300
@@ -24,9 +26,10 @@ _SENTENCES = re.compile(
 """Marks of prose, which may be a response or an answer in words."""
 _LETTER_FIRST = re.compile(r"\s*(?:\\text\w*\s*\{\s*)?(?:\([A-K]\)|[A-K]\s?[.:：、)])")
 _CONCLUDED_HAN = re.compile(
-    "[。！？].|(?:^|[，,。])\\s?(?:故|所以|因此|综上|从而|选)|(?:是|为|等于|共|需要?|[还剩]有|有)[^。]{1,40}。\\s*$"
+    "[。！？].|(?:^|[，,。])\\s?(?:故|所以|因此|综上|从而|(?:本题|此题)?应?选)|(?:是|为|等于|共|需要?|[还剩]有|有)[^。]{1,40}。\\s*$"
 )
 _OPENED = re.compile(r"[\s$\\]*boxed")
+_LAST_COUNT = re.compile(r"\d[\d.]{0,20}([%％]|[\u4e00-\u9fff]{0,8})。\s*$")
 _STATED = re.compile(
     r"^\s*(?:so|thus|hence|therefore|we|he|she|it|they|i|then|now|options?)\s|^\s*[A-Z][a-z]*(?:\s[^\s.]{1,30}){3,30}\.\s*$"
     r"|\b(?:is|are|was|equals?|has|have|gives?|find|finds|get|gets|obtain|conclude|must|would|because"
@@ -69,8 +72,10 @@ def _of_prose(text: str) -> str:
     """The answer that a sentence states; mathematics and mere words without their remarks."""
     if _LETTER_FIRST.match(text):
         return text
+    text = CONNECTIVES.sub("", text)
     if HAN.search(text):
-        return (extract_answer(text) if _CONCLUDED_HAN.search(text) else None) or without_remarks(text)
+        stated = _CONCLUDED_HAN.search(text) or _ends_with_value(text)
+        return (extract_answer(text) if stated else None) or without_remarks(text)
     shorter = without_remarks(text)
     if not shorter.strip() or is_mathematics(shorter):
         return shorter
@@ -78,3 +83,11 @@ def _of_prose(text: str) -> str:
         return shorter
     unwrapped = _UNWRAPPED.sub(r"\1", text) if _PROSE_IN_TEXT.search(text) else text
     return extract_answer(unwrapped) or shorter
+
+
+def _ends_with_value(text: str) -> bool:
+    """Whether a Chinese sentence ends with a number and what it counts: 最后还剩12个苹果。"""
+    match = _LAST_COUNT.search(text)
+    return match is not None and (
+        match[1] in ("", "%", "％") or droppable(match[1]) or scale(match[1]) is not None
+    )
