@@ -18,6 +18,8 @@ LEAST_SECONDS = 0.002
 
 REPEATED = {
     "spaces after a cue": ("The answer is", " ", "^ 5"),
+    "spaces between words": ("north", " ", "west"),
+    "spaces after a cue and before words": ("The answer is", " ", "north by east"),
     "spaces before a degree": ("45", " ", "^\\circ"),
     "lines": ("The answer is 5", "\n", "5"),
     "one word": ("", "x", ""),
