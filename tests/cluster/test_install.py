@@ -69,7 +69,7 @@ def test_doctor_tries_kueues_webhook(cluster: RealCluster) -> None:
         "doctor", "--cluster", "--profile=tiny", "--set=pools.trainer.queue=no-such", *CPU
     )
     assert done.stderr == ""
-    (kueue,) = [line for line in done.stdout.splitlines() if " kueue: " in line]
+    (kueue,) = [line for line in done.stdout.splitlines() if line[5:].startswith("kueue: ")]
     assert kueue.startswith("ok  "), kueue
     assert "holds TrainJobs of the queue no-such back" in kueue
     assert "MISS LocalQueue mathloop/no-such: does not exist" in done.stdout
