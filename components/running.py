@@ -46,6 +46,7 @@ def run(
             log and the summary instead, and the process ends with the error's exit code.
     """
     try:
+        carried = [report for one in earlier for report in read_summary(Path(one.path))]
         result = stage(**{name: _plain(value) for name, value in arguments.items()})
     except MathloopError as error:
         with suppress(MathloopError):  # the disk may be what failed
@@ -56,13 +57,11 @@ def run(
         sys.exit(error.exit_code)
     returned, value = result if isinstance(result, tuple) else (result, None)
     reports = returned if isinstance(returned, list) else [returned]
-    carried = [report for one in earlier for report in read_summary(Path(one.path))]
     write_summary(reports, Path(summary.path), carried=carried)
     for one in describes:
         for report in reports:
-            one.metadata.update(
-                {name: round(value, 4) for name, value in (report.values | report.scores).items()}
-            )
+            for name, number in (report.scores or report.values).items():
+                one.metadata.setdefault(name, round(number, 4))
     _record(reports, summary, scores)
     return value
 

@@ -24,7 +24,7 @@ from mathloop.cluster import reuse
 from mathloop.cluster.preflight import CODE_VERSION_VARIABLE
 from mathloop.cluster.train_job_spec import SECRET_KEYS, STORE_PATIENCE
 from mathloop.retrying import PATIENCE_VARIABLE
-from mathloop.settings.pools import CA_FOLDER, CA_KEY, Affinity, Pool, PoolsConfig
+from mathloop.settings.pools import CA_FOLDER, CA_KEY, DAY, Affinity, Pool, PoolsConfig
 from mathloop.storage.s3 import CA_VARIABLE
 from mathloop.training.config import CHECKPOINTS_VARIABLE
 
@@ -38,7 +38,7 @@ STORE_CLIENT = {"mathloop.dev/store-client": "true"}
 """Label of pods that network policies allow to connect to the store."""
 SHARED_MEMORY = "/dev/shm"
 BACKOFF = {"backoff_duration": "30s", "backoff_factor": 2.0}
-LONGEST_SECONDS = 7 * 86_400
+LONGEST_SECONDS = 7 * DAY
 """A task without a timeout is taken to end within this time."""
 
 PoolName = Literal["sampler", "trainer", "control"]
@@ -99,7 +99,7 @@ def place(name: PoolName, *tasks: PipelineTask, seconds: int = 0) -> None:
 
 
 def _retry(task: PipelineTask, retries: int, seconds: int) -> None:
-    """Makes Argo run a task again whose pod was evicted or deleted; training resumes from its checkpoints.
+    """Makes Argo run a task again whose pod was deleted, as when a node is drained; training resumes.
 
     KFP leaves Argo's policy at OnError, so that a process which ended with an error is not run again: what is
     worth another try (a store or an API server that is away) is tried again by the stage itself.
@@ -107,9 +107,10 @@ def _retry(task: PipelineTask, retries: int, seconds: int) -> None:
     Args:
         seconds: the task's timeout; 0: none.
     """
-    # Argo counts the backoff's maximum from the start of the first attempt: it must outlast all of them.
+    # Argo counts the backoff's maximum from the first attempt's creation: it must outlast all attempts and
+    # their waiting for nodes.
     task.set_retry(
-        retries, **BACKOFF, backoff_max_duration=f"{(retries + 1) * (seconds or LONGEST_SECONDS)}s"
+        retries, **BACKOFF, backoff_max_duration=f"{(retries + 1) * (DAY + (seconds or LONGEST_SECONDS))}s"
     )
 
 
@@ -164,12 +165,12 @@ def allow_artifact_checks(*tasks: PipelineTask) -> None:
 
 
 def _set_resources(task: PipelineTask, pool: Pool) -> None:
-    if pool.cpu:
-        task.set_cpu_request(pool.cpu)
+    if cpu := pool.request("cpu"):
+        task.set_cpu_request(cpu)
     if pool.cpu_limit:
         task.set_cpu_limit(pool.cpu_limit)
-    if pool.memory:
-        task.set_memory_request(pool.memory)
+    if memory := pool.request("memory"):
+        task.set_memory_request(memory)
     if pool.memory_limit:
         task.set_memory_limit(pool.memory_limit)
     if pool.gpus:

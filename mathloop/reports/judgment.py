@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import traceback
+from collections.abc import Callable, Sequence
+from functools import partial
+from html import escape
 from pathlib import Path
 
 from mathloop.evaluation import gate
 from mathloop.evaluation.config import GateConfig
+from mathloop.files import write_file
 from mathloop.registry.stages import publish_round
 from mathloop.reports import round as round_report
 from mathloop.reports.summary import read_summary
@@ -62,16 +66,27 @@ def run(
             out=published,
         )
     )
-    stages.append(
-        round_report.run(
-            stages=stages,
-            benchmark=benchmark,
-            results=results,
-            gate=verdict,
-            published=published,
-            out=page,
-            title=f"Round {round_id}",
-            configuration=configuration,
-        )
+    write_report = partial(
+        round_report.run,
+        stages=list(stages),
+        benchmark=benchmark,
+        results=results,
+        gate=verdict,
+        published=published,
+        out=page,
+        title=f"Round {round_id}",
+        configuration=configuration,
     )
+    stages.append(write_report() if not stages[-1].kept else _never_failing(write_report, page))
     return stages[-3:]
+
+
+def _never_failing(write_report: Callable[[], StageReport], page: Path) -> StageReport:
+    """The report of a round that promoted its challenger: an error in it must not stop the deployment."""
+    try:
+        return write_report()
+    except Exception as error:
+        traceback.print_exc()
+        note = f"The report could not be written: {' '.join(str(error).split()) or type(error).__name__}"
+        write_file(page, f"<!doctype html>\n<title>No report</title>\n<p>{escape(note)}</p>\n".encode())
+        return StageReport("report", inputs=1, dropped={"could not be written": 1}, notes=[note])

@@ -1,14 +1,16 @@
 """A stage's summary: Markdown for the run's page, with the whole StageReports embedded.
 
-The reports are JSON in a comment at the end, which Markdown viewers do not show. So one artifact per step
-serves people and the round's report. A step can have several stages, and it can carry the reports of earlier
-steps, so that a nested pipeline has one summary for all of its steps.
+The reports are compressed JSON in a comment at the end, which Markdown viewers do not show. So one artifact
+per step serves people and the round's report. A step can have several stages, and it can carry the reports of
+earlier steps, so that a nested pipeline has one summary for all of its steps.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import re
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -32,7 +34,7 @@ def write_summary(reports: Sequence[StageReport], path: Path, *, carried: Sequen
         carried: Reports of earlier steps, embedded before the step's own but not shown.
     """
     shown = "\n\n".join(map(markdown, reports))
-    write_file(path, f"{shown}\n{_comment([*carried, *reports])}\n".encode(errors="replace"))
+    write_file(path, f"{shown}\n\n{_comment([*carried, *reports])}\n".encode(errors="replace"))
 
 
 def write_failure(error: Exception, path: Path) -> None:
@@ -46,8 +48,9 @@ def read_summary(path: Path) -> list[StageReport]:
     try:
         text = path.read_text(encoding="utf-8")
         start = text.rindex(_OPENING) + len(_OPENING)
-        return [StageReport(**report) for report in json.loads(text[start : text.rindex(_CLOSING)])]
-    except (OSError, ValueError, TypeError) as error:
+        data = base64.b64decode(text[start : text.rindex(_CLOSING)], validate=True)
+        return [StageReport(**report) for report in json.loads(zlib.decompress(data))]
+    except (OSError, ValueError, TypeError, zlib.error) as error:
         raise BadData(
             f"expected a stage's summary, as write_summary writes it: {error}", path=path
         ) from error
@@ -112,10 +115,6 @@ def _plain(text: str) -> str:
 
 
 def _comment(reports: Sequence[StageReport]) -> str:
-    # The JSON never holds ">", so nothing in it can end the comment.
-    text = (
-        json.dumps([asdict(report) for report in reports], allow_nan=False)
-        .replace(">", "\\u003e")
-        .replace("<", "\\u003c")
-    )
-    return f"{_OPENING}{text}{_CLOSING}"
+    # Base64: nothing in it can end the comment, and no viewer takes it for Markdown.
+    data = zlib.compress(json.dumps([asdict(report) for report in reports], allow_nan=False).encode())
+    return f"{_OPENING}{base64.b64encode(data).decode()}{_CLOSING}"

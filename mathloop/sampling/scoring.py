@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mathloop.errors import BadConfig
+from mathloop.models.memory import ran_out
 from mathloop.models.reward_model import RewardModel
 from mathloop.records import Mode
 from mathloop.sampling.prompts import end_of_turn, render_prompt
@@ -40,13 +42,35 @@ def score(
     batch_size: int = 256,
     max_tokens: int = 4096,
 ) -> list[float]:
-    """Rewards (logits) of (problem, mode, response text), in order; batches are made of like lengths."""
+    """Rewards (logits) of (problem, mode, response text), in order; batches are made of like lengths.
+
+    A batch that does not fit into memory is scored again in halves, and so are all that follow.
+    """
     rows = [dialogue_tokens(tokenizer, *dialogue, max_tokens) for dialogue in dialogues]
     by_length = sorted(range(len(rows)), key=lambda i: len(rows[i]))
     scores = [0.0] * len(rows)
     device = next(model.parameters()).device
-    for start in range(0, len(rows), batch_size):
+    start = 0
+    while start < len(rows):
         chosen = by_length[start : start + batch_size]
-        for index, value in zip(chosen, model(*pad([rows[i] for i in chosen], device)).tolist(), strict=True):
+        values = _fitting(model, *pad([rows[i] for i in chosen], device))
+        if values is None and len(chosen) == 1:
+            raise BadConfig("out of memory with one response to score: take a smaller reward model")
+        if values is None:
+            batch_size = len(chosen) // 2
+            continue
+        for index, value in zip(chosen, values, strict=True):
             scores[index] = value
+        start += len(chosen)
     return scores
+
+
+def _fitting(model: RewardModel, tokens: Tensor, attention: Tensor) -> list[float] | None:
+    """The rewards of one batch; None if it does not fit into memory."""
+    try:
+        rewards: list[float] = model(tokens, attention).tolist()
+        return rewards
+    except Exception as error:
+        if not ran_out(error):
+            raise
+        return None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from collections.abc import Mapping
+from typing import ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -61,21 +62,27 @@ class Affinity(BaseModel):
 
 
 class Pool(BaseModel):
-    """Nodes and resources for one kind of task. Empty strings and zeros request nothing.
-
-    Every pod requests what a nano model takes: without requests, other pods starve it.
+    """Nodes and resources for one kind of task. Empty strings and zeros request nothing; CPU and memory have
+    defaults of their own.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    least: ClassVar[Mapping[str, str]] = {"cpu": "500m", "memory": "1Gi"}
+    """Requests where neither request nor limit is set: pods without any are starved by others."""
 
     accelerator: str = Field(
         "", pattern=LABEL_NAME, description="Accelerator resource, such as nvidia.com/gpu"
     )
     gpus: int = Field(0, ge=0, le=64, description="Accelerators per node")
     nodes: int = Field(1, ge=1, le=1024, description="Nodes to train on; more than 1 uses a TrainJob")
-    cpu: str = Field("500m", pattern=CPU, description="CPU request, such as 4 or 500m")
+    cpu: str = Field(
+        "", pattern=CPU, description="CPU request, such as 4; empty: the limit, else what a nano model takes"
+    )
     cpu_limit: str = Field("", pattern=CPU, description="CPU limit")
-    memory: str = Field("1Gi", pattern=SIZE, description="Memory request, such as 16Gi")
+    memory: str = Field(
+        "", pattern=SIZE, description="Memory request, such as 16Gi; empty: the limit, else what it takes"
+    )
     memory_limit: str = Field("", pattern=SIZE, description="Memory limit")
     shared_memory: str = Field("", pattern=SIZE, description="Size of /dev/shm, such as 8Gi")
     node_selector: dict[str, str] = Field({}, description="Required node labels")
@@ -93,9 +100,17 @@ class Pool(BaseModel):
 
     @model_validator(mode="after")
     def _has_an_accelerator(self) -> Self:
+        for name in ("cpu", "memory"):
+            asked, limit = getattr(self, name), getattr(self, f"{name}_limit")
+            if asked and limit and _amount(asked) > _amount(limit):
+                raise ValueError(f"{name} ({asked}) is more than {name}_limit ({limit}): lower it")
         if self.gpus and not self.accelerator:
             raise ValueError(f"gpus ({self.gpus}) needs accelerator, such as nvidia.com/gpu: add it")
         return self
+
+    def request(self, name: Literal["cpu", "memory"]) -> str:
+        """The request of a pod; empty where Kubernetes takes the limit."""
+        return getattr(self, name) or ("" if getattr(self, f"{name}_limit") else self.least[name])
 
     def labels(self) -> dict[str, str]:
         """Kueue's labels for a pod or a TrainJob."""
@@ -105,7 +120,11 @@ class Pool(BaseModel):
     def resources(self) -> dict[str, dict[str, str | int]]:
         """Requests and limits in Kubernetes' format; both contain the accelerators."""
         gpus: dict[str, str | int] = {self.accelerator: self.gpus} if self.gpus else {}
-        requests: dict[str, str | int] = {"cpu": self.cpu, "memory": self.memory, **gpus}
+        requests: dict[str, str | int] = {
+            "cpu": self.request("cpu"),
+            "memory": self.request("memory"),
+            **gpus,
+        }
         limits: dict[str, str | int] = {"cpu": self.cpu_limit, "memory": self.memory_limit, **gpus}
         kinds = {"requests": requests, "limits": limits}
         return {
@@ -115,11 +134,17 @@ class Pool(BaseModel):
         }
 
 
+def _amount(text: str) -> float:
+    """A quantity of Kubernetes as a number: cores, or bytes."""
+    units = {"m": 1e-3, "Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30, "Ti": 2.0**40}
+    unit = next((unit for unit in units if text.endswith(unit)), "")
+    return float(text.removesuffix(unit)) * units.get(unit, 1.0)
+
+
 class ControlPool(Pool):
     """The pool of tasks that move records and wait for others."""
 
-    cpu: str = Field("100m", pattern=CPU, description="CPU request, such as 500m")
-    memory: str = Field("512Mi", pattern=SIZE, description="Memory request, such as 1Gi")
+    least: ClassVar[Mapping[str, str]] = {"cpu": "100m", "memory": "512Mi"}
 
 
 class Gateway(BaseModel):
@@ -216,7 +241,7 @@ class PoolsConfig(BaseModel):
         description="ConfigMap with ca.crt, the CA certificates for S3; empty: those of certifi",
     )
     artifacts: ArtifactsConfig = Field(ArtifactsConfig(), description="KFP's artifact bucket")
-    retries: int = Field(2, ge=0, le=10, description="Times that an evicted or deleted pod's task runs again")
+    retries: int = Field(2, ge=0, le=10, description="Times that a task runs again after its pod was deleted")
 
     @model_validator(mode="after")
     def _trains_where_it_can(self) -> Self:

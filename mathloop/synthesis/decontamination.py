@@ -56,5 +56,5 @@ def run(
 def add_dropped(merged: Drops, stage: str, path: Path) -> None:
     """Adds the rows that a stage wrote as dropped or removed, with `stage` as a field."""
     for row in read_rows(path):
-        reason = row.pop(DROP_REASON, None) or f"matches a benchmark problem ({row.get('rule')})"
+        reason = row.pop(DROP_REASON, None) or f"{row['benchmark']}: {row['rule']}"
         merged.add(reason, row, stage=stage)

@@ -6,6 +6,7 @@ whatever it does, so that stages which only move records share one.
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from mathloop.decontamination import stage as decontamination_stage
@@ -41,7 +42,9 @@ def run(
         BadData: as the three stages.
     """
     built, evolved = work / "built.parquet", work / "evolved.parquet"
-    drops = {name: work / f"{name}.dropped.jsonl" for name in ("problems", "evolution", "decontamination")}
+    drops = [work / f"{name}.dropped.jsonl" for name in ("problems", "evolution", "decontamination")]
+    for left in out.parent.glob(".mathloop-*.shards"):  # of an attempt that was killed
+        shutil.rmtree(left)
     reports = [
         build.run(
             problems_file=problems_file,
@@ -49,20 +52,20 @@ def run(
             benchmark=benchmark,
             config=config,
             seed=seed,
-            dropped=drops["problems"],
+            dropped=drops[0],
         ),
-        evolve.run(problems=built, out=evolved, config=evolution, seed=seed, dropped=drops["evolution"]),
+        evolve.run(problems=built, out=evolved, config=evolution, seed=seed, dropped=drops[1]),
         decontamination_stage.run(
             problems=evolved,
             responses=None,
             benchmarks=[benchmark],
             out=out,
-            removed=drops["decontamination"],
+            removed=drops[2],
             config=decontamination,
             name="decontamination_problems",
         ),
     ]
     with open_drops(dropped) as merged:
-        for name, path in drops.items():
-            add_dropped(merged, name, path)
+        for report, path in zip(reports, drops, strict=True):
+            add_dropped(merged, report.stage, path)
     return reports

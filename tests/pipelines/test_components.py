@@ -16,7 +16,7 @@ from components import running
 from components.component import PORTS, component
 from mathloop.cluster import reuse
 from mathloop.errors import BadData, MathloopError, StorageRefused
-from mathloop.reports.summary import read_summary
+from mathloop.reports.summary import read_summary, write_summary
 from mathloop.stages import StageReport
 from tests.paths import ROOT
 
@@ -112,6 +112,26 @@ def test_ports_reach_a_stage_as_plain_paths_and_its_report_becomes_summary_and_s
     assert read_summary(tmp_path / "summary") == [REPORT]
     assert scores.logged == REPORT.scores
     assert capsys.readouterr().err.splitlines() == ["gate: 3 in, 2 kept, 1 dropped (1.0 s)"]
+
+
+def test_models_carry_what_was_measured_and_earlier_reports_are_carried(tmp_path: Path) -> None:
+    write_summary([StageReport("sft", 1.0)], tmp_path / "earlier")
+    model = dsl.Model()
+    running.run(
+        lambda: [REPORT, StageReport("report", values={"difference": 9.0, "bytes": 3.0})],
+        port(tmp_path / "summary"),
+        earlier=[port(tmp_path / "earlier")],
+        describes=[model],
+    )
+    assert [report.stage for report in read_summary(tmp_path / "summary")] == ["sft", "gate", "report"]
+    assert model.metadata == {"difference": 9.0, "bytes": 3.0} | REPORT.scores
+
+
+def test_a_damaged_earlier_summary_stops_a_step_before_its_work(tmp_path: Path) -> None:
+    (tmp_path / "earlier").write_text("### SFT")
+    with pytest.raises(BadData, match="earlier: expected a stage's summary"):
+        running.run(broken(RuntimeError()), port(tmp_path / "summary"), earlier=[port(tmp_path / "earlier")])
+    assert "expected a stage" in (tmp_path / "summary").read_text()
 
 
 def test_what_a_stage_returns_beside_its_report_is_the_components(tmp_path: Path) -> None:

@@ -30,6 +30,8 @@ class TransformersSampler(Sampler):
         self._shared = shared
         self._ends = frozenset({int(tokenizer.convert_tokens_to_ids(end_of_turn(tokenizer)))})
         self._interpreter = Interpreter(tokenizer)
+        self._most = config.batch_size
+        """Sequences in a batch; halved where memory runs out."""
 
     @classmethod
     def load(cls, folder: Path, config: SamplingConfig) -> TransformersSampler:
@@ -68,16 +70,16 @@ class TransformersSampler(Sampler):
     ) -> Iterator[list[Rollout]]:
         """Yields the rollouts of each batch of problems as it is done, in the order of `problems`.
 
-        A batch that does not fit into memory is drawn again in halves, and so are all that follow.
+        A batch that does not fit into memory is drawn again in halves, and so are all that follow. The draws
+        depend on the size of the batches.
 
         Raises:
             BadConfig: one problem's samples do not fit.
         """
         self.model.eval()
-        per_batch = max(1, self.config.batch_size // samples)
         start = 0
         while start < len(problems):
-            batch = problems[start : start + per_batch]
+            batch = problems[start : start + max(1, self._most // samples)]
             drawn = (seed * 1_000_003 + start) % 2**63
             try:
                 rollouts = self._draw(batch, mode, samples, temperature, drawn)
@@ -86,7 +88,7 @@ class TransformersSampler(Sampler):
                     raise
                 rollouts = None  # the failed batch's tensors are freed only outside of this block
             if rollouts is None:
-                per_batch = self._smaller(len(batch), samples)
+                self._most = samples * self._half(len(batch), samples)
                 continue
             yield rollouts
             start += len(batch)
@@ -113,7 +115,7 @@ class TransformersSampler(Sampler):
             for index, d in enumerate(decoded)
         ]
 
-    def _smaller(self, size: int, samples: int) -> int:
+    def _half(self, size: int, samples: int) -> int:
         """Half of the problems of a batch that did not fit."""
         if size == 1:
             raise BadConfig(

@@ -13,6 +13,7 @@ from components.preflight import preflight
 from mathloop.cluster.preflight import Start
 from mathloop.errors import BadConfig
 from mathloop.settings import SECTIONS, Settings, parse_settings, resolve
+from mathloop.settings.pools import Pool
 from mathloop.settings.settings import STAGE_SECTIONS
 from mathloop.validation import first_mistake
 
@@ -202,3 +203,14 @@ def test_a_mistake_names_field_expectation_and_what_was_found(values: dict[str, 
     assert said in line
     assert "\n" not in line
     assert len(line) < 300
+
+
+def test_a_pools_limit_is_its_request_unless_one_is_named() -> None:
+    assert Pool().resources() == {"requests": {"cpu": "500m", "memory": "1Gi"}}
+    assert Pool(cpu_limit="250m", memory_limit="64Gi").resources() == {
+        "limits": {"cpu": "250m", "memory": "64Gi"}
+    }
+    with pytest.raises(
+        ValidationError, match=r"memory \(2Gi\) is more than memory_limit \(1500Mi\): lower it"
+    ):
+        Pool(memory="2Gi", memory_limit="1500Mi")

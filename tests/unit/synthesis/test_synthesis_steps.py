@@ -82,5 +82,5 @@ def test_responses_of_both_modes_are_decontaminated_with_one_index(tmp_path: Pat
     ]
     told = lines(tmp_path / "dropped")
     assert [row["stage"] for row in told] == ["decontamination_cot", "decontamination_tir"]
-    assert {row["drop_reason"] for row in told} == {"matches a benchmark problem (exact)"}
+    assert {row["drop_reason"] for row in told} == {"benchmark: exact"}
     assert all(row["benchmark_item"] == FLOWERS for row in told)
