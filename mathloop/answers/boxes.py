@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from mathloop.answers.retractions import LONGEST_BEFORE, is_temptation
+
 LONGEST_ANSWER = 20_000
 """Characters read inside a box."""
 LONGEST_GAP = 40
@@ -71,9 +73,17 @@ def last_box(text: str) -> str | None:
     return ", ".join(dict.fromkeys(reversed(parts))) or None
 
 
+def end_of_last_box(text: str) -> int:
+    """The position behind the last box; the end of the text if it has none."""
+    return next((end for _, end, _ in _boxes_from_the_end(text)), len(text))
+
+
 def without_denied(text: str) -> str:
     """The text without last boxes that it calls wrong, or that only say where to write the answer."""
     for start, end, _ in _boxes_from_the_end(text):  # a cut does not move the boxes before it
+        if is_temptation(text[max(0, start - LONGEST_BEFORE) : start].rstrip("\\f")):
+            text = f"{text[:start].rstrip('$')} {text[end:].lstrip('$')}"
+            continue
         before, after = text[max(0, start - 60) : start], text[end : end + 80]
         if not _SUSPICIOUS.search((before + after).lower()):
             break

@@ -26,6 +26,7 @@ _SIGNED = re.compile(r"(正负|负)(?=[\d\\a-z])")
 _FILLER = re.compile(
     r"^(?:恰好|正好|刚好|恰|一共|总共|共|只有|即|应?填|应?为)(?:有|是|为)?(?=[-\d\\(①-⑳零一二两三四五六七八九十])"
 )
+_IS_ROOT = re.compile("(?<=[\\d})])是(?:原|该|此|这个)?(?:分式)?方程的(?:解|根)$")
 _CURVE = re.compile(
     r"^(?:椭圆|圆|直线|抛物线|双曲线|函数|曲线|轨迹)?的?(?:标准|一般)?(?:方程|解析式|表达式|关系式)?(?:为|是|:)?\s*"
     r"(?=[a-zA-Z\d(\\{][^\u4e00-\u9fff]*=)"
@@ -56,7 +57,7 @@ def rewrite(text: str) -> str:
         if numbers != sorted(numbers):
             return text
         text = _BLANK.sub(";", text).strip("; ")
-    text = _ANSWER.sub("", text)
+    text = _IS_ROOT.sub("", _ANSWER.sub("", text))
     text = _MIXED.sub(r"\1 \2", text)
     if "根号" in text:
         text = _ROOT.sub(_root, text)

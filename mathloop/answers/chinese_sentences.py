@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 
-from mathloop.answers.masking import BROKEN_FORMULA, FORMULA, NUMBER
+from mathloop.answers.masking import BROKEN_FORMULA, FORMULA, NUMBER, is_cut_off
+from mathloop.answers.retractions import is_temptation
+from mathloop.answers.statements import is_premise
 from mathloop.answers.units import UNITS
 
 LONGEST_WORDS = 30
@@ -43,19 +45,24 @@ _NUMERALS = re.compile(
     f"{_NUMERAL}{{1,20}}分之{_NUMERAL}{{1,20}}|{_NUMERAL}{{2,20}}(?={_UNITS}|[个只人本件条张组颗袋棵辆名岁支枚位次种])"
 )
 _QUALIFIED = re.compile(
-    r"(?:(?:至少|至多|最多|最少|不少于|不多于|多于|少于|高于|低于)(?:有|是|为|需要?|要)?|不是|大于|小于|超过|不足|不等于|零下|负"
+    r"(?:(?:至少|至多|最多|最少|不少于|不多于|多于|少于|高于|低于)(?:有|是|为|需要?|要)?|不是|大于|小于|除以|乘以|超过|不足|不等于|零下|负|根号"
     r"|不到|将近|接近|除了?|非|第"
     r"|\b(?:not|least|most|than|over|under|except|below|above|between))\s*$",
     re.IGNORECASE,
 )
 """Words before a number that change its meaning ("至少10")."""
 _BOUND = re.compile(
-    r"\s*(?:之|[个只人本件条张组颗袋棵辆名岁支枚位次种元米]?的一半|以上|以下|以内|以外|左右|上下|出头|多(?![边项])|余(?!弦)|几|来[个人只]|或以上|及以上|成|折|打|万|亿|千(?![克米])|百|"
+    r"\s*(?:[个只人本件条张组颗袋棵辆名岁支枚位次种元米][多余](?![边项])|之|[个只人本件条张组颗袋棵辆名岁支枚位次种元米]?的一半|以上|以下|以内|以外|左右|上下|出头|多(?![边项])|余(?!弦)|几|来[个人只]|或以上|及以上|成|折|打|万|亿|千(?![克米])|百|"
     r"的(?:倒数|相反数|绝对值|约数|因数|倍数|算术平方根|平方根|立方根|"
     r"平方|立方|一半)|分之|倍的|or more|or less|or fewer)"
 )
-_RUN = re.compile(r"[\d., ()+*/^:=<>≤≥√π|−-]|(?<![A-Za-z'’])[A-Za-z](?![A-Za-z])")
-_RUN_ON_RIGHT = re.compile(r"[\d., ()+*/^:=<>≤≥√π|−-]")
+_RUN = re.compile(r"[\d., ()+*/^:=<>≤≥≠√π|−-]|(?<![A-Za-z'’])[A-Za-z](?![A-Za-z])")
+_RUN_ON_RIGHT = re.compile(
+    r"[\d., ()+*/^:=<>≤≥≠√π|−-]|(?<=\d)[abcdefijknopqruvwxyz](?![A-Za-z\d])"  # the others may be units
+)
+_EQUATION = re.compile(r"(?=[^=]*[A-Za-z])(?=[^=]*[\d+*/^√−-])[^=<>≤≥]+=[^=A-Za-z]+")
+"""2x = 10 states no value of x."""
+_LATIN = re.compile(r"[A-Za-z\\]")
 _BLANKS = re.compile(r"[\s.,]")
 
 
@@ -64,12 +71,16 @@ def in_chinese_text(text: str) -> str | None:
     sentences = [each for each in _SENTENCE.split(text) if each.strip()]
     while len(sentences) > 1 and _CHECK.match(sentences[-1].strip()):
         sentences.pop()
-    return in_chinese_sentence(sentences[-1].strip()) if sentences else None
+    if not sentences or is_premise(sentences[-1].strip()) or is_cut_off(sentences[-1]):
+        return None
+    return in_chinese_sentence(sentences[-1].strip())
 
 
 def in_chinese_sentence(sentence: str) -> str | None:
     """The value that the sentence states: a formula, a quantity with its unit, or words."""
     sentence = CONNECTIVES.sub("", sentence.replace("**", "")).strip(' \t"“”')
+    if is_temptation(sentence + " "):
+        return ""
     chosen = [
         found.group(1)
         for found in _CHOSEN.finditer(sentence)
@@ -140,7 +151,7 @@ def last_formula_or_number(text: str) -> str | None:
     return _whole_run(text, start, end)
 
 
-def _whole_run(text: str, start: int, end: int) -> str:
+def _whole_run(text: str, start: int, end: int) -> str | None:
     """The number at a position, or the expression that contains it: `x > 2`, `3x - 2`, `(1, 2)`, `√2`."""
     low, high = start, end
     while low > max(0, start - LONGEST_RUN) and _RUN.match(text, low - 1):
@@ -148,9 +159,11 @@ def _whole_run(text: str, start: int, end: int) -> str:
     while high < min(len(text), end + LONGEST_RUN) and _RUN_ON_RIGHT.match(text, high):
         high += 1
     number, run = text[start:end], text[low:high].strip(" .,")
+    if not text[low:start].strip() and _LATIN.match(text, low - 1):
+        return None  # sin 2
     value = run.rpartition("=")[2].strip(" .,:*/+^|")
     if value == number.strip() or not value:
-        return number
+        return run if _EQUATION.fullmatch(run) else number
     bare = _BLANKS.sub("", value)
     whole = value.count("(") == value.count(")") and bare not in (_BLANKS.sub("", number), "")
     return value if whole and not re.fullmatch(r"[\d.,\s]+", value) else number

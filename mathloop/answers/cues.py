@@ -11,6 +11,7 @@ from mathloop.answers.chinese_sentences import (
 )
 from mathloop.answers.masking import BROKEN_FORMULA, FORMULA, NUMBER, PROSE, formulas, masked
 from mathloop.answers.phrases import stated
+from mathloop.answers.retractions import is_temptation, taken_back
 
 INSTEAD = re.compile(r"(?:should|must|ought\s+to)\s+be\b|is\s+(?:actually|really)\b|应该?[是为]")
 
@@ -88,7 +89,11 @@ def after_cue(text: str, language: str) -> str | None:
     for cue in reversed(cues[-MOST_CUES:]):
         start = _CUE_END.match(text, cue.end()).end()  # type: ignore[union-attr]  # it matches the empty string
         before = _before_in_sentence(text, cue.start())
-        if _DENIED_CUE.search(before) or (_WOULD.search(cue.group()) and _SUPPOSED.search(before)):
+        if (
+            _DENIED_CUE.search(before)
+            or is_temptation(before + cue.group())
+            or (_WOULD.search(cue.group()) and _SUPPOSED.search(before))
+        ):
             return ""
         rest = text[start : start + LONGEST_SENTENCE]
         answer = in_first_sentence(rest)
@@ -100,20 +105,24 @@ def after_cue(text: str, language: str) -> str | None:
         if answer and len(cues) > 1 and text.endswith(answer) and cue is cues[-1]:
             cut_off = answer
         elif answer is not None:
-            instead = corrected(rest[_sentence_end(rest) :]) if cue is cues[-1] else None
+            instead = corrected(rest[_sentence_end(rest) :], answer) if cue is cues[-1] else None
             return answer if instead is None else instead
     return cut_off
 
 
-def corrected(rest: str) -> str | None:
+def corrected(rest: str, answer: str = "") -> str | None:
     """What a text after the answer puts in its place, "" if it only takes it back; None if it does not."""
     marker = _CORRECTED.search(rest[:LONGEST_SENTENCE])
     if marker is None:
-        return None
-    instead = INSTEAD.search(rest.lower(), marker.start())
-    if instead is None:
-        return None
-    return stated(rest[instead.end() : instead.end() + LONGEST_SENTENCE].split("\n")[0].strip(" .")) or ""
+        return taken_back(rest, answer)
+    found = [*INSTEAD.finditer(rest.lower()[: len(rest)], marker.start())][-MOST_CUES:]
+    if not found:
+        return taken_back(rest, answer)
+    for instead in reversed(found):
+        value = stated(rest[instead.end() : instead.end() + LONGEST_SENTENCE].split("\n")[0].strip(" ."))
+        if value and any(mark.isdigit() or mark in "\\$" for mark in value):
+            return value
+    return stated(rest[found[0].end() : found[0].end() + LONGEST_SENTENCE].split("\n")[0].strip(" .")) or ""
 
 
 def _before_in_sentence(text: str, position: int) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 
-from mathloop.answers.boxes import OPEN_BOX, last_box, without_denied
+from mathloop.answers.boxes import OPEN_BOX, end_of_last_box, last_box, without_denied
 from mathloop.answers.chinese_sentences import (
     CONNECTIVES,
     COPULA,
@@ -27,8 +27,10 @@ from mathloop.answers.cues import (
     is_list,
 )
 from mathloop.answers.masking import BROKEN_FORMULA, FORMULA, NUMBER, PROSE, is_cut_off, masked
+from mathloop.answers.objects import json_answer
 from mathloop.answers.phrases import LONGEST_WORDS, in_sentence
-from mathloop.answers.statements import chosen
+from mathloop.answers.retractions import is_temptation, taken_back
+from mathloop.answers.statements import chosen, is_premise
 
 LONGEST_PHRASE = 14
 """Characters of a Chinese phrase that may be the answer as a whole, such as 北偏东30°."""
@@ -55,6 +57,8 @@ _EQUATIONS = re.compile(
 )
 """Several solutions at the end of a text: "x = 2 or x = -3"."""
 _VERB = re.compile(r"\b(?:is|are|was|be)\b")
+_OPEN_ITEM = re.compile(r"(?:^|\n)[ \t]*\d{1,2}[.)][^\n]+\n[ \t]*\d{1,2}[.)]\s*\Z")
+"""A list that was cut off after the number of an item."""
 _ONE_WORD = re.compile(r"[A-Za-z]{2,20}[.!]?")
 _CHECK = re.compile(
     r"\n[ \t]*(?:\([^()\n]{0,300}(?:\([^()\n]{0,100}\)[^()\n]{0,100}){0,9}\)|\*{0,2}(?:verification"
@@ -79,12 +83,17 @@ def extract_answer(text: str, language: str = "en") -> str | None:
         text = text.rpartition("</think>")[2] if "</think>" in text else text.partition("<think>")[0]
     if "answer>" in text or "ANSWER>" in text:
         return _tagged(text, language)
+    if '"' in text and (given := json_answer(text)) is not None:
+        return given or None
     text = _without_run_on(text).replace(r"\fbox{", r"\boxed{")
     boxed = "boxed" in text
     if boxed:
         text = without_denied(text)
     if "boxed" in text:
-        answer = _after_box(text[text.rfind("boxed") :], language) or last_box(text)
+        answer = _after_box(text[text.rfind("boxed") :], language)
+        if answer is None and (left := _left_after_box(text)) is not None:
+            return left or None
+        answer = answer or last_box(text)
         if answer or OPEN_BOX.search(text):
             return answer  # an unclosed box means that the response was cut off
     body = _BLANKS.sub(_fewer, _SPECIAL.sub("", text) if "<|" in text else text)
@@ -146,6 +155,13 @@ def _after_box(rest: str, language: str) -> str | None:
     return (corrected(rest[rest.find("}") + 1 :]) or None) if INSTEAD.search(lower) else None
 
 
+def _left_after_box(text: str) -> str | None:
+    """What is left of the last box if the text after it takes it back; None if it stands."""
+    after = text[end_of_last_box(text) :]
+    left = taken_back(after, last_box(text) or "")
+    return left if left is None else left or after_cue(after, "en") or ""
+
+
 def _hashed(text: str) -> str | None:
     answers = _HASHES.findall(text) if "####" in text else None
     return answers[-1].strip() if answers else None
@@ -160,10 +176,13 @@ def _without_cue(text: str) -> str | None:
         and not CONNECTIVES.match(text)
         and not text.endswith("。")
         and not _VERB.search(text)
+        and not is_premise(text)
     ):
         return text.strip() or None
     if _ONE_WORD.fullmatch(text):
         return text.strip(" .!")
+    if _OPEN_ITEM.search(text):
+        return None
     opening = FORMULA.match(text)
     if opening and "\n" not in text and _EXPLAINED.match(text, opening.end()):
         return opening.group()
@@ -194,6 +213,8 @@ def _in_last_sentence(ending: str) -> str | None:
     last = CONNECTIVES.sub("", last.strip()).rstrip(".!").replace("**", "")
     values = {found.group() for found in NUMBER.finditer(last)}
     if _EITHER.search(masked(last)) and len(values) > 1 and not is_list(last):
+        return None
+    if is_premise(last) or is_temptation(last + " "):
         return None
     if letters := chosen(last):
         return letters

@@ -50,7 +50,8 @@ _ENDS_OPEN = re.compile(
     r"(?:\b(?:the|an?|of|that|is|are|was|and|or|to|in|with|by|from|for|which|because|since|then|so|but"
     r"|if|we|he|she|it|as|at|on"
     r"|let|have|has|equals|gives|these|this|their|his|her|into|than|when|where|means|therefore|thus|hence)"
-    r"|[=+*/×÷<>,:(^\\_&-])\s*$",
+    r"|[=+*/×÷<>,:(^\\_&-]|\\(?:times|cdot|div|pm|leq?|geq?)\s?\$?"
+    r"|(?<![没只所具])有|等于|得到|(?<![获])得|[，,、](?:则|而|但|即|那么|所以|因此|因为|如果|再|故)|所以|因此|因为|那么|接下来\w{0,6})\s*$",
     re.IGNORECASE,
 )
 

@@ -104,6 +104,7 @@ _CHANGING_HAN = re.compile(
 _HAN_WORDS = "人 折 学生 城市 同学 苹果 公民 种方法 种情况 倍 分 年级 次方程 单位 平方单位 立方单位"
 _HAN_MORE = " 双 双鞋 双筷子 分球 种不同的方法 正确 选项"
 _NOUNS_HAN = frozenset((_HAN_WORDS + _HAN_MORE).split())
+_DATA = re.compile(r"[kKMGT]i?[bB]")
 _NO_UNIT = re.compile(r"(?:(?:square|sq\.?|cubic) *)?units?(?:\^[23])?|(?:平方|立方)?单位")
 
 
@@ -121,7 +122,7 @@ def _is_phrase(noun: str) -> bool:
     for _ in range(2):
         if tail := _TAILS.search(noun):
             below = tail["per"] or tail["of"]
-            if below and (len(below) < 3 or below in _CHANGING or below in _VERBS):
+            if below and (len(below) < 3 or below in _CHANGING or below in _VERBS or below == "magnitude"):
                 return False
             noun = noun[: tail.start()]
     words = noun.replace("-", " ").split()
@@ -135,7 +136,7 @@ def _is_noun(word: str) -> bool:
         return False
     if word in _NOUNS or word.removesuffix("s") in _NOUNS or word.removesuffix("es") in _NOUNS:
         return True
-    return len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is"))
+    return len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is", "wards", "wise"))
 
 
 def _is_han_phrase(noun: str) -> bool:
@@ -155,7 +156,9 @@ def folded(noun: str) -> str:
 
 
 def same_noun(left: str, right: str) -> bool:
-    """Whether two nouns after a number are the same."""
+    """Whether two nouns after a number are the same; Gb are bits and GB are bytes."""
+    if _DATA.fullmatch(left.strip()) and _DATA.fullmatch(right.strip()):
+        return left.strip()[-1] == right.strip()[-1] and folded(left) == folded(right)
     return folded(left) == folded(right)
 
 

@@ -5,18 +5,14 @@ from __future__ import annotations
 import re
 
 from mathloop.answers.masking import FORMULA, NUMBER, PROSE, formulas, masked
-from mathloop.answers.normalization import normalize
 from mathloop.answers.nouns import droppable
-from mathloop.answers.reading import read
 from mathloop.answers.statements import adjective
-from mathloop.answers.syntax import Collection, Quantity, Text
-from mathloop.answers.tokens import Unreadable
+from mathloop.answers.understood import GLUED, expression_at_end, is_read
 from mathloop.answers.units import scale
 from mathloop.answers.words import read_words
 
 LONGEST_WORDS = 80
 """Characters of an answer in words."""
-_LONGEST_READ = 200
 _FILLER = re.compile(
     r"(?:that|simply|just|exactly|precisely|only|equals?(?:\s+to)?|equal\s+to|given\s+by|approximately"
     r"|about|roughly|around"
@@ -54,7 +50,7 @@ _AFTER_NOUN = re.compile(
 _WITHOUT_NOUN = re.compile(
     r"(?:in\s+(?:total|all)|altogether|total|overall|left|remaining|each|every|apiece"
     r"|(?:of|for|in|at|on|by|from|after|with|to)\s+(?:the|this|that|his|her|their|its|all|each"
-    r"|every)\b(?!\s+(?:case|power|event|\w+\s+power|nth|n-th))"
+    r"|every)\b(?!\s+(?:case|power|event|\w+\s+power|nth|n-th|(?:\w+th|second|third)$))"
     r"|(?:is|are|was)\s+(?:the|our|my|an?)\s+(?:\w+\s+)?(?:answers?|solutions?|results?|totals?|values?"
     r"|sum|range|domain|minimum|maximum)"
     r"|as\s+(?:required|desired|needed)|rounded|to\s+the\s+nearest|years?\s+old|years?\s+of\s+age"
@@ -63,7 +59,7 @@ _WITHOUT_NOUN = re.compile(
     re.IGNORECASE,
 )
 _BEFORE = re.compile(
-    r"\b(?:remainder|R|twice|thrice|half|double|triple|than|least|most|not|over|under|except|below|above|between"
+    r"\b(?:remainder|R|(?:twice|half|double|triple)\s+(?:the|that|this|these|those)|twice|thrice|half|double|triple|than|least|most|not|over|under|except|below|above|between"
     r"|times|by|power"
     r"|root|plus|nearly|almost|without|or|out|until|before|every|per|versus|vs|through|mod|modulo|base|choose"
     r"|divided|multiplied|squared|index|step|part|question|problem|figure|case|equation|page|method"
@@ -108,7 +104,7 @@ def stated(phrase: str) -> str | None:
     if (spelled := _SPELLED.fullmatch(phrase)) and read_words(spelled[2]) == int(spelled[1]):
         return spelled[1]
     whole = _without_reason(phrase)
-    if _is_read(whole):
+    if is_read(whole):
         return whole
     return value if _is_harmless(tail) else whole
 
@@ -122,16 +118,16 @@ def in_sentence(sentence: str) -> str | None:
         return answer[1]
     sentence = _without_fillers(_CONCLUDED.split(sentence)[-1])
     hidden = masked(sentence)
-    if not PROSE.search(hidden) or _is_read(sentence):
+    if not PROSE.search(hidden) or is_read(sentence):
         return sentence
     for copula in reversed(list(_COPULA.finditer(hidden))[-6:]):
         rest = _without_fillers(sentence[copula.end() :])
-        if not (_split(rest)[0] or _MINUS.match(rest) or _is_read(rest)) or _BEFORE.search(
+        if not (_split(rest)[0] or _MINUS.match(rest) or is_read(rest)) or _BEFORE.search(
             sentence, 0, copula.start()
         ):
             continue
         value = stated(rest)
-        return value if value and (_is_whole(value, rest) or _is_read(value)) else None
+        return value if value and (_is_whole(value, rest) or is_read(value)) else None
     return last_value(sentence) or adjective(sentence)
 
 
@@ -147,6 +143,8 @@ def last_value(sentence: str) -> str | None:
         match = numbers[-1]
     before, tail = sentence[max(0, match.start() - 60) : match.start()], sentence[match.end() :]
     value = match.group()
+    if match.re is NUMBER and GLUED.search(before):
+        return expression_at_end(sentence)
     if _MINUS_BEFORE.search(before):
         if _SUM_BEFORE.search(before):
             return None
@@ -157,13 +155,13 @@ def last_value(sentence: str) -> str | None:
     compound = _COMPOUND.search(before)
     if compound and all(word == "and" or scale(word) for word in _LETTERS.findall(compound.group())):
         whole = f"{compound.group()}{value} {tail}"
-        return whole if _is_read(whole) else None
+        return whole if is_read(whole) else None
     if _PREPOSED.search(before) and NUMBER.search(masked(sentence[: match.start()])):
         return None  # "$12 after 3 weeks"
     if not tail or _REASON.match(tail):
         return value
     with_unit = f"{value} {tail}"
-    if scale(tail) and _is_read(with_unit):
+    if scale(tail) and is_read(with_unit):
         return with_unit
     return value if _is_harmless(tail) else None
 
@@ -237,23 +235,6 @@ def _without_reason(phrase: str) -> str:
     hidden = masked(phrase)
     match = _REASON.search(hidden)
     return phrase[: match.start()].rstrip() if match and match.start() else phrase
-
-
-def is_mathematics(text: str) -> bool:
-    """Whether the parser understands all of a text, but for a unit or noun, as mathematics."""
-    try:
-        node = read(normalize(text))
-    except (Unreadable, RecursionError, ArithmeticError):
-        return False
-    if isinstance(node, Quantity):
-        return scale(node.unit) is not None or droppable(node.unit)
-    if isinstance(node, Collection) and node.kind in ("list", "sequence"):
-        return not any(isinstance(item, Text) for item in node.items)
-    return not isinstance(node, Text)
-
-
-def _is_read(phrase: str) -> bool:
-    return len(phrase) <= _LONGEST_READ and is_mathematics(phrase)
 
 
 def _is_harmless(tail: str) -> bool:

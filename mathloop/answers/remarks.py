@@ -19,6 +19,8 @@ _REJECTED = re.compile(
     rf"\s*(?:\\(?:text|mathrm|mbox)\s*\{{\s*)?[(（]?\s*(?:是|为)?{_STATUS}\s*[)）]?\s*\}}?\s*[)）]?\.?$",
     re.IGNORECASE,
 )
+_ASIDE = re.compile(rf"\s*[(（]([^()（）]{{1,80}}?)\s*(?:是|为|\s)\s*{_STATUS}\s*[)）]\.?$", re.IGNORECASE)
+"""A remark in brackets on another value: x = 3 (x = −1 is extraneous)."""
 _ALL = re.compile(r"\b(?:both|all|each)\b|都|均", re.IGNORECASE)
 _HINT = re.compile(
     r"reject|extran|discard|valid|allowed|inadm|possible|ignored|excluded|omitted|no good|舍"
@@ -31,6 +33,7 @@ _SECOND_FORM = re.compile(
     r"|that\s+is,?)\s*\}?\s*([^()]{1,60})\)\.?$",
     re.IGNORECASE,
 )
+_SAID = re.compile(r"^\s*(?:but|where|and|with|但是?|其中|而)\s*|\s*(?:is|are|was|是|为)\s*$", re.IGNORECASE)
 _SQUARED = re.compile(r"\\[()\[\]]|\$")
 
 
@@ -53,6 +56,11 @@ def without_remarks(text: str) -> str:
 
 def _without_rejected(text: str) -> str:
     """x = 3, x = −2 (rejected) as x = 3; a remark in brackets belongs to the value before it."""
+    if (aside := _ASIDE.search(text)) and any(mark.isdigit() for mark in aside[1]):
+        kept_value = text[: aside.start()]
+        if _bare(aside[1]) in (_bare(kept_value), _bare(kept_value.rpartition("=")[2])):
+            return ""
+        text = kept_value
     pieces: list[str] = []
     start = 0
     for separator in _SEPARATOR.finditer(text):
@@ -65,9 +73,17 @@ def _without_rejected(text: str) -> str:
     kept = [place for place, value in enumerate(values) if not _REJECTED.search(_SQUARED.sub("", value))]
     if len(kept) == len(values):
         return text
+    rejected = {_bare(values[place]) for place in range(len(values)) if place not in kept}
+    if rejected & {_bare(values[place]) for place in kept}:
+        return ""
     if any(_ALL.search(values[place]) for place in range(len(values)) if place not in kept):
         return ""
     return ", ".join(values[place] for place in kept)
+
+
+def _bare(value: str) -> str:
+    """A value without what is said of it, so that x = 2 and "but x = 2 is rejected" are the same."""
+    return _SAID.sub("", _REJECTED.sub("", _SQUARED.sub("", value))).replace(" ", "")
 
 
 def _is_nested(before: str) -> bool:

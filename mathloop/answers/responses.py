@@ -9,8 +9,8 @@ from mathloop.answers.boxes import last_box
 from mathloop.answers.chinese_sentences import CONNECTIVES, HAN
 from mathloop.answers.extraction import extract_answer
 from mathloop.answers.nouns import droppable
-from mathloop.answers.phrases import is_mathematics
 from mathloop.answers.remarks import without_remarks
+from mathloop.answers.understood import is_mathematics
 from mathloop.answers.units import scale
 
 _SIGNS = ("boxed", "#", "<", ":")

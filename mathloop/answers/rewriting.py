@@ -13,6 +13,24 @@ _ABOUT = re.compile(
     re.IGNORECASE,
 )
 
+_EXACTLY = re.compile(
+    r"^(?:(?:exactly|precisely|positive)\s+|\\text\s*\{\s*(?:exactly|precisely|positive)\s*\}\s*|正)(?=[\d\\])",
+    re.IGNORECASE,
+)
+
+_COMPARED = re.compile(
+    r"^([a-zA-Z])\s+is\s+(?:(at\s+least|no\s+less\s+than|not\s+less\s+than)|(at\s+most|no\s+more\s+than|not\s+more\s+than)"
+    r"|((?:greater|more|larger)\s+than)|((?:less|smaller)\s+than))\s+(?=[-\d\\])",
+    re.IGNORECASE,
+)
+_SIGNS = (r"\ge", r"\le", ">", "<")
+
+_QUOTIENT = re.compile(
+    r"(?:\\text\s*\{)?\s*(quotient|remainder)(?:\s+is)?\s*[=:]?\s*\}?\s*([^,;]{1,60}?)[\s\\]*[,;]?[\s\\]*(?:and\s+)?"
+    r"(?:\\text\s*\{)?\s*(?:and\s+)?(quotient|remainder)(?:\s+is)?\s*[=:]?\s*\}?\s*([^,;]{1,60})",
+    re.IGNORECASE,
+)
+
 _ARC = re.compile(r"(\d+)\s*\^\s*\{?\\circ\s*\}?\s*(\d{1,2})\s*'(?:\s*(\d{1,2})\s*(?:''|\"))?")
 
 _CONDITION = re.compile(r"\s*\\?\s*\(\s*([a-z]\s*\\in\s*[^()]+)\)$")
@@ -52,9 +70,9 @@ _CURRENCY_SIGNS = {"RS": "₹", "INR": "₹", "USD": MONEY, "EUR": "€", "GBP":
 
 _CURRENCY = re.compile(r"^(Rs\.? ?|INR ?|USD ?|EUR ?|GBP ?|RMB ?)(?=\d)", re.IGNORECASE)
 
-_OVERLINE = re.compile(r"(\d*)\.(\d*)\s*(?:\\(?:overline|bar)\s*\{?\s*(\d+)\s*\}?|\((\d+)\))")
+_OVERLINE = re.compile(r"(\d*)\.(\d*)\s*(?:\\(?:overline|bar)\s*\{?\s*(\d+)\s*\}?|\((\d+)\))(?!\s*\d)")
 
-_DOTTED = re.compile(r"(\d*)\.(\d*)\s*\\dot\s*\{?\s*(\d)\s*\}?(?:(\d*)\s*\\dot\s*\{?\s*(\d)\s*\}?)?")
+_DOTTED = re.compile(r"(\d*)\.(\d*)\s*\\dot\s*\{?\s*(\d)\s*\}?(?:(\d*)\s*\\dot\s*\{?\s*(\d)\s*\}?)?(?!\s*\d)")
 
 _ELLIPSIS = re.compile(r"(\d*)\.(\d*?)(\d+?)\3{2,}\s*(?:\\[lc]?dots|\.\.\.)")
 
@@ -69,6 +87,11 @@ def rewrite(text: str) -> str:
         text = _ALL_BUT.sub(r"x \\ne \1", text)
     if "below" in text or "零下" in text:
         text = _BELOW.sub(lambda match: f"-{match[1] or match[2]}", text)
+    if "quotient" in text and (found := _QUOTIENT.fullmatch(text)):
+        text = _in_order(*found.groups())
+    text = _EXACTLY.sub("", text)
+    if " is " in text:
+        text = _COMPARED.sub(_as_relation, text)
     if "\\text" in text:
         text = _ALWAYS.sub("", text)
     if text[:1].isalpha():
@@ -106,6 +129,22 @@ def rewrite(text: str) -> str:
     if "dots" in text or "..." in text:
         text = _ELLIPSIS.sub(lambda match: _repeating(match.group(1), match.group(2), match.group(3)), text)
     return text
+
+
+def _as_relation(match: re.Match[str]) -> str:
+    sign = next(sign for sign, words in zip(_SIGNS, match.groups()[1:], strict=True) if words)
+    return f"{match[1]} {sign} "
+
+
+def _in_order(name: str, value: str, other_name: str, other: str) -> str:
+    """Quotient and remainder, in this order; of integers as 7 remainder 2."""
+    parts = {name.lower(): value.strip(), other_name.lower(): other.strip()}
+    if len(parts) < 2:
+        return f"{name} {value}, {other_name} {other}"
+    quotient, remainder = parts["quotient"], parts["remainder"]
+    if quotient.isdigit() and remainder.isdigit():
+        return f"{quotient} remainder {remainder}"
+    return rf"\text{{quotient}} = {quotient}, \text{{remainder}} = {remainder}"
 
 
 def _in_degrees(match: re.Match[str]) -> str:

@@ -52,6 +52,12 @@ _CHOSEN = re.compile(
     r"(?:\{\s?\}\s?|(?<![\w}\])'])\s?)[_^]\s?\{?\s?(\d{1,9}|[a-z])\s?\}?\s?\\?(?:mathrm\{"
     r"|text\{)?([CP])\}?\s?_\s?\{?\s?(\d{1,9}|[a-z])\s?\}?"
 )
+_ENTITY = re.compile(r"&(lt|gt|le|ge|ne|times|minus|nbsp|pi|deg);")
+_ENTITIES = {
+    "lt": "<", "gt": ">", "le": r"\le ", "ge": r"\ge ", "ne": r"\ne ", "times": r"\times ", "minus": "-",
+    "nbsp": " ", "pi": r"\pi ", "deg": r"^\circ ",
+}  # fmt: skip
+_BIG_O = re.compile(r"\\mathcal\s*(?:\{\s*O\s*\}|O)\s*(?=\\?(?:left)?\s*\()")
 _QUOTED = re.compile(r"""(["'`*]{1,3})([^"'`]+)\1""")
 
 
@@ -68,6 +74,10 @@ def respelled(text: str) -> str:
         text = _PERMILLE.sub(r"\\text{ permille}", text)
     if "º" in text or "degree" in text or "{o}" in text or "{0}" in text:
         text = _DEGREES.sub(r"^\\circ ", text)
+    if "&" in text and ";" in text:
+        text = _ENTITY.sub(lambda match: _ENTITIES[match[1]], text)
+    if "mathcal" in text:
+        text = _BIG_O.sub("O", text)
     if "~" in text:
         text = _TILDE_THOUSANDS.sub("", text)
     if "<" in text and _HTML.search(text):

@@ -12,13 +12,30 @@ _CHOSEN = re.compile(
 
 _DECLINED = re.compile(r"\b(?:not|never|cannot|n['’]t|neither|nor)\b[^.]{0,30}$", re.IGNORECASE)
 
+_GUESSED = re.compile(
+    r"\b(?:if|unless|guess|guessing|between|maybe|perhaps|possibly|unsure|were)\b", re.IGNORECASE
+)
+
 
 def chosen(sentence: str) -> str | None:
     """The letters of "Options A and B are correct" or "I choose B"; None where there are none."""
     match = _CHOSEN.search(sentence)
-    if match is None or _DECLINED.search(sentence, 0, match.start()):
+    if match is None or _DECLINED.search(sentence, 0, match.start()) or _GUESSED.search(sentence):
         return None
     return match[1] or match[2]
+
+
+_PREMISE = re.compile(
+    r"\W*(?:(?:let|assume|suppose|given|consider|denote)\b|(?:we|you)\s+(?:are|were)\s+(?:given|told)\b|the\s+(?:problem|question)\s+(?:says|states"
+    r"|asks|gives)\b|(?:we\s+)?(?:need|want|have)\s+to\s+(?:find|compute|show|determine)\b|(?:question|problem)\s?\d{0,3}\s?:|已知|设|假设|令|题目|题中|问题)"
+    r"[^,，;；]*$|[^.]{0,60}\bwe\s+(?:start|begin)\s+with\b",
+    re.IGNORECASE,
+)
+
+
+def is_premise(sentence: str) -> bool:
+    """Whether a sentence says what is given or asked: "Let x = 12", 已知n=12."""
+    return _PREMISE.match(sentence) is not None
 
 
 _SAYS = re.compile(

@@ -40,6 +40,7 @@ percent: ‰ 1/10 permille | % 1 percent pct percentage
 _SQUARE = re.compile(r"^(?:square|sq\.?|平方)\s*(.+)$")
 _CUBE = re.compile(r"^(?:cubic|立方)\s*(.+)$")
 _POWER = re.compile(r"^(.+?)\s*\^?\s*\{?\s*([23])\s*\}?$")
+_DEGREES = re.compile(r"^degrees?\s+(?=celsius|fahrenheit)")
 _PER = re.compile(r"\s*(?:/|\bper\b|每)\s*")
 _HOUR_ABBREVIATIONS = {"mph": "mile/hour", "kph": "km/h", "kmh": "km/h"}
 
@@ -70,6 +71,7 @@ def scale(unit: str) -> tuple[str, Fraction] | None:
     if len(unit) == 2 and unit[0] == "M" and unit not in UNITS:
         return None  # megagrams are not milligrams
     unit = unit.lower() if len(unit) > 1 or unit == "L" else unit
+    unit = _DEGREES.sub("degrees", unit)
     unit = _HOUR_ABBREVIATIONS.get(unit, unit)
     if unit in UNITS:
         return UNITS[unit]

@@ -46,6 +46,10 @@ _BARE_CHOICE = re.compile(
     r"([A-K](?:(?:[\s,;、和与)]|and|\((?=\s?[A-K]))*[A-K])*)\s*\)?\s*\}?[.:]?"
 )
 THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")
+_EITHER_CHOICE = re.compile(
+    r"(?:either\s+)?\(?[A-K]\)?(?:\s*(?:,|,?\s*or)\s*\(?[A-K]\)?){1,5}", re.IGNORECASE
+)
+_TIED = re.compile(r"[1-9]\d{0,2}(?:~\d{3})+")
 _ZEROS = re.compile(r"\d,0\d\d")
 """Digits that no list has: 1,000 is one thousand."""
 _DECIMAL_COMMA = re.compile(r"([-+]?)(\d+),(\d+)")
@@ -127,6 +131,8 @@ def _compare_choices(left: str, right: str) -> Verdict | None:
         same = one == other
     else:
         letters, text = (one, right) if one else (other, left)
+        if letters and len(letters) > 1 and _EITHER_CHOICE.fullmatch(text):
+            return Verdict(False, f"{text} names no choice for certain", "choice")
         letter = explained_choice(text) if letters and len(letters) == 1 else None
         if letter is None:
             return None
@@ -230,6 +236,8 @@ def _read_all(raw: str) -> tuple[Node, ...]:
     text = normalize(raw)
     try:
         joined = _comma_readings(text)
+        if _TIED.fullmatch(raw.strip(" $.")):  # 1~250 is a range, or a thousand with TeX's space
+            joined.append(read(re.sub(r"\D", "", raw)))
         return tuple(joined) if joined and _ZEROS.search(text) else (read(text), *joined)
     except Unreadable:
         pass

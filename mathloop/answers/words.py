@@ -195,7 +195,7 @@ def chinese_integer(text: str) -> int | None:
 
 
 def _english(text: str) -> Fraction | None:
-    words = re.sub(r"[\s-]+", " ", text).replace(" and a half", " and one half").split(" ")
+    words = re.sub(r"\s+|(?<=[a-z])-(?=[a-z])", " ", text).replace(" and a half", " and one half").split(" ")
     negative = words[0] in ("negative", "minus")
     words = words[1:] if negative else words
     if not words:

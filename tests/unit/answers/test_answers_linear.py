@@ -49,6 +49,16 @@ REPEATED = {
     "copulas": ("It ", "is = ", "5"),
     "letters before a box": ("", "a_", "\\boxed{5}"),
     "conditions": ("x ", "for n, ", "5"),
+    "words after a box": ("\\boxed{5}. But ", "there is ", "no solution"),
+    "numbers after a box": ("\\boxed{5}. But ", "3 is invalid, ", "5"),
+    "people before an answer": ("", "some people ", "think 5"),
+    "objects": ("", "{", '"answer": 5}'),
+    "fields": ("{", '"answer": 5, ', '"b": 6}'),
+    "items": ("", "1. a\n", "2."),
+    "remarks": ("x = 5", " (x = 6 is ", "rejected)"),
+    "remainders": ("quotient ", "remainder ", "5"),
+    "entities": ("", "&lt; ", "5"),
+    "glued numbers": ("So it is ", "2^", "2"),
     "rejected values": ("x = 5", ", x = 6 (rejected)", ""),
 }
 

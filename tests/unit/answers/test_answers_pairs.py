@@ -17,7 +17,7 @@ def _rows(name: str) -> list[dict[str, Any]]:
 
 PAIRS = [
     row
-    for name in ("pairs", "pairs_english", "pairs_chinese", "pairs_kept")
+    for name in ("pairs", "pairs_english", "pairs_chinese", "pairs_kept", "pairs_attack")
     for row in _rows(f"{name}.jsonl")
 ]
 
@@ -31,7 +31,9 @@ def test_pair(pair: dict[str, Any]) -> None:
         assert verdict.rule
 
 
-RESPONSES = [row for name in ("responses", "responses_kept") for row in _rows(f"{name}.jsonl")]
+RESPONSES = [
+    row for name in ("responses", "responses_kept", "responses_attack") for row in _rows(f"{name}.jsonl")
+]
 
 
 @pytest.mark.parametrize("row", RESPONSES, ids=lambda row: row["response"][-50:])
@@ -43,3 +45,22 @@ def test_both_verdicts_and_both_languages_are_there() -> None:
     chinese = [pair for pair in PAIRS if not (pair["gold"] + pair["pred"]).isascii()]
     for pairs in (PAIRS, chinese):
         assert {pair["equal"] for pair in pairs} == {True, False}
+
+
+FEWEST_RIGHT = 405
+"""Of the 440 pairs of `pairs_blind.jsonl`."""
+
+
+def test_blind_pairs() -> None:
+    """Pairs that a teacher wrote without sight of the code: no false positive, and few false negatives.
+
+    The first try gave 394 of 440, with 3 false positives and 43 false negatives.
+    """
+    rows = _rows("pairs_blind.jsonl")
+    verdicts = [
+        (verify_response if row.get("response") else verify)(row["gold"], row["pred"]).correct for row in rows
+    ]
+    paid = [row for row, correct in zip(rows, verdicts, strict=True) if correct and not row["equal"]]
+    assert paid == []
+    right = sum(row["equal"] == correct for row, correct in zip(rows, verdicts, strict=True))
+    assert right >= FEWEST_RIGHT
