@@ -58,6 +58,16 @@ _INSTRUCTED = re.compile(
     r"[$\\(\[\s]*$",
     re.IGNORECASE,
 )
+_OPERATOR = re.compile(
+    r"(?:(?:^|[$=(])\s?[-−]|[\w)}]\s?[-+*/×÷]\s?|\\(?:cdot|times|div)\s?|\\sqrt\s?\{?|\\frac\s?\{|[\^_]\s?\{?|\\neq?\s?|≠\s?"
+    r"|(?:[\w)}]\s?[<>≤≥]|\\(?:leq?|geq?|lt|gt|leqslant|geqslant))\s?)$"
+)
+_OPERATED = re.compile(
+    r"\^(?!\s?\{?\s?\\circ)|_|\s?[*/]\s?\d|\s?\\(?:cdot|times|div)\b|\s?\+\s?[\d\\]|[xyzn](?![A-Za-z])|\\pi\b|\\sqrt"
+)
+_BLANK = re.compile(r"[^\n.]{0,60}?=")
+"""2 + □ = 9: the box is what is asked for."""
+_CROSSED_OUT = re.compile(r"(?:~~|\\[bx]?cancel\s?\{|\\sout\s?\{)\$?$")
 _IF = re.compile(r"\bif\b", re.IGNORECASE)
 
 
@@ -85,6 +95,9 @@ def without_denied(text: str) -> str:
             text = f"{text[:start].rstrip('$')} {text[end:].lstrip('$')}"
             continue
         before, after = text[max(0, start - 60) : start], text[end : end + 80]
+        if _is_operand(before.rstrip("\\f"), after):
+            text = f"{text[:start].rstrip('$')} {text[end:].lstrip('$')}"
+            continue
         if not _SUSPICIOUS.search((before + after).lower()):
             break
         here = before[max(before.rfind("."), before.rfind("\n"), before.rfind("。")) + 1 :]
@@ -94,6 +107,13 @@ def without_denied(text: str) -> str:
             break
         text = f"{text[:start].rstrip('$')} {text[end:].lstrip('$')}"
     return text
+
+
+def _is_operand(before: str, after: str) -> bool:
+    """Whether a box is part of an expression with another value, or crossed out; not if it fills a blank."""
+    if _CROSSED_OUT.search(before):
+        return True
+    return bool(_OPERATOR.search(before) or _OPERATED.match(after)) and not _BLANK.match(after)
 
 
 def _boxes_from_the_end(text: str) -> Iterator[tuple[int, int, str]]:

@@ -38,6 +38,7 @@ _WRONG = re.compile("(?:错误|不正确|不对)的[^，,。]{0,6}$")
 _APPLIED = re.compile(
     "(?:^|是|为|等于)(-?[0-9]{1,30}(?:[.][0-9]{1,30})?的(?:倒数|相反数|绝对值|算术平方根|立方根|一半))$"
 )
+_OF_THE_ANSWER = re.compile("(?:答案|^案)的(?!值)[^，,。]{1,10}[是为]")
 _FIRST_BLANK = re.compile("第(?:一|1)(?:个)?空")
 _LEFT_OVER = re.compile(r"(\d+)[^\d，,。]{0,6}[，,]?[^\d，,。]{0,4}余[^\d，,。余]{0,3}(\d+)")
 _NUMERAL = "[零一二两三四五六七八九十百千万]"
@@ -99,6 +100,10 @@ def in_chinese_sentence(sentence: str) -> str | None:
     if _DOUBT.search(clause) or "不确定" in sentence:
         return "" if not _LISTED.search(clause) else clause[_LISTED.search(clause).start() :]  # type: ignore[union-attr]
     *_, copula = [None, *COPULA.finditer(sentence)]
+    if copula and (bound := _QUALIFIED.search(sentence, 0, copula.end())):
+        return sentence[bound.start() :]
+    if _OF_THE_ANSWER.search(sentence):
+        return ""
     tail = sentence[copula.end() :].strip(' "“”') if copula else ""
     if copula and _WRONG.search(sentence[max(0, copula.start() - 12) : copula.start()]):
         return ""

@@ -41,6 +41,19 @@ _DENIED_CUE = re.compile(
     re.IGNORECASE,
 )
 
+_OF_THE_ANSWER = re.compile(
+    r"\b(?:(?<!value\s)of|for|twice|thrice|half|double|triple|times|plus|minus)\s+(?:the|our|this|that)\s+(?:final\s+|correct\s+)?$"
+    r"|\b(?:old|previous|earlier|former|tentative|preliminary|outdated)\s+$|\bbefore\s+the\s+correction\b|\b(?:nobody|no\s+one)\s"
+    r"|\b(?:false|wrong|untrue|mistaken)\s+(?:that|to)\b|\b(?:can['’]t|cannot|do\s+not|don['’]t)\s+see\s+(?:why|how)\b|\bwonder\b|\bhad\s+we\b"
+    r"|(?<!我)(?<!我们)(?:认为|以为|觉得)",
+    re.IGNORECASE,
+)
+"""Words before "the answer is" by which it speaks of something else, or that nobody vouches for."""
+
+_HENCE = re.compile(r"\b(?:so|thus|hence|therefore)\b|所以|因此|故", re.IGNORECASE)
+
+_BUT_NOT_SO = re.compile(r"[^。.\n]{0,60}[，,]\s*(?:但|可是|然而|but\b)")
+
 _DENIAL = re.compile(
     r"\banswers?\s+(?:is(?:n['’]t|\s+(?:definitely\s+|certainly\s+)?not(?![^.]{1,60}\bbut\b))|can(?:not|['’]t)|could\s*(?:not"
     r"|n['’]t))\b"
@@ -91,6 +104,8 @@ def after_cue(text: str, language: str) -> str | None:
         before = _before_in_sentence(text, cue.start())
         if (
             _DENIED_CUE.search(before)
+            or _OF_THE_ANSWER.search(before)
+            or (_SUPPOSED.search(before) and not _HENCE.search(before) and _BUT_NOT_SO.match(text, start))
             or is_temptation(before + cue.group())
             or (_WOULD.search(cue.group()) and _SUPPOSED.search(before))
         ):

@@ -27,6 +27,8 @@ from mathloop.answers.cues import (
     is_list,
 )
 from mathloop.answers.masking import BROKEN_FORMULA, FORMULA, NUMBER, PROSE, is_cut_off, masked
+from mathloop.answers.normalization import normalize
+from mathloop.answers.numbers import read_number
 from mathloop.answers.objects import json_answer
 from mathloop.answers.phrases import LONGEST_WORDS, in_sentence
 from mathloop.answers.retractions import is_temptation, taken_back
@@ -93,7 +95,7 @@ def extract_answer(text: str, language: str = "en") -> str | None:
         answer = _after_box(text[text.rfind("boxed") :], language)
         if answer is None and (left := _left_after_box(text)) is not None:
             return left or None
-        answer = answer or last_box(text)
+        answer = answer or _stated_later(text) or last_box(text)
         if answer or OPEN_BOX.search(text):
             return answer  # an unclosed box means that the response was cut off
     body = _BLANKS.sub(_fewer, _SPECIAL.sub("", text) if "<|" in text else text)
@@ -153,6 +155,19 @@ def _after_box(rest: str, language: str) -> str | None:
         )
         return answer if known else None
     return (corrected(rest[rest.find("}") + 1 :]) or None) if INSTEAD.search(lower) else None
+
+
+def _stated_later(text: str) -> str | None:
+    """Another number that "the answer is" says after the last box; None if it says the same or no number."""
+    after = text[end_of_last_box(text) :]
+    if not CUE.search(after):
+        return None
+    stated, boxed = (
+        read_number(normalize(value or "")) for value in (after_cue(after, "en"), last_box(text))
+    )
+    if stated is None or boxed is None or stated == boxed:
+        return None
+    return str(stated) if stated.denominator == boxed.denominator == 1 else None
 
 
 def _left_after_box(text: str) -> str | None:

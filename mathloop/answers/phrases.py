@@ -28,6 +28,7 @@ _REASON = re.compile(
     r"|as\s+opposed\s+to|so\s+that|i\.e|meaning|whereas)\b|,\s*(?:not|as|for\s+(?:I|we|the|it|this|that"
     r"|each|there)|with|so|after"
     r"|and\s+(?:the|so|that|this|it|we|he|she|they|then|therefore)|but\s+(?:the|this|that|it))\b"
+    r"|\(\s*not\s+(?=[-\d\\$])|,\s*but\s+not\b"
     r"|\bas\s+(?:\d|it|we|the|there|required|desired|expected|shown|stated|a\b)|\bfor\s+I\b)",
     re.IGNORECASE,
 )
@@ -109,6 +110,7 @@ def stated(phrase: str) -> str | None:
     return value if _is_harmless(tail) else whole
 
 
+_ADDED = re.compile(r"\b(\w+)\s+(?:plus|minus)\s+\w+\s*$", re.IGNORECASE)
 _YES_NO = re.compile(r"(yes|no)\s*[,.;:–—-]\s", re.IGNORECASE)
 
 
@@ -121,6 +123,9 @@ def in_sentence(sentence: str) -> str | None:
     if not PROSE.search(hidden) or is_read(sentence):
         return sentence
     for copula in reversed(list(_COPULA.finditer(hidden))[-6:]):
+        added = _ADDED.search(sentence, 0, copula.start())
+        if added and not added[1].isdigit() and read_words(added[1].lower()) is None:
+            return None
         rest = _without_fillers(sentence[copula.end() :])
         if not (_split(rest)[0] or _MINUS.match(rest) or is_read(rest)) or _BEFORE.search(
             sentence, 0, copula.start()

@@ -39,9 +39,9 @@ def is_temptation(before: str) -> bool:
 
 _PUNCTUATION = r"[\s$\\)\].,;:!。，；！*…—–-]*"
 _BUT = re.compile(
-    rf"{_PUNCTUATION}(?:(?:but|yet|however|although|though|wait|hmm+|oops|actually|no|sorry|hold\s+on|hang\s+on|scratch"
+    rf"{_PUNCTUATION}(?:(?:but|yet|however|although|though|wait|correction|hmm+|oops|actually|no|sorry|hold\s+on|hang\s+on|scratch"
     r"|on\s+second\s+thought|let\s+me\s+(?:re|double)\W?\s?check|or\s+rather|I\s+(?:made|forgot|take|was|mis\w+))\b"
-    r"|但|可是|然而|不过|等等|不对|哦不|更正|抱歉|其实|舍去|是?增根|检验|经检验)",
+    r"|但|可是|然而|不过|等等|不对|哦不|更正|抱歉|其实|以上|上述|舍去|是?增根|检验|经检验)",
     re.IGNORECASE,
 )
 """What a text begins with that takes an answer back."""
@@ -57,7 +57,7 @@ _TAKEN_BACK = re.compile(
     r"|\bisn['’]t\s*(?:right|correct|true|[.!])|\bmistake\b|\bI\s+(?:forgot|misread|miscounted|miscalculated|overcounted|double.counted)\b"
     r"|\bscratch\s+that\b|\btake\s+(?:that|it)\s+back\b|\bno,?\s+wait\b|\bwait,?\s+no\b"
     r"|\b(?:the|this)\s+(?:problem|question)\s+(?:asks|wants)\b|\b(?:double|over)\W?count|\bcounts?\b[^.]{0,40}\btwice\b|\btoo\s+(?:many|few)\b"
-    r"|(?:hmm+|oops|or\s+rather|sorry)\b|算错|弄错|看错|写错|错了|不对|更正|其实不",
+    rf"|^{_PUNCTUATION}(?:no[.,!]|correction\b)|\boops\b|\bor\s+rather\b|\bsorry\b|\bhmm+,?\s+no\b|有误|算错|弄错|看错|写错|错了|不对|更正|其实不",
     re.IGNORECASE,
 )
 _UNFIT = re.compile(
@@ -78,7 +78,8 @@ _NO_SOLUTION = re.compile(
     re.IGNORECASE,
 )
 _REFERRED = re.compile(
-    r"\b(?:if|unless|when|otherwise|others?|another|only)\b|如果|若|否则|另|其他", re.IGNORECASE
+    r"\b(?:if|unless|when|otherwise|others?|another|only|students?|people|many|some)\b|很多人|同学|学生|如果|若|否则|另|其他",
+    re.IGNORECASE,
 )
 _NUMBER = re.compile(r"(?<![A-Za-z\d.])[-−]?\d+(?:\.\d+)?")
 
