@@ -39,6 +39,11 @@ _APPLIED = re.compile(
     "(?:^|是|为|等于)(-?[0-9]{1,30}(?:[.][0-9]{1,30})?的(?:倒数|相反数|绝对值|算术平方根|立方根|一半))$"
 )
 _OF_THE_ANSWER = re.compile("(?:答案|^案)的(?!值)[^，,。]{1,10}[是为]")
+_OF_VARIABLE = re.compile(
+    r"(?:[A-Za-z]的(?:平方|立方|一半|[\d两二三四五]倍|倒数|相反数|绝对值|个位数?字?)|(?<![\w.])\d+[A-Za-z]|(?<![A-Za-z])[A-Za-z](?:[²³!]|[-+*/]\d{1,9})"
+    r"|[A-Za-z][与和加][A-Za-z]的(?:和|差|积|商))\s*$"
+)
+"""What is not the value itself: 2k是6."""
 _FIRST_BLANK = re.compile("第(?:一|1)(?:个)?空")
 _LEFT_OVER = re.compile(r"(\d+)[^\d，,。]{0,6}[，,]?[^\d，,。]{0,4}余[^\d，,。余]{0,3}(\d+)")
 _NUMERAL = "[零一二两三四五六七八九十百千万]"
@@ -46,22 +51,22 @@ _NUMERALS = re.compile(
     f"{_NUMERAL}{{1,20}}分之{_NUMERAL}{{1,20}}|{_NUMERAL}{{2,20}}(?={_UNITS}|[个只人本件条张组颗袋棵辆名岁支枚位次种])"
 )
 _QUALIFIED = re.compile(
-    r"(?:(?:至少|至多|最多|最少|不少于|不多于|多于|少于|高于|低于)(?:有|是|为|需要?|要)?|不是|大于|小于|除以|乘以|超过|不足|不等于|零下|负|根号"
+    r"(?:(?:至少|至多|最多|最少|不少于|不多于|多于|少于|高于|低于)(?:有|是|为|需要?|要)?|不是|大于|小于|除以|乘以|趋于|趋近于?|超过|不足|不等于|零下|负|根号"
     r"|不到|将近|接近|除了?|非|第"
     r"|\b(?:not|least|most|than|over|under|except|below|above|between))\s*$",
     re.IGNORECASE,
 )
 """Words before a number that change its meaning ("至少10")."""
 _BOUND = re.compile(
-    r"\s*(?:[个只人本件条张组颗袋棵辆名岁支枚位次种元米][多余](?![边项])|之|[个只人本件条张组颗袋棵辆名岁支枚位次种元米]?的一半|以上|以下|以内|以外|左右|上下|出头|多(?![边项])|余(?!弦)|几|来[个人只]|或以上|及以上|成|折|打|万|亿|千(?![克米])|百|"
+    r"\s*(?:[个只人本件条张组颗袋棵辆名岁支枚位次种元米][多余](?![边项])|整除|互质|的幂|位数|结尾|开头|之|[个只人本件条张组颗袋棵辆名岁支枚位次种元米]?的一半|以上|以下|以内|以外|左右|上下|出头|多(?![边项])|余(?!弦)|几|来[个人只]|或以上|及以上|成|折|打|万|亿|千(?![克米])|百|"
     r"的(?:倒数|相反数|绝对值|约数|因数|倍数|算术平方根|平方根|立方根|"
     r"平方|立方|一半)|分之|倍的|or more|or less|or fewer)"
 )
-_RUN = re.compile(r"[\d., ()+*/^:=<>≤≥≠√π|−-]|(?<![A-Za-z'’])[A-Za-z](?![A-Za-z])")
+_RUN = re.compile(r"[\d., ()+*/^:=<>≤≥≠√π|²³!−-]|(?<![A-Za-z'’])[A-Za-z](?![A-Za-z])")
 _RUN_ON_RIGHT = re.compile(
-    r"[\d., ()+*/^:=<>≤≥≠√π|−-]|(?<=\d)[abcdefijknopqruvwxyz](?![A-Za-z\d])"  # the others may be units
+    r"[\d., ()+*/^:=<>≤≥≠√π|²³!−-]|(?<=\d)[abcdefijknopqruvwxyz](?![A-Za-z\d])"  # the others may be units
 )
-_EQUATION = re.compile(r"(?=[^=]*[A-Za-z])(?=[^=]*[\d+*/^√−-])[^=<>≤≥]+=[^=A-Za-z]+")
+_EQUATION = re.compile(r"(?=[^=]*[A-Za-z])(?=[^=]*[\d+*/^√²³!−-])[^=<>≤≥]+=[^=A-Za-z]+")
 """2x = 10 states no value of x."""
 _LATIN = re.compile(r"[A-Za-z\\]")
 _BLANKS = re.compile(r"[\s.,]")
@@ -102,7 +107,7 @@ def in_chinese_sentence(sentence: str) -> str | None:
     *_, copula = [None, *COPULA.finditer(sentence)]
     if copula and (bound := _QUALIFIED.search(sentence, 0, copula.end())):
         return sentence[bound.start() :]
-    if _OF_THE_ANSWER.search(sentence):
+    if _OF_THE_ANSWER.search(sentence) or (copula and _OF_VARIABLE.search(sentence, 0, copula.start())):
         return ""
     tail = sentence[copula.end() :].strip(' "“”') if copula else ""
     if copula and _WRONG.search(sentence[max(0, copula.start() - 12) : copula.start()]):

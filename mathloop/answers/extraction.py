@@ -32,7 +32,7 @@ from mathloop.answers.numbers import read_number
 from mathloop.answers.objects import json_answer
 from mathloop.answers.phrases import LONGEST_WORDS, in_sentence
 from mathloop.answers.retractions import is_temptation, taken_back
-from mathloop.answers.statements import chosen, is_premise
+from mathloop.answers.statements import chosen, is_premise, is_unsure
 
 LONGEST_PHRASE = 14
 """Characters of a Chinese phrase that may be the answer as a whole, such as 北偏东30°."""
@@ -229,7 +229,7 @@ def _in_last_sentence(ending: str) -> str | None:
     values = {found.group() for found in NUMBER.finditer(last)}
     if _EITHER.search(masked(last)) and len(values) > 1 and not is_list(last):
         return None
-    if is_premise(last) or is_temptation(last + " "):
+    if is_premise(last) or is_unsure(last) or is_temptation(last + " "):
         return None
     if letters := chosen(last):
         return letters

@@ -67,7 +67,8 @@ _BEFORE = re.compile(
     r"|option|table"
     r"|example|line|row|of\s+(?:the\s+)?\w+|from|beyond|within|up\s+to|multiple\s+of|odd|even|cubed?"
     r"|cannot|never|no|unless"
-    r"|exceeds?|exceeding|if|when|n['’]t)[\s$(]*$|\bof[\s$(]*$",
+    r"|divides|as|(?:coprime|closest|tends?|congruent|proportional|opposite|next|prime)\s+(?:to|number)|approach(?:es)?"
+    r"|starts?\s+with|ends?\s+in|exceeds?|exceeding|if|when|n['’]t)[\s$(]*$|\bof[\s$(]*$",
     re.IGNORECASE,
 )
 _OF_WHOLE = re.compile(
@@ -110,6 +111,10 @@ def stated(phrase: str) -> str | None:
     return value if _is_harmless(tail) else whole
 
 
+_COMPOSED = re.compile(
+    r"(?:(?<![\w.])\d+[a-zA-Z]|(?<!\w)[a-zA-Z](?:²|³|\^\{?\d{1,3}\}?|\s?[-+*/]\s?\d{1,9}))\s*$"
+)
+"""The left side of 2k = 6, which is no name of the value."""
 _ADDED = re.compile(r"\b(\w+)\s+(?:plus|minus)\s+\w+\s*$", re.IGNORECASE)
 _YES_NO = re.compile(r"(yes|no)\s*[,.;:–—-]\s", re.IGNORECASE)
 
@@ -123,6 +128,8 @@ def in_sentence(sentence: str) -> str | None:
     if not PROSE.search(hidden) or is_read(sentence):
         return sentence
     for copula in reversed(list(_COPULA.finditer(hidden))[-6:]):
+        if _COMPOSED.search(sentence, 0, copula.start()):
+            return None
         added = _ADDED.search(sentence, 0, copula.start())
         if added and not added[1].isdigit() and read_words(added[1].lower()) is None:
             return None

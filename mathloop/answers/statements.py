@@ -25,6 +25,18 @@ def chosen(sentence: str) -> str | None:
     return match[1] or match[2]
 
 
+_NOT_SO = re.compile(
+    r"\b(?:can['’]t|cannot|could\s*n['’]t|must\s+not|may|might|could)\s+be\b|\b(?:is|are|was)(?:n['’]t|\s+never)\s+\S{1,20}$|\bnever\s+equals?\b"
+    r"|\banything\s+but\b|\bmore\s+or\s+less\b|^\W*(?:perhaps|maybe|possibly)\b",
+    re.IGNORECASE,
+)
+
+
+def is_unsure(sentence: str) -> bool:
+    """Whether a sentence denies the value that it ends with, or only says that it may be so."""
+    return _NOT_SO.search(sentence) is not None
+
+
 _PREMISE = re.compile(
     r"\W*(?:(?:let|assume|suppose|given|consider|denote)\b|(?:we|you)\s+(?:are|were)\s+(?:given|told)\b|the\s+(?:problem|question)\s+(?:says|states"
     r"|asks|gives)\b|(?:we\s+)?(?:need|want|have)\s+to\s+(?:find|compute|show|determine)\b|(?:question|problem)\s?\d{0,3}\s?:|已知|设|假设|令|题目|题中|问题)"
