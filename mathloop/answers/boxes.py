@@ -95,7 +95,7 @@ def without_denied(text: str) -> str:
             text = f"{text[:start].rstrip('$')} {text[end:].lstrip('$')}"
             continue
         before, after = text[max(0, start - 60) : start], text[end : end + 80]
-        if _is_operand(before.rstrip("\\f"), after):
+        if _is_operand(before[-20:].rstrip("\\f"), after):
             text = f"{text[:start].rstrip('$')} {text[end:].lstrip('$')}"
             continue
         if not _SUSPICIOUS.search((before + after).lower()):

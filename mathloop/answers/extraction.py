@@ -31,7 +31,7 @@ from mathloop.answers.normalization import normalize
 from mathloop.answers.numbers import read_number
 from mathloop.answers.objects import json_answer
 from mathloop.answers.phrases import LONGEST_WORDS, in_sentence
-from mathloop.answers.retractions import is_temptation, taken_back
+from mathloop.answers.retractions import is_temptation, may_be_taken_back, taken_back
 from mathloop.answers.statements import chosen, is_premise, is_unsure
 
 LONGEST_PHRASE = 14
@@ -93,9 +93,10 @@ def extract_answer(text: str, language: str = "en") -> str | None:
         text = without_denied(text)
     if "boxed" in text:
         answer = _after_box(text[text.rfind("boxed") :], language)
-        if answer is None and (left := _left_after_box(text)) is not None:
+        after = "" if answer else text[end_of_last_box(text) :]
+        if after and may_be_taken_back(after) and (left := _left_after_box(text, after)) is not None:
             return left or None
-        answer = answer or _stated_later(text) or last_box(text)
+        answer = answer or (_stated_later(text, after) if after else None) or last_box(text)
         if answer or OPEN_BOX.search(text):
             return answer  # an unclosed box means that the response was cut off
     body = _BLANKS.sub(_fewer, _SPECIAL.sub("", text) if "<|" in text else text)
@@ -157,10 +158,9 @@ def _after_box(rest: str, language: str) -> str | None:
     return (corrected(rest[rest.find("}") + 1 :]) or None) if INSTEAD.search(lower) else None
 
 
-def _stated_later(text: str) -> str | None:
+def _stated_later(text: str, after: str) -> str | None:
     """Another number that "the answer is" says after the last box; None if it says the same or no number."""
-    after = text[end_of_last_box(text) :]
-    if not CUE.search(after):
+    if not ("nswer" in after or "答" in after) or not CUE.search(after):
         return None
     stated, boxed = (
         read_number(normalize(value or "")) for value in (after_cue(after, "en"), last_box(text))
@@ -170,9 +170,8 @@ def _stated_later(text: str) -> str | None:
     return str(stated) if stated.denominator == boxed.denominator == 1 else None
 
 
-def _left_after_box(text: str) -> str | None:
+def _left_after_box(text: str, after: str) -> str | None:
     """What is left of the last box if the text after it takes it back; None if it stands."""
-    after = text[end_of_last_box(text) :]
     left = taken_back(after, last_box(text) or "")
     return left if left is None else left or after_cue(after, "en") or ""
 

@@ -21,6 +21,12 @@ _TEMPTING = re.compile(
     re.IGNORECASE,
 )
 """Introductions of an answer that is not the right one."""
+_HINTS = (
+    "tempt", "might", "may", "some", "any", "most", "mistak", "error", "misconc", "trap", "pitfall",
+    "slip", "wrong", "incorrect", "errone", "naiv", "naïv", "glance", "sight", "beware", "do not", "don't",
+    "don’t", "never", "false", "误", "错", "乍", "很多", "切勿", "千万",
+)  # fmt: skip
+"""One of these is in every such introduction; a fast test."""
 _TURNED = re.compile(
     r"\b(?:but|however|yet|instead|actually|in\s+fact|avoid(?:ing|ed)?|aside|so|thus|hence|therefore|correct(?!ion)|right|true|really"
     r"|fix(?:ed|ing)?)\b|但|然而|可是|其实|实际|正确|所以|因此|应该?[是为]|而(?!非)",
@@ -32,7 +38,11 @@ _CLAUSE = re.compile(r"[.!?;。！？；\n]\s*")
 
 def is_temptation(before: str) -> bool:
     """Whether the clause before an answer calls it a temptation or a mistake."""
-    clause = _CLAUSE.split(before[-LONGEST_BEFORE:])[-1]
+    before = before[-LONGEST_BEFORE:]
+    lower = before.lower()
+    if not any(word in lower for word in _HINTS):
+        return False
+    clause = _CLAUSE.split(before)[-1]
     *_, introduced = [None, *_TEMPTING.finditer(clause)]
     return introduced is not None and _TURNED.search(clause, introduced.end()) is None
 
@@ -82,6 +92,11 @@ _REFERRED = re.compile(
     re.IGNORECASE,
 )
 _NUMBER = re.compile(r"(?<![A-Za-z\d.])[-−]?\d+(?:\.\d+)?")
+
+
+def may_be_taken_back(after: str) -> bool:
+    """Whether the text behind an answer begins like one that takes it back."""
+    return bool(_BUT.match(after) or _DENIED.match(after))
 
 
 def taken_back(after: str, answer: str = "") -> str | None:
