@@ -95,7 +95,7 @@ def without_denied(text: str) -> str:
             text = f"{text[:start].rstrip('$')} {text[end:].lstrip('$')}"
             continue
         before, after = text[max(0, start - 60) : start], text[end : end + 80]
-        if _is_operand(before[-20:].rstrip("\\f"), after):
+        if _is_operand(before[-11:].rstrip("\\f"), after):
             text = f"{text[:start].rstrip('$')} {text[end:].lstrip('$')}"
             continue
         if not _SUSPICIOUS.search((before + after).lower()):
@@ -111,7 +111,7 @@ def without_denied(text: str) -> str:
 
 def _is_operand(before: str, after: str) -> bool:
     """Whether a box is part of an expression with another value, or crossed out; not if it fills a blank."""
-    if _CROSSED_OUT.search(before):
+    if ("~~" in before or "cancel" in before or "sout" in before) and _CROSSED_OUT.search(before):
         return True
     return bool(_OPERATOR.search(before) or _OPERATED.match(after)) and not _BLANK.match(after)
 
