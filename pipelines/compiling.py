@@ -14,7 +14,7 @@ from google.protobuf import struct_pb2
 from kfp import compiler
 
 import mathloop
-from mathloop.cluster.preflight import CODE_VERSION_VARIABLE
+from mathloop.cluster.preflight import CODE_VERSION_VARIABLE, DRAWN
 from mathloop.settings import Settings
 from pipelines.overhead import Overhead, overhead
 from pipelines.paths import tidied
@@ -62,8 +62,15 @@ def compile_one(pipeline: Any, path: Path, profile: Settings | None = None) -> O
             parameter = traced.pipeline_spec.root.input_definitions.parameters[name]
             parameter.literals.extend(struct_pb2.Value(string_value=choice) for choice in choices)
     defaults = {"store": CLUSTER_STORE} if profile is None else arguments_of(pipeline, profile)
+    if "seed" in traced.pipeline_spec.root.input_definitions.parameters and not _has_seed(profile):
+        # The form's default: runs that are started or scheduled there must not repeat each other.
+        defaults["seed"] = DRAWN
     compiler.Compiler().compile(traced, str(path), pipeline_parameters=defaults)
     return overhead(traced.pipeline_spec)
+
+
+def _has_seed(profile: Settings | None) -> bool:
+    return profile is not None and "seed" in profile.model_fields_set
 
 
 def arguments_of(pipeline: Any, profile: Settings) -> dict[str, Any]:

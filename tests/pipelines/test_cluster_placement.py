@@ -76,7 +76,7 @@ def test_every_profile_compiles_with_its_settings_as_defaults(
         one = compiled[profile][pipeline]
         parameters = one.spec["root"]["inputDefinitions"]["parameters"]
         for name, value in arguments_of(find_pipeline(pipeline), settings).items():
-            assert parameters[name]["defaultValue"] == value
+            assert parameters[name]["defaultValue"] == (-1 if name == "seed" else value)
         assert parameters["store"]["defaultValue"].startswith("s3://")
         if "preflight" in one.tasks():  # which has the whole profile as a constant
             constant = one.tasks()["preflight"]["inputs"]["parameters"]["profile"]["runtimeValue"]["constant"]
