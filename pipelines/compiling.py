@@ -61,7 +61,9 @@ def compile_one(pipeline: Any, path: Path, profile: Settings | None = None) -> O
         if name in traced.pipeline_spec.root.input_definitions.parameters:
             parameter = traced.pipeline_spec.root.input_definitions.parameters[name]
             parameter.literals.extend(struct_pb2.Value(string_value=choice) for choice in choices)
-    defaults = {"store": CLUSTER_STORE} if profile is None else arguments_of(pipeline, profile)
+    defaults: dict[str, Any] = {"store": CLUSTER_STORE}
+    if profile is not None:
+        defaults = arguments_of(pipeline, profile)
     if "seed" in traced.pipeline_spec.root.input_definitions.parameters and not _has_seed(profile):
         # The form's default: runs that are started or scheduled there must not repeat each other.
         defaults["seed"] = DRAWN
