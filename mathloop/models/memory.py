@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import torch
+
+T = TypeVar("T")
 
 
 def ran_out(error: BaseException) -> bool:
@@ -12,3 +17,13 @@ def ran_out(error: BaseException) -> bool:
     # PyTorch's CPU allocator and some kernels raise a plain RuntimeError.
     text = str(error)
     return isinstance(error, RuntimeError) and ("can't allocate memory" in text or "out of memory" in text)
+
+
+def if_it_fits(call: Callable[[], T]) -> T | None:
+    """The result of `call`; None where memory ran out, whose tensors are freed by then."""
+    try:
+        return call()
+    except Exception as error:
+        if not ran_out(error):
+            raise
+        return None

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mathloop.errors import BadConfig
-from mathloop.models.memory import ran_out
+from mathloop.models.memory import if_it_fits
 from mathloop.models.reward_model import RewardModel
 from mathloop.records import Mode
 from mathloop.sampling.prompts import end_of_turn, render_prompt
@@ -53,7 +53,7 @@ def score(
     start = 0
     while start < len(rows):
         chosen = by_length[start : start + batch_size]
-        values = _fitting(model, *pad([rows[i] for i in chosen], device))
+        values = if_it_fits(lambda: model(*pad([rows[i] for i in chosen], device)).tolist())  # noqa: B023
         if values is None and len(chosen) == 1:
             raise BadConfig("out of memory with one response to score: take a smaller reward model")
         if values is None:
@@ -63,14 +63,3 @@ def score(
             scores[index] = value
         start += len(chosen)
     return scores
-
-
-def _fitting(model: RewardModel, tokens: Tensor, attention: Tensor) -> list[float] | None:
-    """The rewards of one batch; None if it does not fit into memory."""
-    try:
-        rewards: list[float] = model(tokens, attention).tolist()
-        return rewards
-    except Exception as error:
-        if not ran_out(error):
-            raise
-        return None

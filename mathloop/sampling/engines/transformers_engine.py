@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from mathloop.errors import BadConfig
 from mathloop.models.loading import load_policy
-from mathloop.models.memory import ran_out
+from mathloop.models.memory import if_it_fits
 from mathloop.records import Mode, Problem
 from mathloop.sampling.config import SamplingConfig
 from mathloop.sampling.decoding import as_rollout, decode_batch
@@ -81,12 +82,7 @@ class TransformersSampler(Sampler):
         while start < len(problems):
             batch = problems[start : start + max(1, self._most // samples)]
             drawn = (seed * 1_000_003 + start) % 2**63
-            try:
-                rollouts = self._draw(batch, mode, samples, temperature, drawn)
-            except Exception as error:
-                if not ran_out(error):
-                    raise
-                rollouts = None  # the failed batch's tensors are freed only outside of this block
+            rollouts = if_it_fits(partial(self._draw, batch, mode, samples, temperature, drawn))
             if rollouts is None:
                 self._most = samples * self._half(len(batch), samples)
                 continue
