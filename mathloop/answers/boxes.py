@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import NamedTuple
 
-from mathloop.answers.retractions import LONGEST_BEFORE, is_temptation
+from mathloop.answers.retractions import LONGEST_BEFORE, is_temptation, mentions
 
 LONGEST_ANSWER = 20_000
 """Characters read inside a box."""
@@ -20,13 +21,12 @@ _CONNECTIVE = re.compile(r"\b(?:and|or)\b|[和或与及、]")
 _WORD = re.compile(r"[a-zA-Z\u4e00-\u9fff]")
 _COMMAND = re.compile(r"\\+[a-zA-Z]+|(?<![a-zA-Z])[a-zA-Z](?:_\{?\w+\}?)?\s*=")
 _SECOND_BLANK = re.compile(r"第[二三四2-4]个?空|(?<![a-zA-Z])[a-zA-Z]_\{?\w+\}?")
-_SUSPICIOUS = re.compile(
-    r"not|n['’]t|never|wrong|incorrect|false|[?？不非错除若]|except|exclud|other than|anything but|would"
-    r"|could"
-    r"|might|unless"
-    r"|than|exceed|least|most|above|below|up to|only"
-    r"|rather|instead|impossible|rule|neither|nor\b|write|give|put|enter|return|report|invalid|舍"
-)
+_SUSPICIOUS = (
+    "not", "n't", "n’t", "never", "wrong", "incorrect", "false", "except", "exclud", "other than",
+    "anything but", "would", "could", "might", "unless", "than", "exceed", "least", "most", "above", "below",
+    "up to", "only", "rather", "instead", "impossible", "rule", "neither", "nor", "write", "give", "put",
+    "enter", "return", "report", "invalid", "?", "？", "不", "非", "错", "除", "若", "舍",
+)  # fmt: skip
 """A box is only denied, or part of an instruction, if one of these is near it."""
 _NOT_BEFORE = re.compile(
     r"(?:\b(?:(?:smaller|less|fewer|lower|greater|larger|bigger|higher|more)\s+than|exceeds?|at\s+(?:least|most)"
@@ -71,6 +71,14 @@ _CROSSED_OUT = re.compile(r"(?:~~|\\[bx]?cancel\s?\{|\\sout\s?\{)\$?$")
 _IF = re.compile(r"\bif\b", re.IGNORECASE)
 
 
+class Box(NamedTuple):
+    """A closed box with content, and where it stands in its text."""
+
+    start: int
+    end: int
+    content: str
+
+
 def last_box(text: str) -> str | None:
     """The content of the last box, joined with the boxes just before it ("\\boxed{1} and \\boxed{2}")."""
     parts: list[str] = []
@@ -83,14 +91,13 @@ def last_box(text: str) -> str | None:
     return ", ".join(dict.fromkeys(reversed(parts))) or None
 
 
-def end_of_last_box(text: str) -> int:
-    """The position behind the last box; the end of the text if it has none."""
-    return next((end for _, end, _ in _boxes_from_the_end(text)), len(text))
+def without_denied(text: str) -> tuple[str, Box | None]:
+    """The text without last boxes that it calls wrong, or that only say where to write the answer.
 
-
-def without_denied(text: str) -> str:
-    """The text without last boxes that it calls wrong, or that only say where to write the answer."""
-    for start, end, _ in _boxes_from_the_end(text):  # a cut does not move the boxes before it
+    With it comes the last box that stands, None if there is none.
+    """
+    for box in _boxes_from_the_end(text):  # a cut does not move the boxes before it
+        start, end, _ = box
         if is_temptation(text[max(0, start - LONGEST_BEFORE) : start].rstrip("\\f")):
             text = f"{text[:start].rstrip('$')} {text[end:].lstrip('$')}"
             continue
@@ -98,15 +105,15 @@ def without_denied(text: str) -> str:
         if _is_operand(before[-11:].rstrip("\\f"), after):
             text = f"{text[:start].rstrip('$')} {text[end:].lstrip('$')}"
             continue
-        if not _SUSPICIOUS.search((before + after).lower()):
-            break
+        if not mentions((before + after).lower(), _SUSPICIOUS):
+            return text, box
         here = before[max(before.rfind("."), before.rfind("\n"), before.rfind("。")) + 1 :]
         instructed = _INSTRUCTED.search(before) and _IF.search(here + after[:40])
         supposed = _WOULD_BEFORE.search(here) and _BUT_AFTER.match(after)
         if not (instructed or supposed or _NOT_BEFORE.search(before) or _WRONG_AFTER.match(after)):
-            break
+            return text, box
         text = f"{text[:start].rstrip('$')} {text[end:].lstrip('$')}"
-    return text
+    return text, None
 
 
 def _is_operand(before: str, after: str) -> bool:
@@ -116,8 +123,8 @@ def _is_operand(before: str, after: str) -> bool:
     return bool(_OPERATOR.search(before) or _OPERATED.match(after)) and not _BLANK.match(after)
 
 
-def _boxes_from_the_end(text: str) -> Iterator[tuple[int, int, str]]:
-    """Closed boxes with content, as (start, end, content), last first."""
+def _boxes_from_the_end(text: str) -> Iterator[Box]:
+    """Closed boxes with content, last first."""
     start = len(text)
     for _ in range(MOST_BOXES):
         start = text.rfind("boxed", 0, start)
@@ -127,14 +134,17 @@ def _boxes_from_the_end(text: str) -> Iterator[tuple[int, int, str]]:
         if match is None or not text[max(0, start - 2) : start].endswith(("\\", "\\f")):
             continue
         if match.group(1) != "{":
-            yield start, match.end(), match.group(1)
+            yield Box(start, match.end(), match.group(1))
             continue
         close = _closing_brace(text, match.end() - 1)
         if close is not None and not text[match.end() : close].isspace() and close > match.end():
-            yield start, close + 1, text[match.end() : close]
+            yield Box(start, close + 1, text[match.end() : close])
 
 
 def _closing_brace(text: str, opening: int) -> int | None:
+    first = text.find("}", opening, opening + LONGEST_ANSWER)
+    if "{" not in text[opening + 1 : first] and "\\" not in text[opening:first]:
+        return first if first >= 0 else None
     depth = 0
     for match in _BRACE.finditer(text, opening, opening + LONGEST_ANSWER):
         mark = match.group()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 
-from mathloop.answers.boxes import OPEN_BOX, end_of_last_box, last_box, without_denied
+from mathloop.answers.boxes import OPEN_BOX, last_box, without_denied
 from mathloop.answers.chinese_sentences import (
     CONNECTIVES,
     COPULA,
@@ -31,7 +31,7 @@ from mathloop.answers.normalization import normalize
 from mathloop.answers.numbers import read_number
 from mathloop.answers.objects import json_answer
 from mathloop.answers.phrases import LONGEST_WORDS, in_sentence
-from mathloop.answers.retractions import is_temptation, may_be_taken_back, taken_back
+from mathloop.answers.retractions import is_temptation, may_be_taken_back, mentions, taken_back
 from mathloop.answers.statements import chosen, is_premise, is_unsure
 
 LONGEST_PHRASE = 14
@@ -51,6 +51,8 @@ _GIVEN_UP = re.compile(
     re.IGNORECASE,
 )
 _RUN_ON = re.compile(r"\n[ \t]*(?:\*\*)?(?:Question|Problem|Q|问题|题目)\s?\d{0,3}\s?[:：]")
+_QUESTIONS = ("question", "problem", "\nq", " q", "\tq", "*q", "问题", "题目")
+"""One of these is in every such line; a fast test."""
 _BOLD_END = re.compile(r"\*\*([^*\n]{1,400})\*\*[.。!！]?\s*$")
 _BOLD = re.compile(r"\*\*([^*\n]{1,400})\*\*")
 _EQUATIONS = re.compile(
@@ -89,11 +91,12 @@ def extract_answer(text: str, language: str = "en") -> str | None:
         return given or None
     text = _without_run_on(text).replace(r"\fbox{", r"\boxed{")
     boxed = "boxed" in text
+    box = None
     if boxed:
-        text = without_denied(text)
+        text, box = without_denied(text)
     if "boxed" in text:
         answer = _after_box(text[text.rfind("boxed") :], language)
-        after = "" if answer else text[end_of_last_box(text) :]
+        after = "" if answer or not box else text[box.end :]
         if after and may_be_taken_back(after) and (left := _left_after_box(text, after)) is not None:
             return left or None
         answer = answer or (_stated_later(text, after) if after else None) or last_box(text)
@@ -137,6 +140,8 @@ def _tagged(text: str, language: str) -> str | None:
 
 def _without_run_on(text: str) -> str:
     """The text without a further question that the model wrote after its answer."""
+    if not mentions(text.lower(), _QUESTIONS):
+        return text
     for question in _RUN_ON.finditer(text):
         before = text[: question.start()]
         if "boxed" in before or "####" in before or CUE.search(before):

@@ -36,11 +36,19 @@ _TURNED = re.compile(
 _CLAUSE = re.compile(r"[.!?;。！？；\n]\s*")
 
 
+def mentions(text: str, words: tuple[str, ...]) -> bool:
+    """Whether one of the words is in the text; some times faster than a pattern or `any`."""
+    for word in words:  # noqa: SIM110
+        if word in text:
+            return True
+    return False
+
+
 def is_temptation(before: str) -> bool:
     """Whether the clause before an answer calls it a temptation or a mistake."""
     before = before[-LONGEST_BEFORE:]
     lower = before.lower()
-    if not any(word in lower for word in _HINTS):
+    if not mentions(lower, _HINTS):
         return False
     clause = _CLAUSE.split(before)[-1]
     *_, introduced = [None, *_TEMPTING.finditer(clause)]

@@ -29,7 +29,9 @@ class SamplingConfig(BaseModel):
     )
     batch_size: int = Field(256, ge=1, description="Sequences decoded in one batch")
     dtype: Literal["float32", "bfloat16"] = Field(
-        "float32", description="Type of weights and activations while sampling"
+        "float32",
+        description="Type of weights and activations while sampling. A CPU that only emulates bfloat16 "
+        "computes in float32, which is faster there (engine transformers)",
     )
     tool_calls: int = Field(4, ge=0, description="Most interpreter runs per TIR response")
     tool_seconds: float = Field(5.0, gt=0, description="Wall-clock limit per interpreter run, in seconds")

@@ -30,7 +30,9 @@ class EngineConfig(BaseModel):
         "3 also parameters; 0: nothing is sharded and DeepSpeed is not used",
     )
     dtype: Literal["float32", "bfloat16"] = Field(
-        "float32", description="Compute precision; weights and optimizer state are always float32"
+        "float32",
+        description="Compute precision; weights and optimizer state are always float32. A CPU that only "
+        "emulates bfloat16 computes in float32, which is faster there",
     )
     micro_batch_tokens: int = Field(
         8192,

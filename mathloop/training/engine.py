@@ -33,6 +33,7 @@ from torch import Tensor, nn
 
 from mathloop.curves import Point
 from mathloop.errors import BadConfig, Interrupted, StorageRefused, TrainingDiverged
+from mathloop.models.dtypes import working_dtype
 from mathloop.storage import open_store
 from mathloop.training.attention import use_attention
 from mathloop.training.capacity import Utilization, check_memory, out_of_memory
@@ -249,7 +250,8 @@ class Engine:
             from mathloop.training.zero import ZeroUpdates
 
             return ZeroUpdates(self.module, self.optimizer, self.config, self.ranks)
-        return PlainUpdates(self.module, self.optimizer, self.ranks, self.config.dtype == "bfloat16")
+        autocast = working_dtype(self.config.dtype) == torch.bfloat16
+        return PlainUpdates(self.module, self.optimizer, self.ranks, autocast)
 
     def _resume(self, recipe: str) -> None:
         checkpoint: Checkpoint | None = None

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from mathloop.curves import thin
 from mathloop.errors import BadConfig
+from mathloop.models.dtypes import working_dtype
 from mathloop.models.loading import load_policy, load_reward_model
 from mathloop.models.saving import save_model
 from mathloop.records import read_problems
@@ -209,7 +210,7 @@ class _Reference:
         self._net, self._engine, self._config = net, engine, config
         self._copy: PackedPolicy | None = None
         if config.beta and config.lora is None:
-            copy, _ = load_policy(policy, getattr(torch, config.engine.dtype))
+            copy, _ = load_policy(policy, working_dtype(config.engine.dtype))
             speed_up(copy)
             self._copy = PackedPolicy(copy.to(engine.ranks.device).eval().requires_grad_(False))
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from mathloop.training.config import OptimizerConfig
+from mathloop.training.muon import Muon
 from mathloop.training.ranks import Ranks
 
 WEIGHT = "weight"
@@ -118,7 +119,7 @@ def optimizers(module: nn.Module, config: OptimizerConfig) -> list[torch.optim.O
     ]
     if inner:
         built.append(
-            torch.optim.Muon(
+            Muon(
                 inner,
                 lr=config.learning_rate,
                 weight_decay=config.weight_decay,

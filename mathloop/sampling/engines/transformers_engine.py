@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from mathloop.errors import BadConfig
+from mathloop.models.dtypes import working_dtype
 from mathloop.models.loading import load_policy
 from mathloop.models.memory import if_it_fits
 from mathloop.records import Mode, Problem
@@ -37,7 +38,7 @@ class TransformersSampler(Sampler):
     @classmethod
     def load(cls, folder: Path, config: SamplingConfig) -> TransformersSampler:
         """Loads a policy's folder. Raises BadModel where it is not one."""
-        model, tokenizer = load_policy(folder, getattr(torch, config.dtype))
+        model, tokenizer = load_policy(folder, working_dtype(config.dtype))
         return cls(model, tokenizer, config, shared=False)
 
     @classmethod

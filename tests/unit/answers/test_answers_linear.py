@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 import pytest
@@ -15,6 +16,8 @@ MOST = 6
 """Ratio of the CPU times; a quadratic step has 16."""
 LEAST_SECONDS = 0.002
 """A text that takes less is not worth comparing."""
+TURNS = 12
+"""Other load only adds to a time: the least of some turns is compared, of more turns where that is too much."""
 
 REPEATED = {
     "spaces after a cue": ("The answer is", " ", "^ 5"),
@@ -79,9 +82,13 @@ REPEATED = {
     ids=["response", "answer", "gold", "vote"],
 )
 def test_time_grows_with_the_text(kind: str, grade: object) -> None:
-    short = min(_seconds(grade, kind, SHORT, turn) for turn in range(3))
-    long = min(_seconds(grade, kind, LONG, turn) for turn in range(3))
-    assert long < MOST * max(short, LEAST_SECONDS), f"{short:.4f} s, then {long:.4f} s"
+    short = long = math.inf
+    for turn in range(TURNS):
+        short = min(short, _seconds(grade, kind, SHORT, turn))
+        long = min(long, _seconds(grade, kind, LONG, turn))
+        if turn >= 1 and long < MOST * max(short, LEAST_SECONDS):
+            return
+    pytest.fail(f"{short:.4f} s, then {long:.4f} s")
 
 
 def _seconds(grade: object, kind: str, length: int, turn: int) -> float:

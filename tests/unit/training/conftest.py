@@ -11,6 +11,12 @@ import pytest
 ANSWERS = tuple(f"\\boxed{{{digit}}}" for digit in range(5))
 
 
+@pytest.fixture(autouse=True)
+def _bfloat16_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trains in bfloat16 on any CPU, also where it is only emulated: these models are tiny."""
+    monkeypatch.setattr("mathloop.models.dtypes.fast_bfloat16", lambda device: True)
+
+
 @pytest.fixture(scope="session")
 def letters() -> Any:
     """A tokenizer of printable ASCII; the instructions and ANSWERS are one token each."""
