@@ -10,14 +10,21 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from mathloop.files import disk, replacing_folder
+from mathloop.models.tokenizers import end_tokens
 from mathloop.remedies import os_error
 
 
 def save_model(folder: Path, model: Any, tokenizer: Any, weights: dict[str, Tensor] | None = None) -> None:
     """Saves a model with its tokenizer: with its own weights, or with other `weights` of the same names.
 
+    A policy's generation config gets all tokens that end a response, so that any engine stops at them.
+
     Raises StorageRefused as `save_folder` does.
     """
+
+    generation = getattr(model, "generation_config", None)
+    if generation is not None:
+        generation.eos_token_id = sorted(end_tokens(tokenizer, generation))
 
     def write(partial: Path) -> None:
         model.save_pretrained(partial, state_dict=weights)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from mathloop.errors import BadModel
 
 _TURN = [{"role": "user", "content": "What is 1 + 2?"}]
+_REPLY = "It is 3."
 
 
 def load_tokenizer(folder: Path) -> Any:
@@ -44,6 +46,38 @@ def check_embeddings(place: Path, tokenizer: Any, rows: int) -> None:
             f"{place}: tokenizer and weights do not belong together (token {highest} in a prompt, {rows} "
             "embeddings); copy the tokenizer that the model was trained with"
         )
+
+
+def end_of_turn(tokenizer: Any) -> str:
+    """The token with which the chat template closes a response; `eos_token` where it adds no special one.
+
+    The two differ: Qwen2.5's base models have the eos_token <|endoftext|> and turns that end in <|im_end|>.
+    """
+    return _closing_token(tokenizer, tokenizer.chat_template, tokenizer.eos_token)
+
+
+def end_tokens(tokenizer: Any, generation_config: Any = None) -> frozenset[int]:
+    """All tokens that end a response: `eos_token`, the template's, and those of a model's generation config.
+
+    `generation_config` has `eos_token_id`, a number or a list. Of these only special tokens count: a config
+    that names none may carry the default of its class, which is an ordinary token of another tokenizer.
+    """
+    named = getattr(generation_config, "eos_token_id", None)
+    special = {token for token, added in tokenizer.added_tokens_decoder.items() if added.special}
+    listed = named if isinstance(named, list | tuple) else [named]
+    own = (int(tokenizer.convert_tokens_to_ids(end_of_turn(tokenizer))), int(tokenizer.eos_token_id))
+    return frozenset({*own, *(token for token in listed if token in special)})
+
+
+@lru_cache(maxsize=8)
+def _closing_token(tokenizer: Any, template: str, eos_token: str) -> str:
+    """`end_of_turn`; rendered once for each tokenizer, since every sample asks."""
+    turns = [*_TURN, {"role": "assistant", "content": _REPLY}]
+    text = str(tokenizer.apply_chat_template(turns, tokenize=False))
+    after = text.rpartition(_REPLY)[2].lstrip()
+    specials = {added.content for added in tokenizer.added_tokens_decoder.values() if added.special}
+    found = [token for token in specials if after.startswith(token)]
+    return max(found, key=len, default=str(eos_token))
 
 
 def _encode(tokenizer: Any) -> list[int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 
 class SamplingConfig(BaseModel):
@@ -33,8 +33,19 @@ class SamplingConfig(BaseModel):
         description="Type of weights and activations while sampling. A CPU that only emulates bfloat16 "
         "computes in float32, which is faster there (engine transformers)",
     )
+    stop: tuple[str, ...] = Field(
+        (),
+        description="Texts that end a response, which they are not part of, besides the model's end tokens",
+    )
     tool_calls: int = Field(4, ge=0, description="Most interpreter runs per TIR response")
     tool_seconds: float = Field(5.0, gt=0, description="Wall-clock limit per interpreter run, in seconds")
     tool_chars: int = Field(
         400, ge=1, description="Longest interpreter output shown to the model, in characters"
     )
+
+    @field_validator("stop")
+    @classmethod
+    def _texts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(value):
+            raise ValueError("an empty stop text would end every response at once; remove it")
+        return value

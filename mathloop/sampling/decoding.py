@@ -18,6 +18,7 @@ from mathloop.answers import extract_answer
 from mathloop.records import FinishReason, Mode, Problem, Response
 from mathloop.sampling.operators import decoding_operators
 from mathloop.sampling.sampler import Rollout
+from mathloop.sampling.stopping import Stop
 from mathloop.sampling.token_drawing import draw
 
 ToolRunner = Callable[[list[str]], list[str]]
@@ -35,6 +36,8 @@ class Decoded:
     """Log-probability of each sampled token under the distribution that it was drawn from, before top-p."""
     sampled: list[bool] = field(default_factory=list)
     finish_reason: FinishReason = "length"
+    stop: str = ""
+    """The stop text that ended it; empty where an end token did, or nothing."""
     tool_calls: int = 0
     forced: list[int] = field(default_factory=list)
     """Interpreter tokens that are still to be fed."""
@@ -120,6 +123,7 @@ def decode_batch(
     end_tokens: frozenset[int],
     generator: torch.Generator,
     tool: Tool | None = None,
+    stop: Stop | None = None,
 ) -> list[Decoded]:
     """Draws `samples` sequences for each prompt, in order: prompt 0's first.
 
@@ -155,7 +159,7 @@ def decode_batch(
             mask = mask[:, None, None]
         for step in range(max_tokens):
             tokens, logprobs = draw(logits, temperature, top_p, generator)
-            alive, tokens = _advance(running, tokens, logprobs, end_tokens, tool)
+            alive, tokens = _advance(running, tokens, logprobs, end_tokens, tool, stop)
             if step + 1 == max_tokens or not any(alive):
                 break
             if sum(alive) <= 0.75 * len(running):
@@ -185,6 +189,7 @@ def _advance(
     logprobs: torch.Tensor,
     end_tokens: frozenset[int],
     tool: Tool | None,
+    stop: Stop | None,
 ) -> tuple[list[bool], torch.Tensor]:
     """Appends one token to every running sequence; returns which ones continue, and the tokens appended."""
     drawn, scores = tokens.tolist(), logprobs.tolist()
@@ -206,6 +211,9 @@ def _advance(
         sequence.sampled.append(True)
         if token in end_tokens:
             sequence.finish_reason = "stop"
+            continue
+        if stop is not None and (text := stop.find(sequence.tokens, sequence.sampled)):
+            sequence.finish_reason, sequence.stop = "stop", text
             continue
         alive[row] = True
         if (
@@ -234,9 +242,11 @@ def as_rollout(
     mode: Mode,
     temperature: float,
 ) -> Rollout:
-    """The sequence decoded after `prompt` as response number `sample`; its text has no final token."""
-    kept = decoded.tokens[:-1] if decoded.finish_reason == "stop" else decoded.tokens
-    text = tokenizer.decode(kept)
+    """The sequence decoded after `prompt` as response number `sample`; its text has no end token or stop."""
+    ended = decoded.finish_reason == "stop" and not decoded.stop
+    text = tokenizer.decode(decoded.tokens[:-1] if ended else decoded.tokens)
+    if decoded.stop:
+        text = text[: text.rfind(decoded.stop)]
     response = Response(
         problem_id=problem.id,
         sample=sample,

@@ -29,8 +29,3 @@ def encode_prompt(tokenizer: Any, problem: str, mode: Mode) -> list[int]:
         "input_ids"
     ]
     return tokens
-
-
-def end_of_turn(tokenizer: Any) -> str:
-    """The token that closes a response: the tokenizer's `eos_token`."""
-    return str(tokenizer.eos_token)

@@ -11,8 +11,9 @@ from torch import Tensor
 from mathloop.errors import BadConfig
 from mathloop.models.memory import if_it_fits
 from mathloop.models.reward_model import RewardModel
+from mathloop.models.tokenizers import end_of_turn
 from mathloop.records import Mode
-from mathloop.sampling.prompts import end_of_turn, render_prompt
+from mathloop.sampling.prompts import render_prompt
 
 
 def dialogue_tokens(tokenizer: Any, problem: str, mode: Mode, text: str, max_tokens: int) -> list[int]:

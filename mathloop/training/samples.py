@@ -6,8 +6,9 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from mathloop.models.tokenizers import end_of_turn
 from mathloop.records import Mode
-from mathloop.sampling.prompts import end_of_turn, render_prompt
+from mathloop.sampling.prompts import render_prompt
 
 _OUTPUT = re.compile(r"(?<=```output)\n.*?\n```\n?", re.DOTALL)
 

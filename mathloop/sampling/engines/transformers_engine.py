@@ -15,12 +15,14 @@ from mathloop.errors import BadConfig
 from mathloop.models.dtypes import working_dtype
 from mathloop.models.loading import load_policy
 from mathloop.models.memory import if_it_fits
+from mathloop.models.tokenizers import end_tokens
 from mathloop.records import Mode, Problem
 from mathloop.sampling.config import SamplingConfig
 from mathloop.sampling.decoding import as_rollout, decode_batch
 from mathloop.sampling.interpreter import Interpreter
-from mathloop.sampling.prompts import encode_prompt, end_of_turn
+from mathloop.sampling.prompts import encode_prompt
 from mathloop.sampling.sampler import Rollout, Sampler
+from mathloop.sampling.stopping import stop_at
 
 
 class TransformersSampler(Sampler):
@@ -30,7 +32,7 @@ class TransformersSampler(Sampler):
         """`shared`: somebody else trains `model`, so that it always has the newest weights."""
         self.model, self.tokenizer, self.config = model, tokenizer, config
         self._shared = shared
-        self._ends = frozenset({int(tokenizer.convert_tokens_to_ids(end_of_turn(tokenizer)))})
+        self._ends = end_tokens(tokenizer, getattr(model, "generation_config", None))
         self._interpreter = Interpreter(tokenizer)
         self._most = config.batch_size
         """Sequences in a batch; halved where memory runs out."""
@@ -103,6 +105,7 @@ class TransformersSampler(Sampler):
             top_p=self.config.top_p,
             end_tokens=self._ends,
             generator=torch.Generator(device=self.model.device).manual_seed(seed),
+            stop=stop_at(self.tokenizer, self.config.stop),
             tool=self._interpreter.tool(self.config) if mode == "tir" else None,
         )
         return [

@@ -13,13 +13,13 @@ from torch import Tensor
 from mathloop.errors import BadConfig, BadData
 from mathloop.models.folders import check_folder
 from mathloop.models.loading import one_line
-from mathloop.models.tokenizers import check_embeddings, load_tokenizer
+from mathloop.models.tokenizers import check_embeddings, end_tokens, load_tokenizer
 from mathloop.records import Mode, Problem
 from mathloop.sampling.config import SamplingConfig
 from mathloop.sampling.decoding import as_rollout
 from mathloop.sampling.engines.vllm_loop import VllmLoop
 from mathloop.sampling.interpreter import Interpreter
-from mathloop.sampling.prompts import encode_prompt, end_of_turn
+from mathloop.sampling.prompts import encode_prompt
 from mathloop.sampling.sampler import Rollout, Sampler
 
 PROMPT_TOKENS = 4096
@@ -39,10 +39,18 @@ _ENVIRONMENT = {
 class VllmSampler(Sampler):
     """Samples with vLLM in this process; Python blocks run in the sandbox."""
 
-    def __init__(self, llm: Any, tokenizer: Any, config: SamplingConfig, *, in_trainer: bool) -> None:
+    def __init__(
+        self,
+        llm: Any,
+        tokenizer: Any,
+        config: SamplingConfig,
+        *,
+        in_trainer: bool,
+        generation_config: Any = None,
+    ) -> None:
         self.llm, self.tokenizer, self.config = llm, tokenizer, config
         self._in_trainer = in_trainer
-        self._end_token = int(tokenizer.convert_tokens_to_ids(end_of_turn(tokenizer)))
+        self._ends = end_tokens(tokenizer, generation_config)
         self._interpreter = Interpreter(tokenizer)
         self._asleep = False
 
@@ -67,7 +75,8 @@ class VllmSampler(Sampler):
         ranks = _trainer_ranks()
         with one_line(folder, "choose another model, or set engine to transformers"):
             llm, tokenizer = _load(folder, config, ranks)
-        return cls(llm, tokenizer, config, in_trainer=ranks > 0)
+            generation = _generation_config(folder)
+        return cls(llm, tokenizer, config, in_trainer=ranks > 0, generation_config=generation)
 
     @classmethod
     def beside_trainer(cls, folder: Path, net: Any, tokenizer: Any, config: SamplingConfig) -> VllmSampler:
@@ -129,7 +138,7 @@ class VllmSampler(Sampler):
             prompts,
             samples=samples,
             temperature=temperature,
-            end_token=self._end_token,
+            end_tokens=self._ends,
             config=self.config,
             seed=seed,
             tool=self._interpreter.tool(self.config) if mode == "tir" else None,
@@ -146,6 +155,15 @@ def _trainer_ranks() -> int:
     """Processes of the trainer that this one belongs to; 0 without one."""
     there = torch.distributed.is_available() and torch.distributed.is_initialized()
     return torch.distributed.get_world_size() if there else 0
+
+
+def _generation_config(folder: Path) -> Any:
+    """The folder's generation config; its model config where it has none, as transformers reads it."""
+    from transformers import AutoConfig, GenerationConfig
+
+    if (folder / "generation_config.json").exists():
+        return GenerationConfig.from_pretrained(folder, local_files_only=True)
+    return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
 
 
 def _load(folder: Path, config: SamplingConfig, ranks: int) -> tuple[Any, Any]:
@@ -173,7 +191,7 @@ def _load(folder: Path, config: SamplingConfig, ranks: int) -> tuple[Any, Any]:
         str(folder),
         dtype=config.dtype,
         load_format="safetensors",
-        generation_config="vllm",  # a response ends with the tokenizer's end of turn only
+        generation_config="vllm",  # its end tokens are given with each request, the rest is ours
         logprobs_mode="processed_logprobs",  # of the distribution that is sampled
         max_model_len=context,
         max_num_seqs=config.batch_size,

@@ -30,14 +30,14 @@ class VllmLoop:
         *,
         samples: int,
         temperature: float,
-        end_token: int,
+        end_tokens: frozenset[int],
         config: SamplingConfig,
         seed: int,
         tool: Tool | None,
     ) -> None:
         self._engine, self._prompts, self._config = engine, prompts, config
         self._context: int = engine.model_config.max_model_len
-        self._samples, self._temperature, self._end_token = samples, temperature, end_token
+        self._samples, self._temperature, self._end_tokens = samples, temperature, end_tokens
         self._seed, self._tool = seed, tool
         self._responses: dict[int, Decoded] = {}
         """By index: prompt 0's first."""
@@ -106,6 +106,8 @@ class VllmLoop:
             raise MathloopError(f"vLLM ended a response with {completion.finish_reason!r}; see its log")
         elif self._tool is None or completion.stop_reason != self._tool.mark:
             response.finish_reason = "stop"
+            reason = completion.stop_reason
+            response.stop = reason if isinstance(reason, str) else ""
             self._active.remove(index)
         elif not self._tool.decode(response.tokens[-12:]).endswith(self._tool.mark):
             self._request(index)  # the last token has text after the mark, so this is no tool call
@@ -137,15 +139,16 @@ class VllmLoop:
         if room <= 0:
             self._active.remove(index)
             return
+        marks = [*self._config.stop, *([] if self._tool is None else [self._tool.mark])]
         place = f"{self._seed}-{index}-{len(response.tokens)}"
         params = SamplingParams(
             temperature=self._temperature,
             top_p=self._config.top_p,
             seed=random.Random(place).getrandbits(62),
             max_tokens=room,
-            stop_token_ids=[self._end_token],
-            stop=[] if self._tool is None else [self._tool.mark],
-            detokenize=self._tool is not None,
+            stop_token_ids=sorted(self._end_tokens),
+            stop=marks,
+            detokenize=bool(marks),
             skip_special_tokens=False,
             logprobs=0,  # of the sampled token alone
             output_kind=RequestOutputKind.FINAL_ONLY,
