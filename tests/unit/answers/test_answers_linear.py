@@ -17,7 +17,7 @@ MOST = 6
 LEAST_SECONDS = 0.002
 """A text that takes less is not worth comparing."""
 TURNS = 12
-"""Other load only adds to a time: the least of some turns is compared, of more turns where that is too much."""
+"""Other load only adds to a time: the least of some turns counts, of more turns where that is too much."""
 
 REPEATED = {
     "spaces after a cue": ("The answer is", " ", "^ 5"),
