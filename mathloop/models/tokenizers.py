@@ -62,9 +62,9 @@ def end_tokens(tokenizer: Any, generation_config: Any = None) -> frozenset[int]:
     `generation_config` has `eos_token_id`, a number or a list. Of these only special tokens count: a config
     that names none may carry the default of its class, which is an ordinary token of another tokenizer.
     """
-    named = getattr(generation_config, "eos_token_id", None)
+    named: Any = getattr(generation_config, "eos_token_id", None)
     special = {token for token, added in tokenizer.added_tokens_decoder.items() if added.special}
-    listed = named if isinstance(named, list | tuple) else [named]
+    listed: list[Any] = list(named) if isinstance(named, list | tuple) else [named]
     own = (int(tokenizer.convert_tokens_to_ids(end_of_turn(tokenizer))), int(tokenizer.eos_token_id))
     return frozenset({*own, *(token for token in listed if token in special)})
 

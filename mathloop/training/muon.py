@@ -21,7 +21,7 @@ class Muon(torch.optim.Muon):
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Updates every parameter that has a gradient."""
         if fast_bfloat16(self.param_groups[0]["params"][0].device.type):
-            super().step(closure)
+            super().step(closure)  # type: ignore[no-untyped-call]
             return
         for group in self.param_groups:
             for parameter in group["params"]:
