@@ -12,6 +12,7 @@ from mathloop.answers.chinese_sentences import (
 from mathloop.answers.masking import BROKEN_FORMULA, FORMULA, NUMBER, PROSE, formulas, masked
 from mathloop.answers.phrases import stated
 from mathloop.answers.retractions import is_temptation, taken_back
+from mathloop.answers.statements import sets_aside
 
 INSTEAD = re.compile(r"(?:should|must|ought\s+to)\s+be\b|is\s+(?:actually|really)\b|应该?[是为]")
 
@@ -105,6 +106,7 @@ def after_cue(text: str, language: str) -> str | None:
         if (
             _DENIED_CUE.search(before)
             or _OF_THE_ANSWER.search(before)
+            or sets_aside(before)
             or (_SUPPOSED.search(before) and not _HENCE.search(before) and _BUT_NOT_SO.match(text, start))
             or is_temptation(before + cue.group())
             or (_WOULD.search(cue.group()) and _SUPPOSED.search(before))

@@ -32,9 +32,21 @@ _NOT_SO = re.compile(
 )
 
 
+_SET_ASIDE = re.compile(
+    r"\b(?:without|ignor(?:e|ed|ing)|disregard(?:ing|ed)?|neglect(?:ing|ed)?|drop(?:ping|ped)?)\s+(?:(?:the|this|that|these|all)\s+)+"
+    r"(?:\w+\s+)?(?:constraint|condition|restriction|requirement)s?\b|(?:不考虑|忽略|去掉)[^，,。]{0,8}(?:条件|限制)",
+    re.IGNORECASE,
+)
+
+
 def is_unsure(sentence: str) -> bool:
-    """Whether a sentence denies the value that it ends with, or only says that it may be so."""
-    return _NOT_SO.search(sentence) is not None
+    """Whether a sentence denies the value that it ends with, or holds it for possible or set aside."""
+    return _NOT_SO.search(sentence) is not None or sets_aside(sentence)
+
+
+def sets_aside(sentence: str) -> bool:
+    """Whether a sentence is about another problem: "Without the constraint, the answer is 7"."""
+    return _SET_ASIDE.search(sentence) is not None
 
 
 _PREMISE = re.compile(
