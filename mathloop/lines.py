@@ -56,6 +56,21 @@ def parse_object(data: bytes) -> dict[str, Any]:
     return value
 
 
+def parse_value(text: str, start: int) -> tuple[Any, int]:
+    """The JSON value that begins at `start`, and where it ends; raises ValueError as `parse_object` does."""
+    try:
+        value, end = _DECODER.raw_decode(text, start)
+        if "\\ud" in text[start:end].lower():
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except RecursionError:
+        raise ValueError("JSON that is nested too deep") from None
+    except UnicodeEncodeError:
+        raise ValueError(
+            "half of a surrogate pair (\\ud800 to \\udfff) where a character should be"
+        ) from None
+    return value, end
+
+
 def describe(value: Any) -> str:
     """A value with its kind, for a message about a data file: "text '7'"."""
     if value is None:

@@ -73,13 +73,14 @@ class _Column(NamedTuple):
 
     @property
     def expectation(self) -> str:
-        words = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
+        words: dict[type, str] = {str: "text", int: "a whole number", float: "a number"}
+        words |= {bool: "true or false", tuple: "a list of texts"}
         expected = " or ".join(map(repr, self.choices)) or words[self.kind]
         return f"{expected} or null" if self.nullable else expected
 
     @property
     def accepted(self) -> tuple[type, ...]:
-        return (float, int) if self.kind is float else (self.kind,)
+        return {float: (float, int), tuple: (tuple, list)}.get(self.kind, (self.kind,))
 
     def check(self, value: object) -> str | None:
         """What is wrong with `value`; None if nothing is."""
@@ -90,6 +91,8 @@ class _Column(NamedTuple):
             return f"expected {self.expectation}, found {describe(value)}"
         if self.choices and value not in self.choices:
             return f"expected {self.expectation}, found {shown(value)}"
+        if isinstance(value, tuple | list) and not all(isinstance(each, str) for each in value):
+            return f"expected {self.expectation}, found {describe(value)}"
         if isinstance(value, int) and not -(2**63) <= value < 2**63:
             return f"expected {self.expectation} of at most 64 bits"
         if self.name in NEVER_BLANK and isinstance(value, str) and not value.strip():
@@ -106,6 +109,7 @@ def _columns(record: type[Record]) -> list[_Column]:
         )
         kind = next(option for option in options if option is not type(None))
         choices = get_args(kind) if get_origin(kind) is Literal else ()
+        kind = tuple if get_origin(kind) is tuple else kind
         columns.append(
             _Column(field.name, str if choices else kind, type(None) in options, choices, field.default)
         )
@@ -114,6 +118,7 @@ def _columns(record: type[Record]) -> list[_Column]:
 
 def _schema(columns: Sequence[_Column]) -> pa.Schema:
     types = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
+    types[tuple] = pa.list_(pa.string())
     return pa.schema([pa.field(column.name, types[column.kind], column.nullable) for column in columns])
 
 
@@ -147,7 +152,8 @@ def _record(
             raise BadData(message, path=path, row=number, field=column.name)
     values = [row.get(column.name, column.default) for column in columns]
     _check(path, number, columns, values)
-    return record(*values)
+    frozen: list[Any] = [tuple(value) if isinstance(value, list) else value for value in values]
+    return record(*frozen)
 
 
 def _write(path: Path, record: type[Record], records: Iterable[Record], row_group: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,7 +48,7 @@ def read_batches(
     names = file.schema_arrow.names
     wanted = names if columns is None else [name for name in columns if name in names]
     for batch in file.iter_batches(batch_size=READ_BATCH, columns=names if all_columns else wanted):
-        values = [_values(path, number, name, batch.column(name)) for name in wanted]
+        values = [column_values(path, number, name, batch.column(name)) for name in wanted]
         rows = [
             {name: column[index] for name, column in zip(wanted, values, strict=True)}
             for index in range(batch.num_rows)
@@ -89,18 +90,44 @@ def _writer(partial: Path, schema: pa.Schema) -> pq.ParquetWriter:
     return pq.ParquetWriter(partial, schema, compression="zstd", write_page_checksum=True)
 
 
-def _values(path: Path, before: int, name: str, column: pa.Array) -> list[Any]:
+def column_values(path: Path, before: int, name: str, column: pa.Array) -> list[Any]:
+    """A column as Python values; `before` is the number of rows of the file before it, for messages.
+
+    Columns of mixed values, which `datasets` writes as JSON in an extension type, are decoded.
+
+    Raises:
+        BadData: Python cannot represent a value.
+    """
     try:
-        return column.to_pylist()  # type: ignore[no-any-return]
+        values = column.to_pylist()
+        return [_decoded(value, column.type) for value in values] if _holds_json(column.type) else values
     except _REFUSALS:
         pass
     values = []
     for number, scalar in enumerate(column, start=before + 1):
         try:
-            values.append(scalar.as_py())
+            values.append(_decoded(scalar.as_py(), column.type))
         except _REFUSALS as error:
             message = f"a value that cannot be read ({first_line(error)}); store it as text"
             if isinstance(error, UnicodeDecodeError):
                 message = "text that is not UTF-8; write the file again as UTF-8"
             raise BadData(message, path=path, row=number, field=name) from None
     return values
+
+
+def _holds_json(kind: pa.DataType) -> bool:
+    inner = [kind.field(index).type for index in range(kind.num_fields)] if kind.num_fields else []
+    return isinstance(kind, pa.JsonType) or any(map(_holds_json, inner))
+
+
+def _decoded(value: Any, kind: pa.DataType) -> Any:
+    """A value of Arrow's type `kind` with the JSON in it decoded; raises ValueError if it is none."""
+    if value is None or not _holds_json(kind):
+        return value
+    if isinstance(kind, pa.JsonType):
+        return json.loads(value)
+    if isinstance(value, dict):
+        return {name: _decoded(each, kind.field(name).type) for name, each in value.items()}
+    if isinstance(value, list) and hasattr(kind, "value_type"):
+        return [_decoded(each, kind.value_type) for each in value]
+    return value

@@ -119,18 +119,25 @@ def json_line(path: Path, number: int, row: Mapping[str, Any]) -> bytes:
 def _read_json_lines(
     path: Path, broken: Callable[[BadData], None] | None
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    # Bytes are split at \n only, so that U+2028 inside a text does not end a line.
     with reading(path), open_plain(path) as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                row = parse_line(path, number, line)
-            except BadData as error:
-                if broken is None:
-                    raise
-                broken(error)
-                continue
-            if row is not None:
-                yield number, row
+        yield from json_lines(path, file, broken)
+
+
+def json_lines(
+    path: Path, lines: Iterable[bytes], broken: Callable[[BadData], None] | None = None
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """As `numbered_rows`, for lines that are already open."""
+    # Bytes are split at \n only, so that U+2028 inside a text does not end a line.
+    for number, line in enumerate(lines, start=1):
+        try:
+            row = parse_line(path, number, line)
+        except BadData as error:
+            if broken is None:
+                raise
+            broken(error)
+            continue
+        if row is not None:
+            yield number, row
 
 
 def _read_parquet(path: Path, columns: Iterable[str] | None) -> Iterator[tuple[int, dict[str, Any]]]:

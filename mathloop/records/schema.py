@@ -34,6 +34,9 @@ class Problem:
     its family and numbers. Statistics treat variations of one problem as one cluster."""
     operation: str | None = None
     """Evolution operation that produced it."""
+    choices: tuple[str, ...] = ()
+    """The texts of multiple choice, without their letters. The statement shows them already, and the gold
+    answer is the letter of the right one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,86 @@
+"""Multiple choice: reading the choices of a row, its right one, and the one way in which they are shown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_LABEL = re.compile(r"\s*[(（]?([A-Z])\s*[)）.．、:：]\s*")
+"""The letter before a choice: "(A)5", "A)5", "A. 5"."""
+_LETTERS = re.compile(r"[(（]?([A-Z](?:[\s,，、;]{0,2}[A-Z]){0,9})[)）.]?")
+_BETWEEN = re.compile(r"[^A-Z]+")
+
+
+def read_choices(value: Any) -> tuple[str, ...]:
+    """The choices of a list, an object of letters, or one text ("A) 5 B) 6"); empty if there are none.
+
+    Raises:
+        ValueError: with what is wrong.
+    """
+    if isinstance(value, dict) and isinstance(value.get("text"), list):
+        value = value["text"]  # ARC's {"text": [...], "label": [...]}
+    if isinstance(value, dict):
+        given = {key: text for key, text in value.items() if text is not None}
+        if sorted(given) != list(LETTERS[: len(given)]):
+            raise ValueError("expected the choices' letters A, B, C, … as keys")
+        value = [given[letter] for letter in sorted(given)]
+    if isinstance(value, str):
+        found = inline_choices(value)
+        if not found:
+            raise ValueError("expected a list, an object of letters, or a text such as A) 5 B) 6")
+        return found
+    if not isinstance(value, list) or not 2 <= len(value) <= len(LETTERS):
+        raise ValueError("expected a list of 2 to 26 choices")
+    if any(isinstance(each, bool | list | dict) or each is None for each in value):
+        raise ValueError("expected a list of texts or numbers")
+    texts = [str(each) for each in value]
+    labels = [match and match[1] for match in map(_LABEL.match, texts)]
+    if labels == list(LETTERS[: len(texts)]):
+        texts = [_LABEL.sub("", text, count=1) for text in texts]
+    return tuple(text.strip() for text in texts)
+
+
+def inline_choices(text: str) -> tuple[str, ...]:
+    """The choices that a statement lists itself, "A. 6 B. 7 C. 8"; empty unless three are in order."""
+    starts: list[re.Match[str]] = []
+    for label in re.finditer(r"(?:(?<=[\s)）。，,.;；])|^)[(（]?([A-Z])\s?[)）.．、:：]\s*", text):
+        if label[1] == LETTERS[len(starts)]:
+            starts.append(label)
+        elif label[1] == "A":
+            starts = [label]
+    if len(starts) < 3:
+        return ()
+    ends = [start.start() for start in starts[1:]] + [len(text)]
+    return tuple(text[start.end() : end].strip() for start, end in zip(starts, ends, strict=True))
+
+
+def right_letters(answer: Any, choices: Sequence[str]) -> str | None:
+    """The letter of the right choice, or those of several; of 2, "C", "(C)" or a choice's text."""
+    if isinstance(answer, list):
+        found = [right_letters(each, choices) for each in answer]
+        return "".join(sorted(filter(None, found))) if found and all(found) else None
+    if isinstance(answer, float) and answer.is_integer():
+        answer = int(answer)
+    if isinstance(answer, int) and not isinstance(answer, bool) and 0 <= answer < len(choices):
+        return LETTERS[answer]
+    text = str(answer).strip()
+    letters = _LETTERS.fullmatch(text)
+    several = _BETWEEN.sub("", letters[1]) if letters else ""
+    if several and all(letter in LETTERS[: len(choices)] for letter in several):
+        return several
+    if choices.count(text) == 1:
+        return LETTERS[choices.index(text)]
+    if text.isascii() and text.isdigit() and int(text) < len(choices):
+        return LETTERS[int(text)]
+    labeled = _LABEL.match(text)
+    if labeled and labeled[1] in LETTERS[: len(choices)]:
+        return labeled[1]
+    return None
+
+
+def shown(statement: str, choices: Sequence[str], language: str) -> str:
+    """A statement with its choices below, as the Qwen2.5-Math harness writes them."""
+    listed = " ".join(f"({letter}) {text}" for letter, text in zip(LETTERS, choices, strict=False))
+    return f"{statement}\n{'选项' if language == 'zh' else 'Answer Choices'}: {listed}"

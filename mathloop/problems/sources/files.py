@@ -1,0 +1,222 @@
+"""The files of a data set, and their rows: Parquet, JSON lines, JSON, gzip, CSV, saved Arrow, folders.
+
+A suffix decides, in upper or lower case; `.json` may hold a list, an object with a list, or lines.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import re
+import zlib
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+
+from mathloop.errors import BadData
+from mathloop.files import check_plain, open_plain, reading
+from mathloop.problems.sources.json_rows import Broken, Rows, json_rows
+from mathloop.records import parquet
+from mathloop.records.rows import is_parquet, json_lines, numbered_rows
+
+SUFFIXES = (".parquet", ".jsonl", ".json", ".csv", ".tsv", ".arrow")
+SPLITS = ("train", "test", "validation", "valid", "val", "dev", "eval")
+_NO_DATA = (".md", ".py", ".yaml", ".yml", ".toml", ".lock", ".cfg")
+_NO_DATA_NAMES = ("dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json", "license",
+                  "license.txt", "notice", "checksums.txt")  # fmt: skip
+_SHARD = re.compile(r"[-_.]?\d{1,6}[-_]of[-_]\d{1,6}$")
+_GENERIC = {*SPLITS, "data", "main", "default", "dataset", "problems", "all", "jsonl", "parquet"}
+_LONGEST_CELL = 1 << 24
+
+
+def name_of(path: Path) -> str:
+    """What a file is called in results: its own name or, of a split or shard, that of the folder it is in."""
+    stem = _stem(path)
+    resolved = path.resolve()
+    if stem.lower() in SPLITS or (stem.lower() in _GENERIC and _SHARD.search(path.name.partition(".")[0])):
+        named = (parent.name for parent in resolved.parents)
+        return next((name for name in named if name and name.lower() not in _GENERIC), stem)
+    return stem
+
+
+def data_files(place: Path, split: str | None = None) -> list[Path]:
+    """The data files at a place, in order: one file, a folder of shards, a saved data set, one of splits.
+
+    Raises:
+        BadData: nothing is there; a file cannot be read; there are several splits and none is chosen, or not
+            the chosen one.
+    """
+    with reading(place):
+        if not place.is_dir():
+            check_plain(place)
+            return [place]
+        files = sorted(path for path in place.rglob("*") if path.is_file() and _may_be_data(path, place))
+    unread = next((path for path in files if not _is_known(path)), None)
+    if unread is not None:
+        expected = f"expected {', '.join(SUFFIXES)}, or one of these with .gz"
+        raise BadData(f"a file that cannot be read is in the folder; {expected}", path=unread)
+    if not files:
+        raise BadData(f"no data file in this folder; expected {', '.join(SUFFIXES)}", path=place)
+    splits = {path: _split_of(path, place) for path in files}
+    present = sorted({found for found in splits.values() if found})
+    if split is not None:
+        files = [path for path in files if splits[path] == split]
+        if not files:
+            found = f"found {', '.join(present)}" if present else "its files name none"
+            raise BadData(f"no split {split!r} in this folder; {found}", path=place)
+    return files
+
+
+def splits_in(place: Path) -> list[str]:
+    """The splits that the files of a folder are named after."""
+    return sorted({found for path in data_files(place) if (found := _split_of(path, place))})
+
+
+def file_rows(path: Path, columns: Collection[str] | None, broken: Broken = None) -> Rows:
+    """Yields (row number from 1, row) of one file; of Parquet and Arrow, only `columns` are read.
+
+    A row that is no object is raised as BadData, or passed to `broken` and skipped.
+    """
+    suffix = _suffix(path)
+    if path.suffix.lower() == ".gz":
+        with _unzipped(path) as file:
+            yield from _text_rows(path, suffix, file, broken)
+    elif suffix == ".arrow":
+        yield from _arrow_rows(path, columns)
+    elif suffix == ".parquet" or (suffix not in SUFFIXES and is_parquet(path)):
+        with parquet.opened(path) as table:
+            number = 0
+            for _, rows in parquet.read_batches(path, table, columns):
+                for row in rows:
+                    number += 1
+                    yield number, row
+    elif suffix in (".json", ".csv", ".tsv"):
+        with reading(path), open_plain(path) as plain:
+            yield from _text_rows(path, suffix, plain, broken)
+    elif path.suffix == ".jsonl" or suffix not in SUFFIXES:
+        yield from numbered_rows(path, columns, broken)
+    else:  # .JSONL
+        with reading(path), open_plain(path) as plain:
+            yield from json_lines(path, plain, broken)
+
+
+def column_names(path: Path) -> list[str]:
+    """All columns of a Parquet file; empty for the others, whose rows name theirs."""
+    if _suffix(path) != ".parquet" and (_suffix(path) in SUFFIXES or not is_parquet(path)):
+        return []
+    with parquet.opened(path) as table:
+        return list(table.schema_arrow.names)
+
+
+def _text_rows(path: Path, suffix: str, file: Any, broken: Broken) -> Rows:
+    if suffix in (".csv", ".tsv"):
+        yield from _csv_rows(path, file, "\t" if suffix == ".tsv" else ",", broken)
+    elif suffix == ".json":
+        yield from json_rows(path, file, broken)
+    else:
+        yield from json_lines(path, file, broken)
+
+
+def _suffix(path: Path) -> str:
+    name = path.name.lower().removesuffix(".gz")
+    return next((suffix for suffix in SUFFIXES if name.endswith(suffix)), Path(name).suffix)
+
+
+def _stem(path: Path) -> str:
+    name = path.name
+    for suffix in (".gz", _suffix(path)):
+        name = name[: -len(suffix)] if suffix and name.lower().endswith(suffix) else name
+    return _SHARD.sub("", name) or path.stem
+
+
+def _split_of(path: Path, root: Path | None = None) -> str | None:
+    """The split that a file's name or a folder below `root` says."""
+    named = [_stem(path), *(parent.name for parent in path.parents if root in parent.parents)]
+    words = [re.split(r"[-_.]", name.lower())[0] for name in named]
+    return next((word for word in words if word in SPLITS), None)
+
+
+def _may_be_data(path: Path, root: Path) -> bool:
+    hidden = any(part.startswith((".", "_")) for part in path.relative_to(root).parts)
+    name = path.name.lower()
+    return (
+        not hidden
+        and not name.startswith("readme")
+        and name not in _NO_DATA_NAMES
+        and path.suffix.lower() not in _NO_DATA
+    )
+
+
+def _is_known(path: Path) -> bool:
+    return _suffix(path) in SUFFIXES and (
+        path.suffix.lower() != ".gz" or _suffix(path) not in (".parquet", ".arrow")
+    )
+
+
+@contextmanager
+def _unzipped(path: Path) -> Iterator[BinaryIO]:
+    with reading(path):
+        check_plain(path)
+        try:
+            with gzip.open(path, "rb") as file:
+                yield file  # type: ignore[misc]
+        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+            raise BadData(f"not a complete gzip file ({error}); copy it again", path=path) from None
+
+
+def _arrow_rows(path: Path, columns: Collection[str] | None) -> Rows:
+    number = 0
+    with reading(path):
+        check_plain(path)
+        try:
+            with pa.OSFile(str(path)) as file:
+                for batch in _arrow_batches(file):
+                    names = [name for name in batch.schema.names if columns is None or name in columns]
+                    values = [parquet.column_values(path, number, name, batch.column(name)) for name in names]
+                    for row in zip(*values, strict=True):
+                        number += 1
+                        yield number, dict(zip(names, row, strict=True))
+        except (pa.ArrowException, OSError) as error:
+            if isinstance(error, OSError) and error.errno:
+                raise
+            message = f"not a complete Arrow file ({parquet.first_line(error)}); write or copy it again"
+            raise BadData(message, path=path) from None
+
+
+def _arrow_batches(file: Any) -> Iterator[Any]:
+    magic = file.read(6)
+    file.seek(0)
+    if magic != b"ARROW1":
+        yield from pa.ipc.open_stream(file)
+        return
+    reader = pa.ipc.open_file(file)
+    for index in range(reader.num_record_batches):
+        yield reader.get_batch(index)
+
+
+def _csv_rows(path: Path, file: BinaryIO, delimiter: str, broken: Broken) -> Rows:
+    csv.field_size_limit(_LONGEST_CELL)
+    text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
+    table = csv.DictReader(text, delimiter=delimiter, strict=True)
+    number = 1
+    try:
+        for number, row in enumerate(table, start=2):
+            if None in row or None in row.values():
+                error = BadData(
+                    "not as many cells as the first line has; quote texts with commas", path=path, row=number
+                )
+                if broken is None:
+                    raise error
+                broken(error)
+                continue
+            yield number, row
+    except csv.Error as error:
+        raise BadData(f"not CSV ({error}); write the file again", path=path, row=number + 1) from None
+    except UnicodeDecodeError:
+        raise BadData("not UTF-8; write the file again as UTF-8", path=path, row=number + 1) from None
+    finally:
+        text.detach()

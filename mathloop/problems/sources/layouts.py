@@ -1,0 +1,170 @@
+"""The layouts in which public math data is published: a literal table, the most specific first.
+
+To add one, add a line to `LAYOUTS`: the columns that it is recognized by, and whatever is elsewhere than the
+defaults of `Layout` say. A place is a column, a path into one ("reward_model.ground_truth") or a function of
+the row; of several places the first that is not empty counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+
+from mathloop.errors import BadConfig
+from mathloop.problems.sources.places import (
+    MODEL,
+    USER,
+    Places,
+    Row,
+    after_context,
+    chinese_if,
+    first_turn,
+    in_a_row,
+    instruction,
+    joined,
+    or_unknown,
+    prompt,
+    stated_in,
+    without_brackets,
+)
+
+_STATED = ("answer", stated_in("solution"))
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where a published row keeps the parts of a problem."""
+
+    name: str
+    needs: tuple[str, ...]
+    """Columns that every row has."""
+    when: Callable[[Row], bool] | None = None
+    """A further condition, where the columns alone do not decide."""
+    problem: Places = ("problem", "question")
+    answer: Places = "answer"
+    """The gold answer; of multiple choice the number (from 0), letter or text of the right choice."""
+    choices: Places = ("choices", "options")
+    solution: Places = "solution"
+    id: Places = ("id", "unique_id", "uuid", "ID")
+    source: Places = "source"
+    language: Places = ("language", "lang")
+    level: Places = ("level", "difficulty", "grade")
+    subject: Places = ("subject", "family", "type", "problem_type", "topic", "domain", "subfield")
+
+    def columns(self) -> set[str]:
+        """The columns that it names."""
+        found = set(self.needs)
+        for part in PARTS:
+            places = getattr(self, part)
+            named = places if isinstance(places, tuple) else (places,)
+            found |= {name for place in named if isinstance(place, str) for name in _column(place)}
+        return found
+
+
+def _column(place: str) -> tuple[str, str]:
+    return place, place.partition(".")[0]
+
+
+PARTS = tuple(field.name for field in fields(Layout) if field.name not in ("name", "needs", "when"))
+_OTHER_NAMES = {"statement": "problem", "difficulty": "level", "family": "subject", "gold": "answer"}
+_CHAT = {"source": (), "level": (), "subject": ()}
+
+
+LAYOUTS: tuple[Layout, ...] = (
+    # multiple choice
+    Layout("agieval", ("passage", "question", "options", "label"), problem=after_context("passage"),
+           answer=("label", "answer"), source=(), language=chinese_if("other.source")),
+    Layout("mmlu", ("question", "choices", "answer"), source=()),
+    Layout("aqua", ("question", "options", "correct"), answer="correct", solution="rationale"),
+    Layout("sat", ("question", "options", "Answer"), answer="Answer"),
+    Layout("choice-answer", ("question", "answer", "choice_answer"), answer=("choice_answer", "answer")),
+    Layout("gaokao-bench", ("question", "answer", "analysis", "score"), solution="analysis",
+           subject="category"),
+    # large training sets
+    Layout("numinamath-1.5", ("problem", "answer", "question_type", "problem_is_valid")),
+    Layout("openr1-math", ("problem", "answer", "generations"), answer=_STATED),
+    Layout("openmathinstruct-2", ("problem", "generated_solution", "expected_answer"),
+           answer="expected_answer", solution="generated_solution", source="problem_source"),
+    Layout("numinamath-cot", ("problem", "solution", "messages"), answer=_STATED),
+    Layout("deepmath", ("question", "final_answer", "r1_solution_1"), answer="final_answer",
+           solution="r1_solution_1"),
+    Layout("big-math", ("problem", "answer", "llama8b_solve_rate"), level=()),
+    Layout("omni-math", ("problem", "answer", "domain", "difficulty"), answer=_STATED),
+    Layout("dapo", ("prompt", "reward_model"), problem=prompt, answer="reward_model.ground_truth",
+           id="extra_info.index", source="data_source", level=(), subject=()),
+    Layout("orz", ("0", "1"), problem="0.value", answer="1.ground_truth.value"),
+    Layout("metamath", ("query", "response"), problem="query", answer=stated_in("response"),
+           solution="response"),
+    Layout("alpaca", ("instruction", "output"), problem=instruction, answer=stated_in("output"),
+           solution="output"),
+    Layout("sharegpt", ("conversations",), problem=first_turn("conversations", USER),
+           answer=stated_in(first_turn("conversations", MODEL)), solution=first_turn("conversations", MODEL),
+           source=(), level=(), subject=()),
+    # benchmarks
+    Layout("math-500", ("problem", "solution", "answer", "subject", "level", "unique_id"), answer=_STATED),
+    Layout("aime", ("problem", "answer", "url")),
+    Layout("aime-capitals", ("Problem", "Answer"), problem="Problem", answer="Answer", solution="Solution"),
+    Layout("hendrycks-math", ("problem", "solution", "level", "type"), answer=_STATED),
+    Layout("minerva-math", ("problem", "solution", "type", "idx"), answer=_STATED),
+    Layout("olympiadbench", ("question", "final_answer", "subfield"), problem=after_context("context"),
+           answer=joined("final_answer"), subject="subfield"),
+    Layout("cmath", ("question", "golden"), answer="golden"),
+    Layout("cmath", ("question", "answer", "grade", "reasoning_step")),
+    Layout("gaokao2023en", ("question", "answer", "lang", "source"), answer=or_unknown("answer"), source=()),
+    Layout("college-math", ("question", "answer", "data_topic"), subject="data_topic"),
+    Layout("svamp", ("Body", "Question"), problem=in_a_row("Body", "Question"), answer="Answer",
+           subject="Type"),
+    Layout("asdiv", ("body", "question", "answer"), problem=in_a_row("body", "question"),
+           answer=without_brackets("answer"), subject="solution_type"),
+    Layout("mawps", ("input", "target"), problem="input", answer="target"),
+    Layout("carp", ("content", "answer", "steps"), problem="content", solution="steps"),
+    Layout("gsm8k", ("question", "answer"), lambda row: "####" in str(row["answer"]), solution="answer"),
+    # everything else
+    Layout("problem-answer", ("problem", "answer"), answer=_STATED),
+    Layout("problem-solution", ("problem", "solution"), answer=_STATED),
+    Layout("question-answer", ("question", "answer"), answer=_STATED),
+    Layout("question-final-answer", ("question", "final_answer"), answer=joined("final_answer")),
+    Layout("chat", ("messages",), problem=first_turn("messages", USER),
+           answer=stated_in(first_turn("messages", MODEL)), solution=first_turn("messages", MODEL),
+           source=(), level=(), subject=()),
+)  # fmt: skip
+
+
+def recognize(row: Row) -> Layout | None:
+    """The first layout of the table that a row fits."""
+    for layout in LAYOUTS:
+        if all(name in row for name in layout.needs) and (layout.when is None or layout.when(row)):
+            return layout
+    return None
+
+
+def by_name(name: str) -> Layout:
+    """A layout of the table; raises BadConfig that lists them."""
+    found = next((layout for layout in LAYOUTS if layout.name == name), None)
+    if found is None:
+        known = ", ".join(dict.fromkeys(layout.name for layout in LAYOUTS))
+        raise BadConfig(f"problems.layout: there is no layout {name!r}; expected one of {known}")
+    return found
+
+
+def with_fields(layout: Layout | None, named: Mapping[str, str]) -> Layout:
+    """A layout, or one that is not in the table, with some parts at the places that the user names.
+
+    Raises:
+        BadConfig: a name is no part of a problem.
+    """
+    parts = {_OTHER_NAMES.get(part, part): place for part, place in named.items()}
+    unknown = next((part for part in parts if part not in PARTS), None)
+    if unknown is not None:
+        known = ", ".join(PARTS)
+        raise BadConfig(f"problems.fields: {unknown!r} is no part of a problem; expected {known}")
+    name = ", ".join(f"{part}={place}" for part, place in parts.items())
+    base = layout or Layout("", (), answer=_STATED)
+    return replace(base, name=f"{base.name} with {name}" if base.name else name, **parts)  # type: ignore[arg-type]
+
+
+COLUMNS: frozenset[str] = frozenset().union(*(layout.columns() for layout in LAYOUTS)) | {
+    "body", "Body", "Question", "context", "passage", "prompt", "instruction", "messages", "conversations",
+    "extra_info", "question_type", "problem_is_valid", "solution_is_valid",
+}  # fmt: skip
+"""All columns that a layout reads; those that are read by functions are listed."""

@@ -1,0 +1,219 @@
+"""A published row becomes a problem, or the reason why it cannot be one."""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mathloop.errors import BadData
+from mathloop.lines import describe, is_blank
+from mathloop.problems.sources import choices as multiple_choice
+from mathloop.problems.sources.layouts import Layout
+from mathloop.problems.sources.places import HAN, Row, final_answer, values_at
+from mathloop.records import Language, Problem
+
+_ENGLISH = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{3,}")
+_DIGITS = re.compile(r"\d+(?:\.\d+)?")
+_NO_ANSWER = {"notfound", "not found", "n/a", "none", "unknown"}
+_INLINE = re.compile(r"[A-H]{1,8}")
+
+
+class LeftOut(Exception):
+    """A row that is in order and still no problem with an answer: a proof, or one that nobody solved."""
+
+
+class Place(NamedTuple):
+    """Where a row is, for messages."""
+
+    path: Path
+    row: int
+
+    def bad(self, message: str, field: str | None) -> BadData:
+        """The error about this row."""
+        return BadData(message, path=self.path, row=self.row, field=field)
+
+
+class Parsed(NamedTuple):
+    """The parts of a row that decontamination looks at too."""
+
+    question: str
+    """The statement, without choices that are in a field of their own."""
+    choices: tuple[str, ...]
+    language: Language
+
+
+def parse_statement(row: Row, layout: Layout, place: Place) -> Parsed:
+    """The question of a row with its choices; raises BadData."""
+    field = _name(layout.problem, row) or "problem"
+    found = next(values_at(row, layout.problem), row.get(field))
+    if found is None and field not in row:
+        raise place.bad(f"missing; add the problem's statement{_fields_of(row)}", "problem")
+    question = _text(found, field, place, numbers=False).strip()
+    options = next(values_at(row, layout.choices), None)
+    try:
+        listed = () if options is None else multiple_choice.read_choices(options)
+    except ValueError as error:
+        raise place.bad(f"{error}, found {describe(options)}", _name(layout.choices, row)) from None
+    return Parsed(question, listed, _language(row, layout, question))
+
+
+def parse_row(row: Row, layout: Layout, place: Place, *, name: str, default_id: str) -> Problem:
+    """The problem of a row.
+
+    Args:
+        name: the source, if the row does not name one.
+        default_id: its id, if the row has none.
+
+    Raises:
+        BadData: a part is missing or of the wrong kind.
+        LeftOut: the row has no final answer, and says so.
+    """
+    statement = parse_statement(row, layout, place)
+    _check_solved(row)
+    solution = _solution(next(values_at(row, layout.solution), None))
+    gold, choices = _gold(row, layout, statement, place)
+    shown = statement.question
+    if statement.choices:
+        shown = multiple_choice.shown(shown, statement.choices, statement.language)
+    worked = next((text for text in values_at(row, layout.answer) if isinstance(text, str)), "")
+    return Problem(
+        id=_id(row, layout, place, default_id),
+        problem=shown,
+        answer=gold,
+        source=_label(values_at(row, layout.source)) or name,
+        language=statement.language,
+        family=_label(values_at(row, layout.subject)),
+        difficulty=next(filter(None, map(_level, values_at(row, layout.level))), 0),
+        solution=solution or (worked if "####" in worked else None),
+        choices=choices,
+    )
+
+
+def gold_text(row: Row, layout: Layout) -> str | None:
+    """The final answer of a row for comparisons: of multiple choice the right text; None if unknown."""
+    place = Place(Path(), 0)
+    try:
+        statement = parse_statement(row, layout, place)
+        gold, _ = _gold(row, layout, statement, place)
+    except (BadData, LeftOut):
+        return None
+    if not statement.choices:
+        return gold
+    index = multiple_choice.LETTERS.find(gold) if len(gold) == 1 else -1
+    return statement.choices[index] if index >= 0 else None
+
+
+def _gold(row: Row, layout: Layout, statement: Parsed, place: Place) -> tuple[str, tuple[str, ...]]:
+    """The gold answer, and the choices, those that the statement lists itself included."""
+    field = _name(layout.answer, row)
+    found = next(values_at(row, layout.answer), None)
+    if found is None:
+        if field is not None and field in row:
+            found = row[field]
+        elif any(isinstance(text, str) for text in values_at(row, layout.solution)):
+            raise LeftOut("its solution states no final answer")
+        else:
+            raise place.bad(f"missing; add the gold answer{_fields_of(row)}", "answer")
+    if statement.choices:
+        letters = multiple_choice.right_letters(found, statement.choices)
+        if letters is None:
+            message = f"{describe(found)} is none of the {len(statement.choices)} choices"
+            raise place.bad(f"{message}; expected a letter, a number from 0 or a choice", field)
+        return letters, statement.choices
+    if isinstance(found, list) and found and all(isinstance(each, str | int | float) for each in found):
+        letters_only = all(isinstance(each, str) and _INLINE.fullmatch(each) for each in found)
+        found = ("" if letters_only else ", ").join(map(_plain, found))
+    text = _plain(_text(found, field, place, raw=True))
+    if text.strip().lower() in ("proof", "<proof>"):
+        raise LeftOut("a proof: there is no final answer to compare")
+    if text.strip().lower() in _NO_ANSWER:
+        raise LeftOut(f"its answer is {text.strip()!r}")
+    worked = "####" in text or "\\boxed" in text
+    gold = (final_answer(text) if worked else text.strip()) or ""
+    if not gold:
+        raise place.bad("no final answer after ####" if "####" in text else "no final answer", field)
+    inline = multiple_choice.inline_choices(statement.question) if _INLINE.fullmatch(gold) else ()
+    return gold, inline if len(inline) > multiple_choice.LETTERS.find(gold[-1]) else ()
+
+
+def _check_solved(row: Row) -> None:
+    if row.get("question_type") == "proof":
+        raise LeftOut("a proof: there is no final answer to compare")
+    for field in ("problem_is_valid", "solution_is_valid"):
+        said = row.get(field)
+        if isinstance(said, str) and said.strip().lower() not in ("yes", ""):
+            raise LeftOut(f"{field} is {said!r}")
+
+
+def _id(row: Row, layout: Layout, place: Place, default: str) -> str:
+    found = next(values_at(row, layout.id), None)
+    return default if found is None else str(_text(found, _name(layout.id, row), place))
+
+
+def _solution(value: Any) -> str | None:
+    if isinstance(value, list) and value and all(isinstance(each, str) for each in value):
+        value = "\n".join(value)  # OlympiadBench has several
+    return value if isinstance(value, str) and not is_blank(value) else None
+
+
+def _language(row: Row, layout: Layout, question: str) -> Language:
+    named = next(values_at(row, layout.language), None)
+    if isinstance(named, str):
+        short = named.strip().lower()[:2]
+        if short in ("en", "zh", "ch", "cn"):
+            return "en" if short == "en" else "zh"
+    return "zh" if len(HAN.findall(question)) > len(_ENGLISH.findall(question)) else "en"
+
+
+def _level(value: Any) -> int:
+    """A level as a whole number: "Level 3", 3, 5.5 (6); 0 if it is none."""
+    if isinstance(value, str):
+        digits = _DIGITS.search(value)
+        value = float(digits[0]) if digits else 0
+    usable = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return min(int(value + 0.5), 1_000_000) if usable and value > 0 else 0
+
+
+def _label(values: Any) -> str:
+    """A group's name; of "Mathematics -> Algebra -> …" the part below mathematics."""
+    for value in values:
+        text = value[0] if isinstance(value, list) and value else value
+        if isinstance(text, str) and text.strip():
+            parts = [part.strip() for part in text.split("->")]
+            return parts[1] if len(parts) > 1 else parts[0]
+        if isinstance(text, int) and not isinstance(text, bool):
+            return str(text)
+    return ""
+
+
+def _plain(value: Any) -> str:
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def _text(value: Any, field: str | None, place: Place, *, numbers: bool = True, raw: bool = False) -> Any:
+    """A value as visible text; raises BadData for anything but text or, if allowed, a number."""
+    usable = isinstance(value, (str, int, float) if numbers else str) and not isinstance(value, bool)
+    text = str(value)
+    finite = not isinstance(value, float) or math.isfinite(value)
+    if not usable or not finite or is_blank(text) or "\0" in text:
+        expected = "a text or a number" if numbers else "a text"
+        raise place.bad(f"expected {expected} that is not empty, found {describe(value)}", field)
+    return value if raw else text
+
+
+def _name(places: Any, row: Row) -> str | None:
+    """The column that a part comes from, for a message."""
+    named = [
+        place for place in (places if isinstance(places, tuple) else (places,)) if isinstance(place, str)
+    ]
+    return next((place for place in named if place.partition(".")[0] in row), None)
+
+
+def _fields_of(row: Row) -> str:
+    names = ", ".join(map(str, row))
+    found = names if len(names) <= 200 else f"{names[:197]}..."
+    return (
+        f"; found the fields {found}: name the right one with --set problems.fields={{problem: …, answer: …}}"
+    )

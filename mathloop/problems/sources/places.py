@@ -1,0 +1,159 @@
+"""Where a row keeps a part of a problem: columns, paths into them, and functions of the row."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias
+
+from mathloop.answers import extract_answer
+from mathloop.answers.boxes import last_box
+
+Row: TypeAlias = dict[str, Any]
+Place: TypeAlias = str | Callable[[Row], Any]
+Places: TypeAlias = Place | tuple[Place, ...]
+
+USER, MODEL = ("user", "human"), ("assistant", "gpt", "model")
+"""Names of the two roles in conversations."""
+HAN = re.compile(r"[\u4e00-\u9fff]")
+_BOX = re.compile(r"\\f?(?:boxed|framebox)\s*\{")
+_STATED = re.compile(r"(?:answer is|答案是|答案为|Answer:)", re.IGNORECASE)
+_BRACKETS = re.compile(r"\(.*?\)")
+_WRAPPERS = (
+    (
+        "Solve the following math problem step by step. The last line of your response should be of the form "
+        "Answer: $Answer",
+        '\n\nRemember to put your answer on its own line after "Answer:".',
+    ),
+    ("", " Let's think step by step and output the final answer within \\boxed{}."),
+    ("", "\nPlease reason step by step, and put your final answer within \\boxed{}."),
+    ("", " Please reason step by step, and put your final answer within \\boxed{}."),
+)
+"""Beginnings (up to the next blank line) and ends of public prompts around a statement."""
+
+
+def values_at(row: Row, places: Places) -> Iterator[Any]:
+    """The values at each of the places that is there and not empty."""
+    for place in places if isinstance(places, tuple) else (places,):
+        value = place(row) if callable(place) else value_at(row, place)
+        if value is not None and value != "" and value != []:
+            yield value
+
+
+def value_at(row: Row, place: str) -> Any:
+    """The value of a column, or of a path into one ("reward_model.ground_truth"); None if there is none."""
+    if place in row:
+        return row[place]
+    value: Any = row
+    for name in place.split("."):
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
+
+
+def turns(conversation: Any, roles: tuple[str, ...]) -> list[str]:
+    """The texts that one of `roles` says in a list of turns, in either of the two usual spellings."""
+    found = []
+    for turn in conversation if isinstance(conversation, list) else ():
+        if isinstance(turn, dict) and turn.get("role", turn.get("from")) in roles:
+            text = turn.get("content", turn.get("value"))
+            found += [text] if isinstance(text, str) else []
+    return found
+
+
+def first_turn(column: str, roles: tuple[str, ...]) -> Callable[[Row], Any]:
+    """A place: the first text that one of `roles` says in this column's conversation."""
+    return lambda row: next(iter(turns(row.get(column), roles)), None)
+
+
+def stated_in(place: Place) -> Callable[[Row], Any]:
+    """A place: the final answer that the worked solution at `place` states."""
+
+    def read(row: Row) -> Any:
+        text = next(values_at(row, place), None)
+        return final_answer(text) if isinstance(text, str) else None
+
+    return read
+
+
+def final_answer(worked: str) -> str | None:
+    """The answer that a worked solution states: after ####, in its last box, or in a sentence."""
+    if "####" in worked:
+        return worked.rpartition("####")[2].strip().partition("\n")[0].strip() or None
+    if _BOX.search(worked):
+        return last_box(worked.replace("\\framebox", "\\boxed"))
+    return extract_answer(worked) if _STATED.search(worked) else None
+
+
+def unwrapped(text: str) -> str:
+    """A statement without a public prompt around it."""
+    for start, end in _WRAPPERS:
+        if text.startswith(start) and text.rstrip().endswith(end.rstrip()):
+            inner = text.rstrip().removesuffix(end.rstrip())
+            return inner.partition("\n\n")[2].strip() if start else inner.strip()
+    return text
+
+
+def prompt(row: Row) -> Any:
+    """The question of a prompt for reinforcement learning, which is a text or a conversation."""
+    text = row.get("prompt")
+    text = text if isinstance(text, str) else next(iter(turns(text, USER)), None)
+    return unwrapped(text) if text else None
+
+
+def instruction(row: Row) -> Any:
+    """Alpaca's instruction, with its input below."""
+    return _below(row.get("instruction"), row.get("input"))
+
+
+def after_context(column: str) -> Callable[[Row], Any]:
+    """A place: the question, with the text that it is about above."""
+    return lambda row: _below(row.get(column), row.get("question"))
+
+
+def _below(first: Any, second: Any) -> Any:
+    given = [text for text in (first, second) if isinstance(text, str) and text.strip()]
+    return "\n".join(given) if given else (first if second is None else second)
+
+
+def in_a_row(*columns: str) -> Callable[[Row], Any]:
+    """A place: a statement in several columns, each closed by a full stop as in the Qwen2.5-Math harness."""
+
+    def read(row: Row) -> Any:
+        texts = [row.get(column) for column in columns]
+        for text in texts:
+            if not isinstance(text, str) or not text.strip():
+                return text
+        *before, last = (str(text).strip() for text in texts)
+        return " ".join([*(text if text.endswith(".") else f"{text}." for text in before), last])
+
+    return read
+
+
+def without_brackets(column: str) -> Callable[[Row], Any]:
+    """A place: ASDiv's answer without its unit: "9 (apples)"."""
+
+    def read(row: Row) -> Any:
+        text = row.get(column)
+        return _BRACKETS.sub("", text).strip() if isinstance(text, str) else text
+
+    return read
+
+
+def joined(column: str) -> Callable[[Row], Any]:
+    """A place: several answers as one, each without the dollars around it."""
+
+    def read(row: Row) -> Any:
+        found = row.get(column)
+        return ", ".join(str(each).strip().strip("$") for each in found) if isinstance(found, list) else found
+
+    return read
+
+
+def or_unknown(column: str) -> Callable[[Row], Any]:
+    """A place: an answer that is empty where nobody knows it."""
+    return lambda row: row.get(column) or "unknown"
+
+
+def chinese_if(place: str) -> Callable[[Row], Any]:
+    """A place: Chinese if another field of the row is; a formula alone has no language."""
+    return lambda row: "zh" if HAN.search(str(value_at(row, place))) else None

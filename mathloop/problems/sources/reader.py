@@ -1,0 +1,182 @@
+"""Streams the problems of a published data set, and counts how it was read."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from mathloop.errors import BadData
+from mathloop.problems.sources.files import column_names, data_files, file_rows, name_of, splits_in
+from mathloop.problems.sources.layouts import COLUMNS, Layout, by_name, recognize, with_fields
+from mathloop.problems.sources.parsing import LeftOut, Place, parse_row
+from mathloop.problems.sources.places import Row
+from mathloop.records import Problem
+
+SHOWN = 5
+"""Broken rows that an error shows."""
+
+
+class Skipped(NamedTuple):
+    """A row without a final answer, which is not broken: a proof, or a problem that nobody solved."""
+
+    path: Path
+    row: int
+    reason: str
+
+
+class Source:
+    """The problems of a place, as a stream that can be read again; afterwards it knows how it was read."""
+
+    def __init__(self, place: Path, name: str, files: list[Path], layouts: Layouts) -> None:
+        self.place, self.name, self.files = place, name, files
+        self._layouts = layouts
+        self._start()
+
+    def _start(self) -> None:
+        self.rows = 0
+        """Rows seen, broken ones included."""
+        self.layouts: Counter[str] = Counter()
+        """Layout recognized → rows."""
+        self.broken: list[BadData] = []
+        """What is wrong with each broken row."""
+        self.left_out: list[Skipped] = []
+
+    def __iter__(self) -> Iterator[Problem]:
+        """Yields the problems in order, and counts from the beginning.
+
+        Raises:
+            BadData: a file cannot be read at all, or has a layout that is not known.
+        """
+        return (problem for _, problem in self.numbered())
+
+    def numbered(self) -> Iterator[tuple[Place, Problem]]:
+        """As iteration, with the place of each row."""
+        self._start()
+        before = 0
+        for path in self.files:
+            number = 0
+            for number, row in file_rows(path, self._layouts.columns, self._break):
+                self.rows += 1
+                place = Place(path, number)
+                problem = self._problem(row, place, before + number)
+                if problem is not None:
+                    yield place, problem
+            before += number
+        if not self.rows:
+            message = "no rows; expected one problem per row, with a statement and an answer"
+            raise BadData(message, path=self.place)
+
+    def _problem(self, row: Row, place: Place, number: int) -> Problem | None:
+        try:
+            layout = self._layouts.of(row, place)
+            self.layouts[layout.name] += 1
+            return parse_row(row, layout, place, name=self.name, default_id=f"{self.name}-{number}")
+        except LeftOut as left:
+            self.left_out.append(Skipped(place.path, place.row, str(left)))
+        except UnknownLayout:
+            raise
+        except BadData as error:
+            self.broken.append(error)
+        return None
+
+    def _break(self, error: BadData) -> None:
+        self.rows += 1
+        self.broken.append(error)
+
+    def check(self, rejects_share: float = 0.0) -> None:
+        """Raises BadData that tells the first broken rows if they are more than this share of all."""
+        if len(self.broken) > rejects_share * self.rows:
+            raise many(self.broken)
+
+
+class Layouts:
+    """The layout of each row: the one that the user sets, or the one that its columns are recognized by."""
+
+    def __init__(self, fields: Mapping[str, str], layout: str | None) -> None:
+        self._fields = dict(fields)
+        self._fixed = by_name(layout) if layout else None
+        if self._fields:
+            with_fields(None, self._fields)  # raises for a name that is no part
+        self._known: dict[tuple[str, ...], Layout] = {}
+        named = {place.partition(".")[0] for place in self._fields.values()} | {*self._fields.values()}
+        self.columns = COLUMNS | named
+
+    def of(self, row: Row, place: Place) -> Layout:
+        """The layout of a row; raises UnknownLayout."""
+        columns = tuple(row)
+        found = self._known.get(columns)
+        if found is None:
+            layout = self._fixed or recognize(row)
+            if self._fields:
+                layout = with_fields(layout, self._fields)
+            if layout is None:
+                layout = self._unknown(row, place)
+            found = self._known[columns] = layout
+        return found
+
+    def _unknown(self, row: Row, place: Place) -> Layout:
+        names = column_names(place.path) or list(map(str, row))
+        listed = ", ".join(names)
+        listed = listed if len(listed) <= 300 else f"{listed[:297]}..."
+        raise UnknownLayout(
+            f"no known layout; it has the fields {listed or '(none)'}: say which hold the statement and the "
+            "gold answer, --set 'problems.fields={problem: FIELD, answer: FIELD}'",
+            path=place.path,
+            row=place.row,
+            field="problem",
+        )
+
+
+class UnknownLayout(BadData):
+    """The fields of a row fit no layout, and none are named."""
+
+
+def read_source(
+    place: Path,
+    *,
+    fields: Mapping[str, str] | None = None,
+    layout: str | None = None,
+    split: str | None = None,
+) -> Source:
+    """The problems at a place: a file or folder in any of the formats of `files` and layouts of `LAYOUTS`.
+
+    Args:
+        fields: part of a problem → the column that holds it, or a path into one: {"answer":
+            "expected_answer"}; the other parts are where the recognized layout has them.
+        layout: name of a layout, in place of recognition.
+        split: of a folder with several, the one to read.
+
+    Raises:
+        BadConfig: a name in `fields` or `layout` is unknown.
+        BadData: nothing readable is there, or there are several splits and none is chosen.
+    """
+    layouts = Layouts(fields or {}, layout)
+    files = data_files(place, split)
+    found = splits_in(place) if split is None and place.is_dir() else []
+    if len(found) > 1:
+        message = f"it has the splits {', '.join(found)}; choose one with problems.split or --split"
+        raise BadData(message, path=place)
+    name = name_of(files[0]) if len(files) == 1 else name_of(place / found[0] if found else place)
+    return Source(place, name, files, layouts)
+
+
+def many(errors: list[BadData]) -> BadData:
+    """One error of one line for several broken rows."""
+    first = errors[0]
+    if len(errors) == 1:
+        return first
+    others = "; ".join(_without_path(error) for error in errors[1:SHOWN])
+    more = f"; and {len(errors) - SHOWN:,} more" if len(errors) > SHOWN else ""
+    message = f"{_message(first)} ({len(errors):,} broken rows; the others: {others}{more})"
+    return BadData(message, path=first.path, row=first.row, field=first.field)
+
+
+def _message(error: BadData) -> str:
+    where = str(BadData("", path=error.path, row=error.row, field=error.field))
+    return str(error).removeprefix(where)
+
+
+def _without_path(error: BadData) -> str:
+    return str(BadData(_message(error), row=error.row, field=error.field))
