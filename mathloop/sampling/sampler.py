@@ -25,6 +25,17 @@ class Rollout:
     """False where the interpreter wrote the token."""
 
 
+def leaves_room(prompt: int, max_tokens: int, context: int | None) -> bool:
+    """Whether a prompt leaves room for a response, or for half of a context that is shorter than one.
+
+    Args:
+        prompt: its tokens.
+        max_tokens: the longest response's tokens.
+        context: tokens that the model can read; None if it has no limit.
+    """
+    return context is None or prompt + min(max_tokens, context // 2) <= context
+
+
 class Sampler(Protocol):
     """Draws responses of one model. As a context manager it closes itself; `engines` makes one."""
 
@@ -54,6 +65,10 @@ class Sampler(Protocol):
         self, problems: Sequence[Problem], *, mode: Mode, samples: int, temperature: float, seed: int
     ) -> Iterator[list[Rollout]]:
         """The same rollouts as they are done, in order: all those of one or more problems at a time."""
+        ...
+
+    def fits(self, problem: Problem, mode: Mode) -> bool:
+        """Whether the problem's prompt leaves room for a response in the model's context."""
         ...
 
     def take_weights(self, weights: Iterable[tuple[str, Tensor]]) -> None:

@@ -13,10 +13,11 @@ from typing import Any
 
 from mathloop.models.loading import load_reward_model
 from mathloop.records import Drops, Problem, Response, open_drops, read_problems, write_responses
+from mathloop.sampling.engines import load_sampler
 from mathloop.sampling.judging import judge
 from mathloop.stages import StageReport, timed
 from mathloop.synthesis.config import CoTConfig
-from mathloop.synthesis.response_sampling import add_rewards, report_sample, sample_responses
+from mathloop.synthesis.response_sampling import add_rewards, report_sample, sample_responses, that_fit
 from mathloop.voting import choose, group_answers, share
 
 
@@ -45,12 +46,11 @@ def run(
     def chosen(drops: Drops) -> Iterator[Response]:
         nonlocal drawn
         for problem, responses in sample_responses(
-            policy,
-            read,
+            sampler,
+            that_fit(sampler, read, "cot", drops),
             mode="cot",
             samples=config.samples,
             temperature=config.temperature,
-            sampling=config.sampling,
             seed=seed,
             stage="cot",
         ):
@@ -70,7 +70,7 @@ def run(
                 samples.append(report_sample(problem, shown, "kept" if kept else "dropped"))
             yield from kept
 
-    with open_drops(dropped) as drops:
+    with open_drops(dropped) as drops, load_sampler(policy, config.sampling) as sampler:
         written = write_responses(out, chosen(drops))
     return StageReport(
         "cot",

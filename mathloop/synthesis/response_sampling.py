@@ -2,43 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from mathloop.models.reward_model import RewardModel
-from mathloop.records import Mode, Problem, Response
-from mathloop.sampling.config import SamplingConfig
-from mathloop.sampling.engines import load_sampler
+from mathloop.records import Drops, Mode, Problem, Response
 from mathloop.sampling.judging import judge
+from mathloop.sampling.sampler import Sampler
 from mathloop.sampling.scoring import score
 from mathloop.stages import Progress
 
 
+def that_fit(sampler: Sampler, problems: Iterable[Problem], mode: Mode, drops: Drops) -> list[Problem]:
+    """The problems whose prompts the model can read; the others go to `drops`, before anything is drawn."""
+    fitting = []
+    for problem in problems:
+        if sampler.fits(problem, mode):
+            fitting.append(problem)
+        else:
+            drops.add("too long for the model's context", problem)
+    return fitting
+
+
+def with_gold(problems: Iterable[Problem], drops: Drops) -> list[Problem]:
+    """The problems with a gold answer; the others go to `drops`."""
+    gradable = []
+    for problem in problems:
+        if problem.answer is None:
+            drops.add("no gold answer", problem)
+        else:
+            gradable.append(problem)
+    return gradable
+
+
 def sample_responses(
-    policy: Path,
+    sampler: Sampler,
     problems: Sequence[Problem],
     *,
     mode: Mode,
     samples: int,
     temperature: float,
-    sampling: SamplingConfig,
     seed: int,
     stage: str,
 ) -> Iterator[tuple[Problem, list[Response]]]:
     """Yields each problem with its responses, verified if there is a gold answer."""
     progress = Progress(stage, len(problems) * samples, "responses")
-    with load_sampler(policy, sampling) as sampler:
-        at = 0
-        for rollouts in sampler.stream(
-            problems, mode=mode, samples=samples, temperature=temperature, seed=seed
-        ):
-            progress.update(len(rollouts), tokens=sum(r.response.tokens for r in rollouts))
-            for start in range(0, len(rollouts), samples):
-                problem = problems[at]
-                at += 1
-                yield problem, [judge(problem.answer, r.response) for r in rollouts[start : start + samples]]
+    at = 0
+    for rollouts in sampler.stream(problems, mode=mode, samples=samples, temperature=temperature, seed=seed):
+        progress.update(len(rollouts), tokens=sum(r.response.tokens for r in rollouts))
+        for start in range(0, len(rollouts), samples):
+            problem = problems[at]
+            at += 1
+            yield problem, [judge(problem.answer, r.response) for r in rollouts[start : start + samples]]
 
 
 def add_rewards(

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from mathloop.records import Response, open_drops, read_problems, write_responses
+from mathloop.records import Mode, Problem, Response, open_drops, read_problems, write_responses
+from mathloop.sampling.engines import load_sampler
 from mathloop.stages import StageReport, timed
 from mathloop.synthesis.config import RewardDataConfig
-from mathloop.synthesis.response_sampling import sample_responses
+from mathloop.synthesis.response_sampling import sample_responses, that_fit, with_gold
 
 
 @timed
@@ -24,22 +25,21 @@ def run(
     """Writes every response to every problem with a gold answer; CoT and TIR problems alternate.
 
     Args:
-        dropped: becomes JSON lines of the problems without a gold answer.
+        dropped: becomes JSON lines of the problems without a gold answer, or too long for the model.
     """
     read = list(read_problems(problems))
-    gradable = [p for p in read if p.answer is not None]
     right = made = 0
 
     def responses() -> Iterator[Response]:
         nonlocal right, made
-        for mode, half in (("cot", gradable[::2]), ("tir", gradable[1::2])):
+        halves: tuple[tuple[Mode, list[Problem]], ...] = (("cot", gradable[::2]), ("tir", gradable[1::2]))
+        for mode, half in halves:
             for _, sampled in sample_responses(
-                policy,
-                half,
-                mode=mode,  # type: ignore[arg-type]
+                sampler,
+                that_fit(sampler, half, mode, drops),
+                mode=mode,
                 samples=config.samples,
                 temperature=config.temperature,
-                sampling=config.sampling,
                 seed=seed + 104_729,
                 stage="reward_data",
             ):
@@ -47,11 +47,9 @@ def run(
                 right += sum(bool(r.correct) for r in sampled)
                 yield from sampled
 
-    with open_drops(dropped) as drops:
-        for problem in read:
-            if problem.answer is None:
-                drops.add("no gold answer", problem)
-    written = write_responses(out, responses())
+    with open_drops(dropped) as drops, load_sampler(policy, config.sampling) as sampler:
+        gradable = with_gold(read, drops)
+        written = write_responses(out, responses())
     return StageReport(
         "reward_data",
         inputs=len(read),

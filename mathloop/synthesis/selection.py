@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mathloop.records import Drops, Problem, open_drops, read_problems, write_problems
+from mathloop.sampling.engines import load_sampler
 from mathloop.stages import StageReport, timed
 from mathloop.synthesis.config import SelectionConfig
-from mathloop.synthesis.response_sampling import sample_responses
+from mathloop.synthesis.response_sampling import sample_responses, that_fit, with_gold
 
 
 @timed
@@ -29,20 +30,15 @@ def run(
             responses were right.
     """
     read = list(read_problems(problems))
-    gradable = [p for p in read if p.answer is not None]
     spread: Counter[int] = Counter()
 
     def kept(drops: Drops) -> Iterator[Problem]:
-        for problem in read:
-            if problem.answer is None:
-                drops.add("no gold answer", problem)
         for problem, responses in sample_responses(
-            policy,
-            gradable,
+            sampler,
+            usable,
             mode="cot",
             samples=config.samples,
             temperature=config.temperature,
-            sampling=config.sampling,
             seed=seed + 1_299_709,
             stage="selection",
         ):
@@ -55,12 +51,13 @@ def run(
             else:
                 yield problem
 
-    with open_drops(dropped) as drops:
+    with open_drops(dropped) as drops, load_sampler(policy, config.sampling) as sampler:
+        usable = that_fit(sampler, with_gold(read, drops), "cot", drops)
         written = write_problems(out, kept(drops))
     return StageReport(
         "selection",
         inputs=len(read),
-        generated=len(gradable) * config.samples,
+        generated=len(usable) * config.samples,
         kept=written,
         dropped=drops.counts,
         curves={"problems by right samples": [(n, spread[n]) for n in range(config.samples + 1)]},

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
-from mathloop.records import Response, open_drops, read_problems, write_responses
+from mathloop.records import (
+    Drops,
+    Problem,
+    Response,
+    open_drops,
+    read_problems,
+    read_responses,
+    write_responses,
+)
+from mathloop.sampling.engines import load_sampler
+from mathloop.sampling.sampler import Sampler
 from mathloop.stages import StageReport, timed
 from mathloop.synthesis.config import TIRConfig
 from mathloop.synthesis.cot import select
-from mathloop.synthesis.response_sampling import report_sample, sample_responses
+from mathloop.synthesis.response_sampling import report_sample, sample_responses, that_fit
 
 
 @timed
@@ -30,37 +43,31 @@ def run(
         dropped: becomes JSON lines of the other responses, each with its problem and why it was dropped.
     """
     read = list(read_problems(problems))
-    sampled: dict[str, list[Response]] = defaultdict(list)
-    for index, temperature in enumerate(config.temperatures):
-        for problem, responses in sample_responses(
-            policy,
-            read,
-            mode="tir",
-            samples=config.samples,
-            temperature=temperature,
-            sampling=config.sampling,
-            seed=seed + 7919 * (index + 1),
-            stage="tir",
-        ):
-            earlier = sampled[problem.id]
-            earlier += [replace(r, sample=len(earlier) + at) for at, r in enumerate(responses)]
-    made = sum(map(len, sampled.values()))
-    kept: list[Response] = []
     samples: list[dict[str, Any]] = []
-    with open_drops(dropped) as drops:
-        for problem in read:
-            usable = [r for r in sampled[problem.id] if r.tool_calls > 0]
-            for response in sampled[problem.id]:
+    made = 0
+
+    def kept(drops: Drops, sampled: Iterator[list[Response]], fitting: list[Problem]) -> Iterator[Response]:
+        nonlocal made
+        for problem, responses in zip(fitting, sampled, strict=True):
+            made += len(responses)
+            usable = []
+            for response in responses:
                 if response.tool_calls == 0:
                     drops.add("no Python was run", response, problem=problem.problem, gold=problem.answer)
+                else:
+                    usable.append(response)
             chosen = select(
                 problem, usable, drops, keep=config.keep, agreement=config.agreement, weighted=False
             )
             if len(samples) < 6 and usable:
                 shown = chosen[0] if chosen else usable[0]
                 samples.append(report_sample(problem, shown, "kept" if chosen else "dropped"))
-            kept += chosen
-    written = write_responses(out, kept)
+            yield from chosen
+
+    with open_drops(dropped) as drops, load_sampler(policy, config.sampling) as sampler:
+        fitting = that_fit(sampler, read, "tir", drops)
+        with _sampled(sampler, fitting, out.with_name(f".{out.name}-passes"), config, seed) as sampled:
+            written = write_responses(out, kept(drops, sampled, fitting))
     return StageReport(
         "tir",
         inputs=len(read),
@@ -69,3 +76,35 @@ def run(
         dropped=drops.counts,
         samples=samples,
     )
+
+
+@contextmanager
+def _sampled(
+    sampler: Sampler, problems: list[Problem], folder: Path, config: TIRConfig, seed: int
+) -> Iterator[Iterator[list[Response]]]:
+    """Each problem's responses at all temperatures, in the order of `problems`; on disk in the meantime."""
+    passes = [folder / f"{index}.parquet" for index in range(len(config.temperatures))]
+    try:
+        for index, (path, temperature) in enumerate(zip(passes, config.temperatures, strict=True)):
+            drawn = sample_responses(
+                sampler,
+                problems,
+                mode="tir",
+                samples=config.samples,
+                temperature=temperature,
+                seed=seed + 7919 * (index + 1),
+                stage="tir",
+            )
+            write_responses(path, (response for _, responses in drawn for response in responses))
+        streams = [read_responses(path) for path in passes]
+        yield (
+            [
+                replace(response, sample=number)
+                for number, response in enumerate(
+                    response for each in streams for response in islice(each, config.samples)
+                )
+            ]
+            for _ in problems
+        )
+    finally:
+        rmtree(folder, ignore_errors=True)

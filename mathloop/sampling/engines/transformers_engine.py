@@ -21,7 +21,7 @@ from mathloop.sampling.config import SamplingConfig
 from mathloop.sampling.decoding import as_rollout, decode_batch
 from mathloop.sampling.interpreter import Interpreter
 from mathloop.sampling.prompts import encode_prompt
-from mathloop.sampling.sampler import Rollout, Sampler
+from mathloop.sampling.sampler import Rollout, Sampler, leaves_room
 from mathloop.sampling.stopping import stop_at
 
 
@@ -53,6 +53,12 @@ class TransformersSampler(Sampler):
     def close(self) -> None:
         """Stops the sandbox, if one was started."""
         self._interpreter.close()
+
+    def fits(self, problem: Problem, mode: Mode) -> bool:
+        """Whether the problem's prompt leaves room for a response in the model's context."""
+        context = getattr(self.model.config, "max_position_embeddings", None)
+        prompt = encode_prompt(self.tokenizer, problem.problem, mode)
+        return leaves_room(len(prompt), self.config.max_tokens, context)
 
     @torch.no_grad()
     def take_weights(self, weights: Iterable[tuple[str, Tensor]]) -> None:

@@ -20,7 +20,7 @@ from mathloop.sampling.decoding import as_rollout
 from mathloop.sampling.engines.vllm_loop import VllmLoop
 from mathloop.sampling.interpreter import Interpreter
 from mathloop.sampling.prompts import encode_prompt
-from mathloop.sampling.sampler import Rollout, Sampler
+from mathloop.sampling.sampler import Rollout, Sampler, leaves_room
 
 PROMPT_TOKENS = 4096
 """Room for a prompt beside the longest response, as far as the model's context reaches."""
@@ -96,6 +96,12 @@ class VllmSampler(Sampler):
         else:
             client.shutdown()
         self.llm = None
+
+    def fits(self, problem: Problem, mode: Mode) -> bool:
+        """Whether the problem's prompt leaves room for a response in the engine's context."""
+        prompt = encode_prompt(self.tokenizer, problem.problem, mode)
+        context: int = self.llm.llm_engine.model_config.max_model_len
+        return leaves_room(len(prompt), self.config.max_tokens, context)
 
     def take_weights(self, weights: Iterable[tuple[str, Tensor]]) -> None:
         """Copies all weights, named as in the model's folder, from memory; wakes up first."""

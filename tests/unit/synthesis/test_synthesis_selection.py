@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from mathloop.sampling.judging import judge
 from mathloop.synthesis import cot, reward_data, selection, tir
 from mathloop.synthesis.config import CoTConfig, RewardDataConfig, SelectionConfig, TIRConfig
 from mathloop.synthesis.cot import select
+from tests.unit.synthesis.scripted import script
 
 GOLD, OPEN = Problem("p", "3 + 4?", answer="7"), Problem("p", "3 + 4?")
 
@@ -126,12 +126,11 @@ def test_problems_with_two_to_five_of_eight_right_are_kept(
 ) -> None:
     problems = [Problem(f"p{right}", f"problem {right}", answer="7") for right in range(9)]
 
-    def sample(policy: Path, given: list[Problem], **_: Any) -> Iterator[tuple[Problem, list[Response]]]:
-        for problem in given:
-            right = int(problem.id[1:])
-            yield problem, [response("", correct=index < right) for index in range(8)]
-
-    monkeypatch.setattr(selection, "sample_responses", sample)
+    script(
+        monkeypatch,
+        selection,
+        lambda problem, sample: response("", "7" if sample < int(problem.id[1:]) else "8"),
+    )
     write_problems(tmp_path / "given.jsonl", [*problems, Problem("open", "no answer is known")])
     report = selection.run(
         problems=tmp_path / "given.jsonl",
@@ -163,17 +162,15 @@ def test_every_response_is_kept_or_written_with_the_reason_why_not(
 ) -> None:
     texts = ["a", "b", "a", "c", "d"]
     answers = ["7", "7", "7", "8", "7"]
-    run, config = (cot.run, CoTConfig(keep=1)) if stage == "cot" else (tir.run, TIRConfig(keep=1))
-
-    def sample(policy: Path, given: list[Problem], **named: Any) -> Iterator[tuple[Problem, list[Response]]]:
-        for problem in given:
-            sampled = [
-                Response(problem.id, i, named["mode"], text, answer, tool_calls=int(text != "d"))
-                for i, (text, answer) in enumerate(zip(texts, answers, strict=True))
-            ]
-            yield problem, [judge(problem.answer, response) for response in sampled]
-
-    monkeypatch.setattr(cot if stage == "cot" else tir, "sample_responses", sample)
+    run: Any = cot.run if stage == "cot" else tir.run
+    config = CoTConfig(samples=5, keep=1) if stage == "cot" else TIRConfig(samples=5, keep=1)
+    script(
+        monkeypatch,
+        cot if stage == "cot" else tir,
+        lambda problem, sample: response(
+            texts[sample], answers[sample], tool_calls=int(texts[sample] != "d")
+        ),
+    )
     write_problems(tmp_path / "problems.jsonl", [GOLD])
     arguments: dict[str, Any] = {"reward_model": None} if stage == "cot" else {}
     report = run(
@@ -200,11 +197,7 @@ def test_every_response_is_kept_or_written_with_the_reason_why_not(
 def test_reward_data_writes_the_problems_that_nobody_can_grade(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def sample(policy: Path, given: list[Problem], **_: Any) -> Iterator[tuple[Problem, list[Response]]]:
-        for problem in given:
-            yield problem, [response("", correct=True)]
-
-    monkeypatch.setattr(reward_data, "sample_responses", sample)
+    script(monkeypatch, reward_data, lambda problem, sample: response(""))
     write_problems(tmp_path / "given.jsonl", [GOLD, replace(OPEN, id="open")])
     report = reward_data.run(
         problems=tmp_path / "given.jsonl",
@@ -216,3 +209,71 @@ def test_reward_data_writes_the_problems_that_nobody_can_grade(
     )
     assert report.dropped == {"no gold answer": 1}
     assert [problem.id for problem in read_problems(tmp_path / "dropped")] == ["open"]
+
+
+STAGES: dict[str, tuple[Any, dict[str, Any]]] = {
+    "cot": (cot, {"config": CoTConfig(samples=2, keep=2), "reward_model": None}),
+    "tir": (tir, {"config": TIRConfig(samples=2, keep=2)}),
+    "selection": (selection, {"config": SelectionConfig(samples=2, least=1, most=2)}),
+    "reward data": (reward_data, {"config": RewardDataConfig(samples=2)}),
+}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_problems_beyond_the_context_are_dropped_before_anything_is_drawn(
+    stage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module, arguments = STAGES[stage]
+    asked: list[str] = []
+
+    def answer(problem: Problem, sample: int) -> Response:
+        asked.append(problem.id)
+        return response("", tool_calls=1)
+
+    script(monkeypatch, module, answer, context=20)
+    given = [
+        Problem("short", "3 + 4?", "7"),
+        Problem("long", "3 + 4? " * 5, "7"),
+        Problem("b", "4 + 3?", "7"),
+    ]
+    write_problems(tmp_path / "given.jsonl", given)
+    report = module.run(
+        problems=tmp_path / "given.jsonl",
+        policy=tmp_path,
+        out=tmp_path / "out.parquet",
+        seed=0,
+        dropped=tmp_path / "dropped",
+        **arguments,
+    )
+    assert "long" not in asked
+    assert report.dropped["too long for the model's context"] == 1
+    assert [row["id"] for row in read_rows(tmp_path / "dropped") if "long" in row["drop_reason"]] == ["long"]
+
+
+def test_tir_keeps_the_temperatures_apart_and_joins_them_by_problem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[str] = []
+
+    def answer(problem: Problem, sample: int) -> Response:
+        drawn.append(problem.id)
+        return response(f"{problem.id} {len(drawn)}", tool_calls=1)
+
+    script(monkeypatch, tir, answer)
+    write_problems(tmp_path / "given.jsonl", [Problem(name, "3 + 4?", "7") for name in "vwxyz"])
+    tir.run(
+        problems=tmp_path / "given.jsonl",
+        policy=tmp_path,
+        out=tmp_path / "out.parquet",
+        config=TIRConfig(samples=2, temperatures=(0.7, 1.0), keep=4),
+        seed=0,
+    )
+    assert "".join(drawn) == 2 * "vvwwxxyyzz"
+    rows = [(r.problem_id, r.sample, r.temperature, r.text) for r in read_responses(tmp_path / "out.parquet")]
+    expected = []
+    for place, name in enumerate("vwxyz"):
+        numbers = (2 * place + 1, 2 * place + 2, 2 * place + 11, 2 * place + 12)
+        for sample, (temperature, number) in enumerate(zip((0.7, 0.7, 1.0, 1.0), numbers, strict=True)):
+            expected.append((name, sample, temperature, f"{name} {number}"))
+    assert rows == expected
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["given.jsonl", "out.parquet"]
