@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mathloop.errors import BadData
-from mathloop.evaluation.bootstrap import bootstrap_interval
 from mathloop.evaluation.config import GateConfig
+from mathloop.evaluation.differences import paired_difference
 from mathloop.evaluation.metrics import Outcomes
 from mathloop.evaluation.roles import CHALLENGER, champion_of, role_scores
 from mathloop.files import write_file
@@ -29,9 +29,10 @@ from mathloop.stages import StageReport, timed
 def run(*, benchmark: Path, results: Path, out: Path, config: GateConfig, seed: int) -> StageReport:
     """Compares challenger and champion in `results` (Responses) and writes the decision to `out` as JSON.
 
-    Keys: promote, difference, low, high (fractions of problems, -1 to 1), n (problems), reason, metric,
-    margin, challenger and champion (each with model, score and scores per mode). Raises BadData if `results`
-    lack the challenger, both champion and base, or the champion's metric.
+    Keys: promote, mark (of the claim "better by more than the margin", see `differences`), difference, low,
+    high (fractions of problems, -1 to 1), n (problems), reason, metric, margin, challenger and champion (each
+    with model, score and scores per mode). Raises BadData if `results` lack the challenger, both champion and
+    base, or the champion's metric.
     """
     outcomes = Outcomes(read_problems(benchmark), read_responses(results))
     decision = decide(outcomes, config, seed)
@@ -69,26 +70,24 @@ def decide(outcomes: Outcomes, config: GateConfig, seed: int) -> dict[str, Any]:
     ours = np.stack(
         [outcomes.scores(CHALLENGER, mode, k).get(config.metric, zeros) for mode in modes], axis=1
     )
-    differences = (ours - theirs).mean(axis=1)
-    low, high = bootstrap_interval(
-        differences[:, None], seed=seed, clusters=outcomes.clusters, resamples=config.resamples
-    )
-    difference, low_end, high_end = float(differences.mean()), float(low[0]), float(high[0])
+    found = paired_difference(ours, theirs, seed=seed, clusters=outcomes.clusters, resamples=config.resamples)
     faults = _faults(outcomes, champion, modes)
-    better = low_end > config.margin
+    mark = found.mark(config.margin)
+    better = mark == "holds"
     metric = config.metric if config.metric == "greedy" else f"{config.metric}@{outcomes.drawn}"
     shown = (
-        f"{metric} {100 * difference:+.1f} points compared with {champion} on {len(differences)} problems, "
-        f"95 % interval {100 * low_end:+.1f} to {100 * high_end:+.1f}"
+        f"{metric} {100 * found.value:+.1f} points compared with {champion} on {found.n} problems, "
+        f"95 % interval {100 * found.low:+.1f} to {100 * found.high:+.1f}"
     )
     bar = "zero" if config.margin == 0 else f"the margin of {100 * config.margin:+.1f}"
     verdict = f"the interval is {'above' if better else 'not above'} {bar}"
     return {
         "promote": better and not faults,
-        "difference": difference,
-        "low": low_end,
-        "high": high_end,
-        "n": len(differences),
+        "mark": mark,
+        "difference": found.value,
+        "low": found.low,
+        "high": found.high,
+        "n": found.n,
         "reason": "; ".join([*faults, f"{shown}: {verdict}"]),
         "metric": metric,
         "margin": config.margin,

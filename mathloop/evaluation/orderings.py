@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
+from mathloop.evaluation.config import Kind
+from mathloop.evaluation.differences import Difference, Mark, paired_difference
+from mathloop.evaluation.metrics import Outcomes
 from mathloop.evaluation.roles import CHALLENGER
-from mathloop.evaluation.table import NAMES, Table
+from mathloop.evaluation.table import NAMES, metric_name
 
 LARGE_NUMBERS = "family:large_numbers"
 """The problem family whose arithmetic is too hard without a tool."""
@@ -20,61 +26,102 @@ class Ordering:
     lesser_value: float
     greater: str
     greater_value: float
+    difference: Difference
+    """`greater` minus `lesser`, paired over problems."""
 
     @property
-    def holds(self) -> bool:
-        """True if strictly above; a tie does not hold."""
-        return self.greater_value > self.lesser_value
+    def mark(self) -> Mark:
+        """Whether the claim holds on these problems, fails, or is within noise."""
+        return self.difference.mark()
 
 
-def check_orderings(table: Table, challenger: str = CHALLENGER) -> list[Ordering]:
-    """Tests each claim on `table`; claims about models, metrics or families without scores are left out.
+def check_orderings(*rounds: Outcomes, challenger: str = CHALLENGER, seed: int = 0) -> list[Ordering]:
+    """Tests each claim on the outcomes of a round, or of several that are taken together.
 
     Training: SFT above base, and the challenger above SFT (greedy). Selection: for the challenger, maj@k
-    above greedy, and rm@k above maj@k. These compare means over the modes that both sides have. Tools: for
-    the challenger, TIR above CoT (greedy) on the family `large_numbers`.
+    above greedy, and rm@k above maj@k, with the k that was drawn. These compare means over the modes that
+    both sides have. Tools: for the challenger, TIR above CoT (greedy) on the family `large_numbers`. Claims
+    about models, metrics or families without scores in each round are left out. A problem of several rounds
+    is one cluster.
     """
-    majority, reward = f"maj@{table.k}", f"rm@{table.k}"
     name = NAMES.get(challenger, challenger)
     candidates = [
-        _ordering(table, "SFT improves on the base model", ("base", "greedy"), ("sft", "greedy")),
-        _ordering(table, "Reinforcement learning improves on SFT", ("sft", "greedy"), (challenger, "greedy")),
+        _ordering(rounds, "SFT improves on the base model", ("base", "greedy"), ("sft", "greedy"), seed),
         _ordering(
-            table,
+            rounds, "Reinforcement learning improves on SFT", ("sft", "greedy"), (challenger, "greedy"), seed
+        ),
+        _ordering(
+            rounds,
             f"Majority vote beats greedy decoding ({name})",
             (challenger, "greedy"),
-            (challenger, majority),
+            (challenger, "maj"),
+            seed,
         ),
         _ordering(
-            table,
+            rounds,
             f"The reward model beats majority vote ({name})",
-            (challenger, majority),
-            (challenger, reward),
+            (challenger, "maj"),
+            (challenger, "rm"),
+            seed,
         ),
-        _tools(table, challenger),
+        _tools(rounds, challenger, seed),
     ]
     return [ordering for ordering in candidates if ordering is not None]
 
 
-def _ordering(table: Table, claim: str, lesser: tuple[str, str], greater: tuple[str, str]) -> Ordering | None:
-    pairs = [
-        (table.get(lesser[0], mode, lesser[1]), table.get(greater[0], mode, greater[1]))
-        for mode in table.modes
-    ]
-    both = [(one.value, other.value) for one, other in pairs if one is not None and other is not None]
-    if not both:
-        return None
+def _ordering(
+    rounds: tuple[Outcomes, ...], claim: str, lesser: tuple[str, Kind], greater: tuple[str, Kind], seed: int
+) -> Ordering | None:
+    below, above, clusters = [], [], []
+    for outcomes in rounds:
+        modes = sorted({mode for _, mode in outcomes.entries})
+        pairs = [(_scores(outcomes, mode, lesser), _scores(outcomes, mode, greater)) for mode in modes]
+        both = [(one, other) for one, other in pairs if one is not None and other is not None]
+        if not both:
+            return None
+        below.append(np.mean([one for one, _ in both], axis=0))
+        above.append(np.mean([other for _, other in both], axis=0))
+        clusters += outcomes.clusters
     labels = [
-        metric if lesser[0] == greater[0] else f"{NAMES.get(model, model)} {metric}"
+        shown if lesser[0] == greater[0] else f"{NAMES.get(model, model)} {shown}"
         for model, metric in (lesser, greater)
+        for shown in [metric_name(metric, rounds[0].drawn)]
     ]
-    below, above = (sum(values) / len(both) for values in zip(*both, strict=True))
-    return Ordering(claim, labels[0], below, labels[1], above)
+    return _compare(claim, (labels[0], labels[1]), below, above, clusters, seed)
 
 
-def _tools(table: Table, challenger: str) -> Ordering | None:
-    cot, tir = (table.get(challenger, mode, "greedy", LARGE_NUMBERS) for mode in ("cot", "tir"))
-    if cot is None or tir is None:
-        return None
+def _tools(rounds: tuple[Outcomes, ...], challenger: str, seed: int) -> Ordering | None:
+    below, above, clusters = [], [], []
+    for outcomes in rounds:
+        cot, tir = (_scores(outcomes, mode, (challenger, "greedy")) for mode in ("cot", "tir"))
+        large = [index for index, groups in enumerate(outcomes.groups) if LARGE_NUMBERS in groups]
+        if cot is None or tir is None or not large:
+            return None
+        below.append(cot[large])
+        above.append(tir[large])
+        clusters += [outcomes.clusters[index] for index in large]
     claim = f"Tools help with large numbers ({NAMES.get(challenger, challenger)})"
-    return Ordering(claim, "CoT greedy", cot.value, "TIR greedy", tir.value)
+    return _compare(claim, ("CoT greedy", "TIR greedy"), below, above, clusters, seed)
+
+
+def _scores(outcomes: Outcomes, mode: str, side: tuple[str, Kind]) -> NDArray[np.float64] | None:
+    model, metric = side
+    if (model, mode) not in outcomes.entries:
+        return None
+    return outcomes.scores(model, mode, max(outcomes.drawn, 1)).get(metric)
+
+
+def _compare(
+    claim: str,
+    labels: tuple[str, str],
+    below: list[NDArray[np.float64]],
+    above: list[NDArray[np.float64]],
+    clusters: list[str],
+    seed: int,
+) -> Ordering | None:
+    if not below:
+        return None
+    found = paired_difference(np.concatenate(above), np.concatenate(below), seed=seed, clusters=clusters)
+    # Means of rounds, which all weigh the same.
+    low, high = (float(np.mean([one.mean() for one in side])) for side in (below, above))
+    return Ordering(claim, labels[0], low, labels[1], high, found)

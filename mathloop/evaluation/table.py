@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -21,7 +21,7 @@ class Score:
     model: str
     mode: str
     group: str
-    """`all`, `family:<name>` or `language:<zh>`."""
+    """`all`, `family:<name>`, `language:<zh>`, `level:<3>`, `benchmark:<name>`, or their `average`."""
     metric: str
     """`greedy`, or `mean@8`, `maj@8`, `rm@8`, `weighted@8`, `pass@8` with the table's k."""
     value: float
@@ -37,7 +37,7 @@ class Table:
     """Scores by model, mode, group and metric."""
 
     k: int
-    """Samples per problem behind mean@k, maj@k, rm@k, weighted@k and pass@k."""
+    """Samples behind mean@k, maj@k, rm@k, weighted@k and pass@k; the largest of several."""
     scores: tuple[Score, ...]
     _cells: dict[tuple[str, str, str, str], Score] = field(init=False, repr=False, compare=False)
 
@@ -46,7 +46,8 @@ class Table:
         object.__setattr__(self, "_cells", cells)
 
     def get(self, model: str, mode: str, metric: str, group: str = "all") -> Score | None:
-        """The cell, or None where nothing was measured. `metric` may leave out k: `maj` finds `maj@8`."""
+        """The cell, or None where nothing was measured. `metric` may leave out k: `maj` finds `maj@8`,
+        the one with the largest k."""
         name = metric if "@" in metric else metric_name(metric, self.k)
         return self._cells.get((model, mode, group, name))
 
@@ -57,11 +58,17 @@ class Table:
         return [name for name in MODELS if name in present] + sorted(present.difference(MODELS))
 
     @property
+    def ks(self) -> list[int]:
+        """Every k of the table, ascending."""
+        return sorted({int(score.metric.partition("@")[2]) for score in self.scores if "@" in score.metric})
+
+    @property
     def metrics(self) -> list[str]:
         """Metrics present, in the order in which they are shown; mean@k is not shown."""
         present = {score.metric for score in self.scores}
-        names = [metric_name(kind, self.k) for kind in KINDS if kind != "mean"]
-        return [name for name in names if name in present]
+        counts = self.ks or [self.k]
+        names = [metric_name(kind, k) for kind in KINDS if kind != "mean" for k in counts]
+        return [name for name in dict.fromkeys(names) if name in present]
 
     @property
     def modes(self) -> list[str]:
@@ -92,24 +99,60 @@ def metric_name(kind: Kind, k: int) -> str:
 
 def print_table(table: Table, group: str = "all") -> str:
     """Plain text, in percent: a row per model and mode, each score with its 95 % interval."""
-    metrics = table.metrics
-    rows = [["", "", *metrics]]
-    for model in table.models:
-        for mode in table.modes:
-            scores = [table.get(model, mode, metric, group) for metric in metrics]
-            if any(scores):
-                cells = [_cell(score) for score in scores]
-                rows.append([NAMES.get(model, model), NAMES.get(mode, mode), *cells])
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = []
-    for row in rows:
-        left = [cell.ljust(width) for cell, width in zip(row[:2], widths, strict=False)]
-        right = [cell.rjust(width) for cell, width in zip(row[2:], widths[2:], strict=True)]
-        lines.append("  ".join(left + right).rstrip())
-    lines.insert(1, "─" * max(len(line) for line in lines))
+    lines = _grid(table, [group], table.metrics)
     problems = max((score.n for score in table.scores if score.group == group), default=0)
     lines.append(f"Percent of {problems} problems right, with 95 % bootstrap intervals over problems.")
     return "\n".join(lines)
+
+
+def print_scores(table: Table) -> str:
+    """Plain text, in percent: by benchmark with their average, then by language and by level; all metrics.
+
+    Several k have a block each, as a line of all metrics would not fit a terminal.
+    """
+    present = table.groups
+    kinds = [[one for one in present if one.startswith(f"{kind}:")] for kind in ("language", "level")]
+    top = [one for one in present if one.startswith("benchmark:")]
+    top += [one for one in present if one.startswith("average")]
+    blocks = [top or ["all"], *(groups for groups in kinds if len(groups) > 1)]
+    means = [metric_name("mean", k) for k in table.ks]
+    lines: list[str] = []
+    for groups in blocks:
+        for k in table.ks or [table.k]:
+            shown = [name for name in [*means, *table.metrics] if "@" not in name or name.endswith(f"@{k}")]
+            lines += [*_grid(table, groups, sorted(shown, key=lambda name: "@" in name), named=True), ""]
+    lines.append("Percent of problems right, with 95 % bootstrap intervals over problems.")
+    return "\n".join(lines)
+
+
+def _grid(table: Table, groups: Sequence[str], metrics: Sequence[str], *, named: bool = False) -> list[str]:
+    """Lines of a table with a row per group, model and mode; `named` adds the group and its problems."""
+    labels = 4 if named else 2
+    rows = [[*(("", "", "", "problems") if named else ("", "")), *metrics]]
+    for group in groups:
+        for model in table.models:
+            for mode in table.modes:
+                scores = [table.get(model, mode, metric, group) for metric in metrics]
+                if any(scores):
+                    number = max(score.n for score in scores if score is not None)
+                    names = [NAMES.get(model, model), NAMES.get(mode, mode)]
+                    names = [_shown(group), *names, str(number)] if named else names
+                    rows.append([*names, *(_cell(score) for score in scores)])
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        left = [cell.ljust(width) for cell, width in zip(row[:labels], widths, strict=False)]
+        right = [cell.rjust(width) for cell, width in zip(row[labels:], widths[labels:], strict=True)]
+        lines.append("  ".join(left + right).rstrip())
+    lines.insert(1, "─" * max(len(line) for line in lines))
+    return lines
+
+
+def _shown(group: str) -> str:
+    kind, _, name = group.partition(":")
+    if kind == "average":
+        return f"average {name}".rstrip()
+    return f"level {name}" if kind == "level" else name or "all"
 
 
 def _cell(score: Score | None) -> str:

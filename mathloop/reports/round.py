@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mathloop.errors import BadData
-from mathloop.evaluation import check_orderings, score_table
+from mathloop.evaluation import Outcomes, check_orderings, tabulate
 from mathloop.evaluation.roles import CHALLENGER
 from mathloop.files import write_file
 from mathloop.records import read_problems, read_responses
@@ -42,7 +42,7 @@ def run(
         _object(gate, ("promote", "difference", "low", "high", "n", "reason")),
         _object(published),
     )
-    table = score_table(read_problems(benchmark), read_responses(results), k=None)
+    outcomes = Outcomes(read_problems(benchmark), read_responses(results))
     chosen = choose(
         read_problems(benchmark), [read_responses(results), read_responses(results)], challenger=CHALLENGER
     )
@@ -50,8 +50,8 @@ def run(
         title,
         headline(title, decision, publication, stages),
         {
-            "scores": scores_section(table),
-            "claims": claims_section(check_orderings(table)),
+            "scores": scores_section(tabulate(outcomes)),
+            "claims": claims_section(check_orderings(outcomes)),
             "stages": stages_section(stages),
             "curves": curves_section(stages),
             "decontamination": decontamination.section(stages),

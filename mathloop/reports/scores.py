@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from mathloop.evaluation import Ordering, Score, Table
+from mathloop.evaluation import Mark, Ordering, Score, Table
 from mathloop.evaluation.orderings import LARGE_NUMBERS
 from mathloop.evaluation.table import metric_name
 from mathloop.reports.charts import difference_chart, interval_bar, score_panel
@@ -14,6 +15,7 @@ from mathloop.reports.markup import Child, Markup, clip, element
 from mathloop.stages import StageReport
 from mathloop.voting import STRATEGIES
 
+_CLASSES: dict[Mark, str] = {"holds": "right", "within noise": "open", "fails": "wrong"}
 _PLOTTED = ("base", "champion", "sft", "challenger")
 """In the order of training."""
 
@@ -93,7 +95,11 @@ def scores_section(table: Table) -> Markup:
     others = [group for group in table.groups if group not in ("all", LARGE_NUMBERS)]
     if others:
         body.append(
-            element("details", element("summary", "Greedy by family and language"), _by_group(table, others))
+            element(
+                "details",
+                element("summary", "Greedy by group of problems"),
+                _by_group(table, others),
+            )
         )
     body.append(
         element(
@@ -116,11 +122,11 @@ def _explained(table: Table) -> Iterator[str]:
 
 def claims_section(orderings: Sequence[Ordering]) -> Markup:
     """The paper's claims, and which of them hold in this round."""
-    holding = sum(ordering.holds for ordering in orderings)
+    counts = Counter(ordering.mark for ordering in orderings)
     rows = [
         element(
             "li",
-            element("span", "holds" if one.holds else "fails", class_=f"mark {_mark(one)}"),
+            element("span", one.mark, class_=f"mark {_CLASSES[one.mark]}"),
             element("span", one.claim, class_="claim"),
             element(
                 "span",
@@ -131,23 +137,26 @@ def claims_section(orderings: Sequence[Ordering]) -> Markup:
                 one.greater,
                 " ",
                 element("b", percent(one.greater_value)),
+                f" ({points(one.difference.low)} to {points(one.difference.high)})",
                 class_="values",
             ),
         )
         for one in orderings
     ]
-    intro = f"{holding} of {len(orderings)} of the paper's claims hold in this round."
+    intro = f"{counts['holds']} of {len(orderings)} of the paper's claims hold in this round, "
+    intro += f"{counts['within noise']} are within noise, {counts['fails']} fail."
+    explained = (
+        " Scores are means over CoT and TIR, unless one is named. In brackets: the 95 % interval of the "
+        "difference, paired over problems. A claim holds if all of it is above zero, and fails if all of it "
+        "is below."
+    )
     return element(
         "section",
         element("h2", "The paper's claims"),
-        element("p", intro, " Scores are means over CoT and TIR, unless one is named.", class_="caption"),
+        element("p", intro, explained, class_="caption"),
         element("ul", rows, class_="claims"),
         id="claims",
     )
-
-
-def _mark(ordering: Ordering) -> str:
-    return "right" if ordering.holds else "wrong"
 
 
 def _about_large() -> Markup:
@@ -212,6 +221,14 @@ def _cell(score: Score | None) -> Markup:
     )
 
 
+def _group_name(kind: str, name: str) -> str:
+    if kind == "language":
+        return {"zh": "Chinese", "en": "English"}.get(name, name)
+    if kind == "family":
+        return title(name)
+    return name if kind == "benchmark" else f"{title(kind)} {name}".rstrip()
+
+
 def _by_group(table: Table, groups: Sequence[str]) -> Markup:
     columns = [
         (model, mode)
@@ -225,7 +242,7 @@ def _by_group(table: Table, groups: Sequence[str]) -> Markup:
         kind, _, name = group.partition(":")
         scores = [table.get(model, mode, "greedy", group) for model, mode in columns]
         number = next((score.n for score in scores if score is not None), 0)
-        shown = {"zh": "Chinese", "en": "English"}.get(name, name) if kind == "language" else title(name)
+        shown = _group_name(kind, name)
         cells = [
             element(
                 "td",

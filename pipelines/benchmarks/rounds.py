@@ -9,10 +9,10 @@ from statistics import mean
 from rich.console import Console
 from rich.table import Table as Grid
 
-from mathloop.evaluation import Table, check_orderings
+from mathloop.evaluation import Outcomes, Table, check_orderings, tabulate
 from mathloop.evaluation.table import NAMES
 from pipelines.local.folder import RUNS, RunFolder
-from pipelines.local.round import begin_round, table_of
+from pipelines.local.round import begin_round, outcomes_of
 from pipelines.profile import load_profile
 
 
@@ -24,25 +24,21 @@ def begin(profile: str, seed: int, sets: Sequence[str]) -> RunFolder:
 
 def print_means(folders: Sequence[RunFolder], console: Console) -> None:
     """Prints the mean scores of completed rounds, and which of the paper's claims hold."""
-    tables = [table_of(folder) for folder in folders]
-    console.print(f"\nmeans over {len(tables)} rounds, percent", markup=False, highlight=False)
-    console.print(_means(tables))
-    for line in orderings(tables):
+    rounds = [outcomes_of(folder) for folder in folders]
+    console.print(f"\nmeans over {len(rounds)} rounds, percent", markup=False, highlight=False)
+    console.print(_means([tabulate(one) for one in rounds]))
+    for line in orderings(rounds):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def orderings(tables: Sequence[Table]) -> list[str]:
-    """The paper's claims, tested on the means over `tables`, one line each."""
-    lines = []
-    for ordering in zip(*map(check_orderings, tables), strict=True):
-        lesser, greater = (
-            mean(one.lesser_value for one in ordering),
-            mean(one.greater_value for one in ordering),
-        )
-        holds = "holds" if greater > lesser else "FAILS"
-        claim = f"{ordering[0].greater} {100 * greater:.1f} above {ordering[0].lesser} {100 * lesser:.1f}"
-        lines.append(f"{holds}  {ordering[0].claim}: {claim}")
-    return lines
+def orderings(rounds: Sequence[Outcomes]) -> list[str]:
+    """The paper's claims, tested on several rounds together, one line each."""
+    return [
+        f"{one.mark:<12}  {one.claim}: {one.greater} {100 * one.greater_value:.1f}, "
+        f"{one.lesser} {100 * one.lesser_value:.1f}, difference {100 * one.difference.low:+.1f} to "
+        f"{100 * one.difference.high:+.1f}"
+        for one in check_orderings(*rounds)
+    ]
 
 
 def _means(tables: Sequence[Table]) -> Grid:

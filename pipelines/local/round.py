@@ -26,7 +26,7 @@ from pipelines.profile import check_profile
 from pipelines.table import PIPELINES, find_pipeline
 
 if TYPE_CHECKING:
-    from mathloop.evaluation import Table
+    from mathloop.evaluation import Outcomes
     from pipelines.local.runner import Job
 
 ROUND = "improvement-round"
@@ -185,21 +185,22 @@ def _job(name: str, job_id: str, settings: Settings, problems_file: str) -> Job:
     return Job(pipeline, {key: value for key, value in known.items() if key in parameters}, job_id)
 
 
-def table_of(run: RunFolder) -> Table:
-    """The scores of a run with an evaluation."""
-    from mathloop.evaluation import score_table
+def outcomes_of(run: RunFolder) -> Outcomes:
+    """The outcomes of a run with an evaluation."""
+    from mathloop.evaluation import Outcomes
     from mathloop.records import read_problems, read_responses
 
     benchmark = run.stages / "problems" / "benchmark"
     results = run.stages / "evaluation" / "results"
-    return score_table(read_problems(benchmark), read_responses(results), k=None)
+    return Outcomes(read_problems(benchmark), read_responses(results))
 
 
 def _show(run: RunFolder, console: Console) -> None:
     """Prints the run's results: scores, the gate's decision, the report's path."""
-    from mathloop.evaluation import print_table
+    from mathloop.evaluation import print_table, tabulate
 
-    texts = ["", print_table(table_of(run)), ""] if (run.stages / "evaluation").is_dir() else [""]
+    evaluated = (run.stages / "evaluation").is_dir()
+    texts = ["", print_table(tabulate(outcomes_of(run))), ""] if evaluated else [""]
     paths = [run.stages / stage / "published" for stage in ("judgment", "base-publication")]
     if published := next((path for path in paths if path.is_file()), None):
         outcome: dict[str, Any] = json.loads(published.read_text("utf-8"))

@@ -17,12 +17,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from mathloop.evaluation import tabulate
 from mathloop.records import read_responses
 from mathloop.registry import Registry
 from mathloop.settings import Settings
 from mathloop.storage import open_store
 from pipelines.local.folder import RunFolder
-from pipelines.local.round import table_of
+from pipelines.local.round import outcomes_of
 from tests.system import rounds
 
 SEED = "5"
@@ -102,7 +103,7 @@ def test_scores_are_in_evaluation_and_judgment_alone_and_agree_with_the_table(
     assert {name: scored["gate"][name] for name in SCORES} == scored["evaluation"]
     verdict = rounds.artifact(run, "judgment", "verdict")
     assert scored["gate"]["difference"] == pytest.approx(100 * verdict["difference"], abs=1e-3)
-    table = table_of(RunFolder.find(str(run)))
+    table = tabulate(outcomes_of(RunFolder.find(str(run))))
     # A first round's champion is its base model.
     for role, model in (("champion", "base"), ("challenger", "challenger")):
         for kind in KINDS:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mathloop.errors import BadData
-from mathloop.evaluation import Table, check_orderings, print_table, score_table
+from mathloop.evaluation import Outcomes, Table, check_orderings, print_table, score_table
 from mathloop.evaluation.metrics import Outcome, score_samples
 from mathloop.records import Problem, Response
 
@@ -161,11 +161,14 @@ def test_a_missing_response_counts_as_wrong():
     assert score_table(problems, holed).get("sft", "cot", "mean").value == pytest.approx(1 / 6)
 
 
-def test_samples_from_k_on_are_not_looked_at():
+def test_with_more_samples_than_k_every_choice_of_k_counts_the_same():
     problems, rows = four_problems()
-    table = score_table(problems, [*rows, response("c", 2, "1", True, 9.0)], k=2)
+    more = [*rows, response("c", 2, "1", True, 9.0)]
+    table = score_table(problems, more, k=2)
+    # a and b have 1 right of 3 (one missing), c too: 1 - C(2,2)/C(3,2) each.
     assert table.get("sft", "cot", "pass").value == pytest.approx(2 / 3)
-    assert score_table(problems, [*rows, response("c", 2, "1", True, 9.0)], k=None).k == 3
+    assert table.get("sft", "cot", "mean").value == pytest.approx(1 / 3)
+    assert score_table(problems, more, k=None).k == 3
 
 
 def test_a_response_to_an_unknown_problem_is_refused():
@@ -213,7 +216,7 @@ def test_rows_come_back_as_the_same_table():
 def test_no_responses_make_an_empty_table():
     table = score_table([problem("a")], [])
     assert table.scores == ()
-    assert check_orderings(table) == []
+    assert check_orderings(Outcomes([problem("a")])) == []
 
 
 def test_the_printed_table_lists_models_in_order_with_intervals():
@@ -227,41 +230,54 @@ def test_the_printed_table_lists_models_in_order_with_intervals():
     assert "50 problems" in lines[-1]
 
 
-def orderings_of(values):
-    """`values`: (model, mode, metric, group) → score."""
-    rows = [
-        {"model": model, "mode": mode, "metric": metric, "group": group}
-        | {"value": value, "low": value, "high": value, "n": 9}
-        for (model, mode, metric, group), value in values.items()
+def answered(model, mode, right, sample=-1, reward=None):
+    """Responses of a model that solves these of ten problems."""
+    return [
+        response(str(n), sample, "1" if n in right else "2", n in right, reward, mode, model)
+        for n in range(10)
     ]
-    return check_orderings(Table.from_rows(rows))
 
 
-def test_orderings_are_read_from_the_table_alone():
-    values = {("base", "cot", "greedy", "all"): 0.5, ("sft", "cot", "greedy", "all"): 0.6}
-    values |= {("challenger", "cot", "greedy", "all"): 0.6, ("challenger", "cot", "maj@8", "all"): 0.7}
-    values |= {("challenger", "cot", "rm@8", "all"): 0.65}
-    values |= {
-        ("challenger", mode, "greedy", "family:large_numbers"): v for mode, v in (("cot", 0.1), ("tir", 0.9))
+TEN = [problem(str(n), family="large_numbers" if n < 6 else "") for n in range(10)]
+
+
+def found(rows):
+    return {
+        one.claim: (one.lesser, one.lesser_value, one.greater, one.greater_value, one.mark)
+        for one in check_orderings(Outcomes(TEN, rows))
     }
-    found = [
-        (one.lesser, one.lesser_value, one.greater, one.greater_value, one.holds)
-        for one in orderings_of(values)
-    ]
-    assert found == [
-        ("base greedy", 0.5, "SFT greedy", 0.6, True),
-        ("SFT greedy", 0.6, "challenger greedy", 0.6, False),
-        ("greedy", 0.6, "maj@8", 0.7, True),
-        ("maj@8", 0.7, "rm@8", 0.65, False),
-        ("CoT greedy", 0.1, "TIR greedy", 0.9, True),
-    ]
+
+
+def test_orderings_have_three_marks():
+    rows = answered("base", "cot", range(2)) + answered("sft", "cot", range(9))
+    rows += answered("challenger", "cot", range(9)) + answered("challenger", "tir", range(6))
+    # Sampled: two of three are right for the first five, and the reward model likes a wrong one.
+    for sample, right, reward in ((0, range(5), 0.1), (1, range(5), 0.2), (2, (), 5.0)):
+        rows += answered("challenger", "cot", right, sample, reward)
+    marks = found(rows)
+    assert marks == {
+        "SFT improves on the base model": ("base greedy", 0.2, "SFT greedy", 0.9, "holds"),
+        "Reinforcement learning improves on SFT": (
+            "SFT greedy",
+            0.9,
+            "challenger greedy",
+            0.9,
+            "within noise",
+        ),
+        "Majority vote beats greedy decoding (challenger)": ("greedy", 0.9, "maj@3", 0.5, "fails"),
+        "The reward model beats majority vote (challenger)": ("maj@3", 0.5, "rm@3", 0.0, "fails"),
+        "Tools help with large numbers (challenger)": ("CoT greedy", 1.0, "TIR greedy", 1.0, "within noise"),
+    }
+
+
+def test_one_problem_more_is_within_noise():
+    rows = answered("base", "cot", range(3)) + answered("sft", "cot", range(4))
+    assert found(rows)["SFT improves on the base model"][-1] == "within noise"
 
 
 def test_an_ordering_averages_over_the_modes_that_both_sides_have():
-    values = {("base", "cot", "greedy", "all"): 0.2, ("base", "tir", "greedy", "all"): 0.4}
-    values |= {("sft", "cot", "greedy", "all"): 0.1, ("sft", "tir", "greedy", "all"): 0.6}
-    (both,) = orderings_of(values)
-    assert (both.lesser_value, both.greater_value) == pytest.approx((0.3, 0.35))
-    del values["sft", "tir", "greedy", "all"]
-    (one,) = orderings_of(values)
-    assert (one.lesser_value, one.greater_value, one.holds) == (0.2, 0.1, False)
+    rows = answered("base", "cot", range(2)) + answered("base", "tir", range(4))
+    rows += answered("sft", "cot", range(1)) + answered("sft", "tir", range(6))
+    assert found(rows)["SFT improves on the base model"][1::2][:2] == pytest.approx((0.3, 0.35))
+    rows = [row for row in rows if (row.model, row.mode) != ("sft", "tir")]
+    assert found(rows)["SFT improves on the base model"][1::2][:2] == pytest.approx((0.2, 0.1))
