@@ -7,17 +7,16 @@ which a model must write (fractions, combined concepts, conditions) are not ther
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 from mathloop.problems.config import EvolutionConfig
 from mathloop.problems.nano import split_of_statement
+from mathloop.problems.numbers import change_numbers
 from mathloop.records import Drops, Problem, open_drops, read_problems, write_problems
 from mathloop.stages import StageReport, timed
-
-_NUMBER = re.compile(r"(?<![\d.,])\d{1,6}(?![\d.,]*\d)")
 
 
 @timed
@@ -44,35 +43,32 @@ def run(
 
 
 def evolve(problems: list[Problem], count: int, seed: int, drops: Drops) -> Iterator[Problem]:
-    """Yields at most `count` problems with other numbers of the same size, none of them seen before."""
+    """Yields at most `count` problems with other numbers of the same size, none of them seen before.
+
+    Statements that would contradict themselves are dropped, each with its reason (see `numbers`).
+    """
     rng = random.Random(f"evolve-{seed}")
     seen = {p.problem for p in problems}
-    parents = [p for p in problems if _NUMBER.search(p.problem)]
+    parents = list(problems)
     rng.shuffle(parents)
-    for index, parent in enumerate(parents[:count]):
-        text = _NUMBER.sub(lambda match: str(_other(int(match.group()), rng)), parent.problem)
+    pairs = ((parent, change_numbers(parent.problem, rng)) for parent in parents)
+    changed = ((parent, change) for parent, change in pairs if change is not None)
+    for index, (parent, change) in enumerate(islice(changed, count)):
         evolved = replace(
             parent,
             id=f"{parent.id}-numbers-{seed}-{index}",
-            problem=text,
+            problem=change.text,
             answer=None,
             solution=None,
             parent=parent.id,
             operation="change_numbers",
         )
-        if text in seen:
+        if change.refused:
+            drops.add(change.refused, evolved)
+        elif change.text in seen:
             drops.add("duplicate of another problem", evolved)
-        elif split_of_statement(parent.family, text) == "benchmark":
+        elif split_of_statement(parent.family, change.text) == "benchmark":
             drops.add("reserved for the benchmark", evolved)
         else:
-            seen.add(text)
+            seen.add(change.text)
             yield evolved
-
-
-def _other(number: int, rng: random.Random) -> int:
-    """Another number with as many digits; 0 and 1 stay, since they are often not quantities."""
-    if number < 2:
-        return number
-    low = 10 ** (len(str(number)) - 1)
-    drawn = rng.randint(max(2, low), 10 * low - 2)
-    return drawn + (drawn >= number)
