@@ -14,7 +14,7 @@ from mathloop.settings import Settings, parse_settings
 from mathloop.settings.resolving import merged
 from mathloop.settings.settings import RENAMED
 from mathloop.validation import Mistake, annotation, closest, cut, first_mistake
-from pipelines.yaml_values import odd_value, parse, read
+from mathloop.yaml_values import odd_value, parse, read
 
 FOLDER = Path(__file__).parent / "profiles"
 EXTENDS = "extends"
