@@ -1,0 +1,100 @@
+"""The problems of a benchmark: found in a data folder, checked, and marked as the benchmark's."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from mathloop.errors import BadData
+from mathloop.evaluation.benchmarks.benchmark import Benchmark
+from mathloop.problems.sources import read_source
+from mathloop.records import Problem
+from mathloop.storage import local_copy
+
+ENVIRONMENT = "MATHLOOP_BENCHMARKS"
+"""Environment variable with data folders, separated as in PATH."""
+HELD_OUT = "held-out"
+"""The benchmark that a round holds out of its own problems."""
+_SUFFIXES = (".jsonl", ".parquet", ".json", ".csv", ".jsonl.gz")
+
+
+def data_folders(folders: Sequence[Path] = ()) -> list[Path]:
+    """The given data folders, and those of the environment."""
+    named = os.environ.get(ENVIRONMENT, "").split(os.pathsep)
+    return [*folders, *(Path(name).expanduser() for name in named if name)]
+
+
+def find_data(benchmark: Benchmark, folders: Sequence[Path] = ()) -> str:
+    """Where its data is: its own path, or NAME or NAME.jsonl (…) in `folders` or the environment's.
+
+    Raises:
+        BadData: it is nowhere; one line that says where it was looked for.
+    """
+    if benchmark.path:
+        return benchmark.path
+    searched = data_folders(folders)
+    for folder in searched:
+        for place in (folder / benchmark.name, *(folder / f"{benchmark.name}{s}" for s in _SUFFIXES)):
+            if place.exists():
+                return str(place)
+    where = ", ".join(map(str, searched)) or "no data folder is set"
+    source = f" (published at {benchmark.source})" if benchmark.source else ""
+    raise BadData(
+        f"the data of benchmark {benchmark.name} was not found (searched: {where}); put it{source} into "
+        f"{benchmark.name}/{benchmark.split}.jsonl of a data folder, and name that folder in "
+        f"benchmarks.folders or {ENVIRONMENT}"
+    )
+
+
+def read_benchmark(benchmark: Benchmark, folders: Sequence[Path] = ()) -> Iterator[Problem]:
+    """Yields its problems: `source` is the benchmark's name, and every `id` starts with it.
+
+    Raises:
+        BadData: its data is not found, is not what was recorded, or has broken rows.
+    """
+    with local_copy(find_data(benchmark, folders)) as place:
+        _check(benchmark, place)
+        source = read_source(
+            place,
+            fields=benchmark.fields,
+            layout=benchmark.layout or None,
+            split=benchmark.split if place.is_dir() else None,
+        )
+        seen: set[str] = set()
+        for problem in source:
+            name = f"{benchmark.name}/{problem.id}"
+            name = name if name not in seen else f"{name}-{len(seen) + 1}"
+            seen.add(name)
+            language = benchmark.language or problem.language
+            yield replace(problem, id=name, source=benchmark.name, language=language)
+        source.check()
+
+
+def benchmark_of(problem: Problem) -> str:
+    """The named benchmark that a problem of a round's benchmark file is from, or `HELD_OUT`."""
+    return problem.source if problem.id.startswith(f"{problem.source}/") and problem.source else HELD_OUT
+
+
+def _check(benchmark: Benchmark, place: Path) -> None:
+    """Raises BadData if the data is not the recorded file."""
+    if benchmark.sha256 is None:
+        return
+    files = [place] if place.is_file() else sorted(path for path in place.rglob("*") if path.is_file())
+    data = [path for path in files if path.stem.partition(".")[0] == benchmark.split or path == place]
+    found = {_digest(path) for path in data}
+    if benchmark.sha256 not in found:
+        shown = ", ".join(f"{one[:12]}…" for one in sorted(found)) or "no file of that split"
+        raise BadData(
+            f"not the recorded data of benchmark {benchmark.name} (expected a file with SHA-256 "
+            f"{benchmark.sha256[:12]}…, found {shown}): "
+            "get the recorded version, or give a YAML file of your own with the checksum of yours",
+            path=place,
+        )
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
