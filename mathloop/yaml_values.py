@@ -55,8 +55,16 @@ def parse(text: str) -> Any:
 
 def read(path: Path, shown: str) -> dict[str, Any]:
     """Reads a file of settings; a BadConfig names the file as `shown`."""
+    values = read_any(path, shown)
+    if not isinstance(values, dict):
+        raise BadConfig(f"{shown}: expected fields such as `name: …` and sections such as `grpo:`")
+    return values
+
+
+def read_any(path: Path, shown: str) -> Any:
+    """Reads a file with any YAML value, which JSON is too; a BadConfig names the file as `shown`."""
     try:
-        values = parse(path.read_text(encoding="utf-8"))
+        return parse(path.read_text(encoding="utf-8"))
     except UnicodeDecodeError as error:
         raise BadConfig(f"{shown}: not UTF-8 (byte {error.start}); save it as UTF-8") from None
     except yaml.reader.ReaderError as error:
@@ -64,9 +72,6 @@ def read(path: Path, shown: str) -> dict[str, Any]:
     except yaml.MarkedYAMLError as error:
         line = f" line {error.problem_mark.line + 1}:" if error.problem_mark else ""
         raise BadConfig(f"{shown}:{line} not valid YAML: {error.problem}") from None
-    if not isinstance(values, dict):
-        raise BadConfig(f"{shown}: expected fields such as `name: …` and sections such as `grpo:`")
-    return values
 
 
 def odd_value(values: Mapping[str, Any]) -> tuple[tuple[str, ...], str] | None:

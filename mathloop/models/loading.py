@@ -23,16 +23,17 @@ from mathloop.models.tokenizers import check_embeddings, load_tokenizer
 _OWN_FILES: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 
 
-def load_policy(folder: Path, dtype: torch.dtype = torch.float32) -> tuple[Any, Any]:
+def load_policy(folder: Path, dtype: torch.dtype = torch.float32, *, chat: bool = True) -> tuple[Any, Any]:
     """Loads (model, tokenizer) of a policy, onto the GPU where there is one.
 
-    Raises BadModel, one line, whatever is wrong with the folder; a reward model is refused as one.
+    Raises BadModel, one line, whatever is wrong with the folder; a reward model is refused as one. Without
+    `chat`, a base model's tokenizer needs no chat template.
     """
     from transformers import AutoModelForCausalLM
 
     with one_line(folder):
         check_folder(folder, "policy")
-        tokenizer = load_tokenizer(folder)
+        tokenizer = load_tokenizer(folder, chat=chat)
         model = _load(AutoModelForCausalLM, folder, dtype)
         _check_embeddings(folder, tokenizer, model)
         return model.to(_device()), tokenizer

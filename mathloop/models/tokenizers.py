@@ -12,18 +12,21 @@ _TURN = [{"role": "user", "content": "What is 1 + 2?"}]
 _REPLY = "It is 3."
 
 
-def load_tokenizer(folder: Path) -> Any:
+def load_tokenizer(folder: Path, *, chat: bool = True) -> Any:
     """Loads a model's tokenizer. Raises BadModel as `check_tokenizer` does, or any error of transformers."""
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    check_tokenizer(folder, tokenizer)
+    check_tokenizer(folder, tokenizer, chat=chat)
     return tokenizer
 
 
-def check_tokenizer(place: Path, tokenizer: Any) -> None:
-    """Raises BadModel where the tokenizer of the model in `place` cannot render and encode a prompt."""
-    if not getattr(tokenizer, "chat_template", None):
+def check_tokenizer(place: Path, tokenizer: Any, *, chat: bool = True) -> None:
+    """Raises BadModel where the tokenizer of the model in `place` cannot render and encode a prompt.
+
+    Without `chat` it needs no chat template: its prompts are plain text.
+    """
+    if chat and not getattr(tokenizer, "chat_template", None):
         raise BadModel(f"{place}: its tokenizer has no chat template; add chat_template.jinja to the folder")
     if tokenizer.eos_token_id is None:
         raise BadModel(
@@ -70,8 +73,10 @@ def end_tokens(tokenizer: Any, generation_config: Any = None) -> frozenset[int]:
 
 
 @lru_cache(maxsize=8)
-def _closing_token(tokenizer: Any, template: str, eos_token: str) -> str:
+def _closing_token(tokenizer: Any, template: str | None, eos_token: str) -> str:
     """`end_of_turn`; rendered once for each tokenizer, since every sample asks."""
+    if not template:
+        return eos_token
     turns = [*_TURN, {"role": "assistant", "content": _REPLY}]
     text = str(tokenizer.apply_chat_template(turns, tokenize=False))
     after = text.rpartition(_REPLY)[2].lstrip()
@@ -81,6 +86,9 @@ def _closing_token(tokenizer: Any, template: str, eos_token: str) -> str:
 
 
 def _encode(tokenizer: Any) -> list[int]:
-    text = tokenizer.apply_chat_template(_TURN, tokenize=False, add_generation_prompt=True)
+    if getattr(tokenizer, "chat_template", None):
+        text = tokenizer.apply_chat_template(_TURN, tokenize=False, add_generation_prompt=True)
+    else:
+        text = _TURN[0]["content"]
     tokens: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
     return tokens

@@ -2,9 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+
+class PromptConfig(BaseModel):
+    """How a problem is put to a model."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    style: Literal["auto", "chat", "text"] = Field(
+        "auto",
+        description="chat: by the chat template; text: few-shot text; auto: text where few_shot is set and "
+        "the model has no chat template",
+    )
+    instruction: Literal["", "user", "system"] = Field(
+        "",
+        description="Turn of the instruction to reason and to box the answer; empty: as the model's "
+        "tokenizer_config.json says in mathloop_instruction, else user",
+    )
+    few_shot: str = Field("", description="Set of solved examples by name, or a .yaml or .json file")
+    shots: int = Field(0, ge=0, le=64, description="Examples before the problem in a text prompt")
+    chat_shots: int = Field(0, ge=0, le=64, description="Examples as earlier turns of a chat prompt")
+
+    @model_validator(mode="after")
+    def _has_examples(self) -> Self:
+        if not self.few_shot and (self.shots or self.chat_shots or self.style == "text"):
+            raise ValueError("shots and style text need few_shot, the set of examples: add it")
+        return self
 
 
 class SamplingConfig(BaseModel):
@@ -33,6 +59,7 @@ class SamplingConfig(BaseModel):
         description="Type of weights and activations while sampling. A CPU that only emulates bfloat16 "
         "computes in float32, which is faster there (engine transformers)",
     )
+    prompt: PromptConfig = PromptConfig()
     stop: tuple[str, ...] = Field(
         (),
         description="Texts that end a response, which they are not part of, besides the model's end tokens",

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mathloop.records import Language
+from mathloop.sampling.config import PromptConfig
 
 
 class Benchmark(BaseModel):
@@ -45,6 +46,16 @@ class Benchmark(BaseModel):
     k: tuple[Annotated[int, Field(ge=1)], ...] = Field(
         (1, 8), description="Samples of maj@k, rm@k and pass@k in the paper"
     )
+
+    def prompting(self, instruction: Literal["", "user", "system"] = "") -> PromptConfig:
+        """How its problems are put to a model: few-shot text for one without a chat template, else a chat."""
+        return PromptConfig(
+            style=self.prompt,
+            instruction=instruction,
+            few_shot=self.few_shot,
+            shots=self.shots,
+            chat_shots=self.chat_shots,
+        )
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

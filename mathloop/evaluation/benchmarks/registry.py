@@ -69,7 +69,7 @@ def read_entry(path: Path) -> Benchmark:
     changes = {}
     if benchmark.path and not benchmark.path.startswith("s3://"):
         changes["path"] = str(here / Path(benchmark.path).expanduser())
-    if benchmark.few_shot.endswith(_YAML):
+    if benchmark.few_shot.partition("#")[0].endswith((*_YAML, ".json")):
         changes["few_shot"] = str(here / Path(benchmark.few_shot).expanduser())
     return benchmark.model_copy(update=changes)
 

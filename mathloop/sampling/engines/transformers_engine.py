@@ -20,7 +20,7 @@ from mathloop.records import Mode, Problem
 from mathloop.sampling.config import SamplingConfig
 from mathloop.sampling.decoding import as_rollout, decode_batch
 from mathloop.sampling.interpreter import Interpreter
-from mathloop.sampling.prompts import encode_prompt
+from mathloop.sampling.prompts import encode_prompt, stops_of
 from mathloop.sampling.sampler import Rollout, Sampler, leaves_room
 from mathloop.sampling.stopping import stop_at
 
@@ -40,7 +40,7 @@ class TransformersSampler(Sampler):
     @classmethod
     def load(cls, folder: Path, config: SamplingConfig) -> TransformersSampler:
         """Loads a policy's folder. Raises BadModel where it is not one."""
-        model, tokenizer = load_policy(folder, working_dtype(config.dtype))
+        model, tokenizer = load_policy(folder, working_dtype(config.dtype), chat=not config.prompt.few_shot)
         return cls(model, tokenizer, config, shared=False)
 
     @classmethod
@@ -57,7 +57,7 @@ class TransformersSampler(Sampler):
     def fits(self, problem: Problem, mode: Mode) -> bool:
         """Whether the problem's prompt leaves room for a response in the model's context."""
         context = getattr(self.model.config, "max_position_embeddings", None)
-        prompt = encode_prompt(self.tokenizer, problem.problem, mode)
+        prompt = encode_prompt(self.tokenizer, problem.problem, mode, self.config.prompt)
         return leaves_room(len(prompt), self.config.max_tokens, context)
 
     @torch.no_grad()
@@ -101,7 +101,7 @@ class TransformersSampler(Sampler):
     def _draw(
         self, batch: Sequence[Problem], mode: Mode, samples: int, temperature: float, seed: int
     ) -> list[Rollout]:
-        prompts = [encode_prompt(self.tokenizer, p.problem, mode) for p in batch]
+        prompts = [encode_prompt(self.tokenizer, p.problem, mode, self.config.prompt) for p in batch]
         decoded = decode_batch(
             self.model,
             prompts,
@@ -111,7 +111,7 @@ class TransformersSampler(Sampler):
             top_p=self.config.top_p,
             end_tokens=self._ends,
             generator=torch.Generator(device=self.model.device).manual_seed(seed),
-            stop=stop_at(self.tokenizer, self.config.stop),
+            stop=stop_at(self.tokenizer, stops_of(self.tokenizer, self.config)),
             tool=self._interpreter.tool(self.config) if mode == "tir" else None,
         )
         return [

@@ -19,7 +19,7 @@ from mathloop.sampling.config import SamplingConfig
 from mathloop.sampling.decoding import as_rollout
 from mathloop.sampling.engines.vllm_loop import VllmLoop
 from mathloop.sampling.interpreter import Interpreter
-from mathloop.sampling.prompts import encode_prompt
+from mathloop.sampling.prompts import encode_prompt, stops_of
 from mathloop.sampling.sampler import Rollout, Sampler, leaves_room
 
 PROMPT_TOKENS = 4096
@@ -99,7 +99,7 @@ class VllmSampler(Sampler):
 
     def fits(self, problem: Problem, mode: Mode) -> bool:
         """Whether the problem's prompt leaves room for a response in the engine's context."""
-        prompt = encode_prompt(self.tokenizer, problem.problem, mode)
+        prompt = encode_prompt(self.tokenizer, problem.problem, mode, self.config.prompt)
         context: int = self.llm.llm_engine.model_config.max_model_len
         return leaves_room(len(prompt), self.config.max_tokens, context)
 
@@ -132,7 +132,7 @@ class VllmSampler(Sampler):
         self.wake()
         engine = self.llm.llm_engine
         context = engine.model_config.max_model_len
-        prompts = [encode_prompt(self.tokenizer, p.problem, mode) for p in problems]
+        prompts = [encode_prompt(self.tokenizer, p.problem, mode, self.config.prompt) for p in problems]
         for problem, prompt in zip(problems, prompts, strict=True):
             if len(prompt) >= context:
                 raise BadData(
@@ -146,6 +146,7 @@ class VllmSampler(Sampler):
             temperature=temperature,
             end_tokens=self._ends,
             config=self.config,
+            stop=stops_of(self.tokenizer, self.config),
             seed=seed,
             tool=self._interpreter.tool(self.config) if mode == "tir" else None,
         )
@@ -177,7 +178,7 @@ def _load(folder: Path, config: SamplingConfig, ranks: int) -> tuple[Any, Any]:
     from transformers import AutoConfig
     from vllm import LLM
 
-    tokenizer = load_tokenizer(folder)
+    tokenizer = load_tokenizer(folder, chat=not config.prompt.few_shot)
     known = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     context = min(known.max_position_embeddings, config.max_tokens + PROMPT_TOKENS)
     platform: dict[str, Any] = {

@@ -32,13 +32,14 @@ class VllmLoop:
         temperature: float,
         end_tokens: frozenset[int],
         config: SamplingConfig,
+        stop: tuple[str, ...],
         seed: int,
         tool: Tool | None,
     ) -> None:
         self._engine, self._prompts, self._config = engine, prompts, config
         self._context: int = engine.model_config.max_model_len
         self._samples, self._temperature, self._end_tokens = samples, temperature, end_tokens
-        self._seed, self._tool = seed, tool
+        self._seed, self._tool, self._stop = seed, tool, stop
         self._responses: dict[int, Decoded] = {}
         """By index: prompt 0's first."""
         self._active: set[int] = set()
@@ -139,7 +140,7 @@ class VllmLoop:
         if room <= 0:
             self._active.remove(index)
             return
-        marks = [*self._config.stop, *([] if self._tool is None else [self._tool.mark])]
+        marks = [*self._stop, *([] if self._tool is None else [self._tool.mark])]
         place = f"{self._seed}-{index}-{len(response.tokens)}"
         params = SamplingParams(
             temperature=self._temperature,
