@@ -36,6 +36,7 @@ from mathloop.training.objectives.objective import BatchSize, Objective, Tokens,
 from mathloop.training.order import hash_data
 from mathloop.training.packing import Pack, pack
 from mathloop.training.policy_saving import save_policy
+from mathloop.training.ranks import join_ranks
 from mathloop.training.rollouts import Batch, choose, collect, join_rollouts, log_rollouts
 
 
@@ -61,12 +62,15 @@ def run(
         TrainingDiverged: loss, KL or gradient is not finite.
         BadConfig: the groups cannot be divided evenly among ranks and mini-batches.
     """
+    ranks = join_ranks()  # sets this process's GPU, onto which models are loaded
     pool = [p for p in read_problems(problems) if p.answer is not None]
     net, tokenizer = load_policy(policy)
     if not pool:
-        save_model(model, net, tokenizer)
-        if rollouts is not None:
-            join_rollouts(work, rollouts)
+        if ranks.first:
+            save_model(model, net, tokenizer)
+            if rollouts is not None:
+                join_rollouts(work, rollouts)
+        ranks.barrier()
         note = "No problem was selected, so the challenger is the SFT model: widen selection.least and most."
         return StageReport("grpo", notes=[note])
     objective = load_objective(config.objective)

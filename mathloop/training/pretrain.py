@@ -18,6 +18,7 @@ from mathloop.training.likelihood import learn
 from mathloop.training.logprobs import PackedPolicy
 from mathloop.training.order import batch_of, hash_data
 from mathloop.training.policy_saving import save_policy
+from mathloop.training.ranks import join_ranks
 from mathloop.training.samples import encode
 from mathloop.training.tokenizer import train_tokenizer
 
@@ -30,6 +31,7 @@ def run(*, corpus: Path, model: Path, work: Path, config: PretrainConfig, seed: 
     """
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
+    join_ranks()  # sets this process's GPU, before anything is on it
     rows = list(read_rows(corpus))
     tokenizer = train_tokenizer(
         (f"{r['problem']}\n{r['solution']}" for r in rows[:20_000]), config.vocabulary

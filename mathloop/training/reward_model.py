@@ -78,9 +78,10 @@ def run(
     few pairs: the model gives every response the score 0, with a note. `dropped` becomes JSON lines of the
     responses that are not used, each with the reason.
     """
+    ranks = join_ranks()  # sets this process's GPU, onto which models are loaded
     torch.manual_seed(seed)
     net, tokenizer = new_reward_model(policy)
-    with open_drops(dropped if join_ranks().first else None) as drops:
+    with open_drops(dropped if ranks.first else None) as drops:
         read, taken = _read_responses(problems, responses, drops)
     groups, held_out = _split_groups(read, tokenizer, config, seed)
 
@@ -90,7 +91,9 @@ def run(
     if not groups:
         for parameter in net.head[-1].parameters():
             nn.init.zeros_(parameter)
-        save(net.state_dict())
+        if ranks.first:
+            save(net.state_dict())
+        ranks.barrier()
         note = "Not enough pairs to train on, so the reward model gives every response the score 0."
         return StageReport("reward_model", inputs=taken, dropped=drops.counts, notes=[note])
     batch_size = min(config.batch_size, len(groups))

@@ -42,11 +42,12 @@ def run(
     the responses that are not used, each with the reason. Raises BadData if there are responses and every
     one is longer than `max_tokens`.
     """
+    ranks = join_ranks()  # sets this process's GPU, onto which models are loaded
     net, tokenizer = load_policy(policy)
     statements = {p.id: p.problem for p in read_problems(problems)}
     samples: list[Sample] = []
     shortest = taken = 0
-    with open_drops(dropped if join_ranks().first else None) as drops:
+    with open_drops(dropped if ranks.first else None) as drops:
         for response in (r for path in responses for r in read_responses(path)):
             taken += 1
             if response.problem_id not in statements:
@@ -67,7 +68,9 @@ def run(
             path=responses[0],
         )
     if not samples:
-        save_model(model, net, tokenizer)
+        if ranks.first:
+            save_model(model, net, tokenizer)
+        ranks.barrier()
         note = (
             f"None of {taken} responses can be learned from, so the SFT model is the champion: sample more."
         )
