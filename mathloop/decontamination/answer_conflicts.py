@@ -15,9 +15,15 @@ _FRACTION = re.compile(r"\\[dtc]?frac\s*\{?\s*(-?\d+)\s*\}?\s*\{?\s*(\d+)\s*\}?|
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?|-?\.\d+")
 _COMMAS = re.compile(r"(?<=\d)(?:,|\{,\}|,\\!)(?=\d{3}(?!\d))")
 _PLAIN = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,15})?")
+_LETTER = re.compile(r"\s*(?:\\text\w*\{)?\s*\(?([A-K])\)?[.:]?\s*\}?\s*")
+"""A choice without its text."""
+_CHOICE = re.compile(r"(?<![A-Za-z0-9])\(?([A-K])\s*[).:、．]\s*")
+"""Where a choice's text begins in a statement."""
+_COUNTED = re.compile(r"\s*-?[\d.,]*\d\s*\([A-Za-z ]{2,}\)[.]?\s*")
 _TOLERANCE = 1e-6
 _LONGEST = 200
 """Characters; a longer answer is a text and not a value."""
+_LONGEST_SOLUTION = 20_000
 _ROUNDED = 5e-3
 """Relative difference that rounding may cause."""
 _NOTATIONS = (1.0, 100.0, 0.01, pi, 1 / pi, 180 / pi, pi / 180)
@@ -41,25 +47,64 @@ def share_no_number(one: str | None, other: str | None) -> bool:
     return not any(_close(left, right) for left in ours for right in theirs)
 
 
-def differ_as_constants(one: str | None, other: str | None) -> bool:
-    """Whether two known answers are constants of different value, in any notation.
+def known_answer(answer: str | None, statement: str) -> str | None:
+    """The answer; for the letter of a choice its text in the statement, or None if it is not there."""
+    letter = None if answer is None else _LETTER.fullmatch(answer)
+    if letter is None:
+        return answer
+    marks = list(_CHOICE.finditer(statement))
+    ends = [*(mark.start() for mark in marks[1:]), len(statement)]
+    texts = [
+        statement[mark.end() : end] for mark, end in zip(marks, ends, strict=True) if mark[1] == letter[1]
+    ]
+    return texts[0].strip(" ,;.\n") or None if len(texts) == 1 else None
 
-    Takes a tenth of a millisecond. Values that differ only by a degree sign, a percent sign or a factor of pi
-    count as equal.
+
+def disagree(one: str | None, other: str | None) -> bool:
+    """Whether the verifier finds that two known answers differ, in any notation.
+
+    False for unknown answers; for values that differ only by rounding, a degree sign, a percent sign or a
+    factor of pi; for a number with a noun: 9 (apples); and for a worked solution that contains the other
+    answer. Takes a few milliseconds; prefers "differ" where the verifier cannot decide.
     """
-    if not _is_short(one) or not _is_short(other):
+    if not one or not other or one == other:
+        return False
+    short, long = sorted((one, other), key=lambda answer: (len(answer), answer))
+    if len(short) > _LONGEST:
+        return False
+    return not _contains(short, long) if len(long) > _LONGEST else _verifiably_disagree(short, long)
+
+
+def _contains(answer: str, solution: str) -> bool:
+    if len(solution) > _LONGEST_SOLUTION:
+        return True  # unknown
+    wanted, found = _numbers(answer), _numbers(solution)
+    if wanted:
+        return all(any(_close(one, other) for other in found) for one in wanted)
+    return "".join(answer.lower().split()).strip("$.") in "".join(solution.lower().split())
+
+
+@lru_cache(1 << 14)
+def _verifiably_disagree(one: str, other: str) -> bool:
+    # Imported here: few rows get this far, and a worker process starts faster without it.
+    from mathloop.answers import verify
+
+    if verify(one, other, strict=False).correct:
+        return False
+    if (_COUNTED.fullmatch(one) or _COUNTED.fullmatch(other)) and _numbers(one) == _numbers(other):
         return False
     ours, theirs = _constant(one), _constant(other)
-    if ours is None or theirs is None:
-        return False
-    return not any(
-        isclose(ours * factor, theirs, rel_tol=_ROUNDED, abs_tol=_TOLERANCE) for factor in _NOTATIONS
+    return (
+        ours is None
+        or theirs is None
+        or not any(
+            isclose(ours * factor, theirs, rel_tol=_ROUNDED, abs_tol=_TOLERANCE) for factor in _NOTATIONS
+        )
     )
 
 
 @lru_cache(1 << 14)
 def _constant(answer: str) -> float | None:
-    # Imported here: few rows get this far, and a worker process starts faster without it.
     from mathloop.answers.constants import value_of
 
     return value_of(answer)

@@ -1,7 +1,7 @@
 """Rule `rephrased`: the same problem in other words, with the same numbers.
 
 `candidates` and `formulas` find the items that a statement may rephrase, `similarity` computes how likely
-each is, and known answers that differ rule a match out.
+each is; known answers must agree.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mathloop.decontamination.answer_conflicts import differ_as_constants, possible_values, share_no_number
+from mathloop.decontamination.answer_conflicts import disagree, known_answer, possible_values, share_no_number
 from mathloop.decontamination.batches import Arrays, Batch, Finding, Pairs
 from mathloop.decontamination.candidates import Candidates, unnumbered
 from mathloop.decontamination.features import Features, extract
 from mathloop.decontamination.formulas import Formulas
 from mathloop.decontamination.hashed_features import numbers_of, variables_of
 from mathloop.decontamination.items import Item, Items
-from mathloop.decontamination.similarity import likeness
+from mathloop.decontamination.similarity import formulas_differ, likeness
 from mathloop.decontamination.tokenization import Tokens
 
 _SHOWN = 8
@@ -64,7 +64,13 @@ class Rephrased:
             return None
         wanted, own = self._items.features(item), batch.features(text)
         score = likeness(wanted, own)
-        if score <= self._likeness or differ_as_constants(*answers):
+        if score <= self._likeness:
+            return None
+        texts = self._items[item].text, batch.passages[text].text
+        if disagree(*map(known_answer, answers, texts)):
+            return None
+        # Of a row without an answer, likeness alone decides: it prefers losing data to keeping a copy.
+        if answers[1] is not None and formulas_differ(wanted, own):
             return None
         return Finding(f"{_common(wanted, own)} ({score:.2f})", score)
 

@@ -15,6 +15,11 @@ _WITH_FORMULAS = (-2.73, -1.27, 3.33, 1.47, -0.09, 0.19, 2.74)
 numbers, similarity of the words, rarity of the common ones, similarity where the numbers agree."""
 _NO_NUMBERS, _FEW_FORMULAS = 0.35, 0.6
 """Numbers, or formulas, with a lower total weight (such as 1 and 2) are ignored."""
+_RARE_NUMBERS, _AGREED = 0.6, 0.9
+"""How rare common numbers are, and their share of all, where they are enough."""
+_SHARED_FORMULAS, _SHARED_WORDS, _SHARED_BOTH = 0.5, 0.5, 0.95
+"""Common share of two statements of one problem: of formulas, of words where one has no formulas, and of both
+together."""
 
 
 def likeness(item: Features, text: Features) -> float:
@@ -32,7 +37,7 @@ def likeness(item: Features, text: Features) -> float:
     formulas = _overlap(item.formulas, text.formulas)
     # Smoothing, so that two texts without numbers agree.
     agreement = (numbers.common + 0.3) / (numbers.common + (numbers.lost + numbers.new) / 2 + 0.3)
-    similar = words.common / (words.common + (words.lost + words.new) / 2 + 1e-4)
+    similar = _share(words)
     inputs = (
         log1p(numbers.lost),
         log1p(numbers.new),
@@ -50,7 +55,7 @@ def likeness(item: Features, text: Features) -> float:
         score += (1.15 * agreement + 0.78) * alike + 1.33
     else:
         bonds = _overlap(item.bonds, text.bonds)
-        score += 2.28 * bonds.common / (bonds.common + (bonds.lost + bonds.new) / 2 + 1e-4)
+        score += 2.28 * _share(bonds)
         score -= 0.15 * log1p(bonds.rarity)
     if min(len(item.order), len(text.order)) > 1:
         in_order = LCSseq.similarity(item.order, text.order) / max(len(item.order), len(text.order))
@@ -60,6 +65,28 @@ def likeness(item: Features, text: Features) -> float:
     if chinese:
         score += 0.66
     return 1 / (1 + exp(-score))
+
+
+def formulas_differ(one: Features, other: Features) -> bool:
+    """Whether the formulas of two statements show that they are different problems.
+
+    Rephrasing keeps formulas up to the names of variables. Short ones, such as x + 3, occur everywhere, and
+    so do answers such as 3: unless several rare numbers agree, most of the formulas must be the same, the
+    more the fewer words are. False where neither side has formulas with variables.
+    """
+    total = [sum(each.formulas.values()) for each in (one, other)]
+    named = [sum(weight for name, weight in each.formulas.items() if "@" in name) for each in (one, other)]
+    if max(named) <= _FEW_FORMULAS:
+        return False
+    numbers = _overlap(one.numbers, other.numbers)
+    several = len(set(one.order) & set(other.order)) > 1
+    if several and numbers.rarity > _RARE_NUMBERS and _share(numbers) > _AGREED:
+        return False
+    similar = _share(_overlap(one.words, other.words))
+    if min(total) <= _FEW_FORMULAS:
+        return similar < _SHARED_WORDS
+    alike = _share(_overlap(one.formulas, other.formulas))
+    return alike < _SHARED_FORMULAS or alike + similar < _SHARED_BOTH
 
 
 def _is_chinese(features: Features) -> bool:
@@ -74,6 +101,10 @@ class _Overlap(NamedTuple):
     new: float
     rarity: float
     """Sum of the squared weights of the common features."""
+
+
+def _share(overlap: _Overlap) -> float:
+    return overlap.common / (overlap.common + (overlap.lost + overlap.new) / 2 + 1e-4)
 
 
 def _overlap(one: dict[str, float], other: dict[str, float]) -> _Overlap:

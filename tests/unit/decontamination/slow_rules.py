@@ -6,9 +6,9 @@ import re
 import unicodedata
 from itertools import pairwise
 
-from mathloop.decontamination.answer_conflicts import differ_as_constants, share_no_number
+from mathloop.decontamination.answer_conflicts import disagree, known_answer, share_no_number
 from mathloop.decontamination.features import extract
-from mathloop.decontamination.similarity import likeness
+from mathloop.decontamination.similarity import formulas_differ, likeness
 
 FUNCTIONS = {"sin", "cos", "tan", "cot", "sec", "csc", "log", "ln", "lg", "exp", "lim", "max", "min", "gcd"}
 FUNCTIONS |= {"lcm", "det", "mod"}
@@ -169,6 +169,7 @@ def structure(item: str, text: str, ratio: float, shared: int, content: float) -
 
 def rephrased(item: str, text: str, answers: tuple[str | None, str | None]) -> float:
     """Their likeness, without a search: 0 where their answers conflict."""
-    if share_no_number(*answers) or differ_as_constants(*answers):
+    wanted, own = extract(item), extract(text)
+    if share_no_number(*answers) or disagree(*map(known_answer, answers, (item, text))):
         return 0.0
-    return likeness(extract(item), extract(text))
+    return 0.0 if answers[1] is not None and formulas_differ(wanted, own) else likeness(wanted, own)
