@@ -21,7 +21,8 @@ def benchmark(
             metavar="NAME",
             help="round: first rounds with several seeds. grade: verdicts compared with Math-Verify. sandbox:"
             " latency compared with python -c, hostile programs, leaks. train: the recipes compared with TRL."
-            " decontaminate: recall, speed and memory compared with open-r1.",
+            " decontaminate: recall, speed and memory compared with open-r1. data: rate and memory of the"
+            " stages that handle data.",
         ),
     ],
     profile: Profile = "laptop",
@@ -46,8 +47,13 @@ def benchmark(
         Literal["float32", "bfloat16"], typer.Option(help="With train: dtype of the computation.")
     ] = "float32",
     rows: Annotated[
-        str, typer.Option(metavar="N,N,…", help="With decontaminate: numbers of rows to decontaminate.")
-    ] = "10000,100000",
+        str,
+        typer.Option(
+            metavar="N,N,…",
+            help="With decontaminate: numbers of rows to decontaminate; default 10000,100000. With data: the"
+            " number of problems; default 100000.",
+        ),
+    ] = "",
     rephrased: Annotated[
         Path | None,
         typer.Option(
@@ -65,6 +71,7 @@ def benchmark(
         "sandbox": ("long",),
         "train": ("data", "model", "dtype"),
         "decontaminate": ("data", "rows", "rephrased"),
+        "data": ("rows",),
     }
     if name not in accepted:
         raise BadConfig(f"no benchmark {name!r}; known: {', '.join(accepted)}")
@@ -83,11 +90,12 @@ def benchmark(
     elif name == "decontaminate":
         from pipelines.benchmarks import decontaminating
 
-        if not all(count.isascii() and count.isdigit() and int(count) for count in rows.split(",")):
-            raise BadConfig(
-                f"--rows {rows}: expected whole numbers separated by commas, such as 10000,100000"
-            )
-        decontaminating.run(data, [int(count) for count in rows.split(",")], rephrased)
+        decontaminating.run(data, _counts(rows or "10000,100000"), rephrased)
+    elif name == "data":
+        from pipelines.benchmarks import data_stages
+
+        for count in _counts(rows or "100000"):
+            data_stages.run(count)
     elif name == "train":
         from pipelines.benchmarks import training
         from pipelines.benchmarks.training_inputs import Sizes
@@ -95,6 +103,12 @@ def benchmark(
         training.run(data, model, Sizes(dtype=dtype))
     else:
         _benchmark_rounds(profile, seeds, sets or [])
+
+
+def _counts(rows: str) -> list[int]:
+    if not all(count.isascii() and count.isdigit() and int(count) for count in rows.split(",")):
+        raise BadConfig(f"--rows {rows}: expected whole numbers separated by commas, such as 10000,100000")
+    return [int(count) for count in rows.split(",")]
 
 
 def _benchmark_rounds(profile: str, seeds: str, sets: list[str]) -> None:
