@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
 from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
 
 from mathloop.problems.config import ProblemsConfig
-from mathloop.problems.files import load_problem_file
+from mathloop.problems.files import ProblemTable
 from mathloop.problems.nano import generate
 from mathloop.records import Problem, open_drops, write_problems
 from mathloop.stages import StageReport, timed
@@ -33,14 +35,17 @@ def run(
     file grows, later rounds are measured on problems that no round has trained on.
 
     Args:
-        problems_file: a file, or s3://bucket/key; None for the built-in generator.
-        dropped: becomes JSON lines of the file's broken rows: their number and what is wrong.
+        problems_file: a file or folder, or s3://bucket/key; None for the built-in generator.
+        dropped: becomes JSON lines of the file's broken rows, and of those without a final answer: their
+            number and what is wrong.
 
     Raises:
         BadData: the file has more broken rows than `config.rejects_share`, or fewer rows than one training
             and one benchmark problem.
     """
     broken: list[tuple[int | None, str]] = []
+    left_out: list[tuple[int, str]] = []
+    notes: list[str] = []
     if problems_file is None:
         train = [n.problem for n in generate("train", config.train, seed, chinese_share=config.chinese_share)]
         # The benchmark is the same in every round, so that rounds can be compared.
@@ -48,10 +53,13 @@ def run(
             n.problem for n in generate("benchmark", config.benchmark, 0, chinese_share=config.chinese_share)
         ]
     else:
-        train, held, broken = _from_file(problems_file, config, seed)
+        train, held, broken, left_out, layouts = _from_file(problems_file, config, seed)
+        notes = [f"layout {layout}: {rows:,} rows" for layout, rows in layouts.items()]
     with open_drops(dropped) as drops:
         for row, error in broken:
             drops.add("broken row", {"row": row, "error": error})
+        for row, reason in left_out:
+            drops.add("no final answer", {"row": row, "error": reason})
     kept = write_problems(out, train)
     write_problems(benchmark, held)
     families = {f"train problems of {name}": 0.0 for name in sorted({p.family for p in train if p.family})}
@@ -61,29 +69,40 @@ def run(
     return StageReport(
         "problems",
         generated=kept if problems_file is None else 0,
-        inputs=0 if problems_file is None else len(train) + len(held) + len(broken),
+        inputs=0 if problems_file is None else len(train) + len(held) + len(broken) + len(left_out),
         kept=kept,
         dropped=drops.counts,
-        notes=[error for _, error in broken[:5]],
+        notes=[*notes, *(error for _, error in broken[:5])],
         values={"benchmark problems": len(held), **families},
     )
 
 
-def _from_file(
-    location: Path, config: ProblemsConfig, seed: int
-) -> tuple[list[Problem], list[Problem], list[tuple[int | None, str]]]:
-    """Training problems, benchmark, and each broken row's number and what is wrong."""
+class _FromFile(NamedTuple):
+    """What a round takes from a file, and what it does not."""
+
+    train: list[Problem]
+    held: list[Problem]
+    broken: list[tuple[int | None, str]]
+    """Each broken row's number and what is wrong."""
+    left_out: list[tuple[int, str]]
+    """Each row without a final answer, and why it has none."""
+    layouts: dict[str, int]
+    """Layout → rows."""
+
+
+def _from_file(location: Path, config: ProblemsConfig, seed: int) -> _FromFile:
     with local_copy(location) as path:
-        problems, errors = load_problem_file(path, config.rejects_share)
-        broken = [(error.row, str(error).replace(str(path), path.name)) for error in errors]
-    problems.sort(key=lambda problem: _digest(problem.problem))
-    # A threshold and not a count: a longer file or another setting moves no problem to the other side.
-    held = sum(_digest(problem.problem)[0] < 256 * HELD_OUT for problem in problems)
-    held = min(max(held, 1), len(problems) - 1)
-    rest = problems[held:]
-    random.Random(f"train-{seed}").shuffle(rest)
-    return rest[: config.train], problems[: min(held, config.benchmark)], broken
-
-
-def _digest(statement: str) -> bytes:
-    return hashlib.sha256(statement.encode()).digest()
+        table = ProblemTable(path, config)
+        source = table.source
+        broken = [(error.row, str(error).replace(str(path), path.name)) for error in source.broken]
+        left = [(skipped.row, skipped.reason) for skipped in source.left_out]
+        order = np.argsort(table.orders, kind="stable")
+        order = order[~np.isin(order, list(table.broken))] if table.broken else order
+        # A threshold and not a count: a longer file or another setting moves no problem to the other side.
+        held = int(np.count_nonzero(table.orders[order] < HELD_OUT * 2.0**64))
+        held = min(max(held, 1), len(order) - 1)
+        rest = order[held:].tolist()
+        random.Random(f"train-{seed}").shuffle(rest)
+        chosen, kept_out = rest[: config.train], order[: min(held, config.benchmark)].tolist()
+        problems = table.problems([*chosen, *kept_out])
+    return _FromFile(problems[: len(chosen)], problems[len(chosen) :], broken, left, dict(source.layouts))

@@ -22,6 +22,11 @@ class ProblemsConfig(BaseModel):
     rejects_share: float = Field(
         0.0, ge=0, le=1, description="Largest share of broken rows in a file; they are dropped"
     )
+    fields: dict[str, str] = Field(
+        {}, description="Part of a problem → column of the file that holds it: {answer: expected_answer}"
+    )
+    layout: str = Field("", description="Layout of the file's rows; empty: recognized by its columns")
+    split: str = Field("", description="Split to read from a folder that has several")
 
 
 class EvolutionConfig(BaseModel):

@@ -1,121 +1,144 @@
-"""Reads problem files: JSONL or Parquet with a statement and an answer, including GSM8K's rows."""
+"""A round's problems from a published data set: every row checked, with only digests in memory."""
 
 from __future__ import annotations
 
 import hashlib
-import math
-from collections.abc import Iterator
+from array import array
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
-from mathloop.answers import extract_answer, verify
+import numpy as np
+import numpy.typing as npt
+import xxhash
+
+from mathloop.answers import verify
 from mathloop.errors import BadData
-from mathloop.lines import describe, is_blank, shown
+from mathloop.lines import shown
+from mathloop.problems.config import ProblemsConfig
+from mathloop.problems.sources import Source, read_source
+from mathloop.problems.sources.parsing import Place
 from mathloop.records import Problem
-from mathloop.records.rows import numbered_rows
-
-_TEXT = ("problem", "question")
-_COLUMNS = (*_TEXT, "answer", "id", "family")
 
 
-def read_problem_file(path: Path, broken: list[BadData] | None = None) -> Iterator[Problem]:
-    """Yields a Problem for each row; broken rows are appended to `broken`, or the first one is raised.
+def read_problem_file(
+    path: Path,
+    *,
+    fields: Mapping[str, str] | None = None,
+    layout: str | None = None,
+    split: str | None = None,
+) -> Iterator[Problem]:
+    """Yields the problems of a file or folder, each checked against those before it.
 
     Raises:
-        BadData: with file, row and field; or the file has no rows at all, or cannot be read.
+        BadData: at the end, if a row is broken: one line about the first few of them. Or the file has no
+            rows at all, or cannot be read.
     """
-    keep = None if broken is None else broken.append
-    seen = _Seen(path)
-    number = 0
-    for number, row in numbered_rows(path, _COLUMNS, keep):
+    source = read_source(path, fields=fields, layout=layout, split=split)
+    seen = _Seen()
+    for place, problem in source.numbered():
         try:
-            problem = _problem(row, path, number)
-            seen.add(problem, number)
+            seen.add(problem, place)
         except BadData as error:
-            if keep is None:
-                raise
-            keep(error)
+            source.broken.append(error)
             continue
         yield problem
-    if not number and not broken:
-        raise BadData("no rows; expected one problem per line with `problem` and `answer`", path=path)
+    source.check()
 
 
-def load_problem_file(path: Path, rejects_share: float) -> tuple[list[Problem], list[BadData]]:
-    """The problems that a round can use from a file, and the errors of its broken rows.
+class ProblemTable:
+    """The problems of a file or folder that a round can use: digests of each, 24 bytes per problem.
 
-    Raises:
-        BadData: more than `rejects_share` of the rows are broken (this is the first one), or fewer than two
-            are not.
+    The data is read once, and a second time where ids or statements are repeated; `problems` reads it again
+    for those that are asked for.
     """
-    broken: list[BadData] = []
-    problems = list(read_problem_file(path, broken))
-    if len(broken) > rejects_share * (len(problems) + len(broken)):
-        raise broken[0]
-    if len(problems) < 2:
-        raise BadData("expected at least two rows: one to train on and one for the benchmark", path=path)
-    return problems, broken
+
+    def __init__(self, place: Path, config: ProblemsConfig) -> None:
+        """Reads and checks all rows.
+
+        Raises:
+            BadData: more than `config.rejects_share` of the rows are broken, or fewer than two are not.
+        """
+        self.source: Source = read_source(
+            place, fields=config.fields, layout=config.layout or None, split=config.split or None
+        )
+        ids, statements, orders = array("Q"), array("Q"), array("Q")
+        for problem in self.source:
+            ids.append(xxhash.xxh3_64_intdigest(problem.id))
+            statements.append(xxhash.xxh3_64_intdigest(problem.problem))
+            orders.append(order_of(problem.problem))
+        self.orders: npt.NDArray[np.uint64] = np.frombuffer(orders, np.uint64).copy()
+        """A hash of each problem's statement; equal statements have equal ones."""
+        self.broken = self._contradictions(_repeated(ids), _repeated(statements))
+        """The positions of problems that contradict an earlier one."""
+        self.source.check(config.rejects_share)
+        if len(self.orders) - len(self.broken) < 2:
+            message = "expected at least two rows: one to train on and one for the benchmark"
+            raise BadData(message, path=place)
+
+    def problems(self, positions: Collection[int]) -> list[Problem]:
+        """The problems at these positions in the data, in the order in which they are asked for."""
+        wanted = set(positions)
+        found = {at: problem for at, problem in enumerate(_quietly(self.source)) if at in wanted}
+        return [found[at] for at in positions]
+
+    def _contradictions(self, ids: set[int], statements: set[int]) -> set[int]:
+        if not ids and not statements:
+            return set()
+        found: set[int] = set()
+        errors: list[BadData] = []
+        seen = _Seen()
+        for position, (place, problem) in enumerate(self.source.numbered()):
+            if (
+                xxhash.xxh3_64_intdigest(problem.id) in ids
+                or xxhash.xxh3_64_intdigest(problem.problem) in statements
+            ):
+                try:
+                    seen.add(problem, place)
+                except BadData as error:
+                    found.add(position)
+                    errors.append(error)
+        self.source.broken += errors
+        return found
+
+
+def order_of(statement: str) -> int:
+    """A number from 0 to 2**64 by which a round orders statements, whatever file they are in."""
+    return int.from_bytes(hashlib.sha256(statement.encode()).digest()[:8])
+
+
+def _quietly(source: Source) -> Iterator[Problem]:
+    """Reads a source again without counting it again."""
+    return iter(Source(source.place, source.name, source.files, source.kinds))
+
+
+def _repeated(digests: array[int]) -> set[int]:
+    ordered = np.sort(np.frombuffer(digests, np.uint64))
+    return set(ordered[1:][ordered[1:] == ordered[:-1]].tolist())
 
 
 class _Seen:
-    """The rows of a file so far: ids are unique, and equal statements have equal answers."""
+    """The rows so far: ids are unique, and equal statements have equal answers."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._ids: dict[str, int] = {}
-        self._answers: dict[bytes, tuple[int, str]] = {}
+    def __init__(self) -> None:
+        self._ids: dict[str, Place] = {}
+        self._answers: dict[bytes, tuple[Place, str]] = {}
         """Hash of a statement → row, answer."""
 
-    def add(self, problem: Problem, number: int) -> None:
+    def add(self, problem: Problem, place: Place) -> None:
         """Adds the next row's problem; raises BadData if it contradicts an earlier row."""
-        if problem.id in self._ids:
-            message = f"{shown(problem.id)} is the id of row {self._ids[problem.id]} too; "
-            message += "give each row its own, or none"
-            raise BadData(message, path=self._path, row=number, field="id")
+        if (known := self._ids.get(problem.id)) is not None:
+            message = f"{shown(problem.id)} is the id of {_row(known, place)} too; "
+            raise place.bad(message + "give each row its own, or none", "id")
         answer = problem.answer or ""
         statement = hashlib.blake2b(problem.problem.encode(), digest_size=16).digest()
-        first, known = self._answers.setdefault(statement, (number, answer))
-        if answer != known and not verify(known, answer).correct:
-            message = f"{shown(answer)}, but row {first} gives the same problem the answer {shown(known)}"
-            raise BadData(f"{message}; keep the right row", path=self._path, row=number, field="answer")
-        self._ids[problem.id] = number
+        first, gold = self._answers.setdefault(statement, (place, answer))
+        if answer != gold and not verify(gold, answer).correct:
+            message = (
+                f"{shown(answer)}, but {_row(first, place)} gives the same problem the answer {shown(gold)}"
+            )
+            raise place.bad(f"{message}; keep the right row", "answer")
+        self._ids[problem.id] = place
 
 
-def _problem(row: dict[str, Any], path: Path, number: int) -> Problem:
-    name = next((name for name in _TEXT if name in row), None)
-    if name is None:
-        raise BadData("missing; add the problem's statement", path=path, row=number, field="problem")
-    statement = _readable(row, name, path, number, numbers=False)
-    if "answer" not in row:
-        raise BadData("missing; add the gold answer", path=path, row=number, field="answer")
-    text = _readable(row, "answer", path, number)
-    answer = extract_answer(text) if "####" in text else text.strip()
-    if not answer:
-        raise BadData("no final answer after ####", path=path, row=number, field="answer")
-    chinese = sum("\u4e00" <= c <= "\u9fff" for c in statement) > 0.2 * len(statement)
-    named = row.get("id") not in (None, "")
-    return Problem(
-        id=_readable(row, "id", path, number) if named else f"{path.stem}-{number}",
-        problem=statement.strip(),
-        answer=answer,
-        source=path.stem,
-        language="zh" if chinese else "en",
-        family=str(row.get("family", "") or ""),
-        solution=text if "####" in text else None,
-    )
-
-
-def _readable(row: dict[str, Any], field: str, path: Path, number: int, *, numbers: bool = True) -> str:
-    """A field as visible text; raises BadData for anything but text or, if allowed, a number."""
-    value, text = row[field], str(row[field])
-    usable = isinstance(value, (str, int, float) if numbers else str) and not isinstance(value, bool)
-    if (
-        not usable
-        or is_blank(text)
-        or "\0" in text
-        or (isinstance(value, float) and not math.isfinite(value))
-    ):
-        expected = "a text or a number" if numbers else "a text"
-        message = f"expected {expected} that is not empty, found {describe(value)}"
-        raise BadData(message, path=path, row=number, field=field)
-    return text
+def _row(other: Place, place: Place) -> str:
+    return f"row {other.row}" if other.path == place.path else f"row {other.row} of {other.path.name}"

@@ -85,11 +85,11 @@ def begin_round(settings: Settings, problems_file: Path | None, pipeline: str = 
 
 
 def _check_problems(path: Path, settings: Settings, pipeline: str) -> None:
-    from mathloop.problems.files import load_problem_file
+    from mathloop.problems.files import ProblemTable
 
     if pipeline in SUFFIXES:
         raise BadConfig(f"--problems {path}: pipeline {pipeline} takes no problems; remove the option")
-    load_problem_file(path, settings.problems.rejects_share)
+    ProblemTable(path, settings.problems)
 
 
 def _store_url(text: str) -> str:
@@ -220,6 +220,10 @@ def _show(run: RunFolder, console: Console) -> None:
 
 def _digest(path: Path) -> str:
     try:
+        if path.is_dir():
+            inner = sorted(file for file in path.rglob("*") if file.is_file())
+            names = "".join(f"{file.relative_to(path)} {_digest(file)}\n" for file in inner)
+            return hashlib.sha256(names.encode()).hexdigest()
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:

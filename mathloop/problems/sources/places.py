@@ -42,8 +42,8 @@ def values_at(row: Row, places: Places) -> Iterator[Any]:
 
 def value_at(row: Row, place: str) -> Any:
     """The value of a column, or of a path into one ("reward_model.ground_truth"); None if there is none."""
-    if place in row:
-        return row[place]
+    if place in row or "." not in place:
+        return row.get(place)
     value: Any = row
     for name in place.split("."):
         value = value.get(name) if isinstance(value, dict) else None

@@ -9,11 +9,13 @@ from typing import NamedTuple
 
 from mathloop.errors import BadData
 from mathloop.problems.sources.files import column_names, data_files, file_rows, name_of, splits_in
-from mathloop.problems.sources.layouts import COLUMNS, Layout, by_name, recognize, with_fields
+from mathloop.problems.sources.layouts import COLUMNS, Layout, by_name, narrowed, recognize, with_fields
 from mathloop.problems.sources.parsing import LeftOut, Place, parse_row
 from mathloop.problems.sources.places import Row
 from mathloop.records import Problem
 
+_UNKNOWN = 100
+"""Rows after which a data set of which no row has a known layout is given up."""
 SHOWN = 5
 """Broken rows that an error shows."""
 
@@ -29,9 +31,8 @@ class Skipped(NamedTuple):
 class Source:
     """The problems of a place, as a stream that can be read again; afterwards it knows how it was read."""
 
-    def __init__(self, place: Path, name: str, files: list[Path], layouts: Layouts) -> None:
-        self.place, self.name, self.files = place, name, files
-        self._layouts = layouts
+    def __init__(self, place: Path, name: str, files: list[Path], kinds: Layouts) -> None:
+        self.place, self.name, self.files, self.kinds = place, name, files, kinds
         self._start()
 
     def _start(self) -> None:
@@ -57,29 +58,36 @@ class Source:
         before = 0
         for path in self.files:
             number = 0
-            for number, row in file_rows(path, self._layouts.columns, self._break):
+            for number, row in file_rows(path, self.kinds.columns, self._break):
                 self.rows += 1
                 place = Place(path, number)
                 problem = self._problem(row, place, before + number)
                 if problem is not None:
                     yield place, problem
             before += number
+        self._check_known()
         if not self.rows:
             message = "no rows; expected one problem per row, with a statement and an answer"
             raise BadData(message, path=self.place)
 
     def _problem(self, row: Row, place: Place, number: int) -> Problem | None:
         try:
-            layout = self._layouts.of(row, place)
+            layout = self.kinds.of(row, place)
             self.layouts[layout.name] += 1
             return parse_row(row, layout, place, name=self.name, default_id=f"{self.name}-{number}")
         except LeftOut as left:
             self.left_out.append(Skipped(place.path, place.row, str(left)))
-        except UnknownLayout:
-            raise
         except BadData as error:
             self.broken.append(error)
+            if not self.layouts and self.rows >= _UNKNOWN:
+                self._check_known()
         return None
+
+    def _check_known(self) -> None:
+        """Raises that the layout is unknown if no row has had a known one."""
+        unknown = next((error for error in self.broken if isinstance(error, UnknownLayout)), None)
+        if unknown is not None and not self.layouts:
+            raise unknown
 
     def _break(self, error: BadData) -> None:
         self.rows += 1
@@ -113,19 +121,20 @@ class Layouts:
                 layout = with_fields(layout, self._fields)
             if layout is None:
                 layout = self._unknown(row, place)
-            found = self._known[columns] = layout
+            found = self._known[columns] = narrowed(layout, row.keys())
         return found
 
     def _unknown(self, row: Row, place: Place) -> Layout:
         names = column_names(place.path) or list(map(str, row))
         listed = ", ".join(names)
         listed = listed if len(listed) <= 300 else f"{listed[:297]}..."
+        missing = "answer" if {"problem", "question"} & {*names} else "problem"
         raise UnknownLayout(
-            f"no known layout; it has the fields {listed or '(none)'}: say which hold the statement and the "
-            "gold answer, --set 'problems.fields={problem: FIELD, answer: FIELD}'",
+            f"missing; of no known layout, with the fields {listed or '(none)'}: say which hold the "
+            "statement and the gold answer, --set 'problems.fields={problem: FIELD, answer: FIELD}'",
             path=place.path,
             row=place.row,
-            field="problem",
+            field=missing,
         )
 
 
