@@ -172,7 +172,17 @@ def test_choices_survive_a_table(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("answer", "letters"),
-    [(2, "C"), ("2", "C"), ("B", "B"), ("(D)", "D"), ("A B", "AB"), ("8", "C"), (7, "B"), (12, None), ("E", None)],
+    [
+        (2, "C"),
+        ("2", "C"),
+        ("B", "B"),
+        ("(D)", "D"),
+        ("A B", "AB"),
+        ("8", "C"),
+        (7, "B"),
+        (12, None),
+        ("E", None),
+    ],
 )
 def test_the_right_choice(answer: Any, letters: str | None) -> None:
     assert right_letters(answer, ("6", "7", "8", "9")) == letters
