@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 from mathloop.evaluation.config import EvaluationConfig
 from mathloop.evaluation.metrics import Outcomes
+from mathloop.evaluation.passes import MODES, draw, passes_of, shards
 from mathloop.evaluation.roles import role_scores
 from mathloop.models.loading import load_reward_model
-from mathloop.records import Mode, Response, read_problems, read_responses, write_responses
+from mathloop.records import Response, read_problems, read_responses, write_responses
 from mathloop.registry import Champion
 from mathloop.sampling.engines import load_sampler
-from mathloop.sampling.judging import judge
-from mathloop.sampling.scoring import score
 from mathloop.stages import Progress, StageReport, timed
 from mathloop.storage import open_store
-
-_MODES: tuple[Mode, ...] = ("cot", "tir")
 
 
 @timed
@@ -72,54 +68,41 @@ def run(
 ) -> StageReport:
     """Writes every Response, with label, verdict and reward, to `out`; greedy responses have sample -1.
 
-    If the folder `reward_model` is empty or missing, rewards are None.
+    If the folder `reward_model` is empty or missing, rewards are None. No pass is held in memory: only what
+    `Outcomes` needs grows with the number of responses.
     """
     started = time.monotonic()
-    problems = list(read_problems(benchmark))
+    count = sum(1 for _ in read_problems(benchmark))
     scored = reward_model.is_dir() and any(reward_model.iterdir())
     scorer = load_reward_model(reward_model) if scored else None
-    progress = Progress(
-        "evaluation", len(models) * len(_MODES) * len(problems) * (1 + config.samples), "responses"
-    )
-    tokens = 0
+    passes = passes_of(MODES, config)
+    responses = len(models) * count * sum(one.samples for one in passes)
+    progress = Progress("evaluation", responses, "responses")
 
     def answered() -> Iterator[Response]:
-        nonlocal tokens
         for label, folder in models.items():
             with load_sampler(folder, config.sampling) as sampler:
-                for mode in _MODES:
-                    for samples, temperature in ((1, 0.0), (config.samples, config.temperature)):
-                        drawn = []
-                        for rollouts in sampler.stream(
+                for one in passes:
+                    for number, problems in shards(read_problems(benchmark), one):
+                        for _, response, _ in draw(
+                            sampler,
+                            scorer,
                             problems,
-                            mode=mode,
-                            samples=samples,
-                            temperature=temperature,
-                            seed=seed + 15_485_863,
+                            one,
+                            label=label,
+                            seed=seed,
+                            shard=number,
+                            progress=progress,
                         ):
-                            drawn += [r.response for r in rollouts]
-                            count = sum(r.response.tokens for r in rollouts)
-                            tokens += count
-                            progress.update(len(rollouts), tokens=count)
-                        sources = [problems[at // samples] for at in range(len(drawn))]
-                        rewards: list[float | None] = [None] * len(drawn)
-                        if scorer is not None:
-                            dialogues = [
-                                (p.problem, mode, r.text) for p, r in zip(sources, drawn, strict=True)
-                            ]
-                            rewards = list(score(*scorer, dialogues))
-                        for problem, response, reward in zip(sources, drawn, rewards, strict=True):
-                            number = -1 if temperature == 0 else response.sample
-                            verdict = judge(problem.answer, response)
-                            yield replace(verdict, model=label, reward=reward, sample=number)
+                            yield response
 
     written = write_responses(out, answered())
     seconds = time.monotonic() - started
     return StageReport(
         "evaluation",
-        inputs=len(problems),
+        inputs=count,
         generated=written,
         kept=written,
-        values={"tokens": tokens, "tokens_per_second": tokens / seconds},
-        scores=role_scores(Outcomes(problems, read_responses(out))),
+        values={"tokens": progress.tokens, "tokens_per_second": progress.tokens / seconds},
+        scores=role_scores(Outcomes(read_problems(benchmark), read_responses(out))),
     )

@@ -1,63 +1,13 @@
-"""`mathloop evaluate`, `serve` and `ask`: commands that generate answers."""
+"""`mathloop serve` and `ask`: a server of answers."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from mathloop.errors import BadConfig
 from mathloop.voting import STRATEGIES
-from pipelines.commands.options import Profile, Sets
-from pipelines.paths import check_folder
-
-
-def evaluate(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Model folder.")],
-    benchmark: Annotated[Path, typer.Argument(metavar="BENCHMARK", help="File of problems with answers.")],
-    out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write all responses to this .parquet or .jsonl file.")
-    ] = None,
-    reward_model: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", exists=True, file_okay=False, help="Reward model, for rm@k."),
-    ] = None,
-    profile: Profile = "laptop",
-    sets: Sets = None,
-) -> None:
-    """Evaluates a model on a benchmark, greedily and sampled, and prints the table of scores."""
-    import tempfile
-
-    from mathloop.evaluation import evaluate as stage
-    from mathloop.evaluation import print_table, score_table
-    from mathloop.models.loading import check_model
-    from mathloop.problems.files import read_problem_file
-    from mathloop.records import read_problems, read_responses, write_problems
-    from pipelines.profile import load_profile
-
-    settings = load_profile(profile, sets or [])
-    if out is not None:
-        if out.is_dir() or out.resolve() == benchmark.resolve():
-            raise BadConfig(f"--out {out}: expected a file other than the benchmark")
-        check_folder(out.parent)
-    with tempfile.TemporaryDirectory() as folder:
-        problems, results = Path(folder) / "benchmark.parquet", out or Path(folder) / "results.parquet"
-        write_problems(problems, read_problem_file(benchmark))
-        # The stage shows progress before it loads a model; a refusal must be one line alone.
-        check_model(model, "policy")
-        if reward_model is not None:
-            check_model(reward_model, "reward model")
-        stage.run(
-            benchmark=problems,
-            models={model.resolve().name: model},
-            reward_model=reward_model or Path(os.devnull),  # not a folder: no rewards
-            out=results,
-            config=settings.evaluation,
-            seed=settings.seed,
-        )
-        print(print_table(score_table(read_problems(problems), read_responses(results), k=None)))
 
 
 def serve(

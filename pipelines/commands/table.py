@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from pipelines.commands import answering, benchmarks, cluster, data, profiles, rounds, runs
+from pipelines.commands import answering, benchmarks, cluster, data, profiles, rounds, runs, scoring
 
 COMMANDS: dict[str, Callable[..., Any]] = {
     "run": rounds.run,
@@ -22,7 +22,8 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "execute": data.execute,
     "decontaminate": data.decontaminate,
     "benchmark": benchmarks.benchmark,
-    "evaluate": answering.evaluate,
+    "evaluate": scoring.evaluate,
+    "score": scoring.score,
     "serve": answering.serve,
     "ask": answering.ask,
 }

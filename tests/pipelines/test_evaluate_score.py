@@ -1,0 +1,90 @@
+"""`mathloop evaluate` and `mathloop score` from the command line: a tiny model, a table, and refusals."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.model_faults import write_models
+from tests.pipelines.command import mathloop
+from tests.pipelines.forked_commands import Commands
+
+pytestmark = pytest.mark.slow
+
+PROBLEMS = "".join(
+    json.dumps({"problem": f"{n} + 1?", "answer": str(n + 1), "level": 1 + n % 2}) + "\n" for n in range(4)
+)
+
+
+@pytest.fixture(scope="module")
+def commands() -> Iterator[Commands]:
+    with Commands() as started:
+        yield started
+
+
+def test_a_model_is_evaluated_and_scored_again(tmp_path: Path) -> None:
+    write_models(tmp_path)
+    for name in ("one.jsonl", "two.jsonl"):
+        (tmp_path / name).write_text(PROBLEMS)
+    asked = ["evaluate", "policy", "--benchmarks", "one.jsonl,two.jsonl", "--modes", "cot", "--k", "1,2"]
+    asked += ["--out", "out", "--profile", "tiny", "--set", "evaluation.sampling.max_tokens=8"]
+    first = mathloop(*asked, "--reward-model", "reward_model", "--seed", "3", folder=tmp_path)
+    assert first.returncode == 0, first.stderr
+    assert "rm@2" in first.stdout
+    names = [line.split()[0] for line in first.stdout.splitlines() if line]
+    assert names[2:5] == ["one", "two", "average"]
+    scored = mathloop("score", "out", folder=tmp_path)
+    assert scored.returncode == 0, scored.stderr
+    assert scored.stdout.startswith("By the verifier (all stored labels agree):\n")
+    assert (tmp_path / "out" / "one" / "cot-greedy-00000.parquet").is_file()
+    (tmp_path / "out" / "two" / "cot-sampled-00000.parquet").unlink()
+    assert "the same `mathloop evaluate` resumes it" in mathloop("score", "out", folder=tmp_path).stderr
+    old = mathloop(
+        *("evaluate", "policy", "one.jsonl", "--profile", "tiny", "--out", "out.jsonl"),
+        *("--set", "evaluation.sampling.max_tokens=8"),
+        folder=tmp_path,
+    )
+    assert old.returncode == 0, old.stderr
+    assert "evaluate MODEL --benchmarks A,B --out DIR replaces this form" in old.stderr
+    assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 4 * 2 * 3
+
+
+def test_two_models_are_compared_by_paired_differences(tmp_path: Path) -> None:
+    for name, right in (("worse", 2), ("better", 30)):
+        rows = [{"r": ["\\boxed{1}" if n < right else "\\boxed{2}"], "g": "1"} for n in range(40)]
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    result = mathloop(
+        *("score", "worse.jsonl", "better.jsonl", "--fields", "response=r,answer=g"), folder=tmp_path
+    )
+    assert result.returncode == 0, result.stderr
+    (line,) = [line for line in result.stdout.splitlines() if "maj@1:" in line]
+    assert line.startswith("fails         worse above better in cot maj@1: -70.0 [")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["evaluate", "m"], "give --benchmarks A,B"),
+        (["evaluate", "m", "p.jsonl", "--benchmarks", "p.jsonl"], "give --benchmarks A,B"),
+        (["evaluate", "m", "--benchmarks", "p.jsonl"], "--benchmarks needs --out DIR"),
+        (["evaluate", "m", "--benchmarks", "p.jsonl", "--out", "x.jsonl"], "it is a folder"),
+        (["evaluate", "m", "--benchmarks", "p.jsonl", "--out", "o", "--k", "0"], "--k 0: expected"),
+        (
+            ["evaluate", "m", "--benchmarks", "p.jsonl", "--out", "o", "--modes", "cod"],
+            "--modes cod: expected",
+        ),
+        (["evaluate", "m", "--benchmarks", "gsm9k", "--out", "o"], "no benchmark 'gsm9k', did you mean"),
+        (["evaluate", "m", "--benchmarks", "p.jsonl,./p.jsonl", "--out", "o"], "two are called p"),
+        (["score", "p.jsonl"], "field 'text': missing; the row has problem, answer, level"),
+        (["score", "p.jsonl", "--fields", "answer=answer"], "it needs response or prediction"),
+        (["score", "none.parquet"], "there is no such file"),
+    ],
+)
+def test_a_call_that_cannot_be_is_one_line(
+    commands: Commands, tmp_path: Path, arguments: list[str], said: str
+) -> None:
+    (tmp_path / "p.jsonl").write_text(PROBLEMS)
+    assert said in commands.refused(*arguments, folder=tmp_path)

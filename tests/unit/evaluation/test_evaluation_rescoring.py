@@ -1,0 +1,124 @@
+"""Saved responses are scored again: ours by their folder, other people's files by a mapping."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mathloop.errors import BadConfig, BadData
+from mathloop.evaluation import Outcomes, tabulate
+from mathloop.evaluation.rescoring import Fields, fold, parse_fields
+from tests.paths import SHARED_DATA
+
+VOTING = SHARED_DATA / "voting" / "math_cot_100.jsonl"
+
+
+def write(path: Path, *rows: dict[str, Any]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def figures(outcomes: Outcomes) -> list[float]:
+    table = tabulate(outcomes)
+    ((model, mode),) = outcomes.entries
+    scores = [table.get(model, mode, kind) for kind in ("mean", "maj", "rm", "pass", "weighted")]
+    return [round(100 * score.value, 3) for score in scores if score is not None]
+
+
+def test_other_peoples_responses_by_their_labels_and_by_our_verdicts() -> None:
+    if not VOTING.is_file():
+        pytest.skip("no voting/math_cot_100.jsonl in shared/data")
+    mapping = parse_fields("response=code,answer=gt,reward=pred_score,label=score")
+    found = fold([VOTING], mapping, verify=True)
+    assert figures(found.by_labels) == [91.0, 93, 94, 96, 94]
+    assert figures(found.by_verifier) == [91.125, 93, 95, 97, 95]
+    assert found.differing == 1
+
+
+def test_rows_with_one_response_each_are_put_together_by_problem(tmp_path: Path) -> None:
+    rows = [
+        {"q": problem, "gen": f"so \\boxed{{{answer}}}.", "gold": 4, "who": who, "lvl": "Level 3"}
+        for who in ("a", "b")
+        for problem, answers in (("2+2?", (4, 5)), ("二加二是多少?", (4, 4)))
+        for answer in answers
+    ]
+    fields = Fields(response="gen", answer="gold", problem="q", model="who", level="lvl")
+    found = fold([write(tmp_path / "rows.jsonl", *rows)], fields, verify=True)
+    assert found.by_verifier.entries == [("a", "cot"), ("b", "cot")]
+    assert found.by_verifier.drawn == 2
+    assert len(found.by_verifier.problems) == 2
+    assert tabulate(found.by_verifier).get("a", "cot", "mean").value == 0.75  # type: ignore[union-attr]
+    assert set(found.by_verifier.groups) == {
+        ("all", "language:en", "level:3"),
+        ("all", "language:zh", "level:3"),
+    }
+    assert not found.by_labels.entries, "nobody stored labels"
+
+
+def test_files_of_a_folder_are_one_model_and_two_places_are_two(tmp_path: Path) -> None:
+    fields = Fields(response="r", answer="g")
+    rows = [{"r": ["\\boxed{1}", "\\boxed{2}"], "g": "1"}, {"r": ["\\boxed{1}", "\\boxed{1}"], "g": "1"}]
+    (tmp_path / "one").mkdir()
+    write(tmp_path / "one" / "a.jsonl", *rows)
+    write(tmp_path / "one" / "b.jsonl", *rows)
+    two = write(tmp_path / "two.jsonl", *rows, *rows)
+    found = fold([tmp_path / "one", two], fields, verify=True).by_verifier
+    assert found.entries == [("one", "cot"), ("two", "cot")]
+    assert len(found.problems) == 4
+    assert found.scores("one", "cot", 2)["mean"].tolist() == [0.5, 1, 0.5, 1]
+
+
+def test_a_prediction_needs_no_text_and_a_label_no_answer(tmp_path: Path) -> None:
+    path = write(tmp_path / "rows.jsonl", {"pred": ["1/2", "0.5", None], "ok": [1, 1, 0]})
+    found = fold([path], Fields(prediction="pred", label="ok"), verify=True)
+    assert figures(found.by_labels) == [66.667, 100, 100]
+    assert not found.by_verifier.entries
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("respons=code,answer=gt", "no part 'respons', did you mean 'response'"),
+        ("response=code", "needs response or prediction, and answer or label"),
+        ("response=,answer=gt", "part=column"),
+        ("response=a,response=b,answer=gt", "each part once"),
+    ],
+)
+def test_a_mapping_that_cannot_be_is_one_line(text: str, said: str) -> None:
+    with pytest.raises(BadConfig) as error:
+        parse_fields(text)
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"r": ["a", "b"], "g": "1", "s": [1]}, "row 2, field 's': expected a list of 2"),
+        ({"r": ["a"], "g": "1", "s": ["yes"]}, "row 2, field 's': expected true, false, 1, 0 or null"),
+        ({"r": ["a"], "g": ["1"], "s": [1]}, "row 2, field 'g': expected a text, found a list"),
+        ({"r": [3.5, {}], "g": "1", "s": [1, 0]}, "row 2, field 'r': expected a text"),
+        ({"text": "a", "g": "1"}, "row 2, field 'r': missing; the row has text, g: name the columns"),
+    ],
+)
+def test_a_broken_row_is_named(tmp_path: Path, row: dict[str, Any], said: str) -> None:
+    path = write(tmp_path / "rows.jsonl", {"r": ["\\boxed{1}"], "g": "1", "s": [1]}, row)
+    with pytest.raises(BadData) as error:
+        fold([path], Fields(response="r", answer="g", label="s"), verify=True)
+    assert str(error.value).startswith(f"{path}, {said}")
+
+
+def test_nothing_to_score_by_is_an_error(tmp_path: Path) -> None:
+    path = write(tmp_path / "rows.jsonl", {"r": "a", "g": None})
+    with pytest.raises(BadData, match="nothing to score"):
+        fold([path], Fields(response="r", answer="g"), verify=True)
+    with pytest.raises(BadData, match="file in this folder"):
+        fold([_empty(tmp_path)])
+
+
+def _empty(folder: Path) -> Path:
+    (folder / "empty").mkdir()
+    return folder / "empty"
