@@ -28,6 +28,7 @@ def preflight(
         ("corpus", str),
         ("pretrain", str),
         ("problems", str),
+        ("benchmarks", str),
         ("evolution", str),
         ("decontamination", str),
         ("cot", str),

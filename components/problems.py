@@ -10,20 +10,24 @@ from components.images import CONTROL_IMAGE
 def problems(
     problems: dsl.Output[dsl.Dataset],
     benchmark: dsl.Output[dsl.Dataset],
+    references: dsl.Output[dsl.Dataset],
     dropped: dsl.Output[dsl.Dataset],
     summary: dsl.Output[dsl.Markdown],
     problems_file: str = "",
     settings: str = "{}",
+    benchmarks: str = "{}",
     evolution: str = "{}",
     decontamination: str = "{}",
     seed: int = 0,
     cache_key: str = "",
 ) -> None:
-    """Builds problems and benchmark, evolves the problems, and removes those that match the benchmark.
+    """Builds problems and benchmark, evolves the problems, and removes those that match a benchmark.
 
     Args:
         problems: Training problems.
+        references: All problems that training data must not contain, those not measured included.
         problems_file: A .jsonl or .parquet file of problems; empty for the built-in generator.
+        benchmarks: Settings of the named benchmarks as JSON.
         evolution: Settings of evolution as JSON.
         decontamination: Settings of decontamination as JSON.
     """
@@ -31,6 +35,8 @@ def problems(
 
     from components.running import run, work_folder
     from mathloop.decontamination.config import DecontaminationConfig
+    from mathloop.evaluation.benchmarks.named import NamedBenchmarks
+    from mathloop.evaluation.config import BenchmarksConfig
     from mathloop.problems.config import EvolutionConfig, ProblemsConfig
     from mathloop.synthesis import problems as stage
 
@@ -40,8 +46,10 @@ def problems(
         problems_file=Path(problems_file) if problems_file else None,
         out=problems,
         benchmark=benchmark,
+        references=references,
         dropped=dropped,
         work=work_folder(),
+        named=NamedBenchmarks(BenchmarksConfig.model_validate_json(benchmarks)),
         config=ProblemsConfig.model_validate_json(settings),
         evolution=EvolutionConfig.model_validate_json(evolution),
         decontamination=DecontaminationConfig.model_validate_json(decontamination),

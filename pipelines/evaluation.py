@@ -26,6 +26,7 @@ def evaluation(store: str, problems: str = "", overrides: str = "{}", seed: int 
         seed=start["seed"],
         problems_file=problems,
         settings=start["problems"],
+        benchmarks=start["benchmarks"],
         evolution=start["evolution"],
         decontamination=start["decontamination"],
     )

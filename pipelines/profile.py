@@ -33,11 +33,36 @@ def load_profile(name: str, sets: Sequence[str] = ()) -> Settings:
     for text in sets:
         _override(values, text)
     try:
-        return check_profile(values, shown, sets).expanded()
+        return _located(check_profile(values, shown, sets).expanded(), path)
     except BadConfig:
         if (base := _base(path, shown, read(path, shown))) is not None:
             load_profile(str(base))  # its own errors name its own file
         raise
+
+
+def _located(settings: Settings, path: Path) -> Settings:
+    """Files of benchmarks become absolute: they are beside the profile, else in the current folder."""
+    named = settings.benchmarks
+    if not (named.measure or named.exclude or named.folders):
+        return settings
+    beside = None if path.parent == FOLDER else path.resolve().parent
+
+    def place(text: str) -> str:
+        given = Path(text).expanduser()
+        if "://" in text:
+            return text
+        return str(beside / given) if beside and (beside / given).exists() else str(given.absolute())
+
+    changes = {
+        "measure": tuple(place(name) if _is_file(name) else name for name in named.measure),
+        "exclude": tuple(place(name) if _is_file(name) else name for name in named.exclude),
+        "folders": (*map(place, named.folders), *([str(beside)] if beside else [])),
+    }
+    return settings.model_copy(update={"benchmarks": named.model_copy(update=changes)})
+
+
+def _is_file(name: str) -> bool:
+    return "/" in name or Path(name).suffix in (".yaml", ".yml", ".json", ".jsonl", ".parquet", ".csv", ".gz")
 
 
 def check_profile(values: Mapping[str, Any], shown: str, sets: Sequence[str] = ()) -> Settings:

@@ -23,7 +23,7 @@ class Data(NamedTuple):
     summary: dsl.Markdown
 
 
-STAGES = ("problems", "evolution", "decontamination", "cot", "tir")
+STAGES = ("problems", "benchmarks", "evolution", "decontamination", "cot", "tir")
 """Stages of the nested pipeline; it takes their settings."""
 
 
@@ -35,6 +35,7 @@ def synthesis(
     seed: int,
     problems_file: str,
     problems_settings: str,
+    benchmarks_settings: str,
     evolution_settings: str,
     decontamination_settings: str,
     cot_settings: str,
@@ -49,6 +50,7 @@ def synthesis(
         seed: Seed of every stage.
         problems_file: A .jsonl or .parquet file of problems; empty for the built-in generator.
         problems_settings: Settings of the problems as JSON.
+        benchmarks_settings: Settings of the named benchmarks as JSON.
         evolution_settings: Settings of evolution as JSON.
         decontamination_settings: Settings of decontamination as JSON.
         cot_settings: Settings of CoT responses as JSON.
@@ -61,6 +63,7 @@ def synthesis(
         seed=seed,
         problems_file=problems_file,
         settings=problems_settings,
+        benchmarks=benchmarks_settings,
         evolution=evolution_settings,
         decontamination=decontamination_settings,
     )
@@ -84,7 +87,7 @@ def synthesis(
         problems=kept,
         cot_responses=cot_task.outputs["responses"],
         tir_responses=tir_task.outputs["responses"],
-        benchmark=benchmark,
+        benchmark=problems_task.outputs["references"],
         problems_summary=problems_task.outputs["summary"],
         cot_summary=cot_task.outputs["summary"],
         tir_summary=tir_task.outputs["summary"],
@@ -108,7 +111,7 @@ def add_champion_and_problems(
     """Adds the steps that fetch the champion and build problems and benchmark, and places them.
 
     Args:
-        settings: settings of the problems (`settings`), of `evolution` and of `decontamination`.
+        settings: settings of the problems (`settings`), of `benchmarks`, `evolution` and `decontamination`.
     """
     champion_task = fetch_champion(store=store, champion=champion, cache_key=cache_key)
     problems_task = problems(problems_file=problems_file, seed=seed, cache_key=cache_key, **settings)

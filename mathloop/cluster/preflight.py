@@ -16,6 +16,7 @@ from typing import Any
 import mathloop
 from mathloop.cluster import reuse
 from mathloop.errors import BadConfig, BadModel
+from mathloop.evaluation.benchmarks.named import NamedBenchmarks
 from mathloop.files import check_plain, reading
 from mathloop.registry import Registry, stages
 from mathloop.settings import Settings, resolve
@@ -59,8 +60,8 @@ def run(
         uri: where KFP will put this stage's summary.
 
     Raises:
-        BadConfig: a setting is invalid.
-        BadData: the problems file cannot be read.
+        BadConfig: a setting is invalid, or a benchmark unknown.
+        BadData: the problems file or the data of a benchmark cannot be read.
         StorageRefused: the store cannot be reached, read or written.
         BadModel: there is no champion, or one of its models is missing; with `first`: there already is one.
     """
@@ -72,6 +73,8 @@ def run(
         report, champion = stages.preflight(store_url=store_url)
         entry = champion.to_json().decode()
         inputs = {"champion": asdict(champion), "problems": _digest(problems_file)}
+        named = NamedBenchmarks(settings.benchmarks).check(settings.gate.weights)
+        inputs |= {"benchmarks": named} if named else {}
     if seed == DRAWN:
         seed = int(hashlib.sha256(round_id.encode()).hexdigest(), 16) % SEEDS
         report.notes.append(f"The seed {seed} was derived from the run's id; --seed {seed} repeats it.")

@@ -11,6 +11,7 @@ from mathloop.decontamination.batches import Passage
 from mathloop.decontamination.items import Item
 from mathloop.errors import BadData
 from mathloop.lines import describe, is_blank
+from mathloop.records import HELD_OUT
 from mathloop.records.rows import numbered_rows
 
 _STATEMENT = (("problem",), ("question",), ("Body", "Question"), ("text",))
@@ -18,7 +19,15 @@ _STATEMENT = (("problem",), ("question",), ("Body", "Question"), ("text",))
 _ANSWERS = ("answer", "Answer", "final_answer")
 _CHOICES = ("choices", "options")
 """If one of these is present, the answer is the number or letter of a choice."""
-COLUMNS = (*(name for names in _STATEMENT for name in names), *_ANSWERS, *_CHOICES, "id", "solution", "label")
+COLUMNS = (
+    *(name for names in _STATEMENT for name in names),
+    *_ANSWERS,
+    *_CHOICES,
+    "id",
+    "solution",
+    "label",
+    "source",
+)
 """All fields that are read."""
 _SPLITS = ("test", "train", "dev", "validation", "val")
 _BOXED = "\\boxed{"
@@ -33,9 +42,17 @@ def read_items(paths: Sequence[Path]) -> Iterator[Item]:
         empty = True
         for number, row in numbered_rows(path, COLUMNS):
             empty = False
-            yield Item(name, statement(row, path, number), answer(row))
+            yield Item(_named(row) or name, statement(row, path, number), answer(row))
         if empty:
             raise BadData("the benchmark is empty; expected one question per row", path=path)
+
+
+def _named(row: dict[str, Any]) -> str:
+    """The benchmark of a round's row, whose id begins with it or which is held out; empty for other rows."""
+    source, name = row.get("source"), row.get("id")
+    if not isinstance(source, str) or not isinstance(name, str):
+        return ""
+    return source if source == HELD_OUT or (source and name.startswith(f"{source}/")) else ""
 
 
 def benchmark_name(path: Path) -> str:
@@ -82,7 +99,9 @@ def solution(row: dict[str, Any], path: Path, number: int) -> str | None:
 def answer(row: dict[str, Any]) -> str | None:
     """The row's final answer, from an answer field, after ####, or in a box; None if unknown."""
     found = next((row[name] for name in _ANSWERS if row.get(name) not in (None, "", [])), None)
-    choices = next((row[name] for name in _CHOICES if isinstance(row.get(name), list | dict)), None)
+    choices = next(
+        (row[name] for name in _CHOICES if row.get(name) and isinstance(row[name], list | dict)), None
+    )
     if choices is not None:
         return _choice(choices, found if row.get("label") is None else row["label"])
     if isinstance(found, list):

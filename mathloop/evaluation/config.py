@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from mathloop.sampling.config import SamplingConfig
 from mathloop.voting import STRATEGIES
@@ -15,6 +15,37 @@ if TYPE_CHECKING:
     Kind = str
 else:
     Kind = Literal[KINDS]
+
+
+class BenchmarksConfig(BaseModel):
+    """Named benchmarks of a round, beside the problems that it holds out. A plain list means `measure`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    measure: tuple[str, ...] = Field(
+        (),
+        description="Benchmarks that models are measured on and training data must not contain: names, .yaml "
+        "files, or files of problems",
+    )
+    exclude: tuple[str, ...] = Field(
+        (), description="Benchmarks that training data must not contain, and that are not measured"
+    )
+    folders: tuple[str, ...] = Field(
+        (), description="Folders with their data and YAML files, besides those in MATHLOOP_BENCHMARKS"
+    )
+    limit: int = Field(
+        0, ge=0, description="Most problems to measure per benchmark, the same in every round; 0: all"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_list(cls, values: Any) -> Any:
+        if isinstance(values, list | tuple):
+            values = {"measure": values}
+        if not isinstance(values, dict):
+            return values
+        # Behind a validator of this kind, strict JSON no longer takes lists for tuples.
+        return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
 
 
 class GateConfig(BaseModel):
@@ -30,6 +61,18 @@ class GateConfig(BaseModel):
         description="Minimum for the interval's lower end (fraction of problems, 0 to 1)",
     )
     resamples: int = Field(10_000, ge=100, description="Bootstrap resamples of the benchmark's problems")
+    weights: dict[str, float] = Field(
+        {},
+        description="Named benchmark, or held-out → its weight in the decision: 1 unless given, 0 to report "
+        "it only",
+    )
+
+    @field_validator("weights")
+    @classmethod
+    def _decide_on_something(cls, value: dict[str, float]) -> dict[str, float]:
+        if not all(0 <= weight < 1e9 for weight in value.values()):
+            raise ValueError("expected weights from 0 up, such as {gsm8k: 2, held-out: 0}")
+        return value
 
 
 class EvaluationConfig(BaseModel):

@@ -10,14 +10,14 @@ resampled. The gate, the claims of a report and comparisons of models use these 
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mathloop.evaluation.bootstrap import bootstrap_interval
+from mathloop.evaluation.bootstrap import bootstrap_interval, percentile_interval, resampled_means
 
 Mark = Literal["holds", "within noise", "fails"]
 MARKS: tuple[Mark, ...] = ("holds", "within noise", "fails")
@@ -56,3 +56,47 @@ def paired_difference(
     differences = (greater - lesser).reshape(len(greater), -1).mean(axis=1)
     low, high = bootstrap_interval(differences[:, None], seed=seed, clusters=clusters, resamples=resamples)
     return Difference(float(differences.mean()), float(low[0]), float(high[0]), len(differences))
+
+
+def weighted_difference(
+    greater: NDArray[np.float64],
+    lesser: NDArray[np.float64],
+    benchmarks: Sequence[str],
+    weights: Mapping[str, float],
+    *,
+    seed: int,
+    clusters: Sequence[Hashable],
+    resamples: int = 2_000,
+) -> tuple[Difference, dict[str, Difference]]:
+    """The weighted mean of the benchmarks' paired differences, and each benchmark's own.
+
+    Arrays are as in `paired_difference`; `benchmarks` and `clusters` are [problems]. A benchmark weighs 1
+    unless `weights` says otherwise, however many problems it has. For the interval, each benchmark is
+    resampled by itself. With one benchmark both are `paired_difference`. Raises ValueError if all weights
+    are 0.
+    """
+    names = list(dict.fromkeys(benchmarks))
+    total = sum(weights.get(name, 1.0) for name in names)
+    if names and not total:
+        raise ValueError("every benchmark has the weight 0")
+    if len(names) < 2:
+        whole = paired_difference(greater, lesser, seed=seed, clusters=clusters, resamples=resamples)
+        return whole, dict.fromkeys(names, whole)
+    own: dict[str, Difference] = {}
+    value, means, n = np.zeros(1), np.zeros((resamples, 1)), 0
+    for number, name in enumerate(names):
+        chosen = [index for index, benchmark in enumerate(benchmarks) if benchmark == name]
+        members = [clusters[index] for index in chosen]
+        differences = (greater - lesser)[chosen].reshape(len(chosen), -1).mean(axis=1)[:, None]
+        drawn = resampled_means(differences, seed=[seed, number], clusters=members, resamples=resamples)
+        center = differences.mean(axis=0)
+        own[name] = _difference(center, drawn, len(chosen))
+        share = weights.get(name, 1.0) / total
+        value, means = value + share * center, means + share * drawn
+        n += len(chosen) if share else 0
+    return _difference(value, means, n), own
+
+
+def _difference(center: NDArray[np.float64], means: NDArray[np.float64], n: int) -> Difference:
+    low, high = percentile_interval(means, center)
+    return Difference(float(center[0]), float(low[0]), float(high[0]), n)

@@ -2,8 +2,9 @@
 
 Each problem contributes the challenger's score minus the champion's, averaged over CoT and TIR. A paired
 bootstrap over problems, in which variants of one problem are resampled together, gives the 95 % interval of
-the mean difference. The challenger is promoted if the interval's lower end exceeds the margin, all rewards
-are finite, and it answered every problem that the champion answered.
+the mean difference; of several benchmarks, that of the weighted mean of theirs, each resampled by itself. The
+challenger is promoted if the interval's lower end exceeds the margin, all rewards are finite, and it answered
+every problem that the champion answered.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mathloop.errors import BadData
+from mathloop.errors import BadConfig, BadData
 from mathloop.evaluation.config import GateConfig
-from mathloop.evaluation.differences import paired_difference
+from mathloop.evaluation.differences import Difference, weighted_difference
 from mathloop.evaluation.metrics import Outcomes
 from mathloop.evaluation.roles import CHALLENGER, champion_of, role_scores
 from mathloop.files import write_file
@@ -31,8 +32,9 @@ def run(*, benchmark: Path, results: Path, out: Path, config: GateConfig, seed: 
 
     Keys: promote, mark (of the claim "better by more than the margin", see `differences`), difference, low,
     high (fractions of problems, -1 to 1), n (problems), reason, metric, margin, challenger and champion (each
-    with model, score and scores per mode). Raises BadData if `results` lack the challenger, both champion and
-    base, or the champion's metric.
+    with model, score and scores per mode). With several benchmarks `benchmarks` has the weight, difference
+    and scores of each. Raises BadData if `results` lack the challenger, both champion and base, or the
+    champion's metric, and BadConfig if no benchmark has a weight.
     """
     outcomes = Outcomes(read_problems(benchmark), read_responses(results))
     decision = decide(outcomes, config, seed)
@@ -70,14 +72,15 @@ def decide(outcomes: Outcomes, config: GateConfig, seed: int) -> dict[str, Any]:
     ours = np.stack(
         [outcomes.scores(CHALLENGER, mode, k).get(config.metric, zeros) for mode in modes], axis=1
     )
-    found = paired_difference(ours, theirs, seed=seed, clusters=outcomes.clusters, resamples=config.resamples)
+    found, by_benchmark = _compared(outcomes, ours, theirs, config, seed)
     faults = _faults(outcomes, champion, modes)
     mark = found.mark(config.margin)
     better = mark == "holds"
     metric = config.metric if config.metric == "greedy" else f"{config.metric}@{outcomes.drawn}"
     shown = (
-        f"{metric} {100 * found.value:+.1f} points compared with {champion} on {found.n} problems, "
-        f"95 % interval {100 * found.low:+.1f} to {100 * found.high:+.1f}"
+        f"{metric} {100 * found.value:+.1f} points compared with {champion} on {found.n} problems"
+        f"{_decided_on(by_benchmark, config)}, 95 % interval {100 * found.low:+.1f} to "
+        f"{100 * found.high:+.1f}"
     )
     bar = "zero" if config.margin == 0 else f"the margin of {100 * config.margin:+.1f}"
     verdict = f"the interval is {'above' if better else 'not above'} {bar}"
@@ -93,6 +96,68 @@ def decide(outcomes: Outcomes, config: GateConfig, seed: int) -> dict[str, Any]:
         "margin": config.margin,
         "challenger": _side(CHALLENGER, modes, ours),
         "champion": _side(champion, modes, theirs),
+        **_by_benchmark(outcomes.benchmarks, by_benchmark, ours, theirs, config),
+    }
+
+
+def _compared(
+    outcomes: Outcomes,
+    ours: NDArray[np.float64],
+    theirs: NDArray[np.float64],
+    config: GateConfig,
+    seed: int,
+) -> tuple[Difference, dict[str, Difference]]:
+    """The difference to decide on, and each benchmark's; scores are [problems, modes]."""
+    try:
+        return weighted_difference(
+            ours,
+            theirs,
+            outcomes.benchmarks,
+            config.weights,
+            seed=seed,
+            clusters=outcomes.clusters,
+            resamples=config.resamples,
+        )
+    except ValueError as error:
+        raise BadConfig(f"gate.weights: {error}; give at least one more than 0") from None
+
+
+def _decided_on(by_benchmark: dict[str, Difference], config: GateConfig) -> str:
+    """The benchmarks that decide, with their weights where they differ; empty where there is one alone."""
+    if len(by_benchmark) < 2:
+        return ""
+    weights = {name: config.weights.get(name, 1.0) for name in by_benchmark}
+    deciding = {name: weight for name, weight in weights.items() if weight}
+    equal = len(set(deciding.values())) == 1
+    shown = [name if equal else f"{name} (weight {weight:g})" for name, weight in deciding.items()]
+    return " of " + " and ".join([*([", ".join(shown[:-1])] if len(shown) > 1 else []), shown[-1]])
+
+
+def _by_benchmark(
+    benchmarks: list[str],
+    differences: dict[str, Difference],
+    ours: NDArray[np.float64],
+    theirs: NDArray[np.float64],
+    config: GateConfig,
+) -> dict[str, Any]:
+    """The decision's `benchmarks`: weight, difference with interval and mark, and both scores of each."""
+    if len(differences) < 2:
+        return {}
+    names = np.array(benchmarks)
+    return {
+        "benchmarks": {
+            name: {
+                "weight": config.weights.get(name, 1.0),
+                "difference": found.value,
+                "low": found.low,
+                "high": found.high,
+                "n": found.n,
+                "mark": found.mark(config.margin),
+                "challenger": float(ours[names == name].mean()),
+                "champion": float(theirs[names == name].mean()),
+            }
+            for name, found in differences.items()
+        }
     }
 
 

@@ -9,6 +9,7 @@ samples from 0 up. Scores that need rewards are absent where a model has no fini
 from __future__ import annotations
 
 import math
+import sys
 from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,7 +22,7 @@ from mathloop.evaluation.bootstrap import bootstrap_interval, percentile_interva
 from mathloop.evaluation.config import KINDS, Kind
 from mathloop.evaluation.sample_scores import Outcome, score_counts, score_samples
 from mathloop.evaluation.table import Score, Table, metric_name
-from mathloop.records import Problem, Response
+from mathloop.records import Problem, Response, benchmark_of
 from mathloop.voting import STRATEGIES
 
 MOST_SAMPLES = 65_536
@@ -42,10 +43,11 @@ class Outcomes:
         """Model → responses whose reward is NaN or infinite."""
         self.responses = 0
         self._numbers: dict[str, int] = {}
-        """A problem's id → its place in the five below."""
+        """A problem's id → its place in the six below."""
         self._ids: list[str] = []
         self._groups: list[tuple[str, ...]] = []
         self._clusters: list[str] = []
+        self._benchmarks: list[str] = []
         self._gradable = bytearray()
         self._answered = bytearray()
         self._shared: dict[tuple[str, ...], tuple[str, ...]] = {}
@@ -71,6 +73,7 @@ class Outcomes:
         self._ids.append(problem.id)
         self._groups.append(self._shared.setdefault(groups, groups))
         self._clusters.append(problem.parent or problem.id)
+        self._benchmarks.append(sys.intern(benchmark_of(problem)))
         self._gradable.append(problem.answer is not None)
         self._answered.append(False)
 
@@ -120,6 +123,11 @@ class Outcomes:
     def clusters(self) -> list[str]:
         """What each problem is a variation of; the problem itself where it stands alone."""
         return [name for name, answered in zip(self._clusters, self._answered, strict=True) if answered]
+
+    @property
+    def benchmarks(self) -> list[str]:
+        """The named benchmark that each problem is from, or held-out (see `benchmark_of`)."""
+        return [name for name, answered in zip(self._benchmarks, self._answered, strict=True) if answered]
 
     @property
     def entries(self) -> list[tuple[str, str]]:

@@ -9,15 +9,25 @@ from mathloop.records.datasets import (
 )
 from mathloop.records.drops import Drops, open_drops
 from mathloop.records.rows import read_rows, write_rows
-from mathloop.records.schema import FinishReason, Language, Mode, Problem, Response
+from mathloop.records.schema import (
+    HELD_OUT,
+    FinishReason,
+    Language,
+    Mode,
+    Problem,
+    Response,
+    benchmark_of,
+)
 
 __all__ = [
+    "HELD_OUT",
     "Drops",
     "FinishReason",
     "Language",
     "Mode",
     "Problem",
     "Response",
+    "benchmark_of",
     "open_drops",
     "read_problems",
     "read_responses",

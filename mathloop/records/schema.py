@@ -8,6 +8,8 @@ from typing import Literal
 Language = Literal["en", "zh"]
 Mode = Literal["cot", "tir"]
 """CoT reasons in prose; TIR (tool-integrated reasoning) writes Python and reads its output."""
+HELD_OUT = "held-out"
+"""The benchmark of the problems that a round holds out of its own."""
 FinishReason = Literal["stop", "length", "tool_limit"]
 
 
@@ -37,6 +39,11 @@ class Problem:
     choices: tuple[str, ...] = ()
     """The texts of multiple choice, without their letters. The statement shows them already, and the gold
     answer is the letter of the right one."""
+
+
+def benchmark_of(problem: Problem) -> str:
+    """The named benchmark that a round's problem is from, by its id, NAME/…; else `HELD_OUT`."""
+    return problem.source if problem.source and problem.id.startswith(f"{problem.source}/") else HELD_OUT
 
 
 @dataclass(frozen=True, slots=True)

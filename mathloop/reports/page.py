@@ -11,6 +11,7 @@ from mathloop import __version__
 from mathloop.reports.markup import Markup, element
 
 _NAMES = {
+    "benchmarks": "Benchmarks",
     "scores": "Scores",
     "claims": "Claims",
     "stages": "Stages",

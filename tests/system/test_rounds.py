@@ -18,6 +18,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from mathloop.evaluation import tabulate
+from mathloop.problems.nano import generate
 from mathloop.records import read_responses
 from mathloop.registry import Registry
 from mathloop.settings import Settings
@@ -123,6 +124,39 @@ def test_each_stage_got_its_section_of_the_settings(undisturbed: tuple[Path, rou
         given = rounds.artifact(run, stage, "input.json")["inputs"]["parameterValues"]
         assert given["settings"] == settings.section(section)
         assert int(given.get("seed", SEED)) == int(SEED)
+
+
+def test_a_round_with_two_named_benchmarks_decides_and_reports_on_both(
+    undisturbed: tuple[Path, rounds.Outcome], tmp_path: Path
+) -> None:
+    """One in distribution, and one that nobody tuned on; the gate weighs them with what is held out."""
+    shutil.copytree(undisturbed[0] / "runs" / "store", tmp_path / "store")
+    near = [one.problem for one in generate("benchmark", 10, 77)]
+    rows = [{"problem": one.problem, "answer": one.answer} for one in near]
+    (tmp_path / "near.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    far = [
+        {"question": f"Divide {6 * n} by 3, then subtract {n}.", "answer": f"#### {n}"} for n in range(3, 9)
+    ]
+    (tmp_path / "far.jsonl").write_text("".join(json.dumps(row) + "\n" for row in far))
+    for name in ("near", "far"):
+        (tmp_path / f"{name}.yaml").write_text(f"path: {name}.jsonl\n")
+    (tmp_path / "mine.yaml").write_text(
+        "extends: tiny\nbenchmarks: [near, far]\ngate: {weights: {near: 2}}\nstore: store\n"
+    )
+    outcome = rounds.finish(rounds.start(tmp_path, "run", "--profile", "mine.yaml", "--seed", SEED))
+    assert outcome.code == 0, outcome.stdout + outcome.stderr
+    run = rounds.only_run(tmp_path)
+    verdict = rounds.artifact(run, "judgment", "verdict")
+    weights = {name: (one["weight"], one["n"]) for name, one in verdict["benchmarks"].items()}
+    assert weights == {"held-out": (1, 16), "near": (2, 10), "far": (1, 6)}
+    assert verdict["n"] == 32
+    assert "of held-out (weight 1), near (weight 2) and far (weight 1)" in verdict["reason"]
+    page = (run / "report.html").read_text(encoding="utf-8")
+    for name in ("held-out", "near", "far"):
+        assert re.search(rf'<th scope="row">{name}</th>', page), name
+    reports = [report for stage in ROUND for report in rounds.summaries(run, stage)]
+    checked = next(report for report in reports if report.stage == "decontamination_cot")
+    assert checked.values["benchmarks"] == 3
 
 
 @pytest.mark.parametrize(

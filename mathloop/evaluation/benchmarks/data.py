@@ -10,14 +10,15 @@ from pathlib import Path
 
 from mathloop.errors import BadData
 from mathloop.evaluation.benchmarks.benchmark import Benchmark
+from mathloop.files import reading
 from mathloop.problems.sources import read_source
+from mathloop.problems.sources.files import data_files
 from mathloop.records import Problem
 from mathloop.storage import local_copy
+from mathloop.storage.uploads import S3
 
 ENVIRONMENT = "MATHLOOP_BENCHMARKS"
 """Environment variable with data folders, separated as in PATH."""
-HELD_OUT = "held-out"
-"""The benchmark that a round holds out of its own problems."""
 _SUFFIXES = (".jsonl", ".parquet", ".json", ".csv", ".jsonl.gz")
 
 
@@ -36,10 +37,13 @@ def find_data(benchmark: Benchmark, folders: Sequence[Path] = ()) -> str:
     if benchmark.path:
         return benchmark.path
     searched = data_folders(folders)
+    remote = [folder for folder in searched if S3.match(str(folder))]
     for folder in searched:
         for place in (folder / benchmark.name, *(folder / f"{benchmark.name}{s}" for s in _SUFFIXES)):
             if place.exists():
                 return str(place)
+    if remote:  # whether it is there shows when it is read
+        return S3.sub("s3://", f"{remote[0]}/{benchmark.name}/{benchmark.split}.jsonl")
     where = ", ".join(map(str, searched)) or "no data folder is set"
     source = f" (published at {benchmark.source})" if benchmark.source else ""
     raise BadData(
@@ -73,9 +77,12 @@ def read_benchmark(benchmark: Benchmark, folders: Sequence[Path] = ()) -> Iterat
         source.check()
 
 
-def benchmark_of(problem: Problem) -> str:
-    """The named benchmark that a problem of a round's benchmark file is from, or `HELD_OUT`."""
-    return problem.source if problem.id.startswith(f"{problem.source}/") and problem.source else HELD_OUT
+def data_digest(benchmark: Benchmark, folders: Sequence[Path] = ()) -> str:
+    """SHA-256 of its data, of all files together where it is a folder. Raises BadData as `read_benchmark`."""
+    with local_copy(find_data(benchmark, folders)) as place, reading(place):
+        _check(benchmark, place)
+        digests = [_digest(path) for path in data_files(place)]
+    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 def _check(benchmark: Benchmark, place: Path) -> None:

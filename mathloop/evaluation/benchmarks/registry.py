@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from mathloop.errors import BadConfig
 from mathloop.evaluation.benchmarks.benchmark import Benchmark
+from mathloop.storage import local_copy
 from mathloop.validation import closest, first_mistake
 from mathloop.yaml_values import odd_value, read
 
@@ -34,6 +35,9 @@ def find_benchmark(name_or_path: str, folders: Sequence[Path] = ()) -> Benchmark
     """
     path = Path(name_or_path).expanduser()
     if path.suffix in _YAML:
+        if name_or_path.startswith("s3://"):
+            with local_copy(name_or_path) as copy:
+                return read_entry(copy, name_or_path)
         if not path.is_file():
             raise BadConfig(f"benchmarks: there is no file {name_or_path}")
         return read_entry(path)
@@ -55,9 +59,13 @@ def find_benchmark(name_or_path: str, folders: Sequence[Path] = ()) -> Benchmark
     )
 
 
-def read_entry(path: Path) -> Benchmark:
-    """A benchmark's YAML file; relative paths in it become absolute. Raises BadConfig, one line."""
-    shown = path.name if path.parent == ENTRIES else str(path)
+def read_entry(path: Path, url: str = "") -> Benchmark:
+    """A benchmark's YAML file, or the copy of one at `url`; relative paths in it become absolute.
+
+    Raises:
+        BadConfig: one line that says what is wrong with it.
+    """
+    shown = url or (path.name if path.parent == ENTRIES else str(path))
     values = {"name": path.stem, **read(path, shown)}
     if odd := odd_value(values):
         raise BadConfig(f"{shown}: {'.'.join(odd[0])}: {odd[1]}")
@@ -68,7 +76,8 @@ def read_entry(path: Path) -> Benchmark:
     here = path.resolve().parent
     changes = {}
     if benchmark.path and not benchmark.path.startswith("s3://"):
-        changes["path"] = str(here / Path(benchmark.path).expanduser())
+        beside = f"{url.rpartition('/')[0]}/{benchmark.path}"
+        changes["path"] = beside if url else str(here / Path(benchmark.path).expanduser())
     if benchmark.few_shot.partition("#")[0].endswith((*_YAML, ".json")):
         changes["few_shot"] = str(here / Path(benchmark.few_shot).expanduser())
     return benchmark.model_copy(update=changes)

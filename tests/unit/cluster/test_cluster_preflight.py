@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -134,3 +135,20 @@ def test_a_first_model_waits_for_a_store_without_a_champion(store: str, tmp_path
 def test_a_round_wants_a_champion(tmp_path: Path) -> None:
     with pytest.raises(BadModel, match="has no champion yet; run the pretraining pipeline"):
         begin(str(tmp_path / "empty"))
+
+
+def test_named_benchmarks_are_found_before_anything_runs_and_are_part_of_the_key(
+    store: str, tmp_path: Path
+) -> None:
+    (tmp_path / "sums.jsonl").write_text('{"problem": "1 + 1?", "answer": 2}\n')
+    named = json.dumps({"benchmarks": [str(tmp_path / "sums.jsonl")], "gate": {"weights": {"sums": 2}}})
+    plain = begin(store)[1]
+    first = begin(store, overrides=named)[1]
+    assert json.loads(first.benchmarks)["measure"] == [str(tmp_path / "sums.jsonl")]
+    (tmp_path / "sums.jsonl").write_text('{"problem": "1 + 1?", "answer": 3}\n')
+    changed = begin(store, overrides=named)[1]
+    assert len({plain.cache_key, first.cache_key, changed.cache_key}) == 3
+    with pytest.raises(BadConfig, match="there is no benchmark 'gsm9k', did you mean 'gsm8k'"):
+        begin(store, overrides='{"benchmarks": ["gsm9k"]}')
+    with pytest.raises(BadConfig, match="gate.weights: sums is no benchmark of this run"):
+        begin(store, overrides='{"gate": {"weights": {"sums": 2}}}')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,22 @@ from mathloop.records import Problem, Response, read_problems, read_responses, w
 from mathloop.synthesis import decontamination, problems
 
 RULES = DecontaminationConfig(rules=("exact",))
+
+
+class Named:
+    """Named benchmarks of these problems."""
+
+    def __init__(self, measured: list[Problem], excluded: list[Problem]) -> None:
+        self._measured, self._excluded = measured, excluded
+        self.names = list(dict.fromkeys(problem.source for problem in (*measured, *excluded)))
+
+    def measured(self) -> Iterator[Problem]:
+        return iter(self._measured)
+
+    def excluded(self) -> Iterator[Problem]:
+        return iter(self._excluded)
+
+
 FLOWERS = "A garden has 12 beds and every bed has 15 roses. How many roses are there in the whole garden?"
 
 
@@ -29,8 +46,10 @@ def test_problems_are_built_evolved_and_decontaminated(tmp_path: Path) -> None:
         problems_file=file,
         out=out,
         benchmark=benchmark,
+        references=tmp_path / "references",
         dropped=dropped,
         work=tmp_path / "work",
+        named=Named([], []),
         config=ProblemsConfig(train=40, benchmark=10, rejects_share=0.1),
         evolution=EvolutionConfig(count=5),
         decontamination=RULES,
@@ -52,6 +71,42 @@ def test_problems_are_built_evolved_and_decontaminated(tmp_path: Path) -> None:
         "error": told[0]["error"],
     }
     assert len(told) == sum(sum(report.dropped.values()) for report in reports)
+    assert (tmp_path / "references").read_bytes() == benchmark.read_bytes()
+
+
+def test_named_benchmarks_are_measured_and_kept_out_of_the_problems(tmp_path: Path) -> None:
+    rows = [{"problem": f"What is {n} plus {n * n + 7}?", "answer": str(n * n + n + 7)} for n in range(60)]
+    file = tmp_path / "problems.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    mine = [Problem(f"mine/{n}", rows[n]["problem"], rows[n]["answer"], source="mine") for n in range(20)]
+    other = [
+        Problem(f"other/{n}", rows[n]["problem"], rows[n]["answer"], source="other") for n in range(20, 40)
+    ]
+    out, benchmark, references, dropped = (
+        tmp_path / n for n in ("out", "benchmark", "references", "dropped")
+    )
+    (tmp_path / "work").mkdir()
+    reports = problems.run(
+        problems_file=file,
+        out=out,
+        benchmark=benchmark,
+        references=references,
+        dropped=dropped,
+        work=tmp_path / "work",
+        named=Named(mine, other),
+        config=ProblemsConfig(train=60, benchmark=10),
+        evolution=EvolutionConfig(count=0),
+        decontamination=RULES,
+        seed=1,
+    )
+    measured = list(read_problems(benchmark))
+    held = [problem for problem in measured if problem.source == "held-out"]
+    assert [problem for problem in measured if problem.source != "held-out"] == mine
+    assert list(read_problems(references)) == [*held, *mine, *other]
+    assert reports[0].values["problems of mine"] == reports[0].values["problems of other"] == 20
+    known = {problem.problem for problem in (*held, *mine, *other)}
+    assert not known & {problem.problem for problem in read_problems(out)}
+    assert {row["benchmark"] for row in lines(dropped)} == {"mine", "other"}
 
 
 def test_responses_of_both_modes_are_decontaminated_with_one_index(tmp_path: Path) -> None:
