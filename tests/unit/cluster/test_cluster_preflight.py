@@ -150,5 +150,5 @@ def test_named_benchmarks_are_found_before_anything_runs_and_are_part_of_the_key
     assert len({plain.cache_key, first.cache_key, changed.cache_key}) == 3
     with pytest.raises(BadConfig, match="there is no benchmark 'gsm9k', did you mean 'gsm8k'"):
         begin(store, overrides='{"benchmarks": ["gsm9k"]}')
-    with pytest.raises(BadConfig, match="gate.weights: sums is no benchmark of this run"):
+    with pytest.raises(BadConfig, match=r"gate.weights: sums is no benchmark of this run"):
         begin(store, overrides='{"gate": {"weights": {"sums": 2}}}')
