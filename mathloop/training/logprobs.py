@@ -11,6 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from mathloop.training.attention import hidden_states
 from mathloop.training.packing import Pack
+from mathloop.training.ranks import most_of_ranks
 
 CHUNK = 2**26
 """Logits per chunk: 256 MiB of float32, of which backward needs up to three."""
@@ -42,7 +43,8 @@ def token_logprobs(head: nn.Linear, states: Tensor, targets: Tensor, *, temperat
     """Log-probability of each of `targets` [n] in `head(states)`, states [n, hidden] → [n] float32.
 
     More than CHUNK logits are computed in chunks and recomputed in the backward pass. They are reduced in
-    float32.
+    float32. A head whose weights are sharded by ZeRO-3 is called equally often on every rank, with no state
+    where a rank has fewer: each call gathers the weights from all of them.
     """
 
     def part(states: Tensor, targets: Tensor) -> Tensor:
@@ -52,7 +54,10 @@ def token_logprobs(head: nn.Linear, states: Tensor, targets: Tensor, *, temperat
         return -functional.cross_entropy(logits, targets, reduction="none")
 
     rows = max(1, CHUNK // head.out_features)
-    if len(states) <= rows:
+    count = max(1, -(-len(states) // rows))
+    if hasattr(head.weight, "ds_id"):
+        count = most_of_ranks(count, states.device)
+    if count == 1:
         return part(states, targets)
-    pieces = zip(torch.split(states, rows), torch.split(targets, rows), strict=True)
+    pieces = zip(torch.tensor_split(states, count), torch.tensor_split(targets, count), strict=True)
     return torch.cat([checkpoint(part, *piece, use_reentrant=False) for piece in pieces])

@@ -111,6 +111,15 @@ def join_ranks() -> Ranks:
     return Ranks(int(os.environ.get("RANK", "0")), world, device)
 
 
+def most_of_ranks(value: int, device: torch.device) -> int:
+    """The largest `value` of all ranks; every rank calls this."""
+    if not distributed.is_initialized() or distributed.get_world_size() == 1:
+        return value
+    most = torch.tensor(value, device=device)
+    distributed.all_reduce(most, distributed.ReduceOp.MAX)
+    return int(most)
+
+
 def _sum_in_place(tensors: list[Tensor]) -> None:
     if not tensors:
         return

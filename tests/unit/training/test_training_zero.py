@@ -57,6 +57,21 @@ def test_a_stage_goes_on_where_one_plain_process_stopped(folder: Path, stage: in
     check_alike(folder / "one", folder / f"one-then-zero{stage}")
 
 
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wide")
+    for tied in (False, True):
+        two_ranks.train_wide(folder / f"one-{tied}", tied=tied)
+    two_ranks.run(folder, "wide")
+    return folder
+
+
+@pytest.mark.parametrize(("name", "tied"), [("wide", False), ("wide", True), ("wide-recomputed", True)])
+def test_stage_3_takes_a_real_vocabulary_with_unequal_token_counts(wide: Path, name: str, tied: bool) -> None:
+    """The head is applied in chunks, of which the ranks have tokens for different numbers."""
+    check_alike(wide / f"one-{tied}", wide / f"{name}-{tied}", 2)
+
+
 def test_muon_is_refused_in_a_line(tmp_path: Path) -> None:
     with pytest.raises(BadConfig, match=r"engine\.zero=2 .* set optimizer\.optimizer=adamw, or"):
         two_ranks.train(tmp_path, optimizer="muon", zero=2)

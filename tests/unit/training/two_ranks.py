@@ -20,7 +20,7 @@ import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from mathloop.errors import MathloopError
-from mathloop.training import checkpoint
+from mathloop.training import checkpoint, logprobs
 from mathloop.training.config import EngineConfig, OptimizerConfig, SFTConfig
 from mathloop.training.engine import Engine
 from mathloop.training.likelihood import learn
@@ -112,6 +112,43 @@ def zero(folder: Path) -> None:
         train(folder / f"one-then-zero{stage}", zero=stage)
 
 
+def train_wide(work: Path, *, tied: bool, **engine: Any) -> Engine:
+    """Two steps of a policy with the vocabulary of Qwen2.5, whose head needs several chunks for a sample."""
+    torch.manual_seed(0)
+    shape = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2}
+    net = Qwen2ForCausalLM(
+        Qwen2Config(vocab_size=151_936, num_key_value_heads=1, tie_word_embeddings=tied, **shape)
+    )
+    config = SFTConfig(
+        optimizer=OptimizerConfig(checkpoint_steps=2, learning_rate=1e-3, weight_decay=0.0),
+        engine=EngineConfig(micro_batch_tokens=32, **engine),
+    )
+    rows = samples()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(logprobs, "CHUNK", 8 * 151_936)
+        with Engine(PackedPolicy(net), config, 2, work, recipe="sft", seed=0) as trained:
+            while trained.step < 2:
+                learn(trained, [rows[i] for i in batch_of(len(rows), 4, trained.step, seed=0)])
+    return trained
+
+
+def wide(folder: Path) -> None:
+    """A vocabulary as real ones have, sharded; no weight is so small that it stays whole on every rank."""
+    import deepspeed
+
+    initialize = deepspeed.initialize
+
+    def shard_all(*, config: dict[str, Any], **given: Any) -> Any:
+        config["zero_optimization"]["stage3_param_persistence_threshold"] = 0
+        return initialize(config=config, **given)
+
+    deepspeed.initialize = shard_all
+    for tied in (False, True):
+        train_wide(folder / f"wide-{tied}", tied=tied, zero=3)
+    train_wide(folder / "wide-recomputed-True", tied=True, zero=3, activation_checkpointing=True)
+    deepspeed.initialize = initialize
+
+
 def reinforced(folder: Path) -> None:
     """A GRPO step with every objective; each process saves its part of the gradient."""
     for name in OBJECTIVES:
@@ -130,7 +167,8 @@ def run(folder: Path, *names: str) -> str:
         text=True,
         check=False,
         cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        # Ranks that call different collectives stop at once, each with a message, instead of waiting.
+        env={**os.environ, "OMP_NUM_THREADS": "1", "TORCH_DISTRIBUTED_DEBUG": "DETAIL"},
         timeout=240,
     )
     assert done.returncode == 0, done.stdout + done.stderr
