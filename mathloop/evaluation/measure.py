@@ -18,6 +18,7 @@ from mathloop.files import write_file
 from mathloop.models.loading import check_model, load_reward_model
 from mathloop.models.tokenizers import load_tokenizer
 from mathloop.records import Mode, Problem, Response
+from mathloop.sampling.config import PromptConfig
 from mathloop.sampling.engines import load_sampler
 from mathloop.stages import Progress
 
@@ -28,6 +29,10 @@ class NamedProblems(NamedTuple):
     name: str
     read: Callable[[], Iterable[Problem]]
     """Problems with ids that are unique among all benchmarks, and the benchmark's name as source."""
+    prompt: PromptConfig = PromptConfig()
+    """How its problems are put to the model, unless the settings say it."""
+    tool_use: bool = True
+    """False: it is measured in CoT alone."""
 
 
 def run(
@@ -50,19 +55,24 @@ def run(
         BadData: a benchmark is empty or cannot be read.
         BadModel: a model's folder is damaged.
     """
-    check_model(model, "policy")
+    own = config.sampling.prompt  # set by the user, it holds for all benchmarks
+    prompts = [own if own.few_shot or own.style != "auto" else _asked(one, own) for one in benchmarks]
+    # A base model is asked by text: it needs no chat template if every benchmark has examples.
+    chat = not all(prompt.few_shot for prompt in prompts)
+    check_model(model, "policy", chat=chat)
     if reward_model is not None:
         check_model(reward_model, "reward model")
     counts: dict[str, int] = {}
     asked = {}
-    for benchmark in benchmarks:
+    for benchmark, prompt in zip(benchmarks, prompts, strict=True):
         counts[benchmark.name], found = digest(benchmark.read())
         if not counts[benchmark.name]:
             raise BadData(f"the benchmark {benchmark.name} has no problems")
         asked[benchmark.name] = {
             "problems": counts[benchmark.name],
             "digest": found,
-            "modes": sorted(modes),
+            "modes": sorted(_modes(benchmark, modes)),
+            "prompt": prompt.model_dump(mode="json"),
         }
     label = model.resolve().name
     plan = {
@@ -75,14 +85,16 @@ def run(
         "seed": seed,
     }
     saved = SavedEvaluation(out, plan, asked)
-    passes = passes_of(modes, config)
-    responses = sum(counts.values()) * sum(one.samples for one in passes)
+    passes = {benchmark.name: passes_of(_modes(benchmark, modes), config) for benchmark in benchmarks}
+    responses = sum(counts[name] * one.samples for name, own_passes in passes.items() for one in own_passes)
     progress = Progress("evaluation", responses, "responses")
     scorer = load_reward_model(reward_model) if reward_model is not None else None
-    tokenizer = load_tokenizer(model)
-    with load_sampler(model, config.sampling) as sampler:
-        for benchmark in benchmarks:
-            for one in passes:
+    tokenizer = load_tokenizer(model, chat=chat)
+    first = config.sampling.model_copy(update={"prompt": prompts[0]})
+    with load_sampler(model, config.sampling if chat else first) as sampler:
+        for benchmark, prompt in zip(benchmarks, prompts, strict=True):
+            sampler.config = config.sampling.model_copy(update={"prompt": prompt})
+            for one in passes[benchmark.name]:
                 for number, problems in shards(benchmark.read(), one):
                     path = saved.shard(benchmark.name, one, number)
                     if path.is_file():
@@ -102,6 +114,15 @@ def run(
     table = tabulate(fold([out]).by_labels, ks)
     write_file(out / SCORES, json.dumps(table.to_rows(), ensure_ascii=False, indent=1).encode())
     return table
+
+
+def _asked(benchmark: NamedProblems, settings: PromptConfig) -> PromptConfig:
+    """The benchmark's prompt, with the turn of the instruction that the settings name."""
+    return benchmark.prompt.model_copy(update={"instruction": settings.instruction})
+
+
+def _modes(benchmark: NamedProblems, modes: Sequence[Mode]) -> list[Mode]:
+    return [mode for mode in modes if benchmark.tool_use or mode == "cot"]
 
 
 def _with_prompts(

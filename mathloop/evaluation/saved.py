@@ -64,7 +64,8 @@ class SavedEvaluation:
 
         Args:
             plan: what must be the same to go on, in JSON's types.
-            benchmarks: name → `problems`, `digest` and the `modes` asked for; others may be there already.
+            benchmarks: name → `problems`, `digest`, `prompt` and the `modes` asked for; others may be there
+                already.
 
         Raises:
             BadConfig: the folder holds something else, or an evaluation with another plan.
@@ -81,8 +82,10 @@ class SavedEvaluation:
                 _differ(folder, name, before.get(name), value)
         for name, value in benchmarks.items():
             old = before["benchmarks"].setdefault(name, value)
-            if old["digest"] != value["digest"]:
-                _differ(folder, f"problems of {name}", old["digest"], value["digest"])
+            for field in ("digest", "prompt"):
+                if old.get(field) != value.get(field):
+                    shown = "problems" if field == "digest" else field
+                    _differ(folder, f"{shown} of {name}", old.get(field), value.get(field))
             old["modes"] = sorted({*old["modes"], *value["modes"]})
         with disk(folder):
             folder.mkdir(parents=True, exist_ok=True)

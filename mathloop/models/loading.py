@@ -64,13 +64,13 @@ def new_reward_model(policy: Path) -> tuple[RewardModel, Any]:
     return model.to(net.device), tokenizer
 
 
-def check_model(folder: Path, kind: Kind) -> None:
+def check_model(folder: Path, kind: Kind, *, chat: bool = True) -> None:
     """Raises BadModel where loading the folder as this kind would; reads no weights, only their shapes."""
     from transformers import AutoModel, AutoModelForCausalLM
 
     with one_line(folder):
         weights = check_folder(folder, kind)
-        tokenizer = load_tokenizer(folder)
+        tokenizer = load_tokenizer(folder, chat=chat)
         outline = _outline(AutoModelForCausalLM if kind == "policy" else AutoModel, folder, weights)
         _check_embeddings(folder, tokenizer, outline)
         if kind == "reward model":

@@ -12,6 +12,8 @@ from mathloop.records import Mode, Problem, Response
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from mathloop.sampling.config import SamplingConfig
+
 
 @dataclass
 class Rollout:
@@ -38,6 +40,9 @@ def leaves_room(prompt: int, max_tokens: int, context: int | None) -> bool:
 
 class Sampler(Protocol):
     """Draws responses of one model. As a context manager it closes itself; `engines` makes one."""
+
+    config: SamplingConfig
+    """What the next `stream` goes by: prompt, stop texts and limits may be others than when it was made."""
 
     def __enter__(self) -> Self:
         return self

@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from mathloop.records import Mode, Problem, Response
+from mathloop.sampling.config import SamplingConfig
 from mathloop.sampling.sampler import Rollout, Sampler
 
 BATCH = 32
@@ -25,6 +26,8 @@ WORDS = "Adding the parts one after the other we get the sum of all that is left
 
 class Scripted(Sampler):
     """Three of four responses are right, as long as a real one, and half of them ran Python."""
+
+    config = SamplingConfig()
 
     def close(self) -> None:
         """Holds nothing."""

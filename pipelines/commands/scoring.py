@@ -211,7 +211,10 @@ def _benchmarks(text: str, folders: Sequence[Path]) -> list[NamedProblems]:
     twice = [one.name for at, one in enumerate(found) if one.name in {two.name for two in found[:at]}]
     if twice:
         raise BadConfig(f"--benchmarks: two are called {twice[0]}; give one a .yaml file with another name")
-    return [NamedProblems(one.name, partial(read_benchmark, one, folders)) for one in found]
+    return [
+        NamedProblems(one.name, partial(read_benchmark, one, folders), one.prompting(), one.tool_use)
+        for one in found
+    ]
 
 
 def _evaluate_file(

@@ -19,6 +19,7 @@ from mathloop.evaluation.config import EvaluationConfig
 from mathloop.evaluation.measure import NamedProblems
 from mathloop.evaluation.rescoring import fold
 from mathloop.records import Mode, Problem, Response, read_responses, read_rows
+from mathloop.sampling.config import PromptConfig, SamplingConfig
 from mathloop.sampling.sampler import Rollout, Sampler
 
 
@@ -61,6 +62,9 @@ class Scripted(Sampler):
             ]
 
 
+ASKED = SamplingConfig(max_tokens=160, prompt=PromptConfig(instruction="system"))
+
+
 class Words:
     """A tokenizer of one word."""
 
@@ -81,8 +85,8 @@ def scripted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     """Sets the sampler that the next evaluation draws from."""
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "config.json").write_text("{}")
-    monkeypatch.setattr(measure, "check_model", lambda *_: None)
-    monkeypatch.setattr(measure, "load_tokenizer", lambda _: Words())
+    monkeypatch.setattr(measure, "check_model", lambda *_, **__: None)
+    monkeypatch.setattr(measure, "load_tokenizer", lambda _, chat: Words())
     for module in (passes, saved):
         monkeypatch.setattr(module, "SHARD", 8)
 
@@ -183,6 +187,7 @@ def test_another_benchmark_or_mode_is_added_and_another_evaluation_refused(
         ({"seed": 2}, "seed 1, now it is 2"),
         ({"config": EvaluationConfig(samples=4)}, "samples 2, now it is 4"),
         ({"benchmarks": [benchmark("a", 9)]}, "problems of a"),
+        ({"config": EvaluationConfig(samples=2, sampling=ASKED)}, "sampling"),
     ):
         with pytest.raises(BadConfig, match=said):
             run(tmp_path, "out", **change)

@@ -1,0 +1,84 @@
+"""An evaluation asks each benchmark's problems as its entry says: few-shot text, or examples as turns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mathloop.errors import BadConfig
+from mathloop.evaluation import measure
+from mathloop.evaluation.benchmarks import find_benchmark
+from mathloop.evaluation.config import EvaluationConfig
+from mathloop.evaluation.measure import NamedProblems
+from mathloop.models.saving import save_model
+from mathloop.records import Problem, read_rows
+from mathloop.sampling.config import PromptConfig, SamplingConfig
+
+
+def named(name: str, **changes: Any) -> NamedProblems:
+    entry = find_benchmark(name)
+
+    def read() -> Iterator[Problem]:
+        yield Problem(f"{name}/1", "3 + 4?", "7", source=name)
+
+    return NamedProblems(name, read, changes.get("prompt", entry.prompting()), changes.get("tool_use", True))
+
+
+def prompts(model: Path, out: Path, benchmarks: list[NamedProblems], **changes: Any) -> dict[str, str]:
+    """Benchmark/mode → the prompt that was put to the model."""
+    config = EvaluationConfig(samples=1, sampling=SamplingConfig(max_tokens=2, **changes.pop("sampling", {})))
+    measure.run(
+        **{
+            "model": model,
+            "benchmarks": benchmarks,
+            "reward_model": None,
+            "out": out,
+            "modes": ["cot"],
+            "ks": [1],
+            "config": config,
+            "seed": 0,
+            **changes,
+        }
+    )
+    rows = [row for path in sorted(out.rglob("*.parquet")) for row in read_rows(path)]
+    return {f"{row['benchmark']}/{row['mode']}": row["prompt"] for row in rows}
+
+
+@pytest.fixture
+def base(tokenizer: Any, tiny_model: Any, tmp_path: Path) -> Path:
+    """A base model: its tokenizer has no chat template."""
+    other = deepcopy(tokenizer)
+    other.chat_template = None
+    save_model(tmp_path / "base", tiny_model(len(other)), other)
+    return tmp_path / "base"
+
+
+def test_a_base_model_is_asked_by_each_benchmarks_few_shot_text(base: Path, tmp_path: Path) -> None:
+    found = prompts(base, tmp_path / "out", [named("gsm8k"), named("math"), named("cmath")])
+    shots = {name: text.count("Question:") + text.count("问题：") - 1 for name, text in found.items()}
+    assert shots == {"gsm8k/cot": 8, "math/cot": 4, "cmath/cot": 6}
+    assert found["gsm8k/cot"].endswith("\n\nQuestion: 3 + 4?\nAnswer:")
+    with pytest.raises(BadConfig, match="few-shot set gsm8k has no TIR solutions"):
+        prompts(base, tmp_path / "tir", [named("gsm8k")], modes=["tir"])
+    changed = named("gsm8k", prompt=PromptConfig(few_shot="gsm8k", shots=2))
+    with pytest.raises(BadConfig, match="prompt of gsm8k"):
+        prompts(base, tmp_path / "out", [changed])
+
+
+def test_a_chat_model_is_asked_in_turns_and_without_tools_where_the_entry_says_so(
+    tokenizer: Any, tiny_model: Any, tmp_path: Path
+) -> None:
+    save_model(tmp_path / "chat", tiny_model(len(tokenizer)), tokenizer)
+    both = [named("mmlu_stem", tool_use=False), named("gsm8k")]
+    found = prompts(tmp_path / "chat", tmp_path / "out", both, modes=["cot", "tir"])
+    assert set(found) == {"mmlu_stem/cot", "gsm8k/cot", "gsm8k/tir"}
+    assert found["mmlu_stem/cot"].count("<|im_start|>user") == 6
+    assert found["gsm8k/cot"].count("<|im_start|>user") == 1
+    system = {"prompt": PromptConfig(instruction="system")}
+    found = prompts(tmp_path / "chat", tmp_path / "system", both, sampling=system)
+    assert all(text.startswith("<|im_start|>system\nPlease reason") for text in found.values())
+    assert found["mmlu_stem/cot"].count("<|im_start|>user") == 6
