@@ -8,7 +8,8 @@ from pathlib import Path
 
 from mathloop.evaluation.config import EvaluationConfig
 from mathloop.evaluation.metrics import Outcomes
-from mathloop.evaluation.passes import MODES, draw, passes_of, shards
+from mathloop.evaluation.passes import MODES, passes_of, shards
+from mathloop.evaluation.responding import draw
 from mathloop.evaluation.roles import role_scores
 from mathloop.models.loading import load_reward_model
 from mathloop.records import Response, read_problems, read_responses, write_responses

@@ -10,8 +10,9 @@ from typing import NamedTuple
 from mathloop.errors import BadData
 from mathloop.evaluation.config import EvaluationConfig
 from mathloop.evaluation.metrics import tabulate
-from mathloop.evaluation.passes import draw, passes_of, shards
+from mathloop.evaluation.passes import passes_of, shards
 from mathloop.evaluation.rescoring import fold
+from mathloop.evaluation.responding import draw
 from mathloop.evaluation.saved import SCORES, SavedEvaluation, digest, fingerprint, write_shard
 from mathloop.evaluation.table import Table
 from mathloop.files import write_file

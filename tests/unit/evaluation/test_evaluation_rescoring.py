@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import pytest
 from mathloop.errors import BadConfig, BadData
 from mathloop.evaluation import Outcomes, tabulate
 from mathloop.evaluation.rescoring import Fields, fold, parse_fields
-from tests.paths import SHARED_DATA
+from tests.paths import ROOT, SHARED_DATA
 
 VOTING = SHARED_DATA / "voting" / "math_cot_100.jsonl"
 
@@ -122,3 +124,11 @@ def test_nothing_to_score_by_is_an_error(tmp_path: Path) -> None:
 def _empty(folder: Path) -> Path:
     (folder / "empty").mkdir()
     return folder / "empty"
+
+
+def test_scoring_needs_no_torch() -> None:
+    program = (
+        "import sys, pipelines.commands.scoring, mathloop.evaluation.rescoring; print('torch' in sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
+    assert result.stdout == "False\n", result.stderr
