@@ -39,6 +39,20 @@ def load_policy(folder: Path, dtype: torch.dtype = torch.float32, *, chat: bool 
         return model.to(_device()), tokenizer
 
 
+def outline_policy(folder: Path) -> Any:
+    """A policy's layers without their weights, on the meta device, as its config describes them.
+
+    Raises BadModel, one line, where the folder is not a policy's.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    with one_line(folder):
+        check_folder(folder, "policy")
+        config = AutoConfig.from_pretrained(folder, **_OWN_FILES)
+        with torch.device("meta"):
+            return AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+
+
 def load_reward_model(folder: Path) -> tuple[RewardModel, Any]:
     """Loads (reward model in float32, tokenizer), onto the GPU where there is one.
 

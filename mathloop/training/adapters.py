@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from mathloop.errors import BadConfig
+from mathloop.models.loading import outline_policy
 from mathloop.training.config import LoRAConfig
 
 _NAME = "default"
@@ -20,10 +22,11 @@ LORA = ".lora_"
 def add_adapters(policy: Any, config: LoRAConfig | None) -> Any:
     """Puts adapters into the layers of `policy` in place and freezes the rest; does nothing without `config`.
 
-    Raises BadConfig where peft is missing, or no layer has the configured name.
+    Raises BadConfig where peft is missing, and as `check_targets`.
     """
     if config is None:
         return policy
+    _check_layers(policy, config)
     try:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError:
@@ -38,14 +41,37 @@ def add_adapters(policy: Any, config: LoRAConfig | None) -> Any:
     )
     for parameter in policy.parameters():
         parameter.requires_grad_(False)
-    try:
-        return inject_adapter_in_model(peft_config, policy, adapter_name=_NAME)
-    except ValueError as error:
-        linear = (name for name, module in policy.named_modules() if isinstance(module, nn.Linear))
-        names = ", ".join(sorted({name.rsplit(".", 1)[-1] for name in linear}))
-        raise BadConfig(
-            f"lora.targets={list(config.targets)}: no such layer in this model; it has {names}"
-        ) from error
+    return inject_adapter_in_model(peft_config, policy, adapter_name=_NAME)
+
+
+def check_targets(folder: Path, config: LoRAConfig | None) -> None:
+    """Checks the adapters' layers by the model's config alone, before its weights are loaded.
+
+    Raises BadConfig where a target is no linear layer of the model, or shares its weights with the embedding;
+    BadModel as `outline_policy`.
+    """
+    if config is not None and config.targets:
+        _check_layers(outline_policy(folder), config)
+
+
+def _check_layers(policy: Any, config: LoRAConfig) -> None:
+    layers = dict(policy.named_modules())
+    linear = {name for name, layer in layers.items() if isinstance(layer, nn.Linear)}
+    shared = {id(layer.weight) for layer in layers.values() if isinstance(layer, nn.Embedding)}
+    for target in config.targets:
+        chosen = [name for name in layers if f".{name}".endswith(f".{target}")]
+        if not linear.issuperset(chosen) or not chosen:
+            kind = f" ({type(layers[chosen[0]]).__name__})" if chosen else ""
+            fault = f"{target!r} is not a linear layer{kind}" if chosen else f"no such layer as {target!r}"
+            names = ", ".join(sorted({name.rsplit(".", 1)[-1] for name in linear}))
+            raise BadConfig(
+                f"lora.targets={list(config.targets)}: {fault}; of linear layers the model has {names}"
+            )
+        if any(id(layers[name].weight) in shared for name in chosen):
+            raise BadConfig(
+                f"lora.targets={list(config.targets)}: {target!r} shares its weights with the embedding in "
+                "this model, so an adapter on it alone could not be saved; leave it out"
+            )
 
 
 @contextmanager

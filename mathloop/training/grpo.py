@@ -25,7 +25,7 @@ from mathloop.models.saving import save_model
 from mathloop.records import read_problems
 from mathloop.sampling.engines import begin_sampler
 from mathloop.stages import Progress, StageReport, timed
-from mathloop.training.adapters import add_adapters, without_adapters
+from mathloop.training.adapters import add_adapters, check_targets, without_adapters
 from mathloop.training.config import GRPOConfig
 from mathloop.training.engine import Engine
 from mathloop.training.handover import sampling_with
@@ -64,6 +64,7 @@ def run(
     """
     ranks = join_ranks()  # sets this process's GPU, onto which models are loaded
     pool = [p for p in read_problems(problems) if p.answer is not None]
+    check_targets(policy, config.lora)
     net, tokenizer = load_policy(policy)
     if not pool:
         if ranks.first:

@@ -13,7 +13,7 @@ from mathloop.models.loading import load_policy
 from mathloop.models.saving import save_model
 from mathloop.records import open_drops, read_problems, read_responses
 from mathloop.stages import Progress, StageReport, timed
-from mathloop.training.adapters import add_adapters
+from mathloop.training.adapters import add_adapters, check_targets
 from mathloop.training.config import SFTConfig
 from mathloop.training.engine import Engine
 from mathloop.training.likelihood import learn
@@ -43,6 +43,7 @@ def run(
     one is longer than `max_tokens`.
     """
     ranks = join_ranks()  # sets this process's GPU, onto which models are loaded
+    check_targets(policy, config.lora)
     net, tokenizer = load_policy(policy)
     statements = {p.id: p.problem for p in read_problems(problems)}
     samples: list[Sample] = []

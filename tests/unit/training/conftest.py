@@ -43,7 +43,7 @@ def letters() -> Any:
 def save_policy(letters: Any) -> Callable[..., Path]:
     """Saves a Qwen2 of two layers, random weights, with the tokenizer `letters`."""
 
-    def save(folder: Path, seed: int = 0, spread: float = 0.1, hidden: int = 32) -> Path:
+    def save(folder: Path, seed: int = 0, spread: float = 0.1, hidden: int = 32, **given: Any) -> Path:
         import torch
         from transformers import Qwen2Config, Qwen2ForCausalLM
 
@@ -60,6 +60,7 @@ def save_policy(letters: Any) -> Callable[..., Path]:
                 eos_token_id=letters.eos_token_id,
                 pad_token_id=letters.pad_token_id,
                 bos_token_id=None,
+                **given,
             )
         )
         net.save_pretrained(folder)

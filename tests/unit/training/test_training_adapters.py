@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,51 @@ def test_an_unknown_layer_is_one_line(save_policy: Callable[..., Path], tmp_path
     with pytest.raises(BadConfig, match=r"lora\.targets=.*'query'.* has down_proj, .*v_proj$") as error:
         add_adapters(policy, LoRAConfig(targets=("query",)))
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("targets", "tied", "fault"),
+    [
+        (("q_proj", "vproj"), False, "no such layer as 'vproj'; of linear layers the model has down_proj, "),
+        (("q_proj", "embed_tokens"), False, r"'embed_tokens' is not a linear layer \(Embedding\)"),
+        (("q_proj", "lm_head"), True, "'lm_head' shares its weights with the embedding .* leave it out"),
+    ],
+)
+@pytest.mark.parametrize("recipe", ["sft", "grpo"])
+def test_targets_that_cannot_be_trained_are_named_before_a_model_is_loaded(
+    save_policy: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    targets: tuple[str, ...],
+    tied: bool,
+    fault: str,
+    recipe: str,
+) -> None:
+    policy = save_policy(tmp_path / "policy", tie_word_embeddings=tied)
+    write_problems(tmp_path / "problems.jsonl", [Problem("p", "3 + 4?", answer="7")])
+    write_responses(tmp_path / "responses.jsonl", [Response("p", 0, "cot", "7")])
+    monkeypatch.setattr(sft, "load_policy", lambda *_: pytest.fail("loaded"))
+    monkeypatch.setattr(grpo, "load_policy", lambda *_: pytest.fail("loaded"))
+    places: dict[str, Any] = {"problems": tmp_path / "problems.jsonl", "policy": policy, "seed": 0}
+    places |= {"model": tmp_path / "out", "work": tmp_path / "work"}
+    lora = LoRAConfig(targets=targets)
+    run: Callable[..., Any] = partial(
+        sft.run, responses=[tmp_path / "responses.jsonl"], config=SFTConfig(lora=lora)
+    )
+    if recipe == "grpo":
+        run = partial(grpo.run, reward_model=policy, config=GRPOConfig(lora=lora))
+    with pytest.raises(BadConfig, match=rf"lora\.targets=.*{fault}") as error:
+        run(**places)
+    assert "\n" not in str(error.value)
+
+
+def test_an_adapter_on_a_head_of_its_own_is_saved(save_policy: Callable[..., Path], tmp_path: Path) -> None:
+    folder = save_policy(tmp_path / "policy")
+    adapted = add_adapters(load_policy(folder)[0], LoRAConfig(targets=("lm_head", "self_attn.q_proj")))
+    disturb(adapted)
+    merged, _ = load_policy(folder)
+    merged.load_state_dict(dict(merged_weights(adapted)))
+    assert torch.allclose(logits(merged), logits(adapted), atol=1e-5)
 
 
 def test_without_peft_one_line_says_what_to_install(
