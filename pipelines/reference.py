@@ -50,13 +50,19 @@ def render() -> str:
     for name in SECTIONS:
         model: Any = Settings.model_fields[name].annotation
         blocks += _section(name, model)
-        nested |= {key: field.annotation for key, field in model.model_fields.items() if _is_section(field)}
+        nested |= _inner(model)
         nested |= {item.__name__.lower(): item for item in _listed(model)}
     for model in list(nested.values()):
+        nested |= _inner(model)
         nested |= {item.__name__.lower(): item for item in _listed(model)}
     blocks += ["## Nested sections", "These defaults apply unless a section above has its own."]
     blocks += [block for name, model in nested.items() for block in _section(name, model)]
     return "\n\n".join(blocks) + "\n"
+
+
+def _inner(model: Any) -> dict[str, Any]:
+    """The sections inside a section."""
+    return {key: field.annotation for key, field in model.model_fields.items() if _is_section(field)}
 
 
 def _commands() -> Iterator[str]:
@@ -109,7 +115,7 @@ def _kind(hint: Any) -> str:
     if get_origin(hint) is Literal:
         return " or ".join(f"`{choice}`" for choice in get_args(hint) if choice != "")
     if get_origin(hint) is dict:
-        return "section of: name → text"
+        return f"section of: name → {_kind(get_args(hint)[1])}"
     if get_origin(hint) is UnionType:
         return " or ".join("null" if choice is NoneType else _kind(choice) for choice in get_args(hint))
     if isinstance(hint, type) and issubclass(hint, BaseModel):

@@ -56,7 +56,8 @@ def test_the_reference_has_every_setting_with_its_default() -> None:
         section = ".".join(above) or "Top-level fields"
         shown = {row[0]: row[2] for row in sections.get(section) or sections[above[-1]]}[f"`{name}`"]
         if section not in sections:
-            outer = {row[0]: row[2] for row in sections[".".join(above[:-1])]}[f"`{above[-1]}`"]
+            around = sections.get(".".join(above[:-1])) or sections[above[-2]]
+            outer = {row[0]: row[2] for row in around}[f"`{above[-1]}`"]
             other = re.search(rf"[{{ ]{name}: ([^,}}]+)", outer)
             shown = other[1] if other else shown
         default = attrgetter(path)(silent)
