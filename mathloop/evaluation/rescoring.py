@@ -10,6 +10,7 @@ import hashlib
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,14 +20,15 @@ from pydantic import BaseModel, ConfigDict, Field
 from mathloop.answers import extract_answer
 from mathloop.errors import BadConfig, BadData
 from mathloop.evaluation.metrics import Outcomes
-from mathloop.evaluation.saved import shard_files
+from mathloop.evaluation.saved import response_files
 from mathloop.lines import describe
+from mathloop.problems.sources.files import file_rows
 from mathloop.records import Language, Problem, Response
-from mathloop.records.rows import numbered_rows
 from mathloop.sampling.judging import judge
 from mathloop.validation import closest
 
 Row = Mapping[str, Any]
+_VERDICTS = {"true": True, "false": False, "1": True, "0": False, "1.0": True, "0.0": False}
 
 
 class Fields(BaseModel):
@@ -100,12 +102,13 @@ def fold(places: Sequence[Path], fields: Fields = SAVED, *, verify: bool = False
         BadData: a row cannot be read (file, row and field), or there is nothing to score by.
     """
     found = Rescored()
+    columns = [name for name in dict(fields).values() if name]
     for place in places:
         before = 0
         counts: Counter[tuple[str, str, str]] = Counter()
-        for path in shard_files(place):
+        for path in response_files(place):
             number = 0
-            for number, row in numbered_rows(path, [name for name in dict(fields).values() if name]):
+            for number, row in file_rows(path, columns):
                 try:
                     for problem, response in _responses(row, fields, place, before + number, counts):
                         _add(found, problem, response, verify)
@@ -245,16 +248,20 @@ def _string(value: Any, name: str) -> str | None:
 def _number(value: Any, name: str) -> float | None:
     if isinstance(value, list) and len(value) == 1:  # a reward head's output, [1]
         value = value[0]
-    if value is None:
+    if value in (None, ""):
         return None
+    if isinstance(value, str):  # CSV has texts alone
+        with suppress(ValueError):
+            value = float(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise BadData(f"expected a number, found {describe(value)}", field=name)
     return float(value) if abs(value) < 1e300 or isinstance(value, float) else math.inf
 
 
 def _verdict(value: Any, name: str) -> bool | None:
-    if value is None or isinstance(value, bool):
-        return value
-    if value in (0, 1):
-        return bool(value)
+    if value in (None, ""):
+        return None
+    word = str(value).lower()
+    if word in _VERDICTS and not isinstance(value, list | dict):
+        return _VERDICTS[word]
     raise BadData(f"expected true, false, 1, 0 or null, found {describe(value)}", field=name)

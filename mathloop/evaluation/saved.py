@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from mathloop.errors import BadConfig, BadData
 from mathloop.evaluation.passes import SHARD, Pass
 from mathloop.files import disk, write_file
 from mathloop.lines import parse_object
+from mathloop.problems.sources.files import data_files
 from mathloop.records import Problem, Response, write_rows
 
 PLAN = "evaluation.json"
@@ -163,15 +164,14 @@ def _differ(folder: Path, name: str, before: object, now: object) -> None:
     )
 
 
-def shard_files(place: Path) -> Iterator[Path]:
-    """The files of responses at a place: a file itself, or those in a folder and below it."""
-    if not place.is_dir():
-        yield place
-        return
-    files = sorted(path for path in place.rglob("*") if path.suffix in (".parquet", ".jsonl"))
-    if not files:
-        raise BadData("no .parquet or .jsonl file in this folder; give one with responses", path=place)
-    yield from files
+def response_files(place: Path) -> list[Path]:
+    """The files of responses at a place: an evaluation's shards, or a file or folder in any known format.
+
+    Raises BadData if there is none, or one that cannot be read.
+    """
+    if read_plan(place) is None:
+        return data_files(place)
+    return sorted(place.rglob("*.parquet"))
 
 
 def is_complete(folder: Path) -> bool:

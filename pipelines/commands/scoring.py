@@ -232,6 +232,8 @@ def _evaluate_file(
     if out is not None:
         if out.is_dir() or out.resolve() == benchmark.resolve():
             raise BadConfig(f"--out {out}: expected a file other than the benchmark")
+        if out.suffix not in (".jsonl", ".parquet"):
+            raise BadConfig(f"--out {out}: expected a .jsonl or .parquet file, or --benchmarks and a folder")
         check_folder(out.parent)
     with tempfile.TemporaryDirectory() as folder:
         problems, results = Path(folder) / "benchmark.parquet", out or Path(folder) / "results.parquet"

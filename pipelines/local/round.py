@@ -207,10 +207,13 @@ def outcomes_of(run: RunFolder) -> Outcomes:
 
 def _show(run: RunFolder, console: Console) -> None:
     """Prints the run's results: scores, the gate's decision, the report's path."""
-    from mathloop.evaluation import print_table, tabulate
+    texts = [""]
+    if (run.stages / "evaluation").is_dir():
+        from mathloop.evaluation import print_scores, print_table, tabulate
 
-    evaluated = (run.stages / "evaluation").is_dir()
-    texts = ["", print_table(tabulate(outcomes_of(run))), ""] if evaluated else [""]
+        table = tabulate(outcomes_of(run))
+        several = any(group.startswith("benchmark:") for group in table.groups)
+        texts += [print_scores(table) if several else print_table(table), ""]
     paths = [run.stages / stage / "published" for stage in ("judgment", "base-publication")]
     if published := next((path for path in paths if path.is_file()), None):
         outcome: dict[str, Any] = json.loads(published.read_text("utf-8"))

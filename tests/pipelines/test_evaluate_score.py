@@ -67,6 +67,7 @@ def test_two_models_are_compared_by_paired_differences(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        (["evaluate", "m", "p.jsonl", "--out", "out.json"], "expected a .jsonl or .parquet file"),
         (["evaluate", "m"], "give --benchmarks A,B"),
         (["evaluate", "m", "p.jsonl", "--benchmarks", "p.jsonl"], "give --benchmarks A,B"),
         (["evaluate", "m", "--benchmarks", "p.jsonl"], "--benchmarks needs --out DIR"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import subprocess
 import sys
@@ -111,6 +112,19 @@ def test_a_broken_row_is_named(tmp_path: Path, row: dict[str, Any], said: str) -
     with pytest.raises(BadData) as error:
         fold([path], Fields(response="r", answer="g", label="s"), verify=True)
     assert str(error.value).startswith(f"{path}, {said}")
+
+
+def test_csv_and_gzip_are_read_too(tmp_path: Path) -> None:
+    head, rows = "text,gold,score,ok\n", ["\\boxed{1},1,0.5,True", "\\boxed{2},1,-1,0", "\\boxed{2},2,,1"]
+    (tmp_path / "rows.csv").write_text(head + "\n".join(rows))
+    fields = Fields(response="text", answer="gold", reward="score", label="ok")
+    found = fold([tmp_path / "rows.csv"], fields, verify=True)
+    assert found.by_labels.scores("rows", "cot", 1)["rm"].tolist() == [1, 0, 1]
+    assert found.differing == 0
+    with gzip.open(tmp_path / "more.jsonl.gz", "wt") as file:
+        file.write(json.dumps({"text": ["\\boxed{1}"], "gold": 1}) + "\n")
+    more = fold([tmp_path / "more.jsonl.gz"], Fields(response="text", answer="gold"), verify=True)
+    assert more.by_verifier.entries == [("more", "cot")]
 
 
 def test_nothing_to_score_by_is_an_error(tmp_path: Path) -> None:
