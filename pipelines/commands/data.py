@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from mathloop.errors import BadConfig, BadData
+from mathloop.errors import BadConfig
 from pipelines import streams
 from pipelines.commands.options import Sets
 from pipelines.paths import check_text
@@ -107,9 +107,9 @@ def _decontamination(sets: list[str]) -> Any:
 def _benchmark_files(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
-    files = sorted(file for file in path.rglob("*") if file.suffix in (".jsonl", ".parquet"))
-    if not files:
-        raise BadData("no .jsonl or .parquet file in this folder; choose the benchmarks' folder", path=path)
+    from mathloop.problems.sources.files import data_files
+
+    files = data_files(path)
     for file in files:
         check_text(file)
     return files

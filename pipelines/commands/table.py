@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from pipelines.commands import answering, benchmarks, cluster, data, profiles, rounds, runs, scoring
+from pipelines.commands import answering, benchmarks, cluster, data, problems, profiles, rounds, runs, scoring
 
 COMMANDS: dict[str, Callable[..., Any]] = {
     "run": rounds.run,
@@ -20,6 +20,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "doctor": cluster.doctor,
     "grade": data.grade,
     "execute": data.execute,
+    "problems": problems.problems,
     "decontaminate": data.decontaminate,
     "benchmark": benchmarks.benchmark,
     "evaluate": scoring.evaluate,

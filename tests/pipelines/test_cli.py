@@ -75,7 +75,7 @@ def test_decontaminate_takes_files_globs_and_folders(tmp_path: Path) -> None:
         assert {row["text"] for row in _read(tmp_path / "removed.jsonl")} == {leaked, other}
     (tmp_path / "empty").mkdir()
     (tmp_path / "kept.jsonl").unlink()
-    assert "empty: no .jsonl" in refused("decontaminate", "--benchmarks", "empty", *rest, folder=tmp_path)
+    assert "empty: no data file" in refused("decontaminate", "--benchmarks", "empty", *rest, folder=tmp_path)
 
 
 def test_execute_runs_stdin_in_the_sandbox(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from mathloop.problems.sources.places import (
     without_brackets,
 )
 
+_KEYS = ("label", "answerKey", "correct", "Answer", "answer")
 _STATED = ("answer", stated_in("solution"))
 
 
@@ -78,6 +79,8 @@ LAYOUTS: tuple[Layout, ...] = (
     Layout("mmlu", ("question", "choices", "answer"), source=()),
     Layout("aqua", ("question", "options", "correct"), answer="correct", solution="rationale"),
     Layout("sat", ("question", "options", "Answer"), answer="Answer"),
+    Layout("options", ("question", "options"), answer=_KEYS),
+    Layout("choices", ("question", "choices"), answer=_KEYS),
     Layout("choice-answer", ("question", "answer", "choice_answer"), answer=("choice_answer", "answer")),
     Layout("gaokao-bench", ("question", "answer", "analysis", "score"), solution="analysis",
            subject="category"),
@@ -113,7 +116,7 @@ LAYOUTS: tuple[Layout, ...] = (
     Layout("cmath", ("question", "answer", "grade", "reasoning_step")),
     Layout("gaokao2023en", ("question", "answer", "lang", "source"), answer=or_unknown("answer"), source=()),
     Layout("college-math", ("question", "answer", "data_topic"), subject="data_topic"),
-    Layout("svamp", ("Body", "Question"), problem=in_a_row("Body", "Question"), answer="Answer",
+    Layout("svamp", ("Body", "Question"), problem=in_a_row("Body", "Question", stop="."), answer="Answer",
            subject="Type"),
     Layout("asdiv", ("body", "question", "answer"), problem=in_a_row("body", "question"),
            answer=without_brackets("answer"), subject="solution_type"),

@@ -56,7 +56,11 @@ def parse_statement(row: Row, layout: Layout, place: Place) -> Parsed:
         listed = () if options is None else multiple_choice.read_choices(options)
     except ValueError as error:
         raise place.bad(f"{error}, found {describe(options)}", _name(layout.choices, row)) from None
-    return Parsed(question, listed, _language(row, layout, question))
+    language = _language(row, layout, question)
+    # A table that a stage wrote shows them already.
+    for written in ("en", "zh") if listed else ():
+        question = question.removesuffix(multiple_choice.shown("", listed, written))
+    return Parsed(question, listed, language)
 
 
 def parse_row(row: Row, layout: Layout, place: Place, *, name: str, default_id: str) -> Problem:
@@ -96,13 +100,13 @@ def gold_text(row: Row, layout: Layout) -> str | None:
     place = Place(Path(), 0)
     try:
         statement = parse_statement(row, layout, place)
-        gold, _ = _gold(row, layout, statement, place)
+        gold, choices = _gold(row, layout, statement, place)
     except (BadData, LeftOut):
         return None
-    if not statement.choices:
+    if not choices:
         return gold
     index = multiple_choice.LETTERS.find(gold) if len(gold) == 1 else -1
-    return statement.choices[index] if index >= 0 else None
+    return choices[index] if index >= 0 else None
 
 
 def _gold(row: Row, layout: Layout, statement: Parsed, place: Place) -> tuple[str, tuple[str, ...]]:
@@ -198,7 +202,7 @@ def _text(value: Any, field: str | None, place: Place, *, numbers: bool = True, 
     text = str(value)
     finite = not isinstance(value, float) or math.isfinite(value)
     if not usable or not finite or is_blank(text) or "\0" in text:
-        expected = "a text or a number" if numbers else "a text"
+        expected = "text or a number" if numbers else "text"
         raise place.bad(f"expected {expected} that is not empty, found {describe(value)}", field)
     return value if raw else text
 

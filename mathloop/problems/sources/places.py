@@ -115,8 +115,8 @@ def _below(first: Any, second: Any) -> Any:
     return "\n".join(given) if given else (first if second is None else second)
 
 
-def in_a_row(*columns: str) -> Callable[[Row], Any]:
-    """A place: a statement in several columns, each closed by a full stop as in the Qwen2.5-Math harness."""
+def in_a_row(*columns: str, stop: str = "") -> Callable[[Row], Any]:
+    """A place: a statement in several columns; `stop` closes all but the last."""
 
     def read(row: Row) -> Any:
         texts = [row.get(column) for column in columns]
@@ -124,7 +124,8 @@ def in_a_row(*columns: str) -> Callable[[Row], Any]:
             if not isinstance(text, str) or not text.strip():
                 return text
         *before, last = (str(text).strip() for text in texts)
-        return " ".join([*(text if text.endswith(".") else f"{text}." for text in before), last])
+        closed = (text if text.endswith(stop) else f"{text}{stop}" for text in before)
+        return " ".join([*closed, last])
 
     return read
 

@@ -11,11 +11,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from mathloop.decontamination.sources import read_items
 from mathloop.errors import BadConfig, BadData
 from mathloop.problems.config import ProblemsConfig
 from mathloop.problems.files import ProblemTable, read_problem_file
 from mathloop.problems.sources import LAYOUTS, read_source
 from mathloop.problems.sources.choices import inline_choices, right_letters
+from mathloop.problems.sources.files import name_of
+from mathloop.problems.sources.parsing import Place
+from mathloop.problems.sources.passages import texts_of
 from mathloop.records import read_problems, read_rows, write_problems
 from mathloop.records.schema import Problem
 
@@ -165,6 +169,12 @@ def test_choices_survive_a_table(tmp_path: Path) -> None:
     for name in ("a.parquet", "a.jsonl"):
         write_problems(tmp_path / name, [Problem("1", "Which?", "A", choices=("x", "y")), Problem("2", "?")])
         assert [each.choices for each in read_problems(tmp_path / name)] == [("x", "y"), ()]
+    read = list(
+        read_source(write(tmp_path / "quiz.jsonl", [{"question": "?", "choices": ["x", "y"], "answer": 1}]))
+    )
+    write_problems(tmp_path / "again.parquet", read)
+    assert list(read_source(tmp_path / "again.parquet")) == read
+    assert read[0].problem == "?\nAnswer Choices: (A) x (B) y"
     write(tmp_path / "b.jsonl", [{"id": "1", "problem": "?", "choices": ["x", 1]}])
     with pytest.raises(BadData, match="field 'choices': expected a list of texts"):
         list(read_problems(tmp_path / "b.jsonl"))
@@ -197,3 +207,55 @@ def test_names_of_layouts_are_told_apart() -> None:
     needs = [layout.needs for layout in LAYOUTS if layout.when is None]
     for later, columns in enumerate(needs):
         assert not any(set(earlier) <= set(columns) for earlier in needs[:later]), columns
+
+
+def test_decontamination_looks_at_all_texts_of_a_row(tmp_path: Path) -> None:
+    row = {
+        "problem": "One?",
+        "solution": "Two.",
+        "generations": ["Three.", "Four."],
+        "generated_solution": "Five.",
+        "response": "Six.",
+        "text": "Seven.",
+        "messages": [
+            {"role": "user", "content": "One?"},
+            {"role": "assistant", "content": "Eight."},
+            {"role": "user", "content": "Nine?"},
+        ],
+        "answer": "work\n#### 10",
+    }
+    texts = texts_of(row, Place(tmp_path, 1))
+    assert texts.statements == ["One?", "Nine?"]
+    assert {"Two.", "Three.", "Four.", "Five.", "Six.", "Seven.", "Eight."} <= set(texts.worked)
+    assert texts.answer == "10"
+    wrapped = (
+        "Solve the following math problem step by step. The last line of your response should be of the "
+    )
+    wrapped += 'form Answer: $Answer.\n\nOne?\n\nRemember to put your answer on its own line after "Answer:".'
+    assert texts_of({"problem": wrapped}, Place(tmp_path, 1)).statements == ["One?"]
+
+
+def test_a_benchmark_is_named_after_its_folder(tmp_path: Path) -> None:
+    for name in ("test.jsonl", "data/test-00000-of-00001.parquet", "main/test.jsonl.gz", "Test.JSON"):
+        assert name_of(tmp_path / "gsm8k" / name) == "gsm8k"
+    assert name_of(tmp_path / "gsm8k" / "mine.jsonl") == "mine"
+
+
+def test_all_broken_rows_of_a_benchmark_are_told_at_once(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "b.jsonl", [{"question": "One?"}, {"question": 2}, {"x": 3}, {"question": "Four?"}]
+    )
+    with pytest.raises(
+        BadData, match=r"row 2, .*expected text.*\(2 broken rows; the others: row 3, .*missing"
+    ):
+        list(read_items([path]))
+    (tmp_path / "c.json").write_text("{oops")
+    with pytest.raises(BadData, match="not JSON"):
+        list(read_items([tmp_path / "c.json"]))
+    written = write(
+        tmp_path / "set" / "test.json",
+        [{"question": "One?", "options": {"A": "1", "B": "2"}, "label": "B"}],
+        lines=False,
+    )
+    (item,) = read_items([written])
+    assert (item.benchmark, item.text, item.answer) == ("set", "One?", "2")

@@ -1,0 +1,129 @@
+"""All texts of a row that a benchmark's question may be in, for decontamination."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from mathloop.errors import BadData
+from mathloop.lines import describe, is_blank
+from mathloop.problems.sources.files import file_rows
+from mathloop.problems.sources.layouts import COLUMNS as _OF_LAYOUTS
+from mathloop.problems.sources.layouts import Layout, narrowed, recognize
+from mathloop.problems.sources.parsing import Place, gold_text, parse_statement
+from mathloop.problems.sources.places import (
+    MODEL,
+    USER,
+    Row,
+    in_a_row,
+    instruction,
+    prompt,
+    turns,
+    unwrapped,
+)
+from mathloop.problems.sources.reader import Source
+
+STATEMENTS = ("original_question", "query")
+"""Further columns with a question, besides the layout's."""
+CONVERSATIONS = ("messages", "conversations", "prompt")
+"""Columns with turns; a user's are questions."""
+WORKED = (
+    "solution", "generated_solution", "generations", "generation", "response", "responses", "output",
+    "completion", "text", "r1_solution_1", "r1_solution_2", "r1_solution_3",
+    "rationale", "analysis", "Solution", "cot",
+)  # fmt: skip
+"""Columns with worked solutions, or with anything: a text, or a list of texts."""
+COLUMNS = tuple(sorted({*_OF_LAYOUTS, *STATEMENTS, *CONVERSATIONS, *WORKED}))
+"""All columns that are read."""
+
+_QUESTION = ("problem", "question", in_a_row("Body", "Question"), instruction, "query", prompt, "text")
+_ANY = Layout("", (), problem=_QUESTION, answer=("answer", "Answer", "final_answer", "expected_answer"))
+_EXPECTED = "a row needs problem, question, Body and Question, or text, or a known layout"
+
+
+class Texts(NamedTuple):
+    """The texts of a row, each once."""
+
+    statements: list[str]
+    """Its question first, without choices and without a prompt around it."""
+    worked: list[str]
+    """Solutions, responses and other texts."""
+    answer: str | None
+    """Its final answer; of multiple choice the text of the right choice."""
+
+
+_KNOWN: dict[tuple[str, ...], Layout] = {}
+"""Columns → layout; rows of a file have few different ones."""
+_MOST_KNOWN = 1000
+
+
+def texts_of(row: Row, place: Place) -> Texts:
+    """The texts of a row; raises BadData if it has no question, or a solution that is no text."""
+    layout = _layout(row)
+    try:
+        question = parse_statement(row, layout, place).question
+    except BadData as error:
+        if error.field in row:
+            raise
+        raise place.bad(f"missing; {_EXPECTED}", "problem") from None
+    statements, worked = {unwrapped(question): None}, dict[str, None]()
+    for column in STATEMENTS:
+        _add(statements, row.get(column))
+    for column in CONVERSATIONS:
+        for text in turns(row.get(column), USER):
+            _add(statements, unwrapped(text))
+        for text in turns(row.get(column), MODEL):
+            _add(worked, text)
+    for column in WORKED:
+        value = row.get(column)
+        if column == "solution" and value is not None and not _is_text(value):
+            raise place.bad(f"expected text, found {describe(value)}", column)
+        for text in value if isinstance(value, list) and column != "solution" else [_whole(value)]:
+            _add(worked, text)
+    answer = row.get("answer")
+    if isinstance(answer, str) and "####" in answer:
+        _add(worked, answer)
+    return Texts([*statements], [text for text in worked if text not in statements], gold_text(row, layout))
+
+
+def text_fields(source: Source) -> list[str]:
+    """The columns of a data set's first row that decontamination looks at; the question's as "statement"."""
+    row = next((row for path in source.files for _, row in file_rows(path, {*COLUMNS}, lambda _: None)), {})
+    others = (name for name in (*STATEMENTS, *CONVERSATIONS, *WORKED) if _has_text(row.get(name)))
+    return ["statement", *others] if row else []
+
+
+def _layout(row: Row) -> Layout:
+    columns = tuple(row)
+    found = _KNOWN.get(columns)
+    if found is None:
+        if len(_KNOWN) >= _MOST_KNOWN:
+            _KNOWN.clear()
+        found = _KNOWN[columns] = narrowed(recognize(row) or _ANY, row.keys())
+    return found
+
+
+def _add(texts: dict[str, None], value: Any) -> None:
+    if isinstance(value, str) and not is_blank(value):
+        texts[value] = None
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) or (
+        isinstance(value, list) and all(isinstance(each, str) for each in value)
+    )
+
+
+def _whole(value: Any) -> Any:
+    return "\n".join(value) if isinstance(value, list) and _is_text(value) else value
+
+
+def _has_text(value: Any) -> bool:
+    return any(True for _ in _texts(value))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str) and value.strip():
+        yield value
+    for each in value if isinstance(value, list) else ():
+        yield from _texts(each) if isinstance(each, str) else turns([each], (*USER, *MODEL))

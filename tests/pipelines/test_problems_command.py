@@ -1,0 +1,67 @@
+"""`mathloop problems`: how a file is read, before anything is spent on it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.pipelines.command import mathloop, refused
+
+ROWS = [
+    {
+        "question": "Which is $1+1$?",
+        "choices": ["1", "2", "3"],
+        "answer": 1,
+        "subject": "sums",
+        "level": "Level 2",
+    },
+    {"question": "下列哪个是偶数？", "choices": ["1", "3", "4"], "answer": "C"},
+    {"question": "Tell\u001b[31m red?", "choices": ["1", "3"], "answer": "proof"},
+]
+
+
+def test_what_is_read_and_what_is_not_is_printed_and_refused_as_a_run_refuses_it(tmp_path: Path) -> None:
+    path = tmp_path / "quiz.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in ROWS), encoding="utf-8")
+    result = mathloop("problems", "quiz.jsonl", "--set", "problems.rejects_share=0.5", folder=tmp_path)
+    assert result.returncode == 0, result.stderr
+    for said in (
+        "mmlu (3 rows)",
+        "3: 2 problems, 0 left out, 1 broken",
+        "row 3",
+        "en 1",
+        "zh 1",
+        "gold: B",
+        "(B) 2",
+    ):
+        assert said in result.stdout, said
+    assert "\u001b" not in result.stdout
+    assert "none of the 2 choices" in refused("problems", "quiz.jsonl", "--first", "0", folder=tmp_path)
+
+    read = mathloop(
+        "problems", "quiz.jsonl", "--json", "--set", "problems.rejects_share=0.5", folder=tmp_path
+    )
+    first, second = map(json.loads, read.stdout.splitlines())
+    assert first == {
+        "id": "quiz-1",
+        "statement": "Which is $1+1$?\nAnswer Choices: (A) 1 (B) 2 (C) 3",
+        "answer": "B",
+        "choices": ["1", "2", "3"],
+        "source": "quiz",
+        "language": "en",
+        "level": 2,
+        "subject": "sums",
+        "solution": None,
+    }
+    assert (second["language"], second["answer"], second["level"]) == ("zh", "C", None)
+
+
+def test_a_mapping_of_fields_is_a_setting(tmp_path: Path) -> None:
+    (tmp_path / "odd.json").write_text('[{"task": "1+1?", "truth": 2}]')
+    assert "with the fields task, truth" in refused("problems", "odd.json", folder=tmp_path)
+    sets = ("--set", "problems.fields={problem: task, answer: truth}")
+    result = mathloop("problems", "odd.json", *sets, "--json", folder=tmp_path)
+    assert json.loads(result.stdout)["answer"] == "2", result.stderr
+    assert "expected problems.FIELD=VALUE" in refused(
+        "problems", "odd.json", "--set", "seed=1", folder=tmp_path
+    )
