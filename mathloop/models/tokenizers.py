@@ -10,13 +10,30 @@ from mathloop.errors import BadModel
 
 _TURN = [{"role": "user", "content": "What is 1 + 2?"}]
 _REPLY = "It is 3."
+_PROBE = "12345 + 6.75 = x2; It's 1,000\t\u82f9\u679c  cafe\u0301\n\n  \\frac{1}{2}"
+"""Text that pre-tokenizers split differently: numbers, spaces, signs, Chinese, an accent of its own."""
 
 
 def load_tokenizer(folder: Path, *, chat: bool = True) -> Any:
-    """Loads a model's tokenizer. Raises BadModel as `check_tokenizer` does, or any error of transformers."""
-    from transformers import AutoTokenizer
+    """Loads a model's tokenizer, which splits text as its tokenizer.json says.
 
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    For some model types transformers puts a class of theirs in place of the one that the folder names, with a
+    pre-tokenizer of its own: then numbers fall into other tokens than those that the model was trained on.
+
+    Raises BadModel as `check_tokenizer` does or where tokenizer.json is not followed, or any error of
+    transformers.
+    """
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+    own_files: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+    tokenizer = AutoTokenizer.from_pretrained(folder, **own_files)
+    if not _follows_file(folder, tokenizer):
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, **own_files)
+        if not _follows_file(folder, tokenizer):
+            raise BadModel(
+                f"{folder}: its tokenizer does not split text as tokenizer.json says, because of "
+                "tokenizer_config.json; save both again with the library that trained the model"
+            )
     check_tokenizer(folder, tokenizer, chat=chat)
     return tokenizer
 
@@ -39,6 +56,20 @@ def check_tokenizer(place: Path, tokenizer: Any, *, chat: bool = True) -> None:
         raise BadModel(f"{place}: its chat template cannot render a prompt ({reason}); correct it") from error
     if not tokens or set(tokens) == {tokenizer.unk_token_id}:
         raise BadModel(f"{place}: its tokenizer has no vocabulary; copy the tokenizer's files again")
+
+
+def _follows_file(folder: Path, tokenizer: Any) -> bool:
+    """Whether the tokenizer encodes a text as its tokenizer.json alone would, if it has one."""
+    from tokenizers import Tokenizer
+
+    path = folder / "tokenizer.json"
+    if not path.is_file():
+        return True
+    own = Tokenizer.from_file(str(path))
+    own.no_truncation()
+    own.no_padding()
+    expected: list[int] = own.encode(_PROBE, add_special_tokens=False).ids
+    return bool(tokenizer(_PROBE, add_special_tokens=False)["input_ids"] == expected)
 
 
 def check_embeddings(place: Path, tokenizer: Any, rows: int) -> None:

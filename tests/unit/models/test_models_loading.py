@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from mathloop.errors import BadModel
 from mathloop.models.folders import Kind
 from mathloop.models.loading import check_model, load_policy, load_reward_model, new_reward_model, one_line
+from mathloop.models.saving import save_model
 from mathloop.models.tokenizers import check_tokenizer
 from mathloop.sampling.scoring import score
 from tests.model_faults import FAULTS, shard, write_models
@@ -154,6 +155,39 @@ def test_too_little_memory_is_not_blamed_on_the_folder(policy: Path, error: Exce
         one_line(policy),
     ):
         raise error
+
+
+def keep_numbers_whole(policy: Path) -> None:
+    """tokenizer.json as of a model that reads 12 as one token; its config still says that it is a Qwen2."""
+    path = policy / "tokenizer.json"
+    whole = json.loads(path.read_text())
+    split = whole["pre_tokenizer"]["pretokenizers"][0]["pattern"]
+    split["Regex"] = split["Regex"].replace(r"\p{N}|", r"\p{N}+|")
+    first, second = whole["model"]["merges"].pop()
+    vocabulary = whole["model"]["vocab"]
+    vocabulary["12"] = vocabulary.pop(first + second)
+    whole["model"]["merges"].append(["1", "2"])
+    path.write_text(json.dumps(whole))
+
+
+def test_a_tokenizer_splits_numbers_as_its_file_says(policy: Path, tmp_path: Path) -> None:
+    """AutoTokenizer puts Qwen2's class in its place, which splits every number into digits."""
+    keep_numbers_whole(policy)
+    net, tokenizer = load_policy(policy)
+    assert tokenizer.tokenize("12+7") == ["12", "+", "7"]
+    assert tokenizer.eos_token == "<|im_end|>"
+    save_model(tmp_path / "saved", net, tokenizer)
+    assert load_policy(tmp_path / "saved")[1].tokenize("12+7") == ["12", "+", "7"]
+
+
+def test_a_tokenizer_that_cannot_follow_its_file_is_refused(policy: Path) -> None:
+    keep_numbers_whole(policy)
+    path = policy / "tokenizer_config.json"
+    added = {"content": "45", "special": False, "normalized": False}
+    added |= {"lstrip": False, "rstrip": False, "single_word": False}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"added_tokens_decoder": {"399": added}}))
+    with pytest.raises(BadModel, match=r"does not split text as tokenizer\.json says"):
+        load_policy(policy)
 
 
 def test_a_tokenizer_that_cannot_end_a_response_or_knows_no_text(policy: Path) -> None:
