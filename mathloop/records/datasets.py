@@ -61,6 +61,9 @@ def write_responses(path: Path, responses: Iterable[Response], row_group: int = 
     return _write(path, Response, responses, row_group)
 
 
+_ACCEPTED: dict[type, tuple[type, ...]] = {float: (float, int), tuple: (tuple, list)}
+
+
 class _Column(NamedTuple):
     """The values that one field of a record may have."""
 
@@ -70,6 +73,8 @@ class _Column(NamedTuple):
     choices: tuple[str, ...]
     default: Any
     """MISSING if every row must have the field."""
+    free: type | None
+    """A value of exactly this type is right, whatever it is."""
 
     @property
     def expectation(self) -> str:
@@ -80,7 +85,7 @@ class _Column(NamedTuple):
 
     @property
     def accepted(self) -> tuple[type, ...]:
-        return {float: (float, int), tuple: (tuple, list)}.get(self.kind, (self.kind,))
+        return _ACCEPTED.get(self.kind) or (self.kind,)
 
     def check(self, value: object) -> str | None:
         """What is wrong with `value`; None if nothing is."""
@@ -110,9 +115,10 @@ def _columns(record: type[Record]) -> list[_Column]:
         kind = next(option for option in options if option is not type(None))
         choices = get_args(kind) if get_origin(kind) is Literal else ()
         kind = tuple if get_origin(kind) is tuple else kind
-        columns.append(
-            _Column(field.name, str if choices else kind, type(None) in options, choices, field.default)
-        )
+        free = kind if kind in (str, float, bool) and field.name not in NEVER_BLANK else None
+        kind = str if choices else kind
+        nullable = type(None) in options
+        columns.append(_Column(field.name, kind, nullable, choices, field.default, free))
     return columns
 
 
@@ -152,7 +158,7 @@ def _record(
             raise BadData(message, path=path, row=number, field=column.name)
     values = [row.get(column.name, column.default) for column in columns]
     _check(path, number, columns, values)
-    frozen: list[Any] = [tuple(value) if isinstance(value, list) else value for value in values]
+    frozen: list[Any] = [tuple(value) if type(value) is list else value for value in values]
     return record(*frozen)
 
 
@@ -171,6 +177,11 @@ def _write(path: Path, record: type[Record], records: Iterable[Record], row_grou
 
 def _check(path: Path, number: int, columns: Sequence[_Column], values: list[Any]) -> None:
     for column, value in zip(columns, values, strict=True):
+        kind = type(value)
+        if kind is column.free or (value is None and column.nullable):
+            continue  # this and the next are the usual cases, ten times faster
+        if kind is int and column.kind is int and -(2**63) <= value < 2**63:
+            continue
         wrong = column.check(value)
         if wrong is not None:
             raise BadData(f"{wrong}; fix or remove the row", path=path, row=number, field=column.name)
