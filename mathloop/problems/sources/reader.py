@@ -176,10 +176,17 @@ def many(errors: list[BadData]) -> BadData:
     first = errors[0]
     if len(errors) == 1:
         return first
-    others = "; ".join(_without_path(error) for error in errors[1:SHOWN])
+    others = "; ".join(
+        f"row {error.row}, the same" if _said(error) == _said(first) else _without_path(error)
+        for error in errors[1:SHOWN]
+    )
     more = f"; and {len(errors) - SHOWN:,} more" if len(errors) > SHOWN else ""
     message = f"{_message(first)} ({len(errors):,} broken rows; the others: {others}{more})"
     return BadData(message, path=first.path, row=first.row, field=first.field)
+
+
+def _said(error: BadData) -> tuple[str | None, str]:
+    return error.field, _message(error)
 
 
 def _message(error: BadData) -> str:
