@@ -8,6 +8,7 @@ whose rewards are all equal, contributes nothing and is not put through the poli
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -37,7 +38,7 @@ from mathloop.training.order import hash_data
 from mathloop.training.packing import Pack, pack
 from mathloop.training.policy_saving import save_policy
 from mathloop.training.ranks import join_ranks
-from mathloop.training.rollouts import Batch, choose, collect, join_rollouts, log_rollouts
+from mathloop.training.rollouts import Batch, choose, collect, join_rollouts, log_rollouts, split_by_mode
 
 
 @timed
@@ -97,9 +98,14 @@ def run(
                 )
             net.train()
             log_rollouts(work, batch, step, engine.ranks.rank, engine.ranks.world)
-            zero_variance, tokens = engine.ranks.total(batch.zero_variance, sum(batch.lengths))
+            zero_variance, right, tokens = engine.ranks.total(
+                batch.zero_variance, batch.right, sum(batch.lengths)
+            )
             engine.counts["zero-variance groups"] += round(zero_variance)
+            engine.counts["right responses"] += round(right)
             responses = config.problems_per_step * config.group_size
+            if step == 0 and engine.ranks.first and (lack := _lack(engine, config, 1)):
+                print(f"grpo, first step: {lack[0]}", file=sys.stderr, flush=True)
             size = BatchSize(responses, round(tokens), config.sampling.max_tokens)
             metrics = _train_on(batch, size, engine, reference, objective, config)
             progress.update(
@@ -110,15 +116,34 @@ def run(
         save_policy(model, engine, net, tokenizer)
         if rollouts is not None and engine.ranks.first:
             join_rollouts(work, rollouts)
-    last = {name: sum(v for _, v in curve[-10:]) / len(curve[-10:]) for name, curve in engine.curves.items()}
+    modes = [choose(pool, step, config, seed)[1] for step in range(config.steps)]
+    curves = split_by_mode(engine.curves, modes, per_batch)
+    last = {name: sum(v for _, v in curve[-10:]) / len(curve[-10:]) for name, curve in curves.items()}
     return StageReport(
         "grpo",
         inputs=len(pool),
         generated=config.steps * config.problems_per_step * config.group_size,
         values={**last, **engine.summary(), "zero-variance groups": engine.counts["zero-variance groups"]},
-        curves={name: thin(curve) for name, curve in engine.curves.items()},
-        notes=engine.notes,
+        curves={name: thin(curve) for name, curve in curves.items()},
+        notes=[*_lack(engine, config, config.steps), *engine.notes],
     )
+
+
+def _lack(engine: Engine, config: GRPOConfig, steps: int) -> list[str]:
+    """A sentence if the rollouts of the first `steps` steps give nothing to learn from, else nothing."""
+    groups = steps * config.problems_per_step
+    responses = groups * config.group_size
+    if not engine.counts["right responses"]:
+        return [
+            f"0 of {responses:,} rollouts are right, so the verifier teaches nothing: select easier problems "
+            "(selection.least), start from a better policy, or check grpo.sampling.max_tokens."
+        ]
+    if engine.counts["zero-variance groups"] == groups:
+        return [
+            f"In all {groups:,} groups the rewards are equal, so nothing can be learned: select problems "
+            "that are solved sometimes (selection.least, selection.most), or raise grpo.group_size."
+        ]
+    return []
 
 
 def _train_on(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
+from mathloop.curves import Point
 from mathloop.files import disk, replacing
 from mathloop.models.reward_model import RewardModel
 from mathloop.records import Mode, Problem
@@ -52,6 +53,11 @@ class Batch:
     @property
     def groups(self) -> int:
         return len(self.samples) // self.size
+
+    @property
+    def right(self) -> int:
+        """Number of this rank's responses that the verifier accepts."""
+        return sum(row["correct"] is True for row in self.rows)
 
     def cut(self, groups: Sequence[int], budget: int) -> list[list[int]]:
         """Micro-batches of at most `budget` tokens of the learned responses of `groups`, as their indices.
@@ -154,6 +160,29 @@ def collect(
     )
 
 
+def split_by_mode(
+    curves: Mapping[str, list[Point]], modes: Sequence[Mode], updates: int
+) -> dict[str, list[Point]]:
+    """Each curve as two, `name (CoT)` and `name (TIR)`, where both modes occur; else the curves themselves.
+
+    Args:
+        curves: points (optimizer step, value).
+        modes: mode of each rollout batch.
+        updates: optimizer steps per rollout batch.
+    """
+    if len(set(modes)) < 2:
+        return dict(curves)
+    split: dict[str, list[Point]] = {}
+    for name, curve in curves.items():
+        if name in _OF_BOTH_MODES:
+            split[name] = curve
+            continue
+        for mode in ("cot", "tir"):
+            points = [point for point in curve if modes[int(point[0]) // updates] == mode]
+            split[f"{name} ({_TITLES[mode]})"] = points
+    return split
+
+
 def log_rollouts(work: Path, batch: Batch, step: int, rank: int, world: int = 1) -> None:
     """Writes a batch to Parquet; a step that is repeated after a restart writes the same file.
 
@@ -199,6 +228,9 @@ def _overlong_penalties(lengths: Sequence[int], config: GRPOConfig) -> Tensor:
     return ((torch.tensor(lengths) - start) / config.overlong_buffer).clamp(0, 1)
 
 
+_TITLES = {"cot": "CoT", "tir": "TIR"}
+_OF_BOTH_MODES = {"gradient norm", "learning rate", "tokens per second", "utilization"}
+"""Curves that tell of the training as a whole."""
 _SCHEMA = pa.schema(
     [
         ("step", pa.int64()),
