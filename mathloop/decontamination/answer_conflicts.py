@@ -11,9 +11,10 @@ from typing import TypeGuard
 import numpy as np
 import numpy.typing as npt
 
+from mathloop.decontamination.normalization import compact
+
 _FRACTION = re.compile(r"\\[dtc]?frac\s*\{?\s*(-?\d+)\s*\}?\s*\{?\s*(\d+)\s*\}?|(-?\d+)\s*/\s*(\d+)")
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?|-?\.\d+")
-_COMMAS = re.compile(r"(?<=\d)(?:,|\{,\}|,\\!)(?=\d{3}(?!\d))")
 _PLAIN = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,15})?")
 _LETTER = re.compile(r"\s*(?:\\text\w*\{)?\s*\(?([A-K])\)?[.:]?\s*\}?\s*")
 """A choice without its text."""
@@ -153,7 +154,7 @@ def _is_short(answer: str | None) -> TypeGuard[str]:
 
 @lru_cache(1 << 14)
 def _numbers(answer: str) -> list[float]:
-    answer = _COMMAS.sub("", answer.replace("−", "-"))
+    answer = compact(answer.replace("−", "-"))
     found = []
     for a, b, c, d in _FRACTION.findall(answer):
         below = int(b or d)
@@ -164,7 +165,7 @@ def _numbers(answer: str) -> list[float]:
 
 @lru_cache(1 << 14)
 def _is_number(answer: str) -> bool:
-    rest = _NUMBER.sub("", _FRACTION.sub("", _COMMAS.sub("", answer.replace("−", "-"))), count=1)
+    rest = _NUMBER.sub("", _FRACTION.sub("", compact(answer.replace("−", "-"))), count=1)
     return len(_numbers(answer)) == 1 and not rest.strip(" $%.°\\{}()[]")
 
 

@@ -3,6 +3,7 @@
 An item of at least `CONTAINED` tokens may occur anywhere in the text. A shorter one, like "What is 3 + 4?",
 must be a separate sentence with the same operators: it begins at the start of the text or after the end of a
 sentence, and is followed by such an end or by the item's own ending. A single token must be the whole text.
+Texts without spaces between words are compared letter by letter, see `spaceless`.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ import numpy as np
 
 from mathloop.decontamination.batches import Arrays, Batch, Finding, Pairs
 from mathloop.decontamination.items import Items
+from mathloop.decontamination.spaceless import Spaceless
 from mathloop.decontamination.tables import Table
 from mathloop.decontamination.tokenization import Tokens
 
 CONTAINED = 8
 """Minimum tokens of an item that may occur anywhere in a text."""
+_SPACELESS = -1
 _ENDS = frozenset(".!?:;。！？：；\n")
 """These end a sentence even if no space follows."""
 _OPERATORS = dict(zip("+-−–*×·•/÷^=<>!%", "+---****//^=<>!%", strict=True))
@@ -27,7 +30,7 @@ class Exact:
     name = "exact"
 
     def __init__(self, items: Items, arrays: Arrays) -> None:
-        self._items = items
+        self._items, self._spaceless = items, Spaceless(items, arrays)
         self._whole, self._anchors = Table.of(arrays, "whole"), Table.of(arrays, "anchors")
         self._places, self._runs = arrays["anchors.places"], arrays["whole.runs"]
         self._offsets = arrays["items.offsets"]
@@ -72,14 +75,17 @@ class Exact:
         right = tokens.runs(places, length) == self._runs[items]
         places, items, texts = places[right], items[right], texts[right]
         order = np.lexsort((items, places, texts))
+        spaceless = np.array(self._spaceless.find(batch), np.int64).reshape(-1, 2)
         return Pairs(
-            np.concatenate((equal, texts[order])),
-            np.concatenate((same, items[order])),
-            np.concatenate((tokens.offsets[equal], places[order])),
+            np.concatenate((equal, texts[order], spaceless[:, 0])),
+            np.concatenate((same, items[order], spaceless[:, 1])),
+            np.concatenate((tokens.offsets[equal], places[order], np.full(len(spaceless), _SPACELESS))),
         )
 
     def decide(self, batch: Batch, text: int, item: int, place: int) -> Finding | None:
-        """`place`: position of the item's first token in the batch."""
+        """`place`: position of the item's first token in the batch, or that its spaces are missing."""
+        if place == _SPACELESS:
+            return Finding("the same letters, without spaces between words", 1.0)
         size = int(self._offsets[item + 1] - self._offsets[item])
         start = batch.start(text, place)
         length = int(batch.tokens.offsets[text + 1] - batch.tokens.offsets[text])

@@ -22,12 +22,13 @@ from mathloop.decontamination.items import Item, Items
 from mathloop.decontamination.ngram_lcs import NgramLcs
 from mathloop.decontamination.rephrased import Rephrased
 from mathloop.decontamination.sources import benchmark_name, read_items
+from mathloop.decontamination.spaceless import Spaceless
 from mathloop.decontamination.structure import Structure
 from mathloop.decontamination.tokenization import tokenize
 from mathloop.errors import BadData, Corrupt
 from mathloop.files import disk, reading, replacing_folder
 
-FORMAT = 4
+FORMAT = 5
 """Increased whenever the arrays or the hash functions change."""
 CONTENTS = "index.json"
 
@@ -55,6 +56,7 @@ class Index:
             **Items.build(items, names, tokens),
             **NgramLcs.build(tokens, ngram),
             **Exact.build(tokens),
+            **Spaceless.build(item.text for item in items),
             **Structure.build(tokens),
             **Rephrased.build(items, tokens),
         }

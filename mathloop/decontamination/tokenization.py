@@ -15,7 +15,15 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from mathloop.decontamination.normalization import GREEK, IDEOGRAPHS, KEPT_COMMANDS, is_plain, normalize
+from mathloop.decontamination.normalization import (
+    GREEK,
+    IDEOGRAPHS,
+    IN_TUPLES,
+    KEPT_COMMANDS,
+    REACH,
+    is_plain,
+    normalize,
+)
 
 U64 = npt.NDArray[np.uint64]
 Ints = npt.NDArray[np.int64]
@@ -33,6 +41,8 @@ _LOWEST = np.array([(1 << 8 * count) - 1 for count in range(_EIGHT + 1)], np.uin
 """[count] The bits of the first `count` of them."""
 _PAD = "\n" * (_EIGHT + 1)
 """Padding around a batch, so that neighbors of any character exist."""
+_ROUND_OPEN, _ROUND_CLOSE, _SQUARE_OPEN, _SQUARE_CLOSE, _RIGHT = map(ord, "()[]r")
+_IN_TUPLES = np.array([ord(letter) for letter in IN_TUPLES], np.uint32)
 _COMMA, _APOSTROPHE, _DOT, _BACKSLASH, _OPEN, _CLOSE, _BANG, _PLURAL = map(ord, ",'.\\{}!s")
 
 
@@ -181,7 +191,8 @@ def _deleted(codes: Codes, classes: npt.NDArray[np.uint8]) -> Ints:
     found = [marks[(classes[marks - 1] == LETTER) & (classes[marks + 1] == LETTER)]]
     commas = np.flatnonzero(codes == _COMMA)
     plain = commas[classes[commas - 1] == DIGIT]
-    found.append(plain[_thousand(classes, plain + 1)])
+    thousands = plain[_thousand(classes, plain + 1)]
+    found.append(thousands[~_in_tuples(codes, classes, thousands)])
     spaced = plain[(codes[plain + 1] == _BACKSLASH) & (codes[plain + 2] == _BANG)]
     spaced = spaced[_thousand(classes, spaced + 3)]
     found += [spaced, spaced + 1, spaced + 2]
@@ -191,6 +202,30 @@ def _deleted(codes: Codes, classes: npt.NDArray[np.uint8]) -> Ints:
     braced = braced[_thousand(classes, braced + 2)]
     found += [braced - 1, braced, braced + 1]
     return np.sort(np.concatenate(found))
+
+
+def _in_tuples(codes: Codes, classes: npt.NDArray[np.uint8], commas: Ints) -> npt.NDArray[np.bool_]:
+    """[commas] Whether brackets around each enclose numbers only, see `normalization`."""
+    starts, ends = _reach(codes, classes, commas, -1), _reach(codes, classes, commas, 1)
+    before, after, last = codes[starts], codes[ends], codes[ends + 1]
+    opened = (before == _ROUND_OPEN) | (before == _SQUARE_OPEN)
+    opened |= (before == _OPEN) & (codes[starts - 1] == _BACKSLASH)
+    closed = (after == _ROUND_CLOSE) | (after == _SQUARE_CLOSE)
+    closed |= (after == _BACKSLASH) & ((last == _CLOSE) | (last == _RIGHT))
+    return np.asarray(opened & closed)
+
+
+def _reach(codes: Codes, classes: npt.NDArray[np.uint8], commas: Ints, step: int) -> Ints:
+    """[commas] The first character before or after each that is neither a digit nor allowed in tuples."""
+    places = commas + step
+    left = np.arange(len(commas))
+    for _ in range(REACH - (step > 0)):
+        own = places[left]
+        left = left[(classes[own] == DIGIT) | np.isin(codes[own], _IN_TUPLES)]
+        if not len(left):
+            break
+        places[left] += step
+    return places
 
 
 def _thousand(classes: npt.NDArray[np.uint8], places: Ints) -> npt.NDArray[np.bool_]:

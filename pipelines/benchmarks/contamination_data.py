@@ -99,6 +99,8 @@ def write_rows(path: Path, count: int, seed: int) -> None:
 
 _FULL_WIDTH = {code: code + 0xFEE0 for code in range(0x21, 0x7F)}
 _BEFORE, _AFTER = "Here is a task for today.\n", "\nExplain every step. 请写出过程。"
+_CYRILLIC = str.maketrans("aceopxyisABCEHKMOPTX", "асеорхуіѕАВСЕНКМОРТХ")
+_GREEK = str.maketrans("oaivpntuABEZHIKMNOPTYX", "οαινρητυΑΒΕΖΗΙΚΜΝΟΡΤΥΧ")
 COPIES: dict[str, Callable[[str], str]] = {
     "unchanged": lambda text: text,
     "no punctuation": lambda text: text.replace("?", "").replace("!", "").rstrip(".。？"),
@@ -108,6 +110,12 @@ COPIES: dict[str, Callable[[str], str]] = {
         f"\\textbf{{{text.replace('$', '$$').replace(chr(92) + 'frac', chr(92) + 'dfrac')}}}"
     ),
     "full width": lambda text: text.translate(_FULL_WIDTH) if "\\" not in text else text,
+    "zero-width spaces": lambda text: "\u200b".join(text),
+    "soft hyphens": lambda text: "\u00ad".join(text),
+    "bidi marks": lambda text: "\u202a" + text.replace(" ", "\u200e ") + "\u202c",
+    "Cyrillic letters": lambda text: text.translate(_CYRILLIC),
+    "Greek letters": lambda text: text.translate(_GREEK) if "\\" not in text else text,
+    "no spaces": lambda text: "".join(text.split()),
     "inside a text": lambda text: _BEFORE + text + _AFTER,
 }
 """Variants of an item that must be detected as copies."""

@@ -17,6 +17,17 @@ _GREEK = """
     upsilon phi chi psi omega
 """
 GREEK = {chr(0x3B1 + place): name for place, name in enumerate(_GREEK.split())}
+FILLERS = {"\u034f", "\u115f", "\u1160", "\u3164", "\uffa0"} | {chr(code) for code in range(0xFE00, 0xFE10)}
+CYRILLIC = dict(zip("аеорсухіАЕОРСУХ", "aeopcyxiAEOPCYX", strict=True)) | {
+    "ο": "o",
+    "Ο": "O",
+    "ı": "i",
+    "ι": "i",
+    "Ι": "I",
+}
+LIKE_LATIN = dict(zip("οαβγεηικνρστυχωΑΒΕΖΗΙΚΜΝΟΡΤΥΧ", "oabyenikvpotuxwABEZHIKMNOPTYX", strict=True))
+NAMES = {"sin", "cos", "tan", "cot", "sec", "csc", "log", "ln", "lg", "exp", "lim", "arcsin", "arccos"}
+NAMES |= {"arctan", "sinh", "cosh", "tanh"}
 OPERATORS = dict(zip("+-−–*×·•/÷^=<>!%", "+---****//^=<>!%", strict=True))
 ENDS = set(".!?:;。！？：；\n")
 
@@ -39,12 +50,37 @@ def kind(letter: str) -> str:
     return "letter" if letter.isalnum() else ""
 
 
+def in_tuple(text: str, comma: int) -> bool:
+    before, after = text[max(0, comma - 66) : comma], text[comma + 1 : comma + 66]
+    opened = re.search(r"(?:[(\[]|\\\{)[\d.,+\-− ]{0,64}\Z", before)
+    return bool(opened and re.match(r"[\d.,+\-− ]{0,63}(?:[)\]]|\\[r}])", after))
+
+
+def latin(text: str) -> str:
+    masked = False
+    for word in re.findall("[A-Za-z" + "".join(LIKE_LATIN) + "]+", text):
+        parts = [part for part in re.findall("[A-Za-z]+", word) if part.lower() not in NAMES]
+        greek = "".join(letter for letter in word if letter in LIKE_LATIN)
+        long = any(len(part) > 1 and not part.isupper() for part in parts)
+        masked |= bool(parts and greek) and (greek.isupper() or "ο" in greek or long)
+    return "".join((LIKE_LATIN if masked else {}).get(one, CYRILLIC.get(one, one)) for one in text)
+
+
 def compacted(text: str) -> str:
+    return without_marks(normalized(text))
+
+
+def normalized(text: str) -> str:
+    if not text.isascii():
+        shown = (letter for letter in text if unicodedata.category(letter) != "Cf" and letter not in FILLERS)
+        text = unicodedata.normalize("NFKC", "".join(shown))
+        text = latin(text).replace("’", "'").replace("ʼ", "'")
     text = re.sub(r"\[asy\].*?(\[/asy\]|\Z)", " ", text, flags=re.DOTALL)
     text = re.sub(r"(\\(?:frac|dfrac|tfrac|cfrac|binom|dbinom|tbinom))\s*(\d)(\d)", r"\1 \2 \3 ", text)
-    if not text.isascii():
-        text = unicodedata.normalize("NFKC", text).replace("’", "'").replace("ʼ", "'")
-    text = text.lower()
+    return text.lower()
+
+
+def without_marks(text: str) -> str:
     kept = []
     place = 0
     while place < len(text):
@@ -53,7 +89,8 @@ def compacted(text: str) -> str:
             behind = text[place + len(mark) :]
             thousand = len(behind) > 2 and all(kind(digit) == "digit" for digit in behind[:3])
             if (
-                text.startswith(mark, place)
+                not (mark == "," and in_tuple(text, place))
+                and text.startswith(mark, place)
                 and before == "digit"
                 and thousand
                 and kind(behind[3:4] or " ") != "digit"
@@ -120,6 +157,8 @@ def ngram_lcs(item: str, text: str, ngram: int, ratio: float) -> bool:
 
 
 def exact(item: str, text: str) -> bool:
+    if spaceless(item, text):
+        return True
     wanted, found = words(item), tokens(text)
     have = [token for token, _, _ in found]
     if len(wanted) < 2:
@@ -129,6 +168,34 @@ def exact(item: str, text: str) -> bool:
         and (len(wanted) >= 8 or wanted == have or is_sentence(item, text, start, start + len(wanted)))
         for start in range(len(have) - len(wanted) + 1)
     )
+
+
+def spaceless(item: str, text: str) -> bool:
+    have = words(text)
+    suspect = len(have) <= 16 or any(kind(token[0]) == "letter" and len(token) >= 16 for token in have)
+    suspect |= text.count(" ") * 10 < len(text) and not any(map(is_ideograph, text))
+    wanted, found = squeezed(item), squeezed(text)
+    if not suspect or sum(letter.isalnum() and not letter.isdecimal() for letter in wanted) < 4:
+        return False
+    if len(wanted) >= 32:
+        return wanted in found
+    digits = re.findall(r"\d+", compacted(item))
+    return any(
+        squeezed(line) == wanted and (len(line.split()) == 1 or re.findall(r"\d+", compacted(line)) == digits)
+        for line in (text, *text.splitlines())
+    )
+
+
+def squeezed(text: str) -> str:
+    plain = without_marks("".join(normalized(text).split()))
+    signs = {**dict.fromkeys("−–", "-"), **dict.fromkeys("×·•", "*"), "÷": "/"}
+    kept = []
+    for place, letter in enumerate(plain):
+        letter = signs.get(letter, letter)
+        between = plain[max(0, place - 1) : place].isdecimal() and plain[place + 1 : place + 2].isdecimal()
+        if letter.isalnum() or letter in "+-*/^=<>" or (letter == "," and between):
+            kept.append(letter)
+    return "".join(kept)
 
 
 def is_sentence(item: str, text: str, start: int, end: int) -> bool:

@@ -36,6 +36,8 @@ REPHRASED = Path(__file__).with_name("rephrased.jsonl")
         ("\\frac12", "1/3", True),
         ("$28$", "28", False),
         ("10,000", "10{,}000", False),
+        ("(5,100)", "(5, 100)", False),
+        ("[-500,500]", "500500", True),
         ("45\\pi", "46", True),
         ("45\\pi", "45", False),
         ("x + 1", "y", False),

@@ -23,7 +23,7 @@ from tests.paths import SHARED_DATA
 from tests.unit.decontamination import slow_rules
 
 NGRAM = 4
-LETTERS = "ab sS'’ʼ12,.{}\\!?\n-·αΣ小数２ｆ½éA\U0001d465\U00020001"
+LETTERS = "ab sS'’ʼ12,.{}()[]\\!?\n-·αΣΑ小数２ｆ½éAао\u200b\u00ad\U0001d465\U00020001"
 PIECES = ["the", "sum", "of", "12", "7", "x", "apples", "小", "明", "有", "\\frac12", "\\sin", "π", "1,000"]
 PIECES += ["3.5", "+", "-", ".", "?", "\n", "(", "it's", "divided", "by", "How", "many"]
 TEXTS = st.lists(st.sampled_from(PIECES), max_size=14).map(" ".join)
@@ -45,6 +45,8 @@ def find(items: list[str], texts: list[str], rule: str, ngram: int = NGRAM) -> l
         "[asy] draw 12; [/asy] 7",
     ]
 )
+@example(["[-500,500] (5,100) \\{1,200\\} \\left(5,100\\right) (1,000 men) f(1,000.5, -2,000)", "sum 1,000"])
+@example(["αpple ΑΒC sinα πr", "\u200bsoft\u00adware", "sinα ΑΒC", "Аpple с" + "1,000" * 30])
 @example(["İstanbul ΑΣ ΣΑ 1.2.3 .5 5.", "\\frac12 \\dfrac 3 4 \\sinx \\a"])
 def test_a_batch_has_the_tokens_of_each_text(texts: list[str]) -> None:
     batch = tokenize(texts)

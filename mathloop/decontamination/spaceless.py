@@ -1,0 +1,104 @@
+"""Copies without spaces between words, whose tokens differ from the item's.
+
+Only suspicious texts are compared letter by letter: with very long words, few tokens or few spaces.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+
+import numpy as np
+
+from mathloop.decontamination.batches import Arrays, Batch
+from mathloop.decontamination.items import Items
+from mathloop.decontamination.normalization import IDEOGRAPHS, compact, normalize
+from mathloop.decontamination.tables import Table
+from mathloop.decontamination.tokenization import LETTER, U64, Ints, mix
+
+JOINED, FEW, DENSE = 16, 16, 10
+"""Spaces may be missing where a word has as many letters, and in a statement of at most so many tokens or
+with more characters per space."""
+ANCHOR, _LEAST_LETTERS = 32, 4
+"""Characters of an item that are looked up anywhere in a text; letters that a shorter item must have."""
+_OTHERS = re.compile(r"[^\w+\-*/^=<>,]|_|,(?!\d)|(?<!\d),")
+_OPERATORS = str.maketrans("−–×·•÷", "--***/")
+_LETTER = re.compile(r"[^\W\d_]")
+_NUMBER = re.compile(r"\d+")
+_IDEOGRAPH = re.compile(f"[{IDEOGRAPHS}]")
+_POWERS = np.cumprod(np.full(ANCHOR, 0x9E3779B97F4A7C15, np.uint64), dtype=np.uint64)
+_CACHED = 4096
+
+
+def spaceless(text: str) -> str:
+    """Letters, digits and operators of a text; commas between digits stay."""
+    plain = compact("".join(normalize(text).split()))
+    return _OTHERS.sub("", plain.translate(_OPERATORS))
+
+
+class Spaceless:
+    """Looks up items in texts without spaces."""
+
+    def __init__(self, items: Items, arrays: Arrays) -> None:
+        self._items, self._keys = items, Table.of(arrays, "spaceless")
+        self._of_item = lru_cache(_CACHED)(lambda item: spaceless(items[item].text))
+
+    @staticmethod
+    def build(texts: Iterable[str]) -> Arrays:
+        """The arrays for the lookup: the first characters of each item."""
+        plain = [spaceless(text) for text in texts]
+        owners = [item for item, text in enumerate(plain) if len(_LETTER.findall(text)) >= _LEAST_LETTERS]
+        keys = _keys(plain[item][:ANCHOR] for item in owners)
+        return Table.build(keys, np.array(owners, np.int64)).named("spaceless")
+
+    def find(self, batch: Batch) -> list[tuple[int, int]]:
+        """(text, item) where a text, or a line of it, is the item, or contains a long one, but for spaces."""
+        return [
+            (text, item)
+            for text in _suspects(batch).tolist()
+            for item in sorted(self._items_in(batch.passages[text].text))
+        ]
+
+    def _items_in(self, text: str) -> set[int]:
+        whole = spaceless(text)
+        found = self._matches(_grams(whole))
+        items = {item for place, item in found if whole.startswith(self._of_item(item), place)}
+        lines = [(line, spaceless(line)) for line in {text, *text.splitlines()}]
+        lines = [(line, plain) for line, plain in lines if len(plain) < ANCHOR]
+        for place, item in self._matches(_keys(plain for _, plain in lines)):
+            line, plain = lines[place]
+            # 12 7 is 127 only where all spaces are missing.
+            if plain == self._of_item(item) and (len(line.split()) == 1 or self._same_numbers(line, item)):
+                items.add(item)
+        return items
+
+    def _matches(self, keys: U64) -> Iterable[tuple[int, int]]:
+        places, items = self._keys.find(keys)
+        return zip(places.tolist(), items.tolist(), strict=True)
+
+    def _same_numbers(self, line: str, item: int) -> bool:
+        one, other = (_NUMBER.findall(compact(normalize(text))) for text in (line, self._items[item].text))
+        return one == other
+
+
+def _suspects(batch: Batch) -> Ints:
+    tokens, statements = batch.tokens, batch.statements
+    long = np.flatnonzero((tokens.ends - tokens.starts >= JOINED) & (tokens.kinds == LETTER))
+    short = np.flatnonzero(np.diff(statements.offsets) <= FEW)
+    texts = [passage.text for passage in batch.passages[: len(statements.offsets) - 1]]
+    dense = [place for place, text in enumerate(texts) if text.count(" ") * DENSE < len(text)]
+    dense = [place for place in dense if not _IDEOGRAPH.search(texts[place])]
+    return np.unique(np.concatenate((tokens.texts(long), short, np.array(dense, np.int64))))
+
+
+def _grams(text: str) -> U64:
+    """[characters - ANCHOR + 1] The key of the characters from each position."""
+    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.uint64)
+    if len(codes) < ANCHOR:
+        return np.zeros(0, np.uint64)
+    return mix(np.lib.stride_tricks.sliding_window_view(codes, ANCHOR) @ _POWERS)
+
+
+def _keys(texts: Iterable[str]) -> U64:
+    return np.array([_grams(text.ljust(ANCHOR, "\0"))[0] for text in texts], np.uint64)

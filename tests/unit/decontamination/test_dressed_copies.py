@@ -1,0 +1,80 @@
+"""Copies of real benchmark rows in other dress: invisible and look-alike characters, no spaces, tuples."""
+
+from __future__ import annotations
+
+import sys
+import unicodedata
+from random import Random
+
+import pytest
+
+from mathloop.decontamination.batches import Passage
+from mathloop.decontamination.config import DecontaminationConfig
+from mathloop.decontamination.index import Index
+from mathloop.decontamination.items import Item
+from mathloop.decontamination.look_alikes import visible
+from mathloop.decontamination.matching import find_matches
+from mathloop.decontamination.normalization import tokens
+from mathloop.decontamination.sources import read_items
+from pipelines.benchmarks.contamination_data import COPIES
+from tests.paths import SHARED_DATA
+
+DATA = SHARED_DATA / "benchmarks"
+COUNT = 120
+
+
+def found(items: list[Item], texts: list[str]) -> list[bool]:
+    config = DecontaminationConfig()
+    thresholds = config.model_dump(include={"lcs_ratio", "structure_ratio", "likeness"})
+    index = Index.build(items, ngram=config.ngram)
+    rules = index.rules(config.rules, **thresholds)
+    matches = find_matches([[Passage(text, True)] for text in texts], rules, index.items)
+    return [match is not None for match in matches]
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="the benchmarks' files are not beside the checkout")
+def test_every_dressed_copy_of_real_items_is_caught() -> None:
+    items = Random(19).sample(list(read_items(sorted(DATA.glob("*/*.jsonl")))), COUNT)
+    dressed = [(name, item.text, change(item.text)) for name, change in COPIES.items() for item in items]
+    caught = found(items, [text for _, _, text in dressed])
+    assert [row for row, is_caught in zip(dressed, caught, strict=True) if not is_caught] == []
+
+
+def test_all_format_characters_are_invisible() -> None:
+    every = "".join(map(chr, range(0xD800))) + "".join(map(chr, range(0xE000, sys.maxunicode + 1)))
+    hidden = {letter for letter in every if unicodedata.category(letter) == "Cf"}
+    assert not hidden & set(visible(every))
+    assert len(every) - len(visible(every)) < 1.2 * len(hidden) + 300
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("[-500,500]", "500 500"),
+        ("(5,100)", "5 100"),
+        ("\\left( 5,100 \\right]", "5 100"),
+        ("\\{1,200,7\\}", "1 200 7"),
+        ("(1,000 men)", "1000 men"),
+        ("\\textbf{1,000}", "1000"),
+        ("$1,000", "1000"),
+        ("(10{,}000)", "10000"),
+        ("sinα is not a masked word", "sin alpha is not a masked word"),
+        ("an αpple, α sum", "an apple a sum"),
+        ("triangle ΑΒC", "triangle abc"),
+        ("Аnd сyrilliс", "and cyrillic"),
+    ],
+)
+def test_tuples_keep_their_numbers_and_look_alikes_are_read(text: str, expected: str) -> None:
+    assert " ".join(tokens(text)) == expected
+
+
+def test_missing_spaces_do_not_join_numbers_or_lose_operators() -> None:
+    item = "Find the sum of 12 and 7, 30 - 4 and 5."
+    copy = "Findthesumof12and7,30-4and5."
+    assert found([Item("bench", item)], [copy, f"Work it out:\n{copy}"]) == [True, True]
+    assert found([Item("bench", "Sum up 12 7.")], ["Sum up 127.", "Sumup12 7", "Sumup127"]) == [
+        False,
+        True,
+        True,
+    ]
+    assert found([Item("bench", "What is 30 - 4?")], ["Whatis30-4?", "Whatis30+4?"]) == [True, False]
