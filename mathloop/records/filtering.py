@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from mathloop.files import open_plain, reading
 from mathloop.records import parquet
-from mathloop.records.rows import is_parquet, line_writer, numbered_rows, write_rows
+from mathloop.records.rows import check_suffix, is_parquet, line_writer, numbered_rows, write_rows
 
 ROW_GROUP = 4096
 
@@ -27,6 +27,7 @@ def filter_rows(source: Path, out: Path, columns: Sequence[str], keep: Keep) -> 
         BadData: a row cannot be read or, if the format changes, written.
         StorageRefused: the disk refuses the file.
     """
+    check_suffix(out)
     was_parquet, becomes_parquet = is_parquet(source), out.suffix != ".jsonl"
     if was_parquet and becomes_parquet:
         with parquet.opened(source) as file:

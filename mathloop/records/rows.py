@@ -1,7 +1,7 @@
 """Tables of dicts in Parquet or JSON lines, read and written as streams.
 
-A file whose name ends in `.jsonl` is JSON lines; any other name is written as Parquet (a pipeline's artifacts
-have no suffix). On reading, the first bytes decide for a name without either suffix.
+A file whose name ends in `.jsonl` is JSON lines; `.parquet` or no suffix, as a pipeline's artifacts have, is
+Parquet, and other suffixes are refused. On reading, the first bytes decide for a name without either suffix.
 """
 
 from __future__ import annotations
@@ -57,6 +57,13 @@ def is_parquet(path: Path) -> bool:
         return file.read(len(PARQUET_MAGIC)) == PARQUET_MAGIC
 
 
+def check_suffix(path: Path) -> None:
+    """Raises BadData unless a table can be written to a file of this name."""
+    if path.suffix not in ("", ".jsonl", ".parquet"):
+        message = f"a table is not written as {path.suffix}; choose a name that ends in .jsonl or .parquet"
+        raise BadData(message, path=path)
+
+
 def write_rows(
     path: Path, rows: Iterable[Mapping[str, Any]], schema: pa.Schema | None = None, row_group: int = 4096
 ) -> int:
@@ -67,9 +74,10 @@ def write_rows(
         row_group: rows in memory at a time.
 
     Raises:
-        BadData: a row does not fit the columns, or cannot be JSON.
+        BadData: a row does not fit the columns, or cannot be JSON; the name has another suffix.
         StorageRefused: the disk refuses the file.
     """
+    check_suffix(path)
     if path.suffix != ".jsonl":
         return parquet.write_tables(path, _tables(path, _chunks(rows, row_group), schema), schema)
     count = 0

@@ -10,12 +10,11 @@ from mathloop.answers.grading import grade_rows
 from mathloop.errors import BadData
 from mathloop.files import open_plain, reading
 from mathloop.lines import describe, parse_line
+from mathloop.problems.sources import read_source
 
 OPTIONS = ("precision", "strict", "allow_set_relation_comp")
 EXTRACTORS = ("latex", "expr", "string")
 """Allowed values in a row's `match_types`: Math-Verify's extraction configs."""
-GOLD_FIELDS = ("final_answer", "answer", "Answer", "label", "choice_answer")
-LETTERS = "ABCDEFGHIJ"
 SENTENCE = "Adding 3 and 4 to it gives \\boxed{%s}."
 """Sentence that a benchmark's gold answer is inserted into and extracted from."""
 
@@ -120,28 +119,12 @@ def _solutions(path: Path) -> Iterator[Case]:
 
 
 def _golds(path: Path) -> Iterator[Case]:
-    """A benchmark's gold answers, each in a sentence; rows with an empty answer are skipped."""
-    for row in _rows(path):
-        _, number, values = row
-        answer, choices = values.get("answer"), values.get("choices")
-        if type(answer) is int and isinstance(choices, list) and 0 <= answer < len(choices) <= len(LETTERS):
-            golds = [LETTERS[answer]]
-        else:
-            golds = [text for field in GOLD_FIELDS for text in _answers(row, field)]
-        if not any(field in values for field in GOLD_FIELDS):
-            raise BadData(f"no gold answer; expected one of {', '.join(GOLD_FIELDS)}", path=path, row=number)
-        for gold in golds:
-            yield Case(f"row {number}", gold, SENTENCE % gold, True, True)
-
-
-def _answers(row: Row, field: str) -> Iterator[str]:
-    value = row[2].get(field)
-    for each in value if isinstance(value, list) else [value]:
-        if each is None or each == "":
-            continue
-        if isinstance(each, bool) or not isinstance(each, str | int | float):
-            raise _bad(row, field, "a text, a number or a list of these")
-        yield str(each).rpartition("####")[2].strip()
+    """A benchmark's gold answers, each in a sentence; rows without an answer are skipped."""
+    source = read_source(path)
+    for place, problem in source.numbered():
+        gold = problem.answer or ""
+        yield Case(f"row {place.row}", gold, SENTENCE % gold, True, True)
+    source.check()
 
 
 LAYOUT: dict[str, Callable[[Path], Iterator[Case]]] = {

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from mathloop.errors import BadConfig
+from mathloop.errors import BadConfig, BadData
 from pipelines import streams
 from pipelines.commands.options import Sets
 from pipelines.paths import check_text
@@ -70,7 +70,12 @@ def decontaminate(
     """
     from mathloop.decontamination import stage
     from mathloop.files import check_target
+    from mathloop.records.rows import check_suffix, is_parquet
 
+    check_suffix(out)
+    if train.suffix not in (".jsonl", ".parquet") and train.is_file() and not is_parquet(train):
+        message = "training data is .jsonl or .parquet; write it as one of these"
+        raise BadData(message, path=train)
     files = [file for path in (*benchmarks, *(more or [])) for file in _benchmark_files(path)]
     if report is not None:
         check_target(report)

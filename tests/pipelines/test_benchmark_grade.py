@@ -36,9 +36,19 @@ SOLUTIONS = [
     }
 ]
 BENCHMARKS: dict[str, list[dict[str, Any]]] = {
-    "school": [{"question": "?", "answer": "6 * 12 = 72\n#### 72"}, {"question": "?", "Answer": 145.0}],
-    "choices": [{"question": "?", "choices": ["a", "b", "c"], "answer": 2}, {"answer": None, "label": "D"}],
-    "several": [{"final_answer": ["$\\frac{1}{2}$", "3"]}, {"answer": ""}],
+    "school": [
+        {"question": "?", "answer": "6 * 12 = 72\n#### 72"},
+        {"Body": "Some.", "Question": "?", "Answer": 145.0},
+    ],
+    "choices": [
+        {"question": "?", "choices": ["a", "b", "c"], "answer": 2},
+        {"question": "?", "options": ["(A)1", "(B)2"], "answer": None, "label": "B"},
+    ],
+    "several": [
+        {"question": "?", "final_answer": ["$\\frac{1}{2}$", "3"]},
+        {"question": "?", "answer": "7"},
+        {"question": "?", "answer": "proof"},
+    ],
 }
 WRITTEN = {
     "graders/some.jsonl": PAIRS,
@@ -181,7 +191,7 @@ def test_a_case_knows_its_row_and_response(tmp_path: Path) -> None:
     assert places["voting/some"] == ["row 1, response 1", "row 1, response 2"]
     assert places["train/gsm8k/example_model_solutions"] == ["row 1, small", "row 1, large"]
     golds = [case.gold for each in sets if each.golds for case in each.cases]
-    assert golds == ["C", "D", "72", "145.0", "$\\frac{1}{2}$", "3"]
+    assert golds == ["C", "B", "72", "145", "\\frac{1}{2}, 3", "7"]
 
 
 @pytest.mark.parametrize(
@@ -210,8 +220,12 @@ def test_a_case_knows_its_row_and_response(tmp_path: Path) -> None:
             '{"ground_truth": "A: 1", "m": {"solution": "1"}}',
             "row 1, field 'is_correct': the field is missing",
         ),
-        ("benchmarks/a/test.jsonl", '{"question": "?"}', "test.jsonl, row 1: no gold answer"),
-        ("benchmarks/a/test.jsonl", '{"answer": {"value": 3}}', "row 1, field 'answer': expected a text"),
+        ("benchmarks/a/test.jsonl", '{"question": "?"}', "row 1, field 'answer': missing"),
+        (
+            "benchmarks/a/test.jsonl",
+            '{"question": "?", "answer": {"value": 3}}',
+            "row 1, field 'answer': expected text",
+        ),
         ("benchmarks/a/train.jsonl", '{"answer": "3"}', "no file to grade"),
     ],
 )

@@ -56,6 +56,17 @@ def test_what_is_read_and_what_is_not_is_printed_and_refused_as_a_run_refuses_it
     assert (second["language"], second["answer"], second["level"]) == ("zh", "C", None)
 
 
+def test_decontaminate_refuses_formats_that_it_does_not_write_or_take(tmp_path: Path) -> None:
+    for name in ("train.jsonl", "train.json", "bench.jsonl"):
+        (tmp_path / name).write_text('{"question": "1+1?"}\n')
+    for train, out, said in (
+        ("train.jsonl", "kept.json", "kept.json: a table is not written as .json"),
+        ("train.json", "kept.jsonl", "train.json: training data is .jsonl or .parquet"),
+    ):
+        files = ("--train", train, "--benchmarks", "bench.jsonl", "--out", out, "--removed", "r.jsonl")
+        assert said in refused("decontaminate", *files, folder=tmp_path)
+
+
 def test_a_mapping_of_fields_is_a_setting(tmp_path: Path) -> None:
     (tmp_path / "odd.json").write_text('[{"task": "1+1?", "truth": 2}]')
     assert "with the fields task, truth" in refused("problems", "odd.json", folder=tmp_path)

@@ -180,6 +180,13 @@ def test_choices_survive_a_table(tmp_path: Path) -> None:
         list(read_problems(tmp_path / "b.jsonl"))
 
 
+@pytest.mark.parametrize("name", ["kept.json", "kept.csv", "kept.jsonl.gz", "kept.JSONL"])
+def test_an_output_of_another_suffix_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(BadData, match=r"choose a name that ends in \.jsonl or \.parquet"):
+        write_problems(tmp_path / name, [Problem("1", "?")])
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("answer", "letters"),
     [
