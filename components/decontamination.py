@@ -20,6 +20,7 @@ def decontamination(
     dropped: dsl.Output[dsl.Dataset],
     summary: dsl.Output[dsl.Markdown],
     settings: str = "{}",
+    benchmarks: str = "{}",
 ) -> None:
     """Removes responses that, together with their problem, match a benchmark problem.
 
@@ -31,10 +32,13 @@ def decontamination(
         tir_summary: Summary of sampling TIR responses; carried too.
         cot: CoT responses that match no benchmark problem.
         tir: TIR responses that match no benchmark problem.
+        benchmarks: Settings of the named benchmarks as JSON.
         dropped: Removed responses, with benchmark item, rule and evidence.
     """
     from components.running import run, work_folder
     from mathloop.decontamination.config import DecontaminationConfig
+    from mathloop.evaluation.benchmarks.named import NamedBenchmarks
+    from mathloop.evaluation.config import BenchmarksConfig
     from mathloop.synthesis import decontamination as stage
 
     run(
@@ -47,5 +51,6 @@ def decontamination(
         dropped=dropped,
         benchmark=benchmark,
         work=work_folder(),
+        named=NamedBenchmarks(BenchmarksConfig.model_validate_json(benchmarks)),
         config=DecontaminationConfig.model_validate_json(settings),
     )

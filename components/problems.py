@@ -10,7 +10,6 @@ from components.images import CONTROL_IMAGE
 def problems(
     problems: dsl.Output[dsl.Dataset],
     benchmark: dsl.Output[dsl.Dataset],
-    references: dsl.Output[dsl.Dataset],
     dropped: dsl.Output[dsl.Dataset],
     summary: dsl.Output[dsl.Markdown],
     problems_file: str = "",
@@ -25,7 +24,6 @@ def problems(
 
     Args:
         problems: Training problems.
-        references: All problems that training data must not contain, those not measured included.
         problems_file: A .jsonl or .parquet file of problems; empty for the built-in generator.
         benchmarks: Settings of the named benchmarks as JSON.
         evolution: Settings of evolution as JSON.
@@ -46,7 +44,6 @@ def problems(
         problems_file=Path(problems_file) if problems_file else None,
         out=problems,
         benchmark=benchmark,
-        references=references,
         dropped=dropped,
         work=work_folder(),
         named=NamedBenchmarks(BenchmarksConfig.model_validate_json(benchmarks)),

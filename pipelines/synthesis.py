@@ -87,11 +87,12 @@ def synthesis(
         problems=kept,
         cot_responses=cot_task.outputs["responses"],
         tir_responses=tir_task.outputs["responses"],
-        benchmark=problems_task.outputs["references"],
+        benchmark=benchmark,
         problems_summary=problems_task.outputs["summary"],
         cot_summary=cot_task.outputs["summary"],
         tir_summary=tir_task.outputs["summary"],
         settings=decontamination_settings,
+        benchmarks=benchmarks_settings,
     )
     place("sampler", cot_task, tir_task)
     place("control", clean)

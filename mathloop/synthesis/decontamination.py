@@ -10,6 +10,7 @@ from mathloop.decontamination.config import DecontaminationConfig
 from mathloop.records import Drops, open_drops, read_rows
 from mathloop.records.drops import DROP_REASON
 from mathloop.stages import StageReport
+from mathloop.synthesis.references import Named, references
 
 
 def run(
@@ -20,6 +21,7 @@ def run(
     dropped: Path,
     benchmark: Path,
     work: Path,
+    named: Named,
     config: DecontaminationConfig,
 ) -> list[StageReport]:
     """Writes, for each mode, the responses that match no benchmark problem.
@@ -29,16 +31,18 @@ def run(
         out: Mode → where the kept ones are written.
         dropped: becomes JSON lines of all that were removed, with `stage` and `drop_reason`.
         work: folder for the index, which all modes share.
+        named: the run's named benchmarks, of which those that are not measured are not in `benchmark`.
 
     Raises:
         BadData: as `mathloop.decontamination.stage.run`.
     """
+    benchmarks = references(benchmark, named, work)
     removed = {mode: work / f"{mode}.removed.jsonl" for mode in responses}
     reports = [
         stage.run(
             problems=problems,
             responses=responses[mode],
-            benchmarks=[benchmark],
+            benchmarks=benchmarks,
             out=out[mode],
             removed=removed[mode],
             config=config,

@@ -7,30 +7,16 @@ whatever it does, so that stages which only move records share one.
 from __future__ import annotations
 
 import shutil
-from collections import Counter
-from collections.abc import Iterator
-from dataclasses import replace
-from itertools import chain
 from pathlib import Path
-from typing import Protocol
 
 from mathloop.decontamination import stage as decontamination_stage
 from mathloop.decontamination.config import DecontaminationConfig
 from mathloop.problems import build, evolve
 from mathloop.problems.config import EvolutionConfig, ProblemsConfig
-from mathloop.records import HELD_OUT, Problem, open_drops, read_problems, write_problems
+from mathloop.records import open_drops
 from mathloop.stages import StageReport
 from mathloop.synthesis.decontamination import add_dropped
-
-
-class Named(Protocol):
-    """The named benchmarks of a run."""
-
-    names: list[str]
-
-    def measured(self) -> Iterator[Problem]: ...
-
-    def excluded(self) -> Iterator[Problem]: ...
+from mathloop.synthesis.references import Named, add_measured, references
 
 
 def run(
@@ -38,7 +24,6 @@ def run(
     problems_file: Path | None,
     out: Path,
     benchmark: Path,
-    references: Path,
     dropped: Path,
     work: Path,
     named: Named,
@@ -49,9 +34,8 @@ def run(
 ) -> list[StageReport]:
     """Writes the training Problems to `out` and those to measure on to `benchmark`.
 
-    Those are the problems that the round holds out and, after them, the named benchmarks'. `references` gets
-    these and the ones that are only kept out of training data: all that training data is decontaminated
-    against.
+    Those are the problems that the round holds out and, after them, the named benchmarks'. The training
+    problems match neither these nor the benchmarks that are named only to be kept out.
 
     Args:
         problems_file: None for the built-in generator.
@@ -75,14 +59,14 @@ def run(
         seed=seed,
         dropped=drops[0],
     )
-    _add_named(named, benchmark, references, built_report)
+    built_report.values |= add_measured(benchmark, named)
     reports = [
         built_report,
         evolve.run(problems=built, out=evolved, config=evolution, seed=seed, dropped=drops[1]),
         decontamination_stage.run(
             problems=evolved,
             responses=None,
-            benchmarks=[references],
+            benchmarks=references(benchmark, named, work),
             out=out,
             removed=drops[2],
             config=decontamination,
@@ -93,23 +77,3 @@ def run(
         for report, path in zip(reports, drops, strict=True):
             add_dropped(merged, report.stage, path)
     return reports
-
-
-def _add_named(named: Named, benchmark: Path, references: Path, report: StageReport) -> None:
-    """Adds the named benchmarks to the problems that are held out, and counts them in the report."""
-    if not named.names:
-        shutil.copyfile(benchmark, references)
-        return
-    # The sources of a problems file are no benchmarks: what is held out of it is one, whatever it is made of.
-    held = [replace(problem, source=HELD_OUT) for problem in read_problems(benchmark)]
-    counts = Counter[str]()
-
-    def counted(problems: Iterator[Problem]) -> Iterator[Problem]:
-        for problem in problems:
-            counts[problem.source] += 1
-            yield problem
-
-    write_problems(benchmark, chain(held, counted(named.measured())))
-    counts.clear()
-    write_problems(references, chain(held, counted(named.measured()), counted(named.excluded())))
-    report.values |= {f"problems of {name}": float(counts[name]) for name in named.names}

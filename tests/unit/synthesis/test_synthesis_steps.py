@@ -20,7 +20,6 @@ class Named:
 
     def __init__(self, measured: list[Problem], excluded: list[Problem]) -> None:
         self._measured, self._excluded = measured, excluded
-        self.names = list(dict.fromkeys(problem.source for problem in (*measured, *excluded)))
 
     def measured(self) -> Iterator[Problem]:
         return iter(self._measured)
@@ -46,7 +45,6 @@ def test_problems_are_built_evolved_and_decontaminated(tmp_path: Path) -> None:
         problems_file=file,
         out=out,
         benchmark=benchmark,
-        references=tmp_path / "references",
         dropped=dropped,
         work=tmp_path / "work",
         named=Named([], []),
@@ -71,7 +69,7 @@ def test_problems_are_built_evolved_and_decontaminated(tmp_path: Path) -> None:
         "error": told[0]["error"],
     }
     assert len(told) == sum(sum(report.dropped.values()) for report in reports)
-    assert (tmp_path / "references").read_bytes() == benchmark.read_bytes()
+    assert {one.source for one in read_problems(benchmark)} == {"problems"}
 
 
 def test_named_benchmarks_are_measured_and_kept_out_of_the_problems(tmp_path: Path) -> None:
@@ -82,15 +80,12 @@ def test_named_benchmarks_are_measured_and_kept_out_of_the_problems(tmp_path: Pa
     other = [
         Problem(f"other/{n}", rows[n]["problem"], rows[n]["answer"], source="other") for n in range(20, 40)
     ]
-    out, benchmark, references, dropped = (
-        tmp_path / n for n in ("out", "benchmark", "references", "dropped")
-    )
+    out, benchmark, dropped = (tmp_path / n for n in ("out", "benchmark", "dropped"))
     (tmp_path / "work").mkdir()
     reports = problems.run(
         problems_file=file,
         out=out,
         benchmark=benchmark,
-        references=references,
         dropped=dropped,
         work=tmp_path / "work",
         named=Named(mine, other),
@@ -102,8 +97,7 @@ def test_named_benchmarks_are_measured_and_kept_out_of_the_problems(tmp_path: Pa
     measured = list(read_problems(benchmark))
     held = [problem for problem in measured if problem.source == "held-out"]
     assert [problem for problem in measured if problem.source != "held-out"] == mine
-    assert list(read_problems(references)) == [*held, *mine, *other]
-    assert reports[0].values["problems of mine"] == reports[0].values["problems of other"] == 20
+    assert reports[0].values["problems of mine"] == 20
     known = {problem.problem for problem in (*held, *mine, *other)}
     assert not known & {problem.problem for problem in read_problems(out)}
     assert {row["benchmark"] for row in lines(dropped)} == {"mine", "other"}
@@ -125,6 +119,7 @@ def test_responses_of_both_modes_are_decontaminated_with_one_index(tmp_path: Pat
         dropped=tmp_path / "dropped",
         benchmark=tmp_path / "benchmark.parquet",
         work=tmp_path / "work",
+        named=Named([], []),
         config=RULES,
     )
     assert [(report.stage, report.kept) for report in reports] == [
@@ -139,3 +134,25 @@ def test_responses_of_both_modes_are_decontaminated_with_one_index(tmp_path: Pat
     assert [row["stage"] for row in told] == ["decontamination_cot", "decontamination_tir"]
     assert {row["drop_reason"] for row in told} == {"benchmark: exact"}
     assert all(row["benchmark_item"] == FLOWERS for row in told)
+
+
+def test_responses_are_checked_against_benchmarks_that_are_not_measured_too(tmp_path: Path) -> None:
+    given = [Problem("a", FLOWERS, "180"), Problem("b", "What is 2 + 2?", "4")]
+    write_problems(tmp_path / "problems.parquet", given)
+    write_problems(tmp_path / "benchmark.parquet", [Problem("x", "What is 9 + 9?", "18")])
+    rows = [Response(one.id, 0, "cot", f"\\boxed{{{one.answer}}}", one.answer, True) for one in given]
+    write_responses(tmp_path / "cot.parquet", rows)
+    (tmp_path / "work").mkdir()
+    for _ in range(2):  # a second attempt finds what the first one left
+        (report,) = decontamination.run(
+            problems=tmp_path / "problems.parquet",
+            responses={"cot": tmp_path / "cot.parquet"},
+            out={"cot": tmp_path / "kept"},
+            dropped=tmp_path / "dropped",
+            benchmark=tmp_path / "benchmark.parquet",
+            work=tmp_path / "work",
+            named=Named([], [Problem("other/1", FLOWERS, "180", source="other")]),
+            config=RULES,
+        )
+        assert report.dropped == {"other: exact": 1}
+        assert report.values["benchmarks"] == 2
