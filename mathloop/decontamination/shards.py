@@ -25,6 +25,7 @@ from mathloop.decontamination.sources import COLUMNS, passages
 from mathloop.errors import BadData
 from mathloop.files import disk, open_plain, reading, write_file
 from mathloop.lines import parse_line, shown
+from mathloop.problems.sources.reader import many
 from mathloop.records import Problem, Response, parquet, read_problems, response_of
 from mathloop.records.rows import is_parquet, json_line
 
@@ -123,7 +124,7 @@ def filter_shard(job: Job, shard: Shard) -> Tally:
         kept = stack.enter_context(open(job.work / f"{shard.number}.kept", "wb")) if by_lines else None
         rows = _lines(job.source, shard) if by_lines else _table_rows(job.source, shard)
         while chunk := list(islice(rows, ROWS)):
-            checked = [_checked_row(job, number, row) for number, row, _ in chunk]
+            checked = _checked_rows(job, chunk)
             matches = find_matches([row.passages for row in checked], rules, items)
             tally.taken += len(chunk)
             for (number, _, line), row, match in zip(chunk, checked, matches, strict=True):
@@ -154,6 +155,20 @@ class _CheckedRow(NamedTuple):
     passages: Sequence[Passage]
     name: str
     source: str
+
+
+def _checked_rows(job: Job, chunk: list[tuple[int, dict[str, Any], bytes]]) -> list[_CheckedRow]:
+    """Rows that are checked together; raises BadData that tells the broken ones among them at once."""
+    checked: list[_CheckedRow] = []
+    broken: list[BadData] = []
+    for number, row, _ in chunk:
+        try:
+            checked.append(_checked_row(job, number, row))
+        except BadData as error:
+            broken.append(error)
+    if broken:
+        raise many(broken)
+    return checked
 
 
 def _checked_row(job: Job, number: int, row: dict[str, Any]) -> _CheckedRow:

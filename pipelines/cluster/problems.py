@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from mathloop.errors import BadConfig
 
-SUFFIXES = (".jsonl", ".parquet")
+SUFFIXES = (".jsonl", ".parquet", ".json", ".csv", ".tsv", ".jsonl.gz", ".json.gz", ".csv.gz")
 LOCAL = ("/", "./", "../", "~")
 
 

@@ -79,7 +79,7 @@ def begin_round(settings: Settings, problems_file: Path | None, pipeline: str = 
             "mathloop": mathloop.__version__,
             "pipeline": pipeline,
             "first": champion is None,
-            "problems_file": "" if problems_file is None else str(problems_file.absolute()),
+            "problems_file": "" if problems_file is None else _location(problems_file),
             "problems_sha256": "" if problems_file is None else _digest(problems_file),
             "profile": {**settings.model_dump(mode="json"), "store": url, "model": model},
         }
@@ -88,10 +88,20 @@ def begin_round(settings: Settings, problems_file: Path | None, pipeline: str = 
 
 def _check_problems(path: Path, settings: Settings, pipeline: str) -> None:
     from mathloop.problems.files import ProblemTable
+    from mathloop.storage import local_copy
 
     if pipeline in SUFFIXES:
         raise BadConfig(f"--problems {path}: pipeline {pipeline} takes no problems; remove the option")
-    ProblemTable(path, settings.problems)
+    with local_copy(path) as copy:
+        ProblemTable(copy, settings.problems)
+
+
+def _location(path: Path) -> str:
+    """The problems' absolute path, or the URL that a path was made of."""
+    from mathloop.storage.uploads import S3
+
+    text = str(path)
+    return S3.sub("s3://", text) if S3.match(text) else str(path.absolute())
 
 
 def _check_benchmarks(settings: Settings) -> None:
@@ -232,6 +242,12 @@ def _show(run: RunFolder, console: Console) -> None:
 
 
 def _digest(path: Path) -> str:
+    from mathloop.storage import local_copy
+    from mathloop.storage.uploads import S3
+
+    if S3.match(str(path)):
+        with local_copy(path) as copy:
+            return _digest(copy)
     try:
         if path.is_dir():
             inner = sorted(file for file in path.rglob("*") if file.is_file())

@@ -221,7 +221,7 @@ def test_unusable_output_paths_are_refused_and_nothing_is_changed(
 def test_files_with_similar_names_are_kept_and_folders_of_a_failed_run_are_removed(
     tmp_path: Path, out: str, broken: bool
 ) -> None:
-    train = b'{"text": "one apple"}\n' + b'{"text": 5}\n' * broken
+    train = b'{"text": "one apple"}\n' + b'{"text": 5}\n{"text": 6}\n' * broken
     (tmp_path / "data.jsonl.partial").write_bytes(train)
     (tmp_path / "bench.jsonl").write_bytes(b'{"text": "two pears"}\n')
     before = files(tmp_path)
@@ -232,7 +232,7 @@ def test_files_with_similar_names_are_kept_and_folders_of_a_failed_run_are_remov
     }
     places = {"out": tmp_path / out, "removed": tmp_path / "new" / "b" / "removed"}
     if broken:
-        with pytest.raises(BadData, match="row 2"):
+        with pytest.raises(BadData, match=r"row 2, .*2 broken rows; the others: row 3"):
             run(**arguments, **places, benchmarks=[tmp_path / "bench.jsonl"])  # type: ignore[arg-type]
         assert files(tmp_path) == before
     else:
