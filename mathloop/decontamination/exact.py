@@ -2,8 +2,8 @@
 
 An item of at least `CONTAINED` tokens may occur anywhere in the text. A shorter one, like "What is 3 + 4?",
 must be a separate sentence with the same operators: it begins at the start of the text or after the end of a
-sentence, and is followed by such an end or by the item's own ending. A single token must be the whole text.
-Texts without spaces between words are compared letter by letter, see `spaceless`.
+sentence, and is followed by such an end or by the item's own ending. A single token and a stock sentence must
+be the whole text. Texts without spaces between words are compared letter by letter, see `spaceless`.
 """
 
 from __future__ import annotations
@@ -85,10 +85,14 @@ class Exact:
     def decide(self, batch: Batch, text: int, item: int, place: int) -> Finding | None:
         """`place`: position of the item's first token in the batch, or that its spaces are missing."""
         if place == _SPACELESS:
+            if self._items.is_stock(item) and len(batch.passages[text].text.splitlines()) > 1:
+                return None
             return Finding("the same letters, without spaces between words", 1.0)
         size = int(self._offsets[item + 1] - self._offsets[item])
         start = batch.start(text, place)
         length = int(batch.tokens.offsets[text + 1] - batch.tokens.offsets[text])
+        if size < length and self._items.is_stock(item):
+            return None
         if size < min(length, CONTAINED) and not self._is_sentence(batch, text, start, item):
             return None
         shared = " ".join(batch.words(text, start, size))

@@ -12,6 +12,7 @@ import numpy as np
 from mathloop.decontamination.batches import Arrays
 from mathloop.decontamination.features import Features, extract
 from mathloop.decontamination.normalization import compact, normalize, spans
+from mathloop.decontamination.stock import is_stock
 from mathloop.decontamination.tokenization import Tokens
 
 _CACHED = 4096
@@ -39,6 +40,7 @@ class Items:
         self.answer = lru_cache(_CACHED)(self._answer)
         self.between = lru_cache(_CACHED)(self._between)
         self.ending = lru_cache(_CACHED)(self._ending)
+        self.is_stock = lru_cache(_CACHED)(lambda item: is_stock(self._text(2 * item)))
 
     @staticmethod
     def build(items: Sequence[Item], names: Sequence[str], tokens: Tokens) -> Arrays:

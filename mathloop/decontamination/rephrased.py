@@ -60,7 +60,7 @@ class Rephrased:
     def decide(self, batch: Batch, text: int, item: int, place: int) -> Finding | None:
         """Decides by likeness and known answers; `place` is unused."""
         answers = self._items.answer(item), batch.passages[text].answer
-        if share_no_number(*answers):
+        if share_no_number(*answers) or self._items.is_stock(item):
             return None
         wanted, own = self._items.features(item), batch.features(text)
         score = likeness(wanted, own)

@@ -73,7 +73,7 @@ class Structure:
     def decide(self, batch: Batch, text: int, item: int, place: int) -> Finding | None:
         """`place`: position of the first shared run in the batch."""
         own = slice(batch.tokens.offsets[text], batch.tokens.offsets[text + 1])
-        if not self._may_match(batch.notes[self.name][own], item):
+        if self._items.is_stock(item) or not self._may_match(batch.notes[self.name][own], item):
             return None
         numbers = batch.tokens.kinds[own] == DIGIT
         words = np.where(numbers, np.uint64(_NUMBER), batch.tokens.hashes[own]).tolist()

@@ -9,6 +9,7 @@ from itertools import pairwise
 from mathloop.decontamination.answer_conflicts import disagree, known_answer, share_no_number
 from mathloop.decontamination.features import extract
 from mathloop.decontamination.similarity import formulas_differ, likeness
+from mathloop.decontamination.stock import is_stock
 
 FUNCTIONS = {"sin", "cos", "tan", "cot", "sec", "csc", "log", "ln", "lg", "exp", "lim", "max", "min", "gcd"}
 FUNCTIONS |= {"lcm", "det", "mod"}
@@ -157,10 +158,12 @@ def ngram_lcs(item: str, text: str, ngram: int, ratio: float) -> bool:
 
 
 def exact(item: str, text: str) -> bool:
-    if spaceless(item, text):
-        return True
     wanted, found = words(item), tokens(text)
     have = [token for token, _, _ in found]
+    if is_stock(item):
+        return have == wanted or (spaceless(item, text) and len(text.splitlines()) < 2)
+    if spaceless(item, text):
+        return True
     if len(wanted) < 2:
         return bool(wanted) and have == wanted
     return any(
@@ -229,7 +232,7 @@ def structure(item: str, text: str, ratio: float, shared: int, content: float) -
         if is_ideograph(token[0])
         or (kind(token[0]) == "letter" and len(token) > 1 and token not in GREEK.values())
     )
-    if weight < content or not runs(one, shared) & runs(other, shared):
+    if is_stock(item) or weight < content or not runs(one, shared) & runs(other, shared):
         return False
     return lcs(one, other) > ratio * max(len(one), len(other))
 
@@ -237,6 +240,6 @@ def structure(item: str, text: str, ratio: float, shared: int, content: float) -
 def rephrased(item: str, text: str, answers: tuple[str | None, str | None]) -> float:
     """Their likeness, without a search: 0 where their answers conflict."""
     wanted, own = extract(item), extract(text)
-    if share_no_number(*answers) or disagree(*map(known_answer, answers, (item, text))):
+    if is_stock(item) or share_no_number(*answers) or disagree(*map(known_answer, answers, (item, text))):
         return 0.0
     return 0.0 if answers[1] is not None and formulas_differ(wanted, own) else likeness(wanted, own)
