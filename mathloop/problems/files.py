@@ -108,7 +108,7 @@ def order_of(statement: str) -> int:
 
 def _quietly(source: Source) -> Iterator[Problem]:
     """Reads a source again without counting it again."""
-    return iter(Source(source.place, source.name, source.files, source.kinds))
+    return iter(Source(source.place, source.files, source.kinds))
 
 
 def _repeated(digests: array[int]) -> set[int]:

@@ -30,7 +30,7 @@ CONVERSATIONS = ("messages", "conversations", "prompt")
 WORKED = (
     "solution", "generated_solution", "generations", "generation", "response", "responses", "output",
     "completion", "text", "r1_solution_1", "r1_solution_2", "r1_solution_3",
-    "rationale", "analysis", "Solution", "cot",
+    "rationale", "analysis", "Solution", "cot", "steps", "reasoning", "explanation", "gt_cot",
 )  # fmt: skip
 """Columns with worked solutions, or with anything: a text, or a list of texts."""
 COLUMNS = tuple(sorted({*_OF_LAYOUTS, *STATEMENTS, *CONVERSATIONS, *WORKED}))

@@ -31,8 +31,8 @@ class Skipped(NamedTuple):
 class Source:
     """The problems of a place, as a stream that can be read again; afterwards it knows how it was read."""
 
-    def __init__(self, place: Path, name: str, files: list[Path], kinds: Layouts) -> None:
-        self.place, self.name, self.files, self.kinds = place, name, files, kinds
+    def __init__(self, place: Path, files: list[Path], kinds: Layouts) -> None:
+        self.place, self.files, self.kinds = place, files, kinds
         self._start()
 
     def _start(self) -> None:
@@ -55,26 +55,26 @@ class Source:
     def numbered(self) -> Iterator[tuple[Place, Problem]]:
         """As iteration, with the place of each row."""
         self._start()
-        before = 0
+        before: Counter[str] = Counter()  # rows of earlier files of the same name: its shards
         for path in self.files:
-            number = 0
+            number, name = 0, name_of(path)
             for number, row in file_rows(path, self.kinds.columns, self._break):
                 self.rows += 1
                 place = Place(path, number)
-                problem = self._problem(row, place, before + number)
+                problem = self._problem(row, place, name, f"{name}-{before[name] + number}")
                 if problem is not None:
                     yield place, problem
-            before += number
+            before[name] += number
         self._check_known()
         if not self.rows:
             message = "no rows; expected one problem per row, with a statement and an answer"
             raise BadData(message, path=self.place)
 
-    def _problem(self, row: Row, place: Place, number: int) -> Problem | None:
+    def _problem(self, row: Row, place: Place, name: str, default_id: str) -> Problem | None:
         try:
             layout = self.kinds.of(row, place)
             self.layouts[layout.name] += 1
-            return parse_row(row, layout, place, name=self.name, default_id=f"{self.name}-{number}")
+            return parse_row(row, layout, place, name=name, default_id=default_id)
         except LeftOut as left:
             self.left_out.append(Skipped(place.path, place.row, str(left)))
         except BadData as error:
@@ -167,8 +167,7 @@ def read_source(
     if len(found) > 1:
         message = f"it has the splits {', '.join(found)}; choose one with problems.split or --split"
         raise BadData(message, path=place)
-    name = name_of(files[0]) if len(files) == 1 else name_of(place / found[0] if found else place)
-    return Source(place, name, files, layouts)
+    return Source(place, files, layouts)
 
 
 def many(errors: list[BadData]) -> BadData:

@@ -121,6 +121,13 @@ def test_a_folder_with_splits_asks_for_one_and_is_named_after_itself(tmp_path: P
         read_source(folder.parent, split="dev")
 
 
+def test_a_folder_of_several_sets_names_each_after_its_own(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        write(tmp_path / name / "test.jsonl", ROWS[:1])
+    problems = list(read_source(tmp_path))
+    assert [(problem.id, problem.source) for problem in problems] == [("one-1", "one"), ("two-1", "two")]
+
+
 def test_a_file_in_a_folder_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
     write(tmp_path / "set" / "test.jsonl", ROWS)
     (tmp_path / "set" / "more.xlsx").write_bytes(b"x")

@@ -162,3 +162,9 @@ def test_choices_are_rendered_as_the_harness_does() -> None:
     }
     assert shown["sat_math"].startswith("Answer Choices: (A) $f(-6)=0$ (B) $f(6)=-6$ (C)")
     assert shown["gaokao_math_qa"].startswith("选项: (A) $")
+
+
+def test_responses_of_the_public_harness_are_problems_too() -> None:
+    source = read_source(SHARED_DATA / "voting" / "math_cot_100.jsonl")
+    problems = list(source)
+    assert (len(problems), list(source.layouts), source.broken) == (100, ["qwen-harness"], [])
