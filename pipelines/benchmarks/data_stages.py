@@ -14,7 +14,7 @@ from mathloop.errors import MathloopError
 from mathloop.records import Problem, write_problems
 from mathloop.records.rows import write_rows
 from pipelines.benchmarks.printing import Progress, aligned, machine
-from pipelines.benchmarks.stage_process import SYNTHESIS
+from pipelines.benchmarks.stage_process import EVALUATION, SYNTHESIS
 
 SAMPLES = 8
 FILE_ROWS = 10
@@ -28,7 +28,7 @@ def run(rows: int) -> None:
     cells = []
     with tempfile.TemporaryDirectory(prefix="mathloop-data-") as temporary, Progress() as progress:
         folder = Path(temporary)
-        for stage in ("problems", *SYNTHESIS):
+        for stage in ("problems", *SYNTHESIS, *EVALUATION):
             progress.step(f"{stage}: data")
             count, items = _prepare(stage, folder, rows)
             progress.step(f"{stage}: {count:,} {items}")
@@ -51,7 +51,8 @@ def _prepare(stage: str, folder: Path, rows: int) -> tuple[int, str]:
     if not (folder / "problems.parquet").exists():
         (folder / "problems.jsonl").unlink(missing_ok=True)
         write_problems(folder / "problems.parquet", _problems(rows))
-    return rows * SAMPLES, "responses"
+    # Two modes, each with one greedy response besides the samples.
+    return rows * (2 * (SAMPLES + 1) if stage in EVALUATION else SAMPLES), "responses"
 
 
 def _problems(count: int) -> Iterator[Problem]:

@@ -107,8 +107,28 @@ def _with_script(stage: ModuleType) -> Callable[..., Any]:
     return run
 
 
+def _evaluation(folder: Path) -> Any:
+    from mathloop.evaluation import evaluate
+    from mathloop.evaluation.config import EvaluationConfig
+
+    arguments = {"config": EvaluationConfig(), "models": {"policy": folder}, "reward_model": folder / "none"}
+    return _with_script(evaluate), arguments
+
+
+def _scoring(folder: Path) -> Any:
+    from mathloop.evaluation.metrics import score_table
+    from mathloop.records import read_problems, read_responses
+
+    def run(**_: Any) -> None:
+        score_table(read_problems(folder / "problems.parquet"), read_responses(folder / "results"), k=8)
+
+    return run, {}
+
+
 SYNTHESIS = {"selection": _selection, "cot": _cot, "tir": _tir, "reward data": _reward_data}
 """Stages that sample from a policy for a file of problems."""
+EVALUATION = {"evaluation": _evaluation, "scoring": _scoring}
+"""Answers a benchmark, greedily and with eight samples, in CoT and TIR; scores what `evaluation` wrote."""
 
 
 def problems_stage(folder: Path) -> None:
@@ -123,6 +143,12 @@ def problems_stage(folder: Path) -> None:
         config=ProblemsConfig(),
         seed=0,
     )
+
+
+def evaluation_stage(stage: str, folder: Path) -> None:
+    """A stage of `EVALUATION`."""
+    run, arguments = EVALUATION[stage](folder)
+    run(benchmark=folder / "problems.parquet", out=folder / "results", seed=0, **arguments)
 
 
 def synthesis_stage(stage: str, folder: Path) -> None:
@@ -148,12 +174,15 @@ def memory(name: str) -> float:
 def main() -> None:
     """Runs the stage of the command line."""
     stage, folder = sys.argv[1], Path(sys.argv[2])
-    if stage in SYNTHESIS:
-        SYNTHESIS[stage](folder)  # imports torch
+    known = SYNTHESIS | EVALUATION
+    if stage in known:
+        known[stage](folder)  # imports torch
     before = memory("VmRSS")
     started = time.perf_counter()
     if stage == "problems":
         problems_stage(folder)
+    elif stage in EVALUATION:
+        evaluation_stage(stage, folder)
     else:
         synthesis_stage(stage, folder)
     peak = memory("VmHWM")
