@@ -210,6 +210,16 @@ class GRPOConfig(BaseModel):
         return name
 
     @model_validator(mode="after")
+    def _samplers_logprobs_are_whole(self) -> Self:
+        # Those of vLLM are inside the nucleus, which the trainer's are not: their ratio would be below 1.
+        if self.sampling.engine == "vllm" and self.sampling.top_p < 1:
+            raise ValueError(
+                f"sampling.top_p ({self.sampling.top_p}) below 1 biases the importance weights with "
+                "sampling.engine vllm: set sampling.top_p to 1, or the engine to transformers"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _mini_batches_divide_groups(self) -> Self:
         if self.problems_per_step % self.mini_batches:
             raise ValueError(

@@ -8,6 +8,7 @@ whose rewards are all equal, contributes nothing and is not put through the poli
 
 from __future__ import annotations
 
+import math
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
@@ -181,8 +182,10 @@ def _train_on(
                 loss, watched = objective.loss(tokens, config)
                 engine.backward(loss)
                 sums["loss"] += loss.item()
-                sampler_ratio = (tokens.importance * tokens.weights).sum()
-                for name, value in {**watched, "sampler ratio": sampler_ratio}.items():
+                ratio = importance_weights(tokens.old_logprobs, micro.sampler_logprobs, math.inf)
+                watched["sampler ratio"] = (ratio * tokens.weights).sum()
+                watched["capped sampler ratio"] = (tokens.importance * tokens.weights).sum()
+                for name, value in watched.items():
                     sums[name] += value.item() / total_weight
                 count += micro.packed.count * share
             is_last = epoch == config.epochs_per_batch - 1 and index == config.mini_batches - 1

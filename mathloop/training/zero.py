@@ -43,6 +43,8 @@ class ZeroUpdates:
             "zero_allow_untested_optimizer": True,
             "zero_force_ds_cpu_optimizer": False,
             "bf16": {"enabled": engine.dtype == "bfloat16"},
+            # Otherwise in bfloat16, where a sum over many micro-batches loses its small terms.
+            "data_types": {"grad_accum_dtype": "fp32"},
         }
         self.named = {name: p for name, p in module.named_parameters() if p.requires_grad}
         self._engine, *_ = deepspeed.initialize(

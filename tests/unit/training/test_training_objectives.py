@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from mathloop.sampling.config import SamplingConfig
 from mathloop.training.config import GRPOConfig
 from mathloop.training.objectives import OBJECTIVES
 from mathloop.training.objectives.objective import load_objective
@@ -70,3 +71,12 @@ def test_settings_take_the_names_of_the_table_without_torch() -> None:
         GRPOConfig(objective="ppo")
     program = "import sys, mathloop.training.config; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_a_sampler_whose_logprobs_are_those_of_its_nucleus_is_refused() -> None:
+    with pytest.raises(
+        ValidationError, match=r"sampling\.top_p \(0\.9\) below 1 .* set sampling\.top_p to 1"
+    ):
+        GRPOConfig(sampling=SamplingConfig(engine="vllm", top_p=0.9))
+    GRPOConfig(sampling=SamplingConfig(engine="vllm"))
+    GRPOConfig(sampling=SamplingConfig(engine="transformers", top_p=0.9))  # its logprobs are of all tokens

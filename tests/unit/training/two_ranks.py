@@ -149,6 +149,32 @@ def wide(folder: Path) -> None:
     deepspeed.initialize = initialize
 
 
+def accumulated(folder: Path) -> None:
+    """The first moment after a step in bfloat16: of one micro-batch, and of 256 that weigh 1/256 each."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mathloop.models.dtypes.fast_bfloat16", lambda device: True)
+        for stage in (1, 2, 3):
+            # The last one is that of the checkpoint.
+            moments = [_first_moment(folder / f"{stage}-{count}", stage, count) for count in (1, 256, 256)]
+            if not SECOND:
+                torch.save(moments, folder / f"accumulated-{stage}.pt")
+
+
+def _first_moment(work: Path, stage: Any, count: int) -> torch.Tensor:
+    torch.manual_seed(0)
+    rows = torch.randn(32, 24, dtype=torch.bfloat16)
+    config = SFTConfig(
+        optimizer=OptimizerConfig(clip=1e9, checkpoint_steps=1),
+        engine=EngineConfig(zero=stage, dtype="bfloat16"),
+    )
+    with Engine(torch.nn.Linear(24, 16), config, 2, work, recipe="sft", seed=0) as engine:
+        for _ in range(0 if engine.step else count):
+            engine.backward(engine.forward(rows).square().mean() / count)
+        if not engine.step:
+            engine.update(loss=0.0)
+        return engine._updates.read("weight", "exp_avg").clone()  # type: ignore[no-any-return]
+
+
 def reinforced(folder: Path) -> None:
     """A GRPO step with every objective; each process saves its part of the gradient."""
     for name in OBJECTIVES:
