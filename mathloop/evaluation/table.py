@@ -106,23 +106,39 @@ def print_table(table: Table, group: str = "all") -> str:
 
 
 def print_scores(table: Table) -> str:
-    """Plain text, in percent: by benchmark with their average, then by language and by level; all metrics.
+    """Plain text, in percent: by benchmark with their average, else by language, and by level.
 
-    Several k have a block each, as a line of all metrics would not fit a terminal.
+    Several k have a block each, as a line of all metrics would not fit a terminal. Of k = 1 among them only
+    pass@1 is shown, which is the mean over all samples, as every vote over one sample is. Languages and
+    levels are shown for the largest k.
     """
     present = table.groups
-    kinds = [[one for one in present if one.startswith(f"{kind}:")] for kind in ("language", "level")]
-    top = [one for one in present if one.startswith("benchmark:")]
-    top += [one for one in present if one.startswith("average")]
-    blocks = [top or ["all"], *(groups for groups in kinds if len(groups) > 1)]
-    means = [metric_name("mean", k) for k in table.ks]
+    languages, levels, benchmarks = (
+        [one for one in present if one.startswith(f"{kind}:")] for kind in ("language", "level", "benchmark")
+    )
+    averages = [one for one in present if one.startswith("average")]
+    ks = table.ks or [table.k]
     lines: list[str] = []
-    for groups in blocks:
-        for k in table.ks or [table.k]:
-            shown = [name for name in [*means, *table.metrics] if "@" not in name or name.endswith(f"@{k}")]
-            lines += [*_grid(table, groups, sorted(shown, key=lambda name: "@" in name), named=True), ""]
+    for number in range(len(ks)):
+        groups = [*benchmarks, *averages] or ["all"]
+        lines += [*_grid(table, groups, _shown_at(table, ks, number), named=True), ""]
+    for groups in ([] if averages else languages, levels):
+        if len(groups) > 1:
+            lines += [*_grid(table, groups, _shown_at(table, ks[-1:], 0), named=True), ""]
     lines.append("Percent of problems right, with 95 % bootstrap intervals over problems.")
     return "\n".join(lines)
+
+
+def _shown_at(table: Table, ks: Sequence[int], number: int) -> list[str]:
+    """The metrics of one block of several k: those that are the same for all of them only in the first."""
+    k = ks[number]
+    if k == 1 and len(ks) > 1:
+        shown = ["greedy", "pass@1"]
+    else:
+        first = ["greedy", metric_name("mean", k)] if number == 0 else []
+        shown = first + [name for name in table.metrics if name.endswith(f"@{k}")]
+    present = {score.metric for score in table.scores}
+    return [name for name in shown if name in present]
 
 
 def _grid(table: Table, groups: Sequence[str], metrics: Sequence[str], *, named: bool = False) -> list[str]:
