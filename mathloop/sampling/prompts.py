@@ -7,7 +7,10 @@ for base models without a chat template (Paper §5): solved examples, then the p
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from mathloop.errors import BadModel
 from mathloop.records import Mode
@@ -26,16 +29,31 @@ TOOL_MARK = "```output"
 OWN_SETTING = "mathloop_instruction"
 """Field of a model's tokenizer_config.json, user or system: the turn of the instruction, in every stage."""
 DEFAULT = PromptConfig()
+_PRIVATE = "".join(map(chr, range(0xE000, 0xE400)))
+"""Characters of Unicode's private use area, of which no text has all."""
 
 
-def render_prompt(tokenizer: Any, problem: str, mode: Mode, prompt: PromptConfig = DEFAULT) -> str:
-    """Returns the text that a response follows.
+class Turn(NamedTuple):
+    """An earlier turn of a conversation."""
+
+    role: str
+    """system, which comes first, user or assistant."""
+    content: str
+
+
+def render_prompt(
+    tokenizer: Any, problem: str, mode: Mode, prompt: PromptConfig = DEFAULT, earlier: Sequence[Turn] = ()
+) -> str:
+    """Returns the text that a response follows. Of `earlier` turns, the user's are put as the problem is.
 
     Raises:
         BadConfig: there are not as many examples as shots, or none for this mode.
-        BadModel: a chat prompt, and the tokenizer has no chat template, or one without a system turn.
+        BadModel: a chat prompt, and the tokenizer has no chat template, or one without a system turn, or one
+            that leaves out an earlier turn; a text prompt with earlier turns.
     """
     if is_text(tokenizer, prompt):
+        if earlier:
+            raise BadModel("a text prompt has no earlier turns; send the problem alone")
         examples = load_examples(prompt.few_shot)
         shots = examples.shots(prompt.shots, mode)
         solved = [f"{examples.question} {text}\n{examples.answer} {solution}" for text, solution in shots]
@@ -46,7 +64,9 @@ def render_prompt(tokenizer: Any, problem: str, mode: Mode, prompt: PromptConfig
             "examples for a text prompt (prompt.few_shot and prompt.shots)"
         )
     in_system = _instruction_turn(tokenizer, prompt) == "system"
-    turns = [{"role": "system", "content": INSTRUCTIONS[mode]}] if in_system else []
+    system = [turn.content for turn in earlier if turn.role == "system"]
+    system += [INSTRUCTIONS[mode]] if in_system else []
+    turns = [{"role": "system", "content": "\n".join(system)}] if system else []
 
     def ask(text: str) -> dict[str, str]:
         return {"role": "user", "content": text if in_system else f"{text}\n{INSTRUCTIONS[mode]}"}
@@ -55,22 +75,61 @@ def render_prompt(tokenizer: Any, problem: str, mode: Mode, prompt: PromptConfig
     if solved_turns is not None and (mode == "cot" or solved_turns.has_tir):
         for text, solution in solved_turns.shots(prompt.chat_shots, mode):
             turns += [ask(text), {"role": "assistant", "content": solution}]
+    for role, content in earlier:
+        turns += [ask(content) if role == "user" else {"role": role, "content": content}] * (role != "system")
     turns.append(ask(problem))
     try:
-        return str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
+        text = str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
     except Exception as error:  # a template is a program, and some refuse a system turn
-        if not in_system:
+        if not system and not earlier:
             raise
         reason = str(error).split("\n")[0]
-        message = f"the chat template refuses a system turn ({reason}); set prompt.instruction to user"
-        raise BadModel(message) from error
+        what = "a system turn" if system else "these turns"
+        remedy = "set prompt.instruction to user" if in_system else "leave them out"
+        raise BadModel(f"the chat template refuses {what} ({reason}); {remedy}") from error
+    for turn in earlier:  # some templates leave out what they do not know
+        if turn.content.strip() not in text:
+            raise BadModel(f"the chat template leaves out the {turn.role}'s turn; leave it out")
+    return text
 
 
-def encode_prompt(tokenizer: Any, problem: str, mode: Mode, prompt: PromptConfig = DEFAULT) -> list[int]:
-    """Tokens of the rendered prompt. A text prompt begins as the tokenizer begins every text."""
-    text = render_prompt(tokenizer, problem, mode, prompt)
-    tokens: list[int] = tokenizer(text, add_special_tokens=is_text(tokenizer, prompt))["input_ids"]
+def encode_prompt(
+    tokenizer: Any,
+    problem: str,
+    mode: Mode,
+    prompt: PromptConfig = DEFAULT,
+    earlier: Sequence[Turn] = (),
+    after: str = "",
+) -> list[int]:
+    """Tokens of the rendered prompt, and of the response `after` it.
+
+    A special token that is spelled out in the problem or in an earlier turn is text there: it ends no turn.
+    A text prompt begins as the tokenizer begins every text.
+    """
+    begins = is_text(tokenizer, prompt)
+    texts = [problem, *(turn.content for turn in earlier)]
+    special = _special(tokenizer)
+    if special is None or not any(map(special.search, texts)):
+        whole = render_prompt(tokenizer, problem, mode, prompt, earlier) + after
+        tokens: list[int] = tokenizer(whole, add_special_tokens=begins)["input_ids"]
+        return tokens
+    # A mark after the first character of each: the tokenizer sees what is before and after it apart.
+    mark = next(c for c in _PRIVATE if not any(c in text for text in (*texts, after)))
+    marked = [special.sub(lambda found: found[1] + mark, text) for text in texts]
+    turns = [Turn(turn.role, text) for turn, text in zip(earlier, marked[1:], strict=True)]
+    first, *rest = (render_prompt(tokenizer, marked[0], mode, prompt, turns) + after).split(mark)
+    tokens = list(tokenizer(first, add_special_tokens=begins)["input_ids"])
+    for part in rest:
+        tokens += tokenizer(part, add_special_tokens=False)["input_ids"]
     return tokens
+
+
+@lru_cache(maxsize=8)
+def _special(tokenizer: Any) -> re.Pattern[str] | None:
+    """Matches the first character of every special token in a text, also of those that overlap."""
+    special = [one.content for one in getattr(tokenizer, "added_tokens_decoder", {}).values() if one.special]
+    longer = [re.escape(text) for text in special if len(text) > 1]
+    return re.compile(rf"(?=(?:{'|'.join(longer)}))(.)", re.DOTALL) if longer else None
 
 
 def stops_of(tokenizer: Any, config: SamplingConfig) -> tuple[str, ...]:

@@ -13,14 +13,15 @@ from mathloop.models.memory import if_it_fits
 from mathloop.models.reward_model import RewardModel
 from mathloop.models.tokenizers import end_of_turn
 from mathloop.records import Mode
-from mathloop.sampling.prompts import render_prompt
+from mathloop.sampling.prompts import Turn, encode_prompt
 
 
-def dialogue_tokens(tokenizer: Any, problem: str, mode: Mode, text: str, max_tokens: int) -> list[int]:
+def dialogue_tokens(
+    tokenizer: Any, problem: str, mode: Mode, text: str, max_tokens: int, earlier: Sequence[Turn] = ()
+) -> list[int]:
     """Tokens of prompt, response and end of turn; over-long ones lose their beginning."""
-    whole = render_prompt(tokenizer, problem, mode) + text + end_of_turn(tokenizer)
-    tokens: list[int] = tokenizer(whole, add_special_tokens=False)["input_ids"]
-    return tokens[-max_tokens:]
+    after = text + end_of_turn(tokenizer)
+    return encode_prompt(tokenizer, problem, mode, earlier=earlier, after=after)[-max_tokens:]
 
 
 def pad(rows: Sequence[Sequence[int]], device: Any = None) -> tuple[Tensor, Tensor]:
@@ -42,12 +43,14 @@ def score(
     *,
     batch_size: int = 256,
     max_tokens: int = 4096,
+    earlier: Sequence[Turn] = (),
 ) -> list[float]:
     """Rewards (logits) of (problem, mode, response text), in order; batches are made of like lengths.
 
+    `earlier` turns come before each of them.
     A batch that does not fit into memory is scored again in halves, and so are all that follow.
     """
-    rows = [dialogue_tokens(tokenizer, *dialogue, max_tokens) for dialogue in dialogues]
+    rows = [dialogue_tokens(tokenizer, *dialogue, max_tokens, earlier) for dialogue in dialogues]
     by_length = sorted(range(len(rows)), key=lambda i: len(rows[i]))
     scores = [0.0] * len(rows)
     device = next(model.parameters()).device

@@ -21,9 +21,11 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 CHAT = "/v1/chat/completions"
+KSERVE_ROOT = "/openai"
+"""KServe has OpenAI's routes under this path; they are at both."""
 OPEN = frozenset({"/", "/metrics", "/v2/health/live", "/v2/health/ready"})
 """Paths of probes and Prometheus, which have no key."""
-READ = re.compile(r"/v1/models(/[^/:]+)?|/v2(/models(/[^/:]+(/ready)?)?)?")
+READ = re.compile(r"/openapi\.json|(/openai)?/v1/models(/[^/:]+)?|/v2(/models(/[^/:]+(/ready)?)?)?")
 
 
 class Guard:
@@ -54,7 +56,8 @@ class Guard:
         path, method = scope["path"], scope["method"]
         headers = {name.lower(): value for name, value in scope["headers"]}
         reads = path in OPEN or READ.fullmatch(path) is not None
-        if not reads and path != CHAT:
+        asks = path in (CHAT, KSERVE_ROOT + CHAT)
+        if not reads and not asks:
             raise Refused(404, f"unknown path; use POST {CHAT}", code="unknown_url")
         if method not in (("GET", "HEAD") if reads else ("POST",)):
             raise Refused(405, f"{method} is not allowed for this path", code="method_not_allowed")
@@ -66,7 +69,7 @@ class Guard:
                     "a valid key is required: Authorization: Bearer … (for `mathloop ask`: MATHLOOP_API_KEY)",
                     code="invalid_api_key",
                 )
-        if path == CHAT:
+        if asks:
             kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
             if kind != b"application/json":  # other sites can send other types without a preflight
                 raise Refused(415, "Content-Type: expected application/json", code="unsupported_media_type")

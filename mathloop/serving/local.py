@@ -18,10 +18,11 @@ from mathloop.records import Mode, Problem, Response
 from mathloop.registry import Registry
 from mathloop.sampling.config import SamplingConfig
 from mathloop.sampling.engines.transformers_engine import TransformersSampler
-from mathloop.sampling.prompts import render_prompt
+from mathloop.sampling.prompts import Turn, encode_prompt
 from mathloop.sampling.scoring import score
 from mathloop.serving.config import SolverConfig
 from mathloop.serving.engines import Generation
+from mathloop.serving.messages import Message
 from mathloop.serving.questions import MODES, Question
 from mathloop.serving.refusals import Refused
 from mathloop.storage import open_store
@@ -33,6 +34,15 @@ QUESTIONS_PER_SAMPLER = 100
 
 class _Stopped(Exception):
     """The client has gone or the deadline has passed."""
+
+
+class _QuestionSampler(TransformersSampler):
+    """Draws after a prompt that is encoded already, with the question's earlier messages."""
+
+    prompt: list[int]
+
+    def encode(self, problem: Problem, mode: Mode) -> list[int]:
+        return self.prompt
 
 
 class LocalEngine:
@@ -52,7 +62,7 @@ class LocalEngine:
         self._model, self._tokenizer = policy
         self._scorer = reward_model
         self._config = config
-        self._sampler: TransformersSampler | None = None
+        self._sampler: _QuestionSampler | None = None
         self._tir_questions = 0
         self._context = _context(self._model, self._tokenizer)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
@@ -132,10 +142,12 @@ class LocalEngine:
             raise _Stopped
 
     def _draw(self, question: Question) -> Generation:
-        prompt, limit = self._measure(question)
+        tokens = self._encode(question)
+        prompt, limit = len(tokens), self._limit(question, len(tokens))
         together = max(1, self._config.tokens_at_once // (prompt + limit))
         sampler = self._fresh_sampler(question)
-        sampler.config = SamplingConfig(max_tokens=limit, top_p=question.top_p)
+        sampler.prompt = tokens
+        sampler.config = SamplingConfig(max_tokens=limit, top_p=question.top_p, stop=question.stop)
         problem = Problem("question", question.problem, language=question.language)
         responses: list[Response] = []
         while len(responses) < question.samples:
@@ -149,22 +161,31 @@ class LocalEngine:
             responses += [rollout.response for rollout in rollouts]
         return Generation(responses, prompt, sum(response.tokens for response in responses), question.seed)
 
-    def _measure(self, question: Question) -> tuple[int, int]:
-        """Tokens of the prompt, and most tokens of a response. Raises Refused."""
-        text = render_prompt(self._tokenizer, question.problem, question.mode)
-        prompt = len(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+    def _encode(self, question: Question) -> list[int]:
+        """Tokens of the prompt. Raises Refused if the model takes no such messages."""
+        try:
+            return encode_prompt(
+                self._tokenizer, question.problem, question.mode, earlier=_turns(question.earlier)
+            )
+        except BadModel as error:
+            if not question.earlier:
+                raise
+            raise Refused(400, f"messages: {error}", param="messages", code="unsupported_value") from None
+
+    def _limit(self, question: Question, prompt: int) -> int:
+        """Most tokens of a response after a prompt of so many. Raises Refused."""
         left = self._context - prompt
         if left < 1 or (left < question.max_tokens and not question.may_cut):
             more = "" if question.may_cut else f", and max_tokens asks for {question.max_tokens} more"
             message = f"the problem has {prompt} tokens{more}; the model's context has {self._context}"
             raise Refused(400, message, param="messages", code="context_length_exceeded")
-        return prompt, min(left, question.max_tokens)
+        return min(left, question.max_tokens)
 
-    def _fresh_sampler(self, question: Question) -> TransformersSampler:
+    def _fresh_sampler(self, question: Question) -> _QuestionSampler:
         self._tir_questions += question.mode == "tir"
         if self._sampler is None or self._tir_questions > QUESTIONS_PER_SAMPLER:
             self._close_sampler()
-            self._sampler = TransformersSampler(self._model, self._tokenizer, SamplingConfig())
+            self._sampler = _QuestionSampler(self._model, self._tokenizer, SamplingConfig())
             self._tir_questions = 0
         return self._sampler
 
@@ -172,7 +193,13 @@ class LocalEngine:
         assert self._scorer is not None
         dialogues = [(question.problem, question.mode, response.text) for response in responses]
         together = max(1, self._config.tokens_at_once // self._context)
-        rewards = score(*self._scorer, dialogues, batch_size=together, max_tokens=self._context)
+        rewards = score(
+            *self._scorer,
+            dialogues,
+            batch_size=together,
+            max_tokens=self._context,
+            earlier=_turns(question.earlier),
+        )
         if not all(map(math.isfinite, rewards)):
             raise Refused(500, "the reward model's scores are not finite; choose maj", code="internal_error")
         return rewards
@@ -181,6 +208,10 @@ class LocalEngine:
         if self._sampler is not None:
             self._sampler.close()
             self._sampler = None
+
+
+def _turns(earlier: Sequence[Message]) -> list[Turn]:
+    return [Turn(message.role, message.content) for message in earlier]
 
 
 def _context(model: Any, tokenizer: Any) -> int:

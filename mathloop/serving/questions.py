@@ -8,23 +8,25 @@ from __future__ import annotations
 
 import difflib
 import secrets
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
-from mathloop.lines import describe, is_blank, parse_object, shown
+from mathloop.lines import parse_object, shown
 from mathloop.records import Language, Mode
 from mathloop.serving.config import MODEL, SolverConfig
+from mathloop.serving.fields import one_of, read_choice, read_flag, read_number, read_stop, read_whole, wrong
+from mathloop.serving.messages import Message, read_messages
 from mathloop.serving.refusals import Refused
 from mathloop.voting import STRATEGIES
 
 MODES: tuple[Mode, ...] = ("cot", "tir")
-Choice = TypeVar("Choice", bound=str)
-ROLES = ("system", "developer", "user", "assistant")
+MOST_STOPS = 16
+LONGEST_STOP = 200
+"""Characters."""
 
 SUPPORTED = (
     "model", "messages", "stream", "stream_options", "n", "temperature", "top_p", "seed", "max_tokens",
-    "max_completion_tokens", "strategy", "samples", "mode",
+    "max_completion_tokens", "stop", "strategy", "samples", "mode",
 )  # fmt: skip
 UNSUPPORTED: dict[str, tuple[Any, ...]] = {
     "frequency_penalty": (0,),
@@ -32,7 +34,6 @@ UNSUPPORTED: dict[str, tuple[Any, ...]] = {
     "logit_bias": ({},),
     "logprobs": (False,),
     "top_logprobs": (0,),
-    "stop": ([], ""),
     "tools": ([],),
     "tool_choice": ("none", "auto"),
     "parallel_tool_calls": (False, True),
@@ -65,6 +66,14 @@ class Question:
     """Random if the request has none."""
     max_tokens: int
     """Longest response, in tokens."""
+    earlier: tuple[Message, ...] = ()
+    """Messages before the problem."""
+    stop: tuple[str, ...] = ()
+    """Texts that end a response, which they are not part of."""
+    choices: int = 1
+    """Candidates in the reply, the best first; at most `samples`."""
+    ignored: tuple[str, ...] = ()
+    """Fields of the request that have no effect."""
     seeded: bool = True
     """The request has a seed."""
     may_cut: bool = True
@@ -94,39 +103,43 @@ def read_question(
         raise Refused(
             404, f"model: this server has no {name}, only {MODEL!r}", param="model", code="model_not_found"
         )
-    if _whole(fields, "n", 1, 1, 2**31) != 1:
-        message = (
-            "n: expected 1, since one answer is chosen; `samples` sets the responses, and all are returned"
-        )
-        raise Refused(400, message, param="n", code="unsupported_value")
     strategy, temperature = _strategy(fields, config, has_reward_model)
     greedy = STRATEGIES[strategy].needs == "greedy"
-    samples = 1 if greedy else min(config.samples, config.most_samples)
-    samples = _whole(fields, "samples", samples, 1, config.most_samples)
+    choices = read_whole(fields, "n", 1, 1, config.most_samples)
+    samples = 1 if greedy else min(max(config.samples, choices), config.most_samples)
+    samples = read_whole(fields, "samples", samples, 1, config.most_samples)
     if greedy and samples != 1:
         message = f"samples: {strategy} draws one response, not {samples}; leave it out, or choose maj or rm"
         raise Refused(422, message, param="samples")
-    mode = _choice(fields, "mode", MODES, "cot")
+    if choices > samples:
+        message = f"n: expected at most the number of samples, {samples}, of which it returns the best"
+        raise Refused(422, message, param="n")
+    mode = read_choice(fields, "mode", MODES, "cot")
     if mode not in modes:
         message = f"mode: this server's policy answers in {', '.join(modes)} only, not in {mode}"
         raise Refused(422, message, param="mode", code="unsupported_value")
     limit = "max_completion_tokens" if "max_completion_tokens" in fields else "max_tokens"
     options = fields.get("stream_options", {})
     if not isinstance(options, dict):
-        raise _wrong("stream_options", "an object", options)
+        raise wrong("stream_options", "an object", options)
+    problem, earlier = read_messages(fields.get("messages"))
     return Question(
-        problem=_problem(fields.get("messages")),
+        problem=problem,
+        earlier=earlier,
+        stop=read_stop(fields, MOST_STOPS, LONGEST_STOP),
+        choices=choices,
+        ignored=tuple(name for name in IGNORED if name in fields),
         strategy=strategy,
         samples=samples,
         mode=mode,
         temperature=temperature,
-        top_p=_number(fields, "top_p", 1.0, 1e-6, 1.0),
-        seed=_whole(fields, "seed", secrets.randbelow(2**31), -(2**63), 2**63 - 1),
-        max_tokens=_whole(fields, limit, config.max_tokens, 1, 2**20),
+        top_p=read_number(fields, "top_p", 1.0, 1e-6, 1.0),
+        seed=read_whole(fields, "seed", secrets.randbelow(2**31), -(2**63), 2**63 - 1),
+        max_tokens=read_whole(fields, limit, config.max_tokens, 1, 2**20),
         seeded="seed" in fields,
         may_cut=limit not in fields,
-        stream=_flag(fields, "stream"),
-        stream_usage=_flag(options, "include_usage"),
+        stream=read_flag(fields, "stream"),
+        stream_usage=read_flag(options, "include_usage"),
     )
 
 
@@ -152,91 +165,20 @@ def _strategy(fields: dict[str, Any], config: SolverConfig, has_reward_model: bo
     default = "rm" if has_reward_model else "maj"
     if fields.get("temperature") == 0 and "samples" not in fields:
         default = "greedy"
-    strategy = _choice(fields, "strategy", tuple(STRATEGIES), default)
+    strategy = read_choice(fields, "strategy", tuple(STRATEGIES), default)
     if strategy not in strategies(has_reward_model):
-        others = _one_of(strategies(has_reward_model))
+        others = one_of(strategies(has_reward_model))
         message = f"strategy: {strategy} needs a reward model, and this server has none; choose {others}"
         raise Refused(422, message, param="strategy", code="unsupported_value")
     if STRATEGIES[strategy].needs == "greedy":
-        if _number(fields, "temperature", 0.0, 0.0, 2.0) != 0:
+        if read_number(fields, "temperature", 0.0, 0.0, 2.0) != 0:
             message = f"temperature: {strategy} implies 0; leave it out, or choose maj or rm"
             raise Refused(422, message, param="temperature")
         return strategy, 0.0
-    temperature = _number(fields, "temperature", config.temperature, 0.0, 2.0)
+    temperature = read_number(fields, "temperature", config.temperature, 0.0, 2.0)
     if temperature == 0:
         message = (
             f"temperature: with 0 all responses are equal; set it above 0 for {strategy}, or choose greedy"
         )
         raise Refused(422, message, param="temperature")
     return strategy, temperature
-
-
-def _problem(messages: Any) -> str:
-    """The last message, the user's. Earlier ones are ignored: the policy is trained on a single turn."""
-    if not isinstance(messages, list) or not messages:
-        raise Refused(422, "messages: expected a list with the problem as its last message", param="messages")
-    for number, message in enumerate(messages):
-        if not isinstance(message, dict) or message.get("role") not in ROLES:
-            expected = f"an object with a role ({', '.join(ROLES)}) and content"
-            raise _wrong(f"messages[{number}]", expected, message)
-    last = messages[-1]
-    where = f"messages[{len(messages) - 1}].content"
-    if last["role"] != "user":
-        raise Refused(422, "messages: the last one is the problem; its role must be user", param="messages")
-    text = _text(last.get("content"), where)
-    if is_blank(text) or "\0" in text:
-        raise Refused(
-            422, f"{where}: the problem is empty; write one", param="messages", code="empty_problem"
-        )
-    return text.strip()
-
-
-def _text(content: Any, where: str) -> str:
-    if isinstance(content, list):
-        for part in content:
-            if not (
-                isinstance(part, dict) and part.get("type") == "text" and isinstance(part.get("text"), str)
-            ):
-                raise _wrong(where, "text, or a list of text parts", part)
-        return "\n".join(part["text"] for part in content)
-    if not isinstance(content, str):
-        raise _wrong(where, "text, or a list of text parts", content)
-    return content
-
-
-def _choice(fields: dict[str, Any], name: str, choices: tuple[Choice, ...], default: Choice) -> Choice:
-    value = fields.get(name, default)
-    chosen = next((choice for choice in choices if choice == value), None)
-    if chosen is None:
-        raise _wrong(name, _one_of(choices), value)
-    return chosen
-
-
-def _one_of(names: Sequence[str]) -> str:
-    return f"{', '.join(names[:-1])} or {names[-1]}"
-
-
-def _whole(fields: dict[str, Any], name: str, default: int, low: int, high: int) -> int:
-    value = fields.get(name, default)
-    if type(value) is not int or not low <= value <= high:
-        raise _wrong(name, f"a whole number from {low} to {high}", value)
-    return value
-
-
-def _number(fields: dict[str, Any], name: str, default: float, low: float, high: float) -> float:
-    value = fields.get(name, default)
-    if type(value) not in (int, float) or not low <= value <= high:
-        raise _wrong(name, f"a number from {low:g} to {high:g}", value)
-    return float(value)
-
-
-def _flag(fields: dict[str, Any], name: str) -> bool:
-    value = fields.get(name, False)
-    if not isinstance(value, bool):
-        raise _wrong(name, "true or false", value)
-    return value
-
-
-def _wrong(where: str, expected: str, value: Any) -> Refused:
-    message = f"{where}: expected {expected}, found {describe(value)}"
-    return Refused(422, message, param=where.partition("[")[0])

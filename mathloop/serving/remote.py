@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,6 +27,10 @@ PARALLEL = 32
 """Questions sent at the same time: vLLM batches them and has its own queue."""
 PROBE_SECONDS = 15.0
 """Longest wait for the first answer of an endpoint that accepts connections."""
+_SPECIAL = re.compile(
+    r"<[|\uff5c][^<>\s]{1,60}[|\uff5c]>|</?s>|<(?:bos|eos|pad|unk|mask|start_of_turn|end_of_turn)>|\[/?INST\]"
+)
+"""Special tokens of the families of chat models (Qwen, Llama, DeepSeek, Gemma, Mistral)."""
 MOST_END_TOKENS = 8
 """Tokens that a chat template may add after a message."""
 
@@ -65,7 +70,7 @@ class RemoteEngine:
         if self._reward_model is not None:
             await self._first_model(self._reward_model)
             self._end_of_turn = await self._find_end_of_turn(self._reward_model)
-            await self._reward("1", "cot", "1", self._reward_model, self._end_of_turn)
+            await self._reward([turn], "1", self._reward_model, self._end_of_turn)
 
     async def _first_model(self, endpoint: Endpoint) -> str:
         try:
@@ -75,8 +80,10 @@ class RemoteEngine:
             raise endpoint.no_answer(PROBE_SECONDS) from None
 
     async def draw(self, question: Question) -> Generation:
-        messages = [_user_turn(question.problem, question.mode)]
+        messages = _dialogue(question)
         limit = await self._limit(question, messages)
+        if messages[0]["role"] == "system":
+            await self._check_system(messages)
         # Only a requested seed is sent: vLLM samples more slowly with one, and on a CPU crashes with one if a
         # prompt does not fit into one step (0.32: "CPU Generator does not use offset").
         seed = question.seed if question.seeded else None
@@ -89,6 +96,7 @@ class RemoteEngine:
                 "top_p": question.top_p,
                 "max_tokens": limit,
                 **({} if seed is None else {"seed": seed}),
+                **({"stop": list(question.stop)} if question.stop else {}),
             },
         )
         choices = answer.get("choices")
@@ -118,9 +126,7 @@ class RemoteEngine:
             self._end_of_turn = await self._find_end_of_turn(self._reward_model)
         tasks = [
             asyncio.create_task(
-                self._reward(
-                    question.problem, question.mode, response.text, self._reward_model, self._end_of_turn
-                )
+                self._reward(_dialogue(question), response.text, self._reward_model, self._end_of_turn)
             )
             for response in responses
         ]
@@ -142,6 +148,14 @@ class RemoteEngine:
             message = f"the problem has {prompt} tokens{more}; the model's context has {context}"
             raise Refused(400, message, param="messages", code="context_length_exceeded")
         return min(left, question.max_tokens)
+
+    async def _check_system(self, messages: list[dict[str, str]]) -> None:
+        """Raises Refused if the chat template leaves the system message out: a longer one is no longer."""
+        first, *others = messages
+        longer = {"role": "system", "content": f"{first['content']}\n{first['content']} 1 2 3 4 5 6 7 8 9"}
+        if await self._measure([longer, *others]) == await self._measure(messages):
+            message = "messages: the model's chat template takes no system message; leave it out"
+            raise Refused(400, message, param="messages", code="unsupported_value")
 
     async def _measure(self, messages: list[dict[str, str]]) -> tuple[int, int]:
         """Tokens of the prompt and of the context."""
@@ -176,15 +190,12 @@ class RemoteEngine:
         return str(after[0])
 
     async def _reward(
-        self, problem: str, mode: Mode, text: str, endpoint: Endpoint, end_of_turn: str
+        self, dialogue: list[dict[str, str]], text: str, endpoint: Endpoint, end_of_turn: str
     ) -> float:
         answer = await endpoint.post(
             "/pooling",
             {
-                "messages": [
-                    _user_turn(problem, mode),
-                    {"role": "assistant", "content": text + end_of_turn},
-                ],
+                "messages": [*dialogue, {"role": "assistant", "content": text + end_of_turn}],
                 "continue_final_message": True,
                 "use_activation": False,
                 # As in training, the beginning of an over-long dialogue is cut off.
@@ -204,7 +215,27 @@ class RemoteEngine:
 
 def _user_turn(problem: str, mode: Mode) -> dict[str, str]:
     """The message that `render_prompt` renders locally."""
-    return {"role": "user", "content": f"{problem}\n{INSTRUCTIONS[mode]}"}
+    return {"role": "user", "content": f"{_as_text(problem)}\n{INSTRUCTIONS[mode]}"}
+
+
+def _dialogue(question: Question) -> list[dict[str, str]]:
+    """All messages of a question, as `render_prompt` renders them locally."""
+    system = "\n".join(one.content for one in question.earlier if one.role == "system")
+    turns = [{"role": "system", "content": _as_text(system)}] if system else []
+    for one in question.earlier:
+        if one.role == "user":
+            turns.append(_user_turn(one.content, question.mode))
+        elif one.role == "assistant":
+            turns.append({"role": "assistant", "content": _as_text(one.content)})
+    return [*turns, _user_turn(question.problem, question.mode)]
+
+
+def _as_text(text: str) -> str:
+    """The text with a zero-width space in everything that looks like a special token.
+
+    vLLM reads special tokens in messages as such: they would end a turn, and begin one of another role.
+    """
+    return _SPECIAL.sub(lambda found: f"{found[0][0]}\u200b{found[0][1:]}", text)
 
 
 def _count(fields: dict[str, Any], name: str) -> int:

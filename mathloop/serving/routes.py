@@ -8,13 +8,14 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import suppress
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import Response, StreamingResponse
 from starlette.requests import ClientDisconnect
 
 from mathloop.serving import metrics, wire
 from mathloop.serving.config import MODEL
-from mathloop.serving.guard import CHAT
+from mathloop.serving.guard import CHAT, KSERVE_ROOT
+from mathloop.serving.openapi import describe_api
 from mathloop.serving.questions import read_question
 from mathloop.serving.refusals import Refused
 from mathloop.serving.solver import Answer, Solver
@@ -25,7 +26,13 @@ PING_SECONDS = 10.0
 """Pause between pings in a stream: gateways close silent connections, mostly after 15 to 60 seconds."""
 
 
-def solver_routes(solver: Solver) -> APIRouter:
+def add_routes(app: FastAPI, solver: Solver) -> None:
+    """Adds the solver's routes to the app, whose OpenAPI document then shows these alone."""
+    app.include_router(_solver_routes(solver))
+    app.openapi = lambda: describe_api(solver)  # type: ignore[method-assign]
+
+
+def _solver_routes(solver: Solver) -> APIRouter:
     """Chat completions, the list of models, and readiness; these override KServe's routes."""
     router = APIRouter()
     created = int(time.time())
@@ -50,16 +57,17 @@ def solver_routes(solver: Solver) -> APIRouter:
             metrics.REFUSED.labels(str(refused.status)).inc()
             return _refusal(refused)
         reply_id, now = f"chatcmpl-{uuid.uuid4().hex}", int(time.time())
-        if question.stream:
-            events = _events(task, wire.Stream(reply_id, now), engine.name)
-            return _TaskStream(task, events)
         try:
-            answer = await _until_hang_up(request, task)
+            # A stream begins with its first byte: until then, an error still has a status of its own.
+            there = await _until_hang_up(request, task, PING_SECONDS if question.stream else None)
+            if question.stream and there:
+                events = _events(task, wire.Stream(reply_id, now), question.choices, engine.name)
+                return _TaskStream(task, events)
+            if there:
+                return _json(wire.completion(task.result(), engine.name, reply_id, now))
         except Refused as refused:
             return _refusal(refused)
-        if answer is None:
-            return Response(status_code=499)  # the client is gone
-        return _json(wire.completion(answer, engine.name, reply_id, now))
+        return Response(status_code=499)  # the client is gone
 
     async def ready() -> Response:
         # KServe's own route is always ready, whatever its models report.
@@ -67,9 +75,10 @@ def solver_routes(solver: Solver) -> APIRouter:
         return Response(body, 200 if solver.ready else 503, media_type="application/json")
 
     router.add_api_route("/v2/health/ready", ready, methods=["GET"])
-    router.add_api_route("/v1/models", models, methods=["GET"])
-    router.add_api_route("/v1/models/{name}", model, methods=["GET"])
-    router.add_api_route(CHAT, chat, methods=["POST"])
+    for root in ("", KSERVE_ROOT):
+        router.add_api_route(f"{root}/v1/models", models, methods=["GET"])
+        router.add_api_route(f"{root}/v1/models/{{name}}", model, methods=["GET"])
+        router.add_api_route(f"{root}{CHAT}", chat, methods=["POST"])
     return router
 
 
@@ -86,15 +95,23 @@ async def _body(request: Request) -> bytes:
         raise Refused(400, "the connection closed before the end of the body", code="invalid_json") from None
 
 
-async def _until_hang_up(request: Request, task: asyncio.Task[Answer]) -> Answer | None:
-    """The answer; None if the client hangs up, which stops the work."""
+async def _until_hang_up(request: Request, task: asyncio.Task[Answer], seconds: float | None) -> bool:
+    """Waits for the answer, up to so many seconds; False if the client hangs up, which stops the work.
+
+    Raises Refused if the question was refused.
+    """
     gone = asyncio.create_task(_hung_up(request))
+    stays = False
     try:
-        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
-        return await task if task.done() else None
+        await asyncio.wait({task, gone}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            task.result()
+        stays = task.done() or not gone.done()
+        return stays
     finally:
         gone.cancel()
-        await _stop(task)
+        if not stays:
+            await _stop(task)
 
 
 async def _hung_up(request: Request) -> None:
@@ -108,8 +125,11 @@ async def _stop(task: asyncio.Task[Answer]) -> None:
         await task
 
 
-async def _events(task: asyncio.Task[Answer], stream: wire.Stream, model_name: str) -> AsyncIterator[bytes]:
-    yield stream.opening()
+async def _events(
+    task: asyncio.Task[Answer], stream: wire.Stream, choices: int, model_name: str
+) -> AsyncIterator[bytes]:
+    for part in stream.opening(choices):
+        yield part
     while not task.done():
         await asyncio.wait({task}, timeout=PING_SECONDS)
         if not task.done():

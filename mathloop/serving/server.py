@@ -76,7 +76,7 @@ def serve(
     import uvicorn
 
     from mathloop.serving.guard import Guard
-    from mathloop.serving.routes import solver_routes
+    from mathloop.serving.routes import add_routes
 
     logging.config.dictConfig(LOGGING)
     warnings.filterwarnings("ignore", message="ORJSONResponse is deprecated")  # in kserve's routes
@@ -118,7 +118,7 @@ def serve(
     model.ready = True
     model_server.register_model(model)
     app = kserve.model_server.app
-    app.include_router(solver_routes(solver))
+    add_routes(app, solver)
     kserve.protocol.rest.server.RESTServer(
         "kserve.model_server:app", model_server.dataplane, model_server.model_repository_extension, 0
     ).create_application()

@@ -35,8 +35,16 @@ class Answer:
     """Wall time by part: queue, draw, reward, total."""
 
     @property
-    def response(self) -> Response:
-        return self.chosen.best
+    def responses(self) -> list[Response]:
+        """As many as the question asks for: the best of each candidate, then their others."""
+        best = [candidate.best for candidate in self.candidates]
+        others = [
+            response
+            for candidate in self.candidates
+            for response in candidate.responses
+            if response is not candidate.best
+        ]
+        return [*best, *others][: self.question.choices]
 
 
 class Queue:

@@ -38,18 +38,21 @@ def model_object(solver: Solver, created: int) -> dict[str, Any]:
 
 def completion(answer: Answer, model_name: str, reply_id: str, created: int) -> dict[str, Any]:
     """The reply to a chat completion: OpenAI's fields and `mathloop`."""
-    message = {"role": "assistant", "content": answer.response.text, "refusal": None}
-    finish = FINISH[answer.response.finish_reason]
-    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish}
     return {
         "id": reply_id,
         "object": "chat.completion",
         "created": created,
         "model": MODEL,
-        "choices": [choice],
+        "choices": [_choice(index, response) for index, response in enumerate(answer.responses)],
         "usage": usage(answer),
         "mathloop": extension(answer, model_name),
     }
+
+
+def _choice(index: int, response: Response) -> dict[str, Any]:
+    message = {"role": "assistant", "content": response.text, "refusal": None}
+    finish = FINISH[response.finish_reason]
+    return {"index": index, "message": message, "logprobs": None, "finish_reason": finish}
 
 
 def usage(answer: Answer) -> dict[str, int]:
@@ -69,6 +72,7 @@ def extension(answer: Answer, model_name: str) -> dict[str, Any]:
         "temperature": question.temperature,
         "seed": answer.generation.seed,
         "answers_with": model_name,
+        "ignored": list(question.ignored),
         "candidates": [_candidate(candidate) for candidate in answer.candidates],
         "seconds": {name: round(value, 3) for name, value in answer.seconds.items()},
     }
@@ -93,16 +97,18 @@ class Stream:
     def __init__(self, reply_id: str, created: int) -> None:
         self._frame = {"id": reply_id, "object": "chat.completion.chunk", "created": created, "model": MODEL}
 
-    def opening(self) -> bytes:
-        """The role, sent before there is content."""
-        return self._chunk({"role": "assistant", "content": ""}, None)
+    def opening(self, choices: int) -> Iterator[bytes]:
+        """The role of each choice, sent before there is content."""
+        for index in range(choices):
+            yield self._chunk(index, {"role": "assistant", "content": ""}, None)
 
     def answered(self, answer: Answer, model_name: str) -> Iterator[bytes]:
-        """All other chunks; the closing one has the field `mathloop`."""
-        for line in answer.response.text.splitlines(keepends=True):
-            yield self._chunk({"content": line}, None)
-        finish = FINISH[answer.response.finish_reason]
-        yield self._chunk({}, finish, mathloop=extension(answer, model_name))
+        """All other chunks; the closing one of the first choice has the field `mathloop`."""
+        for index, response in enumerate(answer.responses):
+            for line in response.text.splitlines(keepends=True):
+                yield self._chunk(index, {"content": line}, None)
+            more = {} if index else {"mathloop": extension(answer, model_name)}
+            yield self._chunk(index, {}, FINISH[response.finish_reason], **more)
         if answer.question.stream_usage:
             yield event({**self._frame, "choices": [], "usage": usage(answer)})
         yield DONE
@@ -112,8 +118,8 @@ class Stream:
         yield event(refused.body())
         yield DONE
 
-    def _chunk(self, delta: dict[str, Any], finish: str | None, **more: Any) -> bytes:
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
+    def _chunk(self, index: int, delta: dict[str, Any], finish: str | None, **more: Any) -> bytes:
+        choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": finish}
         return event({**self._frame, "choices": [choice], **more})
 
 

@@ -57,8 +57,11 @@ class TransformersSampler(Sampler):
     def fits(self, problem: Problem, mode: Mode) -> bool:
         """Whether the problem's prompt leaves room for a response in the model's context."""
         context = getattr(self.model.config, "max_position_embeddings", None)
-        prompt = encode_prompt(self.tokenizer, problem.problem, mode, self.config.prompt)
-        return leaves_room(len(prompt), self.config.max_tokens, context)
+        return leaves_room(len(self.encode(problem, mode)), self.config.max_tokens, context)
+
+    def encode(self, problem: Problem, mode: Mode) -> list[int]:
+        """Tokens of a problem's prompt."""
+        return encode_prompt(self.tokenizer, problem.problem, mode, self.config.prompt)
 
     @torch.no_grad()
     def take_weights(self, weights: Iterable[tuple[str, Tensor]]) -> None:
@@ -101,7 +104,7 @@ class TransformersSampler(Sampler):
     def _draw(
         self, batch: Sequence[Problem], mode: Mode, samples: int, temperature: float, seed: int
     ) -> list[Rollout]:
-        prompts = [encode_prompt(self.tokenizer, p.problem, mode, self.config.prompt) for p in batch]
+        prompts = [self.encode(problem, mode) for problem in batch]
         decoded = decode_batch(
             self.model,
             prompts,

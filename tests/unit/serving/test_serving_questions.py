@@ -50,12 +50,44 @@ def test_temperature_zero_alone_means_greedy() -> None:
         assert refused(**contradiction).status == 422
 
 
-def test_the_problem_is_the_last_user_message() -> None:
-    earlier = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}]
-    talk = [*earlier, {"role": "assistant", "content": "Hello"}, PROBLEM]
-    assert read(messages=talk).problem == "What is 3 + 4?"
+def test_the_problem_is_the_last_message_and_those_before_it_are_kept() -> None:
+    system = [{"role": "system", "content": "Be brief."}, {"role": "developer", "content": "Be right."}]
+    talk = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
+    question = read(messages=[*system, *talk, PROBLEM])
+    assert question.problem == "What is 3 + 4?"
+    assert [(one.role, one.content) for one in question.earlier] == [
+        ("system", "Be brief."),
+        ("system", "Be right."),
+        ("user", "Hi"),
+        ("assistant", "Hello"),
+    ]
+    assert read(messages=[{"role": "system", "content": " "}, PROBLEM]).earlier == ()
     parts = [{"type": "text", "text": "What is"}, {"type": "text", "text": "3 + 4?"}]
     assert read(messages=[{"role": "user", "content": parts}]).problem == "What is\n3 + 4?"
+    for number, bad in enumerate(("", None, 7, [{"type": "image_url"}])):
+        error = refused(
+            messages=[{"role": "user", "content": "Hi"}] * number + [{**talk[1], "content": bad}, PROBLEM]
+        )
+        assert (error.status, f"messages[{number}].content" in error.message) == (422, True)
+    assert "comes first" in refused(messages=[*talk, *system, PROBLEM]).message
+
+
+def test_stop_and_n() -> None:
+    assert (read(stop="a").stop, read(stop=["a", "", "b", "a"]).stop, read(stop="").stop) == (
+        ("a",),
+        ("a", "b"),
+        (),
+    )
+    assert (read(n=3).choices, read(n=3).samples, read(n=12).samples, read().choices) == (3, 8, 12, 1)
+    for wrong in (
+        {"stop": 7},
+        {"stop": ["a", 7]},
+        {"stop": ["x" * 201]},
+        {"stop": [str(i) for i in range(17)]},
+    ):
+        assert refused(**wrong).status == 422
+    for many in ({"n": 9, "samples": 8}, {"n": 2, "strategy": "greedy"}, {"n": 65}, {"n": 0}):
+        assert refused(**many).status == 422
 
 
 def test_a_seed_is_drawn_where_none_is_given() -> None:
@@ -73,9 +105,7 @@ def test_only_the_servers_own_bound_on_tokens_gives_way() -> None:
     ("fields", "status", "said"),
     [
         ({"model": "gpt-4"}, 404, "only 'mathloop'"),
-        ({"n": 2}, 400, "`samples` sets"),
         ({"tools": [{"type": "function"}]}, 400, "tools: not supported"),
-        ({"stop": ["x"]}, 400, "stop: not supported"),
         ({"logprobs": True}, 400, "logprobs: not supported"),
         ({"response_format": {"type": "json_object"}}, 400, "response_format: not supported"),
         ({"stratgy": "maj"}, 400, "did you mean strategy?"),

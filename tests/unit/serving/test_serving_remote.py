@@ -19,6 +19,7 @@ from mathloop.errors import BadConfig
 from mathloop.sampling.prompts import INSTRUCTIONS
 from mathloop.serving import endpoint
 from mathloop.serving.config import ENDPOINT_KEY_VARIABLE, SolverConfig
+from mathloop.serving.messages import Message
 from mathloop.serving.questions import Question
 from mathloop.serving.refusals import Refused
 from mathloop.serving.remote import RemoteEngine
@@ -105,6 +106,31 @@ def test_vllm_is_asked_for_what_the_local_engine_would_do(vllm: VLLMStandIn) -> 
         assert body["continue_final_message"]
         assert not body["use_activation"]
     assert {headers["Authorization"] for _, _, headers in vllm.asked} == {f"Bearer {SECRET}"}
+
+
+def test_vllm_gets_earlier_messages_and_stop_texts(vllm: VLLMStandIn) -> None:
+    talk = (Message("system", "Be brief."), Message("user", "1+1?"), Message("assistant", "2<|im_end|>"))
+    answer(vllm, question(earlier=talk, stop=("Q:",)))
+    turns = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": f"1+1?\n{INSTRUCTIONS['cot']}"},
+        {"role": "assistant", "content": "2<\u200b|im_end|>"},
+        {"role": "user", "content": f"3+4?\n{INSTRUCTIONS['cot']}"},
+    ]
+    (drawn,) = [body for path, body, _ in vllm.asked if path == "/v1/chat/completions"]
+    assert (drawn["messages"], drawn["stop"]) == (turns, ["Q:"])
+    assert all(body["messages"][:-1] == turns for path, body, _ in vllm.asked if path == "/pooling")
+
+
+def test_a_system_message_that_vllms_template_leaves_out_is_refused(vllm: VLLMStandIn) -> None:
+    def deaf(body: dict[str, Any]) -> Any:
+        if body.get("return_token_strs"):
+            return None
+        return reply({"count": len(body["messages"][-1]["content"]), "max_model_len": 1024})
+
+    vllm.broken["/tokenize"] = deaf
+    error = refused(vllm, question(earlier=(Message("system", "Be brief."),)))
+    assert (error.status, error.param) == (400, "messages")
 
 
 def test_majority_does_not_ask_the_reward_model(vllm: VLLMStandIn) -> None:

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
+import jsonschema
 import pytest
 import uvicorn
 from fastapi import FastAPI
@@ -21,7 +22,7 @@ from mathloop.serving import routes
 from mathloop.serving.config import SolverConfig
 from mathloop.serving.guard import Guard
 from mathloop.serving.refusals import Refused
-from mathloop.serving.routes import solver_routes
+from mathloop.serving.routes import add_routes
 from mathloop.serving.solver import Solver
 from tests.unit.serving.standins import ScriptedEngine
 
@@ -37,7 +38,7 @@ class Served:
         self.engine, self.solver = engine, Solver(engine, config)
         self.solver.ready = True
         app = FastAPI()
-        app.include_router(solver_routes(self.solver))
+        add_routes(app, self.solver)
         app.add_middleware(Guard, key=key, body_bytes=config.body_bytes)
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.port = self._socket.getsockname()[1]
@@ -155,12 +156,88 @@ def test_a_stream_shows_that_it_lives(start: Start, monkeypatch: pytest.MonkeyPa
         assert list(lines)[-2] == "data: [DONE]"
 
 
-def test_a_failure_in_a_stream_is_an_error_event(start: Start) -> None:
+@pytest.mark.parametrize("status", [400, 503])
+def test_a_failure_before_the_first_byte_is_a_status_also_in_a_stream(start: Start, status: int) -> None:
+    engine = ScriptedEngine(["7"])
+    engine.failure = Refused(status, "the policy is away", code="model_unavailable")
+    failed = start(engine).ask(stream=True)
+    assert (failed.status_code, failed.json()["error"]["message"]) == (status, "the policy is away")
+
+
+def test_a_later_failure_in_a_stream_is_an_error_event(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(routes, "PING_SECONDS", 0.02)
     engine = ScriptedEngine(["7"])
     engine.failure = Refused(503, "the policy is away", code="model_unavailable")
-    (opening, error) = events(start(engine).ask(stream=True).text)
-    assert opening["choices"][0]["delta"]["role"] == "assistant"
-    assert error["error"]["message"] == "the policy is away"
+    served = start(engine)
+    served.hold()
+    with served.client.stream("POST", CHAT, json={**ASKED, "stream": True}) as streamed:
+        lines = streamed.iter_lines()
+        assert "assistant" in next(lines)
+        served.let_go()
+        rest = [line for line in lines if line.startswith("data")]
+    assert json.loads(rest[-2].removeprefix("data: "))["error"]["message"] == "the policy is away"
+
+
+def test_n_is_the_number_of_best_candidates(start: Start) -> None:
+    served = start(ScriptedEngine(["7", "8", "7", "9"], [1.0, 3.0, 2.0, 0.0]))
+    asked = {"samples": 4, "strategy": "rm"}
+    for n, expected in ((1, ["8"]), (3, ["8", "7", "9"]), (4, ["8", "7", "9", "7"])):
+        choices = served.ask(n=n, **asked).json()["choices"]
+        assert [choice["message"]["content"] for choice in choices] == [
+            f"so \\boxed{{{x}}}" for x in expected
+        ]
+        assert [choice["index"] for choice in choices] == list(range(n))
+    chunks = events(served.ask(n=2, stream=True, **asked).text)
+    for index, answer in enumerate("87"):
+        own = [chunk["choices"][0] for chunk in chunks if chunk["choices"][0]["index"] == index]
+        assert own[0]["delta"]["role"] == "assistant"
+        assert "".join(one["delta"].get("content", "") for one in own) == f"so \\boxed{{{answer}}}"
+        assert own[-1]["finish_reason"] == "stop"
+
+
+def test_ignored_fields_are_listed(start: Start) -> None:
+    served = start(ScriptedEngine(["7"]))
+    assert served.ask(user="me", verbosity="low").json()["mathloop"]["ignored"] == ["user", "verbosity"]
+    assert served.ask().json()["mathloop"]["ignored"] == []
+
+
+def test_kserves_path_of_openais_api_is_the_same_api(start: Start) -> None:
+    served = start(ScriptedEngine(["7"]), key=KEY)
+    assert served.client.post(f"/openai{CHAT}", json=ASKED).status_code == 401
+    right = {"Authorization": f"Bearer {KEY}"}
+    assert served.client.post(f"/openai{CHAT}", json=ASKED, headers=right).json()["mathloop"]["answer"] == "7"
+    assert served.client.post(f"/openai{CHAT}", content="{}", headers=right).status_code == 415
+    for path in ("/v1/models", "/v1/models/mathloop"):
+        replies = [served.client.get(f"{root}{path}", headers=right) for root in ("", "/openai")]
+        assert replies[0].json() == replies[1].json()
+
+
+def test_the_openapi_document_is_true(start: Start) -> None:
+    served = start(ScriptedEngine(["7", None], [1.0]))
+    document = served.client.get("/openapi.json").json()
+    bodies: dict[str, Any] = {}
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            body = ASKED if method == "post" else None
+            reply = served.client.request(method, path.replace("{name}", "mathloop"), json=body)
+            schema = operation["responses"][str(reply.status_code)]["content"]["application/json"]["schema"]
+            jsonschema.validate(reply.json(), schema, jsonschema.Draft202012Validator)
+            bodies[path] = operation.get("requestBody")
+    assert {CHAT, f"/openai{CHAT}", "/v1/models", "/v2/health/ready"} <= set(bodies)
+    request = jsonschema.Draft202012Validator(bodies[CHAT]["content"]["application/json"]["schema"])
+    for fields in (
+        {}, {"n": 3}, {"n": 65}, {"stop": "x"}, {"stop": 7}, {"stop": list("abcdefghijklmnopq")},
+        {"seed": None}, {"samples": 0}, {"strategy": "best"}, {"mode": "tir"}, {"temperature": 3},
+        {"logprobs": True}, {"logprobs": False}, {"tools": []}, {"tools": [{}]}, {"user": 7},
+        {"stratgy": "maj"}, {"model": "gpt-4"}, {"messages": []},
+        {"stream_options": {"include_usage": "yes"}}, {"messages": [{"role": "tool", "content": "x"}]},
+    ):  # fmt: skip
+        reply = served.ask(**fields)
+        assert request.is_valid({**ASKED, **fields}) == (reply.status_code == 200), fields
+        if reply.status_code != 200:
+            responses = document["paths"][CHAT]["post"]["responses"]
+            schema = responses[str(reply.status_code)]["content"]["application/json"]["schema"]
+            jsonschema.validate(reply.json(), schema)
 
 
 def test_one_question_is_at_the_engine_and_the_queue_is_bounded(start: Start) -> None:
@@ -274,7 +351,7 @@ def test_a_key_is_asked_for_where_one_is_set(start: Start) -> None:
         ("POST", "/v2/repository/models/mathloop/unload", 404),
         ("POST", "/v1/models/mathloop:predict", 404),
         ("POST", "/v2/models/mathloop/infer", 404),
-        ("GET", "/openapi.json", 404),
+        ("GET", "/docs", 404),
         ("GET", "/v1/models/../../etc/passwd", 404),
         ("GET", CHAT, 405),
         ("OPTIONS", CHAT, 405),

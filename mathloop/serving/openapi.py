@@ -1,0 +1,174 @@
+"""The OpenAPI document of the solver's routes, at /openapi.json; KServe's own would show closed routes."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Any
+
+from mathloop.serving.config import MODEL
+from mathloop.serving.guard import CHAT, KSERVE_ROOT
+from mathloop.serving.messages import ROLES
+from mathloop.serving.questions import IGNORED, LONGEST_STOP, MOST_STOPS, UNSUPPORTED, strategies
+from mathloop.serving.solver import Solver
+
+Schema = dict[str, Any]
+_TEXT: Schema = {"type": "string"}
+_COUNT: Schema = {"type": "integer", "minimum": 0}
+_NUMBER: Schema = {"type": "number"}
+_STATUSES = {
+    400: "The body is not JSON, a field is unknown or unsupported, or the problem does not fit the context.",
+    401: "No key, or a wrong one.",
+    404: "Another model.",
+    408: "The body did not arrive in time.",
+    413: "The body is too large.",
+    415: "The body is not application/json.",
+    422: "A value is invalid.",
+    500: "An error in the server.",
+    503: "The queue is full, or a model is unavailable.",
+    504: "No answer within the deadline.",
+}
+
+
+def describe_api(solver: Solver) -> Schema:
+    """The document for this server: its strategies, modes and bounds."""
+    models = {
+        "get": {
+            "summary": "The model, with its strategies and modes",
+            "responses": {"200": _json("The list of models", _object({"object": _TEXT, "data": _list({})}))},
+        }
+    }
+    model = {
+        "get": {
+            "summary": "One model",
+            "parameters": [{"name": "name", "in": "path", "required": True, "schema": {"const": MODEL}}],
+            "responses": {"200": _json("The model", _object({"id": _TEXT})), "404": _error(404)},
+        }
+    }
+    chat = {
+        "post": {
+            "summary": "Answers a problem with the best of several responses",
+            "requestBody": {"required": True, "content": _content(_request(solver))},
+            "responses": {
+                "200": {
+                    "description": "The answer; server-sent events with `stream`",
+                    "content": {**_content(_completion()), "text/event-stream": {"schema": _TEXT}},
+                },
+                **{str(status): _error(status) for status in _STATUSES},
+            },
+        }
+    }
+    ready = {"200": _json("Ready", _object({"ready": {"const": True}}))}
+    ready["503"] = _json("Not ready", _object({"ready": {"const": False}}))
+    paths: Schema = {
+        "/v2/health/ready": {"get": {"summary": "Readiness", "responses": ready, "security": []}}
+    }
+    for root in ("", KSERVE_ROOT):
+        paths |= {f"{root}/v1/models": models, f"{root}/v1/models/{{name}}": model, f"{root}{CHAT}": chat}
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "mathloop's solver", "version": version("mathloop")},
+        "paths": paths,
+        "components": {"securitySchemes": {"key": {"type": "http", "scheme": "bearer"}}},
+        "security": [{"key": []}, {}],
+    }
+
+
+def _request(solver: Solver) -> Schema:
+    most = solver.config.most_samples
+    part = _object({"type": {"const": "text"}, "text": _TEXT})
+    message = _object({"role": {"enum": list(ROLES)}, "content": {"anyOf": [_TEXT, _list(part)]}})
+    stop = {"type": "string", "maxLength": LONGEST_STOP}
+    tokens = {"type": "integer", "minimum": 1, "maximum": 2**20}
+    fields: dict[str, Schema] = {
+        "model": {"const": MODEL},
+        "messages": {**_list(message), "minItems": 1, "description": "The last one is the problem."},
+        "stream": {"type": "boolean"},
+        "stream_options": {"type": "object", "properties": {"include_usage": {"type": "boolean"}}},
+        "n": {"type": "integer", "minimum": 1, "maximum": most, "description": "Choices, the best first."},
+        "temperature": {"type": "number", "minimum": 0, "maximum": 2},
+        "top_p": {"type": "number", "minimum": 1e-6, "maximum": 1},
+        "seed": {"type": "integer"},
+        "max_tokens": tokens,
+        "max_completion_tokens": tokens,
+        "stop": {"anyOf": [stop, {**_list(stop), "maxItems": MOST_STOPS}]},
+        "strategy": {"enum": strategies(solver.engine.has_reward_model)},
+        "samples": {"type": "integer", "minimum": 1, "maximum": most},
+        "mode": {"enum": list(solver.engine.modes)},
+    }
+    fields |= {name: {"enum": list(values)} for name, values in UNSUPPORTED.items()}
+    fields |= {name: {"description": "Ignored, and listed in `mathloop.ignored`."} for name in IGNORED}
+    nullable = {name: {"anyOf": [schema, {"type": "null"}]} for name, schema in fields.items()}
+    nullable["messages"] = fields["messages"]
+    return {
+        "type": "object",
+        "properties": nullable,
+        "required": ["messages"],
+        "additionalProperties": {"type": "null"},
+    }
+
+
+def _completion() -> Schema:
+    message = _object({"role": {"const": "assistant"}, "content": _TEXT, "refusal": {"type": "null"}})
+    finish = {"enum": ["stop", "length"]}
+    choice = _object(
+        {"index": _COUNT, "message": message, "logprobs": {"type": "null"}, "finish_reason": finish}
+    )
+    answer = {"type": ["string", "null"]}
+    score = {"type": ["number", "null"]}
+    candidate = _object(
+        {
+            "answer": answer,
+            "votes": _COUNT,
+            "weighted_votes": score,
+            "reward": score,
+            "samples": _COUNT,
+            "finish_reason": _TEXT,
+            "text": _TEXT,
+        }
+    )
+    extension = {
+        "answer": answer,
+        "strategy": _TEXT,
+        "samples": _COUNT,
+        "mode": _TEXT,
+        "temperature": _NUMBER,
+        "seed": {"type": ["integer", "null"]},
+        "answers_with": _TEXT,
+        "ignored": _list(_TEXT),
+        "candidates": _list(candidate),
+        "seconds": {"type": "object", "additionalProperties": _NUMBER},
+    }
+    usage = dict.fromkeys(("prompt_tokens", "completion_tokens", "total_tokens"), _COUNT)
+    return _object(
+        {
+            "id": _TEXT,
+            "object": {"const": "chat.completion"},
+            "created": _COUNT,
+            "model": {"const": MODEL},
+            "choices": _list(choice),
+            "usage": _object(usage),
+            "mathloop": _object(extension),
+        }
+    )
+
+
+def _error(status: int) -> Schema:
+    text = {"type": ["string", "null"]}
+    error = _object({"message": _TEXT, "type": _TEXT, "param": text, "code": text})
+    return _json(_STATUSES[status], _object({"error": error}))
+
+
+def _object(fields: dict[str, Schema]) -> Schema:
+    return {"type": "object", "properties": fields, "required": list(fields)}
+
+
+def _list(items: Schema) -> Schema:
+    return {"type": "array", "items": items}
+
+
+def _content(schema: Schema) -> Schema:
+    return {"application/json": {"schema": schema}}
+
+
+def _json(description: str, schema: Schema) -> Schema:
+    return {"description": description, "content": _content(schema)}
