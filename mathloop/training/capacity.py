@@ -58,7 +58,7 @@ def out_of_memory(error: BaseException, config: EngineConfig) -> str | None:
     more = "" if config.activation_checkpointing else ", set engine.activation_checkpointing=true"
     return (
         f"out of memory with engine.micro_batch_tokens={config.micro_batch_tokens}: halve it{more}, "
-        "or raise engine.zero and the number of processes"
+        "or raise engine.zero and the number of processes; then start again to resume"
     )
 
 

@@ -39,7 +39,7 @@ from mathloop.training.attention import use_attention
 from mathloop.training.capacity import Utilization, check_memory, out_of_memory
 from mathloop.training.checkpoint import Checkpoint, Checkpoints
 from mathloop.training.config import CHECKPOINTS_VARIABLE, EngineConfig, OptimizerConfig
-from mathloop.training.fingerprint import fingerprint
+from mathloop.training.fingerprint import HOW, fingerprint
 from mathloop.training.linear import speed_up
 from mathloop.training.metrics_log import MetricsLog
 from mathloop.training.ranks import join_ranks
@@ -88,7 +88,7 @@ class Engine:
         self.config, self.optimizer = config.engine, config.optimizer
         self._seed, self._seeded = seed, -1
         check_memory(module, self.config, self.ranks)
-        settings = config.model_dump_json(exclude={"engine": True, "optimizer": {"checkpoint_steps"}})
+        settings = config.model_dump_json(exclude=HOW)
         identity = fingerprint(module, recipe, settings, seed, steps, data)
         use_attention(module, self.config.attention)
         if self.config.activation_checkpointing:

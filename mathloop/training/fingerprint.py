@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+from typing import Any
 
 from torch import nn
+
+HOW: dict[str, Any] = {
+    "engine": True,
+    "optimizer": {"checkpoint_steps"},
+    "sampling": {"engine", "dtype", "batch_size", "gpu_memory"},
+}
+"""Settings of how a training runs, not of what it learns: they are no part of its identity."""
 
 
 def fingerprint(module: nn.Module, *identity: object) -> str:

@@ -17,10 +17,11 @@ from torch import nn
 
 from mathloop.errors import Interrupted
 from mathloop.records import Problem, Response, write_problems, write_responses
+from mathloop.sampling.config import SamplingConfig
 from mathloop.stages import StageReport
 from mathloop.storage import open_store
 from mathloop.training import sft
-from mathloop.training.config import EngineConfig, OptimizerConfig, SFTConfig
+from mathloop.training.config import EngineConfig, GRPOConfig, OptimizerConfig, SFTConfig
 from mathloop.training.engine import CHECKPOINTS_VARIABLE, Engine
 from mathloop.training.order import batch_of
 
@@ -94,6 +95,27 @@ def test_a_resumed_run_is_the_run_at_once(tmp_path: Path, optimizer: Any, killed
     rows = [json.loads(line) for line in (tmp_path / "killed" / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == list(range(12))
     assert [(float(row["step"]), row["loss"]) for row in rows] == whole.curves["loss"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "step"),
+    [
+        ({"sampling": SamplingConfig(max_tokens=160, batch_size=16, gpu_memory=0.4)}, 3),
+        ({"engine": EngineConfig(micro_batch_tokens=512, keep=1)}, 3),
+        ({"sampling": SamplingConfig(max_tokens=80)}, 0),
+        ({"group_size": 4}, 0),
+    ],
+)
+def test_grpo_resumes_with_settings_that_need_less_memory_and_with_no_others(
+    tmp_path: Path, changed: dict[str, Any], step: int
+) -> None:
+    def start(config: GRPOConfig) -> Engine:
+        return Engine(Net(), config, 10, tmp_path, recipe="grpo", seed=0)
+
+    killed = start(GRPOConfig())
+    killed.step = 3
+    killed.save()
+    assert start(GRPOConfig(**changed)).step == step
 
 
 def test_a_layer_that_no_batch_reached_before_the_checkpoint_is_trained_after_it(tmp_path: Path) -> None:
