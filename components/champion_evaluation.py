@@ -16,16 +16,18 @@ def champion_evaluation(
     scores: dsl.Output[dsl.Metrics],
     summary: dsl.Output[dsl.Markdown],
     settings: str = "{}",
+    benchmarks: str = "{}",
     seed: int = 0,
 ) -> None:
     """Answers the benchmark with the champion, greedily and sampled, in CoT and TIR.
 
     Args:
+        benchmarks: Settings of the named benchmarks as JSON.
         results: Every response with its verdict and reward.
         page: The report of the evaluation.
     """
     from components.running import run
-    from mathloop.evaluation.config import EvaluationConfig
+    from mathloop.evaluation.config import BenchmarksConfig, EvaluationConfig
     from mathloop.reports import evaluation as stage
 
     run(
@@ -38,5 +40,6 @@ def champion_evaluation(
         results=results,
         page=page,
         config=EvaluationConfig.model_validate_json(settings),
+        named=BenchmarksConfig.model_validate_json(benchmarks),
         seed=seed,
     )

@@ -22,6 +22,7 @@ def evaluation(
     scores: dsl.Output[dsl.Metrics],
     summary: dsl.Output[dsl.Markdown],
     settings: str = "{}",
+    benchmarks: str = "{}",
     seed: int = 0,
 ) -> None:
     """Answers the benchmark with every model of the round, greedily and sampled, in CoT and TIR.
@@ -33,11 +34,12 @@ def evaluation(
         reward_model_summary: Summaries of sampling training data for the reward model, and of training it.
         selection_summary: Summaries of SFT and of selecting the problems for GRPO.
         grpo_summary: Summary of GRPO.
+        benchmarks: Settings of the named benchmarks as JSON.
         results: Every response with its verdict and reward.
     """
     from components.running import run, work_folder
     from mathloop.evaluation import evaluate
-    from mathloop.evaluation.config import EvaluationConfig
+    from mathloop.evaluation.config import BenchmarksConfig, EvaluationConfig
 
     run(
         evaluate.run_round,
@@ -52,5 +54,6 @@ def evaluation(
         reward_model=reward_model,
         out=results,
         config=EvaluationConfig.model_validate_json(settings),
+        named=BenchmarksConfig.model_validate_json(benchmarks),
         seed=seed,
     )

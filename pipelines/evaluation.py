@@ -35,6 +35,7 @@ def evaluation(store: str, problems: str = "", overrides: str = "{}", seed: int 
         policy=champion_task.outputs["policy"],
         reward_model=champion_task.outputs["reward_model"],
         settings=start["evaluation"],
+        benchmarks=start["benchmarks"],
         seed=start["seed"],
     ).set_display_name("evaluation")
     place("sampler", evaluation_task)

@@ -11,7 +11,7 @@ from pipelines.synthesis import synthesis
 from pipelines.tracing import pipeline
 from pipelines.training import ROUND_ID
 
-LEARNING = ("sft", "reward_data", "reward_model", "selection", "grpo", "evaluation")
+LEARNING = ("sft", "reward_data", "reward_model", "selection", "grpo", "benchmarks", "evaluation")
 """Stages of the nested pipeline; it takes their settings."""
 
 

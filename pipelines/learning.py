@@ -37,6 +37,7 @@ def learning(
     reward_model_settings: str,
     selection_settings: str,
     grpo_settings: str,
+    benchmarks_settings: str,
     evaluation_settings: str,
 ) -> Learned:
     """SFT on the decontaminated responses, a reward model, GRPO, and the evaluation of every model.
@@ -55,6 +56,7 @@ def learning(
         reward_model_settings: Settings of the reward model as JSON.
         selection_settings: Settings of the selection of problems as JSON.
         grpo_settings: Settings of GRPO as JSON.
+        benchmarks_settings: Settings of the named benchmarks as JSON.
         evaluation_settings: Settings of the evaluation as JSON.
     """
     sft_task = add_training(
@@ -111,6 +113,7 @@ def learning(
         challenger=model_of(grpo_task),
         reward_model=model_of(reward_model_task),
         settings=evaluation_settings,
+        benchmarks=benchmarks_settings,
         seed=seed,
         **{f"{name}_summary": task.outputs["summary"] for name, task in summaries.items()},
     )

@@ -48,6 +48,9 @@ class BenchmarksConfig(BaseModel):
         return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
 
 
+NO_BENCHMARKS = BenchmarksConfig()
+
+
 class GateConfig(BaseModel):
     """Promotion gate: when a challenger replaces the champion."""
 

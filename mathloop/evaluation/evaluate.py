@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
-from mathloop.evaluation.config import EvaluationConfig
+from mathloop.evaluation.benchmarks.named import NamedBenchmarks
+from mathloop.evaluation.config import NO_BENCHMARKS, BenchmarksConfig, EvaluationConfig
 from mathloop.evaluation.metrics import Outcomes
 from mathloop.evaluation.passes import MODES, passes_of, shards
 from mathloop.evaluation.responding import draw
 from mathloop.evaluation.roles import role_scores
 from mathloop.models.loading import load_reward_model
-from mathloop.records import Response, read_problems, read_responses, write_responses
+from mathloop.records import Response, benchmark_of, read_problems, read_responses, write_responses
 from mathloop.registry import Champion
 from mathloop.sampling.engines import load_sampler
 from mathloop.stages import Progress, StageReport, timed
@@ -31,6 +33,7 @@ def run_round(
     out: Path,
     config: EvaluationConfig,
     seed: int,
+    named: BenchmarksConfig = NO_BENCHMARKS,
 ) -> StageReport:
     """`run` for the models of a round, labeled by role: base, sft, challenger and champion.
 
@@ -54,6 +57,7 @@ def run_round(
         out=out,
         config=config,
         seed=seed,
+        named=named,
     )
 
 
@@ -66,16 +70,19 @@ def run(
     out: Path,
     config: EvaluationConfig,
     seed: int,
+    named: BenchmarksConfig = NO_BENCHMARKS,
 ) -> StageReport:
     """Writes every Response, with label, verdict and reward, to `out`; greedy responses have sample -1.
 
     If the folder `reward_model` is empty or missing, rewards are None. No pass is held in memory: only what
-    `Outcomes` needs grows with the number of responses.
+    `Outcomes` needs grows with the number of responses. Problems of a `named` benchmark are put to the models
+    as its entry says.
     """
     started = time.monotonic()
     count = sum(1 for _ in read_problems(benchmark))
     scored = reward_model.is_dir() and any(reward_model.iterdir())
     scorer = load_reward_model(reward_model) if scored else None
+    prompts = NamedBenchmarks(named).prompts(config.sampling.prompt)
     passes = passes_of(MODES, config)
     responses = len(models) * count * sum(one.samples for one in passes)
     progress = Progress("evaluation", responses, "responses")
@@ -83,12 +90,14 @@ def run(
     def answered() -> Iterator[Response]:
         for label, folder in models.items():
             with load_sampler(folder, config.sampling) as sampler:
-                for one in passes:
-                    for number, problems in shards(read_problems(benchmark), one):
+                for one, name in product(passes, prompts):
+                    sampler.config = config.sampling.model_copy(update={"prompt": prompts[name]})
+                    problems = (p for p in read_problems(benchmark) if name in (None, benchmark_of(p)))
+                    for number, shard in shards(problems, one):
                         for _, response, _ in draw(
                             sampler,
                             scorer,
-                            problems,
+                            shard,
                             one,
                             label=label,
                             seed=seed,

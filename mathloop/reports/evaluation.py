@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mathloop.evaluation import evaluate, score_table
-from mathloop.evaluation.config import EvaluationConfig
+from mathloop.evaluation.config import NO_BENCHMARKS, BenchmarksConfig, EvaluationConfig
 from mathloop.files import write_file
 from mathloop.records import read_problems, read_responses
 from mathloop.reports.figures import count
@@ -26,6 +26,7 @@ def run(
     page: Path,
     config: EvaluationConfig,
     seed: int,
+    named: BenchmarksConfig = NO_BENCHMARKS,
 ) -> StageReport:
     """Answers the benchmark with the champion and writes the report of it.
 
@@ -43,6 +44,7 @@ def run(
         out=results,
         config=config,
         seed=seed,
+        named=named,
     )
     write_page(benchmark=benchmark, results=results, report=report, config=config, out=page)
     return report

@@ -13,6 +13,7 @@ from mathloop.evaluation.benchmarks.data import data_digest, read_benchmark
 from mathloop.evaluation.benchmarks.registry import find_benchmark
 from mathloop.evaluation.config import BenchmarksConfig
 from mathloop.records import HELD_OUT, Problem
+from mathloop.sampling.config import PromptConfig
 
 
 class NamedBenchmarks:
@@ -57,6 +58,18 @@ class NamedBenchmarks:
             )
         every = (*self._measured, *self._excluded)
         return {benchmark.name: data_digest(benchmark, self._folders) for benchmark in every}
+
+    def prompts(self, settings: PromptConfig) -> dict[str | None, PromptConfig]:
+        """How the problems of each measured benchmark are put to a model; None alone stands for all problems.
+
+        A prompt that the settings name, with examples or a style, holds for all of them.
+        """
+        if not self._measured or settings.few_shot or settings.style != "auto":
+            return {None: settings}
+        prompts: dict[str | None, PromptConfig] = {HELD_OUT: settings}
+        for benchmark in self._measured:
+            prompts[benchmark.name] = benchmark.prompting(settings.instruction)
+        return prompts
 
     def measured(self) -> Iterator[Problem]:
         """The problems to measure models on, and to keep out of training data."""

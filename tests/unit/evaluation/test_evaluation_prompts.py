@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,12 @@ from typing import Any
 import pytest
 
 from mathloop.errors import BadConfig
-from mathloop.evaluation import measure
+from mathloop.evaluation import evaluate, measure
 from mathloop.evaluation.benchmarks import find_benchmark
-from mathloop.evaluation.config import EvaluationConfig
+from mathloop.evaluation.config import BenchmarksConfig, EvaluationConfig
 from mathloop.evaluation.measure import NamedProblems
 from mathloop.models.saving import save_model
-from mathloop.records import Problem, read_rows
+from mathloop.records import Problem, read_rows, write_problems
 from mathloop.sampling.config import PromptConfig, SamplingConfig
 
 
@@ -82,3 +83,58 @@ def test_a_chat_model_is_asked_in_turns_and_without_tools_where_the_entry_says_s
     found = prompts(tmp_path / "chat", tmp_path / "system", both, sampling=system)
     assert all(text.startswith("<|im_start|>system\nPlease reason") for text in found.values())
     assert found["mmlu_stem/cot"].count("<|im_start|>user") == 6
+
+
+def test_a_round_asks_each_named_benchmark_as_its_entry_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, set[str]] = {}
+
+    class Noting:
+        """Notes the prompt of each problem, and answers nothing."""
+
+        config: SamplingConfig
+
+        def fits(self, problem: Problem, mode: str) -> bool:
+            asked.setdefault(problem.id, set()).add(self.config.prompt.model_dump_json())
+            return False
+
+        def stream(self, problems: list[Problem], **_: Any) -> Iterator[Any]:
+            return iter(problems)
+
+    @contextmanager
+    def load(*_: Any) -> Iterator[Noting]:
+        yield Noting()
+
+    monkeypatch.setattr(evaluate, "load_sampler", load)
+    problems = [
+        Problem("mmlu_stem/0", "?", "A", source="mmlu_stem"),
+        Problem("7", "?", "1", source="held-out"),
+        Problem("gsm8k/0", "?", "1", source="gsm8k"),
+    ]
+    write_problems(tmp_path / "benchmark.parquet", problems)
+
+    def run(config: SamplingConfig, *named_ones: str) -> dict[str, tuple[str, int]]:
+        asked.clear()
+        report = evaluate.run(
+            benchmark=tmp_path / "benchmark.parquet",
+            models={"champion": tmp_path},
+            reward_model=tmp_path / "none",
+            out=tmp_path / "results.parquet",
+            config=EvaluationConfig(samples=2, sampling=config),
+            seed=0,
+            named=BenchmarksConfig(measure=named_ones),
+        )
+        assert report.generated == 3 * 2 * 3
+        found = {name: PromptConfig.model_validate_json(text) for name, (text,) in asked.items()}
+        return {name: (prompt.few_shot, prompt.chat_shots) for name, prompt in found.items()}
+
+    plain = dict.fromkeys([problem.id for problem in problems], ("", 0))
+    assert run(SamplingConfig()) == plain
+    assert run(SamplingConfig(), "mmlu_stem", "gsm8k") == {
+        **plain,
+        "mmlu_stem/0": ("multiple_choice", 5),
+        "gsm8k/0": ("gsm8k", 0),
+    }
+    set_by_user = SamplingConfig(prompt=PromptConfig(few_shot="math", chat_shots=2))
+    assert run(set_by_user, "mmlu_stem", "gsm8k") == dict.fromkeys(plain, ("math", 2))
