@@ -10,6 +10,7 @@ import numpy as np
 
 from mathloop.decontamination.batches import Batch, Passage, Rule
 from mathloop.decontamination.items import Item, Items
+from mathloop.decontamination.prompts import unwrapped
 from mathloop.decontamination.tokenization import Ints
 
 LONGEST = 200_000
@@ -41,9 +42,11 @@ def find_matches(
 ) -> list[Match | None]:
     """Per row, the match of its first contaminated passage, or None.
 
-    A row is a statement and, if there is one, its solution or response. Rules are tried in order, and the
-    first that matches decides; each rule tries its most likely item first.
+    A row is a statement and, if there is one, its solution or response; of a statement with a prompt around
+    it the bare question is checked too. Rules are tried in order, and the first that matches decides; each
+    rule tries its most likely item first.
     """
+    rows = unwrapped(rows)
     pieces = [passage for passages in rows for passage in passages]
     counts = list(map(len, rows))
     if any(size > LONGEST for size in map(len, map(_text, pieces))):
