@@ -66,6 +66,21 @@ def open_plain(path: Path | str) -> BinaryIO:
     return open(path, "rb")
 
 
+def content_digest(path: Path) -> str:
+    """The SHA-256 of a file's bytes or, of a folder, of the names and digests of all its files.
+
+    Raises:
+        OSError: something is not a regular file or cannot be read.
+    """
+    if path.is_dir():
+        inner = sorted(file for file in path.rglob("*") if not file.is_dir())
+        names = "".join(f"{file.relative_to(path)} {content_digest(file)}\n" for file in inner)
+        return hashlib.sha256(names.encode("utf-8", "surrogateescape")).hexdigest()
+    check_plain(path)
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def check_target(path: Path) -> None:
     """Raises StorageRefused if `path` is something other than a regular file or nothing."""
     with disk(path), suppress(FileNotFoundError):

@@ -17,7 +17,7 @@ import mathloop
 from mathloop.cluster import reuse
 from mathloop.errors import BadConfig, BadModel
 from mathloop.evaluation.benchmarks.named import NamedBenchmarks
-from mathloop.files import check_plain, reading
+from mathloop.files import content_digest, reading
 from mathloop.registry import Registry, stages
 from mathloop.settings import Settings, resolve
 from mathloop.settings.settings import STAGE_SECTIONS
@@ -128,6 +128,4 @@ def _digest(problems_file: str) -> str:
     if not problems_file:
         return ""
     with local_copy(problems_file) as path, reading(path):
-        check_plain(path)
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return content_digest(path)

@@ -103,6 +103,10 @@ class Store:
         """Yields an object that nobody published, in chunks; raises Absent."""
         return self._objects.read(check_name(key))
 
+    def object_keys(self, prefix: str) -> Iterator[str]:
+        """Yields the keys below `prefix`/, sorted, of objects that nobody published."""
+        yield from sorted(self._objects.keys(f"{check_name(prefix)}/"))
+
     def exists(self, name: str) -> bool:
         """Whether `name` was published completely; raises Corrupt if its manifest cannot be read."""
         return self._stored(check_name(name)) is not None

@@ -10,8 +10,10 @@ from pathlib import Path
 
 from mathloop.errors import BadData
 from mathloop.files import disk
+from mathloop.lines import shown
 from mathloop.storage.objects import Absent
 from mathloop.storage.opening import open_store
+from mathloop.storage.store import Store
 
 S3 = re.compile(r"s3:/+")
 """Beginning of an object's URL; a Path has lost one of the slashes."""
@@ -19,7 +21,10 @@ S3 = re.compile(r"s3:/+")
 
 @contextmanager
 def local_copy(location: Path | str) -> Iterator[Path]:
-    """The file at `location`, or a copy of the object at s3://bucket/key, which is removed at the end.
+    """The file or folder at `location`, or a copy of what is at s3://bucket/key, which is removed at the end.
+
+    If there is no object of this key, the objects below key/ are copied as a folder. The copy has the same
+    names as the object and the folders it is in: data sets are named after them.
 
     Raises:
         BadData: there is no such object. A BadData of the caller about the copy then names the object.
@@ -29,17 +34,38 @@ def local_copy(location: Path | str) -> Iterator[Path]:
     if not S3.match(text):
         yield Path(location)
         return
-    url = S3.sub("s3://", text)
+    url = S3.sub("s3://", text).rstrip("/")
     folder, _, name = url.rpartition("/")
     with tempfile.TemporaryDirectory(prefix="mathloop-") as scratch:
-        copy = Path(scratch, name)
-        try:
-            with disk(copy), copy.open("wb") as file:
-                for chunk in open_store(folder).read_object(name):
-                    file.write(chunk)
-        except Absent:
-            raise BadData("there is no such object; upload it, or check its name", path=url) from None
+        names = (part for part in folder.removeprefix("s3://").split("/") if part not in ("", ".", ".."))
+        copy = Path(scratch, *names, name)
+        _download(open_store(folder), name, copy, url)
         try:
             yield copy
         except BadData as error:
             raise BadData(str(error).replace(str(copy), url)) from None
+
+
+def _download(store: Store, name: str, copy: Path, url: str) -> None:
+    try:
+        _write(store, name, copy)
+    except Absent:
+        copy.unlink()
+        keys = [key for key in store.object_keys(name) if not key.endswith("/")]
+        if not keys:
+            raise BadData("there is no such object; upload it, or check its name", path=url) from None
+        for key in keys:
+            inner = key.removeprefix(f"{name}/")
+            if ".." in inner.split("/"):
+                raise BadData(
+                    f"the object {shown(key)} leads out of its folder; rename it", path=url
+                ) from None
+            _write(store, key, copy / inner)
+
+
+def _write(store: Store, key: str, copy: Path) -> None:
+    with disk(copy):
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        with copy.open("wb") as file:
+            for chunk in store.read_object(key):
+                file.write(chunk)

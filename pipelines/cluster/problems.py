@@ -27,6 +27,7 @@ def problems_url(text: str, store: str) -> str:
     parts = urlsplit(url)
     if parts.scheme != "s3" or not parts.netloc or parts.query or parts.fragment:
         raise BadConfig(f"--problems {text}: expected a path in {store}, or s3://bucket/key")
-    if not parts.path.endswith(SUFFIXES):
-        raise BadConfig(f"--problems {text}: expected a name that ends in {' or '.join(SUFFIXES)}")
+    if not parts.path.endswith((*SUFFIXES, "/")):
+        expected = f"expected a name that ends in {', '.join(SUFFIXES)}, or in / of a folder"
+        raise BadConfig(f"--problems {text}: {expected}")
     return url

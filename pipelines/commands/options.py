@@ -21,7 +21,7 @@ Pipeline = Annotated[
 Problems = Annotated[
     str | None,
     typer.Option(
-        metavar="PATH", help="Training problems: a .jsonl or .parquet file in the store, or s3://bucket/key."
+        metavar="PATH", help="Training problems: a file or a folder/ in the store, or s3://bucket/key."
     ),
 ]
 Serve = Annotated[bool, typer.Option("--serve", help="Deploy a promoted champion to its KServe endpoints.")]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -17,6 +16,7 @@ from rich.console import Console
 
 import mathloop
 from mathloop.errors import BadConfig, BadData, StorageRefused
+from mathloop.files import content_digest
 from mathloop.settings import Settings
 from mathloop.validation import first_mistake
 from pipelines.local.folder import RUNS, RunFolder
@@ -249,12 +249,7 @@ def _digest(path: Path) -> str:
         with local_copy(path) as copy:
             return _digest(copy)
     try:
-        if path.is_dir():
-            inner = sorted(file for file in path.rglob("*") if file.is_file())
-            names = "".join(f"{file.relative_to(path)} {_digest(file)}\n" for file in inner)
-            return hashlib.sha256(names.encode()).hexdigest()
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return content_digest(path)
     except OSError as error:
         raise BadData(
             f"cannot be read ({error.strerror}); restore it, or start a new run", path=path

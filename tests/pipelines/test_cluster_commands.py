@@ -260,7 +260,7 @@ def test_what_keeps_kfp_away_is_one_line(fake: FakeCluster, call: Run, command: 
         (["submit", "--set", "pools.serving.replicas=2"], "is now the section deployment"),
         (["submit", "--pipeline", "pretraining", "--serve"], "pipeline pretraining takes no serve"),
         (["submit", "--problems", "file:///tmp/a.jsonl"], "expected a path in s3://mathloop/store, or s3://"),
-        (["submit", "--problems", "s3://data/a.csv"], "expected a name that ends in .jsonl or .parquet"),
+        (["submit", "--problems", "s3://data/a.txt"], "expected a name that ends in .jsonl, .parquet, .json"),
         (
             ["submit", "--problems", "s3://a/b.jsonl", "--pipeline", "pretraining"],
             "takes no problems; remove",

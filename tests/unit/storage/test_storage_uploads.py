@@ -14,6 +14,7 @@ from mathloop.cluster import preflight
 from mathloop.errors import BadData, StorageRefused
 from mathloop.problems import build
 from mathloop.problems.config import ProblemsConfig
+from mathloop.problems.sources import read_source
 from mathloop.records import read_problems
 from mathloop.storage import local_copy
 from mathloop.storage.s3 import S3Objects
@@ -49,8 +50,21 @@ def test_problems_are_read_from_a_bucket_and_nothing_stays_behind(folder: str, t
     assert sorted(p.problem for file in (out, held) for p in read_problems(file)) == sorted(
         f"{n}+1?" for n in range(20)
     )
-    assert report.notes == ["train.jsonl, row 21, field 'answer': missing; add the gold answer"]
+    assert report.notes[0] == "layout problem-answer: 20 rows"
+    assert report.notes[1].startswith("train.jsonl, row 21, field 'answer': missing; ")
+    assert all(problem.id.startswith("math-") for problem in read_problems(out))
     assert preflight._digest(url) == hashlib.sha256((ROWS + '{"problem": "9+9?"}\n').encode()).hexdigest()
+    assert list(Path(tempfile.gettempdir()).iterdir()) == []
+
+
+def test_a_folder_of_a_bucket_is_read_as_one(folder: str, tmp_path: Path) -> None:
+    for part in (1, 2):
+        upload(f"{folder}/set/train-0000{part}-of-00002.jsonl", ROWS.replace("+1?", f"+1? ({part})"))
+    with local_copy(Path(f"{folder}/set/")) as copy:
+        problems = list(read_source(copy))
+    assert len(problems) == 40
+    assert {problem.source for problem in problems} == {"set"}
+    assert len(preflight._digest(f"{folder}/set/")) == 64
     assert list(Path(tempfile.gettempdir()).iterdir()) == []
 
 
