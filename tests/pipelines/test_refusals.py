@@ -67,6 +67,28 @@ def test_what_is_no_model_is_refused_before_the_run_has_a_folder(here: Path, mod
         assert sorted(here.rglob("*")) == [here / "m", here / "st"]
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("benchmarks=[gsm9k]", "there is no benchmark 'gsm9k', did you mean 'gsm8k'; known: aime24, "),
+        ("benchmarks.exclude=[aime25]", "the data of benchmark aime25 was not found"),
+        ("benchmarks=[sums.jsonl]", "sums.jsonl"),
+        ("gate.weights={gsm8k: 2}", "gate.weights: gsm8k is no benchmark of this run that is measured"),
+        ("gate.weights={gsm8k: -2}", "expected weights from 0 up, such as {gsm8k: 2, held-out: 0}"),
+        ("benchmarks.measures=[gsm8k]", "no such field, did you mean 'measure'; known: exclude, folders"),
+    ],
+)
+def test_a_benchmark_that_is_not_there_is_refused_before_the_run_has_a_folder(
+    here: Path, monkeypatch: pytest.MonkeyPatch, change: str, said: str
+) -> None:
+    monkeypatch.delenv("MATHLOOP_BENCHMARKS", raising=False)
+    with pytest.raises(UserError) as error:
+        begin_round(load_profile("tiny", [change]), None)
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+    assert not list(here.iterdir())
+
+
 def test_a_models_folder_is_kept_as_an_absolute_path(here: Path) -> None:
     write_models(here)
     run = begin_round(load_profile("tiny", ["model=policy"]), None)
