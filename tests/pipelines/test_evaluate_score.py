@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.commands import scoring
 from tests.model_faults import write_models
+from tests.paths import SHARED_DATA
 from tests.pipelines.command import mathloop
 from tests.pipelines.forked_commands import Commands
 
@@ -89,3 +91,13 @@ def test_a_call_that_cannot_be_is_one_line(
 ) -> None:
     (tmp_path / "p.jsonl").write_text(PROBLEMS)
     assert said in commands.refused(*arguments, folder=tmp_path)
+
+
+def test_benchmarks_are_found_by_name_in_a_data_folder() -> None:
+    folder = SHARED_DATA / "benchmarks_raw"
+    if not folder.is_dir():
+        pytest.skip("no benchmarks_raw in shared/data")
+    found = scoring._benchmarks("aime24,GaoKao2024-I", [folder])
+    problems = {one.name: list(one.read()) for one in found}
+    assert {name: len(read) for name, read in problems.items()} == {"aime24": 30, "gaokao2024_I": 14}
+    assert {problem.source for problem in problems["gaokao2024_I"]} == {"gaokao2024_I"}

@@ -2,6 +2,7 @@
 
 import json
 import math
+import tracemalloc
 from itertools import combinations
 
 import pytest
@@ -152,3 +153,15 @@ def test_later_responses_are_counted_after_scores_were_asked() -> None:
     assert outcomes.scores("m", "cot", 1)["pass"].tolist() == [0]
     outcomes.add(Response("a", 0, "cot", "", "1", True, model="m"))
     assert outcomes.scores("m", "cot", 1)["pass"].tolist() == [1]
+
+
+def test_a_response_takes_few_bytes_until_it_is_scored() -> None:
+    """What of evaluation and scoring grows with the responses; as objects they took 120 each."""
+    problems = [Problem(str(number), "?", "1") for number in range(2_000)]
+    tracemalloc.start()
+    try:
+        outcomes = Outcomes(problems, (row for one in problems for row in rows(one.id, [True, False] * 8)))
+        held = tracemalloc.get_traced_memory()[0] / outcomes.responses
+    finally:
+        tracemalloc.stop()
+    assert held < 60
