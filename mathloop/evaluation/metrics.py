@@ -237,9 +237,9 @@ def tabulate(outcomes: Outcomes, k: int | Sequence[int] | None = None, seed: int
 
     Scores are over k of the samples of each problem, as `sample_scores` defines them, for each of several k.
     None means as many as were drawn, and a k above that is taken as that number. Several benchmarks have a
-    group `average` too: the mean of their scores, each benchmark weighing the same (as in the paper's tables
-    3 to 5), with an interval for which each benchmark is resampled by itself. Benchmarks in several languages
-    have one average per language, as there: `average:en`, `average:zh`.
+    group `average` too: the mean of their scores, all weighing the same (as in the paper's tables 3 to 5),
+    with an interval for which each is resampled by itself. In several languages there is one average for each
+    of these, as there: `average:en`, `average:zh`.
     """
     counts = [k] if isinstance(k, int) else list(k or [outcomes.drawn])
     ks = sorted({min(count, outcomes.drawn) for count in counts})
@@ -263,6 +263,7 @@ def tabulate(outcomes: Outcomes, k: int | Sequence[int] | None = None, seed: int
         for (model, mode, metric), value, low, high in zip(columns, *rows, strict=True):
             cells.append(Score(model, mode, group, metric, float(value), float(low), float(high), n))
 
+    whole: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
     averages: dict[str, list[tuple[int, NDArray[np.float64], NDArray[np.float64]]]] = defaultdict(list)
     several = len({group for group in members if group.startswith("language:")}) > 1
     for number, group in enumerate(sorted(members, key=lambda name: (name != "all", name))):
@@ -276,8 +277,11 @@ def tabulate(outcomes: Outcomes, k: int | Sequence[int] | None = None, seed: int
             low, high = percentile_interval(means, center)
             language = _language([groups_of[index] for index in chosen])
             averages[f"average:{language}" if several else "average"].append((len(chosen), center, means))
+        elif whole is not None and len(chosen) == len(members["all"]):
+            low, high = whole  # the same problems, as where all are in one language
         else:
             low, high = bootstrap_interval(values, seed=seed, clusters=drawn)
+            whole = whole or (low, high)
         add(group, len(chosen), center, low, high)
     for group, parts in averages.items():
         center = np.mean([one for _, one, _ in parts], axis=0)

@@ -68,8 +68,8 @@ def score_counts(
         if n == k:
             for name in names:
                 scores[k][name] = float(bool(groups) and choose(name, groups).responses[0].correct)
-        elif right in (0, n):
-            scores[k] |= dict.fromkeys(names, float(right > 0))
+        elif k == 1 or right in (0, n):  # a vote over one sample is that sample
+            scores[k] |= dict.fromkeys(names, right / n)
         else:
             scores[k] |= _over_draws(samples, groups, k, names)
     return scores
