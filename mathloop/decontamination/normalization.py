@@ -13,7 +13,7 @@ import re
 import unicodedata
 from typing import NamedTuple
 
-from mathloop.decontamination.look_alikes import unmasked, visible
+from mathloop.decontamination.look_alikes import looks_strange, unmasked, visible
 
 _FUNCTIONS = "sin cos tan cot sec csc log ln lg exp lim max min gcd lcm det mod"
 FUNCTIONS = _FUNCTIONS.split()
@@ -51,7 +51,10 @@ class Span(NamedTuple):
 def normalize(text: str) -> str:
     """NFKC and lower case, with one kind of apostrophe; \\frac12 becomes \\frac 1 2, drawings are removed."""
     if not text.isascii():
-        text = unmasked(unicodedata.normalize("NFKC", visible(text)))
+        text = unicodedata.normalize("NFKC", text)
+        if looks_strange(text):
+            # Without what is between them, a letter and its accent are one.
+            text = unmasked(unicodedata.normalize("NFKC", visible(text)))
         for apostrophe in APOSTROPHES:
             text = text.replace(apostrophe, "'")
     if "[asy]" in text:

@@ -1,6 +1,6 @@
 """Copies without spaces between words, whose tokens differ from the item's.
 
-Only suspicious texts are compared letter by letter: with very long words, few tokens or few spaces.
+Only suspicious texts are compared letter by letter: with very long words, few tokens or long ones.
 """
 
 from __future__ import annotations
@@ -13,20 +13,19 @@ import numpy as np
 
 from mathloop.decontamination.batches import Arrays, Batch
 from mathloop.decontamination.items import Items
-from mathloop.decontamination.normalization import IDEOGRAPHS, compact, normalize
+from mathloop.decontamination.normalization import compact, normalize
 from mathloop.decontamination.tables import Table
 from mathloop.decontamination.tokenization import LETTER, U64, Ints, mix
 
-JOINED, FEW, DENSE = 16, 16, 10
+JOINED, FEW, DENSE = 16, 16, 6.5
 """Spaces may be missing where a word has as many letters, and in a statement of at most so many tokens or
-with more characters per space."""
+with more characters per token."""
 ANCHOR, _LEAST_LETTERS = 32, 4
 """Characters of an item that are looked up anywhere in a text; letters that a shorter item must have."""
 _OTHERS = re.compile(r"[^\w+\-*/^=<>,]|_|,(?!\d)|(?<!\d),")
 _OPERATORS = str.maketrans("−–×·•÷", "--***/")
 _LETTER = re.compile(r"[^\W\d_]")
 _NUMBER = re.compile(r"\d+")
-_IDEOGRAPH = re.compile(f"[{IDEOGRAPHS}]")
 _POWERS = np.cumprod(np.full(ANCHOR, 0x9E3779B97F4A7C15, np.uint64), dtype=np.uint64)
 _CACHED = 4096
 
@@ -86,10 +85,10 @@ def _suspects(batch: Batch) -> Ints:
     tokens, statements = batch.tokens, batch.statements
     long = np.flatnonzero((tokens.ends - tokens.starts >= JOINED) & (tokens.kinds == LETTER))
     short = np.flatnonzero(np.diff(statements.offsets) <= FEW)
-    texts = [passage.text for passage in batch.passages[: len(statements.offsets) - 1]]
-    dense = [place for place, text in enumerate(texts) if text.count(" ") * DENSE < len(text)]
-    dense = [place for place in dense if not _IDEOGRAPH.search(texts[place])]
-    return np.unique(np.concatenate((tokens.texts(long), short, np.array(dense, np.int64))))
+    filled = np.flatnonzero(np.diff(statements.offsets))
+    first, last = statements.offsets[filled], statements.offsets[filled + 1] - 1
+    dense = statements.ends[last] - statements.starts[first] > DENSE * (last - first + 1)
+    return np.unique(np.concatenate((tokens.texts(long), short, filled[dense])))
 
 
 def _grams(text: str) -> U64:

@@ -42,7 +42,9 @@ _LOWEST = np.array([(1 << 8 * count) - 1 for count in range(_EIGHT + 1)], np.uin
 _PAD = "\n" * (_EIGHT + 1)
 """Padding around a batch, so that neighbors of any character exist."""
 _ROUND_OPEN, _ROUND_CLOSE, _SQUARE_OPEN, _SQUARE_CLOSE, _RIGHT = map(ord, "()[]r")
-_IN_TUPLES = np.array([ord(letter) for letter in IN_TUPLES], np.uint32)
+_IN_TUPLES = np.zeros(1 << 16, np.bool_)
+_IN_TUPLES[[ord(letter) for letter in IN_TUPLES]] = True
+"""By code of the basic plane."""
 _COMMA, _APOSTROPHE, _DOT, _BACKSLASH, _OPEN, _CLOSE, _BANG, _PLURAL = map(ord, ",'.\\{}!s")
 
 
@@ -221,7 +223,9 @@ def _reach(codes: Codes, classes: npt.NDArray[np.uint8], commas: Ints, step: int
     left = np.arange(len(commas))
     for _ in range(REACH - (step > 0)):
         own = places[left]
-        left = left[(classes[own] == DIGIT) | np.isin(codes[own], _IN_TUPLES)]
+        left = left[
+            (classes[own] == DIGIT) | _IN_TUPLES[np.minimum(codes[own].astype(np.int64), len(_IN_TUPLES) - 1)]
+        ]
         if not len(left):
             break
         places[left] += step

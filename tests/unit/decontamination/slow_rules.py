@@ -73,6 +73,7 @@ def compacted(text: str) -> str:
 
 def normalized(text: str) -> str:
     if not text.isascii():
+        text = unicodedata.normalize("NFKC", text)
         shown = (letter for letter in text if unicodedata.category(letter) != "Cf" and letter not in FILLERS)
         text = unicodedata.normalize("NFKC", "".join(shown))
         text = latin(text).replace("’", "'").replace("ʼ", "'")
@@ -176,7 +177,7 @@ def exact(item: str, text: str) -> bool:
 def spaceless(item: str, text: str) -> bool:
     have = words(text)
     suspect = len(have) <= 16 or any(kind(token[0]) == "letter" and len(token) >= 16 for token in have)
-    suspect |= text.count(" ") * 10 < len(text) and not any(map(is_ideograph, text))
+    suspect |= len(have) > 0 and tokens(text)[-1][2] - tokens(text)[0][1] > 6.5 * len(have)
     wanted, found = squeezed(item), squeezed(text)
     if not suspect or sum(letter.isalnum() and not letter.isdecimal() for letter in wanted) < 4:
         return False
