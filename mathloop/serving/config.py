@@ -25,6 +25,12 @@ class SolverConfig(BaseModel):
     max_tokens: int = Field(2048, ge=1, description="Longest response in tokens; less where the context ends")
     queue: int = Field(16, ge=0, description="Questions that may wait; others are refused with HTTP 503")
     deadline: float = Field(300.0, gt=0, description="Seconds from a question's arrival to its answer")
+    reward_seconds: float = Field(
+        60.0, gt=0, description="Longest wait for the reward model, in seconds; after it the majority answers"
+    )
+    check_seconds: float = Field(
+        5.0, gt=0, description="Pause between two checks of policy, reward model and sandbox, in seconds"
+    )
     body_bytes: int = Field(1 << 20, ge=1, description="Largest request body, in bytes")
     tokens_at_once: int = Field(
         65_536, ge=1, description="Tokens, including prompts, in one batch of the local engine"

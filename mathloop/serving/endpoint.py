@@ -14,21 +14,25 @@ import httpx
 from mathloop.lines import parse_object
 from mathloop.serving.config import ENDPOINT_KEY_VARIABLE
 from mathloop.serving.keys import read_key
-from mathloop.serving.refusals import Refused
+from mathloop.serving.refusals import UNAVAILABLE, Refused
 
 LARGEST = 32 << 20
 """Most bytes of an answer."""
 TRIES = 4
+"""Attempts while nothing was begun: no connection, or "busy"."""
+BROKEN_TRIES = 2
+"""Attempts after a connection that broke, or a gateway's error: the work may have been done in vain."""
 FIRST_PAUSE = 0.25
 """Seconds before the second attempt; each later pause is twice as long."""
 LONGEST_PAUSE = 5.0
-BUSY = (429, 502, 503, 504)
+BUSY = (429, 503)
+GATEWAY = (502, 504)
 MOST_SHOWN = 200
 """Characters of an endpoint's message or name that are passed on."""
 
 
 def open_client(seconds: float) -> httpx.AsyncClient:
-    """The HTTP client of all endpoints; `seconds` bounds the time between two bytes of an answer.
+    """The HTTP client of one endpoint; `seconds` bounds the time between two bytes of an answer.
 
     It uses no proxy, follows no redirect, and reads trusted certificates from SSL_CERT_FILE.
     """
@@ -69,21 +73,34 @@ class Endpoint:
             await self.model()
         return await self.ask("POST", path, {"model": self._model, **payload})
 
-    async def ask(self, method: str, path: str, payload: dict[str, Any] | None = None) -> dict[str, Any]:
+    async def check(self, seconds: float) -> None:
+        """Asks once for its models. Raises Refused if it does not answer within so many seconds."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self.ask("GET", "/v1/models", tries=1)
+        except TimeoutError:
+            raise self._unavailable("does not answer in time") from None
+
+    async def ask(
+        self, method: str, path: str, payload: dict[str, Any] | None = None, tries: int = TRIES
+    ) -> dict[str, Any]:
         """Its answer, a JSON object; tries again after pauses while it is unreachable or busy."""
         status, data, reason = 0, b"", ""
-        for attempt in range(TRIES):
+        for attempt in range(tries):
+            most = tries
             try:
                 status, data = await self._exchange(method, path, payload)
             except httpx.ReadTimeout:
                 raise self._unavailable("does not answer in time") from None
             except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
                 status, reason = 0, _reason(error)
+                most = tries if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout) else BROKEN_TRIES
             else:
                 if status < 300:
                     return self._object(data)
                 reason = f"answers {status} to {path}"
-            if status not in (0, *BUSY) or attempt == TRIES - 1:
+                most = BROKEN_TRIES if status in GATEWAY else tries
+            if status not in (0, *BUSY, *GATEWAY) or attempt >= min(most, tries) - 1:
                 break
             await asyncio.sleep(min(FIRST_PAUSE * 2**attempt, LONGEST_PAUSE) * random.uniform(0.75, 1.25))
         if status == 404 and method == "POST":
@@ -108,7 +125,7 @@ class Endpoint:
         return Refused(
             503,
             f"{self.what} is unavailable; try again later",
-            code="model_unavailable",
+            code=UNAVAILABLE,
             retry_after=5,
             detail=f"{self.what} at {self.root} {reason}",
         )

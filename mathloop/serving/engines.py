@@ -47,6 +47,15 @@ class Engine(Protocol):
         """Returns once it can answer; raises Refused with the reason while it cannot."""
         ...
 
+    @property
+    def scores_apart(self) -> bool:
+        """Whether scoring takes nothing from drawing: others may draw meanwhile."""
+        ...
+
+    async def check(self) -> None:
+        """Raises Refused while a part of it does not answer: the policy, the reward model, the sandbox."""
+        ...
+
     async def draw(self, question: Question) -> Generation:
         """`question.samples` responses, answers extracted, in order: the same for the same seed.
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from mathloop.errors import BadModel
+from mathloop.errors import BadModel, SandboxError
 from mathloop.models.loading import load_policy, load_reward_model
 from mathloop.models.reward_model import RewardModel
 from mathloop.records import Mode, Problem, Response
@@ -24,12 +26,18 @@ from mathloop.serving.config import SolverConfig
 from mathloop.serving.engines import Generation
 from mathloop.serving.messages import Message
 from mathloop.serving.questions import MODES, Question
-from mathloop.serving.refusals import Refused
+from mathloop.serving.refusals import UNAVAILABLE, Refused
+from mathloop.serving.sandbox_probe import SandboxProbe
 from mathloop.storage import open_store
 
 Result = TypeVar("Result")
 QUESTIONS_PER_SAMPLER = 100
 """TIR questions per sampler, since a sampler remembers the output of every program that it ran."""
+
+
+STUCK_SECONDS = 10.0
+"""Work that goes on for longer after it was cancelled is stuck: the engine is not ready."""
+LOG = logging.getLogger("mathloop.serving")
 
 
 class _Stopped(Exception):
@@ -49,7 +57,7 @@ class LocalEngine:
     """A policy and an optional reward model in this process."""
 
     parallel = 1
-    modes: tuple[Mode, ...] = MODES
+    scores_apart = False
 
     def __init__(
         self,
@@ -59,6 +67,7 @@ class LocalEngine:
         config: SolverConfig,
     ) -> None:
         self.name = name
+        self.modes: tuple[Mode, ...] = MODES
         self._model, self._tokenizer = policy
         self._scorer = reward_model
         self._config = config
@@ -67,6 +76,9 @@ class LocalEngine:
         self._context = _context(self._model, self._tokenizer)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
         self._stop = threading.Event()
+        self._abandoned: float | None = None
+        """When the work that is still running was cancelled."""
+        self._probe: SandboxProbe | None = None
         # Every decoding step calls the model: the only place where a generation can be stopped at once.
         for module in (self._model, *(reward_model or ())[:1]):
             module.register_forward_pre_hook(self._check)
@@ -110,7 +122,21 @@ class LocalEngine:
         return self._scorer is not None
 
     async def prepare(self) -> None:
-        """The models are loaded already."""
+        """The models are loaded already; without a sandbox, questions are answered in CoT only."""
+        try:
+            self._probe = await asyncio.to_thread(SandboxProbe)
+        except SandboxError as error:
+            self.modes = ("cot",)
+            LOG.warning("no tir: %s", error)
+
+    async def check(self) -> None:
+        if self._abandoned is not None and time.monotonic() - self._abandoned > STUCK_SECONDS:
+            message = "the policy is unavailable; try again later"
+            raise Refused(
+                503, message, code=UNAVAILABLE, retry_after=5, detail="work that was cancelled does not end"
+            )
+        if self._probe is not None:
+            await self._probe.check()
 
     async def draw(self, question: Question) -> Generation:
         return await self._in_thread(lambda: self._draw(question))
@@ -121,6 +147,8 @@ class LocalEngine:
     async def close(self) -> None:
         await self._in_thread(self._close_sampler)
         self._thread.shutdown()
+        if self._probe is not None:
+            await self._probe.close()
 
     async def _in_thread(self, work: Callable[[], Result]) -> Result:
         """Runs `work` in the engine's thread; if the caller is cancelled, the work stops at its next step."""
@@ -128,13 +156,19 @@ class LocalEngine:
 
         def run() -> Result:
             self._stop = stop
+            self._abandoned = None
             self._check()
-            return work()
+            try:
+                return work()
+            finally:
+                self._abandoned = None
 
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, run)
         except asyncio.CancelledError:
             stop.set()
+            if self._stop is stop:
+                self._abandoned = time.monotonic()
             raise
 
     def _check(self, *_: Any) -> None:

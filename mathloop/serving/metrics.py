@@ -14,4 +14,5 @@ SECONDS = Histogram(
 QUEUE = Gauge("mathloop_queue_length", "Questions that wait for their turn")
 TOKENS = Counter("mathloop_generated_tokens", "Tokens sampled")
 CANDIDATES = Counter("mathloop_candidates", "Responses drawn")
+DEGRADED = Counter("mathloop_degraded", "Answers without the reward model that was to choose them")
 REFUSED = Counter("mathloop_refused", "Requests refused before they were questions", ("status",))

@@ -135,6 +135,7 @@ def _completion() -> Schema:
         "seed": {"type": ["integer", "null"]},
         "answers_with": _TEXT,
         "ignored": _list(_TEXT),
+        "degraded": _list(_TEXT),
         "candidates": _list(candidate),
         "seconds": {"type": "object", "additionalProperties": _NUMBER},
     }

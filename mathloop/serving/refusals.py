@@ -14,6 +14,10 @@ KINDS = {
 """OpenAI's error types by status; other mistakes of the client are "invalid_request_error"."""
 
 
+UNAVAILABLE = "model_unavailable"
+"""Code of refusals because the policy or the reward model does not answer."""
+
+
 class Refused(Exception):
     """A refused request. The client sees the message, which reveals nothing of the server.
 
@@ -46,7 +50,8 @@ class Refused(Exception):
     def headers(self) -> dict[str, str]:
         """Headers about retries for HTTP and for OpenAI's client, which otherwise repeats any 5xx."""
         headers = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
-        if self.status in (500, 504):
+        # A model that is unavailable was tried again already: retries would multiply.
+        if self.status in (500, 504) or self.code == UNAVAILABLE:
             headers["x-should-retry"] = "false"
         if self.status == 401:
             headers["WWW-Authenticate"] = "Bearer"

@@ -31,6 +31,8 @@ _SPECIAL = re.compile(
     r"<[|\uff5c][^<>\s]{1,60}[|\uff5c]>|</?s>|<(?:bos|eos|pad|unk|mask|start_of_turn|end_of_turn)>|\[/?INST\]"
 )
 """Special tokens of the families of chat models (Qwen, Llama, DeepSeek, Gemma, Mistral)."""
+CHECK_SECONDS = 5.0
+"""Longest wait for an endpoint's list of models, by which readiness is known."""
 MOST_END_TOKENS = 8
 """Tokens that a chat template may add after a message."""
 
@@ -40,14 +42,16 @@ class RemoteEngine:
 
     parallel = PARALLEL
     modes: tuple[Mode, ...] = ("cot",)
+    scores_apart = True
 
     def __init__(self, policy_url: str, reward_model_url: str | None, config: SolverConfig) -> None:
         """Sends nothing yet. Raises BadConfig for an invalid URL."""
         roots = [check_url("--policy-url", policy_url)]
         roots += [] if reward_model_url is None else [check_url("--reward-model-url", reward_model_url)]
-        self._client = open_client(config.deadline)
-        names = ("the policy", "the reward model")
-        self._policy, *scorers = [Endpoint(*each, self._client) for each in zip(names, roots, strict=False)]
+        # Connections of their own: a stalled reward model takes none from the policy.
+        self._clients = [open_client(config.deadline) for _ in roots]
+        parts = zip(("the policy", "the reward model"), roots, self._clients, strict=False)
+        self._policy, *scorers = [Endpoint(*each) for each in parts]
         self._reward_model = scorers[0] if scorers else None
         self._name = "a policy"
         self._end_of_turn: str | None = None
@@ -71,6 +75,10 @@ class RemoteEngine:
             await self._first_model(self._reward_model)
             self._end_of_turn = await self._find_end_of_turn(self._reward_model)
             await self._reward([turn], "1", self._reward_model, self._end_of_turn)
+
+    async def check(self) -> None:
+        parts = [self._policy, *([] if self._reward_model is None else [self._reward_model])]
+        await asyncio.gather(*(part.check(CHECK_SECONDS) for part in parts))
 
     async def _first_model(self, endpoint: Endpoint) -> str:
         try:
@@ -137,7 +145,8 @@ class RemoteEngine:
                 task.cancel()
 
     async def close(self) -> None:
-        await self._client.aclose()
+        for client in self._clients:
+            await client.aclose()
 
     async def _limit(self, question: Question, messages: list[dict[str, str]]) -> int:
         """Most tokens of a response: the requested number, or what the context leaves."""

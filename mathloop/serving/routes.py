@@ -71,7 +71,8 @@ def _solver_routes(solver: Solver) -> APIRouter:
 
     async def ready() -> Response:
         # KServe's own route is always ready, whatever its models report.
-        body = wire.encode({"ready": solver.ready}).encode()
+        fault = {} if solver.ready else {"fault": solver.fault}
+        body = wire.encode({"ready": solver.ready, **fault}).encode()
         return Response(body, 200 if solver.ready else 503, media_type="application/json")
 
     router.add_api_route("/v2/health/ready", ready, methods=["GET"])

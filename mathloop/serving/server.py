@@ -91,6 +91,7 @@ def serve(
         """Prepares the engine while serving, so that probes are answered from the start."""
 
         failure: BaseException | None = None
+        _watching: asyncio.Task[None] | None = None
 
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
@@ -103,9 +104,12 @@ def serve(
                 self.should_exit = True
             elif not task.cancelled():
                 on_ready()
+                self._watching = asyncio.create_task(solver.watch())
 
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
             self._preparing.cancel()
+            if self._watching is not None:
+                self._watching.cancel()
             await super().shutdown(sockets)
             await solver.engine.close()
 

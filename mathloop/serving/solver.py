@@ -19,6 +19,9 @@ from mathloop.serving.questions import Question
 from mathloop.serving.refusals import Refused
 from mathloop.voting import STRATEGIES, Group, choose, group_answers
 
+MOST_CHECK_SECONDS = 20.0
+PAUSE_SECONDS = 10.0
+"""For so long after a failure the reward model is not asked: questions do not wait for it one by one."""
 LOG = logging.getLogger("mathloop.serving")
 
 
@@ -31,6 +34,10 @@ class Answer:
     candidates: list[Group[Response]]
     """One per distinct answer: the chosen one first, then by the strategy's rank."""
     generation: Generation
+    strategy: str
+    """The one that chose; another than the question's if the answer is degraded."""
+    degraded: tuple[str, ...]
+    """What the answer lacks and why, one line each."""
     seconds: dict[str, float]
     """Wall time by part: queue, draw, reward, total."""
 
@@ -105,21 +112,61 @@ class Solver:
 
     def __init__(self, engine: Engine, config: SolverConfig) -> None:
         self.engine, self.config = engine, config
-        self.ready = False
-        """Whether the engine can answer."""
+        self.prepared = False
+        """Whether the models are loaded, and questions are taken."""
+        self._fault: Refused | None = None
+        self._no_rewards_before = -math.inf
+        """Until then, the reward model that has just failed is not asked."""
         self._queue = Queue(engine.parallel, config.queue)
 
     async def prepare(self) -> None:
         """Raises Refused while the engine cannot answer."""
         await self.engine.prepare()
-        self.ready = True
+        self.prepared = True
+
+    @property
+    def ready(self) -> bool:
+        """Whether all parts answered when they were last checked."""
+        return self.prepared and self._fault is None
+
+    @property
+    def fault(self) -> str | None:
+        """Why it is not ready, for clients."""
+        return self._fault.message if self._fault else None if self.prepared else "the models are loading"
+
+    async def watch(self) -> None:
+        """Checks the engine's parts again and again: the solver is ready only while all answer."""
+        while True:
+            await self.check()
+            await asyncio.sleep(self.config.check_seconds)
+
+    async def check(self) -> None:
+        """Checks the engine's parts once."""
+        before, self._fault = self._fault, await self._find_fault()
+        if self._fault is not None and before is None:
+            LOG.warning("not ready: %s", self._fault.detail)
+        elif self._fault is None and before is not None:
+            LOG.warning("ready again")
+
+    async def _find_fault(self) -> Refused | None:
+        try:
+            async with asyncio.timeout(MOST_CHECK_SECONDS):
+                await self.engine.check()
+        except Refused as refused:
+            return refused
+        except TimeoutError:
+            return Refused(503, f"a part does not answer within {MOST_CHECK_SECONDS:g} seconds")
+        except Exception as error:
+            LOG.exception("the check of the engine failed")
+            return Refused(503, "a part fails", detail=str(error))
+        return None
 
     def ask(self, question: Question) -> asyncio.Task[Answer]:
         """A task that works on the answer; cancelling it stops the work. The task raises only Refused.
 
         Raises Refused at once if the queue is full or the engine is not ready.
         """
-        if not self.ready:
+        if not self.prepared:
             raise Refused(
                 503, "the models are still loading; ask again later", code="not_ready", retry_after=5
             )
@@ -163,21 +210,59 @@ class Solver:
                 metrics.TOKENS.inc(generation.completion_tokens)
                 metrics.CANDIDATES.inc(len(generation.responses))
                 marks.append(time.monotonic())
-                responses = generation.responses
-                if STRATEGIES[question.strategy].needs == "rewards":
-                    rewards = await self.engine.rewards(question, responses)
-                    pairs = zip(responses, rewards, strict=True)
-                    responses = [replace(response, reward=reward) for response, reward in pairs]
+                if self.engine.scores_apart:
+                    place.leave()
+                responses, degraded = await self._score(question, generation.responses, marks[0])
+                place.leave()
                 marks.append(time.monotonic())
                 # Comparing answers takes bounded but real time: keep it off the event loop.
                 candidates = await asyncio.to_thread(group_answers, responses)
         except TimeoutError:
             message = f"no answer within {self.config.deadline:g} seconds; ask for fewer samples or tokens"
             raise Refused(504, message, code="deadline_exceeded") from None
-        chosen = choose(question.strategy, candidates)
-        rank = STRATEGIES[question.strategy].rank
+        strategy = "maj" if degraded else question.strategy
+        chosen = choose(strategy, candidates)
+        rank = STRATEGIES[strategy].rank
         ordered = sorted(candidates, key=lambda one: (one is not chosen, -rank(one)))
         parts = ("queue", "draw", "reward")
         seconds = {name: end - start for name, start, end in zip(parts, marks, marks[1:], strict=False)}
         seconds["total"] = time.monotonic() - marks[0]
-        return Answer(question, chosen, ordered, generation, seconds)
+        return Answer(question, chosen, ordered, generation, strategy, degraded, seconds)
+
+    async def _score(
+        self, question: Question, responses: list[Response], started: float
+    ) -> tuple[list[Response], tuple[str, ...]]:
+        """The responses with their rewards; as they are, with the reason, if the reward model fails."""
+        if STRATEGIES[question.strategy].needs != "rewards":
+            return responses, ()
+        now = time.monotonic()
+        left = started + self.config.deadline - now
+        reason = "the reward model is unavailable"
+        if now < self._no_rewards_before:
+            return responses, self._degraded(question, reason)
+        seconds = min(self.config.reward_seconds, left - min(1.0, 0.1 * self.config.deadline))
+        try:
+            async with asyncio.timeout(seconds) as limit:
+                rewards = await self.engine.rewards(question, responses)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            reason = f"the reward model did not answer within {max(seconds, 0):.0f} seconds"
+            detail = reason
+        except Refused as refused:
+            detail = refused.detail
+            if refused.status < 500:  # it dislikes this question alone
+                LOG.warning("%s", detail)
+                return responses, self._degraded(question, "the reward model refuses the responses")
+        except MathloopError as error:
+            detail = str(error)
+        else:
+            pairs = zip(responses, rewards, strict=True)
+            return [replace(response, reward=reward) for response, reward in pairs], ()
+        LOG.warning("%s", detail)
+        self._no_rewards_before = time.monotonic() + PAUSE_SECONDS
+        return responses, self._degraded(question, reason)
+
+    def _degraded(self, question: Question, reason: str) -> tuple[str, ...]:
+        metrics.DEGRADED.inc()
+        return (f"{reason}: maj instead of {question.strategy}",)

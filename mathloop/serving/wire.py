@@ -66,7 +66,8 @@ def extension(answer: Answer, model_name: str) -> dict[str, Any]:
     question = answer.question
     return {
         "answer": answer.chosen.answer,
-        "strategy": question.strategy,
+        "strategy": answer.strategy,
+        "degraded": list(answer.degraded),
         "samples": question.samples,
         "mode": question.mode,
         "temperature": question.temperature,

@@ -23,6 +23,7 @@ class ScriptedEngine:
     """Gives the answers of a list, one after another; waits where it is told to."""
 
     name = "a script"
+    scores_apart = False
     modes = MODES
 
     def __init__(
@@ -32,6 +33,11 @@ class ScriptedEngine:
         self.may_go = asyncio.Event()
         self.may_go.set()
         self.failure: Exception | None = None
+        self.fault: Exception | None = None
+        self.scoring: Exception | None = None
+        self.scoring_may_go = asyncio.Event()
+        self.scoring_may_go.set()
+        self.scored = 0
         self.drawn = self.stopped = self.most_at_once = self.at_once = 0
         self.questions: list[Question] = []
 
@@ -41,6 +47,10 @@ class ScriptedEngine:
 
     async def prepare(self) -> None:
         pass
+
+    async def check(self) -> None:
+        if self.fault is not None:
+            raise self.fault
 
     async def draw(self, question: Question) -> Generation:
         self.questions.append(question)
@@ -61,6 +71,10 @@ class ScriptedEngine:
 
     async def rewards(self, question: Question, responses: Sequence[Response]) -> list[float]:
         assert self.scores is not None
+        self.scored += 1
+        await self.scoring_may_go.wait()
+        if self.scoring is not None:
+            raise self.scoring
         return [self.scores[at % len(self.scores)] for at in range(len(responses))]
 
     async def close(self) -> None:

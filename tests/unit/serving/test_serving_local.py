@@ -11,13 +11,14 @@ from typing import Any, TypeVar
 import pytest
 import torch
 
-from mathloop.errors import BadModel, Corrupt, StorageRefused
+from mathloop.errors import BadModel, Corrupt, SandboxError, StorageRefused
 from mathloop.models.loading import load_reward_model, new_reward_model
 from mathloop.records import Problem, Response
 from mathloop.registry import Registry
 from mathloop.sampling.config import SamplingConfig
 from mathloop.sampling.engines.transformers_engine import TransformersSampler
 from mathloop.sampling.scoring import score
+from mathloop.serving import local
 from mathloop.serving.config import SolverConfig
 from mathloop.serving.engines import Generation
 from mathloop.serving.local import LocalEngine
@@ -162,6 +163,42 @@ def test_a_stop_text_ends_a_response(load: Callable[..., LocalEngine]) -> None:
 
     free, stopped = run(engine, both())
     assert stopped[0] == free[0][: free[0].index(free[0][3])]
+
+
+def test_readiness_needs_the_sandbox_and_an_engine_that_stops(
+    load: Callable[..., LocalEngine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = load()
+
+    async def check() -> None:
+        await engine.prepare()
+        await engine.check()
+        assert engine._probe is not None
+        sandbox = engine._probe._sandbox
+        with monkeypatch.context() as patch:
+            patch.setattr(sandbox, "run", lambda code: (_ for _ in ()).throw(SandboxError("no memory")))
+            with pytest.raises(Refused, match="the sandbox is unavailable"):
+                await engine.check()
+        await engine.check()
+        engine._abandoned = time.monotonic() - 60
+        with pytest.raises(Refused, match="the policy is unavailable"):
+            await engine.check()
+        await engine.draw(question())
+        await engine.check()
+
+    run(engine, check())
+
+
+def test_without_a_sandbox_there_is_no_tir(
+    load: Callable[..., LocalEngine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing() -> None:
+        raise SandboxError("this machine lacks seccomp")
+
+    monkeypatch.setattr(local, "SandboxProbe", missing)
+    engine = load()
+    run(engine, engine.prepare())
+    assert engine.modes == ("cot",)
 
 
 def test_python_runs_where_it_is_asked_for(load: Callable[..., LocalEngine]) -> None:

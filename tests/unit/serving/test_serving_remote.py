@@ -153,7 +153,7 @@ def test_what_does_not_fit_the_context_is_the_callers_mistake(vllm: VLLMStandIn)
 
 
 def test_a_busy_endpoint_is_asked_again(vllm: VLLMStandIn) -> None:
-    statuses = iter([503, 429, 502])
+    statuses = iter([503, 429, 503])
 
     def busy(body: dict[str, Any]) -> Any:
         status = next(statuses, None) if body.get("n") else None
@@ -165,12 +165,61 @@ def test_a_busy_endpoint_is_asked_again(vllm: VLLMStandIn) -> None:
 
 
 def test_one_that_stays_away_is_given_up(vllm: VLLMStandIn) -> None:
-    vllm.broken["/pooling"] = lambda body: only_later(body, reply({"error": {"message": "full"}}, 503))
+    path = "/v1/chat/completions"
+    vllm.broken[path] = lambda body: only_later(body, reply({"error": {"message": "full"}}, 503))
     away = refused(vllm)
     assert (away.status, away.code, away.retry_after) == (503, "model_unavailable", 5)
-    assert "the reward model" in away.message
+    assert away.headers()["x-should-retry"] == "false"  # the client's retries would multiply with ours
+    assert [asked for asked, _, _ in vllm.asked].count(path) == endpoint.TRIES
+    assert "the policy" in away.message
     assert vllm.url in away.detail
     assert "full" in away.detail
+
+
+@pytest.mark.parametrize("status", [502, 504])
+def test_a_gateways_error_costs_one_retry(vllm: VLLMStandIn, status: int) -> None:
+    path = "/v1/chat/completions"
+    vllm.broken[path] = lambda body: only_later(body, reply({}, status))
+    refused(vllm)
+    assert [asked for asked, _, _ in vllm.asked].count(path) == 2
+
+
+def test_half_a_body_costs_one_retry(vllm: VLLMStandIn) -> None:
+    path = "/v1/chat/completions"
+    half = reply({}, **{"Content-Length": "1000", "Connection": "close"})
+    vllm.broken[path] = lambda body: only_later(body, half)
+    assert refused(vllm).code == "model_unavailable"
+    assert [asked for asked, _, _ in vllm.asked].count(path) == 2
+
+
+def test_without_its_reward_model_the_majority_of_what_was_drawn_answers(vllm: VLLMStandIn) -> None:
+    vllm.broken["/pooling"] = lambda body: only_later(body, reply({}, 503))
+    given = answer(vllm, question())
+    assert (given.chosen.answer, given.strategy) == ("7", "maj")
+    assert given.degraded == ("the reward model is unavailable: maj instead of rm",)
+    assert [path for path, _, _ in vllm.asked].count("/v1/chat/completions") == 1
+
+
+def test_readiness_follows_both_endpoints(vllm: VLLMStandIn) -> None:
+    scorer = VLLMStandIn()
+
+    async def run() -> list[str | None]:
+        solver = Solver(RemoteEngine(vllm.url, scorer.url, SolverConfig()), SolverConfig())
+        await solver.prepare()
+        faults = []
+        for part in (None, scorer, None, vllm, None):
+            if part is not None:
+                part.broken["/v1/models"] = lambda body: reply({}, 500)
+            await solver.check()
+            faults.append(solver.fault)
+            scorer.broken.clear()
+            vllm.broken.clear()
+        await solver.engine.close()
+        return faults
+
+    away = "is unavailable; try again later"
+    assert asyncio.run(run()) == [None, f"the reward model {away}", None, f"the policy {away}", None]
+    scorer.close()
 
 
 def test_nobody_listens() -> None:
@@ -238,6 +287,11 @@ NONSENSE: dict[str, tuple[str, Any]] = {
 def test_nonsense_is_503_and_never_an_answer(vllm: VLLMStandIn, name: str) -> None:
     path, given = NONSENSE[name]
     vllm.broken[path] = lambda body: only_later(body, given)
+    if path == "/pooling":
+        without = answer(vllm, question())
+        assert (without.strategy, without.chosen.answer) == ("maj", "7")
+        assert without.degraded == ("the reward model is unavailable: maj instead of rm",)
+        return
     error = refused(vllm)
     assert (error.status, error.code) == (503, "model_unavailable")
     assert all(letter.isprintable() for letter in error.detail)

@@ -36,7 +36,7 @@ class Served:
 
     def __init__(self, engine: ScriptedEngine, config: SolverConfig, key: str | None = None) -> None:
         self.engine, self.solver = engine, Solver(engine, config)
-        self.solver.ready = True
+        self.solver.prepared = True
         app = FastAPI()
         add_routes(app, self.solver)
         app.add_middleware(Guard, key=key, body_bytes=config.body_bytes)
@@ -319,9 +319,57 @@ def test_what_fails_inside_is_told_to_the_log_alone(start: Start, failure: Excep
 def test_before_the_models_are_there_questions_are_503(start: Start) -> None:
     served = start(ScriptedEngine(["7"]))
     assert served.client.get("/v2/health/ready").status_code == 200
-    served.solver.ready = False
+    served.solver.prepared = False
     assert served.ask().status_code == 503
     assert served.client.get("/v2/health/ready").status_code == 503
+
+
+def test_it_is_ready_only_while_its_parts_answer_and_recovers(start: Start) -> None:
+    served = start(ScriptedEngine(["7"]), check_seconds=0.01)
+    assert served._loop is not None
+    watch = asyncio.run_coroutine_threadsafe(served.solver.watch(), served._loop)
+
+    def ready() -> tuple[int, Any]:
+        reply = served.client.get("/v2/health/ready")
+        return reply.status_code, reply.json()
+
+    for fault in (Refused(503, "the sandbox is unavailable"), RuntimeError("secret")):
+        served.engine.fault = fault
+        wait_until(lambda: ready()[0] == 503)
+        assert ready()[1]["fault"] in ("the sandbox is unavailable", "a part fails")
+        assert served.ask().status_code == 200  # whoever asks may still be lucky
+        served.engine.fault = None
+        wait_until(lambda: ready() == (200, {"ready": True}))
+    watch.cancel()
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [Refused(503, "away", code="model_unavailable"), Refused(500, "not finite"), SandboxError("secret")],
+)
+def test_without_rewards_the_majority_answers_and_the_reply_says_so(start: Start, failure: Exception) -> None:
+    engine = ScriptedEngine(["7", "8", "7"], [1.0, 3.0, 2.0])
+    served = start(engine)
+    assert served.ask(samples=3, strategy="rm").json()["mathloop"]["degraded"] == []
+    engine.scoring = failure
+    for _ in range(3):
+        told = served.ask(samples=3, strategy="rm").json()["mathloop"]
+        assert (told["answer"], told["strategy"]) == ("7", "maj")
+        assert told["degraded"] == ["the reward model is unavailable: maj instead of rm"]
+        assert [one["reward"] for one in told["candidates"]] == [None, None]
+    assert (engine.drawn, engine.scored) == (4, 2)
+
+
+def test_a_stalled_reward_model_costs_its_time_and_blocks_no_majority(start: Start) -> None:
+    engine = ScriptedEngine(["7", "8", "7"], [1.0, 3.0, 2.0])
+    engine.scores_apart = True
+    served = start(engine, queue=0, reward_seconds=0.5, deadline=30)
+    engine.scoring_may_go.clear()
+    with ThreadPoolExecutor(1) as threads:
+        ranked = threads.submit(served.ask, samples=3, strategy="rm")
+        wait_until(lambda: engine.scored == 1)
+        assert served.ask(samples=3, strategy="maj").json()["mathloop"]["degraded"] == []
+        assert ranked.result().json()["mathloop"]["strategy"] == "maj"
 
 
 def test_models(start: Start) -> None:
