@@ -1,4 +1,4 @@
-"""`--problems` on a cluster: a file that the pods of a run can read."""
+"""`--problems` and benchmarks on a cluster: files that the pods of a run can read."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from mathloop.errors import BadConfig
+from mathloop.settings import Settings
 
 SUFFIXES = (".jsonl", ".parquet", ".json", ".csv", ".tsv", ".jsonl.gz", ".json.gz", ".csv.gz")
 LOCAL = ("/", "./", "../", "~")
@@ -31,3 +32,14 @@ def problems_url(text: str, store: str) -> str:
         expected = f"expected a name that ends in {', '.join(SUFFIXES)}, or in / of a folder"
         raise BadConfig(f"--problems {text}: {expected}")
     return url
+
+
+def check_benchmarks(settings: Settings, store: str) -> None:
+    """Raises BadConfig where a benchmark is a file of this machine."""
+    named = settings.benchmarks
+    for text in (*named.measure, *named.exclude):
+        if "/" in text and "://" not in text:
+            raise BadConfig(
+                f"benchmarks: {text}: a run's pods cannot read a file of this machine; upload it with its data, "
+                f"for example to {store}/benchmarks/{Path(text).name}, and name that"
+            )

@@ -18,7 +18,7 @@ from mathloop.errors import BadConfig
 from mathloop.settings import Settings
 from mathloop.settings.settings import STAGE_SECTIONS
 from pipelines.cluster.connection import Access, Pipelines, open_pipelines
-from pipelines.cluster.problems import problems_url
+from pipelines.cluster.problems import check_benchmarks, problems_url
 from pipelines.cluster.runs import EXPERIMENT, description_end
 from pipelines.compiling import arguments_of, comparable, compile_one, for_cluster
 from pipelines.profile import changed_fields, load_profile
@@ -102,6 +102,7 @@ def parameters_of(
         seed = DRAWN
     store = for_cluster(settings).store
     problems = None if request.problems is None else problems_url(request.problems, store)
+    check_benchmarks(settings, store)
     options = {"seed": seed, "serve": "yes" if request.serve else None, "problems": problems}
     given = {name: value for name, value in options.items() if value is not None}
     for name in given:

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.cluster.problems import problems_url
+from mathloop.errors import BadConfig
+from pipelines.cluster.problems import check_benchmarks, problems_url
 from pipelines.local import round as local_round
+from pipelines.profile import load_profile
 
 
 def test_a_url_stays_one_and_its_content_is_what_a_resumed_run_compares(
@@ -40,3 +42,14 @@ def test_the_digest_of_a_folder_changes_with_its_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["p.jsonl", "p.parquet", "p.json", "p.csv", "p.jsonl.gz"])
 def test_a_cluster_run_takes_every_format_that_a_local_one_does(name: str) -> None:
     assert problems_url(f"problems/{name}", "s3://b/store") == f"s3://b/store/problems/{name}"
+
+
+def test_benchmarks_of_a_cluster_are_no_files_of_this_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    check_benchmarks(load_profile("tiny", ["benchmarks=[gsm8k, s3://b/own/sums.yaml]"]), "s3://b/store")
+    with pytest.raises(
+        BadConfig, match=r"benchmarks: /.*/sums.yaml: a run's pods cannot .* s3://b/store/ben"
+    ):
+        check_benchmarks(load_profile("tiny", ["benchmarks.exclude=[sums.yaml]"]), "s3://b/store")
