@@ -40,6 +40,6 @@ def check_benchmarks(settings: Settings, store: str) -> None:
     for text in (*named.measure, *named.exclude):
         if "/" in text and "://" not in text:
             raise BadConfig(
-                f"benchmarks: {text}: a run's pods cannot read a file of this machine; upload it with its data, "
-                f"for example to {store}/benchmarks/{Path(text).name}, and name that"
+                f"benchmarks: {text}: a run's pods cannot read a file of this machine; upload it with its "
+                f"data, for example to {store}/benchmarks/{Path(text).name}, and name that"
             )

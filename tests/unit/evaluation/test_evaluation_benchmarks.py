@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,8 +19,10 @@ from mathloop.evaluation.benchmarks import (
     Benchmark,
     benchmark_names,
     benchmark_of,
+    data,
     find_benchmark,
     read_benchmark,
+    registry,
 )
 from mathloop.evaluation.benchmarks.registry import ENTRIES
 from mathloop.records import Problem
@@ -178,3 +182,20 @@ def test_listing_them_needs_no_torch() -> None:
 
 def test_every_field_is_described() -> None:
     assert all(field.description for field in Benchmark.model_fields.values())
+
+
+def test_an_entry_and_its_data_may_be_in_a_bucket(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mock of the bucket s3://b/sets, which has what the folder has."""
+
+    @contextmanager
+    def copied(location: Path | str) -> Iterator[Path]:
+        assert str(location).startswith("s3://b/sets/")
+        yield own / str(location).removeprefix("s3://b/sets/")
+
+    for module in (registry, data):
+        monkeypatch.setattr(module, "local_copy", copied)
+    benchmark = find_benchmark("s3://b/sets/sums.yaml")
+    assert benchmark.path == "s3://b/sets/sums.jsonl"
+    assert len(list(read_benchmark(benchmark))) == 3
+    shipped = find_benchmark("svamp").model_copy(update={"sha256": None})
+    assert data.find_data(shipped, [Path("s3://b/sets")]) == "s3://b/sets/svamp/test.jsonl"
