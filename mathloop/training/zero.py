@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -105,11 +106,16 @@ class ZeroUpdates:
 
     @contextmanager
     def gathered(self, parameters: list[nn.Parameter] | None = None, change: bool = False) -> Iterator[None]:
-        """Full weights on every rank while inside: for decoding, and to set them."""
+        """Full weights on every rank while inside: for decoding, and to set them.
+
+        With the weights of the whole module, its forward takes no part in any collective, so that ranks may
+        call it differently often.
+        """
         import deepspeed
 
         chosen = list(self.module.parameters()) if parameters is None else parameters
-        with deepspeed.zero.GatheredParameters(chosen, modifier_rank=0 if change else None):
+        gathering = deepspeed.zero.GatheredParameters(chosen, modifier_rank=0 if change else None)
+        with gathering, _without_hooks(self.module) if parameters is None else nullcontext():
             yield
 
     def _fill_states(self) -> None:
@@ -132,6 +138,20 @@ class ZeroUpdates:
     def _shape(parameter: nn.Parameter) -> torch.Size:
         shape: torch.Size = getattr(parameter, "ds_shape", parameter.shape)
         return shape
+
+
+@contextmanager
+def _without_hooks(module: nn.Module) -> Iterator[None]:
+    """Inside, no hook runs around a forward: ZeRO-3's would release each layer's weights after it."""
+    parts = list(module.modules())
+    hooks = [(part._forward_pre_hooks, part._forward_hooks) for part in parts]
+    for part in parts:
+        part._forward_pre_hooks, part._forward_hooks = OrderedDict(), OrderedDict()
+    try:
+        yield
+    finally:
+        for part, (before, after) in zip(parts, hooks, strict=True):
+            part._forward_pre_hooks, part._forward_hooks = before, after
 
 
 def _deepspeed() -> Any:

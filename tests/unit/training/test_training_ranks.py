@@ -40,12 +40,14 @@ def state(work: Path, step: int = two_ranks.STEPS) -> dict[str, float]:
     return counts
 
 
-def check_alike(one: Path, other: Path, step: int = two_ranks.STEPS, tolerance: float = 2e-3) -> None:
+def check_alike(
+    one: Path, other: Path, step: int = two_ranks.STEPS, tolerance: float = 2e-3, rel: float = 1e-4
+) -> None:
     """Same losses and norms at every step, same weights and moments at `step`, to rounding."""
     mine, theirs = rows(one)[:step], rows(other)[:step]
     assert len(mine) == len(theirs) == step
     for a, b in zip(mine, theirs, strict=True):
-        assert a == pytest.approx(b, rel=1e-4)
+        assert a == pytest.approx(b, rel=rel)
     a, b = kept(one, step), kept(other, step)
     assert a.keys() == b.keys()
     for name, value in a.items():

@@ -5,12 +5,15 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 import torch
 
 from mathloop.errors import BadConfig
+from mathloop.models.loading import new_reward_model
 from tests.unit.training import two_ranks
 from tests.unit.training.test_training_ranks import check_alike, check_gradients, kept, rows, state
+from tests.unit.training.toy import write_toy
 
 pytestmark = [
     pytest.mark.slow,
@@ -87,6 +90,16 @@ def test_bfloat16_gradients_of_many_micro_batches_are_summed_in_float32(
     whole, parts, resumed = torch.load(accumulated / f"accumulated-{stage}.pt")
     assert float((parts - whole).norm() / whole.norm()) < 1e-4
     assert torch.equal(resumed, parts)
+
+
+def test_stage_3_draws_responses_that_end_at_different_lengths_on_each_rank(tmp_path: Path) -> None:
+    write_toy(tmp_path)
+    reward, tokenizer = new_reward_model(tmp_path / "policy")
+    reward.save(tmp_path / "opinion", tokenizer)
+    two_ranks.run(tmp_path, "unequal")
+    drawn = pq.read_table(tmp_path / "unequal-3" / "rollouts")
+    assert drawn["tokens"].to_pylist() == [8] * 4 + [1] * 4 + [8] * 4 + [1] * 4
+    check_alike(tmp_path / "unequal-0", tmp_path / "unequal-3", 2, rel=1e-3)
 
 
 def test_muon_is_refused_in_a_line(tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +22,9 @@ import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from mathloop.errors import MathloopError
-from mathloop.training import checkpoint, logprobs
-from mathloop.training.config import EngineConfig, OptimizerConfig, SFTConfig
+from mathloop.sampling.config import SamplingConfig
+from mathloop.training import checkpoint, grpo, logprobs
+from mathloop.training.config import EngineConfig, GRPOConfig, OptimizerConfig, SFTConfig
 from mathloop.training.engine import Engine
 from mathloop.training.likelihood import learn
 from mathloop.training.logprobs import PackedPolicy
@@ -133,7 +136,46 @@ def train_wide(work: Path, *, tied: bool, **engine: Any) -> Engine:
 
 
 def wide(folder: Path) -> None:
-    """A vocabulary as real ones have, sharded; no weight is so small that it stays whole on every rank."""
+    """A vocabulary as real ones have, sharded."""
+    with _all_sharded():
+        for tied in (False, True):
+            train_wide(folder / f"wide-{tied}", tied=tied, zero=3)
+        train_wide(folder / "wide-recomputed-True", tied=True, zero=3, activation_checkpointing=True)
+
+
+def unequal(folder: Path) -> None:
+    """GRPO without ZeRO and with ZeRO-3: all responses of the second process end with their first token."""
+
+    def ends(tokenizer: Any, generation_config: Any = None) -> frozenset[int]:
+        return frozenset(range(len(tokenizer)) if SECOND else [])
+
+    with pytest.MonkeyPatch.context() as patch, _all_sharded():
+        patch.setattr("mathloop.sampling.engines.transformers_engine.end_tokens", ends)
+        patch.setattr(logprobs, "CHUNK", 1200)  # three tokens, so that a process needs up to eleven chunks
+        for stage in (0, 3):
+            grpo.run(
+                problems=folder / "problems.jsonl",
+                policy=folder / "policy",
+                reward_model=folder / "opinion",
+                model=folder / f"unequal-model-{stage}",
+                work=folder / f"unequal-{stage}",
+                config=GRPOConfig(
+                    steps=2,
+                    problems_per_step=2,
+                    group_size=4,
+                    tir_share=0.0,
+                    beta=0.1,
+                    sampling=SamplingConfig(max_tokens=8),
+                    optimizer=OptimizerConfig(learning_rate=1e-2, checkpoint_steps=2),
+                    engine=EngineConfig.model_validate({"zero": stage}),
+                ),
+                seed=0,
+            )
+
+
+@contextmanager
+def _all_sharded() -> Iterator[None]:
+    """Inside, ZeRO-3 keeps no weight whole for being small."""
     import deepspeed
 
     initialize = deepspeed.initialize
@@ -143,10 +185,10 @@ def wide(folder: Path) -> None:
         return initialize(config=config, **given)
 
     deepspeed.initialize = shard_all
-    for tied in (False, True):
-        train_wide(folder / f"wide-{tied}", tied=tied, zero=3)
-    train_wide(folder / "wide-recomputed-True", tied=True, zero=3, activation_checkpointing=True)
-    deepspeed.initialize = initialize
+    try:
+        yield
+    finally:
+        deepspeed.initialize = initialize
 
 
 def accumulated(folder: Path) -> None:
