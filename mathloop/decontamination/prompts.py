@@ -10,10 +10,10 @@ from itertools import accumulate
 from mathloop.decontamination.batches import Passage
 
 _HINTS = (
-    *("nswer", "step", "roblem", "uestion", "boxed", "ssistant", "nstruction", "INST", "<|", "Q:", "ask:"),
+    *("nswer", "step", "roblem", "uestion", "boxed", "ssistant", "nstruction", "xpert", "INST", "<|", "Q:"),
     *("答", "题", "步"),
 )
-_EDGE = 80
+_EDGE = 48
 """A prompt has one of the hints among as many first or last characters of a row's first text."""
 _CUT = re.compile(
     r"(?<=[.!?。！？:：])\s+|(?<=[。！？：])|\s*\n\s*|\s*<\|[^|<>\n]{1,40}\|>\s*|\s*\[/?INST\]\s*|(?<=[$)\]}])\s+(?=[A-Z])"

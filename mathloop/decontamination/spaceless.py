@@ -93,11 +93,15 @@ def _suspects(batch: Batch) -> Ints:
 
 def _grams(text: str) -> U64:
     """[characters - ANCHOR + 1] The key of the characters from each position."""
-    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.uint64)
-    if len(codes) < ANCHOR:
+    if len(text) < ANCHOR:
         return np.zeros(0, np.uint64)
-    return mix(np.lib.stride_tricks.sliding_window_view(codes, ANCHOR) @ _POWERS)
+    return mix(np.lib.stride_tricks.sliding_window_view(_codes(text), ANCHOR) @ _POWERS)
 
 
 def _keys(texts: Iterable[str]) -> U64:
-    return np.array([_grams(text.ljust(ANCHOR, "\0"))[0] for text in texts], np.uint64)
+    """[texts] The key of each text of at most ANCHOR characters."""
+    return mix(_codes("".join(text.ljust(ANCHOR, "\0") for text in texts)).reshape(-1, ANCHOR) @ _POWERS)
+
+
+def _codes(text: str) -> U64:
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.uint64)
