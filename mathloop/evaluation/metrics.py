@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import math
 import sys
-from array import array
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mathloop.errors import BadData
 from mathloop.evaluation.bootstrap import bootstrap_interval, percentile_interval, resampled_means
+from mathloop.evaluation.columns import Columns
 from mathloop.evaluation.config import KINDS, Kind
 from mathloop.evaluation.sample_scores import Outcome, score_counts, score_samples
 from mathloop.evaluation.table import Score, Table, metric_name
@@ -53,7 +53,7 @@ class Outcomes:
         self._shared: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._answers: dict[str, int] = {}
         self._texts: list[str] = []
-        self._columns: dict[tuple[str, str], _Columns] = defaultdict(_Columns)
+        self._columns: dict[tuple[str, str], Columns] = defaultdict(Columns)
         self._scores: dict[tuple[str, str, int], dict[Kind, NDArray[np.float64]]] = {}
         for problem in problems:
             self.add_problem(problem)
@@ -96,8 +96,8 @@ class Outcomes:
             if answer == len(self._texts):
                 self._texts.append(response.answer)
         columns = self._columns[response.model, response.mode]
-        if response.sample >= MOST_SAMPLES:
-            message = f"expected a number below {MOST_SAMPLES:,}, found {response.sample}; number them from 0"
+        if not -1 <= response.sample < MOST_SAMPLES:
+            message = f"expected -1 (greedy) to {MOST_SAMPLES - 1:,}, found {response.sample}; number from 0"
             raise BadData(message, field="sample")
         columns.problem.append(number)
         columns.sample.append(response.sample)
@@ -161,7 +161,7 @@ class Outcomes:
     def _computed(
         self, model: str, mode: str, ks: Sequence[int]
     ) -> dict[int, dict[Kind, NDArray[np.float64]]]:
-        columns = self._columns.get((model, mode), _Columns())
+        columns = self._columns.get((model, mode), Columns())
         places = np.cumsum(np.frombuffer(self._answered, np.uint8)) - 1  # among the answered problems
         count = int(places[-1]) + 1 if len(places) else 0
         shared: dict[Kind, NDArray[np.float64]] = {}
@@ -181,45 +181,6 @@ class Outcomes:
                     for kind in kinds:
                         scores[k][kind][place] = row[kind]
         return scores
-
-
-class _Columns:
-    """The responses of one model in one mode, a column per field."""
-
-    def __init__(self) -> None:
-        self.problem, self.sample, self.answer = array("i"), array("i"), array("i")
-        self.correct, self.reward = array("b"), array("d")
-
-    @property
-    def greedy(self) -> bool:
-        """Whether there is any greedy response."""
-        return -1 in self.sample
-
-    @property
-    def drawn(self) -> int:
-        """Largest index of a sample, plus one."""
-        return max(max(self.sample, default=-1) + 1, 0)
-
-    def sample_rewards(self) -> Iterator[float]:
-        return (reward for sample, reward in zip(self.sample, self.reward, strict=True) if sample >= 0)
-
-    def by_problem(self, texts: Sequence[str]) -> Iterator[tuple[int, dict[int, Outcome]]]:
-        """Yields each problem's number and its outcomes by sample; of two for one sample, the later."""
-        order = np.argsort(np.frombuffer(self.problem, np.int32), kind="stable") if self.problem else ()
-        last, found = -1, dict[int, Outcome]()
-        for row in order:
-            number = self.problem[row]
-            if number != last and found:
-                yield last, found
-                found = {}
-            last, answer, reward = number, self.answer[row], self.reward[row]
-            found[self.sample[row]] = Outcome(
-                texts[answer] if answer >= 0 else None,
-                bool(self.correct[row]),
-                None if math.isnan(reward) else reward,
-            )
-        if found:
-            yield last, found
 
 
 def score_table(

@@ -144,8 +144,9 @@ def test_the_papers_averages_come_out_of_the_papers_scores() -> None:
 
 def test_a_sample_number_beyond_reason_is_refused() -> None:
     outcomes = Outcomes([Problem("a", "?", "1")])
-    with pytest.raises(BadData, match="'sample'"):
-        outcomes.add(Response("a", 2**40, "cot", "", "1", True))
+    for sample in (2**40, -(2**40)):
+        with pytest.raises(BadData, match="'sample'"):
+            outcomes.add(Response("a", sample, "cot", "", "1", True))
 
 
 def test_later_responses_are_counted_after_scores_were_asked() -> None:
