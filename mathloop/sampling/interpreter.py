@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 from mathloop.sampling.config import SamplingConfig
@@ -20,6 +21,8 @@ class Interpreter:
         self._tokenizer = tokenizer
         self._may_end: frozenset[int] | None = None
         self._sandbox: Sandbox | None = None
+        self.stopped: Callable[[], bool] = lambda: False
+        """Whether nobody waits for the responses: running programs then end, and Cancelled is raised."""
         self._outputs: dict[tuple[str, ...], str] = {}
         self._effective: dict[tuple[str, ...], tuple[str, ...]] = {}
         """Program → its blocks that count for later ones: one that ran out of time defines no names."""
@@ -29,6 +32,14 @@ class Interpreter:
         if self._sandbox is not None:
             self._sandbox.close()
             self._sandbox = None
+
+    def forget(self) -> None:
+        """Forgets all outputs, time-outs among them, and lets the sandbox end the processes that wait."""
+        if self._sandbox is not None:
+            for blocks in set(self._effective.values()):
+                self._sandbox.forget(blocks)
+        self._outputs.clear()
+        self._effective.clear()
 
     def tool(self, config: SamplingConfig) -> Tool:
         """The tool that decoding calls at TOOL_MARK."""
@@ -54,7 +65,7 @@ class Interpreter:
         fresh = list(dict.fromkeys(p for p in programs if p and p not in self._outputs))
         earlier = [self._effective.get(program[:-1], program[:-1]) for program in fresh]
         runs = [(*blocks, program[-1]) for blocks, program in zip(earlier, fresh, strict=True)]
-        executions = self._sandbox.run_many(runs, keep=True)
+        executions = self._sandbox.run_many(runs, keep=True, stopped=self.stopped)
         for program, blocks, run, execution in zip(fresh, earlier, runs, executions, strict=True):
             self._outputs[program] = execution.text(chars)
             self._effective[program] = run if execution.kept else blocks

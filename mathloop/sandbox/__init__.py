@@ -3,5 +3,6 @@
 from mathloop.sandbox.config import SandboxConfig
 from mathloop.sandbox.execute import execute
 from mathloop.sandbox.pool import Execution, Sandbox, Session
+from mathloop.sandbox.worker import Cancelled
 
-__all__ = ["Execution", "Sandbox", "SandboxConfig", "Session", "execute"]
+__all__ = ["Cancelled", "Execution", "Sandbox", "SandboxConfig", "Session", "execute"]

@@ -5,16 +5,20 @@ from __future__ import annotations
 import importlib.util
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
 from mathloop.errors import SandboxError
 from mathloop.sandbox.config import SandboxConfig
-from mathloop.sandbox.worker import Blocks, Worker
+from mathloop.sandbox.worker import Blocks, Cancelled, Worker
 
 Status = Literal["ok", "error", "timeout", "memory", "refused"]
+
+
+def _never() -> bool:
+    return False
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ class _Slot:
         self.busy = False
         self.forgotten: deque[tuple[int, Blocks]] = deque()
 
-    def run(self, blocks: Blocks, seed: int, keep: bool) -> Execution:
+    def run(self, blocks: Blocks, seed: int, keep: bool, stopped: Callable[[], bool]) -> Execution:
         request = {"blocks": list(blocks), "seed": seed, "keep": keep}
         request |= self.config.model_dump(include={"seconds", "memory_mib", "output_chars"})
         while self.forgotten:
@@ -62,8 +66,11 @@ class _Slot:
             worker = self._holder((seed, blocks[:-1])) or self._server(blocks)
             parked = worker.parked.pop((seed, blocks[:-1]), 0)
             try:
-                answer = worker.ask(request | {"parked": parked})
+                answer = worker.ask(request | {"parked": parked}, stopped)
                 break
+            except Cancelled:
+                self._discard(worker)  # with the program
+                raise
             except (OSError, EOFError) as error:
                 self._discard(worker)
                 if attempt == 2:
@@ -161,11 +168,20 @@ class Sandbox:
         """Runs one program in a fresh process. Raises SandboxError only where the sandbox itself fails."""
         return self._run((code,), seed, keep=False)
 
-    def run_many(self, programs: Sequence[str | Sequence[str]], *, keep: bool = False) -> list[Execution]:
+    def run_many(
+        self,
+        programs: Sequence[str | Sequence[str]],
+        *,
+        keep: bool = False,
+        stopped: Callable[[], bool] = _never,
+    ) -> list[Execution]:
         """Runs programs on all workers; the results are in the order of `programs`.
 
         A program may be several blocks; its result is the Execution of the last one. `keep` lets its process
         wait for one more block.
+
+        Raises Cancelled soon after `stopped` says so; what runs then is ended, with all parked processes of
+        its worker.
         """
         blocks: list[Blocks] = [(each,) if isinstance(each, str) else tuple(each) for each in programs]
         results: list[Execution | None] = [None] * len(blocks)
@@ -183,7 +199,7 @@ class Sandbox:
                         index = queue.popleft()
                     except IndexError:  # another worker took it
                         break
-                    results[index] = self._run(blocks[index], 0, keep, self._slots[place])
+                    results[index] = self._run(blocks[index], 0, keep, self._slots[place], stopped)
 
         list(self._threads.map(serve, range(len(self._slots))))
         return [result for result in results if result is not None]
@@ -201,12 +217,21 @@ class Sandbox:
         for slot in self._slots:
             slot.forgotten.append((seed, tuple(blocks)))
 
-    def _run(self, blocks: Blocks, seed: int, keep: bool, wanted: _Slot | None = None) -> Execution:
+    def _run(
+        self,
+        blocks: Blocks,
+        seed: int,
+        keep: bool,
+        wanted: _Slot | None = None,
+        stopped: Callable[[], bool] = _never,
+    ) -> Execution:
+        if stopped():
+            raise Cancelled
         if self._closed:
             raise SandboxError("the sandbox is closed")
         slot = self._borrow((seed, blocks[:-1]), wanted)
         try:
-            return slot.run(blocks, seed, keep)
+            return slot.run(blocks, seed, keep, stopped)
         finally:
             with self._freed:
                 slot.busy = False

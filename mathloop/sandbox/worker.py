@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,14 @@ GRACE_SECONDS = 10.0
 MOST_PARKED = 32
 """Children that a server keeps for their next block; beyond that, the oldest are ended."""
 
+STEP_SECONDS = 0.1
+"""How often a wait looks whether it was cancelled."""
+
 Blocks = tuple[str, ...]
+
+
+class Cancelled(Exception):
+    """Nobody waits for the program any more."""
 
 
 class Worker:
@@ -61,14 +68,19 @@ class Worker:
                 f"the sandbox requires {config.require}; this machine lacks {', '.join(missing)}"
             )
 
-    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        """The server's answer. Raises OSError or EOFError where the server is dead or stuck."""
+    def ask(self, request: dict[str, Any], stopped: Callable[[], bool]) -> dict[str, Any]:
+        """The server's answer.
+
+        Raises:
+            OSError, EOFError: the server is dead or stuck.
+            Cancelled: `stopped` says that nobody waits for the answer; the program still runs.
+        """
         view = memoryview(framed(json.dumps(request | {"drop": self.dropped}).encode()))
         self.dropped = []
         assert self.process.stdin is not None
         while view:
             view = view[os.write(self.process.stdin.fileno(), view) :]
-        return self._receive(request["seconds"] * len(request["blocks"]) + GRACE_SECONDS)
+        return self._receive(request["seconds"] * len(request["blocks"]) + GRACE_SECONDS, stopped)
 
     def park(self, key: tuple[int, Blocks], child: int) -> None:
         """Records a child that the server keeps; beyond MOST_PARKED, the next request ends the oldest."""
@@ -82,21 +94,26 @@ class Worker:
         if key in self.parked:
             self.dropped.append(self.parked.pop(key))
 
-    def _receive(self, seconds: float) -> dict[str, Any]:
+    def _receive(self, seconds: float, stopped: Callable[[], bool] = lambda: False) -> dict[str, Any]:
         deadline = time.monotonic() + seconds
-        size = int.from_bytes(self._read(4, deadline), "big")
-        answer: dict[str, Any] = json.loads(self._read(size, deadline))
+        size = int.from_bytes(self._read(4, deadline, stopped), "big")
+        answer: dict[str, Any] = json.loads(self._read(size, deadline, stopped))
         return answer
 
-    def _read(self, size: int, deadline: float) -> bytes:
+    def _read(self, size: int, deadline: float, stopped: Callable[[], bool]) -> bytes:
         assert self.process.stdout is not None
         source = self.process.stdout.fileno()
         poll = select.poll()  # select.select fails on descriptors past 1024
         poll.register(source, select.POLLIN)
         data = b""
         while len(data) < size:
-            if not poll.poll(max(deadline - time.monotonic(), 0) * 1000):
-                raise TimeoutError("the sandbox's server does not answer")
+            left = max(deadline - time.monotonic(), 0)
+            if not poll.poll(min(left, STEP_SECONDS) * 1000):
+                if stopped():
+                    raise Cancelled
+                if left <= STEP_SECONDS:
+                    raise TimeoutError("the sandbox's server does not answer")
+                continue
             part = os.read(source, size - len(data))
             if not part:
                 raise EOFError("the sandbox's server died") from None

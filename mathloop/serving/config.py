@@ -28,6 +28,9 @@ class SolverConfig(BaseModel):
     reward_seconds: float = Field(
         60.0, gt=0, description="Longest wait for the reward model, in seconds; after it the majority answers"
     )
+    compare_seconds: float = Field(
+        1.0, gt=0, description="Longest comparison of a question's answers, in seconds"
+    )
     check_seconds: float = Field(
         5.0, gt=0, description="Pause between two checks of policy, reward model and sandbox, in seconds"
     )

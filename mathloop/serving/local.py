@@ -31,8 +31,6 @@ from mathloop.serving.sandbox_probe import SandboxProbe
 from mathloop.storage import open_store
 
 Result = TypeVar("Result")
-QUESTIONS_PER_SAMPLER = 100
-"""TIR questions per sampler, since a sampler remembers the output of every program that it ran."""
 
 
 STUCK_SECONDS = 10.0
@@ -72,7 +70,6 @@ class LocalEngine:
         self._scorer = reward_model
         self._config = config
         self._sampler: _QuestionSampler | None = None
-        self._tir_questions = 0
         self._context = _context(self._model, self._tokenizer)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
         self._stop = threading.Event()
@@ -179,7 +176,7 @@ class LocalEngine:
         tokens = self._encode(question)
         prompt, limit = len(tokens), self._limit(question, len(tokens))
         together = max(1, self._config.tokens_at_once // (prompt + limit))
-        sampler = self._fresh_sampler(question)
+        sampler = self._fresh_sampler()
         sampler.prompt = tokens
         sampler.config = SamplingConfig(max_tokens=limit, top_p=question.top_p, stop=question.stop)
         problem = Problem("question", question.problem, language=question.language)
@@ -215,12 +212,11 @@ class LocalEngine:
             raise Refused(400, message, param="messages", code="context_length_exceeded")
         return min(left, question.max_tokens)
 
-    def _fresh_sampler(self, question: Question) -> _QuestionSampler:
-        self._tir_questions += question.mode == "tir"
-        if self._sampler is None or self._tir_questions > QUESTIONS_PER_SAMPLER:
-            self._close_sampler()
+    def _fresh_sampler(self) -> _QuestionSampler:
+        if self._sampler is None:
             self._sampler = _QuestionSampler(self._model, self._tokenizer, SamplingConfig())
-            self._tir_questions = 0
+            self._sampler.interpreter.stopped = lambda: self._stop.is_set()
+        self._sampler.interpreter.forget()  # a program that ran out of time then may be in time now
         return self._sampler
 
     def _score(self, question: Question, responses: Sequence[Response]) -> list[float]:

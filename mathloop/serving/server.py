@@ -111,7 +111,7 @@ def serve(
             if self._watching is not None:
                 self._watching.cancel()
             await super().shutdown(sockets)
-            await solver.engine.close()
+            await solver.close()
 
         @contextmanager
         def capture_signals(self) -> Iterator[None]:

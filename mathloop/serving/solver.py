@@ -13,11 +13,12 @@ from dataclasses import dataclass, replace
 from mathloop.errors import MathloopError
 from mathloop.records import Response
 from mathloop.serving import metrics
+from mathloop.serving.comparing import Comparer
 from mathloop.serving.config import SolverConfig
 from mathloop.serving.engines import Engine, Generation
 from mathloop.serving.questions import Question
 from mathloop.serving.refusals import Refused
-from mathloop.voting import STRATEGIES, Group, choose, group_answers
+from mathloop.voting import STRATEGIES, Group, choose
 
 MOST_CHECK_SECONDS = 20.0
 PAUSE_SECONDS = 10.0
@@ -114,6 +115,7 @@ class Solver:
         self.engine, self.config = engine, config
         self.prepared = False
         """Whether the models are loaded, and questions are taken."""
+        self._comparer = Comparer(config.compare_seconds)
         self._fault: Refused | None = None
         self._no_rewards_before = -math.inf
         """Until then, the reward model that has just failed is not asked."""
@@ -136,9 +138,15 @@ class Solver:
 
     async def watch(self) -> None:
         """Checks the engine's parts again and again: the solver is ready only while all answer."""
+        await self._comparer.start()
         while True:
             await self.check()
             await asyncio.sleep(self.config.check_seconds)
+
+    async def close(self) -> None:
+        """Frees what it and the engine hold."""
+        await self._comparer.close()
+        await self.engine.close()
 
     async def check(self) -> None:
         """Checks the engine's parts once."""
@@ -212,22 +220,21 @@ class Solver:
                 marks.append(time.monotonic())
                 if self.engine.scores_apart:
                     place.leave()
-                responses, degraded = await self._score(question, generation.responses, marks[0])
+                responses, lost = await self._score(question, generation.responses, marks[0])
                 place.leave()
                 marks.append(time.monotonic())
-                # Comparing answers takes bounded but real time: keep it off the event loop.
-                candidates = await asyncio.to_thread(group_answers, responses)
+                candidates, rough = await self._comparer.group(responses)
         except TimeoutError:
             message = f"no answer within {self.config.deadline:g} seconds; ask for fewer samples or tokens"
             raise Refused(504, message, code="deadline_exceeded") from None
-        strategy = "maj" if degraded else question.strategy
+        strategy = "maj" if lost else question.strategy
         chosen = choose(strategy, candidates)
         rank = STRATEGIES[strategy].rank
         ordered = sorted(candidates, key=lambda one: (one is not chosen, -rank(one)))
         parts = ("queue", "draw", "reward")
         seconds = {name: end - start for name, start, end in zip(parts, marks, marks[1:], strict=False)}
         seconds["total"] = time.monotonic() - marks[0]
-        return Answer(question, chosen, ordered, generation, strategy, degraded, seconds)
+        return Answer(question, chosen, ordered, generation, strategy, (*lost, *rough), seconds)
 
     async def _score(
         self, question: Question, responses: list[Response], started: float

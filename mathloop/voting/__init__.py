@@ -6,7 +6,7 @@ It never sees the gold answer. This room is light to import: what reads answers 
 that needs it, so that settings and the command line can name the strategies at no cost.
 """
 
-from mathloop.voting.grouping import Group, group_answers, sigmoid
+from mathloop.voting.grouping import Group, group_answers, is_plain, sigmoid
 from mathloop.voting.strategies import STRATEGIES, Strategy, choose, share
 
-__all__ = ["STRATEGIES", "Group", "Strategy", "choose", "group_answers", "share", "sigmoid"]
+__all__ = ["STRATEGIES", "Group", "Strategy", "choose", "group_answers", "is_plain", "share", "sigmoid"]

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import re
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import TYPE_CHECKING, Generic, Literal, Protocol, TypeVar
@@ -74,6 +74,11 @@ def sigmoid(logit: float) -> float:
     """1 / (1 + e^(−logit)) for any finite logit, without overflow."""
     small = math.exp(-abs(logit))
     return 1 / (1 + small) if logit >= 0 else small / (1 + small)
+
+
+def is_plain(texts: Collection[str]) -> bool:
+    """Whether grouping these answers takes no time to speak of: one text, or integers."""
+    return len(texts) < 2 or all(map(_INTEGER.fullmatch, texts))
 
 
 def group_answers(responses: Sequence[AnyVoter]) -> list[Group[AnyVoter]]:

@@ -33,7 +33,7 @@ class TransformersSampler(Sampler):
         self.model, self.tokenizer, self.config = model, tokenizer, config
         self._shared = shared
         self._ends = end_tokens(tokenizer, getattr(model, "generation_config", None))
-        self._interpreter = Interpreter(tokenizer)
+        self.interpreter = Interpreter(tokenizer)
         self._most = config.batch_size
         """Sequences in a batch; halved where memory runs out."""
 
@@ -52,7 +52,7 @@ class TransformersSampler(Sampler):
 
     def close(self) -> None:
         """Stops the sandbox, if one was started."""
-        self._interpreter.close()
+        self.interpreter.close()
 
     def fits(self, problem: Problem, mode: Mode) -> bool:
         """Whether the problem's prompt leaves room for a response in the model's context."""
@@ -115,7 +115,7 @@ class TransformersSampler(Sampler):
             end_tokens=self._ends,
             generator=torch.Generator(device=self.model.device).manual_seed(seed),
             stop=stop_at(self.tokenizer, stops_of(self.tokenizer, self.config)),
-            tool=self._interpreter.tool(self.config) if mode == "tir" else None,
+            tool=self.interpreter.tool(self.config) if mode == "tir" else None,
         )
         return [
             as_rollout(

@@ -15,7 +15,7 @@ import pytest
 from pydantic import ValidationError
 
 from mathloop.errors import SandboxError
-from mathloop.sandbox import Sandbox, SandboxConfig, execute, worker
+from mathloop.sandbox import Cancelled, Sandbox, SandboxConfig, execute, worker
 from tests.unit.sandbox.patched import patched_zygote
 
 
@@ -304,3 +304,15 @@ def test_mistakes_are_told() -> None:
     sandbox.close()
     with pytest.raises(SandboxError, match="closed"):
         sandbox.run("1")
+
+
+def test_programs_that_nobody_waits_for_are_ended() -> None:
+    with Sandbox(SandboxConfig(seconds=600, workers=2)) as sandbox:
+        assert sandbox.run("print(1)").stdout.strip() == "1"
+        stop = threading.Event()
+        threading.Timer(0.3, stop.set).start()
+        with pytest.raises(Cancelled):  # 4 × 600 seconds else
+            sandbox.run_many(["while True: pass"] * 8, keep=True, stopped=stop.is_set)
+        with pytest.raises(Cancelled):
+            sandbox.run_many(["print(1)"], stopped=stop.is_set)
+        assert [each.stdout.strip() for each in sandbox.run_many(["print(2)"] * 3)] == ["2"] * 3

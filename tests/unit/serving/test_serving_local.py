@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -18,6 +19,7 @@ from mathloop.registry import Registry
 from mathloop.sampling.config import SamplingConfig
 from mathloop.sampling.engines.transformers_engine import TransformersSampler
 from mathloop.sampling.scoring import score
+from mathloop.sandbox import Sandbox, SandboxConfig
 from mathloop.serving import local
 from mathloop.serving.config import SolverConfig
 from mathloop.serving.engines import Generation
@@ -246,6 +248,49 @@ def test_a_cancelled_question_stops_in_the_middle_and_the_next_one_goes_on(
         return steps
 
     assert run(engine, ask()) < 20
+
+
+def test_a_cancelled_question_ends_the_program_that_it_runs(load: Callable[..., LocalEngine]) -> None:
+    engine = load()
+
+    async def ask() -> None:
+        await engine.draw(question(mode="tir", samples=1))
+        assert engine._sampler is not None
+        interpreter = engine._sampler.interpreter
+        begun = threading.Event()
+        tool = interpreter.tool(SamplingConfig(tool_seconds=600))
+        interpreter.close()
+        interpreter._sandbox = Sandbox(SandboxConfig(seconds=600))
+
+        def run_program() -> list[str]:
+            begun.set()
+            return tool.run(["```python\nwhile True: pass\n```output"])
+
+        task = asyncio.create_task(engine._in_thread(run_program))
+        while not begun.is_set():
+            await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await engine.draw(question(mode="tir", samples=1))  # would wait for ten minutes
+
+    run(engine, ask())
+
+
+def test_outputs_of_programs_are_forgotten_with_their_question(load: Callable[..., LocalEngine]) -> None:
+    engine = load()
+
+    async def ask() -> None:
+        await engine.draw(question(mode="tir", samples=1))
+        assert engine._sampler is not None
+        interpreter = engine._sampler.interpreter
+        text = "```python\nprint(5)\n```output"
+        assert interpreter.tool(SamplingConfig()).run([text]) == ["\n5\n```\n"]
+        assert interpreter._outputs
+        await engine.draw(question(mode="tir", samples=1))
+        assert not any("print(5)" in block for program in interpreter._outputs for block in program)
+
+    run(engine, ask())
 
 
 def test_a_question_that_is_cancelled_before_its_turn_never_runs(load: Callable[..., LocalEngine]) -> None:
