@@ -73,6 +73,8 @@ def run(
         report, champion = stages.preflight(store_url=store_url)
         entry = champion.to_json().decode()
         inputs = {"champion": asdict(champion), "problems": _digest(problems_file)}
+        if not problems_file and settings.problems.files:
+            inputs["problems"] = [_digest(file.path) for file in settings.problems.files]
         named = NamedBenchmarks(settings.benchmarks).check(settings.gate.weights)
         inputs |= {"benchmarks": named} if named else {}
     if seed == DRAWN:

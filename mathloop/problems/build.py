@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from mathloop.problems.config import ProblemsConfig
+from mathloop.problems.config import ProblemFile, ProblemsConfig
 from mathloop.problems.files import ProblemTable
 from mathloop.problems.nano import generate
 from mathloop.records import Problem, open_drops, write_problems
@@ -35,7 +38,8 @@ def run(
     file grows, later rounds are measured on problems that no round has trained on.
 
     Args:
-        problems_file: a file or folder, or s3://bucket/key; None for the built-in generator.
+        problems_file: a file or folder, or s3://bucket/key; None for `config.files` or, if there are none,
+            the built-in generator.
         dropped: becomes JSON lines of the file's broken rows, and of those without a final answer: their
             number and what is wrong.
 
@@ -46,14 +50,15 @@ def run(
     broken: list[tuple[int | None, str]] = []
     left_out: list[tuple[int, str]] = []
     notes: list[str] = []
-    if problems_file is None:
+    sources = config.sources("" if problems_file is None else str(problems_file))
+    if not sources:
         train = [n.problem for n in generate("train", config.train, seed, chinese_share=config.chinese_share)]
         # The benchmark is the same in every round, so that rounds can be compared.
         held = [
             n.problem for n in generate("benchmark", config.benchmark, 0, chinese_share=config.chinese_share)
         ]
     else:
-        train, held, broken, left_out, layouts = _from_file(problems_file, config, seed)
+        train, held, broken, left_out, layouts = _from_files(sources, seed)
         notes = [f"layout {layout}: {rows:,} rows" for layout, rows in layouts.items()]
     with open_drops(dropped) as drops:
         for row, error in broken:
@@ -68,8 +73,8 @@ def run(
             families[f"train problems of {problem.family}"] += 1
     return StageReport(
         "problems",
-        generated=kept if problems_file is None else 0,
-        inputs=0 if problems_file is None else len(train) + len(held) + len(broken) + len(left_out),
+        generated=0 if sources else kept,
+        inputs=len(train) + len(held) + len(broken) + len(left_out) if sources else 0,
         kept=kept,
         dropped=drops.counts,
         notes=[*notes, *(error for _, error in broken[:5])],
@@ -86,23 +91,70 @@ class _FromFile(NamedTuple):
     """Each broken row's number and what is wrong."""
     left_out: list[tuple[int, str]]
     """Each row without a final answer, and why it has none."""
-    layouts: dict[str, int]
+    layouts: Counter[str]
     """Layout → rows."""
 
 
-def _from_file(location: Path, config: ProblemsConfig, seed: int) -> _FromFile:
-    with local_copy(location) as path:
-        table = ProblemTable(path, config)
-        source = table.source
-        broken = [(error.row, str(error).replace(str(path), path.name)) for error in source.broken]
-        left = [(skipped.row, skipped.reason) for skipped in source.left_out]
-        order = np.argsort(table.orders, kind="stable")
-        order = order[~np.isin(order, list(table.broken))] if table.broken else order
-        # A threshold and not a count: a longer file or another setting moves no problem to the other side.
-        held = int(np.count_nonzero(table.orders[order] < HELD_OUT * 2.0**64))
-        held = min(max(held, 1), len(order) - 1)
-        rest = order[held:].tolist()
-        random.Random(f"train-{seed}").shuffle(rest)
-        chosen, kept_out = rest[: config.train], order[: min(held, config.benchmark)].tolist()
-        problems = table.problems([*chosen, *kept_out])
-    return _FromFile(problems[: len(chosen)], problems[len(chosen) :], broken, left, dict(source.layouts))
+def _from_files(sources: list[tuple[ProblemFile, ProblemsConfig]], seed: int) -> _FromFile:
+    """The problems of all data sets: training problems by weight, held-out ones by their hash."""
+    read = _FromFile([], [], [], [], Counter())
+    with ExitStack() as stack:
+        tables: list[tuple[ProblemTable, list[int], list[int]]] = []
+        for file, config in sources:
+            path = stack.enter_context(local_copy(file.path))
+            table = ProblemTable(path, config)
+            found = table.source
+            read.broken.extend(
+                (error.row, str(error).replace(str(path), path.name)) for error in found.broken
+            )
+            read.left_out.extend((skipped.row, skipped.reason) for skipped in found.left_out)
+            read.layouts.update(found.layouts)
+            tables.append((table, *_sides(table, seed)))
+        _, config = sources[0]
+        weights = [file.weight for file, _ in sources]
+        counts = _shares(config.train, weights, [len(rest) for _, rest, _ in tables])
+        # Of all that are held out the first by their order, whichever data set they are from.
+        held = sorted(
+            (int(table.orders[at]), number, at)
+            for number, (table, _, kept_out) in enumerate(tables)
+            for at in kept_out[: config.benchmark]
+        )[: config.benchmark]
+        for number, (table, rest, _) in enumerate(tables):
+            kept_out = [at for _, owner, at in held if owner == number]
+            problems = table.problems([*rest[: counts[number]], *kept_out])
+            if len(tables) > 1:
+                name = f"{number + 1}"
+                problems = [replace(problem, id=f"{name}:{problem.id}") for problem in problems]
+            read.train.extend(problems[: counts[number]])
+            read.held.extend(problems[counts[number] :])
+    return read._replace(train=_once(read.train), held=_once(read.held)) if len(sources) > 1 else read
+
+
+def _once(problems: list[Problem]) -> list[Problem]:
+    """The problems without repeated statements."""
+    return list({problem.problem: problem for problem in reversed(problems)}.values())[::-1]
+
+
+def _sides(table: ProblemTable, seed: int) -> tuple[list[int], list[int]]:
+    """The positions of a data set's training problems, in the order of the seed, and of those held out."""
+    order = np.argsort(table.orders, kind="stable")
+    order = order[~np.isin(order, list(table.broken))] if table.broken else order
+    # A threshold and not a count: a longer file or another setting moves no problem to the other side.
+    held = int(np.count_nonzero(table.orders[order] < HELD_OUT * 2.0**64))
+    held = min(max(held, 1), len(order) - 1)
+    rest = order[held:].tolist()
+    random.Random(f"train-{seed}").shuffle(rest)
+    return rest, order[:held].tolist()
+
+
+def _shares(total: int, weights: list[float], sizes: list[int]) -> list[int]:
+    """How many of `total` problems each data set gives; what a small one lacks, the others give by weight."""
+    counts = [0] * len(sizes)
+    while (missing := min(total, sum(sizes)) - sum(counts)) > 0:
+        open_ones = [at for at, size in enumerate(sizes) if counts[at] < size]
+        weight = sum(weights[at] for at in open_ones)
+        for at in open_ones:
+            more = max(1, int(missing * weights[at] / weight))
+            more = min(more, sizes[at] - counts[at], min(total, sum(sizes)) - sum(counts))
+            counts[at] += more
+    return counts

@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 from pydantic import BaseModel, ConfigDict, Field
+
+
+class ProblemFile(BaseModel):
+    """One of several data sets that a round's problems are drawn from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: str = Field(min_length=1, description="File or folder, or s3://bucket/key")
+    weight: float = Field(1.0, gt=0, le=1e6, description="Share of the training problems, relative to others")
+    fields: dict[str, str] = Field({}, description="As problems.fields")
+    layout: str = Field("", description="As problems.layout")
+    split: str = Field("", description="As problems.split")
 
 
 class ProblemsConfig(BaseModel):
@@ -27,6 +41,18 @@ class ProblemsConfig(BaseModel):
     )
     layout: str = Field("", description="Layout of the file's rows; empty: recognized by its columns")
     split: str = Field("", description="Split to read from a folder that has several")
+    files: tuple[ProblemFile, ...] = Field(
+        (), description="Several data sets, each with path and weight, in place of --problems"
+    )
+
+    def sources(self, problems_file: str) -> list[tuple[ProblemFile, Self]]:
+        """The data sets to read, each with the settings for it; none for the built-in generator."""
+        if problems_file:
+            return [(ProblemFile(path=problems_file), self)]
+        own = ("fields", "layout", "split")
+        return [
+            (file, self.model_copy(update={name: getattr(file, name) for name in own})) for file in self.files
+        ]
 
 
 class EvolutionConfig(BaseModel):

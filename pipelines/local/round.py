@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -55,8 +56,12 @@ def begin_round(settings: Settings, problems_file: Path | None, pipeline: str = 
     check_folder(RUNS)
     if pipeline not in SUFFIXES:
         _check_benchmarks(settings)
-    if problems_file is not None:
-        _check_problems(problems_file, settings, pipeline)
+    if problems_file is not None and pipeline in SUFFIXES:
+        message = f"pipeline {pipeline} takes no problems; remove the option"
+        raise BadConfig(f"--problems {problems_file}: {message}")
+    settings = _with_locations(settings)
+    location = "" if problems_file is None else _location(problems_file)
+    files = [] if pipeline in SUFFIXES else _check_problems(location, settings)
     url = _store_url(settings.store)
     store = open_store(url)
     with tidied(RUNS, *([] if "://" in store.url else [Path(store.url)])):
@@ -79,21 +84,32 @@ def begin_round(settings: Settings, problems_file: Path | None, pipeline: str = 
             "mathloop": mathloop.__version__,
             "pipeline": pipeline,
             "first": champion is None,
-            "problems_file": "" if problems_file is None else _location(problems_file),
-            "problems_sha256": "" if problems_file is None else _digest(problems_file),
+            "problems_file": location,
+            "problems_sha256": _digests(files),
             "profile": {**settings.model_dump(mode="json"), "store": url, "model": model},
         }
         return RunFolder.create(run)
 
 
-def _check_problems(path: Path, settings: Settings, pipeline: str) -> None:
+def _check_problems(location: str, settings: Settings) -> list[str]:
+    """Reads the data sets of a run's problems as its first stage does; returns where they are."""
     from mathloop.problems.files import ProblemTable
     from mathloop.storage import local_copy
 
-    if pipeline in SUFFIXES:
-        raise BadConfig(f"--problems {path}: pipeline {pipeline} takes no problems; remove the option")
-    with local_copy(path) as copy:
-        ProblemTable(copy, settings.problems)
+    sources = settings.problems.sources(location)
+    for file, config in sources:
+        with local_copy(file.path) as copy:
+            ProblemTable(copy, config)
+    return [file.path for file, _ in sources]
+
+
+def _with_locations(settings: Settings) -> Settings:
+    """The settings with absolute paths of problems: stages run in other folders, and so may a resumed run."""
+    files = tuple(
+        file.model_copy(update={"path": _location(Path(file.path).expanduser())})
+        for file in settings.problems.files
+    )
+    return settings.model_copy(update={"problems": settings.problems.model_copy(update={"files": files})})
 
 
 def _location(path: Path) -> str:
@@ -167,14 +183,15 @@ def resume_round(run: RunFolder, console: Console) -> None:
         record = _Run.model_validate(run.settings)
     except ValidationError as error:
         raise BadConfig(f"{first_mistake(error, _Run).line(shown)}; it is damaged: start a new run") from None
-    if record.problems_file and _digest(Path(record.problems_file)) != record.problems_sha256:
-        raise BadData("changed since this run started; start a new run", path=record.problems_file)
     try:
         settings = check_profile(record.profile, f"{shown}: profile")
         if record.pipeline not in PIPELINES:
             find_pipeline(record.pipeline)  # raises BadConfig
     except BadConfig as error:
         raise BadConfig(f"{error}; start a new run") from None
+    files = [file.path for file, _ in settings.problems.sources(record.problems_file)]
+    if record.problems_sha256 and _digests(files) != record.problems_sha256:
+        raise BadData("changed since this run started; start a new run", path=", ".join(files))
     with Launcher() as launcher:  # it imports the stages' libraries while we import KFP
         from pipelines.local.runner import run_pipelines
 
@@ -239,6 +256,16 @@ def _show(run: RunFolder, console: Console) -> None:
         texts.append(f"outputs of each stage: {run.stages}")
     for text in texts:
         console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _digests(files: list[str]) -> str:
+    """The digest of a run's problems, or one of those of several data sets; empty without any."""
+    digests = [_digest(Path(file)) for file in files]
+    return (
+        digests[0]
+        if len(digests) == 1
+        else hashlib.sha256("".join(digests).encode()).hexdigest() * bool(files)
+    )
 
 
 def _digest(path: Path) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ import pytest
 
 from mathloop.decontamination.sources import read_items
 from mathloop.errors import BadConfig, BadData
-from mathloop.problems.config import ProblemsConfig
+from mathloop.problems import build
+from mathloop.problems.config import ProblemFile, ProblemsConfig
 from mathloop.problems.files import ProblemTable, read_problem_file
 from mathloop.problems.sources import LAYOUTS, read_source
 from mathloop.problems.sources.choices import inline_choices, right_letters
@@ -273,3 +275,26 @@ def test_all_broken_rows_of_a_benchmark_are_told_at_once(tmp_path: Path) -> None
     )
     (item,) = read_items([written])
     assert (item.benchmark, item.text, item.answer) == ("set", "One?", "2")
+
+
+def test_several_data_sets_give_their_share_and_a_small_one_what_it_has(tmp_path: Path) -> None:
+    sets = []
+    for name, size in (("a", 400), ("b", 400), ("small", 8)):
+        write(tmp_path / f"{name}.jsonl", [{"task": f"{name} {n}?", "answer": n} for n in range(size)])
+        sets.append(ProblemFile(path=str(tmp_path / f"{name}.jsonl"), fields={"problem": "task"}))
+    files = (sets[0], sets[1].model_copy(update={"weight": 3.0}), sets[2].model_copy(update={"weight": 4.0}))
+    config = ProblemsConfig(train=200, benchmark=30, files=files)
+    out, held = tmp_path / "out.parquet", tmp_path / "held.parquet"
+    report = build.run(problems_file=None, out=out, benchmark=held, config=config, seed=1)
+    train = list(read_problems(out))
+    counts = Counter(problem.source for problem in train)
+    assert len(train) == report.kept == 200
+    assert counts["small"] <= 7
+    assert counts["b"] == pytest.approx(3 * counts["a"], abs=3)
+    assert len(list(read_problems(held))) == 30
+    assert not {p.problem for p in train} & {p.problem for p in read_problems(held)}
+    assert all(problem.id.startswith(("1:a-", "2:b-", "3:small-")) for problem in train)
+    # A file in their place: the others are not read.
+    path = write(tmp_path / "c.jsonl", ROWS)
+    build.run(problems_file=path, out=out, benchmark=held, config=config, seed=1)
+    assert {problem.source for problem in read_problems(out)} == {"c"}
