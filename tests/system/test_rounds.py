@@ -350,6 +350,7 @@ def test_a_real_model_learns_from_rows_as_gsm8k_writes_them(
     run = rounds.only_run(tmp_path)
     stages = {path.name for path in (run / "stages").iterdir()}
     assert stages == {"model-import", "base-publication", *ROUND}
-    assert rounds.summaries(run, "grpo")[-1].curves["reward"]
+    curves = rounds.summaries(run, "grpo")[-1].curves
+    assert any(name.startswith("reward") and curve for name, curve in curves.items())
     assert "base" in outcome.table
     assert (run / "report.html").is_file()

@@ -65,7 +65,7 @@ def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wide")
     for tied in (False, True):
         two_ranks.train_wide(folder / f"one-{tied}", tied=tied)
-    two_ranks.run(folder, "wide")
+    two_ranks.run(folder, "wide", checked=True)
     return folder
 
 
@@ -96,7 +96,7 @@ def test_stage_3_draws_responses_that_end_at_different_lengths_on_each_rank(tmp_
     write_toy(tmp_path)
     reward, tokenizer = new_reward_model(tmp_path / "policy")
     reward.save(tmp_path / "opinion", tokenizer)
-    two_ranks.run(tmp_path, "unequal")
+    two_ranks.run(tmp_path, "unequal", checked=True)
     drawn = pq.read_table(tmp_path / "unequal-3" / "rollouts")
     assert drawn["tokens"].to_pylist() == [8] * 4 + [1] * 4 + [8] * 4 + [1] * 4
     check_alike(tmp_path / "unequal-0", tmp_path / "unequal-3", 2, rel=1e-3)
