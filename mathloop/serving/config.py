@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from mathloop.voting import STRATEGIES
 
 MODEL = "mathloop"
 """Name of the model in the OpenAI API and in KServe."""
@@ -19,6 +21,10 @@ class SolverConfig(BaseModel):
 
     samples: int = Field(8, ge=1, description="Responses per problem, unless the request sets them")
     most_samples: int = Field(64, ge=1, description="Most responses that a request may ask for")
+    strategy: str | None = Field(
+        None,
+        description="Strategy unless the request sets one; by default weighted with a reward model, else maj",
+    )
     temperature: float = Field(
         1.0, gt=0, description="Sampling temperature, as in the evaluation of champions"
     )
@@ -38,3 +44,10 @@ class SolverConfig(BaseModel):
     tokens_at_once: int = Field(
         65_536, ge=1, description="Tokens, including prompts, in one batch of the local engine"
     )
+
+    @field_validator("strategy")
+    @classmethod
+    def _known(cls, value: str | None) -> str | None:
+        if value is not None and value not in STRATEGIES:
+            raise ValueError(f"expected one of {', '.join(STRATEGIES)}")
+        return value

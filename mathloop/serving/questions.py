@@ -160,9 +160,14 @@ def strategies(has_reward_model: bool) -> list[str]:
     return [name for name, one in STRATEGIES.items() if has_reward_model or one.needs != "rewards"]
 
 
+def default_strategy(has_reward_model: bool) -> str:
+    """The one that answers best without being chosen: every vote counts, by its reward where there is one."""
+    return "weighted" if has_reward_model else "maj"
+
+
 def _strategy(fields: dict[str, Any], config: SolverConfig, has_reward_model: bool) -> tuple[str, float]:
     """Strategy and temperature; a temperature of 0 without `samples` means greedy, as in OpenAI's API."""
-    default = "rm" if has_reward_model else "maj"
+    default = config.strategy or default_strategy(has_reward_model)
     if fields.get("temperature") == 0 and "samples" not in fields:
         default = "greedy"
     strategy = read_choice(fields, "strategy", tuple(STRATEGIES), default)

@@ -8,7 +8,7 @@ from typing import Any
 
 from mathloop.records import Response
 from mathloop.serving.config import MODEL
-from mathloop.serving.questions import strategies
+from mathloop.serving.questions import default_strategy, strategies
 from mathloop.serving.refusals import Refused
 from mathloop.serving.solver import Answer, Solver
 from mathloop.voting import Group
@@ -30,6 +30,8 @@ def model_object(solver: Solver, created: int) -> dict[str, Any]:
     abilities = {
         "answers_with": engine.name,
         "strategies": strategies(engine.has_reward_model),
+        "default_strategy": solver.config.strategy or default_strategy(engine.has_reward_model),
+        "temperature": solver.config.temperature,
         "modes": list(engine.modes),
         "most_samples": solver.config.most_samples,
     }

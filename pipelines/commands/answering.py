@@ -30,6 +30,17 @@ def serve(
         str, typer.Option(metavar="ADDRESS", help="Address to listen on; 0.0.0.0: all.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0: any free one.")] = 8080,
+    strategy: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help=f"Default of requests: {', '.join(STRATEGIES)}. "
+            "Default: weighted if a reward model is served, else maj.",
+        ),
+    ] = None,
+    temperature: Annotated[
+        float, typer.Option(min=0.01, max=2, help="Default sampling temperature of requests.")
+    ] = 1.0,
     deadline: Annotated[
         float, typer.Option(metavar="SECONDS", min=1, max=86400, help="Time limit per request.")
     ] = 300,
@@ -48,6 +59,8 @@ def serve(
         reward_model_url=reward_model_url,
         host=host,
         port=port,
+        strategy=strategy,
+        temperature=temperature,
         deadline=deadline,
         wait=wait,
     )
@@ -73,7 +86,7 @@ def ask(
         str | None,
         typer.Option(
             metavar="NAME",
-            help=f"{', '.join(STRATEGIES)}. Default: rm if a reward model is served, else maj.",
+            help=f"{', '.join(STRATEGIES)}. Default: the server's.",
         ),
     ] = None,
     mode: Annotated[

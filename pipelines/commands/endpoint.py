@@ -14,6 +14,7 @@ from mathloop.serving import client
 from mathloop.serving.client import Reply
 from mathloop.serving.config import KEY_VARIABLE, SolverConfig
 from mathloop.serving.keys import read_key
+from mathloop.voting import STRATEGIES
 from pipelines.streams import visible
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ def serve(
     reward_model_url: str | None,
     host: str,
     port: int,
+    strategy: str | None,
+    temperature: float,
     deadline: float,
     wait: float,
 ) -> None:
@@ -42,12 +45,14 @@ def serve(
         UserError: conflicting options, no champion, a broken model, a port in use, an unreachable URL.
     """
     _check_sources(store, model, reward_model, policy_url, reward_model_url)
+    if strategy is not None and strategy not in STRATEGIES:
+        raise BadConfig(f"--strategy {strategy}: expected one of {', '.join(STRATEGIES)}")
     # While models load, SIGTERM must end the process through Python, so that temporary files are removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     from mathloop.serving import server
     from mathloop.serving.solver import Solver
 
-    config = SolverConfig(deadline=deadline)
+    config = SolverConfig(strategy=strategy, temperature=temperature, deadline=deadline)
     key = read_key(KEY_VARIABLE)
     bound = server.bind(host, port)
     if key is None and host not in ("127.0.0.1", "::1", "localhost"):
@@ -57,6 +62,8 @@ def serve(
             file=sys.stderr,
         )
     engine = _load(store, model, reward_model, policy_url, reward_model_url, config)
+    if strategy is not None and STRATEGIES[strategy].needs == "rewards" and not engine.has_reward_model:
+        raise BadConfig(f"--strategy {strategy} needs a reward model, and none is served; choose maj")
     shown = f"[{host}]" if ":" in host else host
     url = f"http://{shown}:{bound.getsockname()[1]}"
 

@@ -151,14 +151,15 @@ def test_kserves_health_routes_are_there(server: Server) -> None:
 
 
 def test_curl_gets_the_answer_and_its_rivals(server: Server) -> None:
-    status, _, body = server.request("POST", "/v1/chat/completions", {**ASKED, "samples": 16, "seed": 1})
+    asked = {"samples": 16, "seed": 1, "strategy": "rm"}
+    status, _, body = server.request("POST", "/v1/chat/completions", {**ASKED, **asked})
     assert status == 200
     told = json.loads(body)["mathloop"]
     assert told["strategy"] == "rm"
     assert sum(one["samples"] for one in told["candidates"]) == 16
     rewards = [one["reward"] for one in told["candidates"] if one["answer"] is not None]
     assert told["candidates"][0]["reward"] == max(rewards)
-    again = server.request("POST", "/v1/chat/completions", {**ASKED, "samples": 16, "seed": 1})
+    again = server.request("POST", "/v1/chat/completions", {**ASKED, **asked})
     assert json.loads(again[2])["mathloop"]["candidates"] == told["candidates"]
 
 
@@ -220,7 +221,7 @@ def test_ask_shows_candidates_with_votes_and_rewards(server: Server, place: Path
     assert lines[-1].endswith("champion 0 (round r0)")
     ranked = ask("-", "--url", server.url, "--seed", "1", "--json", folder=place, stdin=PROBLEM)
     reply = json.loads(ranked.stdout)
-    assert reply["mathloop"]["strategy"] == "rm"
+    assert reply["mathloop"]["strategy"] == "weighted"
     assert all(isinstance(one["reward"], float) for one in reply["mathloop"]["candidates"])
 
 

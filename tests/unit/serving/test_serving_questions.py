@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from mathloop.serving.config import SolverConfig
 from mathloop.serving.questions import Question, read_question
@@ -30,9 +31,17 @@ def refused(**fields: Any) -> Refused:
     return caught.value
 
 
-def test_the_reward_model_chooses_where_there_is_one_and_the_majority_else() -> None:
-    assert read().strategy == "rm"
+def test_rewards_weigh_the_votes_where_there_are_any_unless_the_server_says_else() -> None:
+    assert read().strategy == "weighted"
     assert read(has_reward_model=False).strategy == "maj"
+    config = SolverConfig(strategy="maj", temperature=0.7)
+    body = json.dumps({"messages": [PROBLEM]}).encode()
+    asked = read_question(body, config, has_reward_model=True)
+    assert (asked.strategy, asked.temperature) == ("maj", 0.7)
+    body = json.dumps({"messages": [PROBLEM], "temperature": 0}).encode()
+    assert read_question(body, config, has_reward_model=True).strategy == "greedy"
+    with pytest.raises(ValidationError, match="expected one of greedy, maj"):
+        SolverConfig(strategy="best")
     assert (read().samples, read().temperature, read().mode) == (8, 1.0, "cot")
     assert refused(has_reward_model=False, strategy="rm").status == 422
 

@@ -384,7 +384,7 @@ def test_the_command_waits_for_vllm_and_answers_with_it(tmp_path: Path) -> None:
             shown = subprocess.run(asked, cwd=tmp_path, capture_output=True, text=True)
             vllm.close()
             assert shown.stdout.splitlines()[0] == "answer: 8"
-            assert "rm, 30 tokens" in shown.stdout
+            assert "weighted, 30 tokens" in shown.stdout
         finally:
             process.terminate()
         assert process.wait(120) == 0

@@ -107,7 +107,7 @@ def events(text: str) -> list[Any]:
 
 def test_a_reply_is_openais_with_the_candidates_beside_it(start: Start) -> None:
     served = start(ScriptedEngine(["7", "8", "7", None], [1.0, 3.0, 2.0, 9.0]))
-    reply = served.ask(samples=4, seed=5).json()
+    reply = served.ask(samples=4, seed=5, strategy="rm").json()
     assert reply["object"] == "chat.completion"
     (choice,) = reply["choices"]
     assert choice["message"] == {"role": "assistant", "content": "so \\boxed{8}", "refusal": None}
