@@ -186,10 +186,12 @@ def test_the_size_of_micro_batches_changes_rounding_only(
     whole = runs.pop()
     for report, rows, gradients in runs:
         assert rows == whole[1]
-        # Adam's first step makes as much of a gradient that is mere rounding as of any other.
-        for one, other, close in zip(gradients, whole[2], (1e-6, 1e-4), strict=True):
-            for name in one:
-                assert torch.allclose(one[name], other[name], atol=close, rtol=1e-3), name
+        (first, second), (first_whole, second_whole) = gradients, whole[2]
+        for name in first:
+            assert torch.allclose(first[name], first_whole[name], atol=1e-6, rtol=1e-3), name
+            # Adam's first step makes as much of a gradient that is mere rounding as of any other.
+            apart = (second[name] - second_whole[name]).norm()
+            assert apart <= 0.01 * second_whole[name].norm() + 1e-6, name
         for name in ("loss", "gradient norm", "KL", "sampler ratio"):
             values = [v for _, v in whole[0].curves[name]]
             assert [v for _, v in report.curves[name]] == pytest.approx(values, rel=1e-3, abs=2e-4)
