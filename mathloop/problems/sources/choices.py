@@ -42,6 +42,22 @@ def read_choices(value: Any) -> tuple[str, ...]:
     return tuple(text.strip() for text in texts)
 
 
+def read_labels(value: Any) -> tuple[str, ...]:
+    """The labels that a row gives its choices itself, as ARC's {"text": […], "label": ["1", "2", …]}.
+
+    Raises:
+        ValueError: with what is wrong.
+    """
+    if not isinstance(value, dict) or not isinstance(value.get("label"), list):
+        return ()
+    labels = tuple(str(each).strip() for each in value["label"])
+    if isinstance(value.get("text"), list) and (
+        len(labels) != len(value["text"]) or len({*labels}) < len(labels)
+    ):
+        raise ValueError("expected one label for each choice, all different")
+    return labels
+
+
 def inline_choices(text: str) -> tuple[str, ...]:
     """The choices that a statement lists itself, "A. 6 B. 7 C. 8"; empty unless three are in order."""
     starts: list[re.Match[str]] = []
@@ -56,28 +72,36 @@ def inline_choices(text: str) -> tuple[str, ...]:
     return tuple(text[start.end() : end].strip() for start, end in zip(starts, ends, strict=True))
 
 
-def right_letters(answer: Any, choices: Sequence[str]) -> str | None:
-    """The letter of the right choice, or those of several; of 2, "C", "(C)" or a choice's text."""
+def right_letters(answer: Any, choices: Sequence[str], labels: Sequence[str] = ()) -> str | None:
+    """The letter of the right choice, or those of several; of 2, "C", "(C)", a label or a choice's text.
+
+    Raises:
+        ValueError: the answer is the text of one choice, and the letter or number of another.
+    """
     if isinstance(answer, list):
-        found = [right_letters(each, choices) for each in answer]
+        found = [right_letters(each, choices, labels) for each in answer]
         return "".join(sorted(filter(None, found))) if found and all(found) else None
     if isinstance(answer, float) and answer.is_integer():
         answer = int(answer)
+    text = str(answer).strip()
+    if text in labels:
+        return LETTERS[labels.index(text)]
     if isinstance(answer, int) and not isinstance(answer, bool) and 0 <= answer < len(choices):
         return LETTERS[answer]
-    text = str(answer).strip()
+    exact = LETTERS[choices.index(text)] if choices.count(text) == 1 else ""
     letters = _LETTERS.fullmatch(text)
     several = _BETWEEN.sub("", letters[1]) if letters else ""
-    if several and all(letter in LETTERS[: len(choices)] for letter in several):
-        return several
-    if choices.count(text) == 1:
-        return LETTERS[choices.index(text)]
-    if text.isascii() and text.isdigit() and int(text) < len(choices):
-        return LETTERS[int(text)]
+    if not all(letter in LETTERS[: len(choices)] for letter in several):
+        several = ""
+    number = text.isascii() and text.isdigit() and len(text) < 3 and int(text) < len(choices)
+    other = LETTERS[int(text)] if number else several if len(several) == 1 else ""
+    if exact and other and exact != other:
+        kind, remedy = ("number from 0", "write its letter") if number else ("letter", "number it from 0")
+        where = f"the text of choice {exact} and the {kind} of choice {other}"
+        raise ValueError(f"{text!r} is {where}; which is right? {remedy}")
     labeled = _LABEL.match(text)
-    if labeled and labeled[1] in LETTERS[: len(choices)]:
-        return labeled[1]
-    return None
+    stated = labeled[1] if labeled and labeled[1] in LETTERS[: len(choices)] else ""
+    return exact or several or other or stated or None
 
 
 def shown(statement: str, choices: Sequence[str], language: str) -> str:

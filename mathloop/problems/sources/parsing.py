@@ -16,7 +16,9 @@ from mathloop.records import Language, Problem
 
 _ENGLISH = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{3,}")
 _DIGITS = re.compile(r"\d+(?:\.\d+)?")
-_NO_ANSWER = {"notfound", "not found", "n/a", "none", "unknown"}
+_NO_ANSWER = {"notfound", "not found", "n/a", "unknown", "nan"}
+_MISSING = "None"
+"""Python's way to write that there is nothing; "none" is the answer of some problems."""
 _INLINE = re.compile(r"[A-H]{1,8}")
 
 
@@ -42,6 +44,8 @@ class Parsed(NamedTuple):
     """The statement, without choices that are in a field of their own."""
     choices: tuple[str, ...]
     language: Language
+    labels: tuple[str, ...] = ()
+    """What the row calls its choices, if it does."""
 
 
 def parse_statement(row: Row, layout: Layout, place: Place) -> Parsed:
@@ -54,13 +58,14 @@ def parse_statement(row: Row, layout: Layout, place: Place) -> Parsed:
     options = next(values_at(row, layout.choices), None)
     try:
         listed = () if options is None else multiple_choice.read_choices(options)
+        labels = multiple_choice.read_labels(options) if listed else ()
     except ValueError as error:
         raise place.bad(f"{error}, found {describe(options)}", _name(layout.choices, row)) from None
     language = _language(row, layout, question)
     # A table that a stage wrote shows them already.
     for written in ("en", "zh") if listed else ():
         question = question.removesuffix(multiple_choice.shown("", listed, written))
-    return Parsed(question, listed, language)
+    return Parsed(question, listed, language, labels)
 
 
 def parse_row(row: Row, layout: Layout, place: Place, *, name: str, default_id: str) -> Problem:
@@ -121,7 +126,10 @@ def _gold(row: Row, layout: Layout, statement: Parsed, place: Place) -> tuple[st
         else:
             raise place.bad(f"missing; add the gold answer{_fields_of(row)}", "answer")
     if statement.choices:
-        letters = multiple_choice.right_letters(found, statement.choices)
+        try:
+            letters = multiple_choice.right_letters(found, statement.choices, statement.labels)
+        except ValueError as error:
+            raise place.bad(str(error), field) from None
         if letters is None:
             message = f"{describe(found)} is none of the {len(statement.choices)} choices"
             raise place.bad(f"{message}; expected a letter, a number from 0 or a choice", field)
@@ -132,7 +140,7 @@ def _gold(row: Row, layout: Layout, statement: Parsed, place: Place) -> tuple[st
     text = _plain(_text(found, field, place, raw=True))
     if text.strip().lower() in ("proof", "<proof>"):
         raise LeftOut("a proof: there is no final answer to compare")
-    if text.strip().lower() in _NO_ANSWER:
+    if text.strip().lower() in _NO_ANSWER or text.strip() == _MISSING:
         raise LeftOut(f"its answer is {text.strip()!r}")
     worked = "####" in text or "\\boxed" in text
     gold = (final_answer(text) if worked else text.strip()) or ""

@@ -19,6 +19,7 @@ HAN = re.compile(r"[\u4e00-\u9fff]")
 _BOX = re.compile(r"\\f?(?:boxed|framebox)\s*\{")
 _STATED = re.compile(r"(?:answer is|答案是|答案为|Answer:)", re.IGNORECASE)
 _BRACKETS = re.compile(r"\(.*?\)")
+_IN_DOLLARS = re.compile(r"\$+([^$]+)\$+\.?")
 _WRAPPERS = (
     (
         "Solve the following math problem step by step. The last line of your response should be of the form "
@@ -141,18 +142,31 @@ def without_brackets(column: str) -> Callable[[Row], Any]:
 
 
 def joined(column: str) -> Callable[[Row], Any]:
-    """A place: several answers as one, each without the dollars around it."""
+    """A place: several answers as one, each without the dollars around it.
+
+    One with several formulas, "$69$,$84$", keeps them all: their dollars are not a pair around it.
+    """
+
+    def bare(answer: Any) -> str:
+        text = str(answer).strip()
+        around = _IN_DOLLARS.fullmatch(text)
+        return around[1] if around else text
 
     def read(row: Row) -> Any:
         found = row.get(column)
-        return ", ".join(str(each).strip().strip("$") for each in found) if isinstance(found, list) else found
+        return ", ".join(map(bare, found)) if isinstance(found, list) else found
 
     return read
 
 
 def or_unknown(column: str) -> Callable[[Row], Any]:
-    """A place: an answer that is empty where nobody knows it."""
-    return lambda row: row.get(column) or "unknown"
+    """A place: an answer that is empty where nobody knows it; 0 is an answer."""
+
+    def read(row: Row) -> Any:
+        found = row.get(column)
+        return "unknown" if found is None or found in ("", []) else found
+
+    return read
 
 
 def chinese_if(place: str) -> Callable[[Row], Any]:

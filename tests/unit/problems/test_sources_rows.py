@@ -1,0 +1,103 @@
+"""Golds and rows of published files that are easily read wrong, or lost without a word."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mathloop.answers import verify
+from mathloop.problems.sources import Source, read_source
+from tests.paths import SHARED_DATA
+
+
+def source_of(folder: Path, *rows: dict[str, Any], name: str = "p.jsonl") -> Source:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return read_source(folder / name)
+
+
+def golds(source: Source) -> list[str | None]:
+    return [problem.answer for problem in source]
+
+
+@pytest.mark.parametrize(("answer", "gold"), [(0, "0"), (0.0, "0"), ("0", "0"), ("", None), (None, None)])
+def test_zero_is_an_answer_where_an_empty_one_is_unknown(
+    tmp_path: Path, answer: Any, gold: str | None
+) -> None:
+    row = {"question": "What is 1-1?", "answer": answer, "lang": "en", "source": "x"}
+    source = source_of(tmp_path, row)
+    assert golds(source) == ([] if gold is None else [gold])
+    assert (len(source.left_out), source.broken) == (0 if gold else 1, [])
+
+
+def test_none_is_an_answer_and_what_programs_write_for_nothing_is_not(tmp_path: Path) -> None:
+    answers = ("none", "None", "NaN", "nan", "N/A")
+    source = source_of(tmp_path, *({"problem": f"{text}?", "answer": text} for text in answers))
+    assert golds(source) == ["none"]
+    assert [left.row for left in source.left_out] == [2, 3, 4, 5]
+
+
+@pytest.mark.parametrize(
+    ("given", "gold", "right"),
+    [
+        (["$2$"], "2", "2"),
+        (["$1$", "$2$"], "1, 2", "1,2"),
+        (["$69$,$84$"], "$69$,$84$", "69,84"),
+        ([r"$(-\infty, 0) \cup\{1\}$."], r"(-\infty, 0) \cup\{1\}", r"(-\infty,0)\cup\{1\}"),
+        (["$f(n)=n$, $g(n)=1$"], "$f(n)=n$, $g(n)=1$", "f(n)=n,g(n)=1"),
+    ],
+)
+def test_only_a_pair_of_dollars_around_an_answer_goes(
+    tmp_path: Path, given: list[str], gold: str, right: str
+) -> None:
+    source = source_of(tmp_path, {"question": "?", "final_answer": given, "subfield": "Algebra"})
+    assert golds(source) == [gold]
+    assert verify(gold, right).correct
+
+
+def test_no_gold_of_olympiadbench_has_half_a_pair_of_dollars() -> None:
+    place = SHARED_DATA / "benchmarks" / "olympiadbench"
+    if not place.is_dir():
+        pytest.skip("../shared/data is not beside this checkout")
+    halves = [gold for gold in golds(read_source(place)) if gold is None or gold.count("$") % 2]
+    assert halves == ["$221,$8$"]  # as it is published
+
+
+ARC = {"text": ["10", "20", "30", "40"], "label": ["1", "2", "3", "4"]}
+
+
+@pytest.mark.parametrize(
+    ("choices", "answer", "letter"),
+    [
+        (ARC, "1", "A"),
+        (ARC, 4, "D"),
+        ({"text": ["x", "y"], "label": ["A", "B"]}, "B", "B"),
+        (["AB", "BC", "CD", "AC"], "AB", "A"),
+        (["AB", "BC", "CD", "AC"], "AD", "AD"),
+        (["10", "20", "30", "40"], "2", "C"),
+        (["0", "1", "2", "3"], "2", "C"),
+    ],
+)
+def test_the_right_choice_is_what_the_row_says(
+    tmp_path: Path, choices: Any, answer: Any, letter: str
+) -> None:
+    assert golds(source_of(tmp_path, {"question": "?", "choices": choices, "answerKey": answer})) == [letter]
+
+
+@pytest.mark.parametrize(
+    ("choices", "answer", "said"),
+    [
+        (["1", "2", "3", "4"], "2", "'2' is the text of choice B and the number from 0 of choice C"),
+        (["B", "C", "A"], "B", "'B' is the text of choice A and the letter of choice B"),
+        ({"text": ["x", "y"], "label": ["1"]}, "1", "expected one label for each choice"),
+    ],
+)
+def test_a_right_choice_that_is_one_of_two_is_refused(
+    tmp_path: Path, choices: Any, answer: Any, said: str
+) -> None:
+    source = source_of(tmp_path, {"question": "?", "choices": choices, "answerKey": answer})
+    assert golds(source) == []
+    assert said in str(source.broken[0])
