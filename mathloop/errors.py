@@ -17,6 +17,7 @@ MathloopError            every error that mathloop raises on purpose; exit code 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Self
 
 
 class MathloopError(Exception):
@@ -55,6 +56,11 @@ class BadData(UserError):
         if field is not None:
             where += [f"field {field if len(field) <= 60 else field[:57] + '...'!r}"]
         super().__init__(f"{', '.join(where)}: {message}" if where else message)
+
+    def bare(self) -> Self:
+        """Itself, for a list of errors: without the traceback, whose frames hold the row."""
+        self.__traceback__ = self.__context__ = self.__cause__ = None
+        return self
 
 
 class BadModel(UserError):

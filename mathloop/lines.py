@@ -5,13 +5,36 @@ from __future__ import annotations
 import json
 import math
 import unicodedata
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 from mathloop.errors import BadData
 
+LONGEST = 1 << 27
+"""Bytes of a line, and of a JSON value in a file, at most: parsed it takes several times as much memory."""
 SHOWN = 40
 """Characters of a value that a message shows at most."""
+
+
+def whole_lines(path: Path | str, file: BinaryIO) -> Iterator[bytes]:
+    """The lines of an open file, split at newlines only: U+2028 inside a text ends none.
+
+    Raises:
+        BadData: a line is longer than `LONGEST`.
+    """
+    number = 0
+    while line := file.readline(LONGEST + 1):
+        number += 1
+        check_length(path, number, len(line))
+        yield line
+
+
+def check_length(path: Path | str, number: int | None, length: int) -> None:
+    """Raises BadData if row `number` is longer than `LONGEST`."""
+    if length > LONGEST:
+        message = f"longer than {LONGEST:,} bytes; expected one problem per line, or a list of objects"
+        raise BadData(message, path=path, row=number)
 
 
 def parse_line(path: Path | str, number: int, line: bytes) -> dict[str, Any] | None:

@@ -165,7 +165,7 @@ def _checked_rows(job: Job, chunk: list[tuple[int, dict[str, Any], bytes]]) -> l
         try:
             checked.append(_checked_row(job, number, row))
         except BadData as error:
-            broken.append(error)
+            broken.append(error.bare())
     if broken:
         raise many(broken)
     return checked

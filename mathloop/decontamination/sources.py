@@ -36,7 +36,7 @@ def read_items(paths: Sequence[Path]) -> Iterator[Item]:
             try:
                 texts = texts_of(row, Place(path, number))
             except BadData as error:
-                broken.append(error)
+                broken.append(error.bare())
                 continue
             yield Item(_named(row) or name, texts.statements[0], texts.answer)
         if broken:

@@ -39,7 +39,7 @@ def read_problem_file(
         try:
             seen.add(problem, place)
         except BadData as error:
-            source.broken.append(error)
+            source.broken.append(error.bare())
             continue
         yield problem
     source.check()
@@ -96,7 +96,7 @@ class ProblemTable:
                     seen.add(problem, place)
                 except BadData as error:
                     found.add(position)
-                    errors.append(error)
+                    errors.append(error.bare())
         self.source.broken += errors
         return found
 

@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 
 from mathloop.errors import BadData
 from mathloop.files import check_plain, disk, open_plain, reading, replacing
-from mathloop.lines import describe, parse_line
+from mathloop.lines import describe, parse_line, whole_lines
 from mathloop.records import parquet
 
 PARQUET_MAGIC = b"PAR1"
@@ -132,17 +132,16 @@ def _read_json_lines(
 
 
 def json_lines(
-    path: Path, lines: Iterable[bytes], broken: Callable[[BadData], None] | None = None
+    path: Path, file: BinaryIO, broken: Callable[[BadData], None] | None = None
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    """As `numbered_rows`, for lines that are already open."""
-    # Bytes are split at \n only, so that U+2028 inside a text does not end a line.
-    for number, line in enumerate(lines, start=1):
+    """As `numbered_rows`, for a file that is already open. A line that is too long is always raised."""
+    for number, line in enumerate(whole_lines(path, file), start=1):
         try:
             row = parse_line(path, number, line)
         except BadData as error:
             if broken is None:
                 raise
-            broken(error)
+            broken(error.bare())
             continue
         if row is not None:
             yield number, row

@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 
 import pyarrow as pa
 
+from mathloop import lines
 from mathloop.errors import BadData
 from mathloop.files import check_plain, open_plain, reading
 from mathloop.problems.sources.json_rows import Broken, Rows, json_rows
@@ -198,12 +199,25 @@ def _arrow_batches(file: Any) -> Iterator[Any]:
         yield reader.get_batch(index)
 
 
+def _lines_of(path: Path, text: io.TextIOWrapper) -> Iterator[str]:
+    number = 0
+    while line := text.readline(lines.LONGEST + 1):
+        number += 1
+        lines.check_length(path, number, len(line))
+        yield line
+
+
 def _csv_rows(path: Path, file: BinaryIO, delimiter: str, broken: Broken) -> Rows:
     csv.field_size_limit(_LONGEST_CELL)
     text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
-    table = csv.DictReader(text, delimiter=delimiter, strict=True)
+    table = csv.DictReader(_lines_of(path, text), delimiter=delimiter, strict=True)
     number = 1
     try:
+        names = [name for name in table.fieldnames or () if name]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            message = "two columns have this name; rename or remove one of them"
+            raise BadData(message, path=path, row=1, field=twice)
         for number, row in enumerate(table, start=2):
             if None in row or None in row.values():
                 error = BadData(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from mathloop import lines
 from mathloop.errors import BadData
 from mathloop.lines import describe, parse_object, parse_value
 from mathloop.records.rows import json_lines
@@ -32,7 +33,9 @@ def json_rows(path: Path, file: Any, broken: Broken) -> Rows:
         yield from json_lines(path, file, broken)
         return
     try:
-        whole = parse_object(head + file.read())
+        data = head + file.read(lines.LONGEST + 1)
+        lines.check_length(path, None, len(data))
+        whole = parse_object(data)
     except ValueError as error:
         where = f" at line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
         message = f"not JSON ({error}{'' if where in str(error) else where})" if where else str(error)
@@ -59,19 +62,26 @@ def _rows_within(whole: dict[str, Any]) -> list[Any] | None:
 def _listed(path: Path, head: bytes, file: Any, broken: Broken) -> Rows:
     """The items of a JSON list, with little more than one in memory."""
     decoder = codecs.getincrementaldecoder("utf-8")()
-    number = 0
+    number, separated = 0, True
     try:
         text, place, more = decoder.decode(head), 0, True
         place = text.index("[") + 1
         while True:
             place = _skip(text, place)
-            if text[place : place + 1] == "]":
-                return
+            if text[place : place + 1] == "]" and not (separated and number):
+                break
+            if not separated and place < len(text):
+                if text[place] != ",":
+                    message = "not JSON: no comma between two rows of the list"
+                    raise BadData(f"{message}; write the file again", path=path, row=number + 1)
+                separated, place = True, place + 1
+                continue
             try:
                 if place >= len(text):
                     raise ValueError("the list does not end")
                 row, place = parse_value(text, place)
             except ValueError as error:
+                lines.check_length(path, number + 1, len(text) - place)
                 block = file.read(max(_BLOCK, len(text) - place))
                 if not more:
                     raise BadData(
@@ -80,15 +90,21 @@ def _listed(path: Path, head: bytes, file: Any, broken: Broken) -> Rows:
                 more = bool(block)
                 text, place = text[place:] + decoder.decode(block, final=not block), 0
                 continue
-            number += 1
+            number, separated = number + 1, False
             if (found := _as_row(path, number, row, broken)) is not None:
                 yield number, found
+        rest: str | bytes = text[place + 1 :]
+        while not rest.strip():
+            if not (rest := file.read(_BLOCK)):
+                return
+        message = "there is more after the end of the list; write one list, or one object per line"
+        raise BadData(message, path=path)
     except UnicodeDecodeError:
         raise BadData("not UTF-8; write the file again as UTF-8", path=path, row=number + 1) from None
 
 
 def _skip(text: str, place: int) -> int:
-    while place < len(text) and text[place] in " \t\r\n,":
+    while place < len(text) and text[place] in " \t\r\n":
         place += 1
     return place
 

@@ -16,6 +16,8 @@ from mathloop.records import Problem
 
 _UNKNOWN = 100
 """Rows after which a data set of which no row has a known layout is given up."""
+_MOST_KNOWN = 1000
+"""Sets of columns whose layouts are kept; rows of a file have few different ones."""
 SHOWN = 5
 """Broken rows that an error shows."""
 
@@ -78,7 +80,7 @@ class Source:
         except LeftOut as left:
             self.left_out.append(Skipped(place.path, place.row, str(left)))
         except BadData as error:
-            self.broken.append(error)
+            self.broken.append(error.bare())
             if not self.layouts and self.rows >= _UNKNOWN:
                 self._check_known()
         return None
@@ -116,6 +118,8 @@ class Layouts:
         columns = tuple(row)
         found = self._known.get(columns)
         if found is None:
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
             layout = self._fixed or recognize(row)
             if self._fields:
                 layout = with_fields(layout, self._fields)

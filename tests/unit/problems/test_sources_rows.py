@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mathloop import lines
 from mathloop.answers import verify
-from mathloop.problems.sources import Source, read_source
+from mathloop.errors import BadData
+from mathloop.problems.sources import Source, json_rows, read_source, reader
 from tests.paths import SHARED_DATA
 
 
@@ -101,3 +104,58 @@ def test_a_right_choice_that_is_one_of_two_is_refused(
     source = source_of(tmp_path, {"question": "?", "choices": choices, "answerKey": answer})
     assert golds(source) == []
     assert said in str(source.broken[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        (
+            "two.json",
+            '[{"problem": "1?", "answer": 1}]\n[{"problem": "2?", "answer": 2}]',
+            "more after the end",
+        ),
+        (
+            "comma.json",
+            '[{"problem": "1?", "answer": 1} {"problem": "2?", "answer": 2}]',
+            "row 2: .*no comma",
+        ),
+        ("last.json", '[{"problem": "1?", "answer": 1},]', "row 2: not JSON"),
+        ("twice.csv", "problem,answer,answer\n1?,1,2\n", "row 1, field 'answer': two columns"),
+    ],
+)
+def test_what_would_be_lost_is_refused(tmp_path: Path, name: str, text: str, said: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(BadData, match=said):
+        golds(read_source(tmp_path / name))
+
+
+def test_broken_rows_are_not_kept_in_memory(tmp_path: Path) -> None:
+    source = source_of(tmp_path, {"problem": "1?", "answer": 1}, {"problem": "x" * 9000, "answer": ""})
+    (tmp_path / "p.jsonl").open("a").write("{cut\n")
+    assert golds(source) == ["1"]
+    assert [(error.row, error.__traceback__, error.__context__) for error in source.broken] == [
+        (2, None, None),
+        (3, None, None),
+    ]
+
+
+def test_layouts_of_few_sets_of_columns_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader, "_MOST_KNOWN", 3)
+    source = source_of(tmp_path, *({"problem": "?", "answer": n, f"x{n}": 1} for n in range(10)))
+    assert len(golds(source)) == 10
+    assert len(source.kinds._known) <= 3
+
+
+@pytest.mark.parametrize("name", ["p.jsonl", "p.JSONL", "p.jsonl.gz", "p.json", "list.json", "p.csv"])
+def test_a_line_or_object_without_end_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(lines, "LONGEST", 2000)
+    monkeypatch.setattr(json_rows, "_BLOCK", 500)
+    row = json.dumps({"problem": "x" * 5000, "answer": 1})
+    text = {"list.json": f"[{row}]", "p.csv": f"problem,answer\n{'x' * 5000},1\n"}.get(name, row)
+    data = text.encode()
+    (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    with pytest.raises(BadData, match="longer than 2,000 bytes") as caught:
+        golds(read_source(tmp_path / name))
+    assert "\n" not in str(caught.value)
