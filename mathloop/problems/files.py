@@ -45,6 +45,42 @@ def read_problem_file(
     source.check()
 
 
+class Digests:
+    """Hashes of the problems of a data set, 16 bytes of each: they find rows that contradict earlier ones."""
+
+    def __init__(self) -> None:
+        self._ids, self._statements = array("Q"), array("Q")
+
+    def add(self, problem: Problem) -> None:
+        """Adds the next problem."""
+        self._ids.append(xxhash.xxh3_64_intdigest(problem.id))
+        self._statements.append(xxhash.xxh3_64_intdigest(problem.problem))
+
+    def contradictions(self, source: Source) -> set[int]:
+        """The positions of the problems that contradict an earlier one, each an error in `source.broken` too.
+
+        The source, all of whose problems were added, is read again where ids or statements are repeated.
+        """
+        ids, statements = _repeated(self._ids), _repeated(self._statements)
+        if not ids and not statements:
+            return set()
+        found: set[int] = set()
+        errors: list[BadData] = []
+        seen = _Seen()
+        for position, (place, problem) in enumerate(source.numbered()):
+            if (
+                xxhash.xxh3_64_intdigest(problem.id) in ids
+                or xxhash.xxh3_64_intdigest(problem.problem) in statements
+            ):
+                try:
+                    seen.add(problem, place)
+                except BadData as error:
+                    found.add(position)
+                    errors.append(error.bare())
+        source.broken += errors
+        return found
+
+
 class ProblemTable:
     """The problems of a file or folder that a round can use: digests of each, 24 bytes per problem.
 
@@ -61,14 +97,13 @@ class ProblemTable:
         self.source: Source = read_source(
             place, fields=config.fields, layout=config.layout or None, split=config.split or None
         )
-        ids, statements, orders = array("Q"), array("Q"), array("Q")
+        digests, orders = Digests(), array("Q")
         for problem in self.source:
-            ids.append(xxhash.xxh3_64_intdigest(problem.id))
-            statements.append(xxhash.xxh3_64_intdigest(problem.problem))
+            digests.add(problem)
             orders.append(order_of(problem.problem))
         self.orders: npt.NDArray[np.uint64] = np.frombuffer(orders, np.uint64).copy()
         """A hash of each problem's statement; equal statements have equal ones."""
-        self.broken = self._contradictions(_repeated(ids), _repeated(statements))
+        self.broken = digests.contradictions(self.source)
         """The positions of problems that contradict an earlier one."""
         self.source.check(config.rejects_share)
         if len(self.orders) - len(self.broken) < 2:
@@ -80,25 +115,6 @@ class ProblemTable:
         wanted = set(positions)
         found = {at: problem for at, problem in enumerate(_quietly(self.source)) if at in wanted}
         return [found[at] for at in positions]
-
-    def _contradictions(self, ids: set[int], statements: set[int]) -> set[int]:
-        if not ids and not statements:
-            return set()
-        found: set[int] = set()
-        errors: list[BadData] = []
-        seen = _Seen()
-        for position, (place, problem) in enumerate(self.source.numbered()):
-            if (
-                xxhash.xxh3_64_intdigest(problem.id) in ids
-                or xxhash.xxh3_64_intdigest(problem.problem) in statements
-            ):
-                try:
-                    seen.add(problem, place)
-                except BadData as error:
-                    found.add(position)
-                    errors.append(error.bare())
-        self.source.broken += errors
-        return found
 
 
 def order_of(statement: str) -> int:

@@ -71,7 +71,11 @@ def _config(sets: list[str]) -> ProblemsConfig:
 def _print_json(source: Source) -> None:
     import json
 
+    from mathloop.problems.files import Digests
+
+    digests = Digests()
     for problem in source:
+        digests.add(problem)
         row: dict[str, Any] = {
             "id": problem.id,
             "statement": problem.problem,
@@ -84,15 +88,19 @@ def _print_json(source: Source) -> None:
             "solution": problem.solution,
         }
         print(json.dumps(row, ensure_ascii=False))
+    digests.contradictions(source)
 
 
 def _print_summary(place: str, source: Source, first: int) -> None:
+    from mathloop.problems.files import Digests
     from mathloop.problems.sources.passages import text_fields
 
+    digests = Digests()
     kept: list[Problem] = []
     counts: dict[str, Counter[str]] = {"languages": Counter(), "sources": Counter(), "subjects": Counter()}
     total = multiple = solved = 0
     for problem in source:
+        digests.add(problem)
         total += 1
         multiple += bool(problem.choices)
         solved += problem.solution is not None
@@ -100,6 +108,7 @@ def _print_summary(place: str, source: Source, first: int) -> None:
             counts[name][value] += 1
         if len(kept) < first:
             kept.append(problem)
+    total -= len(digests.contradictions(source))
     files = f" ({len(source.files)} files)" if len(source.files) > 1 else ""
     print(f"{place}{files}")
     _line("layout", ", ".join(f"{name} ({rows:,} rows)" for name, rows in source.layouts.items()) or "none")

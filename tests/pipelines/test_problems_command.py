@@ -56,6 +56,16 @@ def test_what_is_read_and_what_is_not_is_printed_and_refused_as_a_run_refuses_it
     assert (second["language"], second["answer"], second["level"]) == ("zh", "C", None)
 
 
+def test_a_repeated_id_is_told_as_a_run_tells_it(tmp_path: Path) -> None:
+    rows = [{"id": "a", "problem": f"{n}+1?", "answer": n + 1} for n in range(2)]
+    (tmp_path / "dupid.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    half = ("--set", "problems.rejects_share=0.5")
+    result = mathloop("problems", "dupid.jsonl", *half, folder=tmp_path)
+    assert "2: 1 problems, 0 left out, 1 broken" in result.stdout
+    for form in ((), ("--json",)):
+        assert "'a' is the id of row 1 too" in refused("problems", "dupid.jsonl", *form, folder=tmp_path)
+
+
 def test_decontaminate_refuses_formats_that_it_does_not_write_or_take(tmp_path: Path) -> None:
     for name in ("train.jsonl", "train.json", "bench.jsonl"):
         (tmp_path / name).write_text('{"question": "1+1?"}\n')

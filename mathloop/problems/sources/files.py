@@ -10,7 +10,7 @@ import gzip
 import io
 import re
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -31,6 +31,8 @@ _NO_DATA_NAMES = ("dataset_info.json", "dataset_infos.json", "dataset_dict.json"
                   "license.txt", "notice", "checksums.txt")  # fmt: skip
 _SHARD = re.compile(r"[-_.]?\d{1,6}[-_]of[-_]\d{1,6}$")
 _GENERIC = {*SPLITS, "data", "main", "default", "dataset", "problems", "all", "jsonl", "parquet"}
+_WHOLE = ("main", "default")
+"""Names of the configuration that holds a whole data set; others beside it hold the same rows otherwise."""
 _LONGEST_CELL = 1 << 24
 
 
@@ -70,6 +72,21 @@ def data_files(place: Path, split: str | None = None) -> list[Path]:
             found = f"found {', '.join(present)}" if present else "its files name none"
             raise BadData(f"no split {split!r} in this folder; {found}", path=place)
     return files
+
+
+def check_once(place: Path, files: Sequence[Path]) -> None:
+    """Raises BadData if the files of a folder are the same data twice: in two formats or configurations."""
+    known: dict[tuple[Path, str], Path] = {}
+    for path in files:
+        other = known.setdefault((path.parent, _stem(path).lower()), path)
+        if _format(other) != _format(path):
+            message = f"{other.name} beside it would be the same data again; keep one, or name the file"
+            raise BadData(message, path=path)
+    inner = (path.relative_to(place).parts[:-1] for path in files if path != place)
+    sets = sorted({parts[0] for parts in inner if parts and parts[0].lower() not in (*SPLITS, "data")})
+    if len(sets) > 1 and any(name in _WHOLE for name in sets):
+        message = f"it has the configurations {', '.join(sets)}; choose one of these folders"
+        raise BadData(message, path=place)
 
 
 def splits_in(place: Path) -> list[str]:
@@ -125,6 +142,10 @@ def _text_rows(path: Path, suffix: str, file: Any, broken: Broken) -> Rows:
 def _suffix(path: Path) -> str:
     name = path.name.lower().removesuffix(".gz")
     return next((suffix for suffix in SUFFIXES if name.endswith(suffix)), Path(name).suffix)
+
+
+def _format(path: Path) -> tuple[str, bool]:
+    return _suffix(path), path.suffix.lower() == ".gz"
 
 
 def _stem(path: Path) -> str:

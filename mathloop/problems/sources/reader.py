@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mathloop.errors import BadData
-from mathloop.problems.sources.files import column_names, data_files, file_rows, name_of, splits_in
+from mathloop.problems.sources.files import (
+    check_once,
+    column_names,
+    data_files,
+    file_rows,
+    name_of,
+    splits_in,
+)
 from mathloop.problems.sources.layouts import COLUMNS, Layout, by_name, narrowed, recognize, with_fields
 from mathloop.problems.sources.parsing import LeftOut, Place, parse_row
 from mathloop.problems.sources.places import Row
@@ -163,10 +170,12 @@ def read_source(
 
     Raises:
         BadConfig: a name in `fields` or `layout` is unknown.
-        BadData: nothing readable is there, or there are several splits and none is chosen.
+        BadData: nothing readable is there, the same data is there twice, or there are several splits and
+            none is chosen.
     """
     layouts = Layouts(fields or {}, layout)
     files = data_files(place, split)
+    check_once(place, files)
     found = splits_in(place) if split is None and place.is_dir() else []
     if len(found) > 1:
         message = f"it has the splits {', '.join(found)}; choose one with problems.split or --split"

@@ -159,3 +159,15 @@ def test_a_line_or_object_without_end_is_refused(
     with pytest.raises(BadData, match="longer than 2,000 bytes") as caught:
         golds(read_source(tmp_path / name))
     assert "\n" not in str(caught.value)
+
+
+def test_the_same_data_in_two_formats_or_configurations_is_refused(tmp_path: Path) -> None:
+    row = {"problem": "1?", "answer": 1}
+    for inner in ("hf/main", "hf/socratic", "two"):
+        source_of(tmp_path / inner, row, name="test-00000-of-00001.jsonl")
+    with pytest.raises(BadData, match="hf: it has the configurations main, socratic; choose one"):
+        read_source(tmp_path / "hf", split="test")
+    assert [problem.id for problem in read_source(tmp_path / "hf" / "main")] == ["hf-1"]
+    (tmp_path / "two" / "test.csv").write_text("problem,answer\n1?,1\n")
+    with pytest.raises(BadData, match=r"same data again; keep one"):
+        read_source(tmp_path / "two")
