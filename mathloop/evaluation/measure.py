@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 from mathloop.errors import BadData
 from mathloop.evaluation.config import EvaluationConfig
-from mathloop.evaluation.metrics import tabulate
 from mathloop.evaluation.passes import passes_of, shards
 from mathloop.evaluation.rescoring import fold
 from mathloop.evaluation.responding import draw
 from mathloop.evaluation.saved import SCORES, SavedEvaluation, digest, fingerprint, write_shard
+from mathloop.evaluation.scoring import tabulate
 from mathloop.evaluation.table import Table
 from mathloop.files import write_file
 from mathloop.models.loading import check_model, load_reward_model

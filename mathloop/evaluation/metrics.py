@@ -1,7 +1,8 @@
-"""Outcomes of all models, and their table of scores with bootstrap intervals over problems (Paper §5).
+"""Outcomes of all models, and their scores per problem (Paper §5).
 
-Every score is a mean over the same problems: those with a gold answer that any model answered. A response
-that is missing counts as wrong, so that a model never gains by failing to answer. A problem scores 1 in
+Every score is over the same problems: those with a gold answer that any model answered. A response that is
+missing counts as wrong, so that a model never gains by failing to answer; `Outcomes.measured` tells this from
+a benchmark that the model was never asked. A problem scores 1 in
 `greedy` if the greedy response (`Response.sample` -1) is right; `sample_scores` defines the scores of the
 samples from 0 up. Scores that need rewards are absent where a model has no finite one.
 """
@@ -11,24 +12,22 @@ from __future__ import annotations
 import math
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mathloop.errors import BadData
-from mathloop.evaluation.bootstrap import bootstrap_interval, percentile_interval, resampled_means
 from mathloop.evaluation.columns import Columns
 from mathloop.evaluation.config import KINDS, Kind
 from mathloop.evaluation.sample_scores import Outcome, score_counts, score_samples
-from mathloop.evaluation.table import Score, Table, metric_name
 from mathloop.records import Problem, Response, benchmark_of
 from mathloop.voting import STRATEGIES
 
 MOST_SAMPLES = 65_536
 """Samples of one problem in one mode."""
 
-__all__ = ["Outcome", "Outcomes", "score_samples", "score_table", "tabulate"]
+__all__ = ["Outcome", "Outcomes", "score_samples"]
 
 
 class Outcomes:
@@ -42,6 +41,10 @@ class Outcomes:
         self.not_finite: dict[str, int] = defaultdict(int)
         """Model → responses whose reward is NaN or infinite."""
         self.responses = 0
+        self.partial: set[str] = set()
+        """Models whose evaluation is not complete: each pass is scored over the problems that it drew."""
+        self.own_counts = False
+        """Each problem is scored over the samples that it has, rather than the largest number of any."""
         self._numbers: dict[str, int] = {}
         """A problem's id → its place in the six below."""
         self._ids: list[str] = []
@@ -105,6 +108,50 @@ class Outcomes:
         columns.correct.append(response.correct is True)
         columns.reward.append(math.nan if response.reward is None else response.reward)
 
+    def add_unanswered(self, problem_id: str, model: str, mode: str) -> None:
+        """Notes that a model was asked a problem, which was added, and gave no response: it is wrong."""
+        number = self._numbers[problem_id]
+        if self._gradable[number]:
+            self._scores.clear()
+            self._answered[number] = True
+            self._columns[model, mode].unanswered.append(number)
+
+    def rename(self, names: Mapping[str, str]) -> None:
+        """Gives each model its new name; the new names are distinct."""
+        self._scores.clear()
+        self._columns = defaultdict(Columns, {(names[a], b): one for (a, b), one in self._columns.items()})
+        self.not_finite = defaultdict(int, {names[a]: count for a, count in self.not_finite.items()})
+        self.partial = {names[model] for model in self.partial}
+
+    def check_numbers(self) -> None:
+        """Raises BadData if two responses of one model and mode have the same problem and number."""
+        for (model, mode), columns in self._columns.items():
+            if (twice := columns.twice()) is not None:
+                name, sample = self._ids[twice[0]], twice[1]
+                raise BadData(
+                    f"two responses of {model} in {mode} to the problem {name!r} have the number {sample}; "
+                    "leave out the copies, or number the samples of a problem from 0",
+                    field="sample",
+                )
+
+    def measured(self, model: str, mode: str, *, greedy: bool) -> NDArray[np.bool_]:
+        """[problems]: whether the model was asked it in this mode, greedily or with samples.
+
+        It was asked all problems of a benchmark from which it has any such response. Of a `partial` model,
+        each problem counts by itself.
+        """
+        columns = self._columns.get((model, mode), Columns())
+        asked = np.zeros(len(self._ids), dtype=bool)
+        asked[columns.asked(greedy=greedy)] = True
+        if model not in self.partial:
+            names = {self._benchmarks[number] for number in np.flatnonzero(asked)}
+            asked = np.array([name in names for name in self._benchmarks], dtype=bool)
+        return asked[np.frombuffer(self._answered, np.bool_)] if len(asked) else asked
+
+    def samples_of(self, model: str, mode: str) -> Counter[int]:
+        """Number of samples → problems that have as many, of those the model was asked."""
+        return Counter(self._columns.get((model, mode), Columns()).counts().values())
+
     @property
     def problems(self) -> list[str]:
         """Ids of the problems that scores run over, in the benchmark's order."""
@@ -132,11 +179,19 @@ class Outcomes:
     @property
     def entries(self) -> list[tuple[str, str]]:
         """(model, mode) pairs with any response, sorted."""
-        return sorted(self._columns)
+        return sorted(key for key, columns in self._columns.items() if columns.problem)
+
+    @property
+    def models(self) -> list[str]:
+        """All models, sorted, those without any response too."""
+        return sorted({model for model, _ in self._columns})
 
     @property
     def drawn(self) -> int:
-        """The largest number of samples drawn for one problem."""
+        """The largest number of samples drawn for one problem; with `own_counts`, the smallest above 0."""
+        if self.own_counts:
+            counts = (count for columns in self._columns.values() for count in columns.counts().values())
+            return min(filter(None, counts), default=0)
         return max((columns.drawn for columns in self._columns.values()), default=0)
 
     def missing(self, model: str, mode: str) -> int:
@@ -176,85 +231,12 @@ class Outcomes:
             if -1 in found:
                 shared["greedy"][place] = found.pop(-1).correct
             if found:
-                samples = [found.get(index) for index in range(n)]
+                numbers = sorted(found) if self.own_counts else range(n)
+                samples = [found.get(index) for index in numbers]
                 for k, row in score_counts(samples, ks, kinds).items():
                     for kind in kinds:
                         scores[k][kind][place] = row[kind]
         return scores
-
-
-def score_table(
-    problems: Iterable[Problem],
-    responses: Iterable[Response],
-    k: int | Sequence[int] | None = 8,
-    seed: int = 0,
-) -> Table:
-    """`tabulate` of the outcomes; both iterables are read once."""
-    return tabulate(Outcomes(problems, responses), k, seed)
-
-
-def tabulate(outcomes: Outcomes, k: int | Sequence[int] | None = None, seed: int = 0) -> Table:
-    """Scores by model, mode and group, each with a 95 % bootstrap interval over the group's problems.
-
-    Scores are over k of the samples of each problem, as `sample_scores` defines them, for each of several k.
-    None means as many as were drawn, and a k above that is taken as that number. Several benchmarks have a
-    group `average` too: the mean of their scores, all weighing the same (as in the paper's tables 3 to 5),
-    with an interval for which each is resampled by itself. In several languages there is one average for each
-    of these, as there: `average:en`, `average:zh`.
-    """
-    counts = [k] if isinstance(k, int) else list(k or [outcomes.drawn])
-    ks = sorted({min(count, outcomes.drawn) for count in counts})
-    columns: list[tuple[str, str, str]] = []
-    arrays: list[NDArray[np.float64]] = []
-    for model, mode in outcomes.entries:
-        for count, scores in outcomes.scores_at(model, mode, ks).items():
-            for kind, values in scores.items():
-                name = model, mode, metric_name(kind, count)
-                if name not in columns:  # greedy is the same for every k
-                    columns.append(name)
-                    arrays.append(values)
-    members: dict[str, list[int]] = defaultdict(list)
-    groups_of, clusters = outcomes.groups, outcomes.clusters
-    for index, groups in enumerate(groups_of):
-        for group in groups:
-            members[group].append(index)
-    cells: list[Score] = []
-
-    def add(group: str, n: int, *rows: NDArray[np.float64]) -> None:
-        for (model, mode, metric), value, low, high in zip(columns, *rows, strict=True):
-            cells.append(Score(model, mode, group, metric, float(value), float(low), float(high), n))
-
-    whole: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
-    averages: dict[str, list[tuple[int, NDArray[np.float64], NDArray[np.float64]]]] = defaultdict(list)
-    several = len({group for group in members if group.startswith("language:")}) > 1
-    for number, group in enumerate(sorted(members, key=lambda name: (name != "all", name))):
-        chosen = members[group]
-        values = np.stack([one[chosen] for one in arrays], axis=1)
-        drawn = [clusters[index] for index in chosen]
-        center = np.array([column.mean() for column in values.T])
-        if group.startswith("benchmark:"):
-            # A stream of its own: benchmarks are independent of each other in the average.
-            means = resampled_means(values, seed=[seed, number], clusters=drawn)
-            low, high = percentile_interval(means, center)
-            language = _language([groups_of[index] for index in chosen])
-            averages[f"average:{language}" if several else "average"].append((len(chosen), center, means))
-        elif whole is not None and len(chosen) == len(members["all"]):
-            low, high = whole  # the same problems, as where all are in one language
-        else:
-            low, high = bootstrap_interval(values, seed=seed, clusters=drawn)
-            whole = whole or (low, high)
-        add(group, len(chosen), center, low, high)
-    for group, parts in averages.items():
-        center = np.mean([one for _, one, _ in parts], axis=0)
-        means = np.mean([one for *_, one in parts], axis=0)
-        add(group, sum(n for n, *_ in parts), center, *percentile_interval(means, center))
-    return Table(max(ks, default=0), tuple(cells))
-
-
-def _language(groups: Iterable[Sequence[str]]) -> str:
-    """The language of most of a benchmark's problems, of which these are the groups."""
-    found = Counter(name.partition(":")[2] for one in groups for name in one if name.startswith("language:"))
-    return max(sorted(found), key=found.__getitem__)
 
 
 def _needs_rewards(kind: Kind) -> bool:

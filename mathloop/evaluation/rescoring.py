@@ -6,64 +6,21 @@ one problem. Each response is judged again by the verifier, next to the label th
 
 from __future__ import annotations
 
-import hashlib
-import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
-
-from mathloop.answers import extract_answer
 from mathloop.errors import BadConfig, BadData
 from mathloop.evaluation.metrics import Outcomes
-from mathloop.evaluation.saved import response_files
-from mathloop.lines import describe
+from mathloop.evaluation.response_rows import AT, SAVED, Asked, Fields, asked_of, responses_of
+from mathloop.evaluation.saved import is_complete, response_files
 from mathloop.problems.sources.files import file_rows
-from mathloop.records import Language, Problem, Response
+from mathloop.records import Problem, Response
 from mathloop.sampling.judging import judge
 from mathloop.validation import closest
 
-Row = Mapping[str, Any]
-_VERDICTS = {"true": True, "false": False, "1": True, "0": False, "1.0": True, "0.0": False}
-
-
-class Fields(BaseModel):
-    """The columns of a file of responses; empty where there is none."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    response: str = Field("", description="Text of the response, or a list with all samples of a problem")
-    answer: str = Field("", description="Gold answer")
-    reward: str = Field("", description="Reward model's score (a logit), or a list of them")
-    label: str = Field("", description="Stored verdict: true, false, 1, 0 or null, or a list of them")
-    prediction: str = Field("", description="Final answer, where it is not to be extracted from the text")
-    problem: str = Field("", description="The problem's statement")
-    id: str = Field("", description="The problem's id; default: its statement, else the row's number")
-    sample: str = Field("", description="Number of the sample from 0; -1 is the greedy response")
-    model: str = Field("", description="Label of the model; default: the file's or folder's name")
-    mode: str = Field("", description="cot or tir; default: cot")
-    benchmark: str = Field("", description="Name of the benchmark")
-    language: str = Field("", description="en or zh; default: by its characters")
-    level: str = Field("", description="Difficulty, a number or a text that ends in one")
-    family: str = Field("", description="Subject")
-    parent: str = Field("", description="What the problem is a variant of, for clusters")
-
-
-SAVED = Fields(
-    response="text",
-    answer="gold",
-    reward="reward",
-    label="correct",
-    problem="problem",
-    id="problem_id",
-    **{name: name for name in ("sample", "model", "mode", "benchmark", "language", "level", "family")},
-    parent="parent",
-)
-"""The columns that `mathloop evaluate` writes."""
+__all__ = ["SAVED", "Fields", "Rescored", "fold", "parse_fields"]
 
 
 class Rescored:
@@ -71,6 +28,7 @@ class Rescored:
 
     def __init__(self) -> None:
         self.by_verifier, self.by_labels = Outcomes(), Outcomes()
+        self.by_verifier.own_counts = self.by_labels.own_counts = True
         self.differing = 0
         """Responses whose label is not the verifier's verdict."""
 
@@ -95,12 +53,20 @@ def parse_fields(text: str) -> Fields:
 def fold(places: Sequence[Path], fields: Fields = SAVED, *, verify: bool = False) -> Rescored:
     """Reads the responses at `places`, files or folders, as a stream; holds no text.
 
+    A model's name that occurs at several places stands for several models: "policy (first/results)". Of an
+    evaluation that is not complete, each pass is scored over the problems that it drew.
+
     Args:
         verify: judge each response again, for `by_verifier`.
 
     Raises:
-        BadData: a row cannot be read (file, row and field), or there is nothing to score by.
+        BadConfig: a place is given twice.
+        BadData: a row cannot be read (file, row and field), a response occurs twice, or there is nothing to
+            score by.
     """
+    resolved = [place.resolve() for place in places]
+    if twice := next((p for n, p in enumerate(places) if resolved[n] in resolved[:n]), None):
+        raise BadConfig(f"{twice} is given twice; give each folder or file once")
     found = Rescored()
     columns = [name for name in dict(fields).values() if name]
     for place in places:
@@ -110,8 +76,12 @@ def fold(places: Sequence[Path], fields: Fields = SAVED, *, verify: bool = False
             number = 0
             for number, row in file_rows(path, columns):
                 try:
-                    for problem, response in _responses(row, fields, place, before + number, counts):
-                        _add(found, problem, response, verify)
+                    asked = asked_of(row, fields, place, before + number)
+                    response = None
+                    for response in responses_of(row, fields, asked, counts):
+                        _add(found, asked.problem, response, verify)
+                    if response is None:
+                        _add_unanswered(found, asked, verify, labels=bool(fields.label))
                 except BadData as error:
                     if error.row is not None:
                         raise
@@ -119,9 +89,38 @@ def fold(places: Sequence[Path], fields: Fields = SAVED, *, verify: bool = False
                         str(error).partition(": ")[2], path=path, row=number, field=error.field
                     ) from None
             before += number
+    _name_models(found, {str(place) for place in places if place.is_dir() and not is_complete(place)})
     if not found.by_labels.entries and not found.by_verifier.entries:
         raise BadData("nothing to score: no response has a gold answer or a stored verdict", path=places[0])
     return found
+
+
+def _name_models(found: Rescored, partial: set[str]) -> None:
+    """Names models by their label, and those of one label by their place too."""
+    both = found.by_verifier, found.by_labels
+    marked = {model for outcomes in both for model in (*outcomes.models, *outcomes.not_finite)}
+    labels = Counter(model.rpartition(AT)[0] for model in marked)
+    names = {}
+    for model in marked:
+        label, _, place = model.rpartition(AT)
+        names[model] = f"{label} ({place})" if labels[label] > 1 else label
+        if place in partial:
+            for outcomes in both:
+                outcomes.partial.add(model)
+    for outcomes in both:
+        outcomes.rename(names)
+        outcomes.check_numbers()
+
+
+def _add_unanswered(found: Rescored, asked: Asked, verify: bool, *, labels: bool) -> None:
+    """A problem with an empty list of responses: no sample of it is right."""
+    problem, model, mode = asked
+    if labels:
+        found.by_labels.add_problem(problem if problem.answer is not None else replace(problem, answer=""))
+        found.by_labels.add_unanswered(problem.id, model, mode)
+    if verify and problem.answer is not None:
+        found.by_verifier.add_problem(problem)
+        found.by_verifier.add_unanswered(problem.id, model, mode)
 
 
 def _add(found: Rescored, problem: Problem, response: Response, verify: bool) -> None:
@@ -134,134 +133,3 @@ def _add(found: Rescored, problem: Problem, response: Response, verify: bool) ->
         judged = judge(problem.answer, response)
         found.by_verifier.add(judged)
         found.differing += label is not None and judged.correct != label
-
-
-def _responses(
-    row: Row, fields: Fields, place: Path, number: int, counts: Counter[tuple[str, str, str]]
-) -> Iterator[tuple[Problem, Response]]:
-    """The responses of one row, each with its problem."""
-    problem = _problem(row, fields, number)
-    model = _text(row, fields.model) or place.resolve().name.partition(".")[0]
-    mode = _text(row, fields.mode) or "cot"
-    if mode not in ("cot", "tir"):
-        raise BadData(f"expected cot or tir, found {mode!r}", field=fields.mode)
-    main = fields.response or fields.prediction
-    nested = isinstance(row.get(main), list)
-    count = len(row[main]) if nested else 1
-    texts, rewards, labels, predictions = (
-        _samples(row, name, nested, count)
-        for name in (fields.response, fields.reward, fields.label, fields.prediction)
-    )
-    key = model, mode, problem.id
-    for text, reward, label, prediction in zip(texts, rewards, labels, predictions, strict=True):
-        written = _string(text, fields.response) or ""
-        sample = row.get(fields.sample) if fields.sample and not nested else None
-        if sample is None:
-            sample = counts[key]
-            counts[key] += 1
-        elif isinstance(sample, bool) or not isinstance(sample, int) or sample < -1:
-            message = f"expected a whole number from 0, or -1 for greedy, found {describe(sample)}"
-            raise BadData(message, field=fields.sample)
-        yield (
-            problem,
-            Response(
-                problem_id=problem.id,
-                sample=sample,
-                mode=mode,  # type: ignore[arg-type]  # checked above
-                text="",
-                answer=_string(prediction, fields.prediction)
-                if fields.prediction
-                else extract_answer(written, problem.language),
-                correct=_verdict(label, fields.label),
-                reward=_number(reward, fields.reward),
-                model=model,
-            ),
-        )
-
-
-def _problem(row: Row, fields: Fields, number: int) -> Problem:
-    if fields.response and fields.response not in row:
-        listed = ", ".join(map(str, row))[:300]
-        raise BadData(
-            f"missing; the row has {listed}: name the columns, such as --fields response=TEXT,answer=GOLD",
-            field=fields.response,
-        )
-    statement = _text(row, fields.problem)
-    benchmark = _text(row, fields.benchmark)
-    name = _text(row, fields.id)
-    if not name:
-        name = hashlib.sha256(statement.encode()).hexdigest()[:16] if statement else f"row-{number}"
-    if benchmark and not name.startswith(f"{benchmark}/"):
-        name = f"{benchmark}/{name}"
-    gold = _string(row.get(fields.answer), fields.answer) if fields.answer else None
-    return Problem(
-        id=name,
-        problem="",
-        answer=gold if gold is None or gold.strip() else None,
-        source=benchmark,
-        language=_language(row, fields, statement),
-        family=_text(row, fields.family),
-        difficulty=_level(_text(row, fields.level)),
-        parent=_text(row, fields.parent) or None,
-    )
-
-
-def _language(row: Row, fields: Fields, statement: str) -> Language:
-    named = _text(row, fields.language)
-    if named in ("en", "zh"):
-        return "zh" if named == "zh" else "en"
-    if named:
-        raise BadData(f"expected en or zh, found {named!r}", field=fields.language)
-    sample = statement or str(row.get(fields.response) or "")[:2_000]
-    return "zh" if sum("\u4e00" <= letter <= "\u9fff" for letter in sample) > 0.2 * len(sample) else "en"
-
-
-def _level(text: str) -> int:
-    """3 for `3` and `Level 3`; 0 where there is no number."""
-    digits = text[len(text.rstrip("0123456789")) :]
-    return int(digits) if 0 < len(digits) < 10 else 0
-
-
-def _samples(row: Row, name: str, nested: bool, count: int) -> Sequence[Any]:
-    value = row.get(name) if name else None
-    if not nested:
-        return [value]
-    if value is None:
-        return [None] * count
-    if not isinstance(value, list) or len(value) != count:
-        raise BadData(f"expected a list of {count}, one per response, found {describe(value)}", field=name)
-    return value
-
-
-def _text(row: Row, name: str) -> str:
-    return (_string(row.get(name), name) or "") if name else ""
-
-
-def _string(value: Any, name: str) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise BadData(f"expected a text, found {describe(value)}", field=name)
-    return str(value)
-
-
-def _number(value: Any, name: str) -> float | None:
-    if isinstance(value, list) and len(value) == 1:  # a reward head's output, [1]
-        value = value[0]
-    if value in (None, ""):
-        return None
-    if isinstance(value, str):  # CSV has texts alone
-        with suppress(ValueError):
-            value = float(value)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise BadData(f"expected a number, found {describe(value)}", field=name)
-    return float(value) if abs(value) < 1e300 or isinstance(value, float) else math.inf
-
-
-def _verdict(value: Any, name: str) -> bool | None:
-    if value in (None, ""):
-        return None
-    word = str(value).lower()
-    if word in _VERDICTS and not isinstance(value, list | dict):
-        return _VERDICTS[word]
-    raise BadData(f"expected true, false, 1, 0 or null, found {describe(value)}", field=name)

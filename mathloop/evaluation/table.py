@@ -125,6 +125,8 @@ def print_scores(table: Table) -> str:
     for groups in ([] if averages else languages, levels):
         if len(groups) > 1:
             lines += [*_grid(table, groups, _shown_at(table, ks[-1:], 0), named=True), ""]
+    if missing := _not_measured(table, benchmarks):
+        lines.append(f"Not measured, and not in the averages: {'; '.join(missing)}.")
     lines.append("Percent of problems right, with 95 % bootstrap intervals over problems.")
     return "\n".join(lines)
 
@@ -141,18 +143,38 @@ def _shown_at(table: Table, ks: Sequence[int], number: int) -> list[str]:
     return [name for name in shown if name in present]
 
 
+def _not_measured(table: Table, benchmarks: Sequence[str]) -> list[str]:
+    """Passes of a model that lack a benchmark: `policy TIR on svamp`, `policy CoT samples on gsm8k`."""
+    passes: dict[tuple[str, str, bool], set[str]] = {}
+    for score in table.scores:
+        passes.setdefault((score.model, score.mode, score.metric == "greedy"), set()).add(score.group)
+    found = []
+    for model, mode in dict.fromkeys((model, mode) for model, mode, _ in passes):
+        own = {greedy: groups for (*who, greedy), groups in passes.items() if who == [model, mode]}
+        for benchmark in benchmarks:
+            lacking = [greedy for greedy, groups in own.items() if benchmark not in groups]
+            if lacking:
+                what = "" if len(lacking) == len(own) else " greedy" if lacking[0] else " samples"
+                found.append(
+                    f"{NAMES.get(model, model)} {NAMES.get(mode, mode)}{what} on {_shown(benchmark)}"
+                )
+    return found
+
+
 def _grid(table: Table, groups: Sequence[str], metrics: Sequence[str], *, named: bool = False) -> list[str]:
     """Lines of a table with a row per group, model and mode; `named` adds the group and its problems."""
     labels = 4 if named else 2
+    measured = {(score.model, score.mode) for score in table.scores}
     rows = [[*(("", "", "", "problems") if named else ("", "")), *metrics]]
     for group in groups:
         for model in table.models:
             for mode in table.modes:
                 scores = [table.get(model, mode, metric, group) for metric in metrics]
-                if any(scores):
-                    number = max(score.n for score in scores if score is not None)
+                if any(scores) or (group.startswith("benchmark:") and (model, mode) in measured):
+                    counts = sorted({score.n for score in scores if score is not None})
+                    number = "–".join(map(str, dict.fromkeys((counts[0], counts[-1])))) if counts else "–"
                     names = [NAMES.get(model, model), NAMES.get(mode, mode)]
-                    names = [_shown(group), *names, str(number)] if named else names
+                    names = [_shown(group), *names, number] if named else names
                     rows.append([*names, *(_cell(score) for score in scores)])
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = []

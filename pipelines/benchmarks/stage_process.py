@@ -116,7 +116,7 @@ def _evaluation(folder: Path) -> Any:
 
 
 def _scoring(folder: Path) -> Any:
-    from mathloop.evaluation.metrics import score_table
+    from mathloop.evaluation.scoring import score_table
     from mathloop.records import read_problems, read_responses
 
     def run(**_: Any) -> None:

@@ -124,6 +124,7 @@ def score(
     import json
 
     from mathloop.evaluation import print_scores, tabulate
+    from mathloop.evaluation.gaps import gaps
     from mathloop.evaluation.rescoring import SAVED, fold, parse_fields
     from mathloop.evaluation.saved import is_complete
 
@@ -131,13 +132,19 @@ def score(
     found = fold(places, SAVED if fields is None else parse_fields(fields), verify=True)
     for place in places:
         if place.is_dir() and not is_complete(place):
-            print(f"{place}: not complete; the same `mathloop evaluate` resumes it", file=sys.stderr)
+            print(
+                f"{place}: not complete; each pass is scored over the problems that it drew; "
+                "the same `mathloop evaluate` resumes it",
+                file=sys.stderr,
+            )
     tables = {"verifier": found.by_verifier, "labels": found.by_labels}
     if found.differing == 0 and found.by_verifier.responses >= found.by_labels.responses:
         del tables["labels"]
     for name, outcomes in tables.items():
         if not outcomes.entries:
             continue
+        for line in gaps(outcomes):
+            print(line, file=sys.stderr)
         if counts and max(counts) > outcomes.drawn:
             raise BadConfig(f"--k {k}: only {outcomes.drawn} responses per problem are there")
         table = tabulate(outcomes, counts or None, seed)
@@ -158,7 +165,9 @@ def _heading(name: str, found: Rescored, tables: int) -> str:
 
 
 def _differences(outcomes: Outcomes, counts: Sequence[int], seed: int) -> list[str]:
-    """Each model against the first, in every mode and metric that both have."""
+    """Each model against the first, in every mode and metric that both have, on what both were asked."""
+    import numpy as np
+
     from mathloop.evaluation import paired_difference
     from mathloop.evaluation.table import metric_name
 
@@ -169,8 +178,15 @@ def _differences(outcomes: Outcomes, counts: Sequence[int], seed: int) -> list[s
             for k in counts:
                 first, second = (outcomes.scores(model, mode, k) for model in (models[0], other))
                 for kind in (kind for kind in second if kind in first):
+                    greedy = kind == "greedy"
+                    both = np.logical_and(
+                        *(outcomes.measured(model, mode, greedy=greedy) for model in (models[0], other))
+                    )
+                    if not both.any():
+                        continue
+                    clusters = [name for name, shared in zip(outcomes.clusters, both, strict=True) if shared]
                     found = paired_difference(
-                        second[kind], first[kind], seed=seed, clusters=outcomes.clusters
+                        second[kind][both], first[kind][both], seed=seed, clusters=clusters
                     )
                     interval = f"[{100 * found.low:+.1f}, {100 * found.high:+.1f}]"
                     lines.append(

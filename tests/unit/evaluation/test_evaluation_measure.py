@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from mathloop.errors import BadConfig, BadData
-from mathloop.evaluation import measure, passes, saved
+from mathloop.evaluation import measure, passes, print_scores, saved, tabulate
 from mathloop.evaluation.config import EvaluationConfig
 from mathloop.evaluation.measure import NamedProblems
 from mathloop.evaluation.rescoring import fold
@@ -173,6 +173,20 @@ def test_a_killed_evaluation_is_resumed_and_no_finished_shard_is_drawn_again(
     assert rows_of(tmp_path / "out") == rows_of(tmp_path / "whole")
     assert saved.is_complete(tmp_path / "out")
     assert not list((tmp_path / "out").rglob("*.partial"))
+
+
+def test_a_pass_that_was_not_finished_is_scored_over_what_it_drew(scripted: Any, tmp_path: Path) -> None:
+    def odd() -> Iterator[Problem]:
+        for number in range(1, 20, 2):
+            yield Problem(f"a/{number}", f"{number}?", "1", source="a")
+
+    asked = {"benchmarks": [NamedProblems("a", odd)], "modes": ["cot"], "ks": [1]}
+    run(tmp_path, "out", config=EvaluationConfig(samples=1), **asked)
+    (tmp_path / "out" / "a" / "cot-sampled-00001.parquet").unlink()
+    table = tabulate(fold([tmp_path / "out"]).by_labels, [1])
+    scores = [table.get("model", "cot", metric) for metric in ("greedy", "mean@1")]
+    assert [(score.value, score.n) for score in scores if score] == [(0.8, 10), (1, 8)]
+    assert " 8–10 " in print_scores(table)
 
 
 def test_another_benchmark_or_mode_is_added_and_another_evaluation_refused(

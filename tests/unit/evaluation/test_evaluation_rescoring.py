@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from mathloop.errors import BadConfig, BadData
-from mathloop.evaluation import Outcomes, tabulate
+from mathloop.evaluation import Outcomes, print_scores, tabulate
+from mathloop.evaluation.gaps import gaps
 from mathloop.evaluation.rescoring import Fields, fold, parse_fields
 from tests.paths import ROOT, SHARED_DATA
 
@@ -146,3 +147,73 @@ def test_scoring_needs_no_torch() -> None:
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
     assert result.stdout == "False\n", result.stderr
+
+
+def test_two_places_with_one_label_are_two_models_in_any_order(tmp_path: Path) -> None:
+    fields = Fields(response="r", answer="g", model="m")
+    for name, text in (("one", "\\boxed{1}"), ("two", "\\boxed{2}")):
+        (tmp_path / name).mkdir()
+        write(tmp_path / name / "a.jsonl", {"r": [text, text], "g": "1", "m": "policy"})
+    places = [tmp_path / "one", tmp_path / "two"]
+    for given in (places, places[::-1]):
+        found = fold(given, fields, verify=True).by_verifier
+        assert [model for model, _ in found.entries] == [f"policy ({place})" for place in places]
+        means = [found.scores(model, mode, 2)["mean"].tolist() for model, mode in found.entries]
+        assert means == [[1.0], [0.0]]
+    with pytest.raises(BadConfig, match="is given twice"):
+        fold([places[0], tmp_path / "two" / ".." / "one"], fields)
+
+
+def test_a_response_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    row = {"r": "\\boxed{1}", "g": "1", "q": "?", "n": 3}
+    path = write(tmp_path / "rows.jsonl", row, row)
+    with pytest.raises(BadData, match=r"two responses of rows in cot to the problem .* have the number 3"):
+        fold([path], Fields(response="r", answer="g", problem="q", sample="n"), verify=True)
+
+
+def test_one_odd_problem_does_not_lower_the_others(tmp_path: Path) -> None:
+    right = {"r": ["\\boxed{1}"] * 2, "g": "1"}
+    rows = [{**right, "q": "a"}, {**right, "q": "b"}, {**right, "q": "b"}]
+    found = fold(
+        [write(tmp_path / "x.jsonl", *rows)], Fields(response="r", answer="g", problem="q"), verify=True
+    )
+    assert figures(found.by_verifier) == [100, 100, 100]
+    assert found.by_verifier.drawn == 2
+    (line,) = gaps(found.by_verifier)
+    assert line.startswith("x CoT: unequal numbers of samples (2 for 1, 4 for 1 problems)")
+
+
+def test_samples_may_be_numbered_from_1(tmp_path: Path) -> None:
+    rows = [{"r": "\\boxed{1}", "g": "1", "q": "a", "n": number} for number in (1, 2)]
+    path = write(tmp_path / "x.jsonl", *rows)
+    found = fold([path], Fields(response="r", answer="g", problem="q", sample="n"), verify=True)
+    assert figures(found.by_verifier) == [100, 100, 100]
+    assert gaps(found.by_verifier) == []
+
+
+def test_a_problem_without_responses_is_wrong(tmp_path: Path) -> None:
+    rows = [{"r": ["\\boxed{1}"] * 2, "g": "1", "s": [1, 1]}, {"r": [], "g": "1", "s": []}]
+    found = fold(
+        [write(tmp_path / "x.jsonl", *rows)], Fields(response="r", answer="g", label="s"), verify=True
+    )
+    for outcomes in (found.by_verifier, found.by_labels):
+        assert figures(outcomes) == [50, 50, 50]
+        assert gaps(outcomes) == ["x CoT: 1 of 2 problems have no response; they count as wrong"]
+
+
+def test_a_benchmark_that_was_not_asked_is_no_zero(tmp_path: Path) -> None:
+    fields = Fields(response="r", answer="g", problem="q", model="m", benchmark="b", mode="t")
+    rows = [
+        {"r": ["\\boxed{1}"], "g": "1", "m": model, "b": name, "t": mode, "q": name}
+        for model, name, mode in (
+            *(("m", "x", "cot"), ("m", "x", "tir"), ("m", "y", "cot")),
+            ("n", "x", "cot"),
+        )
+    ]
+    table = tabulate(fold([write(tmp_path / "f.jsonl", *rows)], fields, verify=True).by_verifier)
+    assert all(score.value == 1 for score in table.scores)
+    assert table.get("m", "tir", "mean", "benchmark:y") is None
+    assert table.get("m", "tir", "mean", "average") is not None
+    shown = print_scores(table).splitlines()
+    assert "Not measured, and not in the averages: m TIR on y; n CoT on y." in shown
+    assert any(line.split() == ["y", "m", "TIR", *"––––"] for line in shown)

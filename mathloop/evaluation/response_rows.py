@@ -1,0 +1,199 @@
+"""The rows of saved responses: which column holds what, and the responses of a row."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from mathloop.answers import extract_answer
+from mathloop.errors import BadData
+from mathloop.lines import describe
+from mathloop.records import Language, Mode, Problem, Response
+
+Row = Mapping[str, Any]
+AT = "\0"
+"""Between a model's label and its place, until all places are read."""
+_VERDICTS = {"true": True, "false": False, "1": True, "0": False, "1.0": True, "0.0": False}
+
+
+class Fields(BaseModel):
+    """The columns of a file of responses; empty where there is none."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    response: str = Field("", description="Text of the response, or a list with all samples of a problem")
+    answer: str = Field("", description="Gold answer")
+    reward: str = Field("", description="Reward model's score (a logit), or a list of them")
+    label: str = Field("", description="Stored verdict: true, false, 1, 0 or null, or a list of them")
+    prediction: str = Field("", description="Final answer, where it is not to be extracted from the text")
+    problem: str = Field("", description="The problem's statement")
+    id: str = Field("", description="The problem's id; default: its statement, else the row's number")
+    sample: str = Field("", description="Number of the sample from 0; -1 is the greedy response")
+    model: str = Field("", description="Label of the model; default: the file's or folder's name")
+    mode: str = Field("", description="cot or tir; default: cot")
+    benchmark: str = Field("", description="Name of the benchmark")
+    language: str = Field("", description="en or zh; default: by its characters")
+    level: str = Field("", description="Difficulty, a number or a text that ends in one")
+    family: str = Field("", description="Subject")
+    parent: str = Field("", description="What the problem is a variant of, for clusters")
+
+
+SAVED = Fields(
+    response="text",
+    answer="gold",
+    reward="reward",
+    label="correct",
+    problem="problem",
+    id="problem_id",
+    **{name: name for name in ("sample", "model", "mode", "benchmark", "language", "level", "family")},
+    parent="parent",
+)
+"""The columns that `mathloop evaluate` writes."""
+
+
+class Asked(NamedTuple):
+    """Whose responses a row holds: the model with its place, and to what."""
+
+    problem: Problem
+    model: str
+    mode: Mode
+
+
+def asked_of(row: Row, fields: Fields, place: Path, number: int) -> Asked:
+    problem = _problem(row, fields, number)
+    model = _text(row, fields.model) or place.resolve().name.partition(".")[0]
+    mode = _text(row, fields.mode) or "cot"
+    if mode not in ("cot", "tir"):
+        raise BadData(f"expected cot or tir, found {mode!r}", field=fields.mode)
+    return Asked(problem, f"{model}{AT}{place}", mode)  # type: ignore[arg-type]  # checked above
+
+
+def responses_of(
+    row: Row, fields: Fields, asked: Asked, counts: Counter[tuple[str, str, str]]
+) -> Iterator[Response]:
+    """The responses of one row."""
+    problem, model, mode = asked
+    main = fields.response or fields.prediction
+    nested = isinstance(row.get(main), list)
+    count = len(row[main]) if nested else 1
+    texts, rewards, labels, predictions = (
+        _samples(row, name, nested, count)
+        for name in (fields.response, fields.reward, fields.label, fields.prediction)
+    )
+    key = model, mode, problem.id
+    for text, reward, label, prediction in zip(texts, rewards, labels, predictions, strict=True):
+        written = _string(text, fields.response) or ""
+        sample = row.get(fields.sample) if fields.sample and not nested else None
+        if sample is None:
+            sample = counts[key]
+            counts[key] += 1
+        elif isinstance(sample, bool) or not isinstance(sample, int) or sample < -1:
+            message = f"expected a whole number from 0, or -1 for greedy, found {describe(sample)}"
+            raise BadData(message, field=fields.sample)
+        yield Response(
+            problem_id=problem.id,
+            sample=sample,
+            mode=mode,
+            text="",
+            answer=_string(prediction, fields.prediction)
+            if fields.prediction
+            else extract_answer(written, problem.language),
+            correct=_verdict(label, fields.label),
+            reward=_number(reward, fields.reward),
+            model=model,
+        )
+
+
+def _problem(row: Row, fields: Fields, number: int) -> Problem:
+    if fields.response and fields.response not in row:
+        listed = ", ".join(map(str, row))[:300]
+        raise BadData(
+            f"missing; the row has {listed}: name the columns, such as --fields response=TEXT,answer=GOLD",
+            field=fields.response,
+        )
+    statement = _text(row, fields.problem)
+    benchmark = _text(row, fields.benchmark)
+    name = _text(row, fields.id)
+    if not name:
+        name = hashlib.sha256(statement.encode()).hexdigest()[:16] if statement else f"row-{number}"
+    if benchmark and not name.startswith(f"{benchmark}/"):
+        name = f"{benchmark}/{name}"
+    gold = _string(row.get(fields.answer), fields.answer) if fields.answer else None
+    return Problem(
+        id=name,
+        problem="",
+        answer=gold if gold is None or gold.strip() else None,
+        source=benchmark,
+        language=_language(row, fields, statement),
+        family=_text(row, fields.family),
+        difficulty=_level(_text(row, fields.level)),
+        parent=_text(row, fields.parent) or None,
+    )
+
+
+def _language(row: Row, fields: Fields, statement: str) -> Language:
+    named = _text(row, fields.language)
+    if named in ("en", "zh"):
+        return "zh" if named == "zh" else "en"
+    if named:
+        raise BadData(f"expected en or zh, found {named!r}", field=fields.language)
+    sample = statement or str(row.get(fields.response) or "")[:2_000]
+    return "zh" if sum("\u4e00" <= letter <= "\u9fff" for letter in sample) > 0.2 * len(sample) else "en"
+
+
+def _level(text: str) -> int:
+    """3 for `3` and `Level 3`; 0 where there is no number."""
+    digits = text[len(text.rstrip("0123456789")) :]
+    return int(digits) if 0 < len(digits) < 10 else 0
+
+
+def _samples(row: Row, name: str, nested: bool, count: int) -> Sequence[Any]:
+    value = row.get(name) if name else None
+    if not nested:
+        return [value]
+    if value is None:
+        return [None] * count
+    if not isinstance(value, list) or len(value) != count:
+        raise BadData(f"expected a list of {count}, one per response, found {describe(value)}", field=name)
+    return value
+
+
+def _text(row: Row, name: str) -> str:
+    return (_string(row.get(name), name) or "") if name else ""
+
+
+def _string(value: Any, name: str) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise BadData(f"expected a text, found {describe(value)}", field=name)
+    return str(value)
+
+
+def _number(value: Any, name: str) -> float | None:
+    if isinstance(value, list) and len(value) == 1:  # a reward head's output, [1]
+        value = value[0]
+    if value in (None, ""):
+        return None
+    if isinstance(value, str):  # CSV has texts alone
+        with suppress(ValueError):
+            value = float(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise BadData(f"expected a number, found {describe(value)}", field=name)
+    return float(value) if abs(value) < 1e300 or isinstance(value, float) else math.inf
+
+
+def _verdict(value: Any, name: str) -> bool | None:
+    if value in (None, ""):
+        return None
+    word = str(value).lower()
+    if word in _VERDICTS and not isinstance(value, list | dict):
+        return _VERDICTS[word]
+    raise BadData(f"expected true, false, 1, 0 or null, found {describe(value)}", field=name)
