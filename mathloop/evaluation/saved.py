@@ -130,16 +130,15 @@ def digest(problems: Iterable[Problem]) -> tuple[int, str]:
 
 
 def fingerprint(folder: Path) -> str:
-    """A hash of a model's files: names, sizes, and both ends of each, since weights may be large."""
+    """A hash of all of a model's files, their names and contents; hidden ones are left out."""
     found = hashlib.sha256()
-    for path in sorted(folder.iterdir()):
-        if path.is_file() and not path.name.startswith("."):
-            size = path.stat().st_size
-            found.update(f"{path.name}\0{size}\0".encode())
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder)
+        if path.is_file() and not any(part.startswith(".") for part in name.parts):
             with path.open("rb") as file:
-                found.update(file.read(1 << 16))
-                file.seek(max(0, size - (1 << 16)))
-                found.update(file.read(1 << 16))
+                found.update(
+                    f"{name.as_posix()}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\0".encode()
+                )
     return found.hexdigest()[:16]
 
 

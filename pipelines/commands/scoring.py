@@ -78,7 +78,11 @@ def evaluate(
         samples = settings.evaluation.samples
         raise BadConfig(f"--k {k}: only {samples} responses are sampled; raise evaluation.samples")
     if benchmark is not None:
-        _evaluate_file(model, benchmark, out, reward_model, settings)
+        if len(_modes(modes)) < 2 or data:
+            raise BadConfig(
+                f"{'--data' if data else '--modes'} needs --benchmarks A,B; BENCHMARK is one file"
+            )
+        _evaluate_file(model, benchmark, out, reward_model, settings, counts)
         return
     if out is None:
         raise BadConfig("--benchmarks needs --out DIR, a folder for the responses")
@@ -234,7 +238,12 @@ def _benchmarks(text: str, folders: Sequence[Path]) -> list[NamedProblems]:
 
 
 def _evaluate_file(
-    model: Path, benchmark: Path, out: Path | None, reward_model: Path | None, settings: Settings
+    model: Path,
+    benchmark: Path,
+    out: Path | None,
+    reward_model: Path | None,
+    settings: Settings,
+    counts: Sequence[int],
 ) -> None:
     """The older form: one file of problems, all responses in one file."""
     import tempfile
@@ -267,4 +276,5 @@ def _evaluate_file(
             config=settings.evaluation,
             seed=settings.seed,
         )
-        print(print_table(score_table(read_problems(problems), read_responses(results), k=None)))
+        table = score_table(read_problems(problems), read_responses(results), k=counts or None)
+        print(print_table(table))

@@ -46,10 +46,12 @@ def test_a_model_is_evaluated_and_scored_again(tmp_path: Path) -> None:
     assert "the same `mathloop evaluate` resumes it" in mathloop("score", "out", folder=tmp_path).stderr
     old = mathloop(
         *("evaluate", "policy", "one.jsonl", "--profile", "tiny", "--out", "out.jsonl"),
-        *("--set", "evaluation.sampling.max_tokens=8"),
+        *("--set", "evaluation.sampling.max_tokens=8", "--k", "1,2"),
         folder=tmp_path,
     )
     assert old.returncode == 0, old.stderr
+    assert "pass@1" in old.stdout
+    assert "pass@2" in old.stdout
     assert "evaluate MODEL --benchmarks A,B --out DIR replaces this form" in old.stderr
     assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 4 * 2 * 3
 
@@ -71,6 +73,9 @@ def test_two_models_are_compared_by_paired_differences(tmp_path: Path) -> None:
     [
         (["evaluate", "m", "p.jsonl", "--out", "out.json"], "expected a .jsonl or .parquet file"),
         (["evaluate", "m"], "give --benchmarks A,B"),
+        (["evaluate", "m", "p.jsonl", "--modes", "bogus"], "--modes bogus: expected"),
+        (["evaluate", "m", "p.jsonl", "--modes", "cot"], "--modes needs --benchmarks"),
+        (["evaluate", "m", "p.jsonl", "--data", "."], "--data needs --benchmarks"),
         (["evaluate", "m", "p.jsonl", "--benchmarks", "p.jsonl"], "give --benchmarks A,B"),
         (["evaluate", "m", "--benchmarks", "p.jsonl"], "--benchmarks needs --out DIR"),
         (["evaluate", "m", "--benchmarks", "p.jsonl", "--out", "x.jsonl"], "it is a folder"),

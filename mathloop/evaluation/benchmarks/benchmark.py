@@ -22,9 +22,13 @@ class Benchmark(BaseModel):
     source: str = Field("", description="Where it is published")
     revision: str | None = Field(None, description="Commit or version at the source; null: not recorded")
     sha256: str | None = Field(
-        None, pattern=r"^[0-9a-f]{64}$", description="Checksum of the data file; null: any is read"
+        None,
+        pattern=r"^[0-9a-f]{64}$",
+        description="Checksum of the data file, or that of the checksums of several; null: any is read",
     )
-    problems: int | None = Field(None, ge=1, description="Problems in it; null: not recorded")
+    problems: int | None = Field(
+        None, ge=1, description="Problems in it, checked with sha256; null: not recorded"
+    )
     note: str = Field("", description="Remark, such as what was not tried")
     path: str = Field(
         "", description="File or folder of the data, relative to the YAML file, or s3://…; empty: by name"

@@ -12,7 +12,7 @@ from mathloop.errors import BadData
 from mathloop.evaluation.benchmarks.benchmark import Benchmark
 from mathloop.files import reading
 from mathloop.problems.sources import read_source
-from mathloop.problems.sources.files import data_files
+from mathloop.problems.sources.files import data_files, splits_in
 from mathloop.records import Problem
 from mathloop.storage import local_copy
 from mathloop.storage.uploads import S3
@@ -65,7 +65,7 @@ def read_benchmark(benchmark: Benchmark, folders: Sequence[Path] = ()) -> Iterat
             place,
             fields=benchmark.fields,
             layout=benchmark.layout or None,
-            split=benchmark.split if place.is_dir() else None,
+            split=_split(benchmark, place),
         )
         seen: set[str] = set()
         for problem in source:
@@ -75,31 +75,44 @@ def read_benchmark(benchmark: Benchmark, folders: Sequence[Path] = ()) -> Iterat
             language = benchmark.language or problem.language
             yield replace(problem, id=name, source=benchmark.name, language=language)
         source.check()
+        if benchmark.sha256 is not None and benchmark.problems not in (None, len(seen)):
+            raise BadData(
+                f"expected the {benchmark.problems:,} problems of benchmark {benchmark.name}, found "
+                f"{len(seen):,}; correct problems, layout or fields in its YAML file",
+                path=place,
+            )
 
 
 def data_digest(benchmark: Benchmark, folders: Sequence[Path] = ()) -> str:
     """SHA-256 of its data, of all files together where it is a folder. Raises BadData as `read_benchmark`."""
     with local_copy(find_data(benchmark, folders)) as place, reading(place):
         _check(benchmark, place)
-        digests = [_digest(path) for path in data_files(place)]
-    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+        return _joined([_digest(path) for path in data_files(place)])
 
 
 def _check(benchmark: Benchmark, place: Path) -> None:
-    """Raises BadData if the data is not the recorded file."""
+    """Raises BadData if the files that are read are not the recorded ones."""
     if benchmark.sha256 is None:
         return
-    files = [place] if place.is_file() else sorted(path for path in place.rglob("*") if path.is_file())
-    data = [path for path in files if path.stem.partition(".")[0] == benchmark.split or path == place]
-    found = {_digest(path) for path in data}
-    if benchmark.sha256 not in found:
-        shown = ", ".join(f"{one[:12]}…" for one in sorted(found)) or "no file of that split"
+    found = {path: _digest(path) for path in data_files(place, _split(benchmark, place))}
+    if _joined(list(found.values())) != benchmark.sha256:
+        shown = ", ".join(f"{one[:12]}… in {path.name}" for path, one in found.items())
         raise BadData(
-            f"not the recorded data of benchmark {benchmark.name} (expected a file with SHA-256 "
+            f"not the recorded data of benchmark {benchmark.name} (expected SHA-256 "
             f"{benchmark.sha256[:12]}…, found {shown}): "
             "get the recorded version, or give a YAML file of your own with the checksum of yours",
             path=place,
         )
+
+
+def _split(benchmark: Benchmark, place: Path) -> str | None:
+    """The split to read; None of a file, and of a folder whose files name no split, which is read whole."""
+    return benchmark.split if place.is_dir() and splits_in(place) else None
+
+
+def _joined(digests: list[str]) -> str:
+    """The checksum of one file, or that of the checksums of several."""
+    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 def _digest(path: Path) -> str:

@@ -52,10 +52,12 @@ def find_benchmark(name_or_path: str, folders: Sequence[Path] = ()) -> Benchmark
         for entry in sorted(folder.glob("*.yaml")):
             if _plain(entry.stem) == wanted and _is_entry(entry):
                 return read_entry(entry)
+    if path.is_dir():
+        return _of_data(name_or_path, path)
     known = benchmark_names(folders)
     raise BadConfig(
         f"there is no benchmark {name_or_path!r}{closest(name_or_path, known)}; known: {', '.join(known)}, "
-        "or a .yaml file, or a file of problems"
+        "or a .yaml file, or a file or folder of problems"
     )
 
 
@@ -85,7 +87,7 @@ def read_entry(path: Path, url: str = "") -> Benchmark:
 
 def _of_data(text: str, path: Path) -> Benchmark:
     """A benchmark of a file or folder alone, with the defaults."""
-    name = path.name.partition(".")[0]
+    name = path.resolve().name.partition(".")[0]
     try:
         return Benchmark(name=name, path=text if text.startswith("s3://") else str(path.resolve()))
     except ValidationError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -115,6 +116,27 @@ def test_ones_own_is_found_by_name_by_file_and_by_its_data(own: Path) -> None:
     assert "sums" in benchmark_names([own])
     (own / "profile.yaml").write_text("name: mine\ngrpo: {steps: 1}\n", encoding="utf-8")
     assert "profile" not in benchmark_names([own])
+
+
+def test_a_folder_of_problems_needs_no_split_and_no_slash(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (own / "plain").mkdir()
+    (own / "sums.jsonl").rename(own / "plain" / "problems.jsonl")
+    monkeypatch.chdir(own)
+    for name in ("plain", "./plain"):
+        assert [p.source for p in read_benchmark(find_benchmark(name))] == ["plain"] * 3
+
+
+def test_every_file_and_problem_must_be_the_recorded_one(own: Path) -> None:
+    (own / "sums").mkdir()
+    path = (own / "sums.jsonl").rename(own / "sums" / "test.jsonl")
+    checksum = hashlib.sha256(path.read_bytes()).hexdigest()
+    recorded = Benchmark(name="sums", path=str(own / "sums"), sha256=checksum, problems=3)
+    assert len(list(read_benchmark(recorded))) == 3
+    with pytest.raises(BadData, match="expected the 4 problems of benchmark sums, found 3"):
+        list(read_benchmark(recorded.model_copy(update={"problems": 4})))
+    (own / "sums" / "test_extra.jsonl").write_text(path.read_text().splitlines()[0] + "\n")
+    with pytest.raises(BadData, match=r"not the recorded data .* in test\.jsonl, .* in test_extra\.jsonl"):
+        list(read_benchmark(recorded))
 
 
 def test_an_own_entry_comes_before_the_shipped_one(own: Path) -> None:

@@ -215,6 +215,16 @@ def test_another_benchmark_or_mode_is_added_and_another_evaluation_refused(
     assert not (tmp_path / "new").exists()
 
 
+def test_another_model_is_noticed_by_any_byte_of_it(scripted: Any, tmp_path: Path) -> None:
+    weights = tmp_path / "model" / "model.safetensors"
+    for middle in (0, 1):
+        weights.write_bytes(bytes(100_000) + bytes([middle]) + bytes(100_000))
+        if middle == 0:
+            run(tmp_path, "out", modes=["cot"])
+    with pytest.raises(BadConfig, match="model files"):
+        run(tmp_path, "out", modes=["cot"])
+
+
 def test_a_damaged_plan_is_one_line(scripted: Any, tmp_path: Path) -> None:
     run(tmp_path, "out")
     (tmp_path / "out" / "evaluation.json").write_text("{")
