@@ -62,6 +62,8 @@ _OPERATOR = re.compile(
     r"(?:(?:^|[$=(])\s?[-−]|[\w)}]\s?[-+*/×÷]\s?|\\(?:cdot|times|div)\s?|\\sqrt\s?\{?|\\frac\s?\{|[\^_]\s?\{?|\\neq?\s?|≠\s?"
     r"|(?:[\w)}]\s?[<>≤≥]|\\(?:leq?|geq?|lt|gt|leqslant|geqslant))\s?)$"
 )
+_OPENED = tuple("$([=:")
+"""No operator ends with one of these; a fast test."""
 _OPERATED = re.compile(
     r"\^(?!\s?\{?\s?\\circ)|_|\s?[*/]\s?\d|\s?\\(?:cdot|times|div)\b|\s?\+\s?[\d\\]|[xyzn](?![A-Za-z])|\\pi\b|\\sqrt"
 )
@@ -79,8 +81,15 @@ class Box(NamedTuple):
     content: str
 
 
-def last_box(text: str) -> str | None:
-    """The content of the last box, joined with the boxes just before it ("\\boxed{1} and \\boxed{2}")."""
+def last_box(text: str, last: Box | None = None) -> str | None:
+    """The content of the last box, joined with the boxes just before it ("\\boxed{1} and \\boxed{2}").
+
+    `last` is that box where the caller has it already.
+    """
+    if last is not None:
+        near = text[max(0, last.start - LONGEST_GAP - 2) : last.start]
+        if "}" not in near and "boxed" not in near:
+            return last.content.strip() or None
     parts: list[str] = []
     start = len(text)
     for box_start, box_end, content in _boxes_from_the_end(text):
@@ -120,7 +129,8 @@ def _is_operand(before: str, after: str) -> bool:
     """Whether a box is part of an expression with another value, or crossed out; not if it fills a blank."""
     if ("~~" in before or "cancel" in before or "sout" in before) and _CROSSED_OUT.search(before):
         return True
-    return bool(_OPERATOR.search(before) or _OPERATED.match(after)) and not _BLANK.match(after)
+    operated = before.rstrip()[-1:] not in _OPENED and _OPERATOR.search(before)
+    return bool(operated or _OPERATED.match(after)) and not _BLANK.match(after)
 
 
 def _boxes_from_the_end(text: str) -> Iterator[Box]:

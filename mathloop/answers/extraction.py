@@ -31,7 +31,7 @@ from mathloop.answers.normalization import normalize
 from mathloop.answers.numbers import read_number
 from mathloop.answers.objects import json_answer
 from mathloop.answers.phrases import LONGEST_WORDS, in_sentence
-from mathloop.answers.retractions import is_temptation, may_be_taken_back, mentions, taken_back
+from mathloop.answers.retractions import is_temptation, may_be_taken_back, taken_back
 from mathloop.answers.statements import chosen, is_premise, is_unsure
 
 LONGEST_PHRASE = 14
@@ -51,8 +51,8 @@ _GIVEN_UP = re.compile(
     re.IGNORECASE,
 )
 _RUN_ON = re.compile(r"\n[ \t]*(?:\*\*)?(?:Question|Problem|Q|问题|题目)\s?\d{0,3}\s?[:：]")
-_QUESTIONS = ("question", "problem", "\nq", " q", "\tq", "*q", "问题", "题目")
-"""One of these is in every such line; a fast test."""
+_ANSWERED = ("boxed", "####", "nswer", "correct", "答", "选", "填", "a:", "a：", "a :", "a ：")
+"""One of these is in every answer before such a line."""
 _BOLD_END = re.compile(r"\*\*([^*\n]{1,400})\*\*[.。!！]?\s*$")
 _BOLD = re.compile(r"\*\*([^*\n]{1,400})\*\*")
 _EQUATIONS = re.compile(
@@ -99,7 +99,7 @@ def extract_answer(text: str, language: str = "en") -> str | None:
         after = "" if answer or not box else text[box.end :]
         if after and may_be_taken_back(after) and (left := _left_after_box(text, after)) is not None:
             return left or None
-        answer = answer or (_stated_later(text, after) if after else None) or last_box(text)
+        answer = answer or (_stated_later(text, after) if after else None) or last_box(text, box)
         if answer or OPEN_BOX.search(text):
             return answer  # an unclosed box means that the response was cut off
     body = _BLANKS.sub(_fewer, _SPECIAL.sub("", text) if "<|" in text else text)
@@ -140,9 +140,9 @@ def _tagged(text: str, language: str) -> str | None:
 
 def _without_run_on(text: str) -> str:
     """The text without a further question that the model wrote after its answer."""
-    if not mentions(text.lower(), _QUESTIONS):
-        return text
-    for question in _RUN_ON.finditer(text):
+    lower = text.lower()
+    answered = min((place for mark in _ANSWERED if (place := lower.find(mark)) >= 0), default=len(text))
+    for question in _RUN_ON.finditer(text, answered):
         before = text[: question.start()]
         if "boxed" in before or "####" in before or CUE.search(before):
             return before
