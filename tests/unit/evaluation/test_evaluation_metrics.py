@@ -2,9 +2,10 @@
 
 import math
 import random
+from itertools import combinations
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from mathloop.errors import BadData
@@ -47,6 +48,19 @@ def slow_scores(samples, k):
     }
 
 
+def nearly_tied(samples):
+    """Whether rounding alone orders the weights of two groups: σ(-1e-16) against σ(0)."""
+    rewards = {}
+    for sample in samples:
+        if sample.answer is not None and sample.reward is not None and math.isfinite(sample.reward):
+            rewards.setdefault(int(sample.answer), []).append(sample.reward)
+    weights = [(sorted(one), sum(1 / (1 + math.exp(-reward)) for reward in one)) for one in rewards.values()]
+    return any(
+        one != other and abs(weight - another) < 1e-9
+        for (one, weight), (other, another) in combinations(weights, 2)
+    )
+
+
 GOLD = "7"
 rewards = st.one_of(st.none(), st.sampled_from([math.nan, math.inf, -1.5, 0.0, 0.25, 2.0]), st.floats(-5, 5))
 outcomes = st.builds(
@@ -58,6 +72,7 @@ outcomes = st.builds(
 
 @given(st.lists(outcomes, min_size=1, max_size=8))
 def test_scores_equal_the_slow_reference(samples):
+    assume(not nearly_tied(samples))
     assert dict(score_samples(samples, 8)) == slow_scores(samples, 8)
 
 
