@@ -34,7 +34,10 @@ class BenchmarksConfig(BaseModel):
         (), description="Folders with their data and YAML files, besides those in MATHLOOP_BENCHMARKS"
     )
     limit: int = Field(
-        0, ge=0, description="Most problems to measure per benchmark, the same in every round; 0: all"
+        0,
+        ge=0,
+        description="Most problems to measure per benchmark, the same in every round; 0: all. "
+        "Training data must contain none of the others either",
     )
 
     @model_validator(mode="before")

@@ -72,15 +72,19 @@ class NamedBenchmarks:
         return prompts
 
     def measured(self) -> Iterator[Problem]:
-        """The problems to measure models on, and to keep out of training data."""
-        return self._problems(self._measured)
+        """The problems to measure models on, and to keep out of training data: at most `limit` of each."""
+        return self._problems(self._measured, self._limit)
 
     def excluded(self) -> Iterator[Problem]:
-        """The problems to keep out of training data only."""
-        return self._problems(self._excluded, limit=0)
+        """The problems to keep out of training data only, the rest of a limited benchmark among them."""
+        yield from self._problems(self._excluded, 0)
+        if self._limit:
+            measured = {problem.id for problem in self.measured()}
+            every = self._problems(self._measured, 0)
+            yield from (problem for problem in every if problem.id not in measured)
 
-    def _problems(self, benchmarks: Iterable[Benchmark], limit: int | None = None) -> Iterator[Problem]:
-        limit = self._limit if limit is None else limit
+    def _problems(self, benchmarks: Iterable[Benchmark], limit: int) -> Iterator[Problem]:
+        """The problems of benchmarks; of each at most `limit`, 0: all."""
         for benchmark in benchmarks:
             problems = read_benchmark(benchmark, self._folders)
             # By a hash of the statement: the same ones in every round, whatever their order.
