@@ -124,6 +124,8 @@ class Exact:
                 return Fraction(math.ceil(value))
             case (("max" | "min"), [_, *_]) if not self.formal:
                 return max(values) if operation == "max" else min(values)
+            case (("sin" | "cos" | "tan" | "cot" | "sec" | "csc"), [angle]):
+                return self._circular(operation, angle)
             case (("gcd" | "lcm"), [left, right]) if (
                 left.denominator == right.denominator == 1 and not self.formal
             ):
@@ -143,6 +145,29 @@ class Exact:
             if top * top == base.numerator and bottom * bottom == base.denominator:
                 return self._power(Fraction(top, bottom), Fraction(exponent.numerator))
         return self._formal("pow", base, exponent)
+
+    def _circular(self, operation: str, angle: Fraction) -> Fraction:
+        """A function of an angle, from one rational point of the unit circle for each angle.
+
+        So sin² + cos² = 1, tan = sin/cos, and sin is odd and cos even; formal, for angles know nothing of
+        each other's sums.
+        """
+        self.formal = True
+        half = _formal_value("half angle", (abs(angle),), self.point) if angle else Fraction(0)
+        sine, cosine = 2 * half, 1 - half * half
+        if angle < 0:
+            sine = -sine
+        above, below = {
+            "sin": (sine, 1 + half * half),
+            "cos": (cosine, 1 + half * half),
+            "tan": (sine, cosine),
+            "cot": (cosine, sine),
+            "sec": (1 + half * half, cosine),
+            "csc": (1 + half * half, sine),
+        }[operation]
+        if not below:
+            raise Undefined
+        return above / below
 
     def _series(self, operation: str, name: str, low: Node, high: Node, body: Node) -> Fraction:
         first, last = self.value(low), self.value(high)
