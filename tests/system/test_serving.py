@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -312,7 +313,8 @@ def test_a_kill_ends_it_at_once_and_leaves_the_port(place: Path) -> None:
     client = begin(running, LONG)
     time.sleep(0.2)
     assert running.end(signal.SIGKILL) == -signal.SIGKILL
-    assert client.recv(1) == b""
+    with suppress(ConnectionResetError):  # where it had not read all of the request
+        assert client.recv(1) == b""
     again = Server(place, "--port", str(running.port))
     assert again.request("GET", "/v2/health/ready")[0] == 200
     assert again.end(signal.SIGINT) == 0
