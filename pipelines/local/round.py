@@ -189,8 +189,9 @@ def resume_round(run: RunFolder, console: Console) -> None:
             find_pipeline(record.pipeline)  # raises BadConfig
     except BadConfig as error:
         raise BadConfig(f"{error}; start a new run") from None
-    files = [file.path for file, _ in settings.problems.sources(record.problems_file)]
-    if record.problems_sha256 and _digests(files) != record.problems_sha256:
+    sources = [] if record.pipeline in SUFFIXES else settings.problems.sources(record.problems_file)
+    files = [file.path for file, _ in sources]
+    if _digests(files) != record.problems_sha256:
         raise BadData("changed since this run started; start a new run", path=", ".join(files))
     with Launcher() as launcher:  # it imports the stages' libraries while we import KFP
         from pipelines.local.runner import run_pipelines
