@@ -9,7 +9,7 @@ import os
 import shutil
 import stat
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -64,6 +64,13 @@ def open_plain(path: Path | str) -> BinaryIO:
     """Opens a regular file for reading; raises OSError for anything else."""
     check_plain(path)
     return open(path, "rb")
+
+
+def joined_digest(digests: Sequence[str]) -> str:
+    """One digest for several files: of one its own, of more that of all together; empty without any."""
+    if len(digests) < 2:
+        return "".join(digests)
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 def content_digest(path: Path) -> str:

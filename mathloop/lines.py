@@ -6,6 +6,7 @@ import json
 import math
 import unicodedata
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
@@ -64,16 +65,9 @@ def parse_object(data: bytes) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         place = f"byte 0x{data[error.start]:02x} at column {error.start + 1}"
         raise ValueError(f"not UTF-8 ({place})") from None
-    try:
+    with _readable_reasons():
         value = _DECODER.decode(text)
-        if "\\ud" in text.lower():
-            json.dumps(value, ensure_ascii=False).encode("utf-8")
-    except RecursionError:
-        raise ValueError("JSON that is nested too deep") from None
-    except UnicodeEncodeError:
-        raise ValueError(
-            "half of a surrogate pair (\\ud800 to \\udfff) where a character should be"
-        ) from None
+        _check_surrogates(value, text)
     if not isinstance(value, dict):
         raise ValueError(f"expected a JSON object, found {describe(value)}")
     return value
@@ -81,17 +75,29 @@ def parse_object(data: bytes) -> dict[str, Any]:
 
 def parse_value(text: str, start: int) -> tuple[Any, int]:
     """The JSON value that begins at `start`, and where it ends; raises ValueError as `parse_object` does."""
-    try:
+    with _readable_reasons():
         value, end = _DECODER.raw_decode(text, start)
-        if "\\ud" in text[start:end].lower():
-            json.dumps(value, ensure_ascii=False).encode("utf-8")
+        _check_surrogates(value, text[start:end])
+    return value, end
+
+
+@contextmanager
+def _readable_reasons() -> Iterator[None]:
+    """Raises ValueError with a reason that a reader understands."""
+    try:
+        yield
     except RecursionError:
         raise ValueError("JSON that is nested too deep") from None
     except UnicodeEncodeError:
         raise ValueError(
             "half of a surrogate pair (\\ud800 to \\udfff) where a character should be"
         ) from None
-    return value, end
+
+
+def _check_surrogates(value: Any, text: str) -> None:
+    """Raises UnicodeEncodeError if the value of `text` holds half of a surrogate pair."""
+    if "\\ud" in text.lower():
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
 
 
 def describe(value: Any) -> str:

@@ -18,6 +18,8 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from mathloop.models.dtypes import fast_bfloat16
+
 GROUPED = "mathloop_grouped"
 """The attention's name at transformers."""
 PACKED_BYTES = 4 << 30
@@ -51,7 +53,7 @@ def _linear_layers(model: Any) -> list[Any]:
     if not available or torch.is_autocast_enabled("cpu"):
         return []
     types = {torch.float32}
-    if torch.ops.mkldnn._is_mkldnn_bf16_supported():
+    if fast_bfloat16("cpu"):
         types.add(torch.bfloat16)
     found = [
         layer

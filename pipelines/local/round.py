@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -17,7 +16,7 @@ from rich.console import Console
 
 import mathloop
 from mathloop.errors import BadConfig, BadData, StorageRefused
-from mathloop.files import content_digest
+from mathloop.files import content_digest, joined_digest
 from mathloop.settings import Settings
 from mathloop.validation import first_mistake
 from pipelines.local.folder import RUNS, RunFolder
@@ -261,12 +260,7 @@ def _show(run: RunFolder, console: Console) -> None:
 
 def _digests(files: list[str]) -> str:
     """The digest of a run's problems, or one of those of several data sets; empty without any."""
-    digests = [_digest(Path(file)) for file in files]
-    return (
-        digests[0]
-        if len(digests) == 1
-        else hashlib.sha256("".join(digests).encode()).hexdigest() * bool(files)
-    )
+    return joined_digest([_digest(Path(file)) for file in files])
 
 
 def _digest(path: Path) -> str:

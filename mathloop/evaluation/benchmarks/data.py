@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -10,7 +9,7 @@ from pathlib import Path
 
 from mathloop.errors import BadData
 from mathloop.evaluation.benchmarks.benchmark import Benchmark
-from mathloop.files import reading
+from mathloop.files import content_digest, joined_digest, reading
 from mathloop.problems.sources import read_source
 from mathloop.problems.sources.files import data_files, splits_in
 from mathloop.records import Problem
@@ -87,15 +86,15 @@ def data_digest(benchmark: Benchmark, folders: Sequence[Path] = ()) -> str:
     """SHA-256 of its data, of all files together where it is a folder. Raises BadData as `read_benchmark`."""
     with local_copy(find_data(benchmark, folders)) as place, reading(place):
         _check(benchmark, place)
-        return _joined([_digest(path) for path in data_files(place)])
+        return joined_digest([content_digest(path) for path in data_files(place)])
 
 
 def _check(benchmark: Benchmark, place: Path) -> None:
     """Raises BadData if the files that are read are not the recorded ones."""
     if benchmark.sha256 is None:
         return
-    found = {path: _digest(path) for path in data_files(place, _split(benchmark, place))}
-    if _joined(list(found.values())) != benchmark.sha256:
+    found = {path: content_digest(path) for path in data_files(place, _split(benchmark, place))}
+    if joined_digest(list(found.values())) != benchmark.sha256:
         shown = ", ".join(f"{one[:12]}… in {path.name}" for path, one in found.items())
         raise BadData(
             f"not the recorded data of benchmark {benchmark.name} (expected SHA-256 "
@@ -108,13 +107,3 @@ def _check(benchmark: Benchmark, place: Path) -> None:
 def _split(benchmark: Benchmark, place: Path) -> str | None:
     """The split to read; None of a file, and of a folder whose files name no split, which is read whole."""
     return benchmark.split if place.is_dir() and splits_in(place) else None
-
-
-def _joined(digests: list[str]) -> str:
-    """The checksum of one file, or that of the checksums of several."""
-    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
