@@ -215,7 +215,7 @@ def test_a_step_may_be_one_of_several_optimizers(monkeypatch: pytest.MonkeyPatch
     ("rows", "said"),
     [
         ([], "no rows"),
-        ([{"question": "2 + 3?", "answer": "5"}], "problem train-1 has no solution to train on"),
+        ([{"question": "2 + 3?", "answer": "5"}], "-1 has no solution to train on"),
     ],
 )
 def test_data_that_cannot_be_used(rows: list[dict[str, str]], said: str, tmp_path: Path) -> None:

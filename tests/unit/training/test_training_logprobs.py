@@ -79,7 +79,7 @@ def test_the_head_sees_learned_states_alone_and_few_at_a_time(
     model.lm_head.register_forward_hook(lambda _, inputs, __: seen.append(len(inputs[0])))
     packed = pack(SAMPLES)
     out = model_logprobs(model, packed)
-    assert seen == [3, 3, 1]
+    assert seen == [3, 2, 2]  # 3 would fit, and no piece is much smaller than another
     assert sum(seen) == len(packed.at) == 7
     out.sum().backward()
     assert sum(seen) == 14  # made again, not kept
