@@ -58,6 +58,23 @@ def paired_difference(
     return Difference(float(differences.mean()), float(low[0]), float(high[0]), len(differences))
 
 
+def least_difference(n: int) -> float:
+    """The smallest mean difference that `n` problems can show, 0 to 1: k of them better, and none worse.
+
+    The interval is above zero once fewer than 2.5 % of the resamples hold none of the k: (1 - k/n)^n < 0.025.
+    Problems that go both ways make it larger.
+    """
+    return next((k / n for k in range(1, n + 1) if (1 - k / n) ** n < 0.025), 1.0)
+
+
+def unseen_share(n: int) -> float:
+    """The largest share of problems, 0 to 1, of which `n` hold none in 5 % of draws: 1 - 0.05^(1/n).
+
+    The end that a bootstrap cannot give where all problems are alike and its interval has no width.
+    """
+    return 1.0 - 0.05 ** (1.0 / n) if n else 1.0
+
+
 def weighted_difference(
     greater: NDArray[np.float64],
     lesser: NDArray[np.float64],

@@ -82,6 +82,8 @@ def decide(outcomes: Outcomes, config: GateConfig, seed: int) -> dict[str, Any]:
         f"{_decided_on(by_benchmark, config)}, 95 % interval {100 * found.low:+.1f} to "
         f"{100 * found.high:+.1f}"
     )
+    if found.low == found.high:
+        shown += " (all problems differ alike, which is no certainty)"
     bar = "zero" if config.margin == 0 else f"the margin of {100 * config.margin:+.1f}"
     verdict = f"the interval is {'above' if better else 'not above'} {bar}"
     return {

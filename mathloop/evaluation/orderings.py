@@ -28,6 +28,8 @@ class Ordering:
     greater_value: float
     difference: Difference
     """`greater` minus `lesser`, paired over problems."""
+    stage: str = ""
+    """The training stage that the claim is about; empty if it is about none."""
 
     @property
     def mark(self) -> Mark:
@@ -46,9 +48,16 @@ def check_orderings(*rounds: Outcomes, challenger: str = CHALLENGER, seed: int =
     """
     name = NAMES.get(challenger, challenger)
     candidates = [
-        _ordering(rounds, "SFT improves on the base model", ("base", "greedy"), ("sft", "greedy"), seed),
         _ordering(
-            rounds, "Reinforcement learning improves on SFT", ("sft", "greedy"), (challenger, "greedy"), seed
+            rounds, "SFT improves on the base model", ("base", "greedy"), ("sft", "greedy"), seed, "sft"
+        ),
+        _ordering(
+            rounds,
+            "Reinforcement learning improves on SFT",
+            ("sft", "greedy"),
+            (challenger, "greedy"),
+            seed,
+            "grpo",
         ),
         _ordering(
             rounds,
@@ -63,6 +72,7 @@ def check_orderings(*rounds: Outcomes, challenger: str = CHALLENGER, seed: int =
             (challenger, "maj"),
             (challenger, "rm"),
             seed,
+            "reward_model",
         ),
         _tools(rounds, challenger, seed),
     ]
@@ -70,7 +80,12 @@ def check_orderings(*rounds: Outcomes, challenger: str = CHALLENGER, seed: int =
 
 
 def _ordering(
-    rounds: tuple[Outcomes, ...], claim: str, lesser: tuple[str, Kind], greater: tuple[str, Kind], seed: int
+    rounds: tuple[Outcomes, ...],
+    claim: str,
+    lesser: tuple[str, Kind],
+    greater: tuple[str, Kind],
+    seed: int,
+    stage: str = "",
 ) -> Ordering | None:
     below, above, clusters = [], [], []
     for outcomes in rounds:
@@ -87,7 +102,7 @@ def _ordering(
         for model, metric in (lesser, greater)
         for shown in [metric_name(metric, rounds[0].drawn)]
     ]
-    return _compare(claim, (labels[0], labels[1]), below, above, clusters, seed)
+    return _compare(claim, (labels[0], labels[1]), below, above, clusters, seed, stage)
 
 
 def _tools(rounds: tuple[Outcomes, ...], challenger: str, seed: int) -> Ordering | None:
@@ -118,10 +133,11 @@ def _compare(
     above: list[NDArray[np.float64]],
     clusters: list[str],
     seed: int,
+    stage: str = "",
 ) -> Ordering | None:
     if not below:
         return None
     found = paired_difference(np.concatenate(above), np.concatenate(below), seed=seed, clusters=clusters)
     # Means of rounds, which all weigh the same.
     low, high = (float(np.mean([one.mean() for one in side])) for side in (below, above))
-    return Ordering(claim, labels[0], low, labels[1], high, found)
+    return Ordering(claim, labels[0], low, labels[1], high, found, stage)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from mathloop.evaluation.differences import unseen_share
 from mathloop.evaluation.table import NAMES
 
 _WORDS = {"kl": "KL", "rm": "RM", "sft": "SFT", "grpo": "GRPO", "cot": "CoT", "tir": "TIR"}
@@ -28,6 +29,15 @@ def percent(share: float) -> str:
 def points(share: float) -> str:
     """A difference of fractions in percentage points, signed: +4.2 or −4.2."""
     return f"{100 * share:+.1f}".replace("-", "−")
+
+
+def difference_range(low: float, high: float, n: int, *, bare: bool = False) -> str:
+    """`95 % interval +1.2 to +3.4`, without the first words if `bare`; one without width is no certainty."""
+    if low == high:
+        alike = f"all {n:,} problems differ alike, and up to {percent(unseen_share(n))} % of others may not"
+        return alike if bare else f"No interval: {alike}"
+    shown = f"{points(low)} to {points(high)}"
+    return shown if bare else f"95 % interval {shown}"
 
 
 def scalar(value: float) -> str:

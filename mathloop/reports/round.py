@@ -13,10 +13,12 @@ from mathloop.evaluation.roles import CHALLENGER
 from mathloop.files import write_file
 from mathloop.records import read_problems, read_responses
 from mathloop.reports import decontamination
+from mathloop.reports.claims import claims_section
+from mathloop.reports.learning import untrained
 from mathloop.reports.page import page
 from mathloop.reports.process import configuration_section, curves_section, stages_section
 from mathloop.reports.samples import choose, samples_section
-from mathloop.reports.scores import benchmarks_section, claims_section, headline, scores_section
+from mathloop.reports.scores import benchmarks_section, headline, scores_section
 from mathloop.stages import StageReport, timed
 
 
@@ -52,7 +54,7 @@ def run(
         {
             "benchmarks": benchmarks_section(decision),
             "scores": scores_section(tabulate(outcomes)),
-            "claims": claims_section(check_orderings(outcomes)),
+            "claims": claims_section(check_orderings(outcomes), untrained(stages)),
             "stages": stages_section(stages),
             "curves": curves_section(stages),
             "decontamination": decontamination.section(stages),

@@ -1,21 +1,23 @@
-"""The sections about results: verdict, scores, claims."""
+"""The sections about results: verdict, benchmarks, scores."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from mathloop.evaluation import Mark, Ordering, Score, Table
+from mathloop.evaluation import Score, Table
+from mathloop.evaluation.cautions import cautions
+from mathloop.evaluation.differences import Mark, unseen_share
 from mathloop.evaluation.orderings import LARGE_NUMBERS
 from mathloop.evaluation.table import metric_name
 from mathloop.reports.charts import difference_chart, interval_bar, score_panel
-from mathloop.reports.figures import count, duration, label, percent, points, title
+from mathloop.reports.claims import CLASSES
+from mathloop.reports.figures import count, difference_range, duration, label, percent, points, title
+from mathloop.reports.learning import nothing_learned
 from mathloop.reports.markup import Child, Markup, clip, element
 from mathloop.stages import StageReport
 from mathloop.voting import STRATEGIES
 
-_CLASSES: dict[Mark, str] = {"holds": "right", "within noise": "open", "fails": "wrong"}
 _PLOTTED = ("base", "champion", "sft", "challenger")
 """In the order of training."""
 
@@ -53,7 +55,7 @@ def headline(
         element("p", element("strong", points(difference)), " points", class_="difference"),
         element("p", f"challenger minus champion, {metric}, {modes}", class_="caption"),
         difference_chart(difference, low, high, float(gate.get("margin", 0.0))),
-        element("p", f"95 % interval {points(low)} to {points(high)}", class_="caption"),
+        element("p", difference_range(low, high, int(gate["n"])), class_="caption"),
         class_="gate",
     )
     tiles = [element("div", element("dt", name), element("dd", value)) for name, value in facts]
@@ -65,6 +67,7 @@ def headline(
             "div",
             element(
                 "div",
+                [element("p", line, class_="warning") for line in nothing_learned(stages)],
                 element("p", words, class_=f"verdict {kind}"),
                 element("p", f"{reason[:1].upper()}{clip(reason[1:].rstrip('.'), 1_000)}.", class_="reason"),
                 element("dl", tiles, class_="facts"),
@@ -90,8 +93,8 @@ def benchmarks_section(gate: Mapping[str, Any]) -> Markup | None:
             percent(float(one["champion"])),
             percent(float(one["challenger"])),
             points(float(one["difference"])),
-            f"{points(float(one['low']))} to {points(float(one['high']))}",
-            element("span", mark, class_=f"mark {_CLASSES[mark]}"),
+            difference_range(float(one["low"]), float(one["high"]), int(one["n"]), bare=True),
+            element("span", mark, class_=f"mark {CLASSES[mark]}"),
         ]
         rows.append(
             element("tr", element("th", str(name), scope="row"), [element("td", cell) for cell in cells])
@@ -113,6 +116,7 @@ def benchmarks_section(gate: Mapping[str, Any]) -> Markup | None:
 def scores_section(table: Table) -> Markup:
     """Panels, the table with intervals, the large-number family, and all other groups collapsed."""
     metrics = table.metrics
+    warnings = [element("p", line, class_="warning") for line in cautions(table)]
     large = LARGE_NUMBERS in table.groups
     wanted = [(metric, metric, "all") for metric in metrics]
     wanted += [("greedy, large numbers", "greedy", LARGE_NUMBERS)] if large else []
@@ -124,7 +128,7 @@ def scores_section(table: Table) -> Markup:
         " percent of problems answered correctly, with 95 % bootstrap intervals over problems",
         class_="caption",
     )
-    body: list[Child] = [key, element("div", panels, class_="panels"), _grid(table, metrics, "all")]
+    body: list[Child] = [key, warnings, element("div", panels, class_="panels"), _grid(table, metrics, "all")]
     if large:
         body += [element("h3", "Large numbers"), _about_large(), _grid(table, metrics, LARGE_NUMBERS)]
     others = [group for group in table.groups if group not in ("all", LARGE_NUMBERS)]
@@ -152,46 +156,7 @@ def _explained(table: Table) -> Iterator[str]:
         if (metric := metric_name(name, table.k)) in table.metrics and strategy.needs != "greedy":
             yield f"{metric}: {strategy.summary}, of {table.k} samples, is correct."
     yield f"pass@{table.k}: at least one sample is correct."
-    yield "If all problems have the same result, a bootstrap interval has zero width."
-
-
-def claims_section(orderings: Sequence[Ordering]) -> Markup:
-    """The paper's claims, and which of them hold in this round."""
-    counts = Counter(ordering.mark for ordering in orderings)
-    rows = [
-        element(
-            "li",
-            element("span", one.mark, class_=f"mark {_CLASSES[one.mark]}"),
-            element("span", one.claim, class_="claim"),
-            element(
-                "span",
-                one.lesser,
-                " ",
-                element("b", percent(one.lesser_value)),
-                " → ",
-                one.greater,
-                " ",
-                element("b", percent(one.greater_value)),
-                f" ({points(one.difference.low)} to {points(one.difference.high)})",
-                class_="values",
-            ),
-        )
-        for one in orderings
-    ]
-    intro = f"{counts['holds']} of {len(orderings)} of the paper's claims hold in this round, "
-    intro += f"{counts['within noise']} are within noise, {counts['fails']} fail."
-    explained = (
-        " Scores are means over CoT and TIR, unless one is named. In brackets: the 95 % interval of the "
-        "difference, paired over problems. A claim holds if all of it is above zero, and fails if all of it "
-        "is below."
-    )
-    return element(
-        "section",
-        element("h2", "The paper's claims"),
-        element("p", intro, explained, class_="caption"),
-        element("ul", rows, class_="claims"),
-        id="claims",
-    )
+    yield "Where all problems have the same result, the interval's other end is that of the exact test."
 
 
 def _about_large() -> Markup:
@@ -246,7 +211,10 @@ def _row(table: Table, model: str, mode: str, metrics: Sequence[str], group: str
 def _cell(score: Score | None) -> Markup:
     if score is None:
         return element("td", "–", class_="absent")
-    interval = f"{percent(score.low)}–{percent(score.high)}"
+    low, high = score.low, score.high
+    if low == high:  # all problems are alike, which is no certainty
+        low, high = max(0.0, low - unseen_share(score.n)), min(1.0, high + unseen_share(score.n))
+    interval = f"{percent(low)}–{percent(high)}"
     return element(
         "td",
         element("b", percent(score.value)),

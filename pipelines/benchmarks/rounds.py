@@ -12,7 +12,8 @@ from rich.table import Table as Grid
 from mathloop.evaluation import Outcomes, Table, check_orderings, tabulate
 from mathloop.evaluation.table import NAMES
 from pipelines.local.folder import RUNS, RunFolder
-from pipelines.local.round import begin_round, outcomes_of
+from pipelines.local.results import outcomes_of
+from pipelines.local.round import begin_round
 from pipelines.profile import load_profile
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import shutil
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -21,12 +19,12 @@ from mathloop.settings import Settings
 from mathloop.validation import first_mistake
 from pipelines.local.folder import RUNS, RunFolder
 from pipelines.local.launcher import Launcher
+from pipelines.local.results import show_results
 from pipelines.paths import check_folder, tidied
 from pipelines.profile import check_profile
 from pipelines.table import PIPELINES, find_pipeline
 
 if TYPE_CHECKING:
-    from mathloop.evaluation import Outcomes
     from pipelines.local.runner import Job
 
 ROUND = "improvement-round"
@@ -196,7 +194,7 @@ def resume_round(run: RunFolder, console: Console) -> None:
         from pipelines.local.runner import run_pipelines
 
         run_pipelines(_jobs(run.id, settings, record), run, launcher, console)
-    _show(run, console)
+    show_results(run, console)
 
 
 def _jobs(run_id: str, settings: Settings, record: _Run) -> list[Job]:
@@ -220,42 +218,6 @@ def _job(name: str, job_id: str, settings: Settings, problems_file: str) -> Job:
     }
     parameters = pipeline.pipeline_spec.root.input_definitions.parameters
     return Job(pipeline, {key: value for key, value in known.items() if key in parameters}, job_id)
-
-
-def outcomes_of(run: RunFolder) -> Outcomes:
-    """The outcomes of a run with an evaluation."""
-    from mathloop.evaluation import Outcomes
-    from mathloop.records import read_problems, read_responses
-
-    benchmark = run.stages / "problems" / "benchmark"
-    results = run.stages / "evaluation" / "results"
-    return Outcomes(read_problems(benchmark), read_responses(results))
-
-
-def _show(run: RunFolder, console: Console) -> None:
-    """Prints the run's results: scores, the gate's decision, the report's path."""
-    texts = [""]
-    if (run.stages / "evaluation").is_dir():
-        from mathloop.evaluation import print_scores, print_table, tabulate
-
-        table = tabulate(outcomes_of(run))
-        several = any(group.startswith("benchmark:") for group in table.groups)
-        texts += [print_scores(table) if several else print_table(table), ""]
-    paths = [run.stages / stage / "published" for stage in ("judgment", "base-publication")]
-    if published := next((path for path in paths if path.is_file()), None):
-        outcome: dict[str, Any] = json.loads(published.read_text("utf-8"))
-        number = outcome["number"]
-        decision = f"promoted to champion {number}" if outcome["promoted"] else "not promoted"
-        texts.append(f"{decision}: {outcome['reason']}")
-    pages = [run.stages / stage / "page" for stage in ("judgment", "evaluation")]
-    report = run.path / "report.html"
-    if page := next((page for page in pages if page.is_file()), None):
-        shutil.copyfile(page, report)
-        texts.append(f"report: {report}")
-    else:
-        texts.append(f"outputs of each stage: {run.stages}")
-    for text in texts:
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _digests(files: list[str]) -> str:

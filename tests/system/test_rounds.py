@@ -24,7 +24,7 @@ from mathloop.registry import Registry
 from mathloop.settings import Settings
 from mathloop.storage import open_store
 from pipelines.local.folder import RunFolder
-from pipelines.local.round import outcomes_of
+from pipelines.local.results import outcomes_of
 from tests.system import rounds
 
 SEED = "5"

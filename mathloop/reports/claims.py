@@ -1,0 +1,91 @@
+"""The paper's claims and what a round says of them: on the page and on the console."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from mathloop.evaluation import Ordering
+from mathloop.reports.figures import count, difference_range, percent, points, title
+from mathloop.reports.markup import Markup, element
+
+UNTESTED = "not tested"
+"""A claim about a training stage that learned nothing: its two models are the same."""
+CLASSES: dict[str, str] = {"holds": "right", "within noise": "open", "fails": "wrong", UNTESTED: "none"}
+"""Mark → its class on the page."""
+
+
+def claims_section(orderings: Sequence[Ordering], untrained: Mapping[str, str]) -> Markup:
+    """The paper's claims, each with its mark, both scores, and the difference with its interval.
+
+    `untrained` is training stages that learned nothing, with the reason.
+    """
+    rows = [
+        element(
+            "li",
+            element("span", mark(one, untrained), class_=f"mark {CLASSES[mark(one, untrained)]}"),
+            element("span", one.claim, class_="claim"),
+            element("span", _values(one, untrained), class_="values"),
+        )
+        for one in orderings
+    ]
+    explained = (
+        "Scores are means over CoT and TIR, unless one is named. Beside them: the difference, paired over "
+        "problems, with its 95 % interval. A claim holds if all of the interval is above zero, fails if all "
+        "of it is below, and is within noise if it contains zero."
+    )
+    return element(
+        "section",
+        element("h2", "The paper's claims"),
+        element("p", f"{_summary(orderings, untrained)} {explained}", class_="caption"),
+        element("ul", rows, class_="claims"),
+        id="claims",
+    )
+
+
+def print_claims(orderings: Sequence[Ordering], untrained: Mapping[str, str]) -> str:
+    """The same as plain text, a line per claim; empty without claims."""
+    lines = []
+    for one in orderings:
+        difference = one.difference
+        shown = f"{points(difference.value)} [{points(difference.low)}, {points(difference.high)}]"
+        shown += f" points on {count(difference.n)} problems"
+        if difference.low == difference.high:
+            shown += ", which differ alike: no certainty"
+        if one.stage in untrained:
+            shown = _untold(one)
+        lines.append(f"{mark(one, untrained):<12}  {one.claim}: {shown}")
+    head = "The paper's claims, with 95 % intervals paired over problems:"
+    return "\n".join([head, *lines] if lines else [])
+
+
+def mark(one: Ordering, untrained: Mapping[str, str]) -> str:
+    """The claim's mark: holds, within noise, fails, or not tested."""
+    return UNTESTED if one.stage in untrained else one.mark
+
+
+def _values(one: Ordering, untrained: Mapping[str, str]) -> list[str | Markup]:
+    if one.stage in untrained:
+        return [_untold(one)]
+    shown = difference_range(one.difference.low, one.difference.high, one.difference.n, bare=True)
+    return [
+        f"{one.lesser} ",
+        element("b", percent(one.lesser_value)),
+        f" → {one.greater} ",
+        element("b", percent(one.greater_value)),
+        ": ",
+        element("b", points(one.difference.value)),
+        f" ({shown})",
+    ]
+
+
+def _untold(one: Ordering) -> str:
+    return f"{title(one.stage)} had nothing to learn from"
+
+
+def _summary(orderings: Sequence[Ordering], untrained: Mapping[str, str]) -> str:
+    counts = Counter(mark(one, untrained) for one in orderings)
+    words = {"within noise": "are within noise", "fails": "fail", UNTESTED: "are not tested"}
+    parts = [f"{counts['holds']} of {len(orderings)} claims hold in this round"]
+    parts += [f"{counts[one]} {said}" for one, said in words.items() if counts[one]]
+    return f"{', '.join(parts)}."
