@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -198,6 +198,15 @@ class Outcomes:
         """Problems that another model answered and this one did not."""
         columns = self._columns.get((model, mode))
         return self._answered.count(True) - (len(set(columns.problem)) if columns else 0)
+
+    def samples(self, model: str, mode: str) -> Iterator[tuple[int, list[Outcome]]]:
+        """Yields an answered problem's place in `problems` and its samples in order, without greedy ones."""
+        columns = self._columns.get((model, mode), Columns())
+        answered = (number for number, one in enumerate(self._answered) if one)
+        places = {number: place for place, number in enumerate(answered)}
+        for number, found in columns.by_problem(self._texts):
+            if samples := [found[index] for index in sorted(found) if index >= 0]:
+                yield places[number], samples
 
     def scores(self, model: str, mode: str, k: int) -> dict[Kind, NDArray[np.float64]]:
         """A score per problem, each [problems] in the order of `problems`; a kind not measured is absent."""

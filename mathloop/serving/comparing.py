@@ -43,13 +43,18 @@ class Comparer:
         self._start_missing()
         await asyncio.gather(*self._starting, return_exceptions=True)
 
-    async def group(self, responses: Sequence[Response]) -> tuple[list[Group[Response]], tuple[str, ...]]:
-        """The groups as `group_answers` returns them, and what is missing: equal ones may be apart."""
+    async def group(
+        self, responses: Sequence[Response], seconds: float | None = None
+    ) -> tuple[list[Group[Response]], tuple[str, ...]]:
+        """The groups as `group_answers` returns them, and what is missing: equal ones may be apart.
+
+        `seconds` is what is left of the bound, where some of it is used up.
+        """
         texts = [(one.answer or "").strip() for one in responses]
         if is_plain(set(texts) - {""}):
             return group_answers(responses), ()
         try:
-            async with asyncio.timeout(self.seconds):
+            async with asyncio.timeout(self.seconds if seconds is None else seconds):
                 labels = await self._ask(texts)
         except (TimeoutError, OSError, EOFError, ValueError):
             reason = f"the answers could not be compared within {self.seconds:g} s: grouped as written"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from mathloop.voting import STRATEGIES
@@ -24,6 +26,11 @@ class SolverConfig(BaseModel):
     strategy: str | None = Field(
         None,
         description="Strategy unless the request sets one; by default weighted with a reward model, else maj",
+    )
+    adaptive: Literal["auto", "always", "never"] = Field(
+        "auto",
+        description="Draw in small batches until the vote is settled. auto: while other questions are there, "
+        "unless the request has a seed",
     )
     temperature: float = Field(
         1.0, gt=0, description="Sampling temperature, as in the evaluation of champions"

@@ -56,8 +56,8 @@ class Engine(Protocol):
         """Raises Refused while a part of it does not answer: the policy, the reward model, the sandbox."""
         ...
 
-    async def draw(self, question: Question) -> Generation:
-        """`question.samples` responses, answers extracted, in order: the same for the same seed.
+    async def draw(self, question: Question, begin: int, count: int) -> Generation:
+        """Responses from number `begin` on, answers extracted, in order: the same for the same seed.
 
         Raises Refused if the problem is too long or a model does not answer.
         """

@@ -135,8 +135,8 @@ class LocalEngine:
         if self._probe is not None:
             await self._probe.check()
 
-    async def draw(self, question: Question) -> Generation:
-        return await self._in_thread(lambda: self._draw(question))
+    async def draw(self, question: Question, begin: int, count: int) -> Generation:
+        return await self._in_thread(lambda: self._draw(question, begin, count))
 
     async def rewards(self, question: Question, responses: Sequence[Response]) -> list[float]:
         return await self._in_thread(lambda: self._score(question, responses))
@@ -172,7 +172,7 @@ class LocalEngine:
         if self._stop.is_set():
             raise _Stopped
 
-    def _draw(self, question: Question) -> Generation:
+    def _draw(self, question: Question, begin: int, count: int) -> Generation:
         tokens = self._encode(question)
         prompt, limit = len(tokens), self._limit(question, len(tokens))
         together = max(1, self._config.tokens_at_once // (prompt + limit))
@@ -181,13 +181,13 @@ class LocalEngine:
         sampler.config = SamplingConfig(max_tokens=limit, top_p=question.top_p, stop=question.stop)
         problem = Problem("question", question.problem, language=question.language)
         responses: list[Response] = []
-        while len(responses) < question.samples:
+        while len(responses) < count:
             rollouts = sampler.sample(
                 [problem],
                 mode=question.mode,
-                samples=min(together, question.samples - len(responses)),
+                samples=min(together, count - len(responses)),
                 temperature=question.temperature,
-                seed=question.seed + 15_485_863 * len(responses),
+                seed=question.seed + 15_485_863 * (begin + len(responses)),
             )
             responses += [rollout.response for rollout in rollouts]
         return Generation(responses, prompt, sum(response.tokens for response in responses), question.seed)

@@ -93,6 +93,7 @@ def _request(solver: Solver) -> Schema:
         "stop": {"anyOf": [stop, {**_list(stop), "maxItems": MOST_STOPS}]},
         "strategy": {"enum": strategies(solver.engine.has_reward_model)},
         "samples": {"type": "integer", "minimum": 1, "maximum": most},
+        "adaptive": {"type": "boolean", "description": "Stop drawing once the vote is settled."},
         "mode": {"enum": list(solver.engine.modes)},
     }
     fields |= {name: {"enum": list(values)} for name, values in UNSUPPORTED.items()}
@@ -130,6 +131,7 @@ def _completion() -> Schema:
         "answer": answer,
         "strategy": _TEXT,
         "samples": _COUNT,
+        "drawn": _COUNT,
         "mode": _TEXT,
         "temperature": _NUMBER,
         "seed": {"type": ["integer", "null"]},

@@ -1,7 +1,7 @@
 """A chat completion request becomes a Question, or is refused in one line.
 
 OpenAI's fields keep OpenAI's meaning. mathloop's own fields (`extra_body` of OpenAI's client) are `strategy`,
-`samples` and `mode`. An unsupported field that would change the answer is refused.
+`samples`, `mode` and `adaptive`. An unsupported field that would change the answer is refused.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LONGEST_STOP = 200
 
 SUPPORTED = (
     "model", "messages", "stream", "stream_options", "n", "temperature", "top_p", "seed", "max_tokens",
-    "max_completion_tokens", "stop", "strategy", "samples", "mode",
+    "max_completion_tokens", "stop", "strategy", "samples", "mode", "adaptive",
 )  # fmt: skip
 UNSUPPORTED: dict[str, tuple[Any, ...]] = {
     "frequency_penalty": (0,),
@@ -72,6 +72,8 @@ class Question:
     """Texts that end a response, which they are not part of."""
     choices: int = 1
     """Candidates in the reply, the best first; at most `samples`."""
+    adaptive: bool | None = False
+    """Stop drawing once the vote is settled; None: while other questions are there."""
     ignored: tuple[str, ...] = ()
     """Fields of the request that have no effect."""
     seeded: bool = True
@@ -122,12 +124,15 @@ def read_question(
     options = fields.get("stream_options", {})
     if not isinstance(options, dict):
         raise wrong("stream_options", "an object", options)
+    seeded = "seed" in fields
+    usual = {"always": True, "never": False}.get(config.adaptive, False if seeded else None)
     problem, earlier = read_messages(fields.get("messages"))
     return Question(
         problem=problem,
         earlier=earlier,
         stop=read_stop(fields, MOST_STOPS, LONGEST_STOP),
         choices=choices,
+        adaptive=read_flag(fields, "adaptive") if "adaptive" in fields else usual,
         ignored=tuple(name for name in IGNORED if name in fields),
         strategy=strategy,
         samples=samples,
@@ -136,7 +141,7 @@ def read_question(
         top_p=read_number(fields, "top_p", 1.0, 1e-6, 1.0),
         seed=read_whole(fields, "seed", secrets.randbelow(2**31), -(2**63), 2**63 - 1),
         max_tokens=read_whole(fields, limit, config.max_tokens, 1, 2**20),
-        seeded="seed" in fields,
+        seeded=seeded,
         may_cut=limit not in fields,
         stream=read_flag(fields, "stream"),
         stream_usage=read_flag(options, "include_usage"),

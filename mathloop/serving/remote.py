@@ -87,19 +87,19 @@ class RemoteEngine:
         except TimeoutError:
             raise endpoint.no_answer(PROBE_SECONDS) from None
 
-    async def draw(self, question: Question) -> Generation:
+    async def draw(self, question: Question, begin: int, count: int) -> Generation:
         messages = _dialogue(question)
         limit = await self._limit(question, messages)
         if messages[0]["role"] == "system":
             await self._check_system(messages)
         # Only a requested seed is sent: vLLM samples more slowly with one, and on a CPU crashes with one if a
         # prompt does not fit into one step (0.32: "CPU Generator does not use offset").
-        seed = question.seed if question.seeded else None
+        seed = question.seed + begin if question.seeded else None
         answer = await self._policy.post(
             "/v1/chat/completions",
             {
                 "messages": messages,
-                "n": question.samples,
+                "n": count,
                 "temperature": question.temperature,
                 "top_p": question.top_p,
                 "max_tokens": limit,
@@ -108,15 +108,15 @@ class RemoteEngine:
             },
         )
         choices = answer.get("choices")
-        if not isinstance(choices, list) or len(choices) != question.samples:
-            raise self._policy.invalid(f"other than {question.samples} choices")
+        if not isinstance(choices, list) or len(choices) != count:
+            raise self._policy.invalid(f"other than {count} choices")
         texts = [self._text(choice) for choice in choices]
         usage = answer.get("usage")
         counts = usage if isinstance(usage, dict) else {}
         responses = [
             Response(
                 problem_id="question",
-                sample=index,
+                sample=begin + index,
                 mode=question.mode,
                 text=text,
                 answer=await asyncio.to_thread(extract_answer, text, question.language),
@@ -126,7 +126,7 @@ class RemoteEngine:
             for index, (text, finish) in enumerate(texts)
         ]
         prompt, sampled = _count(counts, "prompt_tokens"), _count(counts, "completion_tokens")
-        return Generation(responses, prompt, sampled, seed)
+        return Generation(responses, prompt, sampled, question.seed if question.seeded else None)
 
     async def rewards(self, question: Question, responses: Sequence[Response]) -> list[float]:
         assert self._reward_model is not None

@@ -19,6 +19,7 @@ from mathloop.serving.engines import Engine, Generation
 from mathloop.serving.questions import Question
 from mathloop.serving.refusals import Refused
 from mathloop.voting import STRATEGIES, Group, choose
+from mathloop.voting.adaptive import THRESHOLD, leader_stays, next_count
 
 MOST_CHECK_SECONDS = 20.0
 PAUSE_SECONDS = 10.0
@@ -55,6 +56,36 @@ class Answer:
         return [*best, *others][: self.question.choices]
 
 
+class _Work:
+    """What there is of an answer."""
+
+    def __init__(self, question: Question) -> None:
+        self.question = question
+        self.generation = Generation([], 0, 0, None)
+        self.candidates: list[Group[Response]] = []
+        self.lost: tuple[str, ...] = ()
+        """Why there are no rewards."""
+        self.rough: tuple[str, ...] = ()
+        """Why equal answers may be apart."""
+        self.seconds = {"queue": 0.0, "draw": 0.0, "reward": 0.0}
+
+    @property
+    def responses(self) -> list[Response]:
+        """Those drawn so far."""
+        return self.generation.responses
+
+    @property
+    def strategy(self) -> str:
+        """The one that chooses."""
+        return "maj" if self.lost else self.question.strategy
+
+    def add(self, more: Generation) -> None:
+        tokens = self.generation.completion_tokens + more.completion_tokens
+        self.generation = Generation(
+            [*self.responses, *more.responses], more.prompt_tokens, tokens, more.seed
+        )
+
+
 class Queue:
     """Admits `parallel` questions to the engine, in order of arrival, and lets `length` more wait."""
 
@@ -75,6 +106,11 @@ class Queue:
         self._inside += 1
         metrics.QUEUE.set(max(0, self._inside - self._parallel))
         return Place(self)
+
+    @property
+    def busy(self) -> bool:
+        """Whether there are other questions than one."""
+        return self._inside > 1
 
     async def turn(self) -> None:
         await self._turns.acquire()
@@ -209,32 +245,56 @@ class Solver:
             LOG.info(json.dumps({**fields, "status": status, "seconds": round(seconds, 3)}))
 
     async def _answer(self, question: Question, place: Place) -> Answer:
-        marks = [time.monotonic()]
+        started = time.monotonic()
+        work = _Work(question)
         try:
             async with asyncio.timeout(self.config.deadline):
                 await place.turn()
-                marks.append(time.monotonic())
-                generation = await self.engine.draw(question)
-                metrics.TOKENS.inc(generation.completion_tokens)
-                metrics.CANDIDATES.inc(len(generation.responses))
-                marks.append(time.monotonic())
-                if self.engine.scores_apart:
-                    place.leave()
-                responses, lost = await self._score(question, generation.responses, marks[0])
-                place.leave()
-                marks.append(time.monotonic())
-                candidates, rough = await self._comparer.group(responses)
+                work.seconds["queue"] = time.monotonic() - started
+                metrics.QUEUE_SECONDS.observe(work.seconds["queue"])
+                await self._vote(work, place, started)
         except TimeoutError:
             message = f"no answer within {self.config.deadline:g} seconds; ask for fewer samples or tokens"
             raise Refused(504, message, code="deadline_exceeded") from None
-        strategy = "maj" if lost else question.strategy
-        chosen = choose(strategy, candidates)
-        rank = STRATEGIES[strategy].rank
-        ordered = sorted(candidates, key=lambda one: (one is not chosen, -rank(one)))
-        parts = ("queue", "draw", "reward")
-        seconds = {name: end - start for name, start, end in zip(parts, marks, marks[1:], strict=False)}
-        seconds["total"] = time.monotonic() - marks[0]
-        return Answer(question, chosen, ordered, generation, strategy, (*lost, *rough), seconds)
+        metrics.TOKENS.inc(work.generation.completion_tokens)
+        metrics.CANDIDATES.inc(len(work.responses))
+        metrics.SAVED.inc(question.samples - len(work.responses))
+        chosen = choose(work.strategy, work.candidates)
+        rank = STRATEGIES[work.strategy].rank
+        ordered = sorted(work.candidates, key=lambda one: (one is not chosen, -rank(one)))
+        work.seconds["total"] = time.monotonic() - started
+        reasons = (*work.lost, *work.rough)
+        return Answer(question, chosen, ordered, work.generation, work.strategy, reasons, work.seconds)
+
+    async def _vote(self, work: _Work, place: Place, started: float) -> None:
+        """Draws, scores and groups responses: all at once, or in small batches until the vote is settled."""
+        question = work.question
+        adaptive = question.adaptive if question.adaptive is not None else self._queue.busy
+        comparing = self.config.compare_seconds
+        while (left := question.samples - len(work.responses)) > 0:
+            marks = [time.monotonic()]
+            count = next_count(len(work.responses), question.samples) if adaptive else left
+            count = max(count, question.choices - len(work.responses))
+            work.add(await self.engine.draw(question, len(work.responses), count))
+            marks.append(time.monotonic())
+            last = count == left
+            if last and self.engine.scores_apart:
+                place.leave()
+            fresh = work.responses[-count:]
+            scored, lost = ([], work.lost) if work.lost else await self._score(question, fresh, started)
+            work.responses[-count:] = scored or fresh
+            work.lost = lost
+            marks.append(time.monotonic())
+            if last:
+                place.leave()
+            elif work.rough:
+                continue  # comparing has had its time: the last look decides
+            work.candidates, work.rough = await self._comparer.group(work.responses, max(comparing, 0.0))
+            comparing -= time.monotonic() - marks[-1]
+            for part, start, end in zip(("draw", "reward"), marks, marks[1:], strict=False):
+                work.seconds[part] += end - start
+            if not last and leader_stays(work.strategy, work.candidates, left - count) >= THRESHOLD:
+                return
 
     async def _score(
         self, question: Question, responses: list[Response], started: float

@@ -33,6 +33,7 @@ def model_object(solver: Solver, created: int) -> dict[str, Any]:
         "default_strategy": solver.config.strategy or default_strategy(engine.has_reward_model),
         "temperature": solver.config.temperature,
         "modes": list(engine.modes),
+        "adaptive": solver.config.adaptive,
         "most_samples": solver.config.most_samples,
     }
     return {"id": MODEL, "object": "model", "created": created, "owned_by": "mathloop", "mathloop": abilities}
@@ -71,6 +72,7 @@ def extension(answer: Answer, model_name: str) -> dict[str, Any]:
         "strategy": answer.strategy,
         "degraded": list(answer.degraded),
         "samples": question.samples,
+        "drawn": len(answer.generation.responses),
         "mode": question.mode,
         "temperature": question.temperature,
         "seed": answer.generation.seed,

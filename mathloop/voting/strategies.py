@@ -20,6 +20,8 @@ class Strategy:
     """One response at temperature 0; several sampled ones; several that a reward model has scored."""
     rank: Callable[[Group[Any]], float]
     """The group with the highest rank is chosen."""
+    grows: Literal["sum", "maximum"] | None = None
+    """How a further response changes its group's rank, for `adaptive`: adds 0 to 1, or may exceed it."""
 
 
 def _highest_reward(group: Group[Any]) -> float:
@@ -28,10 +30,12 @@ def _highest_reward(group: Group[Any]) -> float:
 
 STRATEGIES: dict[str, Strategy] = {
     "greedy": Strategy("the one response at temperature 0", "greedy", lambda group: group.votes),
-    "maj": Strategy("the answer that most responses give", "samples", lambda group: group.votes),
-    "rm": Strategy("the answer of the response with the highest reward", "rewards", _highest_reward),
+    "maj": Strategy("the answer that most responses give", "samples", lambda group: group.votes, "sum"),
+    "rm": Strategy(
+        "the answer of the response with the highest reward", "rewards", _highest_reward, "maximum"
+    ),
     "weighted": Strategy(
-        "the answer with the largest sum of σ(reward)", "rewards", lambda group: group.weight
+        "the answer with the largest sum of σ(reward)", "rewards", lambda group: group.weight, "sum"
     ),
 }
 

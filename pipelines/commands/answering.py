@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -41,6 +41,12 @@ def serve(
     temperature: Annotated[
         float, typer.Option(min=0.01, max=2, help="Default sampling temperature of requests.")
     ] = 1.0,
+    adaptive: Annotated[
+        Literal["auto", "always", "never"],
+        typer.Option(
+            help="Draw until the vote is settled. auto: while other questions are there, without a seed."
+        ),
+    ] = "auto",
     deadline: Annotated[
         float, typer.Option(metavar="SECONDS", min=1, max=86400, help="Time limit per request.")
     ] = 300,
@@ -61,6 +67,7 @@ def serve(
         port=port,
         strategy=strategy,
         temperature=temperature,
+        adaptive=adaptive,
         deadline=deadline,
         wait=wait,
     )

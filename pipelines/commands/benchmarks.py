@@ -22,7 +22,7 @@ def benchmark(
             help="round: first rounds with several seeds. grade: verdicts compared with Math-Verify. sandbox:"
             " latency compared with python -c, hostile programs, leaks. train: the recipes compared with TRL."
             " decontaminate: recall, speed and memory compared with open-r1. data: rate and memory of the"
-            " stages that handle data.",
+            " stages that handle data. serve: throughput of the solver, compared with its engine alone.",
         ),
     ],
     profile: Profile = "laptop",
@@ -54,6 +54,16 @@ def benchmark(
             " number of problems; default 100000.",
         ),
     ] = "",
+    saved: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="DIR_OR_FILE",
+            help="With serve: saved responses, as score takes them; measures adaptive sampling.",
+        ),
+    ] = None,
+    fields: Annotated[
+        str | None, typer.Option(metavar="PART=COLUMN,…", help="With serve: columns of --saved, as in score.")
+    ] = None,
     rephrased: Annotated[
         Path | None,
         typer.Option(
@@ -72,6 +82,7 @@ def benchmark(
         "train": ("data", "model", "dtype"),
         "decontaminate": ("data", "rows", "rephrased"),
         "data": ("rows",),
+        "serve": ("saved", "fields"),
     }
     if name not in accepted:
         raise BadConfig(f"no benchmark {name!r}; known: {', '.join(accepted)}")
@@ -96,6 +107,10 @@ def benchmark(
 
         for count in _counts(rows or "100000"):
             data_stages.run(count)
+    elif name == "serve":
+        from pipelines.benchmarks import serving
+
+        serving.run_saved(saved or [], fields)
     elif name == "train":
         from pipelines.benchmarks import training
         from pipelines.benchmarks.training_inputs import Sizes

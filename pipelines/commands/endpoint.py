@@ -6,7 +6,7 @@ import json
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from mathloop.errors import BadConfig, BadData, UserError
 from mathloop.lines import is_blank
@@ -36,6 +36,7 @@ def serve(
     port: int,
     strategy: str | None,
     temperature: float,
+    adaptive: Literal["auto", "always", "never"],
     deadline: float,
     wait: float,
 ) -> None:
@@ -52,7 +53,7 @@ def serve(
     from mathloop.serving import server
     from mathloop.serving.solver import Solver
 
-    config = SolverConfig(strategy=strategy, temperature=temperature, deadline=deadline)
+    config = SolverConfig(strategy=strategy, temperature=temperature, adaptive=adaptive, deadline=deadline)
     key = read_key(KEY_VARIABLE)
     bound = server.bind(host, port)
     if key is None and host not in ("127.0.0.1", "::1", "localhost"):

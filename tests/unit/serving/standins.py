@@ -40,6 +40,8 @@ class ScriptedEngine:
         self.scored = 0
         self.drawn = self.stopped = self.most_at_once = self.at_once = 0
         self.questions: list[Question] = []
+        self.counts: list[int] = []
+        """Responses of each draw."""
 
     @property
     def has_reward_model(self) -> bool:
@@ -52,7 +54,7 @@ class ScriptedEngine:
         if self.fault is not None:
             raise self.fault
 
-    async def draw(self, question: Question) -> Generation:
+    async def draw(self, question: Question, begin: int, count: int) -> Generation:
         self.questions.append(question)
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
@@ -66,8 +68,9 @@ class ScriptedEngine:
         if self.failure is not None:
             raise self.failure
         self.drawn += 1
-        given = [self.answers[at % len(self.answers)] for at in range(question.samples)]
-        return Generation([response(answer) for answer in given], 11, 3 * question.samples, question.seed)
+        given = [self.answers[at % len(self.answers)] for at in range(begin, begin + count)]
+        self.counts.append(count)
+        return Generation([response(answer) for answer in given], 11, 3 * count, question.seed)
 
     async def rewards(self, question: Question, responses: Sequence[Response]) -> list[float]:
         assert self.scores is not None

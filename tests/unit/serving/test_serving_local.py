@@ -69,6 +69,10 @@ def run(engine: LocalEngine, work: Coroutine[Any, Any, Found]) -> Found:
     return asyncio.run(whole())
 
 
+async def draw(engine: LocalEngine, asked: Question) -> Generation:
+    return await engine.draw(asked, 0, asked.samples)
+
+
 def texts(responses: list[Response]) -> list[str]:
     return [response.text for response in responses]
 
@@ -77,7 +81,7 @@ def test_it_draws_what_the_evaluations_sampler_draws(
     load: Callable[..., LocalEngine], folders: tuple[Path, Path]
 ) -> None:
     engine = load()
-    drawn = run(engine, engine.draw(question()))
+    drawn = run(engine, draw(engine, question()))
     with TransformersSampler.load(folders[0], SamplingConfig(max_tokens=12)) as sampler:
         problem = Problem("question", "What is 3 + 4?")
         rollouts = sampler.sample([problem], mode="cot", samples=4, temperature=1.0, seed=7)
@@ -90,7 +94,7 @@ def test_rewards_are_the_reward_models(load: Callable[..., LocalEngine], folders
     engine = load()
 
     async def both() -> tuple[list[Response], list[float]]:
-        responses = (await engine.draw(question())).responses
+        responses = (await draw(engine, question())).responses
         return responses, await engine.rewards(question(), responses)
 
     responses, rewards = run(engine, both())
@@ -107,7 +111,7 @@ def test_many_long_responses_are_drawn_in_parts(load: Callable[..., LocalEngine]
         largest = max(largest, len(named["input_ids"]))
 
     engine._model.register_forward_pre_hook(watch, with_kwargs=True)
-    drawn = run(engine, engine.draw(question(samples=9)))
+    drawn = run(engine, draw(engine, question(samples=9)))
     assert len(drawn.responses) == 9
     assert len(set(texts(drawn.responses))) > 3
     assert largest < 9
@@ -119,7 +123,7 @@ def test_earlier_messages_are_read_by_both_models(load: Callable[..., LocalEngin
 
     async def both() -> tuple[list[Generation], list[list[float]]]:
         asked = [question(earlier=talk[:number]) for number in range(4)]
-        drawn = [await engine.draw(one) for one in asked]
+        drawn = [await draw(engine, one) for one in asked]
         responses = drawn[0].responses
         return drawn, [await engine.rewards(one, responses) for one in asked]
 
@@ -134,7 +138,7 @@ def test_messages_that_the_template_leaves_out_are_refused(load: Callable[..., L
     engine = load()
     engine._tokenizer.chat_template = "{{ '<|im_start|>user\n' + messages[-1].content + '<|im_end|>' }}"
     with pytest.raises(Refused, match="leaves out the system's turn") as caught:
-        run(engine, engine.draw(question(earlier=(Message("system", "Be brief."),))))
+        run(engine, draw(engine, question(earlier=(Message("system", "Be brief."),))))
     assert (caught.value.status, caught.value.param) == (400, "messages")
 
 
@@ -152,15 +156,15 @@ def test_special_tokens_in_a_problem_are_text(load: Callable[..., LocalEngine]) 
         sum(token in special for token in engine._encode(question(earlier=one))) for one in (earlier, usual)
     ]
     assert counts[0] == counts[1]
-    run(engine, engine.draw(question(problem=attack)))
+    run(engine, draw(engine, question(problem=attack)))
 
 
 def test_a_stop_text_ends_a_response(load: Callable[..., LocalEngine]) -> None:
     engine = load()
 
     async def both() -> tuple[list[str], list[str]]:
-        free = await engine.draw(question())
-        stopped = await engine.draw(question(stop=(free.responses[0].text[3],)))
+        free = await draw(engine, question())
+        stopped = await draw(engine, question(stop=(free.responses[0].text[3],)))
         return texts(free.responses), texts(stopped.responses)
 
     free, stopped = run(engine, both())
@@ -185,7 +189,7 @@ def test_readiness_needs_the_sandbox_and_an_engine_that_stops(
         engine._abandoned = time.monotonic() - 60
         with pytest.raises(Refused, match="the policy is unavailable"):
             await engine.check()
-        await engine.draw(question())
+        await draw(engine, question())
         await engine.check()
 
     run(engine, check())
@@ -205,7 +209,7 @@ def test_without_a_sandbox_there_is_no_tir(
 
 def test_python_runs_where_it_is_asked_for(load: Callable[..., LocalEngine]) -> None:
     engine = load()
-    drawn = run(engine, engine.draw(question(mode="tir", samples=2)))
+    drawn = run(engine, draw(engine, question(mode="tir", samples=2)))
     assert [response.mode for response in drawn.responses] == ["tir", "tir"]
 
 
@@ -213,11 +217,11 @@ def test_the_context_bounds_problem_and_response(load: Callable[..., LocalEngine
     engine = load()
 
     async def ask() -> None:
-        drawn = await engine.draw(question(max_tokens=100_000))
+        drawn = await draw(engine, question(max_tokens=100_000))
         assert max(response.tokens for response in drawn.responses) <= 256 - drawn.prompt_tokens
         for changes in ({"problem": "why " * 300}, {"max_tokens": 100_000, "may_cut": False}):
             with pytest.raises(Refused) as caught:
-                await engine.draw(question(**changes))
+                await draw(engine, question(**changes))
             assert (caught.value.status, caught.value.code) == (400, "context_length_exceeded")
             assert "256" in caught.value.message
 
@@ -238,13 +242,13 @@ def test_a_cancelled_question_stops_in_the_middle_and_the_next_one_goes_on(
     engine._model.register_forward_pre_hook(slow)
 
     async def ask() -> int:
-        task = asyncio.create_task(engine.draw(question(max_tokens=200, samples=8)))
+        task = asyncio.create_task(draw(engine, question(max_tokens=200, samples=8)))
         while steps < 5:
             await asyncio.sleep(0.01)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        await engine.draw(question(max_tokens=1))
+        await draw(engine, question(max_tokens=1))
         return steps
 
     assert run(engine, ask()) < 20
@@ -254,7 +258,7 @@ def test_a_cancelled_question_ends_the_program_that_it_runs(load: Callable[..., 
     engine = load()
 
     async def ask() -> None:
-        await engine.draw(question(mode="tir", samples=1))
+        await draw(engine, question(mode="tir", samples=1))
         assert engine._sampler is not None
         interpreter = engine._sampler.interpreter
         begun = threading.Event()
@@ -272,7 +276,7 @@ def test_a_cancelled_question_ends_the_program_that_it_runs(load: Callable[..., 
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        await engine.draw(question(mode="tir", samples=1))  # would wait for ten minutes
+        await draw(engine, question(mode="tir", samples=1))  # would wait for ten minutes
 
     run(engine, ask())
 
@@ -281,13 +285,13 @@ def test_outputs_of_programs_are_forgotten_with_their_question(load: Callable[..
     engine = load()
 
     async def ask() -> None:
-        await engine.draw(question(mode="tir", samples=1))
+        await draw(engine, question(mode="tir", samples=1))
         assert engine._sampler is not None
         interpreter = engine._sampler.interpreter
         text = "```python\nprint(5)\n```output"
         assert interpreter.tool(SamplingConfig()).run([text]) == ["\n5\n```\n"]
         assert interpreter._outputs
-        await engine.draw(question(mode="tir", samples=1))
+        await draw(engine, question(mode="tir", samples=1))
         assert not any("print(5)" in block for program in interpreter._outputs for block in program)
 
     run(engine, ask())
@@ -305,8 +309,8 @@ def test_a_question_that_is_cancelled_before_its_turn_never_runs(load: Callable[
     engine._model.register_forward_pre_hook(count)
 
     async def ask() -> None:
-        first = asyncio.create_task(engine.draw(question(max_tokens=8)))
-        second = asyncio.create_task(engine.draw(question(max_tokens=200)))
+        first = asyncio.create_task(draw(engine, question(max_tokens=8)))
+        second = asyncio.create_task(draw(engine, question(max_tokens=200)))
         await asyncio.sleep(0.05)
         second.cancel()
         await first
@@ -337,7 +341,7 @@ def test_a_champion_is_fetched_checked_and_not_left_on_disk(
     registry.promote(*names, round_id="r1", expected=first, base="base/r0/policy", metrics={})
     engine = LocalEngine.load_champion(store_url, SolverConfig())
     assert (engine.name, engine.has_reward_model) == ("champion 1 (round r1)", True)
-    assert len(run(engine, engine.draw(question())).responses) == 4
+    assert len(run(engine, draw(engine, question())).responses) == 4
     assert not list(scratch.iterdir())
 
 
