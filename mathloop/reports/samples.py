@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 
 from mathloop.records import Problem, Response
 from mathloop.reports.figures import label, scalar
+from mathloop.reports.formulas import answer_formula, formulas
 from mathloop.reports.markup import Child, Markup, clip, element
+from mathloop.typesetting import Block, split_blocks
 
 CELLS = [
     (mode, right, language) for right in (True, False) for mode in ("cot", "tir") for language in ("en", "zh")
 ]
 """Kinds of samples shown: mode, correct or not, language."""
-_FENCE = re.compile(r"```[ \t]*(\w*)[^\n]*\n(.*?)(?:\n?```|\Z)", re.DOTALL)
-_BOXED = re.compile(r"(\$?\\boxed\{(?:[^{}]|\{[^{}]{0,100}\}){0,200}\}\$?)")
 _TOKENS = re.compile(
     r"(?P<comment>\#[^\n]*)"
     r"|(?P<string>\"\"\".*?\"\"\"|'''.*?'''|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*')"
@@ -82,30 +82,16 @@ def samples_section(chosen: Sequence[Chosen], role: str = "challenger") -> Marku
 
 
 def prose(written: str) -> Markup:
-    """A response as paragraphs, code and output blocks, with the boxed answer highlighted."""
-    shown = clip(written.replace("\r\n", "\n"), 4_000)
-    parts: list[Child] = []
-    end = 0
-    for match in _FENCE.finditer(shown):
-        parts.append(_paragraph(shown[end : match.start()]))
-        parts.append(_block(match[1].lower(), match[2]))
-        end = match.end()
-    parts.append(_paragraph(shown[end:]))
-    return element("div", parts, class_="prose", dir="auto")
+    """A response as paragraphs with formulas, code and output blocks."""
+    blocks = split_blocks(clip(written, 4_000))
+    return element("div", [_block(block) for block in blocks], class_="prose", dir="auto")
 
 
-def _paragraph(words: str) -> Markup | None:
-    if not words.strip():
-        return None
-    pieces = _BOXED.split(words.strip())
-    return element(
-        "p", [element("mark", piece) if index % 2 else piece for index, piece in enumerate(pieces)]
-    )
-
-
-def _block(language: str, body: str) -> Markup:
-    kind = language if language in ("python", "output") else "code"
-    return element("pre", element("code", _highlight(body) if kind == "python" else body), class_=kind)
+def _block(block: Block) -> Markup:
+    if block.kind == "prose":
+        return element("p", formulas(block.text))
+    code = _highlight(block.text) if block.kind == "python" else block.text
+    return element("pre", element("code", code), class_=block.kind)
 
 
 def _highlight(code: str) -> list[Child]:
@@ -134,9 +120,9 @@ def _card(one: Chosen) -> Markup:
     if response.finish_reason != "stop":
         badges.append(element("span", f"truncated: {response.finish_reason}", class_="reward"))
     answer = response.answer if response.answer is not None else "none"
-    ending: list[Child] = ["answer ", element("b", clip(answer))]
+    ending: list[Child] = ["answer ", element("b", answer_formula(answer))]
     if problem is not None and problem.answer is not None:
-        ending += [" · gold ", element("b", clip(problem.answer))]
+        ending += [" · gold ", element("b", answer_formula(problem.answer))]
     ending += [f" · {clip(response.reason)}" if response.reason else None]
     others = [
         element(
@@ -150,9 +136,7 @@ def _card(one: Chosen) -> Markup:
     return element(
         "article",
         element("div", badges, class_="badges"),
-        element(
-            "p", clip(problem.problem, 2_000) if problem is not None else "", class_="problem", dir="auto"
-        ),
+        element("p", formulas(clip(problem.problem, 2_000)) if problem else "", class_="problem", dir="auto"),
         prose(response.text),
         element("p", ending, class_="caption"),
         element("div", others, class_="others") if others else None,

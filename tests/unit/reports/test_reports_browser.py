@@ -106,6 +106,8 @@ def test_what_a_model_wrote_never_runs(visit):
     assert seen.said == [], "the content policy would have complained of anything that tried"
     assert page.locator("main :is(script, style, img, iframe)").count() == 0
     assert "<script>document.title='owned'</script>" in page.locator("#samples").inner_text()
+    boxes = page.locator("#samples .prose math menclose")
+    assert boxes.first.bounding_box()["width"] > 5, "formulas are drawn"
 
 
 def test_pointing_at_a_curve_reads_its_nearest_step(visit):

@@ -1,0 +1,104 @@
+"""Formulas in prose: where they begin and end, each replaced by its MathML.
+
+A dollar sign is money as often as mathematics. As in Pandoc, a formula between single dollars begins and ends
+with something other than a space and is not followed by a digit; one that holds a backslash, ^, _ or = may
+have spaces there, as several benchmarks write it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from mathloop.typesetting.mathml import LONGEST, Node, to_mathml
+
+MOST = 1_000
+"""Openings of formulas that are looked at in one text; the rest stays as it is written."""
+_OPENING = re.compile(
+    r"\\\\|\\\$|\$\$|\$|\\\(|\\\[|\\begin\{(?P<name>(?:align|aligned|equation|gather|cases|[pbvB]?matrix|array)\*?)\}"
+    r"|\\(?:boxed|fbox)\s*\{"
+)
+_CLOSING = {"$$": "$$", r"\(": r"\)", r"\[": r"\]"}
+_MATHEMATICAL = re.compile(r"[\\^_=]")
+_BLANK_LINE = re.compile(r"\n[ \t]*\n")
+_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
+
+
+def typeset(text: str) -> list[str | Node]:
+    """The text in pieces: strings are text, nodes are MathML, or `code` with the source of a formula that
+    cannot be rendered. Takes time linear in the length of the text."""
+    pieces: list[str | Node] = []
+    plain: list[str] = []
+    for piece in _pieces(text):
+        if isinstance(piece, Node):
+            if any(plain):
+                pieces.append("".join(plain))
+            plain.clear()
+            pieces.append(piece)
+        else:
+            plain.append(piece)
+    return [*pieces, "".join(plain)] if any(plain) else pieces
+
+
+def _pieces(text: str) -> Iterator[str | Node]:
+    end = position = openings = 0
+    while openings < MOST and (opening := _OPENING.search(text, position)):
+        openings += 1
+        start, position = opening.span()
+        sign = opening[0]
+        if sign in (r"\\", r"\$"):
+            yield text[end:start]
+            yield "$" if sign == r"\$" else sign
+            end = position
+            continue
+        formula = _formula(text, opening)
+        if formula is None:
+            continue
+        source, display, position = formula
+        yield text[end:start]
+        node = to_mathml(source, display=display)
+        yield Node("code", {"class": "tex"}, (text[start:position],)) if node is None else node
+        end = position
+    yield text[end:]
+
+
+def _formula(text: str, opening: re.Match[str]) -> tuple[str, bool, int] | None:
+    """Source of the formula that begins there, whether it has a line of its own, and its end."""
+    sign, (start, begin) = opening[0], opening.span()
+    most = begin + LONGEST
+    if sign == "$":
+        end = _dollar(text, begin, most)
+        source = text[begin:end] if end > 0 else ""
+        return (source, False, end + 1) if _is_formula(source, text[end + 1 : end + 2]) else None
+    if sign in _CLOSING:
+        end = text.find(_CLOSING[sign], begin, most + 2)
+        source = text[begin:end] if end > 0 else ""
+        if not source.strip() or _BLANK_LINE.search(source):
+            return None
+        return source, sign != r"\(", end + 2
+    if name := opening["name"]:
+        closing = f"\\end{{{name}}}"
+        end = text.find(closing, begin, most + len(closing))
+        return None if end < 0 else (text[start : end + len(closing)], True, end + len(closing))
+    depth = 1
+    for brace in _BRACE.finditer(text, begin, most):
+        depth += {"{": 1, "}": -1}.get(brace[0], 0)
+        if depth == 0:
+            return text[start : brace.end()], False, brace.end()
+    return None
+
+
+def _dollar(text: str, begin: int, most: int) -> int:
+    """The next dollar sign without a backslash, or -1."""
+    end = text.find("$", begin, most + 1)
+    while end > 0 and text[end - 1] == "\\":
+        end = text.find("$", end + 1, most + 1)
+    return end
+
+
+def _is_formula(source: str, after: str) -> bool:
+    if not source.strip() or _BLANK_LINE.search(source):
+        return False
+    if _MATHEMATICAL.search(source):
+        return True
+    return not source[0].isspace() and not source[-1].isspace() and not after.isdigit()
