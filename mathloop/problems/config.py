@@ -12,7 +12,10 @@ class ProblemFile(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    path: str = Field(min_length=1, description="File or folder, or s3://bucket/key")
+    path: str = Field(
+        min_length=1,
+        description="File or folder, s3://bucket/key, or hf://datasets/OWNER/NAME@REVISION/PATH",
+    )
     weight: float = Field(1.0, gt=0, le=1e6, description="Share of the training problems, relative to others")
     fields: dict[str, str] = Field({}, description="As problems.fields")
     layout: str = Field("", description="As problems.layout")

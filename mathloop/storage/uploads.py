@@ -1,4 +1,4 @@
-"""Files that a user uploaded to a bucket by other means: a data set, with no manifest."""
+"""Data sets by path or URL: local ones, uploads in a bucket (with no manifest), and those of the Hub."""
 
 from __future__ import annotations
 
@@ -11,30 +11,42 @@ from pathlib import Path
 from mathloop.errors import BadData
 from mathloop.files import disk
 from mathloop.lines import shown
+from mathloop.storage.hub import HUB, hub_copy
 from mathloop.storage.objects import Absent
 from mathloop.storage.opening import open_store
 from mathloop.storage.store import Store
 
-S3 = re.compile(r"s3:/+")
-"""Beginning of an object's URL; a Path has lost one of the slashes."""
+_REMOTE = re.compile(r"(s3|hf):/+")
+"""Beginning of a URL; a Path has lost one of the slashes."""
+
+
+def remote_url(location: Path | str) -> str | None:
+    """The URL of a data set that is not on this machine, s3://… or hf://…; None for a path."""
+    text = str(location)
+    found = _REMOTE.match(text)
+    return f"{found[1]}://{text[found.end() :]}".rstrip("/") if found else None
 
 
 @contextmanager
 def local_copy(location: Path | str) -> Iterator[Path]:
-    """The file or folder at `location`, or a copy of what is at s3://bucket/key, which is removed at the end.
+    """The file or folder at `location`, or a copy of what is at a URL, which is removed at the end.
 
-    If there is no object of this key, the objects below key/ are copied as a folder. The copy has the same
-    names as the object and the folders it is in: data sets are named after them.
+    hf://datasets/OWNER/NAME is read through the Hub's cache (`hub_copy`). Of s3://bucket/key, if there is no
+    object of this key, the objects below key/ are copied as a folder. The copy has the same names as the
+    object and the folders it is in: data sets are named after them.
 
     Raises:
         BadData: there is no such object. A BadData of the caller about the copy then names the object.
-        StorageRefused: the bucket or the disk refuses.
+        StorageRefused: the bucket or the disk refuses; `hub_copy` says what the Hub may refuse.
     """
-    text = str(location)
-    if not S3.match(text):
+    url = remote_url(location)
+    if url is None:
         yield Path(location)
         return
-    url = S3.sub("s3://", text).rstrip("/")
+    if HUB.match(url):
+        with hub_copy(url) as copy:
+            yield copy
+        return
     folder, _, name = url.rpartition("/")
     with tempfile.TemporaryDirectory(prefix="mathloop-") as scratch:
         names = (part for part in folder.removeprefix("s3://").split("/") if part not in ("", ".", ".."))

@@ -7,6 +7,8 @@ from urllib.parse import urlsplit
 
 from mathloop.errors import BadConfig
 from mathloop.settings import Settings
+from mathloop.storage import remote_url
+from mathloop.storage.hub import HUB, parse_hub_url
 
 SUFFIXES = (".jsonl", ".parquet", ".json", ".csv", ".tsv", ".jsonl.gz", ".json.gz", ".csv.gz")
 LOCAL = ("/", "./", "../", "~")
@@ -24,6 +26,7 @@ def problems_url(text: str, store: str) -> str:
             f"--problems {text}: a run's pods cannot read a file of this machine; upload it, for example "
             f"with `aws s3 cp {text} {store}/problems/{name}`, and pass --problems {store}/problems/{name}"
         )
+    _check_remote(text, "--problems ", f"{store}/problems")
     url = text if "://" in text else f"{store}/{text}"
     parts = urlsplit(url)
     if parts.scheme != "s3" or not parts.netloc or parts.query or parts.fragment:
@@ -35,11 +38,35 @@ def problems_url(text: str, store: str) -> str:
 
 
 def check_benchmarks(settings: Settings, store: str) -> None:
-    """Raises BadConfig where a benchmark is a file of this machine."""
+    """Raises BadConfig where a benchmark, or one of several data sets, cannot be read by a run's pods."""
     named = settings.benchmarks
+    for text in (*named.measure, *named.exclude, *named.folders):
+        _check_remote(text, "benchmarks: ", f"{store}/benchmarks")
     for text in (*named.measure, *named.exclude):
         if "/" in text and "://" not in text:
             raise BadConfig(
                 f"benchmarks: {text}: a run's pods cannot read a file of this machine; upload it with its "
                 f"data, for example to {store}/benchmarks/{Path(text).name}, and name that"
             )
+    for file in settings.problems.files:
+        _check_remote(file.path, "problems.files: ", f"{store}/problems")
+        if remote_url(file.path) is None:
+            raise BadConfig(
+                f"problems.files: {file.path}: a run's pods cannot read a file of this machine; upload it, "
+                f"for example to {store}/problems/{Path(file.path).name}, and name that"
+            )
+
+
+def _check_remote(text: str, option: str, target: str) -> None:
+    """Raises BadConfig for a data set of the Hub: pods have no way out of the cluster."""
+    if not HUB.match(text):
+        return
+    place = parse_hub_url(text)
+    revision = f" --revision {place.revision}" if place.revision else ""
+    name = place.repo.rpartition("/")[2]
+    inner = place.path if place.path.endswith(SUFFIXES) or not place.path else f"{place.path}/"
+    raise BadConfig(
+        f"{option}{text}: a run's pods do not reach the Hugging Face Hub; upload the data set with "
+        f"`hf download --repo-type dataset {place.repo}{revision} --local-dir {name}` and "
+        f"`aws s3 cp --recursive {name} {target}/{name}`, and name {target}/{name}/{inner}"
+    )

@@ -25,7 +25,11 @@ _LONGEST = 400
 
 def problems(
     places: Annotated[
-        list[str], typer.Argument(metavar="FILE_OR_FOLDER…", help="Files, folders or s3://bucket/key.")
+        list[str],
+        typer.Argument(
+            metavar="FILE_OR_FOLDER…",
+            help="Files, folders, s3://bucket/key, or hf://datasets/OWNER/NAME@REVISION/PATH.",
+        ),
     ],
     as_json: Annotated[
         bool, typer.Option("--json", help="Print every problem as one line of JSON instead.")
@@ -39,13 +43,21 @@ def problems(
     problems.rejects_share. With more broken rows than that share, which a run would refuse, it exits with 2.
     """
     config = _config(sets or [])
-    for place in places:
+    for place in map(_fixed, places):
         with _opened(place, config) as source:
             if as_json:
                 _print_json(source)
             else:
                 _print_summary(place, source, first)
             source.check(config.rejects_share)
+
+
+def _fixed(place: str) -> str:
+    """A place of the Hub with the commit that is shown, and that a run would record."""
+    from mathloop.storage import pinned, remote_url
+
+    url = remote_url(place)
+    return pinned(url) if url is not None and url.startswith("hf:") else place
 
 
 @contextmanager

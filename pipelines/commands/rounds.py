@@ -24,7 +24,11 @@ def run(
     seed: Annotated[int | None, typer.Option(min=0, max=2**31 - 1, help="Seed of every stage.")] = None,
     sets: Sets = None,
     problems: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Training problems with answers: a file or a folder.")
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Training problems with answers: a file or folder, s3://bucket/key, or hf://datasets/OWNER/NAME@REVISION/PATH.",
+        ),
     ] = None,
     store: Annotated[
         str | None, typer.Option(metavar="URL", help="Store: a folder or s3://bucket/prefix.")

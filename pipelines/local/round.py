@@ -110,11 +110,13 @@ def _with_locations(settings: Settings) -> Settings:
 
 
 def _location(path: Path) -> str:
-    """The problems' absolute path, or the URL that a path was made of."""
-    from mathloop.storage.uploads import S3
+    """The problems' absolute path, or the URL that a path was made of; on the Hub, that of a commit."""
+    from mathloop.storage import pinned, remote_url
 
-    text = str(path)
-    return S3.sub("s3://", text) if S3.match(text) else str(path.absolute())
+    url = remote_url(path)
+    if url is None:
+        return str(path.absolute())
+    return pinned(url) if url.startswith("hf:") else url
 
 
 def _check_benchmarks(settings: Settings) -> None:
@@ -226,10 +228,9 @@ def _digests(files: list[str]) -> str:
 
 
 def _digest(path: Path) -> str:
-    from mathloop.storage import local_copy
-    from mathloop.storage.uploads import S3
+    from mathloop.storage import local_copy, remote_url
 
-    if S3.match(str(path)):
+    if remote_url(path) is not None:
         with local_copy(path) as copy:
             return _digest(copy)
     try:

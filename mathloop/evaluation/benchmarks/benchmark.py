@@ -31,7 +31,9 @@ class Benchmark(BaseModel):
     )
     note: str = Field("", description="Remark, such as what was not tried")
     path: str = Field(
-        "", description="File or folder of the data, relative to the YAML file, or s3://…; empty: by name"
+        "",
+        description="File or folder of the data, relative to the YAML file, or s3://… or hf://datasets/…; "
+        "empty: by name",
     )
     layout: str = Field("", description="Layout of its rows; empty: recognized")
     fields: dict[str, str] = Field({}, description="Part of a problem → column that holds it")

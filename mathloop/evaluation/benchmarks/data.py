@@ -13,8 +13,7 @@ from mathloop.files import content_digest, joined_digest, reading
 from mathloop.problems.sources import read_source
 from mathloop.problems.sources.files import data_files, splits_in
 from mathloop.records import Problem
-from mathloop.storage import local_copy
-from mathloop.storage.uploads import S3
+from mathloop.storage import local_copy, remote_url
 
 ENVIRONMENT = "MATHLOOP_BENCHMARKS"
 """Environment variable with data folders, separated as in PATH."""
@@ -36,13 +35,13 @@ def find_data(benchmark: Benchmark, folders: Sequence[Path] = ()) -> str:
     if benchmark.path:
         return benchmark.path
     searched = data_folders(folders)
-    remote = [folder for folder in searched if S3.match(str(folder))]
+    remote = [url for folder in searched if (url := remote_url(folder))]
     for folder in searched:
         for place in (folder / benchmark.name, *(folder / f"{benchmark.name}{s}" for s in _SUFFIXES)):
             if place.exists():
                 return str(place)
     if remote:  # whether it is there shows when it is read
-        return S3.sub("s3://", f"{remote[0]}/{benchmark.name}/{benchmark.split}.jsonl")
+        return f"{remote[0]}/{benchmark.name}/{benchmark.split}.jsonl"
     where = ", ".join(map(str, searched)) or "no data folder is set"
     source = f" (published at {benchmark.source})" if benchmark.source else ""
     raise BadData(

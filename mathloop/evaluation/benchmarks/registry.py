@@ -9,7 +9,9 @@ from pydantic import ValidationError
 
 from mathloop.errors import BadConfig
 from mathloop.evaluation.benchmarks.benchmark import Benchmark
-from mathloop.storage import local_copy
+from mathloop.problems.sources.files import name_of
+from mathloop.storage import local_copy, remote_url
+from mathloop.storage.hub import parse_hub_url
 from mathloop.validation import closest, first_mistake
 from mathloop.yaml_values import odd_value, read
 
@@ -34,18 +36,15 @@ def find_benchmark(name_or_path: str, folders: Sequence[Path] = ()) -> Benchmark
         BadConfig: there is none (one line with the names that there are), or its file is wrong.
     """
     path = Path(name_or_path).expanduser()
+    url = remote_url(name_or_path)
     if path.suffix in _YAML:
-        if name_or_path.startswith("s3://"):
-            with local_copy(name_or_path) as copy:
-                return read_entry(copy, name_or_path)
+        if url is not None:
+            with local_copy(url) as copy:
+                return read_entry(copy, url)
         if not path.is_file():
             raise BadConfig(f"benchmarks: there is no file {name_or_path}")
         return read_entry(path)
-    if (
-        name_or_path.startswith("s3://")
-        or path.suffix.lower() in _DATA
-        or (path.is_dir() and "/" in name_or_path)
-    ):
+    if url or path.suffix.lower() in _DATA or (path.is_dir() and "/" in name_or_path):
         return _of_data(name_or_path, path)
     wanted = _plain(name_or_path)
     for folder in (*folders, ENTRIES):
@@ -77,7 +76,9 @@ def read_entry(path: Path, url: str = "") -> Benchmark:
         raise BadConfig(first_mistake(error, Benchmark).line(shown)) from None
     here = path.resolve().parent
     changes = {}
-    if benchmark.path and not benchmark.path.startswith("s3://"):
+    if remote_url(benchmark.path) is not None:
+        changes["path"] = _fixed(benchmark.path, benchmark.revision, shown)
+    elif benchmark.path:
         beside = f"{url.rpartition('/')[0]}/{benchmark.path}"
         changes["path"] = beside if url else str(here / Path(benchmark.path).expanduser())
     if benchmark.few_shot.partition("#")[0].endswith((*_YAML, ".json")):
@@ -85,11 +86,29 @@ def read_entry(path: Path, url: str = "") -> Benchmark:
     return benchmark.model_copy(update=changes)
 
 
+def _fixed(url: str, revision: str | None, shown: str) -> str:
+    """A URL of a benchmark's data; on the Hub it has the commit, as scores on data that moves say nothing."""
+    if not url.startswith("hf:"):
+        return url
+    place = parse_hub_url(url)
+    place = place if place.revision else place._replace(revision=revision or "")
+    if not place.fixed:
+        raise BadConfig(
+            f"{shown}: a benchmark must not change: name the commit, "
+            f"{place._replace(revision='COMMIT').url}; `mathloop problems {place.url}` shows the present one"
+        )
+    return place.url
+
+
 def _of_data(text: str, path: Path) -> Benchmark:
     """A benchmark of a file or folder alone, with the defaults."""
-    name = path.resolve().name.partition(".")[0]
+    url = remote_url(text)
+    if url is not None and url.startswith("hf:"):
+        name = parse_hub_url(url).repo.rpartition("/")[2]
+    else:
+        name = name_of(path).partition(".")[0]
     try:
-        return Benchmark(name=name, path=text if text.startswith("s3://") else str(path.resolve()))
+        return Benchmark(name=name, path=str(path.resolve()) if url is None else _fixed(url, None, text))
     except ValidationError as error:
         raise BadConfig(first_mistake(error, Benchmark).line(text)) from None
 

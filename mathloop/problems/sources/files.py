@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import os
 import re
 import zlib
 from collections.abc import Collection, Iterator, Sequence
@@ -18,17 +19,14 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 
 from mathloop import lines
+from mathloop.data_names import SUFFIXES, is_known, may_be_data, suffix_of
 from mathloop.errors import BadData
 from mathloop.files import check_plain, open_plain, reading
 from mathloop.problems.sources.json_rows import Broken, Rows, json_rows
 from mathloop.records import parquet
 from mathloop.records.rows import is_parquet, json_lines, numbered_rows
 
-SUFFIXES = (".parquet", ".jsonl", ".json", ".csv", ".tsv", ".arrow")
 SPLITS = ("train", "test", "validation", "valid", "val", "dev", "eval")
-_NO_DATA = (".md", ".py", ".yaml", ".yml", ".toml", ".lock", ".cfg")
-_NO_DATA_NAMES = ("dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json", "license",
-                  "license.txt", "notice", "checksums.txt")  # fmt: skip
 _SHARD = re.compile(r"[-_.]?\d{1,6}[-_]of[-_]\d{1,6}$")
 _GENERIC = {*SPLITS, "data", "main", "default", "dataset", "problems", "all", "jsonl", "parquet"}
 _WHOLE = ("main", "default")
@@ -39,9 +37,9 @@ _LONGEST_CELL = 1 << 24
 def name_of(path: Path) -> str:
     """What a file is called in results: its own name or, of a split or shard, that of the folder it is in."""
     stem = _stem(path)
-    resolved = path.resolve()
+    absolute = Path(os.path.abspath(path))  # the names of links, not of what they lead to
     if stem.lower() in SPLITS or (stem.lower() in _GENERIC and _SHARD.search(path.name.partition(".")[0])):
-        named = (parent.name for parent in resolved.parents)
+        named = (parent.name for parent in absolute.parents)
         return next((name for name in named if name and name.lower() not in _GENERIC), stem)
     return stem
 
@@ -57,8 +55,10 @@ def data_files(place: Path, split: str | None = None) -> list[Path]:
         if not place.is_dir():
             check_plain(place)
             return [place]
-        files = sorted(path for path in place.rglob("*") if path.is_file() and _may_be_data(path, place))
-    unread = next((path for path in files if not _is_known(path)), None)
+        files = sorted(
+            path for path in place.rglob("*") if path.is_file() and may_be_data(path.relative_to(place))
+        )
+    unread = next((path for path in files if not is_known(path)), None)
     if unread is not None:
         expected = f"expected {', '.join(SUFFIXES)}, or one of these with .gz"
         raise BadData(f"a file that cannot be read is in the folder; {expected}", path=unread)
@@ -99,7 +99,7 @@ def file_rows(path: Path, columns: Collection[str] | None, broken: Broken = None
 
     A row that is no object is raised as BadData, or passed to `broken` and skipped.
     """
-    suffix = _suffix(path)
+    suffix = suffix_of(path)
     if path.suffix.lower() == ".gz":
         with _unzipped(path) as file:
             yield from _text_rows(path, suffix, file, broken)
@@ -124,7 +124,7 @@ def file_rows(path: Path, columns: Collection[str] | None, broken: Broken = None
 
 def column_names(path: Path) -> list[str]:
     """All columns of a Parquet file; empty for the others, whose rows name theirs."""
-    if _suffix(path) != ".parquet" and (_suffix(path) in SUFFIXES or not is_parquet(path)):
+    if suffix_of(path) != ".parquet" and (suffix_of(path) in SUFFIXES or not is_parquet(path)):
         return []
     with parquet.opened(path) as table:
         return list(table.schema_arrow.names)
@@ -139,18 +139,13 @@ def _text_rows(path: Path, suffix: str, file: Any, broken: Broken) -> Rows:
         yield from json_lines(path, file, broken)
 
 
-def _suffix(path: Path) -> str:
-    name = path.name.lower().removesuffix(".gz")
-    return next((suffix for suffix in SUFFIXES if name.endswith(suffix)), Path(name).suffix)
-
-
 def _format(path: Path) -> tuple[str, bool]:
-    return _suffix(path), path.suffix.lower() == ".gz"
+    return suffix_of(path), path.suffix.lower() == ".gz"
 
 
 def _stem(path: Path) -> str:
     name = path.name
-    for suffix in (".gz", _suffix(path)):
+    for suffix in (".gz", suffix_of(path)):
         name = name[: -len(suffix)] if suffix and name.lower().endswith(suffix) else name
     return _SHARD.sub("", name) or path.stem
 
@@ -160,23 +155,6 @@ def _split_of(path: Path, root: Path | None = None) -> str | None:
     named = [_stem(path), *(parent.name for parent in path.parents if root in parent.parents)]
     words = [re.split(r"[-_.]", name.lower())[0] for name in named]
     return next((word for word in words if word in SPLITS), None)
-
-
-def _may_be_data(path: Path, root: Path) -> bool:
-    hidden = any(part.startswith((".", "_")) for part in path.relative_to(root).parts)
-    name = path.name.lower()
-    return (
-        not hidden
-        and not name.startswith("readme")
-        and name not in _NO_DATA_NAMES
-        and path.suffix.lower() not in _NO_DATA
-    )
-
-
-def _is_known(path: Path) -> bool:
-    return _suffix(path) in SUFFIXES and (
-        path.suffix.lower() != ".gz" or _suffix(path) not in (".parquet", ".arrow")
-    )
 
 
 @contextmanager
