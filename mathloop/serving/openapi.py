@@ -15,6 +15,8 @@ Schema = dict[str, Any]
 _TEXT: Schema = {"type": "string"}
 _COUNT: Schema = {"type": "integer", "minimum": 0}
 _NUMBER: Schema = {"type": "number"}
+_FLAG: Schema = {"type": "boolean"}
+STREAM_OPTIONS = ("include_usage", "include_progress")
 _STATUSES = {
     400: "The body is not JSON, a field is unknown or unsupported, or the problem does not fit the context.",
     401: "No key, or a wrong one.",
@@ -83,7 +85,7 @@ def _request(solver: Solver) -> Schema:
         "model": {"const": MODEL},
         "messages": {**_list(message), "minItems": 1, "description": "The last one is the problem."},
         "stream": {"type": "boolean"},
-        "stream_options": {"type": "object", "properties": {"include_usage": {"type": "boolean"}}},
+        "stream_options": {"type": "object", "properties": dict.fromkeys(STREAM_OPTIONS, _FLAG)},
         "n": {"type": "integer", "minimum": 1, "maximum": most, "description": "Choices, the best first."},
         "temperature": {"type": "number", "minimum": 0, "maximum": 2},
         "top_p": {"type": "number", "minimum": 1e-6, "maximum": 1},
@@ -129,6 +131,7 @@ def _completion() -> Schema:
     )
     extension = {
         "answer": answer,
+        "reason": _TEXT,
         "strategy": _TEXT,
         "samples": _COUNT,
         "drawn": _COUNT,

@@ -83,6 +83,8 @@ class Question:
     stream: bool = False
     stream_usage: bool = False
     """The stream ends with a usage chunk."""
+    stream_progress: bool = False
+    """The stream tells the place in the queue, and each response as it arrives."""
 
     @property
     def language(self) -> Language:
@@ -145,6 +147,7 @@ def read_question(
         may_cut=limit not in fields,
         stream=read_flag(fields, "stream"),
         stream_usage=read_flag(options, "include_usage"),
+        stream_progress=read_flag(options, "include_progress"),
     )
 
 

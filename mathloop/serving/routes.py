@@ -16,12 +16,15 @@ from mathloop.serving import metrics, wire
 from mathloop.serving.config import MODEL
 from mathloop.serving.guard import CHAT, KSERVE_ROOT
 from mathloop.serving.openapi import describe_api
+from mathloop.serving.progress import Progress
 from mathloop.serving.questions import read_question
 from mathloop.serving.refusals import Refused
 from mathloop.serving.solver import Answer, Solver
 
 BODY_SECONDS = 30.0
 """Longest wait for a request's body."""
+PROGRESS_SECONDS = 0.5
+"""Longest wait before a stream with progress begins; until then an error has a status of its own."""
 PING_SECONDS = 10.0
 """Pause between pings in a stream: gateways close silent connections, mostly after 15 to 60 seconds."""
 
@@ -52,6 +55,9 @@ def _solver_routes(solver: Solver) -> APIRouter:
             question = read_question(
                 body, solver.config, has_reward_model=engine.has_reward_model, modes=engine.modes
             )
+            progress = Progress()
+            if question.stream and question.stream_progress:
+                progress.listen()
             task = solver.ask(question)
         except Refused as refused:
             metrics.REFUSED.labels(str(refused.status)).inc()
@@ -59,9 +65,10 @@ def _solver_routes(solver: Solver) -> APIRouter:
         reply_id, now = f"chatcmpl-{uuid.uuid4().hex}", int(time.time())
         try:
             # A stream begins with its first byte: until then, an error still has a status of its own.
-            there = await _until_hang_up(request, task, PING_SECONDS if question.stream else None)
+            first = PROGRESS_SECONDS if question.stream_progress else PING_SECONDS
+            there = await _until_hang_up(request, task, first if question.stream else None)
             if question.stream and there:
-                events = _events(task, wire.Stream(reply_id, now), question.choices, engine.name)
+                events = _events(task, progress, wire.Stream(reply_id, now), question.choices, engine.name)
                 return _TaskStream(task, events)
             if there:
                 return _json(wire.completion(task.result(), engine.name, reply_id, now))
@@ -127,14 +134,23 @@ async def _stop(task: asyncio.Task[Answer]) -> None:
 
 
 async def _events(
-    task: asyncio.Task[Answer], stream: wire.Stream, choices: int, model_name: str
+    task: asyncio.Task[Answer], progress: Progress, stream: wire.Stream, choices: int, model_name: str
 ) -> AsyncIterator[bytes]:
     for part in stream.opening(choices):
         yield part
     while not task.done():
-        await asyncio.wait({task}, timeout=PING_SECONDS)
-        if not task.done():
+        news = asyncio.create_task(progress.wait())
+        try:
+            await asyncio.wait({task, news}, timeout=PING_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            news.cancel()
+        events = progress.take()
+        if not events and not task.done():
             yield wire.PING
+        for event in events:
+            yield stream.progress(event)
+    for event in progress.take():  # an answer that was there before the stream began
+        yield stream.progress(event)
     try:
         answer = task.result()
     except Refused as refused:

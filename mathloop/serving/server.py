@@ -76,6 +76,7 @@ def serve(
     import uvicorn
 
     from mathloop.serving.guard import Guard
+    from mathloop.serving.request_ids import RequestIds
     from mathloop.serving.routes import add_routes
 
     logging.config.dictConfig(LOGGING)
@@ -127,6 +128,7 @@ def serve(
         "kserve.model_server:app", model_server.dataplane, model_server.model_repository_extension, 0
     ).create_application()
     app.add_middleware(Guard, key=key, body_bytes=solver.config.body_bytes)
+    app.add_middleware(RequestIds)
     # ModelServer.start would bind 0.0.0.0; this server uses the given socket.
     grace = int(solver.config.deadline) + 1
     server = Server(

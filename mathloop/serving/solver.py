@@ -16,8 +16,10 @@ from mathloop.serving import metrics
 from mathloop.serving.comparing import Comparer
 from mathloop.serving.config import SolverConfig
 from mathloop.serving.engines import Engine, Generation
+from mathloop.serving.progress import report, report_responses, report_rewards
 from mathloop.serving.questions import Question
 from mathloop.serving.refusals import Refused
+from mathloop.serving.request_ids import log_fields
 from mathloop.voting import STRATEGIES, Group, choose
 from mathloop.voting.adaptive import THRESHOLD, leader_stays, next_count
 
@@ -129,6 +131,8 @@ class Place:
 
     def __init__(self, queue: Queue) -> None:
         self._queue = queue
+        self.ahead = queue._inside - 1
+        """Questions before it when it came."""
         self._began: float | None = None
         self._left = False
 
@@ -242,14 +246,16 @@ class Solver:
             seconds = time.monotonic() - started
             metrics.SECONDS.labels(question.strategy, question.mode, status).observe(seconds)
             fields = {"strategy": question.strategy, "mode": question.mode, "samples": question.samples}
-            LOG.info(json.dumps({**fields, "status": status, "seconds": round(seconds, 3)}))
+            LOG.info(json.dumps({**fields, **log_fields(), "status": status, "seconds": round(seconds, 3)}))
 
     async def _answer(self, question: Question, place: Place) -> Answer:
         started = time.monotonic()
         work = _Work(question)
         try:
             async with asyncio.timeout(self.config.deadline):
+                report("queue", ahead=place.ahead)
                 await place.turn()
+                report("draw")
                 work.seconds["queue"] = time.monotonic() - started
                 metrics.QUEUE_SECONDS.observe(work.seconds["queue"])
                 await self._vote(work, place, started)
@@ -276,6 +282,7 @@ class Solver:
             count = next_count(len(work.responses), question.samples) if adaptive else left
             count = max(count, question.choices - len(work.responses))
             work.add(await self.engine.draw(question, len(work.responses), count))
+            report_responses(work.responses[-count:], len(work.responses) - count)
             marks.append(time.monotonic())
             last = count == left
             if last and self.engine.scores_apart:
@@ -283,6 +290,7 @@ class Solver:
             fresh = work.responses[-count:]
             scored, lost = ([], work.lost) if work.lost else await self._score(question, fresh, started)
             work.responses[-count:] = scored or fresh
+            report_rewards(scored, len(work.responses) - count)
             work.lost = lost
             marks.append(time.monotonic())
             if last:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from mathloop.records import Response
+from mathloop.serving.choosing import explain
 from mathloop.serving.config import MODEL
 from mathloop.serving.questions import default_strategy, strategies
 from mathloop.serving.refusals import Refused
@@ -69,6 +70,7 @@ def extension(answer: Answer, model_name: str) -> dict[str, Any]:
     question = answer.question
     return {
         "answer": answer.chosen.answer,
+        "reason": explain(answer),
         "strategy": answer.strategy,
         "degraded": list(answer.degraded),
         "samples": question.samples,
@@ -106,6 +108,10 @@ class Stream:
         """The role of each choice, sent before there is content."""
         for index in range(choices):
             yield self._chunk(index, {"role": "assistant", "content": ""}, None)
+
+    def progress(self, event: dict[str, Any]) -> bytes:
+        """An event before the answer, in a chunk that adds nothing to the content."""
+        return self._chunk(0, {}, None, mathloop={"progress": event})
 
     def answered(self, answer: Answer, model_name: str) -> Iterator[bytes]:
         """All other chunks; the closing one of the first choice has the field `mathloop`."""

@@ -22,6 +22,7 @@ from mathloop.serving import routes
 from mathloop.serving.config import SolverConfig
 from mathloop.serving.guard import Guard
 from mathloop.serving.refusals import Refused
+from mathloop.serving.request_ids import RequestIds
 from mathloop.serving.routes import add_routes
 from mathloop.serving.solver import Solver
 from tests.unit.serving.standins import ScriptedEngine
@@ -40,6 +41,7 @@ class Served:
         app = FastAPI()
         add_routes(app, self.solver)
         app.add_middleware(Guard, key=key, body_bytes=config.body_bytes)
+        app.add_middleware(RequestIds)
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.port = self._socket.getsockname()[1]
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=30)
@@ -495,3 +497,71 @@ def test_a_body_that_does_not_come_is_not_waited_for(start: Start, monkeypatch: 
         client.sendall(head.encode())
     assert served.ask().status_code == 200
     assert served.engine.drawn == 1
+
+
+def test_a_stream_tells_its_progress_only_where_it_is_asked_to(start: Start) -> None:
+    served = start(ScriptedEngine(["7", "8", "7"], [1.0, 3.0, 2.0]))
+    told = events(served.ask(samples=3, stream=True, stream_options={"include_progress": True}).text)
+    progress = [one["mathloop"]["progress"] for one in told if "progress" in one.get("mathloop", {})]
+    assert [one["stage"] for one in progress] == ["queue", "draw", *["response"] * 3, "rewards"]
+    assert progress[0]["ahead"] == 0
+    assert [(one["number"], one["answer"]) for one in progress[2:5]] == [(0, "7"), (1, "8"), (2, "7")]
+    assert progress[5]["rewards"] == [1.0, 3.0, 2.0]
+    assert all(one["choices"][0]["delta"] in ({}, {"role": "assistant", "content": ""}) for one in told[:7])
+    assert told[-1]["mathloop"]["answer"] == "7"
+    usual = events(served.ask(samples=3, stream=True).text)
+    assert not any("progress" in one.get("mathloop", {}) for one in usual)
+
+
+def test_responses_are_told_before_the_answer_and_the_place_in_the_queue(start: Start) -> None:
+    served = start(ScriptedEngine(["7"]))
+    served.hold()
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(served.ask)
+        wait_until(lambda: served.engine.at_once == 1)
+        fields = {**ASKED, "stream": True, "stream_options": {"include_progress": True}}
+        with served.client.stream("POST", CHAT, json=fields) as reply:
+            lines = (line for line in reply.iter_lines() if line.startswith("data: {"))
+            told = [json.loads(next(lines)[6:]) for _ in range(2)]
+            assert told[1]["mathloop"]["progress"] == {"stage": "queue", "ahead": 1}
+            served.let_go()
+            rest = [json.loads(line[6:]) for line in lines]
+        assert first.result().status_code == 200
+    assert rest[-1]["mathloop"]["answer"] == "7"
+
+
+def test_the_reply_says_why_its_answer_was_chosen(start: Start) -> None:
+    served = start(ScriptedEngine(["7", "8", "7", None], [1.0, 3.0, 2.0, 9.0]))
+    reasons = {
+        strategy: served.ask(samples=4, strategy=strategy).json()["mathloop"]["reason"]
+        for strategy in ("maj", "rm", "weighted")
+    }
+    assert reasons["maj"].endswith("most responses give: 2 votes; the next, 8, has 1 vote")
+    assert reasons["rm"].endswith("highest reward: 3.00 (1 vote); the next, 7, has 2.00 (2 votes)")
+    assert reasons["weighted"].endswith("σ(reward): 1.61 (2 votes); the next, 8, has 0.95 (1 vote)")
+    assert "temperature 0" in served.ask(strategy="greedy").json()["mathloop"]["reason"]
+    one = start(ScriptedEngine(["7"])).ask(samples=3).json()["mathloop"]["reason"]
+    assert one == "maj: 3 of 3 responses give this answer, and none gives another"
+    none = start(ScriptedEngine([None])).ask(samples=3).json()["mathloop"]["reason"]
+    assert none == "no response gave a final answer"
+
+
+def test_every_reply_names_its_request_and_the_log_does_too(
+    start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    served = start(ScriptedEngine(["7"]), key=KEY)
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    own = {"X-Request-Id": "gateway-17", "traceparent": trace, "Authorization": f"Bearer {KEY}"}
+    with caplog.at_level("INFO", "mathloop.serving"):
+        reply = served.client.post(CHAT, json=ASKED, headers=own)
+    assert reply.headers["x-request-id"] == "gateway-17"
+    assert reply.headers["traceparent"].startswith("00-0af7651916cd43dd8448eb211c80319c-")
+    assert reply.headers["traceparent"].endswith("-01")
+    assert "b7ad6b7169203331" not in reply.headers["traceparent"]
+    line = json.loads(caplog.messages[-1])
+    assert (line["request_id"], line["trace_id"]) == ("gateway-17", "0af7651916cd43dd8448eb211c80319c")
+    forged = {"X-Request-Id": "a\tb" * 90, "traceparent": "00-0-0-0"}
+    refused = served.client.post(CHAT, json=ASKED, headers=forged)
+    assert refused.status_code == 401
+    assert len(refused.headers["x-request-id"]) == 32
+    assert len(refused.headers["traceparent"]) == 55
