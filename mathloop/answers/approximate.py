@@ -11,8 +11,17 @@ from fractions import Fraction
 from typing import Any, Protocol
 
 from mathloop.answers import deadline
-from mathloop.answers.exact import INTEGRAND_POINTS, MOST_STEPS, TooBig, Undefined, random_value
+from mathloop.answers.exact import (
+    INTEGRAND_POINTS,
+    MOST_STEPS,
+    STEPS_PER_CHECK,
+    TooBig,
+    Undefined,
+    random_value,
+)
 from mathloop.answers.syntax import Apply, Node, Number, Symbol
+
+_ZERO, _ONE = Fraction(0), Fraction(1)
 
 
 class Arithmetic(Protocol):
@@ -38,7 +47,7 @@ class Floats:
     """Complex floats."""
 
     def number(self, value: Fraction) -> complex:
-        return complex(float(value))
+        return complex(value.numerator / value.denominator)
 
     def constant(self, name: str) -> complex:
         return {"pi": complex(math.pi), "e": complex(math.e), "i": 1j}[name]
@@ -102,23 +111,30 @@ class Approximate:
     def value(self, node: Node) -> Any:
         """The value; raises `Undefined`, `TooBig` or an ArithmeticError."""
         self._steps += 1
-        deadline.check()
-        if self._steps > MOST_STEPS:
+        if self._steps % STEPS_PER_CHECK == 0:
+            deadline.check()
+            if self._steps > MOST_STEPS:
+                raise TooBig
+        if isinstance(node, Number):
+            return self.arithmetic.number(node.value)
+        if isinstance(node, Symbol):
+            return self._symbol(node.name)
+        if not isinstance(node, Apply):
             raise TooBig
+        operation, arguments = node.operation, node.arguments
+        if operation == "add":
+            return sum(map(self.value, arguments), self.arithmetic.number(_ZERO))
+        if operation == "mul":
+            product = self.arithmetic.number(_ONE)
+            for factor in arguments:
+                product = product * self.value(factor)
+            return product
+        if operation == "pow" and len(arguments) == 2:
+            return self._power(*arguments)
+        return self._function(node)
+
+    def _function(self, node: Apply) -> Any:
         match node:
-            case Number(value, _):
-                return self.arithmetic.number(value)
-            case Symbol(name):
-                return self._symbol(name)
-            case Apply("pow", (base, exponent)):
-                return self._power(base, exponent)
-            case Apply("add", terms):
-                return sum((self.value(term) for term in terms), self.arithmetic.number(Fraction(0)))
-            case Apply("mul", factors):
-                product = self.arithmetic.number(Fraction(1))
-                for factor in factors:
-                    product = product * self.value(factor)
-                return product
             case Apply(("sum" | "prod") as operation, (Symbol(name), low, high, body)):
                 return self._series(operation, name, low, high, body)
             case Apply("integral", (Symbol(name), *ends, body)):
@@ -140,7 +156,6 @@ class Approximate:
                     )
                 except KeyError:
                     raise TooBig from None
-        raise TooBig
 
     def _symbol(self, name: str) -> Any:
         if name in self.bound:

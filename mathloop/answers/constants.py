@@ -6,9 +6,9 @@ from mathloop.answers import deadline
 from mathloop.answers.deadline import Undecided
 from mathloop.answers.expressions import constant_value
 from mathloop.answers.normalization import normalize
-from mathloop.answers.reading import read
 from mathloop.answers.syntax import Quantity, Relation, Symbol
 from mathloop.answers.tokens import Unreadable
+from mathloop.answers.tree import read
 
 _SECONDS = 0.2
 

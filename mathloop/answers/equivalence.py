@@ -9,7 +9,7 @@ from mathloop.answers.expressions import equal_expressions, proportional
 from mathloop.answers.matching import Matching
 from mathloop.answers.prover import Prover
 from mathloop.answers.quantities import same_quantities
-from mathloop.answers.rounding import rounded
+from mathloop.answers.rounding import are_exact, rounded
 from mathloop.answers.simplification import (
     as_12_hour_time,
     as_time,
@@ -54,10 +54,10 @@ class Comparison(Matching):
     def same(self, left: Node, right: Node) -> bool:
         """Whether the answers are equal; raises `Undecided`."""
         deadline.check()
-        if left == right:
+        if left == right or are_exact(left, right):
             if self._depth == 0:
-                self.rule = "structure"
-            return True
+                self.rule = "structure" if left == right else "expression"
+            return left == right
         left, right = simplify(left), simplify(right)
         rule, compare = self._kind(left, right)
         self._depth += 1
@@ -143,7 +143,7 @@ class Comparison(Matching):
             first, second = ranges.pieces(left), ranges.pieces(right)
             if first is None or second is None:
                 return len(kinds) == 1 and self._named_sets(left, right)
-            return first is not None and second is not None and self.pieces(first, second)
+            return self.pieces(first, second)
         if kinds == {"set", "tuple"}:
             single, point = (left, right) if left.kind == "set" else (right, left)
             return len(single.items) == 1 and self.same(single.items[0], point)

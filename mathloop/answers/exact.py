@@ -20,6 +20,8 @@ CONSTANTS = frozenset(("pi", "e", "i", "oo"))
 MOST_BITS = 30_000
 LARGEST_FACTORIAL = 3_000
 MOST_STEPS = 20_000
+STEPS_PER_CHECK = 16
+_BINDING = frozenset(("sum", "prod", "integral", "call"))
 INTEGRAND_POINTS = (Fraction(1013, 17), Fraction(89, 1019))
 
 
@@ -62,39 +64,42 @@ class Exact:
     def value(self, node: Node) -> Fraction:
         """The value of an expression; raises `Undefined` or `TooBig`."""
         self._steps += 1
-        deadline.check()
-        if self._steps > MOST_STEPS:
+        if self._steps % STEPS_PER_CHECK == 0:
+            deadline.check()
+            if self._steps > MOST_STEPS:
+                raise TooBig
+        if isinstance(node, Number):
+            return node.value
+        if isinstance(node, Symbol):
+            name = node.name
+            if name in self.bound:
+                return self.bound[name]
+            if name in CONSTANTS:
+                return self._formal(name)
+            return random_value(name, self.point, self.integer)
+        if not isinstance(node, Apply):
             raise TooBig
-        match node:
-            case Number(value, _):
-                return value
-            case Symbol(name):
-                if name in self.bound:
-                    return self.bound[name]
-                if name in CONSTANTS:
-                    return self._formal(name)
-                return random_value(name, self.point, self.integer)
-            case Apply(("sum" | "prod") as operation, (Symbol(name), low, high, body)):
-                return self._series(operation, name, low, high, body)
-            case Apply("integral", (Symbol(name), *ends, body)):
-                return self._integral(name, ends, body)
-            case Apply("call", (Symbol(name), *arguments)):
-                return self._call(name, [self.value(argument) for argument in arguments])
-            case Apply(operation, arguments):
-                return self._applied(operation, [self.value(argument) for argument in arguments])
-        raise TooBig
+        if node.operation in _BINDING:
+            match node:
+                case Apply(("sum" | "prod") as operation, (Symbol(name), low, high, body)):
+                    return self._series(operation, name, low, high, body)
+                case Apply("integral", (Symbol(name), *ends, body)):
+                    return self._integral(name, ends, body)
+                case Apply("call", (Symbol(name), *arguments)):
+                    return self._call(name, [self.value(argument) for argument in arguments])
+        return self._applied(node.operation, [self.value(argument) for argument in node.arguments])
 
     def _applied(self, operation: str, values: list[Fraction]) -> Fraction:
+        if operation == "add":
+            return self._small(sum(values[1:], values[0] if values else Fraction(0)))
+        if operation == "mul":
+            product = self._small(values[0]) if values else Fraction(1)
+            for value in values[1:]:
+                product = self._small(product * value)
+            return product
+        if operation == "pow" and len(values) == 2:
+            return self._power(*values)
         match operation, values:
-            case "add", _:
-                return self._small(sum(values, Fraction(0)))
-            case "mul", _:
-                product = Fraction(1)
-                for value in values:
-                    product = self._small(product * value)
-                return product
-            case "pow", [base, exponent]:
-                return self._power(base, exponent)
             case "abs", [value]:
                 return abs(value) if not self.formal else self._formal("abs", value)
             case "percent", [value]:
@@ -138,12 +143,21 @@ class Exact:
                 raise Undefined
             bits = max(base.numerator.bit_length(), base.denominator.bit_length())
             if abs(exponent) * bits > MOST_BITS and abs(base) != 1:
-                return self._formal("pow", base, exponent)
+                value = self._formal("pow", base, abs(exponent))
+                return value if exponent > 0 else 1 / value
             return base ** int(exponent) if abs(base) != 1 else base ** (int(exponent) % 2)
-        if exponent.denominator == 2 and base > 0 and not self.formal:
-            top, bottom = math.isqrt(base.numerator), math.isqrt(base.denominator)
-            if top * top == base.numerator and bottom * bottom == base.denominator:
-                return self._power(Fraction(top, bottom), Fraction(exponent.numerator))
+        if base == 0:
+            if exponent < 0:
+                raise Undefined
+            return base
+        if exponent.numerator != 1:  # x^(2/3) is (∛x)², also for the real root of a negative number
+            return self._power(
+                self._power(base, Fraction(1, exponent.denominator)), Fraction(exponent.numerator)
+            )
+        if base > 0 and not self.formal:
+            top, bottom = (_root(part, exponent.denominator) for part in (base.numerator, base.denominator))
+            if top and bottom:
+                return Fraction(top, bottom)
         return self._formal("pow", base, exponent)
 
     def _circular(self, operation: str, angle: Fraction) -> Fraction:
@@ -220,6 +234,17 @@ class Exact:
         if value.numerator.bit_length() + value.denominator.bit_length() > 4 * MOST_BITS:
             raise TooBig
         return value
+
+
+def _root(number: int, degree: int) -> int | None:
+    """The whole root of a positive number of at most 300 bits; None if it has none."""
+    if degree == 2:
+        root = math.isqrt(number)
+    elif degree < 100 and number.bit_length() <= 300:
+        root = round(number ** (1 / degree))
+    else:
+        return None
+    return root if root**degree == number else None
 
 
 def variables(node: Node) -> frozenset[str]:

@@ -9,7 +9,7 @@ from typing import Any
 from mathloop.answers.approximate import Approximate, Floats
 from mathloop.answers.exact import Exact, TooBig, Undefined, needs_integers, variables
 from mathloop.answers.prover import Prover
-from mathloop.answers.syntax import Apply, Node, Number, Symbol, walk
+from mathloop.answers.syntax import Apply, Node, Number, Symbol, ordered, walk
 
 FORMAL_POINTS = (0, 2, 3)
 INTEGER_POINTS = tuple(range(4, 16))
@@ -225,8 +225,9 @@ def _formally(left: Node, right: Node) -> bool | None:
 
 
 def _at_integers(left: Node, right: Node) -> bool | None:
-    """Like `_formally`, at integers where both are defined."""
+    """Like `_formally`, at integers where both are defined; at one if only the order of operands differs."""
     seen = 0
+    needed = 1 if ordered(left) == ordered(right) else 5
     for point in INTEGER_POINTS:
         one, other = Exact(point, integer=True), Exact(point, integer=True)
         try:
@@ -238,7 +239,9 @@ def _at_integers(left: Node, right: Node) -> bool | None:
         if values[0] != values[1]:
             return None if one.formal or other.formal else False
         seen += 1
-    return True if seen >= 5 else None
+        if needed == 1:
+            break
+    return True if seen >= needed else None
 
 
 def _refuted(left: Node, right: Node, integer: bool) -> bool:

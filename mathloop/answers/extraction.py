@@ -230,8 +230,8 @@ def _in_last_sentence(ending: str) -> str | None:
         return None
     last = re.split(r"(?:(?<=[.!?])|(?<=[.!?]\$)|(?<=[.!?]\$\$))\s+(?=[A-Z$\\])|\n+", ending)[-1]
     last = CONNECTIVES.sub("", last.strip()).rstrip(".!").replace("**", "")
-    values = {found.group() for found in NUMBER.finditer(last)}
-    if _EITHER.search(masked(last)) and len(values) > 1 and not is_list(last):
+    either = _EITHER.search(masked(last)) and not is_list(last)
+    if either and len({found.group() for found in NUMBER.finditer(last)}) > 1:
         return None
     if is_premise(last) or is_unsure(last) or is_temptation(last + " "):
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 _INLINE = r"\\\([^\n]{1,3000}?\\\)|(?<!\\)\$(?:[^$\\\n]|\\.){1,3000}(?<!\\)\$"
 
@@ -30,10 +31,20 @@ NUMBER = re.compile(
 )
 
 
+LONGEST_CACHED = 2000
+
+
 def masked(text: str) -> str:
     """The text with its formulas and commands as zeros of the same length."""
+    return _cached(text) if len(text) <= LONGEST_CACHED else _masked(text)
+
+
+def _masked(text: str) -> str:
     text = FORMULA.sub(lambda match: "0" * len(match.group()) if _is_formula(match) else match.group(), text)
     return _TYPESET.sub(lambda match: "0" * len(match.group()), text)
+
+
+_cached = lru_cache(maxsize=256)(_masked)
 
 
 def formulas(text: str) -> list[re.Match[str]]:

@@ -13,6 +13,8 @@ from mathloop.answers.words import read_words
 
 LONGEST_WORDS = 80
 """Characters of an answer in words."""
+LONGEST_BEFORE = 300
+"""Characters before a verb that may change what it says."""
 _FILLER = re.compile(
     r"(?:that|simply|just|exactly|precisely|only|equals?(?:\s+to)?|equal\s+to|given\s+by|approximately"
     r"|about|roughly|around"
@@ -128,14 +130,15 @@ def in_sentence(sentence: str) -> str | None:
     if not PROSE.search(hidden) or is_read(sentence):
         return sentence
     for copula in reversed(list(_COPULA.finditer(hidden))[-6:]):
-        if _COMPOSED.search(sentence, 0, copula.start()):
+        start = max(0, copula.start() - LONGEST_BEFORE)
+        if _COMPOSED.search(sentence, start, copula.start()):
             return None
-        added = _ADDED.search(sentence, 0, copula.start())
+        added = _ADDED.search(sentence, start, copula.start())
         if added and not added[1].isdigit() and read_words(added[1].lower()) is None:
             return None
         rest = _without_fillers(sentence[copula.end() :])
         if not (_split(rest)[0] or _MINUS.match(rest) or is_read(rest)) or _BEFORE.search(
-            sentence, 0, copula.start()
+            sentence, start, copula.start()
         ):
             continue
         value = stated(rest)

@@ -30,9 +30,6 @@ from mathloop.answers.units import scale
 from mathloop.answers.vocabulary import RELATIONS as ORDERED
 from mathloop.answers.words import phrase, scale_of
 
-LONGEST = 6000
-"""Characters; a longer answer equals only an identical one."""
-
 _RELATIONS = frozenset(("=", "~", "<", "<=", ">", ">=", "!=", "in")) | ORDERED
 _CURRENCIES = {MONEY: "dollar", "¥": "yuan", "€": "euro", "£": "£", "₹": "₹", "₩": "₩", "₽": "₽", "¢": "¢"}
 _SEPARATORS = frozenset((",", "or", "and", "\\lor", "\\land", "\\quad", "\\\\"))
@@ -46,22 +43,8 @@ _BOUNDS = frozenset(
 """Words after a number that make it a bound."""
 
 
-def read(text: str) -> Node:
-    """The tree of a normalized answer.
-
-    Raises `Unreadable` if it is neither mathematics nor plain words.
-    """
-    if len(text) > LONGEST:
-        raise Unreadable("the answer is too long")
-    try:
-        return _read(text)
-    except RecursionError:
-        raise Unreadable("nested too deeply") from None
-    except ValueError:
-        raise Unreadable("a number is too long") from None
-
-
-def _read(text: str) -> Node:
+def read_answer(text: str) -> Node:
+    """The tree of a normalized answer; raises `Unreadable`, `RecursionError` or `ValueError`."""
     text = rewrite(text if text.isascii() else chinese.rewrite(text))
     text = with_powers(text.removeprefix("=").lstrip())
     if text.startswith(_SIGNS):

@@ -8,6 +8,11 @@ from mathloop.answers.expressions import constant_value
 from mathloop.answers.syntax import Node, Number
 
 
+def are_exact(*nodes: Node) -> bool:
+    """Whether all are numbers written without a decimal point, which are equal only if their values are."""
+    return all(isinstance(node, Number) and not node.places for node in nodes)
+
+
 def rounded(decimal: Number, exact: Node, places: int) -> bool:
     """Whether a decimal is another constant's value, truncated or rounded to all of its places.
 

@@ -120,14 +120,35 @@ def power(base: Node, exponent: Node) -> Node:
 
 def walk(node: Node) -> Iterator[Node]:
     """The node and all its descendants."""
-    deadline.check()
-    yield node
+    waiting = [node]
+    while waiting:
+        if len(waiting) % 16 == 1:
+            deadline.check()
+        node = waiting.pop()
+        yield node
+        if isinstance(node, Apply):
+            waiting.extend(reversed(node.arguments))
+        elif isinstance(node, Collection):
+            waiting.extend(reversed(node.items))
+        elif isinstance(node, Relation):
+            waiting.extend(reversed(node.sides))
+        elif isinstance(node, Quantity):
+            waiting.append(node.value)
+
+
+def ordered(node: Node) -> str:
+    """The tree as a text that does not depend on the order of terms and factors."""
     match node:
-        case Apply(_, below) | Collection(_, below, _) | Relation(below, _):
-            for child in below:
-                yield from walk(child)
-        case Quantity(value, _):
-            yield from walk(value)
+        case Apply(operation, below):
+            parts = [ordered(child) for child in below]
+            if operation in ("add", "mul"):
+                parts.sort()
+            return f"{operation}({','.join(parts)})"
+        case Number(value, _):
+            return str(value)
+        case Symbol(name):
+            return repr(name)
+    return repr(node)
 
 
 def rebuild(node: Node, change: dict[Node, Node]) -> Node:

@@ -158,7 +158,8 @@ class Cursor:
 
     def accept(self, value: str) -> bool:
         """Consumes a mark or command if it is next; returns whether it was."""
-        if self.token.value == value and self.token.kind in ("mark", "command"):
+        token = self.tokens[self.position]
+        if token.value == value and token.kind in ("mark", "command"):
             self.position += 1
             return True
         return False

@@ -7,9 +7,9 @@ import re
 from mathloop.answers.masking import NUMBER
 from mathloop.answers.normalization import normalize
 from mathloop.answers.nouns import droppable
-from mathloop.answers.reading import read
 from mathloop.answers.syntax import Collection, Quantity, Text
 from mathloop.answers.tokens import Unreadable
+from mathloop.answers.tree import read
 from mathloop.answers.units import scale
 
 _LONGEST_READ = 200

@@ -13,11 +13,11 @@ from mathloop.answers.extraction import extract_answer
 from mathloop.answers.normalization import normalize
 from mathloop.answers.numbers import read_number
 from mathloop.answers.prover import SECONDS_PER_VERDICT, Prover
-from mathloop.answers.reading import read
 from mathloop.answers.reasons import LONGEST_SHOWN, why_not
 from mathloop.answers.responses import final_answer
 from mathloop.answers.syntax import Apply, Collection, Node, Number, Relation, Symbol, Text, rebuild, walk
 from mathloop.answers.tokens import Unreadable
+from mathloop.answers.tree import read
 from mathloop.answers.words import phrase
 
 DECIMAL_PLACES = 6

@@ -11,7 +11,7 @@ from mathloop.answers import extract_answer, verify
 from mathloop.answers.exact import Exact
 from mathloop.answers.normalization import normalize
 from mathloop.answers.numbers import read_number
-from mathloop.answers.reading import read
+from mathloop.answers.tree import read
 from mathloop.answers.words import chinese_integer
 
 QUICK = settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
