@@ -113,10 +113,10 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
         yield partial
         with disk(path):
             if durable:
-                _sync(partial)
+                sync(partial)
             os.replace(partial, target)
             if durable:
-                _sync(target.parent)
+                sync(target.parent)
 
 
 @contextmanager
@@ -146,7 +146,7 @@ def replacing_folder(path: Path, *, durable: bool = False) -> Iterator[Path]:
                 with suppress(OSError):
                     _remove(old)
             if durable:
-                _sync(target.parent)
+                sync(target.parent)
 
 
 def write_file(path: Path, content: bytes, *, durable: bool = False) -> None:
@@ -223,10 +223,10 @@ def _remove(path: Path) -> None:
 def _sync_tree(folder: Path) -> None:
     for inner, _, names in os.walk(folder, topdown=False):
         for path in (*(Path(inner, name) for name in sorted(names)), Path(inner)):
-            _sync(path)
+            sync(path)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     """Returns when the disk has the file, or the folder's list of names."""
     descriptor = os.open(path, os.O_RDONLY)
     try:

@@ -13,6 +13,7 @@ from mathloop.evaluation.metrics import Outcomes
 from mathloop.evaluation.passes import MODES, passes_of, shards
 from mathloop.evaluation.responding import draw
 from mathloop.evaluation.roles import role_scores
+from mathloop.models.dtypes import working_dtype
 from mathloop.models.loading import load_reward_model
 from mathloop.records import Response, benchmark_of, read_problems, read_responses, write_responses
 from mathloop.registry import Champion
@@ -81,7 +82,7 @@ def run(
     started = time.monotonic()
     count = sum(1 for _ in read_problems(benchmark))
     scored = reward_model.is_dir() and any(reward_model.iterdir())
-    scorer = load_reward_model(reward_model) if scored else None
+    scorer = load_reward_model(reward_model, working_dtype(config.sampling.dtype)) if scored else None
     prompts = NamedBenchmarks(named).prompts(config.sampling.prompt)
     passes = passes_of(MODES, config)
     responses = len(models) * count * sum(one.samples for one in passes)

@@ -16,6 +16,7 @@ from mathloop.evaluation.saved import SCORES, SavedEvaluation, digest, fingerpri
 from mathloop.evaluation.scoring import tabulate
 from mathloop.evaluation.table import Table
 from mathloop.files import write_file
+from mathloop.models.dtypes import working_dtype
 from mathloop.models.loading import check_model, load_reward_model
 from mathloop.models.tokenizers import load_tokenizer
 from mathloop.records import Mode, Problem, Response
@@ -89,7 +90,11 @@ def run(
     passes = {benchmark.name: passes_of(_modes(benchmark, modes), config) for benchmark in benchmarks}
     responses = sum(counts[name] * one.samples for name, own_passes in passes.items() for one in own_passes)
     progress = Progress("evaluation", responses, "responses")
-    scorer = load_reward_model(reward_model) if reward_model is not None else None
+    scorer = (
+        load_reward_model(reward_model, working_dtype(config.sampling.dtype))
+        if reward_model is not None
+        else None
+    )
     tokenizer = load_tokenizer(model, chat=chat)
     first = config.sampling.model_copy(update={"prompt": prompts[0]})
     with load_sampler(model, config.sampling if chat else first) as sampler:

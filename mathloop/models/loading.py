@@ -17,6 +17,7 @@ from torch import Tensor
 
 from mathloop.errors import BadModel, MathloopError
 from mathloop.models.folders import AGAIN, HEAD, Kind, Weights, check_folder
+from mathloop.models.linear import speed_up
 from mathloop.models.reward_model import RewardModel
 from mathloop.models.tokenizers import check_embeddings, load_tokenizer
 
@@ -53,8 +54,8 @@ def outline_policy(folder: Path) -> Any:
             return AutoModelForCausalLM.from_config(config, trust_remote_code=False)
 
 
-def load_reward_model(folder: Path) -> tuple[RewardModel, Any]:
-    """Loads (reward model in float32, tokenizer), onto the GPU where there is one.
+def load_reward_model(folder: Path, dtype: torch.dtype = torch.float32) -> tuple[RewardModel, Any]:
+    """Loads (reward model, tokenizer), onto the GPU where there is one; the head is in float32.
 
     Raises BadModel, one line, whatever is wrong with the folder; a policy is refused as one.
     """
@@ -63,11 +64,12 @@ def load_reward_model(folder: Path) -> tuple[RewardModel, Any]:
     with one_line(folder):
         weights = check_folder(folder, "reward model")
         tokenizer = load_tokenizer(folder)
-        backbone = _load(AutoModel, folder, torch.float32)
+        backbone = _load(AutoModel, folder, dtype)
         _check_embeddings(folder, tokenizer, backbone)
         model = RewardModel(backbone, backbone.config.hidden_size)
         _check_head(folder, model, weights)
         model.head.load_state_dict(_read_head(weights))
+        speed_up(model)
         return model.to(_device()).eval(), tokenizer
 
 

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
+from mathloop.models.attention import hidden_states
 from mathloop.models.folders import HEAD
+from mathloop.models.packing import Pack
 
 
 class RewardModel(nn.Module):
@@ -21,13 +22,10 @@ class RewardModel(nn.Module):
         self.backbone = backbone
         self.head = nn.Sequential(nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, 1))
 
-    def forward(self, tokens: Tensor, attention: Tensor) -> Tensor:
-        """tokens, attention [batch, seq], padded on the right → scores (logits) [batch]."""
-        # Padding on the right is never seen by the tokens before it: no mask, and faster attention.
-        states = self.backbone(input_ids=tokens).last_hidden_state
-        last = attention.sum(1) - 1
-        rows = torch.arange(len(tokens), device=tokens.device)
-        return self.head(states[rows, last].float())[:, 0]  # type: ignore[no-any-return]
+    def forward(self, packed: Pack) -> Tensor:
+        """Scores (logits) [samples] of a pack, float32; no sample sees another."""
+        states = hidden_states(self.backbone, packed)[packed.ends]
+        return self.head(states.to(next(self.head.parameters()).dtype))[:, 0].float()  # type: ignore[no-any-return]
 
     def save(self, folder: Path, tokenizer: Any, weights: Mapping[str, Tensor] | None = None) -> None:
         """Writes it into `folder`, with its own weights or with these, of the same names.

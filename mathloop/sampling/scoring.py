@@ -1,4 +1,4 @@
-"""Rewards of responses by a reward model: dialogues as tokens, scored in batches."""
+"""Rewards of responses by a reward model: dialogues as tokens, scored in packed rows."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from mathloop.errors import BadConfig
 from mathloop.models.memory import if_it_fits
+from mathloop.models.packing import Sample, pack, share_prompts
 from mathloop.models.reward_model import RewardModel
 from mathloop.models.tokenizers import end_of_turn
 from mathloop.records import Mode
 from mathloop.sampling.prompts import Turn, encode_prompt
+
+REMEDY = "take a smaller reward model, or shorter responses (sampling.max_tokens)"
 
 
 def dialogue_tokens(
@@ -24,15 +26,12 @@ def dialogue_tokens(
     return encode_prompt(tokenizer, problem, mode, earlier=earlier, after=after)[-max_tokens:]
 
 
-def pad(rows: Sequence[Sequence[int]], device: Any = None) -> tuple[Tensor, Tensor]:
-    """(tokens, attention), both [batch, seq], padded on the right with zeros."""
-    width = max(map(len, rows))
-    tokens = torch.zeros(len(rows), width, dtype=torch.long)
-    attention = torch.zeros(len(rows), width, dtype=torch.long)
-    for at, row in enumerate(rows):
-        tokens[at, : len(row)] = torch.tensor(row)
-        attention[at, : len(row)] = 1
-    return tokens.to(device), attention.to(device)
+def share_prefix(rows: Sequence[Sequence[int]]) -> list[Sample]:
+    """Samples of the tokens `rows`, of which none is learned and whose common prefix is their prompt."""
+    shortest = min(map(len, rows))
+    columns = zip(*rows, strict=False)  # up to the shortest
+    common = next((i for i, column in enumerate(columns) if len(set(column)) > 1), shortest)
+    return [Sample(list(row), [0.0] * len(row), min(common, shortest - 1)) for row in rows]
 
 
 @torch.inference_mode()
@@ -41,29 +40,56 @@ def score(
     tokenizer: Any,
     dialogues: Sequence[tuple[str, Mode, str]],
     *,
-    batch_size: int = 256,
+    tokens: int = 16384,
     max_tokens: int = 4096,
     earlier: Sequence[Turn] = (),
+    remedy: str = REMEDY,
 ) -> list[float]:
-    """Rewards (logits) of (problem, mode, response text), in order; batches are made of like lengths.
+    """Rewards (logits) of (problem, mode, response text), in order.
 
-    `earlier` turns come before each of them.
-    A batch that does not fit into memory is scored again in halves, and so are all that follow.
+    `earlier` turns come before each of them. A forward pass reads packed rows of at most `tokens` tokens, in
+    which responses to one problem share its prompt, and a longer dialogue alone. One that does not fit into
+    memory is repeated with half as many tokens, and so are all that follow.
+
+    Raises:
+        BadConfig: a single dialogue does not fit; the message ends with `remedy`.
     """
-    rows = [dialogue_tokens(tokenizer, *dialogue, max_tokens, earlier) for dialogue in dialogues]
-    by_length = sorted(range(len(rows)), key=lambda i: len(rows[i]))
-    scores = [0.0] * len(rows)
-    device = next(model.parameters()).device
-    start = 0
-    while start < len(rows):
-        chosen = by_length[start : start + batch_size]
-        values = if_it_fits(lambda: model(*pad([rows[i] for i in chosen], device)).tolist())  # noqa: B023
-        if values is None and len(chosen) == 1:
-            raise BadConfig("out of memory with one response to score: take a smaller reward model")
-        if values is None:
-            batch_size = len(chosen) // 2
-            continue
-        for index, value in zip(chosen, values, strict=True):
-            scores[index] = value
-        start += len(chosen)
+    samples: list[Sample] = [Sample([], [], 0)] * len(dialogues)
+    groups: dict[tuple[str, Mode], list[int]] = {}
+    for i, (problem, mode, _) in enumerate(dialogues):
+        groups.setdefault((problem, mode), []).append(i)
+    for group in groups.values():
+        rows = [dialogue_tokens(tokenizer, *dialogues[i], max_tokens, earlier) for i in group]
+        for i, sample in zip(group, share_prefix(rows), strict=True):
+            samples[i] = sample
+    scores = [0.0] * len(samples)
+    left = list(groups.values())
+    while left:
+        done: set[int] = set()
+        for chosen in share_prompts(left, samples, tokens):
+            values = if_it_fits(lambda: _forward(model, [samples[i] for i in chosen]))  # noqa: B023
+            if values is None:
+                tokens = _halve(tokens, [samples[i] for i in chosen], remedy)
+                break
+            for index, value in zip(chosen, values, strict=True):
+                scores[index] = value
+            done.update(chosen)
+        left = [rest for group in left if (rest := [i for i in group if i not in done])]
     return scores
+
+
+def _forward(model: RewardModel, samples: Sequence[Sample]) -> list[float]:
+    device = next(model.parameters()).device
+    values: list[float] = model(pack(samples, device, share_prompts=True)).tolist()
+    return values
+
+
+def _halve(tokens: int, samples: Sequence[Sample], remedy: str) -> int:
+    """Half of the tokens of a forward pass of `samples` that did not fit."""
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    if len(samples) == 1:
+        raise BadConfig(
+            f"out of memory with one response of {len(samples[0].tokens)} tokens to score: {remedy}"
+        )
+    return max(1, min(tokens, sum(len(sample.tokens) for sample in samples)) // 2)

@@ -222,11 +222,10 @@ class LocalEngine:
     def _score(self, question: Question, responses: Sequence[Response]) -> list[float]:
         assert self._scorer is not None
         dialogues = [(question.problem, question.mode, response.text) for response in responses]
-        together = max(1, self._config.tokens_at_once // self._context)
         rewards = score(
             *self._scorer,
             dialogues,
-            batch_size=together,
+            tokens=self._config.tokens_at_once,
             max_tokens=self._context,
             earlier=_turns(question.earlier),
         )

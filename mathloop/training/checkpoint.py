@@ -12,8 +12,9 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,15 +24,15 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from mathloop.errors import BadData, Corrupt, MathloopError, StorageRefused
-from mathloop.files import disk, replacing_folder
+from mathloop.files import disk, replacing_folder, sync
 from mathloop.lines import parse_object
 from mathloop.remedies import PARTIAL, os_error
-from mathloop.storage import Manifest, Store, describe_source
+from mathloop.storage import FileEntry, Manifest, Store, describe_source
 from mathloop.training.uploads import CONTENTS, NAME, Uploads
 
 _STATE = "state.json"
 _FILE_BYTES = 2 << 30
-"""Tensors are gathered and written in files of about this many bytes, so that memory stays bounded."""
+"""All writers together hold about this many bytes of tensors, so that memory stays bounded."""
 
 
 @dataclass(frozen=True)
@@ -69,18 +70,23 @@ class Checkpoints:
         self.notes: list[str] = []
         """Which checkpoints were skipped, and why."""
 
-    def save(self, step: int, tensors: Iterable[tuple[str, torch.Tensor]], state: dict[str, Any]) -> None:
-        """Writes a checkpoint and removes the oldest; uploads it to the store in the background.
+    @contextmanager
+    def writing(self, step: int, state: dict[str, Any]) -> Iterator[tuple[Path, list[FileEntry]]]:
+        """Yields a folder to write tensors into, and the list that their files' entries are added to.
 
-        Raises StorageRefused if it cannot be written; earlier checkpoints are untouched.
+        At the end it is a checkpoint, the oldest is removed, and it is uploaded in the background. Raises
+        StorageRefused if the disk refuses; it does not become one then, and earlier ones are untouched.
         """
-        final = self.folder / f"step-{step:08d}"
+        final = self.folder / name_of(step)
+        files: list[FileEntry] = []
         try:
             with replacing_folder(final, durable=True) as partial, disk(final):
-                _write_tensors(partial, tensors)
+                yield partial, files
                 whole = {**state, "step": step, "fingerprint": self._fingerprint}
                 (partial / _STATE).write_text(json.dumps(whole), encoding="utf-8")
-                (partial / CONTENTS).write_bytes(describe_source(partial, final.name).to_json())
+                files.append(_entry_of(partial / _STATE))
+                listed = Manifest(final.name, "folder", tuple(sorted(files, key=lambda entry: entry.path)))
+                (partial / CONTENTS).write_bytes(listed.to_json())
         except StorageRefused as error:
             kept = self._names()
             intact = f"the checkpoint of step {kept[-1][0]} is intact" if kept else "there is no earlier one"
@@ -162,7 +168,7 @@ class Checkpoints:
     def _fetch(self, step: int, name: str) -> None:
         assert self._uploads is not None
         try:
-            self._uploads.fetch(name, self.folder / f"step-{step:08d}")
+            self._uploads.fetch(name, self.folder / name_of(step))
         except Corrupt as error:
             self._skip(str(error))
 
@@ -172,25 +178,47 @@ class Checkpoints:
         print(note, file=sys.stderr, flush=True)
 
 
+def name_of(step: int) -> str:
+    """The name of a checkpoint's folder."""
+    return f"step-{step:08d}"
+
+
 class _Foreign(Corrupt):
     """A checkpoint of another training: renamed, not removed."""
 
 
-def _write_tensors(folder: Path, tensors: Iterable[tuple[str, torch.Tensor]]) -> None:
+def write_tensors(
+    folder: Path, tensors: Iterable[tuple[str, torch.Tensor]], place: int = 0, writers: int = 1
+) -> list[FileEntry]:
+    """Writes tensors to safetensors files that the disk has when it returns; returns the files' entries.
+
+    Args:
+        place: of this writer among the `writers` that write into `folder` at the same time.
+    """
+    files: list[FileEntry] = []
     pending: dict[str, torch.Tensor] = {}
-    size = number = 0
+    size = 0
+
+    def write() -> None:
+        path = folder / f"tensors-{len(files) * writers + place:05d}.safetensors"
+        try:
+            save_file(pending, path)
+        except SafetensorError as error:
+            raise os_error(error) from None
+        sync(path)
+        files.append(_entry_of(path))
+
     for name, tensor in tensors:
         pending[name] = tensor.detach().cpu().contiguous()
         size += tensor.numel() * tensor.element_size()
-        if size >= _FILE_BYTES:
-            _save(pending, folder / f"tensors-{number:05d}.safetensors")
-            pending, size, number = {}, 0, number + 1
+        if size * writers >= _FILE_BYTES:
+            write()
+            pending, size = {}, 0
     if pending:
-        _save(pending, folder / f"tensors-{number:05d}.safetensors")
+        write()
+    return files
 
 
-def _save(tensors: dict[str, torch.Tensor], path: Path) -> None:
-    try:
-        save_file(tensors, path)
-    except SafetensorError as error:
-        raise os_error(error) from None
+def _entry_of(path: Path) -> FileEntry:
+    (entry,) = describe_source(path, path.name).files
+    return replace(entry, path=path.name)

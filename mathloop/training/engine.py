@@ -24,6 +24,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, TypeVar
@@ -32,15 +33,16 @@ import torch
 from torch import Tensor, nn
 
 from mathloop.curves import Point
-from mathloop.errors import BadConfig, Interrupted, StorageRefused, TrainingDiverged
+from mathloop.errors import BadConfig, Interrupted, TrainingDiverged
+from mathloop.models.attention import use_attention
 from mathloop.models.dtypes import working_dtype
+from mathloop.models.linear import speed_up
 from mathloop.storage import open_store
-from mathloop.training.attention import use_attention
 from mathloop.training.capacity import Utilization, check_memory, out_of_memory
 from mathloop.training.checkpoint import Checkpoint, Checkpoints
+from mathloop.training.checkpoint_writing import Stored, save_together
 from mathloop.training.config import CHECKPOINTS_VARIABLE, EngineConfig, OptimizerConfig
 from mathloop.training.fingerprint import HOW, fingerprint
-from mathloop.training.linear import speed_up
 from mathloop.training.metrics_log import MetricsLog
 from mathloop.training.ranks import join_ranks
 from mathloop.training.schedule import learning_rate
@@ -206,25 +208,12 @@ class Engine:
         """Writes a checkpoint; every rank calls this."""
         keys_by_name = {name: self._updates.keys(name) for name in self._updates.named}
         state = {"curves": self.curves, "counts": self.counts, "seconds": self.seconds, "keys": keys_by_name}
-        tensors = (
-            (f"{name}:{key}", self._updates.read(name, key))
+        tensors = [
+            Stored(f"{name}:{key}", self._shape(name).numel(), partial(self._updates.read, name, key))
             for name, keys in keys_by_name.items()
             for key in keys
-        )
-        refused: Exception | None = None
-        if self._checkpoints is not None:
-            try:
-                self._checkpoints.save(self.step, tensors, state)
-            except Exception as error:
-                refused = error
-        # The other ranks take part in gathering, and so does the first one if its disk is full.
-        for _ in tensors:
-            pass
-        if refused is not None:
-            self.ranks.total(1.0)
-            raise refused
-        if self.ranks.total(0.0)[0]:
-            raise StorageRefused(f"the first process could not write the checkpoint of step {self.step}")
+        ]
+        save_together(self._checkpoints, self.ranks, self.step, tensors, state)
         self._saved = self.step
 
     def weights(self) -> Iterator[tuple[str, Tensor]]:
@@ -244,6 +233,12 @@ class Engine:
         """A context in which every rank's module has the full weights, for decoding with it."""
         return self._updates.gathered() if self.config.zero == 3 else nullcontext()
 
+    def _shape(self, name: str) -> torch.Size:
+        """The shape of a trained parameter, which ZeRO-3 may have sharded."""
+        parameter = self._updates.named[name]
+        shape: torch.Size = getattr(parameter, "ds_shape", parameter.shape)
+        return shape
+
     def _begin_updates(self) -> Any:
         self.module.to(self.ranks.device).train()
         if self.config.zero:
@@ -261,8 +256,8 @@ class Engine:
         step, state = self.ranks.broadcast((checkpoint.step, checkpoint.state) if checkpoint else (0, {}))
         if not state:
             return
-        for name, parameter in self._updates.named.items():
-            shape = getattr(parameter, "ds_shape", parameter.shape)
+        for name in self._updates.named:
+            shape = self._shape(name)
             for key in state["keys"][name]:
                 tensor = checkpoint.read(f"{name}:{key}") if checkpoint else None
                 self._updates.write(name, key, self.ranks.broadcast_tensor(tensor, shape, torch.float32))

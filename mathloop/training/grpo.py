@@ -20,9 +20,11 @@ import torch
 from torch import Tensor
 
 from mathloop.curves import thin
-from mathloop.errors import BadConfig
+from mathloop.models.attention import use_attention
 from mathloop.models.dtypes import working_dtype
+from mathloop.models.linear import speed_up
 from mathloop.models.loading import load_policy, load_reward_model
+from mathloop.models.packing import Pack, pack
 from mathloop.models.saving import save_model
 from mathloop.records import read_problems
 from mathloop.sampling.engines import begin_sampler
@@ -31,15 +33,21 @@ from mathloop.training.adapters import add_adapters, check_targets, without_adap
 from mathloop.training.config import GRPOConfig
 from mathloop.training.engine import Engine
 from mathloop.training.handover import sampling_with
-from mathloop.training.linear import speed_up
 from mathloop.training.logprobs import PackedPolicy
 from mathloop.training.losses import importance_weights
 from mathloop.training.objectives.objective import BatchSize, Objective, Tokens, load_objective
 from mathloop.training.order import hash_data
-from mathloop.training.packing import Pack, pack
 from mathloop.training.policy_saving import save_policy
 from mathloop.training.ranks import join_ranks
-from mathloop.training.rollouts import Batch, choose, collect, join_rollouts, log_rollouts, split_by_mode
+from mathloop.training.rollout_log import join_rollouts, log_rollouts
+from mathloop.training.rollouts import (
+    Batch,
+    choose,
+    collect,
+    draw,
+    parts_per_group,
+    split_by_mode,
+)
 
 
 @timed
@@ -65,6 +73,7 @@ def run(
         BadConfig: the groups cannot be divided evenly among ranks and mini-batches.
     """
     ranks = join_ranks()  # sets this process's GPU, onto which models are loaded
+    parts_per_group(config, ranks.world)  # refuses what cannot be divided, before anything is loaded
     pool = [p for p in read_problems(problems) if p.answer is not None]
     check_targets(policy, config.lora)
     net, tokenizer = load_policy(policy)
@@ -85,18 +94,17 @@ def run(
         engine = stack.enter_context(
             Engine(module, config, config.steps * per_batch, work, recipe="grpo", seed=seed, data=data)
         )
-        _check_even(config, engine.ranks.world)
         reference = _Reference(net, policy, config, engine)
-        scorer = load_reward_model(reward_model)
+        scorer = load_reward_model(reward_model, working_dtype(config.engine.dtype))
         sampler = stack.enter_context(begin_sampler(policy, net, tokenizer, config.sampling))
         progress = Progress("grpo", config.steps, "steps")
         progress.update(engine.step // per_batch)
         for step in range(engine.step // per_batch, config.steps):
             chosen, mode = choose(pool, step, config, seed)
             with engine.full_weights(), sampling_with(sampler, net):
-                batch = collect(
-                    chosen, mode, sampler, scorer, objective, config, engine.ranks, step=step, seed=seed
-                )
+                drawn = draw(chosen, mode, sampler, config, engine.ranks, step=step, seed=seed)
+            # Scored while the sampler sleeps, and without the gathered weights.
+            batch = collect(chosen, mode, drawn, scorer, objective, config, engine.ranks, step=step)
             net.train()
             log_rollouts(work, batch, step, engine.ranks.rank, engine.ranks.world)
             zero_variance, right, tokens = engine.ranks.total(
@@ -157,10 +165,7 @@ def _train_on(
 ) -> dict[str, float]:
     """Takes all optimizer steps on one rollout batch; returns the metrics of the last one."""
     weights = [objective.token_weight(length, size) for length in batch.lengths]
-    mini_batches = [
-        _micro_batches(batch, range(first, batch.groups, config.mini_batches), weights, engine)
-        for first in range(config.mini_batches)
-    ]
+    mini_batches = [_micro_batches(batch, groups, weights, engine) for groups in batch.mini_batches]
     # Metrics are means over the learned tokens of all ranks; a mini-batch of zero-variance groups has none.
     total_weights = engine.ranks.total(
         *(sum(float(micro.weights.sum()) * share for micro, share in mini) for mini in mini_batches)
@@ -237,15 +242,24 @@ def _micro_batches(
 
 
 class _Reference:
-    """The starting policy: a copy, or the trained policy with its adapters disabled."""
+    """The starting policy: a copy, or the trained policy with its adapters disabled.
+
+    A copy computes as the policy does, to the last bit: before the first step the KL is 0.
+    """
 
     def __init__(self, net: Any, policy: Path, config: GRPOConfig, engine: Engine) -> None:
         self._net, self._engine, self._config = net, engine, config
         self._copy: PackedPolicy | None = None
+        dtype = working_dtype(config.engine.dtype)
+        # Without ZeRO the policy has float32 weights, of which the products take a bfloat16 copy.
+        self._autocast = dtype == torch.bfloat16 and not config.engine.zero
         if config.beta and config.lora is None:
-            copy, _ = load_policy(policy, working_dtype(config.engine.dtype))
+            copy, _ = load_policy(policy, torch.float32 if self._autocast else dtype)
+            if self._autocast:
+                _round_products(copy)
             speed_up(copy)
             self._copy = PackedPolicy(copy.to(engine.ranks.device).eval().requires_grad_(False))
+            use_attention(self._copy, config.engine.attention)
 
     @torch.no_grad()
     def logprobs(self, packed: Pack) -> Tensor | None:
@@ -253,17 +267,17 @@ class _Reference:
         if not self._config.beta:
             return None
         if self._copy is not None:
-            copied: Tensor = self._copy(packed, self._config.temperature)
+            with torch.autocast(packed.tokens.device.type, torch.bfloat16, enabled=self._autocast):
+                copied: Tensor = self._copy(packed, self._config.temperature)
             return copied
         with without_adapters(self._net):
             plain: Tensor = self._engine.forward(packed, self._config.temperature)
             return plain
 
 
-def _check_even(config: GRPOConfig, world: int) -> None:
-    if config.problems_per_step % (world * config.mini_batches):
-        raise BadConfig(
-            f"grpo.problems_per_step={config.problems_per_step} cannot be divided evenly among {world} "
-            f"process{'es' if world > 1 else ''} and mini_batches={config.mini_batches}: "
-            f"take a multiple of {world * config.mini_batches}"
-        )
+def _round_products(model: torch.nn.Module) -> None:
+    """Stores in bfloat16 what autocast would round to it: linear layers whose weights nobody else reads."""
+    read = {id(m.weight) for m in model.modules() if isinstance(m, torch.nn.Embedding)}
+    for module in model.modules():
+        if isinstance(module, torch.nn.Linear) and id(module.weight) not in read:
+            module.to(torch.bfloat16)

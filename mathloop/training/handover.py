@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from mathloop.models.attention import PACKED
+from mathloop.models.linear import plain_layers
 from mathloop.sampling.sampler import Sampler
 from mathloop.training.adapters import merged_weights
-from mathloop.training.attention import PACKED
-from mathloop.training.linear import plain_layers
 
 
 @contextmanager

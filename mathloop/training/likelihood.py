@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mathloop.models.packing import Sample, micro_batches, pack
 from mathloop.training.engine import Engine
-from mathloop.training.packing import micro_batches, pack
-from mathloop.training.samples import Sample
 
 
 def learn(engine: Engine, batch: Sequence[Sample]) -> dict[str, float]:

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from mathloop.training.attention import hidden_states
-from mathloop.training.packing import Pack
+from mathloop.models.attention import hidden_states
+from mathloop.models.packing import Pack
 from mathloop.training.ranks import most_of_ranks
 
 CHUNK = 2**26

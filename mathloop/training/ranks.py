@@ -25,6 +25,8 @@ class Ranks:
     rank: int
     world: int
     device: torch.device
+    local: int = 0
+    """Which of the processes of its machine this is."""
 
     @property
     def first(self) -> bool:
@@ -69,6 +71,14 @@ class Ranks:
         distributed.all_reduce(values)
         return [int(one) for one in values.tolist()]
 
+    def gather_objects(self, value: Any) -> list[Any]:
+        """Every rank's `value`, of any type, in the order of the ranks."""
+        if self.world == 1:
+            return [value]
+        values: list[Any] = [None] * self.world
+        distributed.all_gather_object(values, value)
+        return values
+
     def broadcast(self, value: Any) -> Any:
         """The first rank's `value`, on every rank."""
         if self.world == 1:
@@ -108,7 +118,7 @@ def join_ranks() -> Ranks:
     if world > 1 and not distributed.is_initialized():
         # Ranks wait while rank 0 fetches, loads or saves a model, which may take long.
         distributed.init_process_group("nccl" if cuda else "gloo", timeout=timedelta(hours=2))
-    return Ranks(int(os.environ.get("RANK", "0")), world, device)
+    return Ranks(int(os.environ.get("RANK", "0")), world, device, local)
 
 
 def most_of_ranks(value: int, device: torch.device) -> int:

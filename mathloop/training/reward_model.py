@@ -14,20 +14,18 @@ from torch import Tensor, nn
 
 from mathloop.curves import thin
 from mathloop.models.loading import new_reward_model
+from mathloop.models.packing import Pack, Sample, micro_batches, pack
 from mathloop.models.reward_model import RewardModel
 from mathloop.models.saving import save_folder
 from mathloop.records import Drops, Problem, Response, open_drops, read_problems, read_responses
-from mathloop.sampling.scoring import dialogue_tokens
+from mathloop.sampling.scoring import dialogue_tokens, share_prefix
 from mathloop.stages import Progress, StageReport, timed
-from mathloop.training.attention import hidden_states
 from mathloop.training.calibration import Calibration, calibrate
 from mathloop.training.config import RewardModelConfig
 from mathloop.training.engine import Engine
 from mathloop.training.losses import listwise_reward_loss
 from mathloop.training.order import batch_of, hash_data, steps_of
-from mathloop.training.packing import Pack, micro_batches, pack
 from mathloop.training.ranks import join_ranks
-from mathloop.training.samples import Sample
 
 
 @dataclass(frozen=True)
@@ -45,7 +43,7 @@ class Group:
 
 
 class PackedRewardModel(nn.Module):
-    """A reward model whose `forward` takes a pack: one score per sample."""
+    """Gives a reward model's weights the names that checkpoints have."""
 
     def __init__(self, model: RewardModel) -> None:
         super().__init__()
@@ -53,10 +51,8 @@ class PackedRewardModel(nn.Module):
 
     def forward(self, packed: Pack) -> Tensor:
         """Scores (logits) [samples], float32."""
-        states = hidden_states(self.model.backbone, packed)
-        head = self.model.head
-        scores: Tensor = head(states[packed.ends].to(next(head.parameters()).dtype))[:, 0]
-        return scores.float()
+        scores: Tensor = self.model(packed)
+        return scores
 
 
 @timed
@@ -211,17 +207,9 @@ def _split_groups(
             dialogue_tokens(tokenizer, problem.problem, r.mode, r.text, config.max_tokens)
             for r in read[problem]
         ]
-        shared = min(_common(rows), min(map(len, rows)) - 1)
-        samples = [Sample(row, [0.0] * len(row), shared) for row in rows]
-        groups.append(Group(samples, [bool(r.correct) for r in read[problem]]))
+        groups.append(Group(share_prefix(rows), [bool(r.correct) for r in read[problem]]))
     return groups[cut:], groups[:cut]
 
 
 def _family(problem: Problem) -> str:
     return problem.parent or problem.id
-
-
-def _common(rows: Sequence[Sequence[int]]) -> int:
-    """Length of the common prefix of all rows."""
-    columns = zip(*rows, strict=False)  # up to the shortest
-    return next((i for i, column in enumerate(columns) if len(set(column)) > 1), min(map(len, rows)))

@@ -1,20 +1,19 @@
-"""One rollout batch of GRPO: sampled, verified, scored, given advantages, and logged."""
+"""One rollout batch of GRPO: sampled, verified, scored, and given advantages."""
 
 from __future__ import annotations
 
+import math
 import random
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, NamedTuple
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
 from mathloop.curves import Point
-from mathloop.files import disk, replacing
+from mathloop.errors import BadConfig
+from mathloop.models.packing import Sample, share_prompts
 from mathloop.models.reward_model import RewardModel
 from mathloop.records import Mode, Problem
 from mathloop.sampling.judging import judge
@@ -24,14 +23,12 @@ from mathloop.training.config import GRPOConfig
 from mathloop.training.losses import shaped_reward
 from mathloop.training.objectives.objective import Objective
 from mathloop.training.order import batch_of
-from mathloop.training.packing import micro_batches
 from mathloop.training.ranks import Ranks
-from mathloop.training.samples import Sample
 
 
 @dataclass
 class Batch:
-    """This rank's share of a rollout batch: `groups` groups of `size` responses, in order."""
+    """This rank's share of a rollout batch: groups, or equal parts of them, of `size` responses, in order."""
 
     samples: list[Sample]
     """A token has weight 1 if it is learned: the policy wrote it, its group is not a zero-variance group, and
@@ -45,14 +42,12 @@ class Batch:
     size: int
     metrics: dict[str, float]
     """This rank's part of the batch's means: their sum over ranks is the mean over all responses."""
-    zero_variance: int
-    """Number of zero-variance groups, whose rewards are all equal."""
+    zero_variance: float
+    """Number of zero-variance groups, whose rewards are all equal; a part counts as its share of one."""
     rows: list[dict[str, Any]]
     """Rows of the log, one per response."""
-
-    @property
-    def groups(self) -> int:
-        return len(self.samples) // self.size
+    mini_batches: list[list[int]]
+    """Indices of the groups or parts in each mini-batch."""
 
     @property
     def right(self) -> int:
@@ -64,24 +59,11 @@ class Batch:
 
         A shared prompt counts once. A response that is longer than the budget is a micro-batch of its own.
         """
-        # Responses of one group share a micro-batch, and so their prompt, as far as the budget allows.
-        parts: list[list[int]] = []
-        sizes: list[int] = []
-        for group in groups:
-            room = 0
-            for i in range(group * self.size, (group + 1) * self.size):
-                sample = self.samples[i]
-                if not any(sample.weights):
-                    continue
-                own = len(sample.tokens) - sample.prompt
-                if room < own:
-                    parts.append([])
-                    sizes.append(sample.prompt)
-                    room = budget - sample.prompt
-                parts[-1].append(i)
-                sizes[-1] += own
-                room -= own
-        return [[i for part in chosen for i in parts[part]] for chosen in micro_batches(sizes, budget)]
+        learned = [
+            [i for i in range(g * self.size, (g + 1) * self.size) if any(self.samples[i].weights)]
+            for g in groups
+        ]
+        return share_prompts(learned, self.samples, budget)
 
 
 def choose(pool: Sequence[Problem], step: int, config: GRPOConfig, seed: int) -> tuple[list[Problem], Mode]:
@@ -91,37 +73,103 @@ def choose(pool: Sequence[Problem], step: int, config: GRPOConfig, seed: int) ->
     return [pool[i] for i in chosen], mode
 
 
-def collect(
+class Part(NamedTuple):
+    """A rank's part of one group."""
+
+    problem: int
+    """Index in the rollout batch."""
+    part: int
+    """Which of the group's equal parts, of consecutive responses."""
+    mini_batch: int
+
+
+def parts_per_group(config: GRPOConfig, world: int) -> int:
+    """Equal parts that each group is cut into, so that all ranks get as many of each mini-batch.
+
+    Raises BadConfig if there is no such number.
+    """
+    groups = config.problems_per_step // config.mini_batches
+    parts = world // math.gcd(world, groups)
+    if config.group_size % parts:
+        raise BadConfig(
+            f"grpo: mini-batches of {groups} groups (problems_per_step / mini_batches) cannot be divided "
+            f"evenly among {world} processes, which would cut groups of group_size={config.group_size} into "
+            f"{parts} parts: make group_size a multiple of {parts}, or problems_per_step one of "
+            f"{world * config.mini_batches}"
+        )
+    return parts
+
+
+def parts_of(config: GRPOConfig, ranks: Ranks) -> list[Part]:
+    """This rank's parts of a rollout batch, in the order of its problems.
+
+    Groups are dealt to the mini-batches in turn, whatever the number of ranks, and a mini-batch's parts to
+    the ranks.
+    """
+    count = parts_per_group(config, ranks.world)
+    own = []
+    for problem in range(config.problems_per_step):
+        group, mini_batch = divmod(problem, config.mini_batches)
+        for part in range(count):
+            if (group * count + part) % ranks.world == ranks.rank:
+                own.append(Part(problem, part, mini_batch))
+    return own
+
+
+def draw(
     problems: Sequence[Problem],
     mode: Mode,
     sampler: Sampler,
+    config: GRPOConfig,
+    ranks: Ranks,
+    *,
+    step: int,
+    seed: int,
+) -> list[Rollout]:
+    """Samples this rank's parts of the groups of `problems`, one part after the other."""
+    parts = parts_of(config, ranks)
+    size = config.group_size // parts_per_group(config, ranks.world)
+    rollouts = sampler.sample(
+        [problems[part.problem] for part in parts],
+        mode=mode,
+        samples=size,
+        temperature=config.temperature,
+        seed=(seed * 65_537 + step) * ranks.world + ranks.rank,
+    )
+    for i, rollout in enumerate(rollouts):  # number them within their group
+        number = parts[i // size].part * size + i % size
+        rollout.response = replace(rollout.response, sample=number)
+    return rollouts
+
+
+def collect(
+    problems: Sequence[Problem],
+    mode: Mode,
+    rollouts: Sequence[Rollout],
     scorer: tuple[RewardModel, Any],
     objective: Objective,
     config: GRPOConfig,
     ranks: Ranks,
     *,
     step: int,
-    seed: int,
 ) -> Batch:
-    """Samples, verifies and scores this rank's groups of `problems`."""
-    size = config.group_size
-    mine = problems[ranks.rank :: ranks.world]
-    rollouts = sampler.sample(
-        mine,
-        mode=mode,
-        samples=size,
-        temperature=config.temperature,
-        seed=(seed * 65_537 + step) * ranks.world + ranks.rank,
-    )
+    """Verifies and scores this rank's `rollouts`, which `draw` sampled; every rank calls this.
+
+    Raises BadConfig if the reward model does not fit into memory beside the policy.
+    """
+    parts = parts_of(config, ranks)
+    size = config.group_size // parts_per_group(config, ranks.world)
+    mine = [problems[part.problem] for part in parts]
     responses = [judge(mine[i // size].answer, r.response) for i, r in enumerate(rollouts)]
     verdicts = torch.tensor([float(r.correct is True) for r in responses])
     dialogues = [(mine[i // size].problem, mode, r.text) for i, r in enumerate(responses)]
-    scores = torch.tensor(score(*scorer, dialogues))
+    scores = torch.tensor(
+        score(*scorer, dialogues, tokens=config.engine.micro_batch_tokens, remedy=_SCORING_REMEDY)
+    )
     rewards = shaped_reward(scores, verdicts, config.alpha)
     if config.overlong == "punish":
         rewards = rewards - _overlong_penalties([len(r.tokens) for r in rollouts], config)
-    advantages = objective.advantages(rewards.view(-1, size)).flatten()
-    varied = (advantages.view(-1, size) != 0).any(1).repeat_interleave(size)
+    advantages, varied = _advantages(rewards.view(-1, size), parts, objective, config, ranks)
     truncated = torch.tensor([r.finish_reason == "length" for r in responses])
     masked = truncated if config.overlong == "mask" else torch.zeros_like(truncated)
     learned = (varied & ~masked).tolist()
@@ -148,16 +196,40 @@ def collect(
         }
         for i, response in enumerate(responses)
     ]
+    whole = config.problems_per_step * config.group_size
     return Batch(
         samples=[_sample(rollout, learn) for rollout, learn in zip(rollouts, learned, strict=True)],
         lengths=[0 if mask else len(own) for own, mask in zip(written, masked.tolist(), strict=True)],
         advantages=advantages,
         sampler_logprobs=[own if learn else [] for own, learn in zip(written, learned, strict=True)],
         size=size,
-        metrics={name: value / (config.problems_per_step * size) for name, value in sums.items()},
-        zero_variance=int((~varied).sum()) // size,
+        metrics={name: value / whole for name, value in sums.items()},
+        zero_variance=int((~varied).sum()) / config.group_size,
         rows=rows,
+        mini_batches=[
+            [i for i, part in enumerate(parts) if part.mini_batch == number]
+            for number in range(config.mini_batches)
+        ],
     )
+
+
+def _advantages(
+    rewards: Tensor, parts: Sequence[Part], objective: Objective, config: GRPOConfig, ranks: Ranks
+) -> tuple[Tensor, Tensor]:
+    """(advantages, whether the response's group has variance) [responses] of rewards [parts, size]."""
+    size = rewards.shape[1]
+    if size == config.group_size:
+        advantages = objective.advantages(rewards)
+        return advantages.flatten(), (advantages != 0).any(1).repeat_interleave(size)
+    # Each response is one rank's, so that the sum over ranks is the reward itself.
+    batch = torch.zeros(config.problems_per_step, config.group_size)
+    problem = torch.tensor([part.problem for part in parts])
+    columns = torch.tensor([part.part * size for part in parts])[:, None] + torch.arange(size)
+    batch[problem[:, None], columns] = rewards
+    batch = torch.tensor(ranks.total(*batch.flatten().tolist())).view_as(batch)
+    advantages = objective.advantages(batch)
+    varied = (advantages != 0).any(1)
+    return advantages[problem[:, None], columns].flatten(), varied[problem].repeat_interleave(size)
 
 
 def split_by_mode(
@@ -183,39 +255,6 @@ def split_by_mode(
     return split
 
 
-def log_rollouts(work: Path, batch: Batch, step: int, rank: int, world: int = 1) -> None:
-    """Writes a batch to Parquet; a step that is repeated after a restart writes the same file.
-
-    Files of this step and later ones that a killed attempt left, maybe one of more ranks, are removed first.
-    """
-    folder = work / "rollouts"
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"step-{step:06d}-{rank:04d}.parquet"
-    if rank == 0:
-        first_stale = folder / f"step-{step:06d}-{world:04d}.parquet"
-        for stale in folder.glob("step-*.parquet"):
-            if stale.name >= first_stale.name:
-                stale.unlink()
-    with replacing(path) as partial, disk(path):
-        pq.write_table(pa.Table.from_pylist(batch.rows, schema=_SCHEMA), partial, compression="zstd")
-
-
-def join_rollouts(work: Path, out: Path) -> None:
-    """Joins this machine's logged batches into one Parquet file, in order of steps and ranks."""
-    with (
-        replacing(out) as partial,
-        disk(out),
-        pq.ParquetWriter(partial, _SCHEMA, compression="zstd") as writer,
-    ):
-        for table in _tables(work / "rollouts"):
-            writer.write_table(table)
-
-
-def _tables(folder: Path) -> Iterator[pa.Table]:
-    for path in sorted(folder.glob("step-*.parquet")):
-        yield pq.read_table(path, schema=_SCHEMA)
-
-
 def _sample(rollout: Rollout, learn: bool) -> Sample:
     prompt = len(rollout.prompt_tokens)
     weights = [0.0] * prompt + [float(own and learn) for own in rollout.sampled]
@@ -228,27 +267,10 @@ def _overlong_penalties(lengths: Sequence[int], config: GRPOConfig) -> Tensor:
     return ((torch.tensor(lengths) - start) / config.overlong_buffer).clamp(0, 1)
 
 
+_SCORING_REMEDY = (
+    "lower grpo.engine.micro_batch_tokens or grpo.sampling.max_tokens, set grpo.engine.dtype=bfloat16, raise "
+    "grpo.engine.zero and the number of processes, or take a smaller reward model; then start again to resume"
+)
 _TITLES = {"cot": "CoT", "tir": "TIR"}
 _OF_BOTH_MODES = {"gradient norm", "learning rate", "tokens per second", "utilization"}
 """Curves that tell of the training as a whole."""
-_SCHEMA = pa.schema(
-    [
-        ("step", pa.int64()),
-        ("problem_id", pa.string()),
-        ("problem", pa.string()),
-        ("gold", pa.string()),
-        ("sample", pa.int64()),
-        ("mode", pa.string()),
-        ("text", pa.string()),
-        ("answer", pa.string()),
-        ("correct", pa.bool_()),
-        ("reason", pa.string()),
-        ("reward", pa.float64()),
-        ("shaped_reward", pa.float64()),
-        ("advantage", pa.float64()),
-        ("finish_reason", pa.string()),
-        ("tokens", pa.int64()),
-        ("tool_calls", pa.int64()),
-        ("temperature", pa.float64()),
-    ]
-)

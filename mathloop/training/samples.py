@@ -3,34 +3,35 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Any
 
+from mathloop.models.packing import Sample
 from mathloop.models.tokenizers import end_of_turn
 from mathloop.records import Mode
-from mathloop.sampling.prompts import render_prompt
+from mathloop.sampling.prompts import encode_prompt
 
 _OUTPUT = re.compile(r"(?<=```output)\n.*?\n```\n?", re.DOTALL)
 
 
-@dataclass(frozen=True)
-class Sample:
-    """Tokens of one prompt and response."""
-
-    tokens: list[int]
-    weights: list[float]
-    """Loss weight of predicting each token from those before it: 0 is not learned; the first is ignored."""
-    prompt: int
-    """Leading tokens that are not learned and that samples of one problem may share."""
-
-
-def encode(tokenizer: Any, problem: str, mode: Mode, text: str, *, prompt_weight: float = 0.0) -> Sample:
+def encode(
+    tokenizer: Any,
+    problem: str,
+    mode: Mode,
+    text: str,
+    *,
+    prompt_weight: float = 0.0,
+    ended: bool = True,
+    ends: frozenset[int] = frozenset(),
+) -> Sample:
     """Encodes one dialogue. Interpreter output (```output blocks) is not learned.
+
+    A response that `ended` by itself closes with the template's end of turn, in place of any of the model's
+    end tokens `ends` that its text closes with; one cut at a limit teaches no end.
 
     The prompt's tokens have the weight `prompt_weight`. If that is not 0, as in pretraining, the sample
     has no prompt to share.
     """
-    prompt = tokenizer(render_prompt(tokenizer, problem, mode), add_special_tokens=False)["input_ids"]
+    prompt = encode_prompt(tokenizer, problem, mode)
     tokens, weights, at = list(prompt), [prompt_weight] * len(prompt), 0
     spans = [match.span() for match in _OUTPUT.finditer(text)] if mode == "tir" else []
     for start, end in [*spans, (len(text), len(text))]:
@@ -39,6 +40,10 @@ def encode(tokenizer: Any, problem: str, mode: Mode, text: str, *, prompt_weight
         tokens += written + read
         weights += [1.0] * len(written) + [0.0] * len(read)
         at = end
-    tokens.append(int(tokenizer.convert_tokens_to_ids(end_of_turn(tokenizer))))
-    weights.append(1.0)
+    while len(tokens) > len(prompt) and tokens[-1] in ends:
+        tokens.pop()
+        weights.pop()
+    if ended:
+        tokens.append(int(tokenizer.convert_tokens_to_ids(end_of_turn(tokenizer))))
+        weights.append(1.0)
     return Sample(tokens, weights, 0 if prompt_weight else len(prompt))

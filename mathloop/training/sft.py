@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from mathloop.curves import thin
 from mathloop.errors import BadData
 from mathloop.models.loading import load_policy
+from mathloop.models.packing import Sample
 from mathloop.models.saving import save_model
-from mathloop.records import open_drops, read_problems, read_responses
+from mathloop.models.tokenizers import end_tokens
+from mathloop.records import Drops, open_drops, read_problems, read_responses
 from mathloop.stages import Progress, StageReport, timed
 from mathloop.training.adapters import add_adapters, check_targets
 from mathloop.training.config import SFTConfig
+from mathloop.training.encoded import EncodedSamples, write_samples
 from mathloop.training.engine import Engine
 from mathloop.training.likelihood import learn
 from mathloop.training.logprobs import PackedPolicy
-from mathloop.training.order import batch_of, hash_data, steps_of
+from mathloop.training.order import batch_of, steps_of
 from mathloop.training.policy_saving import save_policy
 from mathloop.training.ranks import join_ranks
-from mathloop.training.samples import Sample, encode
+from mathloop.training.samples import encode
 
 
 @timed
@@ -45,23 +50,17 @@ def run(
     ranks = join_ranks()  # sets this process's GPU, onto which models are loaded
     check_targets(policy, config.lora)
     net, tokenizer = load_policy(policy)
-    statements = {p.id: p.problem for p in read_problems(problems)}
-    samples: list[Sample] = []
-    shortest = taken = 0
-    with open_drops(dropped if ranks.first else None) as drops:
-        for response in (r for path in responses for r in read_responses(path)):
-            taken += 1
-            if response.problem_id not in statements:
-                drops.add("its problem was removed", response)
-                continue
-            statement = statements[response.problem_id]
-            sample = encode(tokenizer, statement, response.mode, response.text)
-            length = len(sample.tokens)
-            if length <= config.max_tokens:
-                samples.append(sample)
-                continue
-            shortest = min(shortest or length, length)
-            drops.add("longer than max_tokens", response, problem=statement, encoded_tokens=length)
+    encoded = work / "encoded"
+    drops = Drops()
+    if ranks.local == 0:
+        with open_drops(dropped if ranks.first else None) as drops:
+            ends = end_tokens(tokenizer, getattr(net, "generation_config", None))
+            counts = {"taken": 0, "shortest": 0}
+            fitting = _encode(problems, responses, tokenizer, ends, config, drops, counts)
+            write_samples(encoded, fitting, counts)
+    ranks.barrier()
+    samples = EncodedSamples(encoded)
+    taken, shortest = samples.summary["taken"], samples.summary["shortest"]
     if shortest and not samples:
         raise BadData(
             f"every response with its problem is longer than sft.max_tokens={config.max_tokens}, the "
@@ -80,7 +79,7 @@ def run(
     steps = steps_of(len(samples), batch_size, config.epochs)
     torch.manual_seed(seed)  # adapters start random: the same after a resume and on every rank
     module = PackedPolicy(add_adapters(net, config.lora))
-    data = hash_data(s.tokens for s in samples)
+    data = samples.summary["hash"]
     with Engine(module, config, steps, work, recipe="sft", seed=seed, data=data) as engine:
         progress = Progress("sft", steps, "steps")
         progress.update(engine.step)
@@ -89,6 +88,8 @@ def run(
             values = learn(engine, batch)
             progress.update(tokens=sum(len(s.tokens) for s in batch), loss=values["loss"])
         save_policy(model, engine, net, tokenizer)
+    if ranks.local == 0:
+        shutil.rmtree(encoded, ignore_errors=True)
     return StageReport(
         "sft",
         inputs=taken,
@@ -98,3 +99,32 @@ def run(
         curves={name: thin(curve) for name, curve in engine.curves.items()},
         notes=engine.notes,
     )
+
+
+def _encode(
+    problems: Path,
+    responses: Sequence[Path],
+    tokenizer: Any,
+    ends: frozenset[int],
+    config: SFTConfig,
+    drops: Drops,
+    counts: dict[str, int],
+) -> Iterator[Sample]:
+    """Yields the samples to learn from; counts responses read, and tokens of the shortest too long."""
+    statements = {p.id: p.problem for p in read_problems(problems)}
+    for response in (r for path in responses for r in read_responses(path)):
+        counts["taken"] += 1
+        if response.problem_id not in statements:
+            drops.add("its problem was removed", response)
+            continue
+        statement = statements[response.problem_id]
+        ended = response.finish_reason == "stop"
+        sample = encode(tokenizer, statement, response.mode, response.text, ended=ended, ends=ends)
+        length = len(sample.tokens)
+        if length > config.max_tokens:
+            counts["shortest"] = min(counts["shortest"] or length, length)
+            drops.add("longer than max_tokens", response, problem=statement, encoded_tokens=length)
+        elif not any(sample.weights):
+            drops.add("nothing to learn from", response, problem=statement)
+        else:
+            yield sample

@@ -13,6 +13,7 @@ from torch import Tensor, distributed, nn
 from torch._C._distributed_c10d import HashStore
 
 from mathloop.errors import BadConfig
+from mathloop.models.dtypes import working_dtype
 from mathloop.training.config import EngineConfig, OptimizerConfig
 from mathloop.training.ranks import Ranks
 from mathloop.training.updates import WEIGHT, optimizers
@@ -43,7 +44,7 @@ class ZeroUpdates:
             "zero_optimization": {"stage": engine.zero, "overlap_comm": False},
             "zero_allow_untested_optimizer": True,
             "zero_force_ds_cpu_optimizer": False,
-            "bf16": {"enabled": engine.dtype == "bfloat16"},
+            "bf16": {"enabled": working_dtype(engine.dtype) == torch.bfloat16},
             # Otherwise in bfloat16, where a sum over many micro-batches loses its small terms.
             "data_types": {"grad_accum_dtype": "fp32"},
         }

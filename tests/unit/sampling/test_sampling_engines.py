@@ -11,15 +11,15 @@ import pytest
 import torch
 
 from mathloop.errors import BadConfig
+from mathloop.models.attention import PACKED
+from mathloop.models.linear import FastLinear
 from mathloop.records import Problem
 from mathloop.sampling.config import SamplingConfig
 from mathloop.sampling.engines import ENGINES, begin_sampler, load_sampler, transformers_engine
 from mathloop.sampling.engines.transformers_engine import TransformersSampler
 from mathloop.sampling.engines.vllm_engine import VllmSampler
 from mathloop.sampling.sampler import Sampler
-from mathloop.training.attention import PACKED
 from mathloop.training.handover import sampling_with
-from mathloop.training.linear import FastLinear
 
 CONFIG = SamplingConfig(max_tokens=12)
 PROBLEMS = [Problem("a", "3 + 4?"), Problem("b", "Tom has 5.")]

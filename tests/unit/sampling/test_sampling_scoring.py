@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 import torch
 
+from mathloop.errors import BadConfig
 from mathloop.models.loading import new_reward_model
+from mathloop.models.packing import Pack
 from mathloop.records import Mode
 from mathloop.sampling.scoring import dialogue_tokens, score
 
@@ -35,17 +37,40 @@ def test_a_score_does_not_depend_on_its_batch(policy: Path) -> None:
     alone = [score(model, tokenizer, [dialogue])[0] for dialogue in DIALOGUES]
     assert together == pytest.approx(alone, abs=1e-5)
     assert score(model, tokenizer, DIALOGUES[::-1]) == pytest.approx(together[::-1], abs=1e-5)
-    assert score(model, tokenizer, DIALOGUES, batch_size=2) == pytest.approx(together, abs=1e-5)
+    assert score(model, tokenizer, DIALOGUES, tokens=50) == pytest.approx(together, abs=1e-5)
 
 
-def test_padding_is_not_seen(policy: Path) -> None:
+def test_a_pass_is_bounded_and_reads_a_shared_prompt_once(policy: Path) -> None:
     model, tokenizer = new_reward_model(policy)
-    tokens = torch.tensor([dialogue_tokens(tokenizer, *DIALOGUES[0], 4096)])
-    attention = torch.ones_like(tokens)
-    for filler in (0, 5):
-        padded = torch.nn.functional.pad(tokens, (0, 9), value=filler)
-        seen = torch.nn.functional.pad(attention, (0, 9))
-        assert torch.allclose(model(padded, seen), model(tokens, attention), atol=1e-5)
+    asked = [*DIALOGUES, *((DIALOGUES[0][0], DIALOGUES[0][1], f"It is {i}.") for i in range(20))]
+    expected = [score(model, tokenizer, [dialogue])[0] for dialogue in asked]
+    lengths = [len(dialogue_tokens(tokenizer, *dialogue, 4096)) for dialogue in asked]
+    rows: list[int] = []
+    model.register_forward_pre_hook(lambda _, given: rows.append(len(given[0].tokens)))
+    assert score(model, tokenizer, asked) == pytest.approx(expected, abs=1e-5)
+    assert len(rows) == 1
+    assert rows.pop() < 0.5 * sum(lengths)
+    limit = max(lengths) + 10
+    assert score(model, tokenizer, asked, tokens=limit) == pytest.approx(expected, abs=1e-5)
+    assert max(rows) <= limit
+    assert len(rows) < 0.5 * len(asked)
+
+
+def test_a_pass_that_does_not_fit_is_repeated_in_halves(policy: Path) -> None:
+    model, tokenizer = new_reward_model(policy)
+    expected = score(model, tokenizer, DIALOGUES)
+    longest = max(len(dialogue_tokens(tokenizer, *dialogue, 4096)) for dialogue in DIALOGUES)
+    room = longest + 5
+
+    def refuse(_: object, given: tuple[Pack]) -> None:
+        if len(given[0].tokens) > room:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    model.register_forward_pre_hook(refuse)
+    assert score(model, tokenizer, DIALOGUES) == pytest.approx(expected, abs=1e-5)
+    room = 10
+    with pytest.raises(BadConfig, match=r"with one response of \d+ tokens to score: lower that"):
+        score(model, tokenizer, DIALOGUES, remedy="lower that")
 
 
 def test_the_head_is_two_linear_layers_on_the_last_token(policy: Path) -> None:

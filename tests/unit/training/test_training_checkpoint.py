@@ -34,7 +34,8 @@ def tensors(step: int) -> list[tuple[str, torch.Tensor]]:
 
 
 def save(checkpoints: Checkpoints, step: int) -> None:
-    checkpoints.save(step, iter(tensors(step)), {"curves": {"loss": [(0, step)]}})
+    with checkpoints.writing(step, {"curves": {"loss": [(0, step)]}}) as (folder, files):
+        files += checkpoint.write_tensors(folder, iter(tensors(step)))
 
 
 def steps_in(folder: Path) -> list[str]:

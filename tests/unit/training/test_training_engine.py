@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from torch import nn
 
 from mathloop.errors import BadConfig, Interrupted, TrainingDiverged
+from mathloop.models.packing import Sample
 from mathloop.training.config import EngineConfig, OptimizerConfig, SFTConfig
 from mathloop.training.engine import Engine
 from mathloop.training.likelihood import learn
 from mathloop.training.logprobs import PackedPolicy
 from mathloop.training.ranks import Ranks
-from mathloop.training.samples import Sample
 from mathloop.training.schedule import learning_rate
 
 

@@ -10,7 +10,10 @@ from typing import Any
 import pytest
 import torch
 
+from mathloop.errors import BadConfig
 from mathloop.models.loading import load_policy
+from mathloop.models.packing import Pack
+from mathloop.models.reward_model import RewardModel
 from mathloop.sampling.config import SamplingConfig
 from mathloop.sampling.engines.transformers_engine import TransformersSampler
 from mathloop.training import grpo
@@ -185,7 +188,10 @@ def test_the_size_of_micro_batches_changes_rounding_only(
         monkeypatch.undo()
     whole = runs.pop()
     for report, rows, gradients in runs:
-        assert rows == whole[1]
+        for row, expected in zip(rows, whole[1], strict=True):
+            for name in ("reward", "shaped_reward", "advantage"):  # scored in passes of that size
+                assert row.pop(name) == pytest.approx(expected[name], abs=1e-5)
+            assert row.items() <= expected.items()
         (first, second), (first_whole, second_whole) = gradients, whole[2]
         for name in first:
             assert torch.allclose(first[name], first_whole[name], atol=1e-6, rtol=1e-3), name
@@ -195,3 +201,37 @@ def test_the_size_of_micro_batches_changes_rounding_only(
         for name in ("loss", "gradient norm", "KL", "sampler ratio"):
             values = [v for _, v in whole[0].curves[name]]
             assert [v for _, v in report.curves[name]] == pytest.approx(values, rel=1e-3, abs=2e-4)
+
+
+@pytest.mark.parametrize("attention", ["packed", "eager"])
+def test_before_the_first_step_the_policy_is_its_own_reference_in_bfloat16(
+    trained: Path, tmp_path: Path, attention: str
+) -> None:
+    engine = EngineConfig(dtype="bfloat16", attention=attention)  # type: ignore[arg-type]
+    report, _ = run(trained, tmp_path, engine=engine, beta=0.1, mini_batches=2)
+    before, after = (value for _, value in report.curves["KL"])
+    assert before == 0.0
+    assert after > 0.0
+
+
+def test_rewards_are_scored_while_the_sampler_sleeps_and_an_error_names_the_setting(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[str] = []
+
+    class Recorded(TransformersSampler):
+        def wake(self) -> None:
+            events.append("wake")
+
+        def sleep(self) -> None:
+            events.append("sleep")
+
+    def forward(model: RewardModel, packed: Pack) -> torch.Tensor:
+        events.append(f"score in {next(model.backbone.parameters()).dtype}")
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(grpo, "begin_sampler", lambda _, *given: Recorded(*given))
+    monkeypatch.setattr(RewardModel, "forward", forward)
+    with pytest.raises(BadConfig, match=r"tokens to score: lower grpo.engine.micro_batch_tokens or"):
+        run(trained, tmp_path, engine=EngineConfig(dtype="bfloat16"))
+    assert events[:3] == ["wake", "sleep", "score in torch.bfloat16"]

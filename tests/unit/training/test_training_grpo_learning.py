@@ -20,8 +20,8 @@ from mathloop.sampling.engines.transformers_engine import TransformersSampler
 from mathloop.stages import StageReport
 from mathloop.training import grpo
 from mathloop.training.config import GRPOConfig, OptimizerConfig
-from mathloop.training.grpo import _check_even
 from mathloop.training.objectives.grpo import GRPO
+from mathloop.training.rollouts import parts_per_group
 
 pytestmark = pytest.mark.slow
 
@@ -99,9 +99,11 @@ def test_groups_that_cannot_be_divided_evenly_are_one_line(
     ):
         GRPOConfig(problems_per_step=4, mini_batches=3)
     # How many processes there are shows only where they start.
-    monkeypatch.setattr("mathloop.training.grpo._check_even", lambda config, _: _check_even(config, 3))
+    monkeypatch.setattr(
+        "mathloop.training.grpo.parts_per_group", lambda config, _: parts_per_group(config, 3)
+    )
     with pytest.raises(
-        BadConfig, match=r"among 3 processes and mini_batches=2: take a multiple of 6"
+        BadConfig, match="make group_size a multiple of 3, or problems_per_step one of 6"
     ) as error:
         run(trained, tmp_path, problems, mini_batches=2)
     assert "\n" not in str(error.value)

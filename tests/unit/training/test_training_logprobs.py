@@ -9,10 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from mathloop.models.packing import Sample, pack
 from mathloop.training import logprobs
 from mathloop.training.logprobs import PackedPolicy, model_logprobs, token_logprobs
-from mathloop.training.packing import pack
-from mathloop.training.samples import Sample
 
 SAMPLES = [
     Sample([1, 2, 3, 4, 5], [0, 0, 1.0, 1.0, 0.5], 2),

@@ -15,10 +15,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mathloop.models.packing import Sample, pack
 from mathloop.training.logprobs import model_logprobs
 from mathloop.training.losses import listwise_reward_loss
-from mathloop.training.packing import pack
-from mathloop.training.samples import Sample
 from tests.unit.training.trl_peers import arguments, assert_same_gradients, normal, pad, write_policy
 
 pytest.importorskip("trl", reason="TRL is not installed: pip install -e '.[benchmark]'")

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from mathloop.models.packing import Sample
 from mathloop.records import Mode
 from mathloop.sampling.prompts import render_prompt
-from mathloop.training.samples import Sample, encode
+from mathloop.training.samples import encode
 
 END = "<|im_end|>"
 PROBLEM = "Mia has 3 apples. Tom gives her 4 more."

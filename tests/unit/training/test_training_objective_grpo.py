@@ -17,12 +17,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from mathloop.models.packing import Sample, pack
 from mathloop.training.config import GRPOConfig
 from mathloop.training.logprobs import model_logprobs
 from mathloop.training.objectives.grpo import GRPO
 from mathloop.training.objectives.objective import BatchSize, Tokens
-from mathloop.training.packing import pack
-from mathloop.training.samples import Sample
 from tests.unit.training import trl_peers
 from tests.unit.training.objective_batches import (
     MAX_TOKENS,

@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from mathloop.models.loading import new_reward_model
+from mathloop.models.packing import micro_batches
 from mathloop.training import ranks
 from mathloop.training.order import batch_of
-from mathloop.training.packing import micro_batches
 from mathloop.training.ranks import Ranks
 from tests.unit.training import two_ranks
+from tests.unit.training.toy import write_toy
 
 pytestmark = pytest.mark.slow
 
@@ -71,7 +74,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     two_ranks.train(folder / "one")
     two_ranks.train(folder / "one-muon", optimizer="muon")
     two_ranks.train(folder / "one-then-two", until=2)
-    two_ranks.run(folder, "plain", "stopped", "full")
+    write_toy(folder / "toy")
+    reward, tokenizer = new_reward_model(folder / "toy" / "policy")
+    reward.save(folder / "toy" / "opinion", tokenizer)
+    two_ranks.run(folder, "plain", "stopped", "full", "tuned", "split")
     return folder
 
 
@@ -112,12 +118,43 @@ def test_a_signal_to_one_stops_all_after_the_same_step(folder: Path) -> None:
     check_alike(folder / "one", folder / "stopped", 3)
 
 
-def test_a_full_disk_of_the_first_stops_all(folder: Path) -> None:
-    said = [(folder / f"full-{rank}.txt").read_text() for rank in (0, 1)]
-    assert "No space left on device" in said[0]
+@pytest.mark.parametrize("full", [0, 1])
+def test_a_full_disk_of_one_stops_all(folder: Path, full: int) -> None:
+    said = [(folder / f"full{full}-{rank}.txt").read_text() for rank in (0, 1)]
+    assert "No space left on device" in said[full]
     assert "the checkpoint of step 1 is intact" in said[0]
-    assert said[1] == "StorageRefused: the first process could not write the checkpoint of step 2"
-    assert [path.name for path in (folder / "full" / "checkpoints").iterdir()] == ["step-00000001"]
+    assert f"StorageRefused: process {full} could not write the checkpoint of step 2" in said[1 - full]
+    assert [path.name for path in (folder / f"full{full}" / "checkpoints").iterdir()] == ["step-00000001"]
+
+
+def test_each_rank_writes_its_part_of_a_checkpoint(folder: Path) -> None:
+    files = sorted((folder / "plain" / "checkpoints" / "step-00000005").glob("*.safetensors"))
+    assert [path.name for path in files] == ["tensors-00000.safetensors", "tensors-00001.safetensors"]
+    first, second = (set(load_file(path)) for path in files)
+    assert not first & second
+    sizes = [path.stat().st_size for path in files]
+    assert min(sizes) > 0.4 * sum(sizes)
+
+
+def test_sft_data_is_encoded_by_one_process_of_a_machine(folder: Path) -> None:
+    two_ranks.fine_tune(folder, "one")
+    check_alike(folder / "tuned-one", folder / "tuned-two", 4)
+    assert not (folder / "tuned-two" / "encoded").exists()
+
+
+def test_a_group_on_two_ranks_has_the_advantages_losses_and_weights_of_one(folder: Path) -> None:
+    two_ranks.reinforce_one_group(folder, "one")
+    one, two = (pq.read_table(folder / f"split-{name}.parquet").to_pylist() for name in ("one", "two"))
+    places = [(row["step"], row["problem_id"], row["sample"]) for row in one]
+    assert len(set(places)) == len(places) == 16
+    assert len({row["advantage"] for row in one}) > 3
+    by_place = {(row["step"], row["problem_id"], row["sample"]): row for row in two}
+    for place, row in zip(places, one, strict=True):
+        other = by_place[place]
+        assert row["text"] == other["text"]
+        for name in ("reward", "shaped_reward", "advantage"):
+            assert row[name] == pytest.approx(other[name], rel=1e-4, abs=1e-5), name
+    check_alike(folder / "split-one", folder / "split-two", 4)
 
 
 def test_gradients_are_summed_bucket_by_bucket(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -75,7 +75,8 @@ def test_the_first_step_is_the_mean_over_pairs_then_problems(
         scores = {True: [], False: []}  # type: ignore[var-annotated]
         for r in (r for r in RESPONSES if r.problem_id == name):
             row = torch.tensor([dialogue_tokens(tokenizer, f"{name} + 1?", r.mode, r.text, 4096)])
-            scores[bool(r.correct)].append(net(row, torch.ones_like(row))[0])
+            state = net.backbone(input_ids=row).last_hidden_state[0, -1]
+            scores[bool(r.correct)].append(net.head(state)[0])
         pairs = [(good, bad) for good in scores[True] for bad in scores[False]]
         total = total - sum(torch.log(torch.sigmoid(good - bad)) for good, bad in pairs) / len(pairs) / 3
     total.backward()

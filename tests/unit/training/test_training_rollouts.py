@@ -13,6 +13,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mathloop.errors import BadConfig
+from mathloop.models.packing import Sample
 from mathloop.records import Problem, Response
 from mathloop.sampling.config import SamplingConfig
 from mathloop.sampling.sampler import Rollout
@@ -21,8 +23,8 @@ from mathloop.training.config import GRPOConfig
 from mathloop.training.objectives.grpo import GRPO
 from mathloop.training.objectives.objective import BatchSize
 from mathloop.training.ranks import Ranks
-from mathloop.training.rollouts import Batch, choose, collect, join_rollouts, log_rollouts
-from mathloop.training.samples import Sample
+from mathloop.training.rollout_log import join_rollouts, log_rollouts
+from mathloop.training.rollouts import Batch, choose, collect, draw, parts_of, parts_per_group
 
 PROBLEMS = [Problem("p", "3 + 4?", answer="7"), Problem("q", "1 + 1?", answer="2")]
 # (answer, tokens of which the interpreter wrote those marked, reward model's score, how it ended)
@@ -62,7 +64,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch, ranks: Ranks, **given: Any) -> tuple[
     monkeypatch.setattr(
         rollouts,
         "score",
-        lambda model, tokenizer, dialogues: [
+        lambda model, tokenizer, dialogues, **how: [
             scores[(0 if problem == PROBLEMS[0].problem else 3) + i % 3]
             for i, (problem, _, _) in enumerate(dialogues)
         ],
@@ -71,7 +73,8 @@ def drawn(monkeypatch: pytest.MonkeyPatch, ranks: Ranks, **given: Any) -> tuple[
         problems_per_step=2, group_size=3, alpha=0.5, sampling=SamplingConfig(max_tokens=8), **given
     )
     sampler = Scripted(PROBLEMS)
-    batch = collect(PROBLEMS, "cot", sampler, (None, None), GRPO, config, ranks, step=4, seed=9)  # type: ignore[arg-type]
+    made = draw(PROBLEMS, "cot", sampler, config, ranks, step=4, seed=9)  # type: ignore[arg-type]
+    batch = collect(PROBLEMS, "cot", made, (None, None), GRPO, config, ranks, step=4)  # type: ignore[arg-type]
     return batch, sampler
 
 
@@ -194,8 +197,8 @@ def test_micro_batches_hold_each_learned_response_once_within_the_budget(
         for group in groups
         for own, used in group
     ]
-    batch = Batch(samples, [], torch.zeros(len(samples)), [], 3, {}, 0, [])
-    chosen = range(0, batch.groups, 2)
+    batch = Batch(samples, [], torch.zeros(len(samples)), [], 3, {}, 0, [], [])
+    chosen = range(0, len(groups), 2)
     micro_batches = batch.cut(chosen, budget)
     learned = [i for g in chosen for i in range(3 * g, 3 * g + 3) if any(samples[i].weights)]
     assert sorted(i for micro in micro_batches for i in micro) == learned
@@ -214,3 +217,22 @@ def test_problems_and_mode_are_a_function_of_seed_and_step() -> None:
     assert 70 < sum(mode == "tir" for _, mode in drawn) < 130
     assert {choose(pool, step, GRPOConfig(tir_share=1.0), 5)[1] for step in range(20)} == {"tir"}
     assert {choose(pool, step, GRPOConfig(tir_share=0.0), 5)[1] for step in range(20)} == {"cot"}
+
+
+@pytest.mark.parametrize("mini_batches", [1, 2, 8])
+def test_the_papers_groups_are_dealt_evenly_to_any_number_of_ranks(mini_batches: int) -> None:
+    """128 groups of 32 (Paper §3.3) on up to 64 ranks: each response once, mini-batches as on one rank."""
+    config = GRPOConfig(problems_per_step=128, group_size=32, mini_batches=mini_batches)
+    for world in (1, 8, 32, 64, 3 * 4):
+        if world == 12:
+            with pytest.raises(BadConfig, match=r"among 12 processes, which would cut .* into 3 parts: make"):
+                parts_per_group(config, world)
+            continue
+        size = 32 // parts_per_group(config, world)
+        dealt = [parts_of(config, Ranks(rank, world, torch.device("cpu"))) for rank in range(world)]
+        responses = sorted((p.problem, p.part * size + i) for own in dealt for p in own for i in range(size))
+        assert responses == [(problem, i) for problem in range(128) for i in range(32)]
+        for own in dealt:
+            assert all(part.mini_batch == part.problem % mini_batches for part in own)
+            shares = [sum(part.mini_batch == m for part in own) * size for m in range(mini_batches)]
+            assert set(shares) == {4096 // mini_batches // world}

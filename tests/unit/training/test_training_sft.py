@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,8 @@ from transformers.models.qwen2 import modeling_qwen2
 
 from mathloop.errors import BadData, BadModel, TrainingDiverged
 from mathloop.models.loading import load_policy
-from mathloop.records import Problem, Response, read_rows, write_problems, write_responses
+from mathloop.models.packing import Sample
+from mathloop.records import FinishReason, Problem, Response, read_rows, write_problems, write_responses
 from mathloop.sampling.prompts import render_prompt
 from mathloop.stages import StageReport
 from mathloop.training import sft
@@ -24,7 +27,6 @@ from mathloop.training.config import EngineConfig, OptimizerConfig, SFTConfig
 from mathloop.training.engine import Engine
 from mathloop.training.likelihood import learn
 from mathloop.training.logprobs import PackedPolicy
-from mathloop.training.samples import Sample
 
 TIR = ["```python\nprint(3)\n```\n```output", "\n3\n```\n", "So \\boxed{3}."]
 """Written, read from the interpreter, written."""
@@ -265,6 +267,30 @@ def test_a_response_that_is_too_long_is_dropped_and_counted(
     assert (unknown["problem_id"], unknown["drop_reason"]) == ("unknown", "its problem was removed")
     assert (long["drop_reason"], long["problem"]) == ("longer than max_tokens", PROBLEMS[long["problem_id"]])
     assert long["encoded_tokens"] > 60
+
+
+def test_a_response_that_was_cut_teaches_no_end_and_one_that_ended_teaches_one(
+    save_policy: Callable[..., Path], letters: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Sample] = []
+
+    def look(engine: Engine, batch: list[Sample]) -> dict[str, float]:
+        seen.extend(batch)
+        return learn(engine, batch)
+
+    monkeypatch.setattr(sft, "learn", look)
+    policy = save_policy(tmp_path / "policy")
+    config = json.loads((policy / "generation_config.json").read_text())
+    config["eos_token_id"] = letters.convert_tokens_to_ids(["<|im_end|>", "<|endoftext|>"])
+    (policy / "generation_config.json").write_text(json.dumps(config))
+    texts = {"stop": "3<|endoftext|>", "length": "4 and", "tool_limit": "5"}
+    ends: list[FinishReason] = ["stop", "length", "tool_limit", "length"]
+    responses = [Response("p", i, "cot", texts.get(end, ""), finish_reason=end) for i, end in enumerate(ends)]
+    responses[3] = replace(responses[3], text="")  # cut before its first character
+    report = fine_tune(tmp_path, policy, responses, epochs=1)
+    assert report.dropped == {"nothing to learn from": 1}
+    learned = {letters.decode([t for t, w in zip(s.tokens, s.weights, strict=True) if w]) for s in seen}
+    assert learned == {"3<|im_end|>", "4 and", "5"}
 
 
 def test_with_nothing_to_learn_the_policy_stays(save_policy: Callable[..., Path], tmp_path: Path) -> None:

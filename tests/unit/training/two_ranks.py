@@ -12,7 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,15 +22,18 @@ import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from mathloop.errors import MathloopError
+from mathloop.models.packing import Sample
+from mathloop.records import Problem, Response
 from mathloop.sampling.config import SamplingConfig
-from mathloop.training import checkpoint, grpo, logprobs
+from mathloop.sampling.prompts import encode_prompt
+from mathloop.sampling.sampler import Rollout
+from mathloop.training import checkpoint, grpo, logprobs, sft
 from mathloop.training.config import EngineConfig, GRPOConfig, OptimizerConfig, SFTConfig
 from mathloop.training.engine import Engine
 from mathloop.training.likelihood import learn
 from mathloop.training.logprobs import PackedPolicy
 from mathloop.training.objectives import OBJECTIVES
 from mathloop.training.order import batch_of
-from mathloop.training.samples import Sample
 from tests.paths import ROOT
 from tests.unit.training import logged_rollouts
 
@@ -87,20 +90,108 @@ def stopped(folder: Path) -> None:
 
 
 def full(folder: Path) -> None:
-    """The first process finds no space for the second checkpoint."""
-    write = checkpoint._write_tensors
-    written: list[Path] = []
+    """The first process finds no space for the second checkpoint, and then the second process."""
+    write = checkpoint.write_tensors
+    for second in (False, True):
+        written: list[Path] = []
 
-    def write_or_not(partial: Path, tensors: Any) -> None:
-        written.append(partial)
-        if len(written) == 2:
-            next(iter(tensors))
-            raise OSError(28, "No space left on device")
-        write(partial, tensors)
+        def write_or_not(partial: Path, tensors: Any, *place: int) -> Any:
+            written.append(partial)  # noqa: B023
+            if len(written) == 2 and second == SECOND:  # noqa: B023
+                next(iter(tensors))
+                raise OSError(28, "No space left on device")
+            return write(partial, tensors, *place)
 
-    checkpoint._write_tensors = write_or_not
-    _refused(folder, "full")
-    checkpoint._write_tensors = write
+        checkpoint.write_tensors = write_or_not
+        _refused(folder, f"full{int(second)}")
+    checkpoint.write_tensors = write
+
+
+def tuned(folder: Path) -> None:
+    """SFT, whose data only the first process of a machine may encode."""
+    encode = sft.encode
+
+    def encode_or_not(*given: Any, **named: Any) -> Sample:
+        assert not SECOND
+        return encode(*given, **named)
+
+    sft.encode = encode_or_not
+    fine_tune(folder, "two")
+
+
+def fine_tune(folder: Path, name: str) -> None:
+    """A step per checkpoint on the data of `write_toy` in folder/toy."""
+    sft.run(
+        problems=folder / "toy" / "problems.jsonl",
+        responses=[folder / "toy" / "responses.jsonl"],
+        policy=folder / "toy" / "policy",
+        model=folder / f"tuned-{name}-model",
+        work=folder / f"tuned-{name}",
+        config=SFTConfig(
+            epochs=1, batch_size=12, optimizer=OptimizerConfig(learning_rate=1e-2, checkpoint_steps=1)
+        ),
+        seed=0,
+    )
+
+
+def split(folder: Path) -> None:
+    """GRPO on one group, half of which is each process's, with rollouts that depend on their place alone."""
+    reinforce_one_group(folder, "two")
+
+
+def reinforce_one_group(folder: Path, name: str) -> None:
+    """Two steps of two mini-batches of a group each; its rollouts are those of `Placed`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(grpo, "begin_sampler", lambda _, net, tokenizer, config: Placed(tokenizer))
+        grpo.run(
+            problems=folder / "toy" / "problems.jsonl",
+            policy=folder / "toy" / "policy",
+            reward_model=folder / "toy" / "opinion",
+            model=folder / f"split-{name}-model",
+            work=folder / f"split-{name}",
+            config=GRPOConfig(
+                steps=2,
+                problems_per_step=2,
+                mini_batches=2,
+                group_size=4,
+                tir_share=0.0,
+                beta=0.1,
+                optimizer=OptimizerConfig(learning_rate=1e-3, checkpoint_steps=1),
+            ),
+            seed=0,
+            rollouts=folder / f"split-{name}.parquet",
+        )
+
+
+class Placed:
+    """A sampler that gives each response its place in its group; a rank of two has half of the group."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+
+    def sample(self, problems: Sequence[Problem], *, samples: int, **_: Any) -> list[Rollout]:
+        first = 0 if samples == 4 or not SECOND else samples
+        return [self._respond(problem, first + i) for problem in problems for i in range(samples)]
+
+    def _respond(self, problem: Problem, place: int) -> Rollout:
+        answer = "7" if place in (0, 3) else str(place)
+        text = f"So {problem.id} is {'and ' * place}\\boxed{{{answer}}}."
+        prompt = encode_prompt(self._tokenizer, problem.problem, "cot")
+        tokens = self._tokenizer(text)["input_ids"]
+        response = Response(problem.id, 99, "cot", text, answer)
+        return Rollout(response, prompt, tokens, [-2.0] * len(tokens), [True] * len(tokens))
+
+    def __enter__(self) -> Placed:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def wake(self) -> None: ...
+
+    def sleep(self) -> None: ...
+
+    def take_weights(self, weights: Any) -> None: ...
 
 
 def zero(folder: Path) -> None:

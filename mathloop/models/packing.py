@@ -9,7 +9,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mathloop.training.samples import Sample
+
+@dataclass(frozen=True)
+class Sample:
+    """Tokens of one prompt and response."""
+
+    tokens: list[int]
+    weights: list[float]
+    """Loss weight of predicting each token from those before it: 0 is not learned; the first is ignored."""
+    prompt: int
+    """Leading tokens that are not learned and that samples of one problem may share."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +116,28 @@ def _groups(samples: Sequence[Sample]) -> tuple[list[list[int]], list[int]]:
             single.append(i)
     single += [group[0] for group in groups.values() if len(group) == 1]
     return [group for group in groups.values() if len(group) > 1], single
+
+
+def share_prompts(groups: Sequence[Sequence[int]], samples: Sequence[Sample], budget: int) -> list[list[int]]:
+    """Micro-batches of at most `budget` tokens, of groups of samples with one prompt each; as indices.
+
+    A shared prompt counts once. A sample that is longer than the budget is a micro-batch of its own.
+    """
+    # Samples of one group share a micro-batch, and so their prompt, as far as the budget allows.
+    parts: list[list[int]] = []
+    sizes: list[int] = []
+    for group in groups:
+        room = 0
+        for i in group:
+            own = len(samples[i].tokens) - samples[i].prompt
+            if room < own:
+                parts.append([])
+                sizes.append(samples[i].prompt)
+                room = budget - samples[i].prompt
+            parts[-1].append(i)
+            sizes[-1] += own
+            room -= own
+    return [[i for part in chosen for i in parts[part]] for chosen in micro_batches(sizes, budget)]
 
 
 def micro_batches(lengths: Sequence[int], budget: int) -> list[list[int]]:

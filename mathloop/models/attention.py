@@ -17,7 +17,7 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from mathloop.training.packing import Layout, Pack
+from mathloop.models.packing import Layout, Pack
 
 FAMILIES = frozenset({"llama", "mistral", "olmo2", "qwen2", "qwen3", "smollm3"})
 """Model types with plain causal attention whose other layers treat every token alike."""

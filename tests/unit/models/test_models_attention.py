@@ -12,10 +12,9 @@ import torch
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from mathloop.training import attention
-from mathloop.training.attention import FAMILIES, hidden_states, supports_packing
-from mathloop.training.packing import pack
-from mathloop.training.samples import Sample
+from mathloop.models import attention
+from mathloop.models.attention import FAMILIES, hidden_states, supports_packing
+from mathloop.models.packing import Sample, pack
 
 VOCABULARY = 40
 SIZES = {

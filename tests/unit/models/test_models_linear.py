@@ -10,11 +10,10 @@ import pytest
 import torch
 from torch import nn
 
-from mathloop.training import linear
-from mathloop.training.linear import FastLinear, plain_layers, speed_up
+from mathloop.models import linear
+from mathloop.models.linear import FastLinear, plain_layers, speed_up
+from mathloop.models.packing import Sample, pack
 from mathloop.training.logprobs import model_logprobs
-from mathloop.training.packing import pack
-from mathloop.training.samples import Sample
 
 pytestmark = pytest.mark.skipif(
     not torch.backends.mkldnn.is_available(), reason="needs a torch that is built with oneDNN"

@@ -7,8 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mathloop.training.packing import Pack, micro_batches, pack
-from mathloop.training.samples import Sample
+from mathloop.models.packing import Pack, Sample, micro_batches, pack
 
 # Few tokens and short prompts, so that equal prompts come up.
 token = st.integers(0, 3)
