@@ -50,8 +50,11 @@ def smooth(curve: Sequence[Point]) -> tuple[list[Point], int]:
     return smoothed, window
 
 
-def curve_chart(name: str, curve: Sequence[Point], context: str) -> Markup:
-    """One small chart: raw points faint, their moving mean bold, labeled with its last value."""
+def curve_chart(name: str, curve: Sequence[Point], context: str, axis: str = "step") -> Markup:
+    """One small chart: raw points faint, their moving mean bold, labeled with its last value.
+
+    `axis` is what the x axis counts.
+    """
     raw = thin(curve)
     mean, window = smooth(raw)
     width, height, left, right, top, bottom = 340, 170, 46, 54, 12, 30
@@ -73,18 +76,18 @@ def curve_chart(name: str, curve: Sequence[Point], context: str) -> Markup:
         for step, anchor in zip(ends, ("start", "end"), strict=False)
     ]
     middle = (left + width - right) / 2
-    axis = element("text", "step", class_="axis", x=middle, y=height - bottom + 15, text_anchor="middle")
+    named = element("text", axis, class_="axis", x=middle, y=height - bottom + 15, text_anchor="middle")
     last = mean[-1]
-    drawing: list[Child] = [grid, steps, axis]
+    drawing: list[Child] = [grid, steps, named]
     if window > 1:
         drawing.append(element("path", class_="raw", d=_path(raw, x, y)))
     drawing.append(element("path", class_="mean", d=_path(mean, x, y)))
     drawing.append(element("circle", class_="end", cx=x(last[0]), cy=y(last[1]), r=3))
     drawing.append(element("text", scalar(last[1]), class_="last", x=x(last[0]) + 7, y=y(last[1]) + 4))
     drawing.append(_cursor(top, height - bottom))
-    span = f"over steps {scalar(raw[0][0])} to {scalar(raw[-1][0])}"
+    span = f"over {axis} {scalar(raw[0][0])} to {scalar(raw[-1][0])}"
     summary = f"{context} {name}: {scalar(mean[0][1])} to {scalar(last[1])} {span}"
-    return _svg(width, height, summary, drawing, class_="curve", data_points=_hover(raw, x, y))
+    return _svg(width, height, summary, drawing, class_="curve", data_points=_hover(raw, x, y, axis))
 
 
 def score_panel(
@@ -184,9 +187,11 @@ def _path(curve: Sequence[Point], x: Scale, y: Scale) -> str:
     return "M" + "L".join(f"{x(step):g} {y(value):g}" for step, value in curve)
 
 
-def _hover(curve: Sequence[Point], x: Scale, y: Scale) -> str:
+def _hover(curve: Sequence[Point], x: Scale, y: Scale, axis: str) -> str:
     """Data for the page's script: per point, pixel x, pixel y and the text to show."""
-    return ";".join(f"{x(step):g}|{y(value):g}|step {scalar(step)}: {scalar(value)}" for step, value in curve)
+    return ";".join(
+        f"{x(step):g}|{y(value):g}|{axis} {scalar(step)}: {scalar(value)}" for step, value in curve
+    )
 
 
 def _cursor(top: float, bottom: float) -> Markup:

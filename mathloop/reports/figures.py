@@ -34,8 +34,10 @@ def points(share: float) -> str:
 def difference_range(low: float, high: float, n: int, *, bare: bool = False) -> str:
     """`95 % interval +1.2 to +3.4`, without the first words if `bare`; one without width is no certainty."""
     if low == high:
-        alike = f"all {n:,} problems differ alike, and up to {percent(unseen_share(n))} % of others may not"
-        return alike if bare else f"No interval: {alike}"
+        if bare:
+            return f"none: all {n:,} alike"
+        others = f"up to {percent(unseen_share(n))} % of others may not"
+        return f"No interval: all {n:,} problems differ alike, and {others}"
     shown = f"{points(low)} to {points(high)}"
     return shown if bare else f"95 % interval {shown}"
 

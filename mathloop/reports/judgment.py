@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import traceback
 from collections.abc import Callable, Sequence
 from functools import partial
 from html import escape
 from pathlib import Path
 
+from mathloop.errors import UserError
 from mathloop.evaluation import gate
 from mathloop.evaluation.config import GateConfig
 from mathloop.files import write_file
 from mathloop.registry.stages import publish_round
 from mathloop.reports import round as round_report
+from mathloop.reports.records import publish_record
 from mathloop.reports.summary import read_summary
 from mathloop.stages import StageReport
+from mathloop.storage import open_store
 
 
 def run(
@@ -47,7 +51,8 @@ def run(
         page: becomes the report, one HTML file.
         configuration: settings of the run as JSON.
 
-    If the process is killed after a promotion, the next call finds it and does not repeat it.
+    The round's record is published into the store too, whatever was decided (`records`). If the process is
+    killed after a promotion, the next call finds it and does not repeat it.
 
     Raises:
         BadData: an input is damaged, or the results lack a model that the gate compares.
@@ -78,6 +83,20 @@ def run(
         configuration=configuration,
     )
     stages.append(write_report() if not stages[-1].kept else _never_failing(write_report, page))
+    try:
+        publish_record(
+            open_store(store_url),
+            round_id=round_id,
+            champion=champion,
+            published=json.loads(published.read_text("utf-8")),
+            gate=json.loads(verdict.read_text("utf-8")),
+            settings=json.loads(configuration),
+            reports=stages,
+            benchmark=benchmark,
+            results=results,
+        )
+    except UserError as error:  # the round itself is decided
+        stages[-1].notes.append(f"The round's record could not be published: {error}")
     return stages[-3:]
 
 

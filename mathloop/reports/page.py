@@ -19,6 +19,12 @@ _NAMES = {
     "decontamination": "Decontamination",
     "samples": "Samples",
     "configuration": "Configuration",
+    "differences": "Differences",
+    "fixed": "Fixed",
+    "broken": "Broken",
+    "settings": "Settings",
+    "champions": "Champions",
+    "rounds": "Rounds",
 }
 
 

@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from pipelines.commands import answering, benchmarks, cluster, data, problems, profiles, rounds, runs, scoring
+from pipelines.commands import (
+    answering,
+    benchmarks,
+    cluster,
+    comparing,
+    data,
+    problems,
+    profiles,
+    rounds,
+    runs,
+    scoring,
+)
 
 COMMANDS: dict[str, Callable[..., Any]] = {
     "run": rounds.run,
@@ -25,6 +36,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "benchmark": benchmarks.benchmark,
     "evaluate": scoring.evaluate,
     "score": scoring.score,
+    "compare": comparing.compare,
     "serve": answering.serve,
     "ask": answering.ask,
 }

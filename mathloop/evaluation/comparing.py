@@ -1,0 +1,202 @@
+"""Two sets of responses compared on the problems that both answered: differences, fixed and broken ones."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mathloop.errors import BadData
+from mathloop.evaluation.config import KINDS, GateConfig, Kind
+from mathloop.evaluation.differences import Difference, weighted_difference
+from mathloop.evaluation.metrics import Outcomes
+from mathloop.evaluation.table import metric_name
+from mathloop.records import Problem, Response
+
+A, B = "A", "B"
+BOTH_MODES = "cot+tir"
+"""The mean over the modes, which the gate decides on."""
+AVERAGE = "average"
+"""The mean over the benchmarks, each weighing the same."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two: its name, its responses, and what it was made with."""
+
+    name: str
+    rows: Callable[[], Iterable[tuple[Problem, Response]]]
+    """Responses with their problems, of one model; read twice."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Row(NamedTuple):
+    """One score of both sides, 0 to 1, and its paired difference, B minus A."""
+
+    benchmark: str
+    mode: str
+    metric: str
+    a: float
+    b: float
+    difference: Difference
+
+
+@dataclass
+class Change:
+    """A problem whose greedy answer is right on one side alone."""
+
+    problem: Problem
+    mode: str
+    fixed: bool
+    """Right in B and wrong in A; else broken."""
+    before: Response | None = None
+    """A's greedy response; None where it gave none."""
+    after: Response | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What B changes, compared with A."""
+
+    a: Side
+    b: Side
+    k: int
+    """Samples behind mean@k, maj@k, …: the smaller number of the two; 0 without samples."""
+    rows: list[Row]
+    changed: list[Change]
+    """Fixed problems, then broken ones, in the benchmark's order."""
+    only: tuple[int, int]
+    """Problems that only A, and only B, was asked: they are left out."""
+
+
+def compare(a: Side, b: Side, *, seed: int = 0, resamples: int = GateConfig().resamples) -> Comparison:
+    """Compares two sides; memory grows with the problems that changed, not with the texts of all responses.
+
+    Raises:
+        BadData: they have no problem and mode in common, or one id stands for different problems.
+    """
+    outcomes = _outcomes(a, b)
+    sides = {side: [mode for model, mode in outcomes.entries if model == side] for side in (A, B)}
+    modes = [mode for mode in sides[A] if mode in sides[B]]
+    drawn = [max(outcomes.samples_of(side, mode), default=0) for side in (A, B) for mode in modes]
+    k = min(drawn, default=0)
+    asked = {mode: _asked(outcomes, mode) for mode in modes}
+    modes = [mode for mode in modes if asked[mode].any()]
+    if not modes:
+        raise BadData(f"{a.name} and {b.name} have no problem in common that both answered in one mode")
+    groups = {mode: [mode] for mode in modes}
+    if len(modes) > 1:
+        groups[BOTH_MODES] = modes
+    rows = [
+        row for mode, own in groups.items() for row in _rows(outcomes, mode, own, asked, k, seed, resamples)
+    ]
+    return Comparison(a, b, k, rows, _changed(outcomes, a, b, asked), _only(outcomes, sides))
+
+
+def _outcomes(*sides: Side) -> Outcomes:
+    outcomes = Outcomes()
+    known: dict[str, bytes] = {}
+    for label, side in zip((A, B), sides, strict=True):
+        for problem, response in side.rows():
+            text = f"{problem.problem}\0{problem.answer}".encode(errors="surrogateescape")
+            digest = hashlib.blake2b(text, digest_size=8).digest()
+            if known.setdefault(problem.id, digest) != digest:
+                raise BadData(
+                    f"{sides[0].name} and {sides[1].name} do not have the same problem {problem.id!r}: "
+                    "compare evaluations of the same benchmark"
+                )
+            outcomes.add_problem(problem)
+            outcomes.add(replace(response, model=label))
+    outcomes.partial |= {A, B}  # each problem by itself: sides may have been asked different ones
+    return outcomes
+
+
+def _asked(outcomes: Outcomes, mode: str) -> NDArray[np.bool_]:
+    """[problems]: whether both sides were asked it in this mode."""
+    return np.logical_and(
+        *(
+            outcomes.measured(side, mode, greedy=True) | outcomes.measured(side, mode, greedy=False)
+            for side in (A, B)
+        )
+    )
+
+
+def _rows(
+    outcomes: Outcomes,
+    name: str,
+    modes: list[str],
+    asked: Mapping[str, NDArray[np.bool_]],
+    k: int,
+    seed: int,
+    resamples: int,
+) -> Iterator[Row]:
+    """The rows of one mode, or of the mean over several."""
+    both = np.logical_and.reduce([asked[mode] for mode in modes])
+    if not both.any():
+        return
+    benchmarks, clusters = (
+        [one for one, chosen in zip(names, both, strict=True) if chosen]
+        for names in (outcomes.benchmarks, outcomes.clusters)
+    )
+    for kind in KINDS:
+        scores = [_scores(outcomes, side, modes, kind, k) for side in (A, B)]
+        if scores[0] is None or scores[1] is None:
+            continue
+        before, after = scores[0][both], scores[1][both]
+        whole, own = weighted_difference(
+            after, before, benchmarks, {}, seed=seed, clusters=clusters, resamples=resamples
+        )
+        means = {}
+        for benchmark, difference in own.items():
+            chosen = np.array([one == benchmark for one in benchmarks])
+            means[benchmark] = float(before[chosen].mean()), float(after[chosen].mean())
+            yield Row(benchmark, name, metric_name(kind, k), *means[benchmark], difference)
+        if len(own) > 1:
+            averages = (float(np.mean([mean[side] for mean in means.values()])) for side in (0, 1))
+            yield Row(AVERAGE, name, metric_name(kind, k), *averages, whole)
+
+
+def _scores(
+    outcomes: Outcomes, side: str, modes: list[str], kind: Kind, k: int
+) -> NDArray[np.float64] | None:
+    """[problems, modes]; None if the side has no such score in one of the modes."""
+    columns = [outcomes.scores(side, mode, max(k, 1)).get(kind) for mode in modes]
+    if (not k and kind != "greedy") or any(column is None for column in columns):
+        return None
+    return np.stack([column for column in columns if column is not None], axis=1)
+
+
+def _changed(outcomes: Outcomes, a: Side, b: Side, asked: Mapping[str, NDArray[np.bool_]]) -> list[Change]:
+    """Changed greedy answers, with both responses, which a second pass finds."""
+    ids = outcomes.problems
+    wanted: dict[tuple[str, str], bool] = {}
+    for mode, both in asked.items():
+        before, after = (_scores(outcomes, side, [mode], "greedy", 1) for side in (A, B))
+        if before is not None and after is not None:
+            for index in np.flatnonzero(both & (before != after)[:, 0]):
+                wanted[ids[index], mode] = bool(after[index, 0] > before[index, 0])
+    found: dict[tuple[str, str], Change] = {}
+    for side in (a, b):
+        for problem, response in side.rows():
+            key = problem.id, response.mode
+            if response.sample >= 0 or key not in wanted:
+                continue
+            change = found.setdefault(key, Change(problem, response.mode, wanted[key]))
+            if side is a:
+                change.before = response
+            else:
+                change.after = response
+    order = {name: index for index, name in enumerate(ids)}
+    return sorted(found.values(), key=lambda one: (not one.fixed, one.mode, order[one.problem.id]))
+
+
+def _only(outcomes: Outcomes, sides: Mapping[str, list[str]]) -> tuple[int, int]:
+    asked = {}
+    for side, modes in sides.items():
+        masks = [outcomes.measured(side, mode, greedy=greedy) for mode in modes for greedy in (True, False)]
+        asked[side] = np.logical_or.reduce(masks) if masks else np.zeros(len(outcomes.problems), bool)
+    return int((asked[A] & ~asked[B]).sum()), int((asked[B] & ~asked[A]).sum())

@@ -1,0 +1,137 @@
+"""The record of a round in its store, for comparing rounds when the run itself is elsewhere or gone.
+
+    rounds/<round>/record/round.json         who, when, what was decided, settings, and every stage's report
+    rounds/<round>/record/problems.parquet   the benchmark
+    rounds/<round>/record/outcomes.parquet   every response to it, without its text
+
+A round leaves one whether its challenger is promoted or not.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from mathloop.errors import BadData
+from mathloop.lines import parse_object
+from mathloop.records import read_problems, read_responses, write_problems, write_responses
+from mathloop.registry import Champion
+from mathloop.reports.learning import nothing_learned
+from mathloop.stages import StageReport
+from mathloop.storage import Store
+
+ROUND, PROBLEMS, OUTCOMES = "round.json", "problems.parquet", "outcomes.parquet"
+NAME = "rounds/{}/record"
+_FIELDS = ("round_id", "created", "parent", "number", "gate", "settings", "nothing_learned", "reports")
+
+
+@dataclass(frozen=True)
+class Record:
+    """A round as its record tells it."""
+
+    round_id: str
+    created: str
+    """UTC, ISO 8601: when it was judged."""
+    parent: int
+    """Number of the champion that it started from."""
+    number: int | None
+    """Number of the champion that it made; None if it was not promoted."""
+    gate: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    nothing_learned: tuple[str, ...]
+    """A sentence per training stage that had nothing to learn from."""
+    reports: tuple[StageReport, ...]
+    """Of every stage, without curves and samples."""
+
+    @property
+    def seconds(self) -> float:
+        """Of all its stages."""
+        return sum(report.seconds for report in self.reports)
+
+    @property
+    def tokens(self) -> int:
+        """Sampled and trained on, as far as the stages count them."""
+        return round(sum(report.values.get("tokens", 0.0) for report in self.reports))
+
+
+def publish_record(
+    store: Store,
+    *,
+    round_id: str,
+    champion: str,
+    published: Mapping[str, Any],
+    gate: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    reports: Sequence[StageReport],
+    benchmark: Path,
+    results: Path,
+) -> None:
+    """Publishes a round's record, unless it is there: then an attempt before a kill wrote it.
+
+    Raises:
+        BadData: the responses or problems cannot be read.
+        StorageRefused: the store refuses.
+    """
+    name = NAME.format(round_id)
+    if store.exists(name):
+        return
+    content = {
+        "round_id": round_id,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "parent": Champion.parse(champion).number,
+        "number": published.get("number"),
+        "gate": dict(gate),
+        "settings": dict(settings),
+        "nothing_learned": nothing_learned(reports),
+        "reports": [asdict(replace(report, curves={}, samples=[])) for report in reports],
+    }
+    with tempfile.TemporaryDirectory(prefix="mathloop-") as scratch:
+        folder = Path(scratch)
+        (folder / ROUND).write_text(
+            json.dumps(content, ensure_ascii=False, allow_nan=False), encoding="utf-8"
+        )
+        write_problems(folder / PROBLEMS, read_problems(benchmark))
+        write_responses(folder / OUTCOMES, (replace(one, text="") for one in read_responses(results)))
+        store.publish(folder, name)
+
+
+def round_ids(store: Store) -> list[str]:
+    """Ids of the rounds with a record, sorted: by time, as runs are named."""
+    names = (name.split("/") for name in store.names("rounds/"))
+    return [parts[1] for parts in names if len(parts) == 3 and parts[2] == "record"]
+
+
+@contextmanager
+def fetched(store: Store, round_id: str) -> Iterator[tuple[Record, Path]]:
+    """A round's record, and a copy of its folder, which is removed at the end.
+
+    Raises:
+        BadData: the record is damaged.
+        StorageRefused: there is none.
+    """
+    with tempfile.TemporaryDirectory(prefix="mathloop-") as scratch:
+        folder = Path(scratch, "record")
+        store.fetch(NAME.format(round_id), folder)
+        yield _read(folder / ROUND), folder
+
+
+def read_record(store: Store, round_id: str) -> Record:
+    """A round's record without its outcomes; raises as `fetched`."""
+    with fetched(store, round_id) as (record, _):
+        return record
+
+
+def _read(path: Path) -> Record:
+    try:
+        value = parse_object(path.read_bytes())
+        found = {name: value[name] for name in _FIELDS}
+        found["reports"] = tuple(StageReport(**one) for one in found["reports"])
+        return Record(**{**found, "nothing_learned": tuple(found["nothing_learned"])})
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise BadData(f"not the record of a round ({error}); publish it again", path=path.name) from None
