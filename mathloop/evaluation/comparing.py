@@ -156,8 +156,8 @@ def _rows(
             means[benchmark] = float(before[chosen].mean()), float(after[chosen].mean())
             yield Row(benchmark, name, metric_name(kind, k), *means[benchmark], difference)
         if len(own) > 1:
-            averages = (float(np.mean([mean[side] for mean in means.values()])) for side in (0, 1))
-            yield Row(AVERAGE, name, metric_name(kind, k), *averages, whole)
+            one, other = (float(np.mean([mean[side] for mean in means.values()])) for side in (0, 1))
+            yield Row(AVERAGE, name, metric_name(kind, k), one, other, whole)
 
 
 def _scores(

@@ -95,7 +95,7 @@ def html(comparison: Comparison) -> str:
         element("p", element("b", "B"), f" {names[1]}", class_="reason"),
         [element("p", line, class_="warning") for line in warnings(comparison)],
     )
-    sections = {"differences": _differences(comparison.rows)}
+    sections: dict[str, Markup | None] = {"differences": _differences(comparison.rows)}
     for fixed, name in ((True, "fixed"), (False, "broken")):
         sections[name] = _changed_section([one for one in comparison.changed if one.fixed is fixed], name)
     sections["settings"] = _settings(changes(comparison.a.settings, comparison.b.settings))
