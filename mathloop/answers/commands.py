@@ -30,6 +30,9 @@ _ACCENTS = frozenset(
 )  # fmt: skip
 _ACCENT_SYNONYMS = {"\\overrightarrow": "\\vec", "\\widehat": "\\hat", "\\overline": "\\bar"}
 _PLAIN_ACCENTS = frozenset(("\\boldsymbol", "\\bm", "\\underline"))
+_SETS = frozenset("RZNQCFHK")
+_BEFORE_SETS = frozenset(("\\times", "/", "*", ")"))
+_AFTER_SETS = frozenset(("\\times", "/", "*", "(", "["))
 _IF = frozenset(("if", "for", "when", "where", "当", "若"))
 """Words that may introduce the condition of a piecewise function."""
 _MATRICES = frozenset(("pmatrix", "bmatrix", "matrix", "vmatrix", "Bmatrix", "smallmatrix"))
@@ -113,13 +116,36 @@ def _letters(parser: Grammar) -> str:
 
 def _accented(parser: Grammar, name: str) -> Node:
     """A letter with an arrow or bar: a symbol of its own, named by accent and letter."""
+    before = parser.tokens[parser.position - 2] if parser.position > 1 else None
     inside = _braced_text(parser) if parser.accept("{") else parser.take().value
     if name in _PLAIN_ACCENTS and len(inside) == 1:
         return Symbol(inside)
-    if name == "\\mathbb" and inside in ("R", "Z", "N", "Q", "C"):
-        return Symbol(inside)  # the same as the plain letter
+    if name == "\\mathbb" and inside in _SETS:
+        if before is not None and (before.kind == "number" or before.value in _BEFORE_SETS):
+            raise Unreadable("a product or quotient of sets of numbers")
+        return _number_set(parser, inside)
     name = _ACCENT_SYNONYMS.get(name, name)
     return parser.indexed(Symbol(f"{name[1:]} {inside}"))
+
+
+def _number_set(parser: Grammar, name: str) -> Node:
+    r"""A set of numbers: powers are sets of their own, \mathbb{R}^{2 \times 3} is not \mathbb{R}^6."""
+    start = parser.position
+    plain = name in ("R", "Z", "N", "Q", "C")  # the same as the plain letter
+    node = Symbol(name) if plain else parser.indexed(Symbol(f"mathbb {name}"))
+    index = "".join(token.value for token in parser.tokens[start : parser.position])
+    if parser.token.value == "^" and parser.peek(1 + (parser.peek().value == "{")).kind in ("number", "word"):
+        parser.take()
+        dimension = _braced_text(parser) if parser.accept("{") else parser.take().value
+        node = Symbol(f"mathbb {name}{index}^{dimension}")
+    for opening, closing in (("(", ")"), ("[", "]")):  # \mathbb{Q}(\sqrt2), \mathbb{Z}[i]
+        if parser.accept(opening):
+            adjoined = parser.expression()
+            parser.expect(closing)
+            node = Apply("call", (Symbol(f"mathbb {name}{index}{opening}"), adjoined))
+    if parser.token.value in _AFTER_SETS:
+        raise Unreadable("a product, quotient or extension of sets of numbers")
+    return node
 
 
 def _braced_text(parser: Grammar) -> str:

@@ -32,7 +32,7 @@ from mathloop.answers.numbers import read_number
 from mathloop.answers.objects import json_answer
 from mathloop.answers.phrases import LONGEST_WORDS, in_sentence
 from mathloop.answers.retractions import is_temptation, may_be_taken_back, taken_back
-from mathloop.answers.statements import chosen, is_premise, is_unsure
+from mathloop.answers.statements import chosen, is_denied_abroad, is_premise, is_unsure
 
 LONGEST_PHRASE = 14
 """Characters of a Chinese phrase that may be the answer as a whole, such as 北偏东30°."""
@@ -206,6 +206,8 @@ def _without_cue(text: str) -> str | None:
     if opening and "\n" not in text and _EXPLAINED.match(text, opening.end()):
         return opening.group()
     text = _HOPE.sub("", _CHECK.sub("", text))
+    if is_denied_abroad(text):
+        return None
     if displayed := _DISPLAYED.search(text):
         return displayed.group(1)
     if (bold_end := _BOLD_END.search(text)) and len(bold_end.group(1).split()) < 5:

@@ -88,6 +88,8 @@ def read_function(parser: Grammar, name: str) -> Node:
             inner.append(parser.expression())
         parser.expect(closing)
         arguments = tuple(inner)
+    elif name in ("max", "min"):
+        raise Unreadable(f"the {name} of one value")  # "min 3, max 5"
     else:
         arguments = (_bare_argument(parser),)
     if base is not None:

@@ -170,8 +170,10 @@ class Letters(Grammar):
 
     def _index(self) -> Node:
         start = self.position
+        ordinal = [self.peek(offset).value for offset in (0, 1, 3, 4)] == ["{", "(", ")", "}"]  # x_{(1)}
         try:
-            return self.argument(digits=1)
+            if not ordinal:
+                return self.argument(digits=1)
         except Unreadable:
             self.position = start
         self.expect("{")

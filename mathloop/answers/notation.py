@@ -56,6 +56,7 @@ _RESIDUE = re.compile(
     r"|[pb]?mod)[\s\\]*\{?\s*(?P<modulus>\d{1,9})\s*\}?\s*\\?\)?"
 )
 _PART_NUMBERS = re.compile(r"(?:\(\d\)\s*[,、和]?\s*){2,}")
+_CYCLES = re.compile(r"(?:\(\s?[1-9](?:\s?[1-9]){1,8}\s?\)\s?){2,20}")
 _CIRCLED = {chr(0x2460 + index): str(index + 1) for index in range(20)}
 _TEXT_CIRCLED = re.compile(r"\\textcircled\s*\{?\s*(\d+)\s*\}?")
 _COUNTERS = frozenset("个只人本件条张组颗袋棵辆名岁支枚位次种倍页块片头匹朵层排行道题步圈把台双套份箱瓶杯盒")
@@ -95,6 +96,8 @@ def read_notation(text: str) -> Node | None:
         return pieces
     if "mod" in text and (match := _RESIDUE.fullmatch(text)):
         return _residues(match)
+    if text.startswith("(") and _CYCLES.fullmatch(text) and (permutation := _permutation(text)) is not None:
+        return permutation
     if _PART_NUMBERS.fullmatch(text):
         return Collection(
             "set", tuple(Symbol(chr(0x245F + int(digit))) for digit in text if digit in "123456789")
@@ -129,6 +132,17 @@ def read_notation(text: str) -> Node | None:
         if split and counted and (value := read_words(split.group(1))) is not None:
             return Quantity(Number(value), split.group(2))
     return None
+
+
+def _permutation(text: str) -> Node | None:
+    """(12)(345) as a product of cycles, each from its smallest number on; disjoint ones in any order."""
+    cycles = ["".join(cycle.split()) for cycle in re.findall(r"\(([^()]*)\)", text)]
+    if any(len(set(cycle)) < len(cycle) for cycle in cycles):
+        return None
+    turned = [cycle[cycle.index(min(cycle)) :] + cycle[: cycle.index(min(cycle))] for cycle in cycles]
+    if len(set("".join(turned))) == len("".join(turned)):
+        turned.sort()
+    return Symbol(f"permutation {' '.join(turned)}")
 
 
 def _cases(text: str) -> Node | None:

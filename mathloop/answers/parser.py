@@ -38,6 +38,8 @@ def _times(left: Node, right: Node) -> Node:
 
 
 def _is_vector_or_set(node: Node) -> bool:
+    if isinstance(node, Apply) and node.operation == "pow":  # S^1 × S^1 is no S^2
+        return isinstance(node.arguments[1], Number) and _is_vector_or_set(node.arguments[0])
     return isinstance(node, Symbol) and (
         node.name.startswith(("vec ", "bold ", "hat ")) or node.name.isupper()
     )
@@ -171,6 +173,8 @@ class Expressions(Letters, Powers):
                 value = Apply("prime", (value,))
             elif mark == "%" and kind == "mark":
                 self.take()
+                if self.token.kind == "number":
+                    raise Unreadable("a number after a percent sign")  # 7 % 3
                 value = Apply("percent", (value,))
             else:
                 return value

@@ -49,6 +49,19 @@ def sets_aside(sentence: str) -> bool:
     return _SET_ASIDE.search(sentence) is not None
 
 
+_DENIED_ABROAD = re.compile(
+    r"(?:\bno\s+(?:es|son|era|fue|será|vale|da)\b|\bn['’]\w+\s+(?:pas|jamais)\b|\bne\s+\w+\s+(?:pas|jamais)\b|\bnon\s+(?:è|e['’]|sono|vale)"
+    r"|\b(?:nicht|kein(?:e[rnms]?)?|nunca|jamás|não|niet|geen|inte|ikke|nie|není|nem|không|bukan|ei\s+ole|не|δεν|ليس)\b)"
+    r"[^!?。;,]{0,40}$|(?:ではな|じゃな|ではありませ|でない|아니|değil|नहीं|نیست)[^。.!?]{0,12}[.。!?]?\s*$",
+    re.IGNORECASE,
+)
+
+
+def is_denied_abroad(text: str) -> bool:
+    """Whether a text ends with the denial of a value in a language other than English and Chinese."""
+    return _DENIED_ABROAD.search(text[-120:]) is not None
+
+
 _PREMISE = re.compile(
     r"\W*(?:(?:let|assume|suppose|given|consider|denote)\b|(?:we|you)\s+(?:are|were)\s+(?:given|told)\b|the\s+(?:problem|question)\s+(?:says|states"
     r"|asks|gives)\b|(?:we\s+)?(?:need|want|have)\s+to\s+(?:find|compute|show|determine)\b|(?:question|problem)\s?\d{0,3}\s?:|已知|设|假设|令|题目|题中|问题)"
