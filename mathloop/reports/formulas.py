@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import re
-
 from mathloop.reports.markup import Child, Markup, clip, element
-from mathloop.typesetting import ELEMENTS, Node, to_mathml, typeset
-
-_LATEX = re.compile(r"\\[A-Za-z]|[\^_]")
+from mathloop.typesetting import ELEMENTS, Node, typeset, typeset_answer
 
 
 def formulas(text: str) -> list[Child]:
@@ -15,10 +11,9 @@ def formulas(text: str) -> list[Child]:
     return [_markup(piece) if isinstance(piece, Node) else piece for piece in typeset(text)]
 
 
-def answer_formula(answer: str) -> Child:
-    """An answer, which is LaTeX without dollar signs where it is more than a number or words."""
-    node = to_mathml(answer) if _LATEX.search(answer) and "$" not in answer else None
-    return clip(answer) if node is None else _markup(node)
+def answer_formula(answer: str) -> list[Child]:
+    """A final answer, rendered if it is a formula."""
+    return [_markup(piece) if isinstance(piece, Node) else clip(piece) for piece in typeset_answer(answer)]
 
 
 def _markup(node: Node) -> Markup:

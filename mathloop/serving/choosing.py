@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
+
 from mathloop.records import Response
 from mathloop.serving.solver import Answer
 from mathloop.voting import STRATEGIES, Group
 
+_LATEX = re.compile(r"\\[A-Za-z]|[\^_]")
 _SHOWN = 80
 """Characters of an answer."""
 
 
 def explain(answer: Answer) -> str:
-    """The reason, with the figures that decided and those of the next candidate."""
+    """The reason, with the figures that decided and those of the next candidate; LaTeX is between dollars."""
     chosen, strategy = answer.chosen, answer.strategy
     if chosen.answer is None:
         return "no response gave a final answer"
@@ -40,4 +43,6 @@ def _figure(strategy: str, group: Group[Response]) -> str:
 
 def _short(group: Group[Response]) -> str:
     answer = " ".join((group.answer or "").split())
-    return answer if len(answer) <= _SHOWN else f"{answer[:_SHOWN]}…"
+    if len(answer) > _SHOWN:
+        return f"{answer[:_SHOWN]}…"
+    return f"${answer}$" if _LATEX.search(answer) and "$" not in answer else answer

@@ -1,6 +1,6 @@
 """Checks before every route: known paths, the API key, and the size of the body.
 
-KServe's server has routes that load, unload and predict; the solver's users must not reach them.
+KServe's server has routes that load and unload; the solver's users must not reach them.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import Any
 
 from mathloop.serving import metrics
+from mathloop.serving.config import MODEL
 from mathloop.serving.refusals import Refused
 from mathloop.serving.wire import encode
 
@@ -23,8 +24,14 @@ App = Callable[[Message, Receive, Send], Awaitable[None]]
 CHAT = "/v1/chat/completions"
 KSERVE_ROOT = "/openai"
 """KServe has OpenAI's routes under this path; they are at both."""
-OPEN = frozenset({"/", "/metrics", "/v2/health/live", "/v2/health/ready"})
-"""Paths of probes and Prometheus, which have no key."""
+PREDICT, INFER = f"/v1/models/{MODEL}:predict", f"/v2/models/{MODEL}/infer"
+"""KServe's own protocols, V1 and V2."""
+TYPESET = "/page/typeset"
+PAGE_FILES = {"/page/page.css": "text/css", "/page/page.js": "text/javascript"}
+OPEN = frozenset({"/", "/metrics", "/v2/health/live", "/v2/health/ready", *PAGE_FILES})
+"""Paths of probes, Prometheus and the page's files, which have no key."""
+ASK = frozenset({CHAT, KSERVE_ROOT + CHAT, PREDICT, INFER, TYPESET})
+"""Paths that take JSON."""
 READ = re.compile(r"/openapi\.json|(/openai)?/v1/models(/[^/:]+)?|/v2(/models(/[^/:]+(/ready)?)?)?")
 
 
@@ -56,7 +63,7 @@ class Guard:
         path, method = scope["path"], scope["method"]
         headers = {name.lower(): value for name, value in scope["headers"]}
         reads = path in OPEN or READ.fullmatch(path) is not None
-        asks = path in (CHAT, KSERVE_ROOT + CHAT)
+        asks = path in ASK
         if not reads and not asks:
             raise Refused(404, f"unknown path; use POST {CHAT}", code="unknown_url")
         if method not in (("GET", "HEAD") if reads else ("POST",)):

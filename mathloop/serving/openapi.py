@@ -6,8 +6,9 @@ from importlib.metadata import version
 from typing import Any
 
 from mathloop.serving.config import MODEL
-from mathloop.serving.guard import CHAT, KSERVE_ROOT
+from mathloop.serving.guard import CHAT, INFER, KSERVE_ROOT, PREDICT
 from mathloop.serving.messages import ROLES
+from mathloop.serving.predict import CHAT_ONLY, MOST
 from mathloop.serving.questions import IGNORED, LONGEST_STOP, MOST_STOPS, UNSUPPORTED, strategies
 from mathloop.serving.solver import Solver
 
@@ -66,12 +67,52 @@ def describe_api(solver: Solver) -> Schema:
     }
     for root in ("", KSERVE_ROOT):
         paths |= {f"{root}/v1/models": models, f"{root}/v1/models/{{name}}": model, f"{root}{CHAT}": chat}
+    paths |= _kserve_paths(solver)
     return {
         "openapi": "3.1.0",
         "info": {"title": "mathloop's solver", "version": version("mathloop")},
         "paths": paths,
         "components": {"securitySchemes": {"key": {"type": "http", "scheme": "bearer"}}},
         "security": [{"key": []}, {}],
+    }
+
+
+def _kserve_paths(solver: Solver) -> Schema:
+    """V1 and V2; their refusals are a text, those of the server before its routes OpenAI's object."""
+    chat = _request(solver)["properties"]
+    options = {name: schema for name, schema in chat.items() if name not in CHAT_ONLY}
+    problem = {"type": "object", "properties": {"problem": _TEXT, **options}, "required": ["problem"]}
+    instances = {**_list({"anyOf": [_TEXT, problem]}), "minItems": 1, "maxItems": MOST}
+    shape = {**_list(_COUNT), "minItems": 1, "maxItems": 2}
+    tensor = _object({"name": _TEXT, "datatype": {"const": "BYTES"}, "shape": shape, "data": _list(_TEXT)})
+    inputs = {**_list(tensor), "minItems": 1, "maxItems": 1}
+    infer = {
+        "type": "object",
+        "properties": {
+            "id": _TEXT,
+            "inputs": inputs,
+            "parameters": {"type": "object", "properties": options},
+        },
+        "required": ["inputs"],
+    }
+    output = _object({"name": _TEXT, "datatype": _TEXT, "shape": shape, "data": {"type": "array"}})
+    replies = {
+        PREDICT: ("KServe's protocol V1", _object({"instances": instances}), {"predictions": _list({})}),
+        INFER: ("KServe's protocol V2", infer, {"model_name": _TEXT, "outputs": _list(output)}),
+    }
+    error = _object({"error": {"anyOf": [_TEXT, {"type": "object"}]}})
+    return {
+        path: {
+            "post": {
+                "summary": summary,
+                "requestBody": {"required": True, "content": _content(body)},
+                "responses": {
+                    "200": _json("The answers, in order", _object(reply)),
+                    **{str(status): _json(said, error) for status, said in _STATUSES.items()},
+                },
+            }
+        }
+        for path, (summary, body, reply) in replies.items()
     }
 
 
@@ -125,6 +166,8 @@ def _completion() -> Schema:
             "weighted_votes": score,
             "reward": score,
             "samples": _COUNT,
+            "best": _COUNT,
+            "responses": _list(_COUNT),
             "finish_reason": _TEXT,
             "text": _TEXT,
         }

@@ -7,17 +7,19 @@ import time
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import Response, StreamingResponse
 from starlette.requests import ClientDisconnect
 
 from mathloop.serving import metrics, wire
+from mathloop.serving import predict as kserve
 from mathloop.serving.config import MODEL
-from mathloop.serving.guard import CHAT, KSERVE_ROOT
+from mathloop.serving.guard import CHAT, INFER, KSERVE_ROOT, PREDICT
 from mathloop.serving.openapi import describe_api
 from mathloop.serving.progress import Progress
-from mathloop.serving.questions import read_question
+from mathloop.serving.questions import Question, read_question
 from mathloop.serving.refusals import Refused
 from mathloop.serving.solver import Answer, Solver
 
@@ -48,13 +50,40 @@ def _solver_routes(solver: Solver) -> APIRouter:
             return _refusal(Refused(404, f"the only model is {MODEL!r}", code="model_not_found"))
         return _json(wire.model_object(solver, created))
 
+    def read(body: bytes) -> Question:
+        engine = solver.engine
+        return read_question(
+            body, solver.config, has_reward_model=engine.has_reward_model, modes=engine.modes
+        )
+
+    async def predict(request: Request) -> Response:
+        """V1 and V2: their questions are answered before the reply begins."""
+        name = None
+        try:
+            body = await _body(request)
+            if request.url.path == INFER:
+                questions, name = kserve.read_inputs(body, lambda fields: read(_encoded(fields)))
+            else:
+                questions = kserve.read_instances(body, lambda fields: read(_encoded(fields)))
+            task = asyncio.create_task(kserve.answer_all(solver, questions))
+            if not await _until_hang_up(request, task, None):
+                return Response(status_code=499)
+        except Refused as refused:
+            metrics.REFUSED.labels(str(refused.status)).inc()
+            return Response(
+                _encoded({"error": refused.message}),
+                refused.status,
+                refused.headers(),
+                media_type="application/json",
+            )
+        answers = task.result()
+        made = kserve.outputs(answers, name) if request.url.path == INFER else kserve.predictions(answers)
+        return _json(made)
+
     async def chat(request: Request) -> Response:
         engine = solver.engine
         try:
-            body = await _body(request)
-            question = read_question(
-                body, solver.config, has_reward_model=engine.has_reward_model, modes=engine.modes
-            )
+            question = read(await _body(request))
             progress = Progress()
             if question.stream and question.stream_progress:
                 progress.listen()
@@ -83,6 +112,8 @@ def _solver_routes(solver: Solver) -> APIRouter:
         return Response(body, 200 if solver.ready else 503, media_type="application/json")
 
     router.add_api_route("/v2/health/ready", ready, methods=["GET"])
+    for path in (PREDICT, INFER):
+        router.add_api_route(path, predict, methods=["POST"])
     for root in ("", KSERVE_ROOT):
         router.add_api_route(f"{root}/v1/models", models, methods=["GET"])
         router.add_api_route(f"{root}/v1/models/{{name}}", model, methods=["GET"])
@@ -103,7 +134,7 @@ async def _body(request: Request) -> bytes:
         raise Refused(400, "the connection closed before the end of the body", code="invalid_json") from None
 
 
-async def _until_hang_up(request: Request, task: asyncio.Task[Answer], seconds: float | None) -> bool:
+async def _until_hang_up(request: Request, task: asyncio.Task[Any], seconds: float | None) -> bool:
     """Waits for the answer, up to so many seconds; False if the client hangs up, which stops the work.
 
     Raises Refused if the question was refused.
@@ -127,7 +158,7 @@ async def _hung_up(request: Request) -> None:
         pass
 
 
-async def _stop(task: asyncio.Task[Answer]) -> None:
+async def _stop(task: asyncio.Task[Any]) -> None:
     task.cancel()
     with suppress(asyncio.CancelledError, Refused):
         await task
@@ -177,7 +208,11 @@ class _TaskStream(StreamingResponse):
 
 
 def _json(value: dict[str, object]) -> Response:
-    return Response(wire.encode(value).encode(), media_type="application/json")
+    return Response(_encoded(value), media_type="application/json")
+
+
+def _encoded(value: dict[str, object]) -> bytes:
+    return wire.encode(value).encode()
 
 
 def _refusal(refused: Refused) -> Response:

@@ -60,7 +60,13 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def serve(
-    solver: Solver, bound: socket.socket, *, key: str | None, wait: float, on_ready: Callable[[], None]
+    solver: Solver,
+    bound: socket.socket,
+    *,
+    key: str | None,
+    wait: float,
+    on_ready: Callable[[], None],
+    page: bool = True,
 ) -> None:
     """Serves until SIGTERM or SIGINT, then finishes running requests and returns.
 
@@ -68,6 +74,7 @@ def serve(
         bound: socket from `bind`; closed at the end.
         wait: seconds that the engine may take to become ready; until then only probes are answered.
         on_ready: called once the engine can answer.
+        page: whether there is a page at `/`.
 
     Raises:
         UserError: the engine did not become ready in time.
@@ -76,6 +83,7 @@ def serve(
     import uvicorn
 
     from mathloop.serving.guard import Guard
+    from mathloop.serving.page import add_page
     from mathloop.serving.request_ids import RequestIds
     from mathloop.serving.routes import add_routes
 
@@ -124,6 +132,8 @@ def serve(
     model_server.register_model(model)
     app = kserve.model_server.app
     add_routes(app, solver)
+    if page:
+        add_page(app)
     kserve.protocol.rest.server.RESTServer(
         "kserve.model_server:app", model_server.dataplane, model_server.model_repository_extension, 0
     ).create_application()

@@ -12,7 +12,7 @@ from mathloop.serving.config import MODEL
 from mathloop.serving.questions import default_strategy, strategies
 from mathloop.serving.refusals import Refused
 from mathloop.serving.solver import Answer, Solver
-from mathloop.voting import Group
+from mathloop.voting import STRATEGIES, Group
 
 FINISH = {"stop": "stop", "length": "length", "tool_limit": "length"}
 DONE = b"data: [DONE]\n\n"
@@ -33,6 +33,8 @@ def model_object(solver: Solver, created: int) -> dict[str, Any]:
         "strategies": strategies(engine.has_reward_model),
         "default_strategy": solver.config.strategy or default_strategy(engine.has_reward_model),
         "temperature": solver.config.temperature,
+        "samples": solver.config.samples,
+        "summaries": {name: STRATEGIES[name].summary for name in strategies(engine.has_reward_model)},
         "modes": list(engine.modes),
         "adaptive": solver.config.adaptive,
         "most_samples": solver.config.most_samples,
@@ -80,19 +82,23 @@ def extension(answer: Answer, model_name: str) -> dict[str, Any]:
         "seed": answer.generation.seed,
         "answers_with": model_name,
         "ignored": list(question.ignored),
-        "candidates": [_candidate(candidate) for candidate in answer.candidates],
+        "candidates": [_candidate(candidate, answer) for candidate in answer.candidates],
         "seconds": {name: round(value, 3) for name, value in answer.seconds.items()},
     }
 
 
-def _candidate(candidate: Group[Response]) -> dict[str, Any]:
+def _candidate(candidate: Group[Response], answer: Answer) -> dict[str, Any]:
     best = candidate.best
+    numbers = {id(response): number for number, response in enumerate(answer.generation.responses)}
+    own = sorted(numbers[id(response)] for response in candidate.responses)
     return {
         "answer": candidate.answer,
         "votes": candidate.votes,
         "weighted_votes": candidate.weight if candidate.rewards else None,
         "reward": best.reward,
         "samples": len(candidate.responses),
+        "best": numbers[id(best)],
+        "responses": own,
         "finish_reason": best.finish_reason,
         "text": best.text,
     }

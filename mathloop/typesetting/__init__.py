@@ -5,7 +5,7 @@ becomes markup except through the trees that `typeset` returns, whose element na
 """
 
 from mathloop.typesetting.blocks import Block, split_blocks
-from mathloop.typesetting.formulas import typeset
+from mathloop.typesetting.formulas import typeset, typeset_answer
 from mathloop.typesetting.mathml import ELEMENTS, Node, to_mathml
 
-__all__ = ["ELEMENTS", "Block", "Node", "split_blocks", "to_mathml", "typeset"]
+__all__ = ["ELEMENTS", "Block", "Node", "split_blocks", "to_mathml", "typeset", "typeset_answer"]

@@ -19,17 +19,18 @@ _OPENING = re.compile(
     r"|\\(?:boxed|fbox)\s*\{"
 )
 _CLOSING = {"$$": "$$", r"\(": r"\)", r"\[": r"\]"}
+_LATEX = re.compile(r"\\[A-Za-z]|[\^_]")
 _MATHEMATICAL = re.compile(r"[\\^_=]")
 _BLANK_LINE = re.compile(r"\n[ \t]*\n")
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 
 
-def typeset(text: str) -> list[str | Node]:
+def typeset(text: str, most: int = MOST) -> list[str | Node]:
     """The text in pieces: strings are text, nodes are MathML, or `code` with the source of a formula that
     cannot be rendered. Takes time linear in the length of the text."""
     pieces: list[str | Node] = []
     plain: list[str] = []
-    for piece in _pieces(text):
+    for piece in _pieces(text, most):
         if isinstance(piece, Node):
             if any(plain):
                 pieces.append("".join(plain))
@@ -40,9 +41,15 @@ def typeset(text: str) -> list[str | Node]:
     return [*pieces, "".join(plain)] if any(plain) else pieces
 
 
-def _pieces(text: str) -> Iterator[str | Node]:
+def typeset_answer(answer: str) -> list[str | Node]:
+    """A final answer, which is LaTeX without dollar signs where it is more than a number or words."""
+    node = to_mathml(answer) if _LATEX.search(answer) and "$" not in answer else None
+    return [answer] if node is None else [node]
+
+
+def _pieces(text: str, most: int) -> Iterator[str | Node]:
     end = position = openings = 0
-    while openings < MOST and (opening := _OPENING.search(text, position)):
+    while openings < most and (opening := _OPENING.search(text, position)):
         openings += 1
         start, position = opening.span()
         sign = opening[0]

@@ -71,7 +71,6 @@ class Node(NamedTuple):
     children: tuple[Node | str, ...]
 
 
-@lru_cache(maxsize=2_048)
 def to_mathml(source: str, *, display: bool = False) -> Node | None:
     """The formula's `math` node; None if it is unbalanced, too long or deep, or unknown.
 
@@ -116,6 +115,10 @@ def _prepare(source: str) -> str:
     return _COLUMNS.sub(lambda found: found[1] + _COLUMN.sub("", found[2]) + "}", source)
 
 
+_LINES = {"mover": ("overline", "\u203e"), "munder": ("underline", "_")}
+_STRETCHED = (Node("mo", {"stretchy": "true"}, ("\u0332",)), Node("mo", {"stretchy": "true"}, ("\u0305",)))
+
+
 class _TooDeep(Exception):
     """The MathML is too deep for a browser."""
 
@@ -140,6 +143,10 @@ def _node(tree: ElementTree.Element, depth: int) -> Node | str:
         if child.tail:
             children.append(child.tail)
     attributes = {name: value for name, value in tree.attrib.items() if _allowed(name, value)}
+    if tree.tag in _LINES and len(children) == 2 and children[1] in _STRETCHED:
+        # Only a font with a MATH table could stretch this character: the page's style draws the line.
+        name, sign = _LINES[tree.tag]
+        return Node(tree.tag, {**attributes, "class": name}, (children[0], Node("mo", {}, (sign,))))
     return Node(tree.tag, attributes, tuple(children))
 
 

@@ -53,6 +53,7 @@ def serve(
     wait: Annotated[
         float, typer.Option(metavar="SECONDS", min=0, max=86400, help="Time to wait for vLLM at startup.")
     ] = 0,
+    no_page: Annotated[bool, typer.Option("--no-page", help="No page for people at /.")] = False,
 ) -> None:
     """Serves a model over HTTP through an OpenAI-compatible chat completions API."""
     from pipelines.commands import endpoint
@@ -70,6 +71,7 @@ def serve(
         adaptive=adaptive,
         deadline=deadline,
         wait=wait,
+        page=not no_page,
     )
 
 

@@ -39,6 +39,7 @@ def serve(
     adaptive: Literal["auto", "always", "never"],
     deadline: float,
     wait: float,
+    page: bool,
 ) -> None:
     """Serves until it is stopped.
 
@@ -71,7 +72,7 @@ def serve(
     def print_ready() -> None:
         print(f"serving {engine.name} at {url}; stop with Ctrl-C", flush=True)
 
-    server.serve(Solver(engine, config), bound, key=key, wait=wait, on_ready=print_ready)
+    server.serve(Solver(engine, config), bound, key=key, wait=wait, on_ready=print_ready, page=page)
 
 
 def _check_sources(

@@ -1,29 +1,15 @@
 """The page in a real Chromium: quiet, offline, fits a phone, runs nothing that a model wrote."""
 
-import os
-import shutil
-
 import pytest
 
 from mathloop.reports import round as report
-
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-CHROMIUM = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
-QUIET = ("no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking")
-QUIET += ("disable-component-update", "disable-sync")
+from tests.chromium import launched
 
 
 @pytest.fixture(scope="module")
 def browser():
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on PATH (install chromium, or set CHROMIUM to one)")
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as playwright:
-        launched = playwright.chromium.launch(
-            executable_path=CHROMIUM, headless=True, args=[f"--{flag}" for flag in QUIET]
-        )
-        yield launched
-        launched.close()
+    with launched() as one:
+        yield one
 
 
 class Visit:

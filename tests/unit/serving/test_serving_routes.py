@@ -21,6 +21,7 @@ from mathloop.errors import SandboxError
 from mathloop.serving import routes
 from mathloop.serving.config import SolverConfig
 from mathloop.serving.guard import Guard
+from mathloop.serving.page import add_page
 from mathloop.serving.refusals import Refused
 from mathloop.serving.request_ids import RequestIds
 from mathloop.serving.routes import add_routes
@@ -40,6 +41,7 @@ class Served:
         self.solver.prepared = True
         app = FastAPI()
         add_routes(app, self.solver)
+        add_page(app)
         app.add_middleware(Guard, key=key, body_bytes=config.body_bytes)
         app.add_middleware(RequestIds)
         self._socket = socket.create_server(("127.0.0.1", 0))
@@ -431,8 +433,9 @@ def test_a_key_is_asked_for_where_one_is_set(start: Start) -> None:
     ("method", "path", "status"),
     [
         ("POST", "/v2/repository/models/mathloop/unload", 404),
-        ("POST", "/v1/models/mathloop:predict", 404),
-        ("POST", "/v2/models/mathloop/infer", 404),
+        ("POST", "/v1/models/other:predict", 404),
+        ("POST", "/v2/models/mathloop/versions/1/infer", 404),
+        ("GET", "/v2/models/mathloop/infer", 405),
         ("GET", "/docs", 404),
         ("GET", "/v1/models/../../etc/passwd", 404),
         ("GET", CHAT, 405),

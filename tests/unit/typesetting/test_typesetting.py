@@ -66,6 +66,12 @@ def test_a_formula_is_mathml() -> None:
     assert any("text-align" in one.attributes.get("style", "") for one in columns)
 
 
+def test_a_line_over_digits_is_drawn_by_the_pages_style() -> None:
+    line = to_mathml(r"0.\overline{27}").children[-1]
+    assert (line.name, line.attributes["class"], text_of(line)) == ("mover", "overline", "27\u203e")
+    assert to_mathml(r"\underline{x}").children[0].attributes["class"] == "underline"
+
+
 @pytest.mark.parametrize(
     "source",
     [
