@@ -17,13 +17,25 @@ MathloopError            every error that mathloop raises on purpose; exit code 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 
 class MathloopError(Exception):
     """Base of every error that mathloop raises on purpose."""
 
     exit_code = 1
+
+    def to_row(self) -> dict[str, Any]:
+        """Itself as JSON values, for another process."""
+        return {"type": type(self).__name__, "message": str(self), "exit_code": self.exit_code}
+
+    @staticmethod
+    def from_row(row: dict[str, Any]) -> MathloopError:
+        """The error of `to_row`; its message already names the place."""
+        kind: Any = globals().get(row["type"], MathloopError)
+        error: MathloopError = kind(row["message"])
+        error.exit_code = row["exit_code"]
+        return error
 
 
 class UserError(MathloopError):

@@ -54,6 +54,19 @@ def outline_policy(folder: Path) -> Any:
             return AutoModelForCausalLM.from_config(config, trust_remote_code=False)
 
 
+def context_length(folder: Path) -> int | None:
+    """Tokens that the policy in `folder` can read, as its config says; None if it has no limit.
+
+    Raises BadModel, one line, where the folder is not a policy's.
+    """
+    from transformers import AutoConfig
+
+    with one_line(folder):
+        check_folder(folder, "policy")
+        config = AutoConfig.from_pretrained(folder, **_OWN_FILES)
+        return getattr(config, "max_position_embeddings", None)
+
+
 def load_reward_model(folder: Path, dtype: torch.dtype = torch.float32) -> tuple[RewardModel, Any]:
     """Loads (reward model, tokenizer), onto the GPU where there is one; the head is in float32.
 

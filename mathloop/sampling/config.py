@@ -47,6 +47,16 @@ class SamplingConfig(BaseModel):
         le=1,
         description="Share of a GPU's memory for vllm; lower it where a trainer shares the GPU",
     )
+    engines: int = Field(
+        0,
+        ge=0,
+        le=64,
+        description="Engines per machine, each a process with its own GPUs, that share the problems of a "
+        "stage; 0: as many as there are GPUs for, or one without GPUs",
+    )
+    tensor_parallel: int = Field(
+        1, ge=1, le=64, description="GPUs per engine, among which vllm splits a model too large for one"
+    )
     max_tokens: int = Field(
         2048, ge=1, description="Longest response, in tokens, interpreter output included"
     )
@@ -76,3 +86,11 @@ class SamplingConfig(BaseModel):
         if not all(value):
             raise ValueError("an empty stop text would end every response at once; remove it")
         return value
+
+    @model_validator(mode="after")
+    def _splits_with_vllm(self) -> Self:
+        if self.tensor_parallel > 1 and self.engine != "vllm":
+            raise ValueError(
+                f"tensor_parallel ({self.tensor_parallel}) needs engine vllm: set it, or tensor_parallel to 1"
+            )
+        return self

@@ -217,6 +217,10 @@ class GRPOConfig(BaseModel):
                 f"sampling.top_p ({self.sampling.top_p}) below 1 biases the importance weights with "
                 "sampling.engine vllm: set sampling.top_p to 1, or the engine to transformers"
             )
+        if self.sampling.tensor_parallel > 1:
+            raise ValueError(
+                "sampling.tensor_parallel must be 1 in grpo: each of its processes has an engine of its own"
+            )
         return self
 
     @model_validator(mode="after")

@@ -11,7 +11,7 @@ from torch import nn
 HOW: dict[str, Any] = {
     "engine": True,
     "optimizer": {"checkpoint_steps"},
-    "sampling": {"engine", "dtype", "batch_size", "gpu_memory"},
+    "sampling": {"engine", "dtype", "batch_size", "gpu_memory", "engines", "tensor_parallel"},
 }
 """Settings of how a training runs, not of what it learns: they are no part of its identity."""
 

@@ -20,7 +20,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from mathloop import errors
 from mathloop.errors import BadConfig, MathloopError
 from mathloop.stages import StageReport
 from mathloop.training.config import GRPOConfig, PretrainConfig, RewardModelConfig, SFTConfig
@@ -66,7 +65,7 @@ def train(recipe: Recipe, *, work: Path, config: RecipeConfig, seed: int, **path
     if report.is_file():
         return StageReport.read(report)
     if failure.is_file():
-        raise _error_from(json.loads(failure.read_text(encoding="utf-8")))
+        raise MathloopError.from_row(json.loads(failure.read_text(encoding="utf-8")))
     raise MathloopError(f"{recipe}: a training process ended with exit code {code} without a message")
 
 
@@ -88,23 +87,14 @@ def main() -> None:
         config = CONFIGS[recipe].model_validate_json(payload["config"])
         report = run_recipe(recipe, work=work, config=config, seed=seed, paths=paths)
     except MathloopError as error:
-        failure = {"type": type(error).__name__, "message": str(error), "exit_code": error.exit_code}
         try:
             with open(payload["failure"], "x", encoding="utf-8") as file:
-                json.dump(failure, file)
+                json.dump(error.to_row(), file)
         except FileExistsError:
             pass
         sys.exit(error.exit_code)
     if os.environ["RANK"] == "0":
         report.write(Path(payload["report"]))
-
-
-def _error_from(failure: dict[str, Any]) -> MathloopError:
-    """The error that a process wrote to a file; its message already names the place."""
-    kind = getattr(errors, failure["type"], MathloopError)
-    error: MathloopError = kind(failure["message"])
-    error.exit_code = failure["exit_code"]
-    return error
 
 
 @contextmanager

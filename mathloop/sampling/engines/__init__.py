@@ -8,6 +8,7 @@ from typing import Any
 from mathloop.sampling.config import SamplingConfig
 from mathloop.sampling.engines.transformers_engine import TransformersSampler
 from mathloop.sampling.engines.vllm_engine import VllmSampler
+from mathloop.sampling.parallel import ParallelSampler, engines_here
 from mathloop.sampling.sampler import Sampler
 
 ENGINES: dict[str, type[TransformersSampler] | type[VllmSampler]] = {
@@ -18,12 +19,14 @@ ENGINES: dict[str, type[TransformersSampler] | type[VllmSampler]] = {
 
 
 def load_sampler(folder: Path, config: SamplingConfig) -> Sampler:
-    """A sampler of the policy in `folder`, by the engine that `config` names.
+    """A sampler of the policy in `folder`, by the engine that `config` names, or by several of them.
 
     Raises:
         BadModel: the folder is not a policy's, or the engine does not run it.
-        BadConfig: the engine is not installed.
+        BadConfig: the engine is not installed, or there are too few GPUs.
     """
+    if (count := engines_here(config)) > 1:
+        return ParallelSampler(folder, config, count, ENGINES[config.engine].context(folder, config))
     return ENGINES[config.engine].load(folder, config)
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mathloop.errors import BadConfig
 from mathloop.models.dtypes import working_dtype
-from mathloop.models.loading import load_policy
+from mathloop.models.loading import context_length, load_policy
 from mathloop.models.memory import if_it_fits
 from mathloop.models.tokenizers import end_tokens
 from mathloop.records import Mode, Problem
@@ -50,6 +50,11 @@ class TransformersSampler(Sampler):
         """Draws with `net` itself; `folder`, which has its first weights, is not read."""
         return cls(net, tokenizer, config)
 
+    @classmethod
+    def context(cls, folder: Path, config: SamplingConfig) -> int | None:
+        """Tokens that the model in `folder` can read; None if it has no limit. Raises BadModel."""
+        return context_length(folder)
+
     def close(self) -> None:
         """Stops the sandbox, if one was started."""
         self.interpreter.close()
@@ -79,11 +84,19 @@ class TransformersSampler(Sampler):
         """Nothing to take."""
 
     def stream(
-        self, problems: Sequence[Problem], *, mode: Mode, samples: int, temperature: float, seed: int
+        self,
+        problems: Sequence[Problem],
+        *,
+        mode: Mode,
+        samples: int,
+        temperature: float,
+        seed: int,
+        first: int = 0,
     ) -> Iterator[list[Rollout]]:
         """Yields the rollouts of each batch of problems as it is done, in the order of `problems`.
 
-        A batch that does not fit into memory is drawn again in halves, and so are all that follow. The draws
+        `first`: index of the first one among problems that several engines share. A batch that does not fit
+        into memory is drawn again in halves, and so are all that follow. The draws
         depend on the size of the batches.
 
         Raises:
@@ -93,7 +106,7 @@ class TransformersSampler(Sampler):
         start = 0
         while start < len(problems):
             batch = problems[start : start + max(1, self._most // samples)]
-            drawn = (seed * 1_000_003 + start) % 2**63
+            drawn = (seed * 1_000_003 + first + start) % 2**63
             rollouts = if_it_fits(partial(self._draw, batch, mode, samples, temperature, drawn))
             if rollouts is None:
                 self._most = samples * self._half(len(batch), samples)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from mathloop.errors import BadConfig, BadData
 from mathloop.models.folders import check_folder
-from mathloop.models.loading import one_line
+from mathloop.models.loading import context_length, one_line
 from mathloop.models.tokenizers import check_embeddings, end_tokens, load_tokenizer
 from mathloop.records import Mode, Problem
 from mathloop.sampling.config import SamplingConfig
@@ -79,6 +80,11 @@ class VllmSampler(Sampler):
         return cls(llm, tokenizer, config, in_trainer=ranks > 0, generation_config=generation)
 
     @classmethod
+    def context(cls, folder: Path, config: SamplingConfig) -> int:
+        """Tokens that the engine can read: no more than responses of `config` need. Raises BadModel."""
+        return min(context_length(folder) or sys.maxsize, config.max_tokens + PROMPT_TOKENS)
+
+    @classmethod
     def beside_trainer(cls, folder: Path, net: Any, tokenizer: Any, config: SamplingConfig) -> VllmSampler:
         """Loads the folder, as `load` does; `net` gets to it by `take_weights`."""
         return cls.load(folder, config)
@@ -122,12 +128,20 @@ class VllmSampler(Sampler):
             self._asleep = False
 
     def stream(
-        self, problems: Sequence[Problem], *, mode: Mode, samples: int, temperature: float, seed: int
+        self,
+        problems: Sequence[Problem],
+        *,
+        mode: Mode,
+        samples: int,
+        temperature: float,
+        seed: int,
+        first: int = 0,
     ) -> Iterator[list[Rollout]]:
         """Yields each problem's rollouts when they are done, in the order of `problems`.
 
-        With top_p under 1, log-probabilities are those inside the nucleus. Raises BadData when a prompt fills
-        the engine's context.
+        `first`: index of the first one among problems that several engines share. With top_p under 1,
+        log-probabilities are those inside the nucleus. Raises BadData when a prompt fills the engine's
+        context.
         """
         self.wake()
         engine = self.llm.llm_engine
@@ -148,6 +162,7 @@ class VllmSampler(Sampler):
             config=self.config,
             stop=stops_of(self.tokenizer, self.config),
             seed=seed,
+            first=first * samples,
             tool=self._interpreter.tool(self.config) if mode == "tir" else None,
         )
         for group in loop.groups():
@@ -180,7 +195,7 @@ def _load(folder: Path, config: SamplingConfig, ranks: int) -> tuple[Any, Any]:
 
     tokenizer = load_tokenizer(folder, chat=not config.prompt.few_shot)
     known = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    context = min(known.max_position_embeddings, config.max_tokens + PROMPT_TOKENS)
+    context = VllmSampler.context(folder, config)
     platform: dict[str, Any] = {
         "gpu_memory_utilization": config.gpu_memory,
         "enable_sleep_mode": True,
@@ -192,6 +207,8 @@ def _load(folder: Path, config: SamplingConfig, ranks: int) -> tuple[Any, Any]:
             "enable_chunked_prefill": False,  # on a CPU, seeds do not work with prompts in parts
             "max_num_batched_tokens": max(context, 8192),
         }
+    if config.tensor_parallel > 1:
+        platform |= {"tensor_parallel_size": config.tensor_parallel, "distributed_executor_backend": "mp"}
     if ranks > 1:
         platform["distributed_executor_backend"] = "external_launcher"  # every rank has an engine of its own
     llm = LLM(

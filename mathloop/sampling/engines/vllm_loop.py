@@ -20,7 +20,8 @@ from mathloop.sampling.decoding import Decoded, Tool
 class VllmLoop:
     """Decodes `samples` responses to each prompt (tokens) with a vLLM engine of this process.
 
-    Every request has its own seed, so that a response does not depend on which others are in progress.
+    Every request has its own seed, of its index from `first`, so that a response does not depend on which
+    others are in progress.
     """
 
     def __init__(
@@ -35,11 +36,12 @@ class VllmLoop:
         stop: tuple[str, ...],
         seed: int,
         tool: Tool | None,
+        first: int = 0,
     ) -> None:
         self._engine, self._prompts, self._config = engine, prompts, config
         self._context: int = engine.model_config.max_model_len
         self._samples, self._temperature, self._end_tokens = samples, temperature, end_tokens
-        self._seed, self._tool, self._stop = seed, tool, stop
+        self._seed, self._tool, self._stop, self._first = seed, tool, stop, first
         self._responses: dict[int, Decoded] = {}
         """By index: prompt 0's first."""
         self._active: set[int] = set()
@@ -141,7 +143,7 @@ class VllmLoop:
             self._active.remove(index)
             return
         marks = [*self._stop, *([] if self._tool is None else [self._tool.mark])]
-        place = f"{self._seed}-{index}-{len(response.tokens)}"
+        place = f"{self._seed}-{self._first + index}-{len(response.tokens)}"
         params = SamplingParams(
             temperature=self._temperature,
             top_p=self._config.top_p,
