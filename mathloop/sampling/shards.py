@@ -47,7 +47,8 @@ class Shard:
         """The shard of `to_json`."""
         row = json.loads(line)
         row |= {"config": SamplingConfig.model_validate(row["config"]), "out": Path(row["out"])}
-        return cls(**row | {"problems": [Problem(**problem) for problem in row["problems"]]})
+        problems = [Problem(**one | {"choices": tuple(one["choices"])}) for one in row["problems"]]
+        return cls(**row | {"problems": problems})
 
 
 def write_rollouts(path: Path, rollouts: Sequence[Rollout]) -> None:

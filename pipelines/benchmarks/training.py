@@ -21,6 +21,8 @@ from pipelines.benchmarks.training_inputs import Inputs, Sizes, Turn, prepare, r
 
 SIDES = {"ours": "mathloop", "trl": "TRL"}
 
+HEAD = ("recipe", "figure", "mathloop", "TRL", "ratio", "peak MiB", "TRL", "training MiB", "TRL")
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -85,16 +87,17 @@ def run(data: Path | None, model: str | None, sizes: Sizes = Sizes()) -> None:  
         progress.step("model and texts")
         inputs, parameters = prepare(Path(folder), sizes, problems, model)
         inputs.sizes.write_text(json.dumps(asdict(sizes)), encoding="utf-8")
-        results = [_measure(recipe, inputs, sizes, peer is not None, progress) for recipe in RECIPES]
-    print(f"{_threads()} threads on {machine()}; peer: {peer or 'TRL, not installed'}")
-    print(f"model: {model or 'random weights'}, {parameters / 1e6:.1f} million parameters; {sizes.dtype}")
-    print(f"texts: {data or 'generated, with the lengths of GSM8K; --data FILE uses real ones'}")
-    if peer is None:
-        print(f"install the peer with: {INSTALL}")
-    head = ("recipe", "figure", "mathloop", "TRL", "ratio", "peak MiB", "TRL", "training MiB", "TRL")
-    print(f"\n{aligned(head, [_row(*result) for result in results], left=(0, 1))}")
-    for line in [line for result in results for line in _details(*result, parameters)]:
-        print(line)
+        print(f"{_threads()} threads on {machine()}; peer: {peer or 'TRL, not installed'}")
+        print(f"model: {model or 'random weights'}, {parameters / 1e6:.1f} million parameters; {sizes.dtype}")
+        print(f"texts: {data or 'generated, with the lengths of GSM8K; --data FILE uses real ones'}")
+        if peer is None:
+            print(f"install the peer with: {INSTALL}")
+        for recipe in RECIPES:  # each is printed when it is measured: all of them take a while
+            result = _measure(recipe, inputs, sizes, peer is not None, progress)
+            print(f"\n{aligned(HEAD, [_row(*result)], left=(0, 1))}")
+            for line in _details(*result, parameters):
+                print(line)
+            sys.stdout.flush()
 
 
 def _find_peer() -> str | None:

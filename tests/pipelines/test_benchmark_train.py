@@ -167,6 +167,25 @@ def test_without_the_peer_its_columns_say_so(
     assert taken == ["mathloop sft", "mathloop reward_model", "mathloop grpo"]
 
 
+def test_a_recipe_is_printed_when_it_is_measured(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    turn = scripted({}, [])
+
+    def turn_or_fail(side: str, recipe: str, inputs: Inputs, seed: int) -> Turn:
+        if recipe == "reward_model":
+            raise MathloopError("no memory")
+        return turn(side, recipe, inputs, seed)  # type: ignore[operator,no-any-return]
+
+    monkeypatch.setattr(training, "_turn", turn_or_fail)
+    monkeypatch.setattr(training, "_find_peer", lambda: None)
+    with pytest.raises(MathloopError, match="no memory"):
+        training.run(None, None, TINY)
+    shown = capsys.readouterr().out
+    assert "threads on" in shown
+    assert cells_of(shown, "sft")[1] == "tokens/s"
+
+
 def test_a_side_that_fails_is_named_with_what_it_said_last(gsm8k: Path, tmp_path: Path) -> None:
     inputs = written(tmp_path, gsm8k)
     inputs.solutions.unlink()
