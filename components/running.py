@@ -73,8 +73,9 @@ def work_folder() -> Path:
 
 def model_or_none(artifact: Any) -> Path | None:
     """The model's folder; None if it is empty or missing (object stores do not keep empty folders)."""
-    folder = Path(artifact.path)
-    return folder if folder.is_dir() and any(folder.iterdir()) else None
+    from mathloop.files import filled
+
+    return filled(Path(artifact.path))
 
 
 def _plain(value: Any) -> Any:

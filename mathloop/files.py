@@ -73,19 +73,32 @@ def joined_digest(digests: Sequence[str]) -> str:
     return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
-def content_digest(path: Path) -> str:
+def content_digest(path: Path, *, hidden: bool = True) -> str:
     """The SHA-256 of a file's bytes or, of a folder, of the names and digests of all its files.
+
+    Args:
+        hidden: whether files count whose path in the folder has a part that begins with a dot.
 
     Raises:
         OSError: something is not a regular file or cannot be read.
     """
     if path.is_dir():
         inner = sorted(file for file in path.rglob("*") if not file.is_dir())
+        inner = [file for file in inner if hidden or not _is_hidden(file.relative_to(path))]
         names = "".join(f"{file.relative_to(path)} {content_digest(file)}\n" for file in inner)
         return hashlib.sha256(names.encode("utf-8", "surrogateescape")).hexdigest()
     check_plain(path)
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _is_hidden(inner: Path) -> bool:
+    return any(part.startswith(".") for part in inner.parts)
+
+
+def filled(folder: Path) -> Path | None:
+    """The folder; None where it is empty or missing, as that of a model which a run does not have."""
+    return folder if folder.is_dir() and any(folder.iterdir()) else None
 
 
 def check_target(path: Path) -> None:

@@ -50,10 +50,10 @@ def paired_difference(
 ) -> Difference:
     """The mean of `greater` - `lesser`, each [problems] or [problems, modes], in the same order.
 
-    Several modes are averaged per problem. Problems of one cluster are resampled together, as
-    `bootstrap_interval` says. Raises ValueError without problems.
+    Several modes are averaged per problem, without those that are NaN. Problems of one cluster are resampled
+    together, as `bootstrap_interval` says. Raises ValueError without problems.
     """
-    differences = (greater - lesser).reshape(len(greater), -1).mean(axis=1)
+    differences = np.nanmean((greater - lesser).reshape(len(greater), -1), axis=1)
     low, high = bootstrap_interval(differences[:, None], seed=seed, clusters=clusters, resamples=resamples)
     return Difference(float(differences.mean()), float(low[0]), float(high[0]), len(differences))
 
@@ -104,7 +104,7 @@ def weighted_difference(
     for number, name in enumerate(names):
         chosen = [index for index, benchmark in enumerate(benchmarks) if benchmark == name]
         members = [clusters[index] for index in chosen]
-        differences = (greater - lesser)[chosen].reshape(len(chosen), -1).mean(axis=1)[:, None]
+        differences = np.nanmean((greater - lesser)[chosen].reshape(len(chosen), -1), axis=1)[:, None]
         drawn = resampled_means(differences, seed=[seed, number], clusters=members, resamples=resamples)
         center = differences.mean(axis=0)
         own[name] = _difference(center, drawn, len(chosen))

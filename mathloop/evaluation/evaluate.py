@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
@@ -13,6 +14,7 @@ from mathloop.evaluation.metrics import Outcomes
 from mathloop.evaluation.passes import MODES, passes_of, shards
 from mathloop.evaluation.responding import draw
 from mathloop.evaluation.roles import role_scores
+from mathloop.files import filled
 from mathloop.models.dtypes import working_dtype
 from mathloop.models.loading import load_reward_model
 from mathloop.records import Response, benchmark_of, read_problems, read_responses, write_responses
@@ -77,22 +79,29 @@ def run(
 
     If the folder `reward_model` is empty or missing, rewards are None. No pass is held in memory: only what
     `Outcomes` needs grows with the number of responses. Problems of a `named` benchmark are put to the models
-    as its entry says.
+    as its entry says: one without tool use is asked in CoT alone.
     """
     started = time.monotonic()
-    count = sum(1 for _ in read_problems(benchmark))
-    scored = reward_model.is_dir() and any(reward_model.iterdir())
-    scorer = load_reward_model(reward_model, working_dtype(config.sampling.dtype)) if scored else None
-    prompts = NamedBenchmarks(named).prompts(config.sampling.prompt)
-    passes = passes_of(MODES, config)
-    responses = len(models) * count * sum(one.samples for one in passes)
+    counts = Counter(benchmark_of(problem) for problem in read_problems(benchmark))
+    ranking = filled(reward_model)
+    dtype = working_dtype(config.sampling.dtype)
+    scorer = load_reward_model(ranking, dtype) if ranking is not None else None
+    asking = NamedBenchmarks(named).asking(config.sampling.prompt)
+    passes = [
+        (one, name)
+        for one, name in product(passes_of(MODES, config), asking)
+        if one.mode in asking[name].modes
+    ]
+    responses = len(models) * sum(
+        one.samples * (counts.total() if name is None else counts[name]) for one, name in passes
+    )
     progress = Progress("evaluation", responses, "responses")
 
     def answered() -> Iterator[Response]:
         for label, folder in models.items():
             with load_sampler(folder, config.sampling) as sampler:
-                for one, name in product(passes, prompts):
-                    sampler.config = config.sampling.model_copy(update={"prompt": prompts[name]})
+                for one, name in passes:
+                    sampler.config = config.sampling.model_copy(update={"prompt": asking[name].prompt})
                     problems = (p for p in read_problems(benchmark) if name in (None, benchmark_of(p)))
                     for number, shard in shards(problems, one):
                         for _, response, _ in draw(
@@ -111,7 +120,7 @@ def run(
     seconds = time.monotonic() - started
     return StageReport(
         "evaluation",
-        inputs=count,
+        inputs=counts.total(),
         generated=written,
         kept=written,
         values={"tokens": progress.tokens, "tokens_per_second": progress.tokens / seconds},

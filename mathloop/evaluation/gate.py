@@ -1,6 +1,7 @@
 """The promotion gate: a challenger replaces the champion only if it is significantly better.
 
-Each problem contributes the challenger's score minus the champion's, averaged over CoT and TIR. A paired
+Each problem contributes the challenger's score minus the champion's, averaged over CoT and TIR (of a
+benchmark that the champion was asked without tools, CoT alone). A paired
 bootstrap over problems, in which variants of one problem are resampled together, gives the 95 % interval of
 the mean difference; of several benchmarks, that of the weighted mean of theirs, each resampled by itself. The
 challenger is promoted if the interval's lower end exceeds the margin, all rewards are finite, and it answered
@@ -20,7 +21,13 @@ from mathloop.errors import BadConfig, BadData
 from mathloop.evaluation.config import GateConfig
 from mathloop.evaluation.differences import Difference, weighted_difference
 from mathloop.evaluation.metrics import Outcomes
-from mathloop.evaluation.roles import CHALLENGER, champion_of, role_scores
+from mathloop.evaluation.roles import (
+    CHALLENGER,
+    champion_of,
+    compared_scores,
+    mean_score,
+    role_scores,
+)
 from mathloop.files import write_file
 from mathloop.records import read_problems, read_responses
 from mathloop.stages import StageReport, timed
@@ -67,10 +74,9 @@ def decide(outcomes: Outcomes, config: GateConfig, seed: int) -> dict[str, Any]:
             f"the gate compares {config.metric!r}: {champion!r} has no such score in {', '.join(lacking)}: "
             "choose another metric, or evaluate again with samples and rewards"
         )
-    theirs = np.stack([scores for scores in by_mode.values() if scores is not None], axis=1)
-    zeros = np.zeros(len(outcomes.problems))
-    ours = np.stack(
-        [outcomes.scores(CHALLENGER, mode, k).get(config.metric, zeros) for mode in modes], axis=1
+    ours, theirs = (
+        compared_scores(outcomes, model, modes, config.metric, asked_of=champion)
+        for model in (CHALLENGER, champion)
     )
     found, by_benchmark = _compared(outcomes, ours, theirs, config, seed)
     faults = _faults(outcomes, champion, modes)
@@ -155,8 +161,8 @@ def _by_benchmark(
                 "high": found.high,
                 "n": found.n,
                 "mark": found.mark(config.margin),
-                "challenger": float(ours[names == name].mean()),
-                "champion": float(theirs[names == name].mean()),
+                "challenger": mean_score(ours[names == name]),
+                "champion": mean_score(theirs[names == name]),
             }
             for name, found in differences.items()
         }
@@ -179,5 +185,5 @@ def _faults(outcomes: Outcomes, champion: str, modes: list[str]) -> list[str]:
 
 
 def _side(model: str, modes: list[str], scores: NDArray[np.float64]) -> dict[str, Any]:
-    by_mode = {mode: float(scores[:, column].mean()) for column, mode in enumerate(modes)}
-    return {"model": model, "score": float(scores.mean()), "modes": by_mode}
+    by_mode = {mode: float(np.nanmean(scores[:, column])) for column, mode in enumerate(modes)}
+    return {"model": model, "score": mean_score(scores), "modes": by_mode}

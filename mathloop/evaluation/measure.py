@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mathloop.errors import BadData
+from mathloop.evaluation.benchmarks.benchmark import DEFAULT_PROMPT
 from mathloop.evaluation.config import EvaluationConfig
-from mathloop.evaluation.passes import passes_of, shards
+from mathloop.evaluation.passes import MODES, passes_of, shards
 from mathloop.evaluation.rescoring import fold
 from mathloop.evaluation.responding import draw
-from mathloop.evaluation.saved import SCORES, SavedEvaluation, digest, fingerprint, write_shard
+from mathloop.evaluation.saved import SCORES, SavedEvaluation, digest, write_shard
 from mathloop.evaluation.scoring import tabulate
 from mathloop.evaluation.table import Table
-from mathloop.files import write_file
+from mathloop.files import content_digest, write_file
 from mathloop.models.dtypes import working_dtype
 from mathloop.models.loading import check_model, load_reward_model
 from mathloop.models.tokenizers import load_tokenizer
@@ -31,10 +32,10 @@ class NamedProblems(NamedTuple):
     name: str
     read: Callable[[], Iterable[Problem]]
     """Problems with ids that are unique among all benchmarks, and the benchmark's name as source."""
-    prompt: PromptConfig = PromptConfig()
-    """How its problems are put to the model, unless the settings say it."""
-    tool_use: bool = True
-    """False: it is measured in CoT alone."""
+    prompt: PromptConfig = DEFAULT_PROMPT
+    """How its problems are put to the model."""
+    modes: tuple[Mode, ...] = MODES
+    """Modes that it is measured in, if they are asked for."""
 
 
 def run(
@@ -47,47 +48,54 @@ def run(
     ks: Sequence[int],
     config: EvaluationConfig,
     seed: int,
+    note: Callable[[str], None] = lambda _: None,
 ) -> Table:
     """Draws what the folder `out` does not hold yet, and writes and returns the table of scores at `ks`.
 
-    Memory does not grow with the number of problems, but for some 21 bytes per response and 300 per problem.
+    Memory does not grow with the number of problems, but for some 21 bytes per response and 500 per problem.
+
+    Args:
+        note: takes a line about a benchmark, such as that it repeats problems.
 
     Raises:
         BadConfig: `out` holds something else, or another evaluation.
         BadData: a benchmark is empty or cannot be read.
         BadModel: a model's folder is damaged.
     """
-    own = config.sampling.prompt  # set by the user, it holds for all benchmarks
-    prompts = [own if own.few_shot or own.style != "auto" else _asked(one, own) for one in benchmarks]
     # A base model is asked by text: it needs no chat template if every benchmark has examples.
-    chat = not all(prompt.few_shot for prompt in prompts)
+    chat = not all(benchmark.prompt.few_shot for benchmark in benchmarks)
     check_model(model, "policy", chat=chat)
     if reward_model is not None:
         check_model(reward_model, "reward model")
     counts: dict[str, int] = {}
     asked = {}
-    for benchmark, prompt in zip(benchmarks, prompts, strict=True):
-        counts[benchmark.name], found = digest(benchmark.read())
+    for benchmark in benchmarks:
+        counts[benchmark.name], found, repeats = digest(benchmark.read())
+        if repeats.count:
+            note(f"{benchmark.name}: {repeats}; all are kept, as published")
         if not counts[benchmark.name]:
             raise BadData(f"the benchmark {benchmark.name} has no problems")
         asked[benchmark.name] = {
             "problems": counts[benchmark.name],
             "digest": found,
-            "modes": sorted(_modes(benchmark, modes)),
-            "prompt": prompt.model_dump(mode="json"),
+            "modes": sorted(set(modes).intersection(benchmark.modes)),
+            "prompt": benchmark.prompt.model_dump(mode="json"),
         }
     label = model.resolve().name
     plan = {
         "model": label,
-        "model files": fingerprint(model),
-        "reward model files": fingerprint(reward_model) if reward_model is not None else None,
+        "model files": content_digest(model, hidden=False),
+        "reward model files": content_digest(reward_model, hidden=False) if reward_model else None,
         "samples": config.samples,
         "temperature": config.temperature,
         "sampling": config.sampling.model_dump(mode="json"),
         "seed": seed,
     }
     saved = SavedEvaluation(out, plan, asked)
-    passes = {benchmark.name: passes_of(_modes(benchmark, modes), config) for benchmark in benchmarks}
+    passes = {
+        benchmark.name: passes_of([mode for mode in modes if mode in benchmark.modes], config)
+        for benchmark in benchmarks
+    }
     responses = sum(counts[name] * one.samples for name, own_passes in passes.items() for one in own_passes)
     progress = Progress("evaluation", responses, "responses")
     scorer = (
@@ -96,10 +104,10 @@ def run(
         else None
     )
     tokenizer = load_tokenizer(model, chat=chat)
-    first = config.sampling.model_copy(update={"prompt": prompts[0]})
+    first = config.sampling.model_copy(update={"prompt": benchmarks[0].prompt})
     with load_sampler(model, config.sampling if chat else first) as sampler:
-        for benchmark, prompt in zip(benchmarks, prompts, strict=True):
-            sampler.config = config.sampling.model_copy(update={"prompt": prompt})
+        for benchmark in benchmarks:
+            sampler.config = config.sampling.model_copy(update={"prompt": benchmark.prompt})
             for one in passes[benchmark.name]:
                 for number, problems in shards(benchmark.read(), one):
                     path = saved.shard(benchmark.name, one, number)
@@ -120,15 +128,6 @@ def run(
     table = tabulate(fold([out]).by_labels, ks)
     write_file(out / SCORES, json.dumps(table.to_rows(), ensure_ascii=False, indent=1).encode())
     return table
-
-
-def _asked(benchmark: NamedProblems, settings: PromptConfig) -> PromptConfig:
-    """The benchmark's prompt, with the turn of the instruction that the settings name."""
-    return benchmark.prompt.model_copy(update={"instruction": settings.instruction})
-
-
-def _modes(benchmark: NamedProblems, modes: Sequence[Mode]) -> list[Mode]:
-    return [mode for mode in modes if benchmark.tool_use or mode == "cot"]
 
 
 def _with_prompts(

@@ -94,9 +94,14 @@ def _ordering(
         both = [(one, other) for one, other in pairs if one is not None and other is not None]
         if not both:
             return None
-        below.append(np.mean([one for one, _ in both], axis=0))
-        above.append(np.mean([other for _, other in both], axis=0))
-        clusters += outcomes.clusters
+        lower, upper = (np.array(side) for side in zip(*both, strict=True))  # [modes, problems]
+        counted = ~np.isnan(lower + upper)
+        asked = np.flatnonzero(counted.any(axis=0))
+        if not len(asked):
+            return None
+        below.append(np.nanmean(np.where(counted, lower, np.nan)[:, asked], axis=0))
+        above.append(np.nanmean(np.where(counted, upper, np.nan)[:, asked], axis=0))
+        clusters += [outcomes.clusters[index] for index in asked]
     labels = [
         shown if lesser[0] == greater[0] else f"{NAMES.get(model, model)} {shown}"
         for model, metric in (lesser, greater)
@@ -109,8 +114,11 @@ def _tools(rounds: tuple[Outcomes, ...], challenger: str, seed: int) -> Ordering
     below, above, clusters = [], [], []
     for outcomes in rounds:
         cot, tir = (_scores(outcomes, mode, (challenger, "greedy")) for mode in ("cot", "tir"))
-        large = [index for index, groups in enumerate(outcomes.groups) if LARGE_NUMBERS in groups]
-        if cot is None or tir is None or not large:
+        if cot is None or tir is None:
+            return None
+        both = ~np.isnan(cot + tir)
+        large = [index for index, one in enumerate(outcomes.groups) if LARGE_NUMBERS in one and both[index]]
+        if not large:
             return None
         below.append(cot[large])
         above.append(tir[large])
@@ -120,10 +128,13 @@ def _tools(rounds: tuple[Outcomes, ...], challenger: str, seed: int) -> Ordering
 
 
 def _scores(outcomes: Outcomes, mode: str, side: tuple[str, Kind]) -> NDArray[np.float64] | None:
+    """[problems]; NaN where the model was not asked in this mode, None where nothing was measured."""
     model, metric = side
     if (model, mode) not in outcomes.entries:
         return None
-    return outcomes.scores(model, mode, max(outcomes.drawn, 1)).get(metric)
+    scores = outcomes.scores(model, mode, max(outcomes.drawn, 1)).get(metric)
+    asked = outcomes.measured(model, mode, greedy=metric == "greedy")
+    return None if scores is None else np.where(asked, scores, np.nan)
 
 
 def _compare(

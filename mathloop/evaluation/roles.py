@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from mathloop.evaluation.config import KINDS
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mathloop.evaluation.config import KINDS, Kind
 from mathloop.evaluation.metrics import Outcomes
 
 CHALLENGER = "challenger"
@@ -19,17 +24,37 @@ def champion_of(outcomes: Outcomes) -> str | None:
 def role_scores(outcomes: Outcomes) -> dict[str, float]:
     """`champion_greedy`, `challenger_greedy`, `champion_maj`, …: percent, means over the champion's modes.
 
-    These are the averages that the gate compares: in a mode without responses a model scores 0. The names do
-    not depend on k, so that rounds can be compared; metrics that were not measured are left out.
+    These are the averages that the gate compares (`compared_scores`). The names do not depend on k, so that
+    rounds can be compared; metrics that were not measured are left out.
     """
-    k = max(outcomes.drawn, 1)
     champion = champion_of(outcomes)
     modes = [mode for model, mode in outcomes.entries if model == (champion or CHALLENGER)]
     scores: dict[str, float] = {}
     for role, model in (("champion", champion), ("challenger", CHALLENGER)):
-        by_mode = [outcomes.scores(model, mode, k) for mode in modes if model is not None]
-        for kind in (kind for kind in KINDS if kind != "mean"):
-            means = [float(one[kind].mean()) if kind in one else 0.0 for one in by_mode]
-            if any(kind in one for one in by_mode):
-                scores[f"{role}_{kind}"] = round(100 * sum(means) / len(means), 4)
+        for kind in (kind for kind in KINDS if kind != "mean" and model is not None):
+            if any(kind in outcomes.scores(str(model), mode, max(outcomes.drawn, 1)) for mode in modes):
+                found = compared_scores(outcomes, str(model), modes, kind, asked_of=champion or CHALLENGER)
+                scores[f"{role}_{kind}"] = round(100 * mean_score(found), 4)
     return scores
+
+
+def compared_scores(
+    outcomes: Outcomes, model: str, modes: Sequence[str], kind: Kind, *, asked_of: str
+) -> NDArray[np.float64]:
+    """[problems, modes]: a model's scores; NaN where the model `asked_of` was not asked, as without tools.
+
+    A model without a response where the other one was asked scores 0. A problem that the other one was asked
+    in no mode counts in all of them.
+    """
+    k = max(outcomes.drawn, 1)
+    zeros = np.zeros(len(outcomes.problems))
+    scores = np.stack([outcomes.scores(model, mode, k).get(kind, zeros) for mode in modes], axis=1)
+    asked = [outcomes.measured(asked_of, mode, greedy=kind == "greedy") for mode in modes]
+    counted = np.stack(asked, axis=1)
+    counted[~counted.any(axis=1)] = True
+    return np.where(counted, scores, np.nan)
+
+
+def mean_score(scores: NDArray[np.float64]) -> float:
+    """The mean over problems of a problem's mean over its modes, of scores [problems, modes]."""
+    return float(np.nanmean(scores, axis=1).mean())

@@ -23,6 +23,7 @@ from mathloop.errors import BadConfig, BadData
 from mathloop.evaluation.passes import SHARD, Pass
 from mathloop.files import disk, write_file
 from mathloop.lines import parse_object
+from mathloop.problems.files import Repeats
 from mathloop.problems.sources.files import data_files
 from mathloop.records import Problem, Response, write_rows
 
@@ -116,30 +117,18 @@ def write_shard(path: Path, rows: Iterable[tuple[Problem, Response, str]]) -> in
     return write_rows(path, (_row(path.parent.name, *row) for row in rows), SCHEMA, row_group=1024)
 
 
-def digest(problems: Iterable[Problem]) -> tuple[int, str]:
-    """Their number, and a hash of ids, statements and answers; raises BadData if two have one id."""
-    found, seen, count = hashlib.sha256(), set[bytes](), 0
+def digest(problems: Iterable[Problem]) -> tuple[int, str, Repeats]:
+    """Their number, a hash of ids, statements and answers, and repeats; raises BadData if two have one id."""
+    found, seen, count, repeats = hashlib.sha256(), set[bytes](), 0, Repeats()
     for problem in problems:
         count += 1
         name = hashlib.blake2b(problem.id.encode(), digest_size=12).digest()
         if name in seen:
             raise BadData(f"two problems have the id {problem.id!r}; give each its own", field="id")
         seen.add(name)
+        repeats.add(problem)
         found.update(json.dumps([problem.id, problem.problem, problem.answer]).encode())
-    return count, found.hexdigest()[:16]
-
-
-def fingerprint(folder: Path) -> str:
-    """A hash of all of a model's files, their names and contents; hidden ones are left out."""
-    found = hashlib.sha256()
-    for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder)
-        if path.is_file() and not any(part.startswith(".") for part in name.parts):
-            with path.open("rb") as file:
-                found.update(
-                    f"{name.as_posix()}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\0".encode()
-                )
-    return found.hexdigest()[:16]
+    return count, found.hexdigest()[:16], repeats
 
 
 def _row(benchmark: str, problem: Problem, response: Response, prompt: str) -> dict[str, Any]:

@@ -19,6 +19,9 @@ from mathloop.problems.sources import Source, read_source
 from mathloop.problems.sources.parsing import Place
 from mathloop.records import Problem
 
+_TOLD = 3
+"""Repeated problems whose ids are told."""
+
 
 def read_problem_file(
     path: Path,
@@ -45,11 +48,44 @@ def read_problem_file(
     source.check()
 
 
+class Repeats:
+    """Problems whose statement is that of an earlier one. Holds some 200 bytes per problem."""
+
+    def __init__(self) -> None:
+        self._first: dict[bytes, tuple[str, str]] = {}
+        """Hash of a statement → id and answer of its first problem."""
+        self.count = self.differing = 0
+        """Problems that repeat a statement; those among them with another answer than the first."""
+        self.ids: list[tuple[str, str]] = []
+        """The first of them, each with the id of the earlier problem."""
+
+    def add(self, problem: Problem) -> None:
+        """Adds the next problem."""
+        answer = problem.answer or ""
+        first, gold = self._first.setdefault(_digest(problem.problem), (problem.id, answer))
+        if first == problem.id:
+            return
+        self.count += 1
+        self.differing += answer != gold and not verify(gold, answer).correct
+        if len(self.ids) < _TOLD:
+            self.ids.append((problem.id, first))
+
+    def __str__(self) -> str:
+        """A line's part: "3 problems repeat an earlier one (b like a, …), 1 of them with another answer"."""
+        some = ", ".join(f"{one} like {first}" for one, first in self.ids)
+        more = ", …" if self.count > len(self.ids) else ""
+        other = f", {self.differing:,} of them with another answer" if self.differing else ""
+        repeat = "problem repeats" if self.count == 1 else "problems repeat"
+        return f"{self.count:,} {repeat} the statement of an earlier one ({some}{more}){other}"
+
+
 class Digests:
     """Hashes of the problems of a data set, 16 bytes of each: they find rows that contradict earlier ones."""
 
     def __init__(self) -> None:
         self._ids, self._statements = array("Q"), array("Q")
+        self.repeats = Repeats()
+        """Repeated statements, once `contradictions` has been called."""
 
     def add(self, problem: Problem) -> None:
         """Adds the next problem."""
@@ -72,6 +108,7 @@ class Digests:
                 xxhash.xxh3_64_intdigest(problem.id) in ids
                 or xxhash.xxh3_64_intdigest(problem.problem) in statements
             ):
+                self.repeats.add(problem)
                 try:
                     seen.add(problem, place)
                 except BadData as error:
@@ -113,7 +150,7 @@ class ProblemTable:
     def problems(self, positions: Collection[int]) -> list[Problem]:
         """The problems at these positions in the data, in the order in which they are asked for."""
         wanted = set(positions)
-        found = {at: problem for at, problem in enumerate(_quietly(self.source)) if at in wanted}
+        found = {at: problem for at, problem in enumerate(self.source.again()) if at in wanted}
         return [found[at] for at in positions]
 
 
@@ -122,14 +159,13 @@ def order_of(statement: str) -> int:
     return int.from_bytes(hashlib.sha256(statement.encode()).digest()[:8])
 
 
-def _quietly(source: Source) -> Iterator[Problem]:
-    """Reads a source again without counting it again."""
-    return iter(Source(source.place, source.files, source.kinds))
-
-
 def _repeated(digests: array[int]) -> set[int]:
     ordered = np.sort(np.frombuffer(digests, np.uint64))
     return set(ordered[1:][ordered[1:] == ordered[:-1]].tolist())
+
+
+def _digest(statement: str) -> bytes:
+    return hashlib.blake2b(statement.encode(), digest_size=16).digest()
 
 
 class _Seen:
@@ -146,8 +182,7 @@ class _Seen:
             message = f"{shown(problem.id)} is the id of {_row(known, place)} too; "
             raise place.bad(message + "give each row its own, or none", "id")
         answer = problem.answer or ""
-        statement = hashlib.blake2b(problem.problem.encode(), digest_size=16).digest()
-        first, gold = self._answers.setdefault(statement, (place, answer))
+        first, gold = self._answers.setdefault(_digest(problem.problem), (place, answer))
         if answer != gold and not verify(gold, answer).correct:
             message = (
                 f"{shown(answer)}, but {_row(first, place)} gives the same problem the answer {shown(gold)}"

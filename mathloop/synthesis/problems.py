@@ -59,7 +59,9 @@ def run(
         seed=seed,
         dropped=drops[0],
     )
-    built_report.values |= add_measured(benchmark, named)
+    measured, notes = add_measured(benchmark, named)
+    built_report.values |= measured
+    built_report.notes += notes
     reports = [
         built_report,
         evolve.run(problems=built, out=evolved, config=evolution, seed=seed, dropped=drops[1]),

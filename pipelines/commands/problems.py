@@ -121,6 +121,7 @@ def _print_summary(place: str, source: Source, first: int) -> None:
         if len(kept) < first:
             kept.append(problem)
     total -= len(digests.contradictions(source))
+    repeats = digests.repeats
     files = f" ({len(source.files)} files)" if len(source.files) > 1 else ""
     print(f"{place}{files}")
     _line("layout", ", ".join(f"{name} ({rows:,} rows)" for name, rows in source.layouts.items()) or "none")
@@ -133,6 +134,8 @@ def _print_summary(place: str, source: Source, first: int) -> None:
         _line("broken", str(error))
     if broken > _TOLD:
         _line("broken", f"and {broken - _TOLD:,} more")
+    if repeats.count:
+        _line("repeated", str(repeats))
     _line("with", f"solution {solved:,}, choices {multiple:,}")
     for name, counter in counts.items():
         shown = [f"{value or '(none)'} {times:,}" for value, times in counter.most_common(6)]

@@ -13,9 +13,11 @@ import typer
 from mathloop.errors import BadConfig
 from pipelines.commands.options import Profile, Seed, Sets
 from pipelines.paths import check_folder
+from pipelines.streams import visible
 
 if TYPE_CHECKING:
     from mathloop.evaluation import Outcomes
+    from mathloop.evaluation.benchmarks import Benchmark
     from mathloop.evaluation.measure import NamedProblems
     from mathloop.evaluation.rescoring import Rescored
     from mathloop.records import Mode
@@ -64,14 +66,19 @@ def evaluate(
     """Evaluates a model on benchmarks, greedily and sampled, and prints the table of scores.
 
     As many responses are sampled per problem as the largest k, or evaluation.samples of the profile or --set.
+    Without --k, the k of the benchmarks' entries that all of them have, if all state some (AIME: 1,8,64,256).
     """
     from pipelines.profile import load_profile
 
     changes = [*(sets or []), *([f"seed={seed}"] if seed is not None else [])]
     if (benchmark is None) == (benchmarks is None):
         raise BadConfig("evaluate: give --benchmarks A,B (or one BENCHMARK file, the older form)")
+    found = _benchmarks(benchmarks, data or []) if benchmarks is not None else []
     counts = _counts(k)
-    if counts and not any(text.partition("=")[0].strip() == "evaluation.samples" for text in sets or []):
+    sampled = any(text.partition("=")[0].strip() == "evaluation.samples" for text in sets or [])
+    if not counts and not sampled:
+        counts = _stated_counts(found)
+    if counts and not sampled:
         changes.append(f"evaluation.samples={max(counts)}")
     settings = load_profile(profile, changes)
     if counts and max(counts) > settings.evaluation.samples:
@@ -93,13 +100,14 @@ def evaluate(
 
     table = measure.run(
         model=model,
-        benchmarks=_benchmarks(str(benchmarks), data or []),
+        benchmarks=[_named(one, data or [], settings) for one in found],
         reward_model=reward_model,
         out=out,
         modes=_modes(modes),
         ks=counts or [settings.evaluation.samples],
         config=settings.evaluation,
         seed=settings.seed,
+        note=lambda line: print(visible(line), file=sys.stderr),
     )
     print(print_scores(table))
 
@@ -220,21 +228,30 @@ def _modes(text: str) -> list[Mode]:
     return modes
 
 
-def _benchmarks(text: str, folders: Sequence[Path]) -> list[NamedProblems]:
-    from functools import partial
-
-    from mathloop.evaluation.benchmarks import find_benchmark, read_benchmark
-    from mathloop.evaluation.measure import NamedProblems
+def _benchmarks(text: str, folders: Sequence[Path]) -> list[Benchmark]:
+    from mathloop.evaluation.benchmarks import find_benchmark
 
     names = list(dict.fromkeys(name.strip() for name in text.split(",")))
     found = [find_benchmark(name, folders) for name in names]
     twice = [one.name for at, one in enumerate(found) if one.name in {two.name for two in found[:at]}]
     if twice:
         raise BadConfig(f"--benchmarks: two are called {twice[0]}; give one a .yaml file with another name")
-    return [
-        NamedProblems(one.name, partial(read_benchmark, one, folders), one.prompting(), one.tool_use)
-        for one in found
-    ]
+    return found
+
+
+def _stated_counts(benchmarks: Sequence[Benchmark]) -> list[int]:
+    """The k that the entries of all benchmarks state; none where one states none."""
+    return sorted(set.intersection(*({*one.k} for one in benchmarks))) if benchmarks else []
+
+
+def _named(one: Benchmark, folders: Sequence[Path], settings: Settings) -> NamedProblems:
+    from functools import partial
+
+    from mathloop.evaluation.benchmarks import read_benchmark
+    from mathloop.evaluation.measure import NamedProblems
+
+    prompt = one.prompting(settings.evaluation.sampling.prompt)
+    return NamedProblems(one.name, partial(read_benchmark, one, folders), prompt, one.modes)
 
 
 def _evaluate_file(

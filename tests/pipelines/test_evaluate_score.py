@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from mathloop.evaluation.benchmarks import find_benchmark, read_benchmark
 from pipelines.commands import scoring
 from tests.model_faults import write_models
 from tests.paths import SHARED_DATA
@@ -29,13 +30,20 @@ def commands() -> Iterator[Commands]:
 
 def test_a_model_is_evaluated_and_scored_again(tmp_path: Path) -> None:
     write_models(tmp_path)
-    for name in ("one.jsonl", "two.jsonl"):
-        (tmp_path / name).write_text(PROBLEMS)
-    asked = ["evaluate", "policy", "--benchmarks", "one.jsonl,two.jsonl", "--modes", "cot", "--k", "1,2"]
+    (tmp_path / "one.jsonl").write_text(PROBLEMS)
+    (tmp_path / "two.jsonl").write_text(PROBLEMS + PROBLEMS.replace('"answer": "1"', '"answer": "2"'))
+    (tmp_path / "two.yaml").write_text("path: two.jsonl\ntool_use: false\nk: [1, 2]\n")
+    (tmp_path / "one.yaml").write_text("path: one.jsonl\nk: [2, 1, 4]\n")
+    asked = ["evaluate", "policy", "--benchmarks", "one.yaml,two.yaml", "--modes", "cot"]
     asked += ["--out", "out", "--profile", "tiny", "--set", "evaluation.sampling.max_tokens=8"]
     first = mathloop(*asked, "--reward-model", "reward_model", "--seed", "3", folder=tmp_path)
     assert first.returncode == 0, first.stderr
     assert "rm@2" in first.stdout
+    assert "rm@4" not in first.stdout, "both state k = 2, and only one k = 4"
+    assert (
+        "two: 4 problems repeat the statement of an earlier one (two/two-5 like two/two-1, two/two-6 like "
+        "two/two-2, two/two-7 like two/two-3, …), 1 of them with another answer; all are kept, as published\n"
+    ) in first.stderr
     names = [line.split()[0] for line in first.stdout.splitlines() if line]
     assert names[2:5] == ["one", "two", "average"]
     scored = mathloop("score", "out", folder=tmp_path)
@@ -54,6 +62,14 @@ def test_a_model_is_evaluated_and_scored_again(tmp_path: Path) -> None:
     assert "pass@2" in old.stdout
     assert "evaluate MODEL --benchmarks A,B --out DIR replaces this form" in old.stderr
     assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 4 * 2 * 3
+
+
+def test_the_k_that_all_benchmarks_state_is_the_default() -> None:
+    aime, amc = find_benchmark("aime24"), find_benchmark("amc23").model_copy(update={"k": (1, 8, 32, 64)})
+    assert scoring._stated_counts([aime]) == [1, 8, 64, 256]
+    assert scoring._stated_counts([aime, amc]) == [1, 8, 64]
+    assert scoring._stated_counts([aime, find_benchmark("gsm8k")]) == [], "the profile's number of samples"
+    assert scoring._stated_counts([]) == []
 
 
 def test_two_models_are_compared_by_paired_differences(tmp_path: Path) -> None:
@@ -103,6 +119,6 @@ def test_benchmarks_are_found_by_name_in_a_data_folder() -> None:
     if not folder.is_dir():
         pytest.skip("no benchmarks_raw in shared/data")
     found = scoring._benchmarks("aime24,GaoKao2024-I", [folder])
-    problems = {one.name: list(one.read()) for one in found}
+    problems = {one.name: list(read_benchmark(one, [folder])) for one in found}
     assert {name: len(read) for name, read in problems.items()} == {"aime24": 30, "gaokao2024_I": 14}
     assert {problem.source for problem in problems["gaokao2024_I"]} == {"gaokao2024_I"}

@@ -58,10 +58,13 @@ def test_what_is_read_and_what_is_not_is_printed_and_refused_as_a_run_refuses_it
 
 def test_a_repeated_id_is_told_as_a_run_tells_it(tmp_path: Path) -> None:
     rows = [{"id": "a", "problem": f"{n}+1?", "answer": n + 1} for n in range(2)]
+    rows += [{"id": f"b{n}", "problem": "7+1?", "answer": "8" * (1 + n // 2)} for n in range(3)]
     (tmp_path / "dupid.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     half = ("--set", "problems.rejects_share=0.5")
     result = mathloop("problems", "dupid.jsonl", *half, folder=tmp_path)
-    assert "2: 1 problems, 0 left out, 1 broken" in result.stdout
+    assert "5: 3 problems, 0 left out, 2 broken" in result.stdout
+    repeated = "2 problems repeat the statement of an earlier one (b1 like b0, b2 like b0), 1 of them with"
+    assert repeated in result.stdout
     for form in ((), ("--json",)):
         assert "'a' is the id of row 1 too" in refused("problems", "dupid.jsonl", *form, folder=tmp_path)
 

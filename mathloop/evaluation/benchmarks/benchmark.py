@@ -6,8 +6,11 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from mathloop.records import Language
+from mathloop.evaluation.passes import MODES
+from mathloop.records import Language, Mode
 from mathloop.sampling.config import PromptConfig
+
+DEFAULT_PROMPT = PromptConfig()
 
 
 class Benchmark(BaseModel):
@@ -16,9 +19,9 @@ class Benchmark(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="Name, which is the data's folder too"
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
+        description="Name, in settings and tables, and of the data's folder",
     )
-    title: str = Field("", description="Name in tables; empty: the name")
     source: str = Field("", description="Where it is published")
     revision: str | None = Field(None, description="Commit or version at the source; null: not recorded")
     sha256: str | None = Field(
@@ -47,17 +50,27 @@ class Benchmark(BaseModel):
     )
     shots: int = Field(0, ge=0, le=64, description="Examples before the problem in a text prompt")
     chat_shots: int = Field(0, ge=0, le=64, description="Examples as earlier turns of a chat prompt")
-    choices: bool = Field(False, description="Multiple choice: the answer is a letter")
+    choices: bool = Field(False, description="Multiple choice: every gold answer is a letter, or several")
     tool_use: bool = Field(True, description="Measured in TIR as well as in CoT")
-    k: tuple[Annotated[int, Field(ge=1)], ...] = Field(
-        (1, 8), description="Samples of maj@k, rm@k and pass@k in the paper"
+    k: tuple[Annotated[int, Field(ge=1, le=65_536)], ...] = Field(
+        (), description="Default of --k where all benchmarks of an evaluation state one; empty: none"
     )
 
-    def prompting(self, instruction: Literal["", "user", "system"] = "") -> PromptConfig:
-        """How its problems are put to a model: few-shot text for one without a chat template, else a chat."""
+    @property
+    def modes(self) -> tuple[Mode, ...]:
+        """The modes that it is measured in."""
+        return MODES if self.tool_use else ("cot",)
+
+    def prompting(self, settings: PromptConfig = DEFAULT_PROMPT) -> PromptConfig:
+        """How its problems are put to a model: few-shot text for one without a chat template, else a chat.
+
+        Settings that have examples or a style hold for every benchmark.
+        """
+        if settings.few_shot or settings.style != "auto":
+            return settings
         return PromptConfig(
             style=self.prompt,
-            instruction=instruction,
+            instruction=settings.instruction,
             few_shot=self.few_shot,
             shots=self.shots,
             chat_shots=self.chat_shots,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 from mathloop.errors import BadData
 from mathloop.evaluation.benchmarks.benchmark import Benchmark
 from mathloop.files import content_digest, joined_digest, reading
+from mathloop.lines import shown
 from mathloop.problems.sources import read_source
 from mathloop.problems.sources.files import data_files, splits_in
 from mathloop.records import Problem
@@ -17,6 +19,7 @@ from mathloop.storage import local_copy, remote_url
 
 ENVIRONMENT = "MATHLOOP_BENCHMARKS"
 """Environment variable with data folders, separated as in PATH."""
+_LETTERS = re.compile(r"[A-Z]+")
 _SUFFIXES = (".jsonl", ".parquet", ".json", ".csv", ".jsonl.gz")
 
 
@@ -55,7 +58,8 @@ def read_benchmark(benchmark: Benchmark, folders: Sequence[Path] = ()) -> Iterat
     """Yields its problems: `source` is the benchmark's name, and every `id` starts with it.
 
     Raises:
-        BadData: its data is not found, is not what was recorded, or has broken rows.
+        BadData: its data is not found, is not what was recorded, has broken rows, or is not multiple choice
+            although the entry says so.
     """
     with local_copy(find_data(benchmark, folders)) as place:
         _check(benchmark, place)
@@ -64,12 +68,19 @@ def read_benchmark(benchmark: Benchmark, folders: Sequence[Path] = ()) -> Iterat
             fields=benchmark.fields,
             layout=benchmark.layout or None,
             split=_split(benchmark, place),
+            prose=benchmark.sha256 is not None,  # a recorded set is measured whole, as others measure it
         )
         seen: set[str] = set()
         for problem in source:
             name = f"{benchmark.name}/{problem.id}"
             name = name if name not in seen else f"{name}-{len(seen) + 1}"
             seen.add(name)
+            if benchmark.choices and not _LETTERS.fullmatch(problem.answer or ""):
+                raise BadData(
+                    f"{name}: the gold answer {shown(problem.answer or '')} is no letter, and the entry of "
+                    f"{benchmark.name} says choices: true; correct layout or fields there, or remove choices",
+                    path=place,
+                )
             language = benchmark.language or problem.language
             yield replace(problem, id=name, source=benchmark.name, language=language)
         source.check()
@@ -94,10 +105,10 @@ def _check(benchmark: Benchmark, place: Path) -> None:
         return
     found = {path: content_digest(path) for path in data_files(place, _split(benchmark, place))}
     if joined_digest(list(found.values())) != benchmark.sha256:
-        shown = ", ".join(f"{one[:12]}… in {path.name}" for path, one in found.items())
+        digests = ", ".join(f"{one[:12]}… in {path.name}" for path, one in found.items())
         raise BadData(
             f"not the recorded data of benchmark {benchmark.name} (expected SHA-256 "
-            f"{benchmark.sha256[:12]}…, found {shown}): "
+            f"{benchmark.sha256[:12]}…, found {digests}): "
             "get the recorded version, or give a YAML file of your own with the checksum of yours",
             path=place,
         )

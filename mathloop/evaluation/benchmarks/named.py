@@ -6,14 +6,23 @@ import hashlib
 import heapq
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from mathloop.errors import BadConfig
 from mathloop.evaluation.benchmarks.benchmark import Benchmark
 from mathloop.evaluation.benchmarks.data import data_digest, read_benchmark
 from mathloop.evaluation.benchmarks.registry import find_benchmark
 from mathloop.evaluation.config import BenchmarksConfig
-from mathloop.records import HELD_OUT, Problem
+from mathloop.evaluation.passes import MODES
+from mathloop.records import HELD_OUT, Mode, Problem
 from mathloop.sampling.config import PromptConfig
+
+
+class Asking(NamedTuple):
+    """How a benchmark's problems are put to a model, and in which modes."""
+
+    prompt: PromptConfig
+    modes: tuple[Mode, ...]
 
 
 class NamedBenchmarks:
@@ -59,17 +68,13 @@ class NamedBenchmarks:
         every = (*self._measured, *self._excluded)
         return {benchmark.name: data_digest(benchmark, self._folders) for benchmark in every}
 
-    def prompts(self, settings: PromptConfig) -> dict[str | None, PromptConfig]:
-        """How the problems of each measured benchmark are put to a model; None alone stands for all problems.
-
-        A prompt that the settings name, with examples or a style, holds for all of them.
-        """
-        if not self._measured or settings.few_shot or settings.style != "auto":
-            return {None: settings}
-        prompts: dict[str | None, PromptConfig] = {HELD_OUT: settings}
+    def asking(self, settings: PromptConfig) -> dict[str | None, Asking]:
+        """How each measured benchmark and the held-out problems are asked; None alone: all of them."""
+        held_out = Asking(settings, MODES)
+        asked: dict[str | None, Asking] = {HELD_OUT: held_out}
         for benchmark in self._measured:
-            prompts[benchmark.name] = benchmark.prompting(settings.instruction)
-        return prompts
+            asked[benchmark.name] = Asking(benchmark.prompting(settings), benchmark.modes)
+        return asked if any(one != held_out for one in asked.values()) else {None: held_out}
 
     def measured(self) -> Iterator[Problem]:
         """The problems to measure models on, and to keep out of training data: at most `limit` of each."""

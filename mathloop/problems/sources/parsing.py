@@ -11,7 +11,7 @@ from mathloop.errors import BadData
 from mathloop.lines import describe, is_blank
 from mathloop.problems.sources import choices as multiple_choice
 from mathloop.problems.sources.layouts import Layout
-from mathloop.problems.sources.places import HAN, Row, final_answer, values_at
+from mathloop.problems.sources.places import HAN, Row, final_answer, is_worked, values_at
 from mathloop.records import Language, Problem
 
 _ENGLISH = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{3,}")
@@ -68,12 +68,15 @@ def parse_statement(row: Row, layout: Layout, place: Place) -> Parsed:
     return Parsed(question, listed, language, labels)
 
 
-def parse_row(row: Row, layout: Layout, place: Place, *, name: str, default_id: str) -> Problem:
+def parse_row(
+    row: Row, layout: Layout, place: Place, *, name: str, default_id: str, prose: bool = False
+) -> Problem:
     """The problem of a row.
 
     Args:
         name: the source, if the row does not name one.
         default_id: its id, if the row has none.
+        prose: keep an answer that is a worked solution, which no response will ever be equal to.
 
     Raises:
         BadData: a part is missing or of the wrong kind.
@@ -87,6 +90,14 @@ def parse_row(row: Row, layout: Layout, place: Place, *, name: str, default_id: 
     if statement.choices:
         shown = multiple_choice.shown(shown, statement.choices, statement.language)
     worked = next((text for text in values_at(row, layout.answer) if isinstance(text, str)), "")
+    unmarked = not choices and is_worked(gold)
+    if unmarked and (stated := final_answer(gold)):
+        gold, solution = stated, solution or worked
+    elif unmarked and not prose:
+        raise LeftOut(
+            "its answer is a worked solution that marks no final answer (####, \\boxed or 'the answer is'); "
+            "name the column of the final answer in problems.fields"
+        )
     return Problem(
         id=_id(row, layout, place, default_id),
         problem=shown,

@@ -40,9 +40,13 @@ class Skipped(NamedTuple):
 class Source:
     """The problems of a place, as a stream that can be read again; afterwards it knows how it was read."""
 
-    def __init__(self, place: Path, files: list[Path], kinds: Layouts) -> None:
-        self.place, self.files, self.kinds = place, files, kinds
+    def __init__(self, place: Path, files: list[Path], kinds: Layouts, *, prose: bool = False) -> None:
+        self.place, self.files, self.kinds, self._prose = place, files, kinds, prose
         self._start()
+
+    def again(self) -> Source:
+        """The same source with counts of its own."""
+        return Source(self.place, self.files, self.kinds, prose=self._prose)
 
     def _start(self) -> None:
         self.rows = 0
@@ -83,7 +87,7 @@ class Source:
         try:
             layout = self.kinds.of(row, place)
             self.layouts[layout.name] += 1
-            return parse_row(row, layout, place, name=name, default_id=default_id)
+            return parse_row(row, layout, place, name=name, default_id=default_id, prose=self._prose)
         except LeftOut as left:
             self.left_out.append(Skipped(place.path, place.row, str(left)))
         except BadData as error:
@@ -159,6 +163,7 @@ def read_source(
     fields: Mapping[str, str] | None = None,
     layout: str | None = None,
     split: str | None = None,
+    prose: bool = False,
 ) -> Source:
     """The problems at a place: a file or folder in any of the formats of `files` and layouts of `LAYOUTS`.
 
@@ -167,6 +172,7 @@ def read_source(
             "expected_answer"}; the other parts are where the recognized layout has them.
         layout: name of a layout, in place of recognition.
         split: of a folder with several, the one to read.
+        prose: keep rows whose answer is a worked solution that marks no final answer.
 
     Raises:
         BadConfig: a name in `fields` or `layout` is unknown.
@@ -180,7 +186,7 @@ def read_source(
     if len(found) > 1:
         message = f"it has the splits {', '.join(found)}; choose one with problems.split or --split"
         raise BadData(message, path=place)
-    return Source(place, files, layouts)
+    return Source(place, files, layouts, prose=prose)
 
 
 def many(errors: list[BadData]) -> BadData:

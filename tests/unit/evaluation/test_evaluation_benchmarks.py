@@ -57,14 +57,13 @@ def own(tmp_path: Path) -> Path:
     """A benchmark of one's own: sums.yaml and sums.jsonl in a folder."""
     lines = "".join(json.dumps(row) + "\n" for row in ROWS)
     (tmp_path / "sums.jsonl").write_text(lines, encoding="utf-8")
-    (tmp_path / "sums.yaml").write_text("title: Sums\npath: sums.jsonl\nk: [1, 4]\n", encoding="utf-8")
+    (tmp_path / "sums.yaml").write_text("path: sums.jsonl\nk: [1, 4]\n", encoding="utf-8")
     return tmp_path
 
 
 @pytest.mark.parametrize("name", PAPER)
 def test_the_papers_benchmarks_are_there_however_they_are_written(name: str) -> None:
     benchmark = find_benchmark(name)
-    assert benchmark.title
     assert benchmark.source
     if benchmark.sha256 is None:  # nothing was tried, and the entry says so
         assert benchmark.revision is None
@@ -80,9 +79,8 @@ def test_every_entry_is_read_and_shipped() -> None:
         assert find_benchmark(name).name == name
         assert (ENTRIES / f"{name}.yaml").is_file()
     assert '"**/*.yaml"' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    shots = {find_benchmark(n).title: find_benchmark(n).shots for n in names}
     paper = {"GSM8K": 8, "MATH": 4, "MMLU STEM": 4, "CMATH": 6, "GaoKao Math Cloze": 5, "GaoKao Math QA": 4}
-    assert {title: shots[title] for title in paper} == paper
+    assert {name: find_benchmark(name).shots for name in paper} == paper
 
 
 @pytest.mark.skipif(not SHARED_DATA.is_dir(), reason="the shared data folder is not beside this checkout")
@@ -124,6 +122,23 @@ def test_a_folder_of_problems_needs_no_split_and_no_slash(own: Path, monkeypatch
     monkeypatch.chdir(own)
     for name in ("plain", "./plain"):
         assert [p.source for p in read_benchmark(find_benchmark(name))] == ["plain"] * 3
+
+
+def test_a_benchmark_of_choices_has_letters_as_golds(own: Path) -> None:
+    """MMLU's rows once gave the gold 2 and lost their choices, without a word."""
+    (own / "sums.yaml").write_text("path: sums.jsonl\nchoices: true\n", encoding="utf-8")
+    with pytest.raises(BadData, match=r"sums/sums-1: the gold answer '0' is no letter, and .* choices: true"):
+        list(read_benchmark(find_benchmark("sums", [own])))
+    rows = [{"question": "1+1?", "choices": ["1", "2"], "answer": answer} for answer in (1, "B", [0, 1])]
+    (own / "sums.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    assert [p.answer for p in read_benchmark(find_benchmark("sums", [own]))] == ["B", "B", "AB"]
+
+
+def test_a_benchmark_is_named_after_its_folder_and_not_after_a_split(own: Path) -> None:
+    (own / "gsm8k").mkdir()
+    for name in ("test.jsonl", "test-00000-of-00001.jsonl"):
+        (own / "gsm8k" / name).write_text('{"problem": "1?", "answer": 1}\n')
+        assert find_benchmark(str(own / "gsm8k" / name)).name == "gsm8k"
 
 
 def test_every_file_and_problem_must_be_the_recorded_one(own: Path) -> None:

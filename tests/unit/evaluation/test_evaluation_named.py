@@ -17,6 +17,8 @@ from mathloop.evaluation.benchmarks.named import NamedBenchmarks
 from mathloop.evaluation.config import BenchmarksConfig, GateConfig
 from mathloop.evaluation.differences import paired_difference, weighted_difference
 from mathloop.evaluation.metrics import Outcomes
+from mathloop.evaluation.orderings import check_orderings
+from mathloop.evaluation.roles import role_scores
 from mathloop.records import Problem, Response
 from mathloop.reports.scores import benchmarks_section
 from mathloop.settings import parse_settings
@@ -140,6 +142,40 @@ def test_weights_say_what_decides() -> None:
     assert "on 400 problems of near, 95 %" in alone["reason"]
     with pytest.raises(BadConfig, match=r"gate.weights: every benchmark has the weight 0"):
         gate.decide(outcomes(SETS), GateConfig(weights=dict.fromkeys(SETS, 0.0)), seed=0)
+
+
+def test_a_benchmark_without_tools_is_compared_in_cot_alone() -> None:
+    every = outcomes({"held-out": (40, 0.5, 0.5), "near": (20, 0.2, 0.4)})
+    rows = [
+        Response(name, -1, mode, "t", "1", right, model=model)
+        for name, champion, challenger in [(f"near/{n}", n < 4, n < 8) for n in range(20)]
+        + [(f"{n}-held-out", n < 20, n < 20) for n in range(40)]
+        for model, right in (("champion", champion), ("challenger", challenger))
+        for mode in ("cot", "tir")
+        if mode == "cot" or not name.startswith("near/")
+    ]
+    problems = [Problem(f"near/{n}", "?", "1", source="near") for n in range(20)]
+    problems += [Problem(f"{n}-held-out", "?", "1", source="held-out") for n in range(40)]
+    found = gate.decide(cot_alone := Outcomes(problems, rows), GateConfig(), seed=0)
+    both = gate.decide(every, GateConfig(), seed=0)
+    assert found["benchmarks"]["near"]["champion"] == pytest.approx(0.2), "and not half of it"
+    assert found["benchmarks"]["near"]["difference"] == pytest.approx(0.2)
+    assert found["difference"] == pytest.approx(both["difference"])
+    assert found["challenger"]["modes"] == {"cot": pytest.approx(28 / 60), "tir": pytest.approx(0.5)}
+    scores = role_scores(cot_alone)
+    assert scores == {"champion_greedy": 40.0, "challenger_greedy": round(100 * 28 / 60, 4)}
+    assert found["challenger"]["score"] == pytest.approx(28 / 60)
+    # A challenger that is silent where the champion was asked is wrong there, as before.
+    silent = [one for one in rows if one.model == "champion" or one.mode == "cot"]
+    assert gate.decide(Outcomes(problems, silent), GateConfig(), seed=0)["challenger"]["modes"]["tir"] == 0
+    shown = rows + [
+        Response(one.problem_id, -1, one.mode, "t", "1", one.correct, model="sft")
+        for one in rows
+        if one.model == "champion"
+    ]
+    claim = next(o for o in check_orderings(Outcomes(problems, shown)) if o.stage == "grpo")
+    assert claim.difference.value == pytest.approx((20 * 0.2) / 60)
+    assert claim.greater_value == pytest.approx(28 / 60)
 
 
 def test_without_named_benchmarks_the_gate_is_as_before() -> None:

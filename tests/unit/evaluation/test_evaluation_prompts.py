@@ -26,7 +26,9 @@ def named(name: str, **changes: Any) -> NamedProblems:
     def read() -> Iterator[Problem]:
         yield Problem(f"{name}/1", "3 + 4?", "7", source=name)
 
-    return NamedProblems(name, read, changes.get("prompt", entry.prompting()), changes.get("tool_use", True))
+    settings = changes.get("settings", PromptConfig())
+    modes = entry.model_copy(update={"tool_use": changes.get("tool_use", True)}).modes
+    return NamedProblems(name, read, changes.get("prompt", entry.prompting(settings)), modes)
 
 
 def prompts(model: Path, out: Path, benchmarks: list[NamedProblems], **changes: Any) -> dict[str, str]:
@@ -79,8 +81,9 @@ def test_a_chat_model_is_asked_in_turns_and_without_tools_where_the_entry_says_s
     assert set(found) == {"mmlu_stem/cot", "gsm8k/cot", "gsm8k/tir"}
     assert found["mmlu_stem/cot"].count("<|im_start|>user") == 6
     assert found["gsm8k/cot"].count("<|im_start|>user") == 1
-    system = {"prompt": PromptConfig(instruction="system")}
-    found = prompts(tmp_path / "chat", tmp_path / "system", both, sampling=system)
+    system = PromptConfig(instruction="system")
+    both = [named("mmlu_stem", settings=system), named("gsm8k", settings=system)]
+    found = prompts(tmp_path / "chat", tmp_path / "system", both)
     assert all(text.startswith("<|im_start|>system\nPlease reason") for text in found.values())
     assert found["mmlu_stem/cot"].count("<|im_start|>user") == 6
 
@@ -114,7 +117,7 @@ def test_a_round_asks_each_named_benchmark_as_its_entry_says(
     ]
     write_problems(tmp_path / "benchmark.parquet", problems)
 
-    def run(config: SamplingConfig, *named_ones: str) -> dict[str, tuple[str, int]]:
+    def run(config: SamplingConfig, *named_ones: str, responses: int = 18) -> dict[str, tuple[str, int]]:
         asked.clear()
         report = evaluate.run(
             benchmark=tmp_path / "benchmark.parquet",
@@ -125,7 +128,7 @@ def test_a_round_asks_each_named_benchmark_as_its_entry_says(
             seed=0,
             named=BenchmarksConfig(measure=named_ones),
         )
-        assert report.generated == 3 * 2 * 3
+        assert report.generated == responses
         found = {name: PromptConfig.model_validate_json(text) for name, (text,) in asked.items()}
         return {name: (prompt.few_shot, prompt.chat_shots) for name, prompt in found.items()}
 
@@ -138,3 +141,10 @@ def test_a_round_asks_each_named_benchmark_as_its_entry_says(
     }
     set_by_user = SamplingConfig(prompt=PromptConfig(few_shot="math", chat_shots=2))
     assert run(set_by_user, "mmlu_stem", "gsm8k") == dict.fromkeys(plain, ("math", 2))
+    (tmp_path / "mmlu_stem.yaml").write_text("tool_use: false\nfew_shot: math\nchat_shots: 2\n")
+    for config, shots in ((SamplingConfig(), ("", 0)), (set_by_user, ("math", 2))):
+        found = run(config, str(tmp_path / "mmlu_stem.yaml"), "gsm8k", responses=3 + 6 + 6)
+        own = {"mmlu_stem/0": ("math", 2), **({} if shots[1] else {"gsm8k/0": ("gsm8k", 0)})}
+        assert found == {**dict.fromkeys(plain, shots), **own}
+        rows = read_rows(tmp_path / "results.parquet")
+        assert {row["mode"] for row in rows if row["problem_id"] == "mmlu_stem/0"} == {"cot"}

@@ -43,6 +43,35 @@ def test_none_is_an_answer_and_what_programs_write_for_nothing_is_not(tmp_path: 
     assert [left.row for left in source.left_out] == [2, 3, 4, 5]
 
 
+PROSE = (
+    "Janet has 16 eggs every day and eats three of them for breakfast. She bakes with four more of them. "
+    "So she sells the 9 eggs that are left for 2 dollars each at the market, which makes 18 dollars."
+)
+
+
+@pytest.mark.parametrize(
+    ("answer", "gold"),
+    [
+        (PROSE, None),
+        (PROSE.replace("market, which makes 18 dollars.", "market. The answer is 18."), "18"),
+        ("小明有三个苹果和五个梨子。他又买了四个苹果。所以他一共有十二个水果可以分给大家。", None),
+        (
+            r"local min. $(1,1)$; local max. $(-1,-1)$; saddle pts. $(1,-1),(-1,1) $ alone. At all. $x$",
+            "=",
+        ),
+        ("The rocket reaches its maximum height of 500 feet 10 seconds after lift-off.", "="),
+        (r"$f(x)=a x+b$, where $b$ is an arbitrary integer, and $a$ is an arbitrary positive integer", "="),
+    ],
+)
+def test_a_worked_solution_is_no_gold_answer(tmp_path: Path, answer: str, gold: str | None) -> None:
+    source = source_of(tmp_path, {"problem": "How much?", "answer": answer})
+    assert golds(source) == ([] if gold is None else [answer if gold == "=" else gold])
+    assert [left.reason.partition(" (")[0] for left in source.left_out] == (
+        [] if gold else ["its answer is a worked solution that marks no final answer"]
+    )
+    assert len(list(read_source(tmp_path / "p.jsonl", prose=True))) == 1, "a recorded set is read whole"
+
+
 @pytest.mark.parametrize(
     ("given", "gold", "right"),
     [
