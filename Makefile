@@ -54,6 +54,7 @@ format: install
 
 docs: install
 	$(PY) -m pipelines.reference
+	$(PY) -m pipelines.plan_page
 
 # make images [PREFIX=registry.example.com/team] [TAG=0.1.0] [VARIANT=cpu] [PUSH=1] [IMAGES="control trainer"]
 # [BUILD_OPTIONS="--build-arg PIP_INDEX_URL=…"]: builds container images with docker or buildah; docs/images.md.

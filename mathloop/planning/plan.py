@@ -1,0 +1,195 @@
+"""The plan of a round: every stage's work, memory and time, storage, and what does not fit."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from mathloop.errors import BadConfig
+from mathloop.models.shapes import SHAPES, Shape, read_shape
+from mathloop.planning import findings
+from mathloop.planning.assumptions import ASSUMED, Assumptions
+from mathloop.planning.fitting import HOST, lacks, need, sequences
+from mathloop.planning.timing import Seconds, seconds
+from mathloop.planning.workload import Work, workload
+from mathloop.settings import Settings
+from mathloop.training.gpus import GPUS, Gpu
+from mathloop.training.memory import FLOAT32, Need
+from mathloop.validation import closest
+
+DEFAULT_KIND = "H100"
+RESPONSE_BYTES = 4.0
+"""Bytes on disk per token of text, verdicts and log-probabilities included, compressed."""
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """One stage: its work, its memory on each GPU, its time."""
+
+    work: Work
+    gpus: int
+    """GPUs that its pods hold."""
+    working: int
+    """GPUs that do the work."""
+    need: Need
+    seconds: Seconds
+    fits: bool = True
+    """Without it there is no time either."""
+
+    @property
+    def gpu_hours(self) -> float:
+        return self.gpus * self.seconds.total / 3600
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A round's plan; `fits` if every stage does."""
+
+    profile: str
+    model: str
+    shape: Shape
+    kind: str
+    """Kind of GPU; empty for a machine without one."""
+    gpu: Gpu
+    assumed: Assumptions
+    stages: list[StagePlan]
+    storage: dict[str, float]
+    """What is stored → bytes."""
+    misfits: list[str]
+    """What does not fit, each with the settings to change."""
+    remarks: list[str]
+    price: float | None = None
+    """Of one GPU-hour."""
+
+    @property
+    def gpu_hours(self) -> float:
+        return sum(stage.gpu_hours for stage in self.stages)
+
+    @property
+    def wall_seconds(self) -> float:
+        return sum(stage.seconds.total for stage in self.stages)
+
+
+def make_plan(
+    settings: Settings,
+    gpus: str | None = None,
+    *,
+    problems: int | None = None,
+    price: float | None = None,
+    utilization: float | None = None,
+) -> Plan:
+    """The plan of an improvement round with these settings; needs neither GPU nor model nor network.
+
+    Args:
+        gpus: `8xH100` GPUs per node in place of the pools' numbers, `4x8xH100` with the number of training
+            nodes too, or a kind alone; None: the pools' numbers of H100.
+        problems: training problems, in place of `problems.train`.
+        price: of one GPU-hour, in any currency.
+        utilization: share of the GPUs' peak that training reaches; None: the model's assumption.
+
+    Raises:
+        BadConfig: the kind of GPU or the model is not known.
+        BadModel: the model's config.json cannot be read.
+    """
+    name, shape = find_shape(settings)
+    kind, settings = _with_gpus(settings, gpus)
+    gpu = GPUS[kind] if kind else HOST
+    assumed = ASSUMED.get(name, Assumptions())
+    if utilization is not None:
+        assumed = replace(assumed, utilization=utilization)
+    stages = [_stage(work, settings, shape, gpu, assumed) for work in workload(settings, assumed, problems)]
+    return Plan(
+        profile=settings.name,
+        model=name,
+        shape=shape,
+        kind=kind,
+        gpu=gpu,
+        assumed=assumed,
+        stages=stages,
+        storage=_storage(stages, settings, shape),
+        misfits=findings.misfits([s.work for s in stages], settings, shape, gpu, assumed, problems),
+        remarks=findings.remarks([s.work for s in stages], settings, shape, gpu),
+        price=price,
+    )
+
+
+def find_shape(settings: Settings) -> tuple[str, Shape]:
+    """(name of the model, its shape): by its folder's config.json, by the table, or the nano model's."""
+    model = settings.model
+    if model == "nano":
+        config = settings.pretrain  # as pretrain.py builds it
+        head = config.hidden // config.heads
+        return "nano", Shape(
+            config.vocabulary,
+            config.hidden,
+            3 * config.hidden,
+            config.layers,
+            config.heads,
+            config.heads,
+            head,
+            tied=True,
+            context=1024,
+        )
+    if "://" not in model and ":" not in model and Path(model).is_dir():
+        return Path(model).name, read_shape(Path(model))
+    name = re.split(r"[/:]", model.partition("@")[0].rstrip("/"))[-1]
+    if name not in SHAPES:
+        raise BadConfig(
+            f"model {model}: its shape is not known here{closest(name, list(SHAPES))}; known: "
+            f"{', '.join(SHAPES)}; or --set model=FOLDER with its config.json"
+        )
+    return name, SHAPES[name]
+
+
+def _with_gpus(settings: Settings, gpus: str | None) -> tuple[str, Settings]:
+    """(kind, the settings with these numbers of GPUs in both pools)."""
+    pools = settings.pools
+    if gpus is None:
+        there = pools.trainer.gpus or pools.sampler.gpus
+        return (DEFAULT_KIND if there else ""), settings
+    *numbers, kind = gpus.split("x")
+    if kind not in GPUS:
+        raise BadConfig(
+            f"--gpus {gpus}: {kind!r} is no kind of GPU{closest(kind, list(GPUS))}; known: {', '.join(GPUS)}"
+        )
+    if len(numbers) > 2 or not all(re.fullmatch(r"[1-9][0-9]{0,3}", number) for number in numbers):
+        raise BadConfig(f"--gpus {gpus}: expected 8xH100, 4x8xH100 (4 nodes of 8) or H100")
+    update: dict[str, Any] = {}
+    each = int(numbers[-1]) if numbers else max(1, pools.trainer.gpus)
+    nodes = int(numbers[0]) if len(numbers) == 2 else pools.trainer.nodes
+    for pool in ("trainer", "sampler"):
+        most = each if pool == "trainer" or numbers else max(1, pools.sampler.gpus)
+        changes: dict[str, Any] = {"gpus": most}
+        if pool == "trainer":
+            changes["nodes"] = nodes
+        update[pool] = getattr(pools, pool).model_copy(update=changes)
+    return kind, settings.model_copy(update={"pools": pools.model_copy(update=update)})
+
+
+def _stage(work: Work, settings: Settings, shape: Shape, gpu: Gpu, assumed: Assumptions) -> StagePlan:
+    held, working = findings.gpus_of(work, settings)
+    wanted = need(work, settings, shape, gpu, working)
+    if gpu is HOST:
+        return StagePlan(work, 0, 0, wanted, Seconds())
+    if lacks(work, settings, shape, gpu, working):
+        return StagePlan(work, held, working, wanted, Seconds(), fits=False)
+    took = seconds(work, shape, gpu, working, sequences(work, shape, gpu), assumed)
+    return StagePlan(work, held, working, wanted, took)
+
+
+def _storage(stages: Sequence[StagePlan], settings: Settings, shape: Shape) -> dict[str, float]:
+    """Bytes that a round leaves in the store, and those that it needs while it runs."""
+    optimizer = max((s.work.engine.keep for s in stages if s.work.engine), default=0)
+    text = sum(s.work.prompted + s.work.written for s in stages)
+    return {
+        "policy of SFT and challenger": 2.0 * FLOAT32 * shape.parameters,
+        "reward model": float(FLOAT32 * shape.reward_parameters),
+        "responses": RESPONSE_BYTES * text,
+        f"checkpoints while training ({optimizer} of weights and moments)": optimizer
+        * 3.0
+        * FLOAT32
+        * shape.parameters,
+    }

@@ -1,0 +1,217 @@
+"""Samples and tokens of every stage that uses a model, by the settings of a round."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from mathloop.evaluation.benchmarks.registry import find_benchmark
+from mathloop.planning.assumptions import Assumptions
+from mathloop.sampling.config import SamplingConfig
+from mathloop.settings import Settings
+from mathloop.training.config import EngineConfig, LoRAConfig
+
+MODELS = 4
+"""Models that a round evaluates: base, SFT, challenger, champion; three in a first round."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """One stage's work. Tokens are sums over all samples and epochs."""
+
+    stage: str
+    pool: Literal["sampler", "trainer"]
+    problems: float
+    samples: float = 0.0
+    """Responses that it samples."""
+    prompted: float = 0.0
+    """Prompt tokens to read: once per problem, whose samples share them."""
+    written: float = 0.0
+    """Tokens of the sampled responses."""
+    scored: float = 0.0
+    """Tokens that a reward model scores."""
+    forwarded: float = 0.0
+    """Tokens through a forward pass of a policy without learning: reference, old policy."""
+    trained: float = 0.0
+    """Tokens through forward and backward passes."""
+    steps: int = 0
+    """Optimizer steps."""
+    batches: int = 1
+    """Times that sampling starts anew, and the longest response is waited for."""
+    length: float = 0.0
+    """Mean tokens of a trained sample, or of prompt and response of a sampled one."""
+    sampling: SamplingConfig | None = None
+    engine: EngineConfig | None = None
+    lora: LoRAConfig | None = None
+    longest: int = 0
+    """Most tokens of a sample, prompt included."""
+
+    @property
+    def tokens(self) -> float:
+        """All tokens that go through a model."""
+        return self.prompted + self.written + self.scored + self.forwarded + self.trained
+
+
+def workload(settings: Settings, assumed: Assumptions, problems: int | None = None) -> list[Work]:
+    """The work of each stage, in the order of a round that has a champion with a reward model."""
+    count = float(settings.problems.train if problems is None else problems)
+    every = count + settings.evolution.count
+    stages: list[Callable[[], Work]] = [
+        *([lambda: _pretrain(settings)] if settings.model == "nano" else []),
+        lambda: _cot(settings, assumed, every),
+        lambda: _tir(settings, assumed, every),
+        lambda: _sft(settings, assumed, every),
+        lambda: _reward_data(settings, assumed, count),
+        lambda: _reward_model(settings, assumed, count),
+        lambda: _selection(settings, assumed, count),
+        lambda: _grpo(settings, assumed),
+        lambda: _evaluation(settings, assumed),
+    ]
+    return [stage() for stage in stages]
+
+
+def measured_problems(settings: Settings) -> tuple[int, list[str]]:
+    """(problems that evaluation measures, benchmarks whose size is not recorded)."""
+    total, unknown = settings.problems.benchmark, []
+    for name in settings.benchmarks.measure:
+        size = find_benchmark(name).problems if "://" not in name else None
+        if size is None:
+            unknown.append(name)
+        else:
+            total += min(size, settings.benchmarks.limit or size)
+    return total, unknown
+
+
+def _pretrain(settings: Settings) -> Work:
+    config = settings.pretrain
+    length = 75.0  # of a document of the generator, in tokens
+    return Work(
+        "pretrain",
+        "trainer",
+        problems=0,
+        trained=config.steps * config.batch_size * length,
+        steps=config.steps,
+        length=length,
+        engine=config.engine,
+        longest=256,
+    )
+
+
+def _sampled(
+    stage: str, assumed: Assumptions, problems: float, samples: float, share: float, config: SamplingConfig
+) -> Work:
+    """`samples` responses per problem, of which `share` are TIR."""
+    length = assumed.length(share, config.max_tokens)
+    return Work(
+        stage,
+        "sampler",
+        problems=problems,
+        samples=problems * samples,
+        prompted=problems * assumed.prompt,
+        written=problems * samples * length,
+        length=assumed.prompt + length,
+        sampling=config,
+        longest=round(assumed.prompt) + config.max_tokens,
+    )
+
+
+def _with_scores(work: Work, assumed: Assumptions) -> Work:
+    return Work(**{**work.__dict__, "scored": work.samples * assumed.prompt + work.written})
+
+
+def _cot(settings: Settings, assumed: Assumptions, problems: float) -> Work:
+    config = settings.cot
+    return _with_scores(_sampled("cot", assumed, problems, config.samples, 0.0, config.sampling), assumed)
+
+
+def _tir(settings: Settings, assumed: Assumptions, problems: float) -> Work:
+    config = settings.tir
+    samples = config.samples * len(config.temperatures)
+    work = _sampled("tir", assumed, problems, samples, 1.0, config.sampling)
+    return Work(**{**work.__dict__, "batches": len(config.temperatures)})
+
+
+def _sft(settings: Settings, assumed: Assumptions, problems: float) -> Work:
+    config, cot, tir = settings.sft, settings.cot, settings.tir
+    kept = {
+        0.0: (problems * assumed.kept(cot.samples, cot.keep), cot.sampling.max_tokens),
+        1.0: (
+            problems * assumed.kept(tir.samples * len(tir.temperatures), tir.keep),
+            tir.sampling.max_tokens,
+        ),
+    }
+    responses = sum(count for count, _ in kept.values())
+    tokens = sum(
+        count * (assumed.prompt + assumed.length(share, most)) for share, (count, most) in kept.items()
+    )
+    return Work(
+        "sft",
+        "trainer",
+        problems=problems,
+        trained=config.epochs * tokens,
+        steps=max(1, round(config.epochs * responses / config.batch_size)),
+        length=tokens / max(1.0, responses),
+        engine=config.engine,
+        lora=config.lora,
+        longest=config.max_tokens,
+    )
+
+
+def _reward_data(settings: Settings, assumed: Assumptions, problems: float) -> Work:
+    config = settings.reward_data
+    return _sampled("reward_data", assumed, problems, config.samples, 0.5, config.sampling)
+
+
+def _reward_model(settings: Settings, assumed: Assumptions, problems: float) -> Work:
+    config, samples = settings.reward_model, settings.reward_data.samples
+    # Those with right and wrong responses, without the held-out ones.
+    used = problems * assumed.between(1, samples - 1, samples) * (1 - config.heldout_share)
+    length = assumed.prompt + samples * assumed.length(0.5, settings.reward_data.sampling.max_tokens)
+    return Work(
+        "reward_model",
+        "trainer",
+        problems=used,
+        trained=config.epochs * used * length,
+        steps=max(1, round(config.epochs * used / config.batch_size)),
+        length=length,
+        engine=config.engine,
+        # All responses to a problem are one micro-batch.
+        longest=samples * min(config.max_tokens, settings.reward_data.sampling.max_tokens),
+    )
+
+
+def _selection(settings: Settings, assumed: Assumptions, problems: float) -> Work:
+    config = settings.selection
+    return _sampled("selection", assumed, problems, config.samples, 0.0, config.sampling)
+
+
+def _grpo(settings: Settings, assumed: Assumptions) -> Work:
+    config = settings.grpo
+    groups = config.steps * config.problems_per_step
+    sampled = _sampled("grpo", assumed, groups, config.group_size, config.tir_share, config.sampling)
+    packed = groups * assumed.prompt + sampled.written  # a group's prompt is in the row once
+    updates = config.mini_batches * config.epochs_per_batch
+    passes = bool(config.beta) + (updates > 1)
+    return Work(
+        **{
+            **sampled.__dict__,
+            "pool": "trainer",
+            "scored": sampled.samples * assumed.prompt + sampled.written,
+            "forwarded": passes * packed,
+            "trained": config.epochs_per_batch * packed,
+            "steps": config.steps * updates,
+            "batches": config.steps,
+            "engine": config.engine,
+            "lora": config.lora,
+        }
+    )
+
+
+def _evaluation(settings: Settings, assumed: Assumptions) -> Work:
+    config = settings.evaluation
+    problems, _ = measured_problems(settings)
+    samples = 2 * (1 + config.samples)  # greedy and k samples, in CoT and TIR
+    work = _sampled("evaluation", assumed, MODELS * problems, samples, 0.5, config.sampling)
+    passes = {"batches": 4 * MODELS, "prompted": 4 * work.prompted}
+    return _with_scores(Work(**{**work.__dict__, **passes}), assumed)

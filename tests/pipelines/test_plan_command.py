@@ -1,0 +1,57 @@
+"""`mathloop plan`: what it prints and its exit code; docs/plan.md shows its plans of today."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from mathloop.errors import BadConfig
+from pipelines import plan_page
+from pipelines.commands.planning import plan
+from tests.paths import ROOT
+
+
+def test_the_page_shows_the_plans_of_today() -> None:
+    written = plan_page.FILE.read_text(encoding="utf-8")
+    assert written == plan_page.render(written), "docs/plan.md is stale: make docs"
+    assert written.count("$ mathloop plan --profile qwen") >= 4 + 2
+    assert "| H100 | 80 | 989 | 3350 |" in written
+
+
+def test_a_plan_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    plan(profile="qwen2.5-math-1.5b", gpus="8xH200", problems=1000, price=3.0, as_json=True)
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["gpu"] == "H200"
+    assert printed["parameters"] == 1_543_714_304
+    stages = {stage["stage"]: stage for stage in printed["stages"]}
+    assert stages["selection"]["samples"] == 8 * 1000
+    assert printed["cost"] == pytest.approx(3 * sum(s["gpu_hours"] for s in printed["stages"]))
+
+
+def test_a_utilization_of_ones_own(capsys: pytest.CaptureFixture[str]) -> None:
+    hours = []
+    for utilization in (0.2, 0.4):
+        plan(profile="qwen2.5-math-1.5b", utilization=utilization, as_json=True)
+        stages = json.loads(capsys.readouterr().out)["stages"]
+        hours.append(next(s["gpu_hours"] for s in stages if s["stage"] == "sft"))
+    assert hours[0] == pytest.approx(2 * hours[1], rel=0.05)
+
+
+def test_a_plan_that_does_not_fit_is_printed_and_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(BadConfig, match="do not fit; see the plan"):
+        plan(profile="qwen2.5-math-72b")
+    assert "Does not fit:" in capsys.readouterr().out
+
+
+def test_planning_needs_no_torch() -> None:
+    code = (
+        "import sys; from mathloop.planning import make_plan; from pipelines.profile import load_profile; "
+        "make_plan(load_profile('qwen2.5-math-7b')); assert 'torch' not in sys.modules, 'torch'"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,137 @@
+"""Plans of the shipped profiles: memory by hand, what does not fit, and that its remedy makes it fit."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mathloop.errors import BadConfig
+from mathloop.models.shapes import SHAPES
+from mathloop.planning import Plan, make_plan
+from mathloop.planning.showing import to_json, to_markdown
+from pipelines.profile import load_profile, profile_names
+
+GB = 1e9
+
+
+def plan(name: str, gpus: str | None = None, *sets: str) -> Plan:
+    return make_plan(load_profile(name, list(sets)), gpus)
+
+
+def parts(made: Plan, stage: str) -> dict[str, float]:
+    return next(one for one in made.stages if one.work.stage == stage).need.parts
+
+
+@pytest.mark.parametrize("name", profile_names())
+@pytest.mark.parametrize("gpus", [None, "1xL4", "4x8xB200"])
+def test_every_profile_has_a_plan(name: str, gpus: str | None) -> None:
+    made = plan(name, gpus)
+    assert "| all " in to_markdown(made)
+    assert json.loads(json.dumps(to_json(made), allow_nan=False))["profile"] == name
+    for one in made.stages:
+        assert one.need.peak > 0
+        assert one.work.tokens > 0
+        assert (one.seconds.total > 0) is (bool(made.kind) and one.fits)
+
+
+def test_the_1_5b_profile_fits_one_node_of_80_gb() -> None:
+    made = plan("qwen2.5-math-1.5b")
+    assert made.misfits == []
+    assert made.kind == "H100"
+    sft = parts(made, "sft")
+    weights = SHAPES["Qwen2.5-Math-1.5B"].parameters
+    assert sft["weights"] == 2 * weights  # ZeRO-2, 8 GPUs
+    assert sft["optimizer"] == 12 * weights / 8
+    assert sft["gradients"] == 4 * weights / 8
+    cot = parts(made, "cot")
+    assert cot["vLLM's weights"] + cot["vLLM's work"] + cot["vLLM's cache"] == pytest.approx(0.8 * 80 * GB)
+
+
+def test_the_7b_profile_by_hand() -> None:
+    made = plan("qwen2.5-math-7b", "8xH200")
+    weights = SHAPES["Qwen2.5-Math-7B"].parameters
+    grpo = parts(made, "grpo")
+    assert grpo["optimizer"] == 12 * weights / 16  # two nodes
+    assert grpo["reference"] == 2 * weights
+    assert grpo["gathered weights"] == 2 * weights * 15 / 16  # while vLLM gets a copy
+    assert made.misfits == []
+
+
+def test_the_72b_profile_says_that_one_gpu_cannot_sample() -> None:
+    made = plan("qwen2.5-math-72b")
+    assert parts(made, "cot")["vLLM's weights"] == pytest.approx(145.4e9, rel=1e-3)
+    assert any(line.startswith("cot needs") and "tensor parallelism" in line for line in made.misfits)
+    assert not any(line.startswith("sft") for line in made.misfits)
+
+
+@pytest.mark.parametrize(
+    ("stage", "sets"),
+    [
+        ("sft", ["sft.engine.zero=0", "sft.engine.activation_checkpointing=false"]),
+        ("sft", ["sft.engine.dtype=float32", "sft.engine.zero=0", "sft.engine.micro_batch_tokens=65536"]),
+        ("reward_model", ["reward_model.engine.zero=0", "reward_model.engine.micro_batch_tokens=400000"]),
+        ("evaluation", ["evaluation.sampling.gpu_memory=0.95"]),
+    ],
+)
+def test_what_a_misfit_tells_to_change_makes_it_fit(stage: str, sets: list[str]) -> None:
+    made = plan("qwen2.5-math-7b", "8xH100", *sets)
+    (line,) = [line for line in made.misfits if line.startswith(f"{stage} ")]
+    changes = line.partition(": set ")[2].split(", ")
+    assert changes[0], line
+    again = plan("qwen2.5-math-7b", "8xH100", *sets, *changes)
+    assert not any(line.startswith(f"{stage} ") for line in again.misfits)
+    for change in changes:  # and none of them is needless
+        fewer = plan("qwen2.5-math-7b", "8xH100", *sets, *(c for c in changes if c != change))
+        assert any(line.startswith(f"{stage} ") for line in fewer.misfits)
+
+
+def test_groups_that_cannot_be_dealt_out_are_told() -> None:
+    made = plan("qwen2.5-math-1.5b", "3x8xH100")
+    assert any("grpo.problems_per_step=128 cannot be divided evenly among 24" in m for m in made.misfits)
+
+
+def test_a_response_beyond_the_context_is_told() -> None:
+    made = plan("qwen2.5-math-1.5b", None, "cot.sampling.max_tokens=4096")
+    assert any(line.startswith("cot: a prompt of 120 tokens") for line in made.misfits)
+
+
+def test_the_price_is_of_gpu_hours() -> None:
+    made = make_plan(load_profile("qwen2.5-math-1.5b"), price=2.5)
+    assert to_json(made)["cost"] == pytest.approx(2.5 * made.gpu_hours)
+    assert "| cost" in to_markdown(made)
+
+
+def test_models_by_folder_and_by_name(tmp_path: Path) -> None:
+    config = {
+        "model_type": "qwen2",
+        "vocab_size": 152_064,
+        "hidden_size": 3584,
+        "intermediate_size": 18_944,
+        "num_hidden_layers": 28,
+        "num_attention_heads": 28,
+        "num_key_value_heads": 4,
+    }
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    made = plan("tiny", "1xH100", f"model={tmp_path}")
+    assert made.shape.parameters == SHAPES["Qwen2.5-Math-7B"].parameters
+    assert plan("tiny", None, "model=s3://b/x/Qwen2.5-Math-7B").shape == SHAPES["Qwen2.5-Math-7B"]
+    with pytest.raises(BadConfig, match="its shape is not known here"):
+        plan("tiny", None, "model=s3://bucket/other")
+
+
+@pytest.mark.parametrize(
+    ("gpus", "phrase"),
+    [
+        ("8xH1000", "'H1000' is no kind of GPU, did you mean"),
+        ("0xH100", "expected 8xH100"),
+        ("1x2x3xH100", "expected 8xH100"),
+        ("manyxL4", "expected 8xH100"),
+    ],
+)
+def test_odd_gpus_are_one_line(gpus: str, phrase: str) -> None:
+    with pytest.raises(BadConfig) as refused:
+        plan("tiny", gpus)
+    assert phrase in str(refused.value)
+    assert "\n" not in str(refused.value)
