@@ -91,9 +91,9 @@ def test_adapters_are_counted_as_peft_makes_them(targets: tuple[str, ...]) -> No
 
 def kept_bytes(net: Any, tokens: int, *, autocast: bool) -> float:
     """Bytes of all tensors that the backbone's forward keeps for backward, weights and their casts apart."""
-    from mathloop.training.attention import hidden_states, use_attention
-    from mathloop.training.packing import pack
-    from mathloop.training.samples import Sample
+    from mathloop.models.attention import hidden_states, use_attention
+    from mathloop.models.packing import Sample, pack
+
 
     use_attention(net, "packed")
     row = pack([Sample([1] * tokens, [1.0] * tokens, 0)], torch.device("cpu"))
