@@ -94,7 +94,6 @@ def kept_bytes(net: Any, tokens: int, *, autocast: bool) -> float:
     from mathloop.models.attention import hidden_states, use_attention
     from mathloop.models.packing import Sample, pack
 
-
     use_attention(net, "packed")
     row = pack([Sample([1] * tokens, [1.0] * tokens, 0)], torch.device("cpu"))
     weights = {p.untyped_storage().data_ptr() for p in net.parameters()}
