@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from transformers.cache_utils import Cache, CacheLayerMixin
@@ -198,39 +198,50 @@ def _advance(
     for row, sequence in enumerate(running):
         if sequence.finish_reason != "length":
             continue
-        if sequence.forced:
-            drawn[row] = sequence.forced.pop(0)
-            sequence.tokens.append(drawn[row])
-            sequence.logprobs.append(0.0)
-            sequence.sampled.append(False)
-            alive[row] = True
-            continue
-        token = drawn[row]
-        sequence.tokens.append(token)
-        sequence.logprobs.append(scores[row])
-        sequence.sampled.append(True)
-        if token in end_tokens:
-            sequence.finish_reason = "stop"
-            continue
-        if stop is not None and (text := stop.find(sequence.tokens, sequence.sampled)):
-            sequence.finish_reason, sequence.stop = "stop", text
-            continue
-        alive[row] = True
-        if (
-            tool is not None
-            and token in tool.may_end
-            and tool.decode(sequence.tokens[-12:]).endswith(tool.mark)
-        ):
-            if sequence.tool_calls >= tool.limit:
-                sequence.finish_reason, alive[row] = "tool_limit", False
-            else:
-                asking.append(row)
+        move = extend(sequence, drawn[row], scores[row], end_tokens, tool, stop)
+        drawn[row] = sequence.tokens[-1]
+        alive[row] = move != "ends"
+        if move == "asks":
+            asking.append(row)
     if asking and tool is not None:
         outputs = tool.run([tool.decode(running[row].tokens) for row in asking])
         for row, output in zip(asking, outputs, strict=True):
             running[row].tool_calls += 1
             running[row].forced = tool.encode(output)
     return alive, torch.tensor(drawn, device=tokens.device)
+
+
+def extend(
+    sequence: Decoded,
+    token: int,
+    logprob: float,
+    end_tokens: frozenset[int],
+    tool: Tool | None,
+    stop: Stop | None,
+) -> Literal["continues", "asks", "ends"]:
+    """Appends a drawn token, or the interpreter's next one in its place; it may ask the tool, or end."""
+    if sequence.forced:
+        sequence.tokens.append(sequence.forced.pop(0))
+        sequence.logprobs.append(0.0)
+        sequence.sampled.append(False)
+        return "continues"
+    sequence.tokens.append(token)
+    sequence.logprobs.append(logprob)
+    sequence.sampled.append(True)
+    if token in end_tokens:
+        sequence.finish_reason = "stop"
+        return "ends"
+    if stop is not None and (text := stop.find(sequence.tokens, sequence.sampled)):
+        sequence.finish_reason, sequence.stop = "stop", text
+        return "ends"
+    if tool is None or token not in tool.may_end:
+        return "continues"
+    if not tool.decode(sequence.tokens[-12:]).endswith(tool.mark):
+        return "continues"
+    if sequence.tool_calls >= tool.limit:
+        sequence.finish_reason = "tool_limit"
+        return "ends"
+    return "asks"
 
 
 def as_rollout(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from mathloop.sampling.config import SamplingConfig
@@ -17,10 +18,13 @@ _CODE = re.compile(r"```python\n(.*?)\n?```", re.DOTALL)
 class Interpreter:
     """One sampler's sandbox, started when it is first needed; remembers the output of every program."""
 
-    def __init__(self, tokenizer: Any) -> None:
+    def __init__(self, tokenizer: Any, sandbox: Sandbox | None = None) -> None:
+        """`sandbox` is somebody else's, who closes it."""
         self._tokenizer = tokenizer
-        self._may_end: frozenset[int] | None = None
-        self._sandbox: Sandbox | None = None
+        self._sandbox = sandbox
+        self._owned = sandbox is None
+        self.timeouts = 0
+        """Programs that ran out of time."""
         self.stopped: Callable[[], bool] = lambda: False
         """Whether nobody waits for the responses: running programs then end, and Cancelled is raised."""
         self._outputs: dict[tuple[str, ...], str] = {}
@@ -28,8 +32,8 @@ class Interpreter:
         """Program → its blocks that count for later ones: one that ran out of time defines no names."""
 
     def close(self) -> None:
-        """Stops the sandbox, if one was started."""
-        if self._sandbox is not None:
+        """Stops its own sandbox, if one was started."""
+        if self._sandbox is not None and self._owned:
             self._sandbox.close()
             self._sandbox = None
 
@@ -43,15 +47,13 @@ class Interpreter:
 
     def tool(self, config: SamplingConfig) -> Tool:
         """The tool that decoding calls at TOOL_MARK."""
-        if self._may_end is None:
-            self._may_end = _tokens_that_may_end(self._tokenizer, TOOL_MARK)
         if self._sandbox is None:
             self._sandbox = Sandbox(
                 SandboxConfig(seconds=config.tool_seconds, output_chars=config.tool_chars, workers=2)
             )
         return Tool(
             mark=TOOL_MARK,
-            may_end=self._may_end,
+            may_end=_tokens_that_may_end(self._tokenizer, TOOL_MARK),
             decode=self._tokenizer.decode,
             encode=lambda text: self._tokenizer(text, add_special_tokens=False)["input_ids"],
             run=lambda texts: self._run(texts, config.tool_chars),
@@ -68,12 +70,14 @@ class Interpreter:
         executions = self._sandbox.run_many(runs, keep=True, stopped=self.stopped)
         for program, blocks, run, execution in zip(fresh, earlier, runs, executions, strict=True):
             self._outputs[program] = execution.text(chars)
+            self.timeouts += execution.status == "timeout"
             self._effective[program] = run if execution.kept else blocks
         # A fence that a program prints would end its output block early, or open one of the model's.
         outputs = [self._outputs.get(program, "").replace("```", "'''") for program in programs]
         return [f"\n{output}\n```\n" for output in outputs]
 
 
+@lru_cache(maxsize=8)
 def _tokens_that_may_end(tokenizer: Any, mark: str) -> frozenset[int]:
     """Tokens with which a text can come to end in `mark`: its text is an end of `mark`, or ends in it."""
     found = set()

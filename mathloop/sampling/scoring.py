@@ -67,7 +67,7 @@ def score(
     while left:
         done: set[int] = set()
         for chosen in share_prompts(left, samples, tokens):
-            values = if_it_fits(lambda: _forward(model, [samples[i] for i in chosen]))  # noqa: B023
+            values = if_it_fits(lambda: forward(model, [samples[i] for i in chosen]))  # noqa: B023
             if values is None:
                 tokens = _halve(tokens, [samples[i] for i in chosen], remedy)
                 break
@@ -78,7 +78,9 @@ def score(
     return scores
 
 
-def _forward(model: RewardModel, samples: Sequence[Sample]) -> list[float]:
+@torch.inference_mode()
+def forward(model: RewardModel, samples: Sequence[Sample]) -> list[float]:
+    """Rewards (logits) of samples in one packed row; those with one prompt follow each other."""
     device = next(model.parameters()).device
     values: list[float] = model(pack(samples, device, share_prompts=True)).tolist()
     return values

@@ -21,31 +21,68 @@ def draw(
     return tokens, logits.gather(-1, tokens[:, None])[:, 0] - norm[:, 0]
 
 
+def draw_rows(logits: Tensor, temperature: Tensor, top_p: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
+    """`draw` with each row's own temperature and top_p, both [batch, 1], and numbers, [batch, 2] from [0, 1).
+
+    A row's token depends on its own arguments alone.
+    """
+    logits = logits.float()
+    greedy = temperature == 0
+    logits = logits / torch.where(greedy, 1.0, temperature)
+    norm = logits.logsumexp(-1, keepdim=True)
+    if bool(greedy.all()):
+        tokens = logits.argmax(-1)
+    else:
+        probabilities = (logits - norm).exp_()
+        tokens = _pick(probabilities, uniform[:, :1])
+        if bool((top_p < 1).any()):
+            tokens = _in_nucleus(tokens, probabilities, top_p, uniform[:, 1:])
+        if bool(greedy.any()):
+            tokens = torch.where(greedy[:, 0], logits.argmax(-1), tokens)
+    return tokens, logits.gather(-1, tokens[:, None])[:, 0] - norm[:, 0]
+
+
 def _sample(probabilities: Tensor, top_p: float, generator: torch.Generator) -> Tensor:
-    tokens = _pick(probabilities, generator)
+    tokens = _pick(probabilities, _random(probabilities, generator))
     if top_p == 1:
         return tokens
+    return _in_nucleus(tokens, probabilities, top_p, generator)
+
+
+def _in_nucleus(
+    tokens: Tensor, probabilities: Tensor, top_p: float | Tensor, random: torch.Generator | Tensor
+) -> Tensor:
+    """The tokens, with those outside the nucleus drawn again; top_p may be [batch, 1], 1 for no nucleus."""
     # A token is in the nucleus if the likelier ones weigh less than top_p. A row that drew one outside draws
     # again from the nucleus alone: the same distribution, and few rows have to be sorted.
     drawn = probabilities.gather(-1, tokens[:, None])
-    likelier = torch.where(probabilities > drawn, probabilities, 0.0).sum(-1)
-    outside = (likelier >= top_p).nonzero()[:, 0]
+    likelier = torch.where(probabilities > drawn, probabilities, 0.0).sum(-1, keepdim=True)
+    beyond_it = likelier >= top_p
+    if isinstance(top_p, Tensor):
+        beyond_it &= top_p < 1
+    outside = beyond_it.nonzero()[:, 0]
     if len(outside):
         ordered, index = probabilities[outside].sort(dim=-1, descending=True)
-        beyond = ordered.cumsum(-1) - ordered >= top_p
-        again = _pick(ordered.masked_fill_(beyond, 0.0), generator)
+        most = top_p[outside] if isinstance(top_p, Tensor) else top_p
+        beyond = ordered.cumsum(-1) - ordered >= most
+        uniform = random[outside] if isinstance(random, Tensor) else _random(ordered, random)
+        again = _pick(ordered.masked_fill_(beyond, 0.0), uniform)
         tokens[outside] = index.gather(-1, again[:, None])[:, 0]
     return tokens
 
 
-def _pick(weights: Tensor, generator: torch.Generator) -> Tensor:
-    """Indices [batch], each as likely as its share of weights [batch, choices].
+def _random(weights: Tensor, generator: torch.Generator) -> Tensor:
+    return torch.rand(len(weights), 1, generator=generator, device=weights.device)
+
+
+def _pick(weights: Tensor, uniform: Tensor) -> Tensor:
+    """Indices [batch], each as likely as its share of weights [batch, choices]; `uniform` is [batch, 1].
 
     One random number per row: torch.multinomial draws one per choice, a quarter of a small model's step.
     """
     passed = weights.cumsum(-1)
     total = passed[:, -1:]
-    drawn = torch.rand(total.shape, generator=generator, device=weights.device) * total
+    drawn = uniform * total
     # Rounding must not reach the sum itself: no choice is beyond it.
     drawn = torch.minimum(drawn, torch.nextafter(total, torch.zeros_like(total)))
     return torch.searchsorted(passed, drawn, right=True)[:, 0]

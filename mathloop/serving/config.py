@@ -36,6 +36,7 @@ class SolverConfig(BaseModel):
         1.0, gt=0, description="Sampling temperature, as in the evaluation of champions"
     )
     max_tokens: int = Field(2048, ge=1, description="Longest response in tokens; less where the context ends")
+    parallel: int = Field(32, ge=1, description="Questions that are answered at the same time")
     queue: int = Field(16, ge=0, description="Questions that may wait; others are refused with HTTP 503")
     deadline: float = Field(300.0, gt=0, description="Seconds from a question's arrival to its answer")
     reward_seconds: float = Field(
@@ -49,7 +50,7 @@ class SolverConfig(BaseModel):
     )
     body_bytes: int = Field(1 << 20, ge=1, description="Largest request body, in bytes")
     tokens_at_once: int = Field(
-        65_536, ge=1, description="Tokens, including prompts, in one batch of the local engine"
+        65_536, ge=1, description="Tokens, including prompts, that the local engine's cache may hold"
     )
 
     @field_validator("strategy")

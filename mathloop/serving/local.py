@@ -1,4 +1,4 @@
-"""The engine that runs the models in this process with transformers, one question at a time."""
+"""The engine that runs the models in this process: questions are batched together, step by step."""
 
 from __future__ import annotations
 
@@ -7,54 +7,50 @@ import logging
 import math
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 from mathloop.errors import BadModel, SandboxError
 from mathloop.models.loading import load_policy, load_reward_model
+from mathloop.models.packing import Sample
 from mathloop.models.reward_model import RewardModel
+from mathloop.models.tokenizers import end_tokens
 from mathloop.records import Mode, Problem, Response
 from mathloop.registry import Registry
 from mathloop.sampling.config import SamplingConfig
-from mathloop.sampling.engines.transformers_engine import TransformersSampler
+from mathloop.sampling.continuous import Draw
+from mathloop.sampling.decoding import Decoded, as_rollout
+from mathloop.sampling.interpreter import Interpreter
 from mathloop.sampling.prompts import Turn, encode_prompt
-from mathloop.sampling.scoring import score
+from mathloop.sampling.scoring import dialogue_tokens, share_prefix
+from mathloop.sampling.stopping import stop_at
+from mathloop.sandbox import Sandbox, SandboxConfig
+from mathloop.serving import metrics
 from mathloop.serving.config import SolverConfig
 from mathloop.serving.engines import Generation
 from mathloop.serving.messages import Message
 from mathloop.serving.questions import MODES, Question
 from mathloop.serving.refusals import UNAVAILABLE, Refused
 from mathloop.serving.sandbox_probe import SandboxProbe
+from mathloop.serving.scheduler import Scheduler, Scoring
 from mathloop.storage import open_store
 
 Result = TypeVar("Result")
 
-
+TEXT_THREADS = 2
+WORKERS = 2
+"""Programs of responses that run at the same time."""
 STUCK_SECONDS = 10.0
 """Work that goes on for longer after it was cancelled is stuck: the engine is not ready."""
 LOG = logging.getLogger("mathloop.serving")
 
 
-class _Stopped(Exception):
-    """The client has gone or the deadline has passed."""
-
-
-class _QuestionSampler(TransformersSampler):
-    """Draws after a prompt that is encoded already, with the question's earlier messages."""
-
-    prompt: list[int]
-
-    def encode(self, problem: Problem, mode: Mode) -> list[int]:
-        return self.prompt
-
-
 class LocalEngine:
     """A policy and an optional reward model in this process."""
 
-    parallel = 1
     scores_apart = False
 
     def __init__(
@@ -65,20 +61,20 @@ class LocalEngine:
         config: SolverConfig,
     ) -> None:
         self.name = name
+        self.parallel = config.parallel
         self.modes: tuple[Mode, ...] = MODES
         self._model, self._tokenizer = policy
         self._scorer = reward_model
         self._config = config
-        self._sampler: _QuestionSampler | None = None
         self._context = _context(self._model, self._tokenizer)
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
-        self._stop = threading.Event()
-        self._abandoned: float | None = None
-        """When the work that is still running was cancelled."""
+        ends = end_tokens(self._tokenizer, getattr(self._model, "generation_config", None))
+        scorer = None if reward_model is None else reward_model[0]
+        self._scheduler = Scheduler(self._model.eval(), ends, scorer, config.tokens_at_once)
+        self._texts = ThreadPoolExecutor(TEXT_THREADS, thread_name_prefix="texts")
+        """Tokens of prompts and answers of responses, off the event loop and off the models' thread."""
+        self._sandbox: Sandbox | None = None
+        self._starting = threading.Lock()
         self._probe: SandboxProbe | None = None
-        # Every decoding step calls the model: the only place where a generation can be stopped at once.
-        for module in (self._model, *(reward_model or ())[:1]):
-            module.register_forward_pre_hook(self._check)
 
     @classmethod
     def load(cls, policy: Path, reward_model: Path | None, config: SolverConfig, name: str) -> LocalEngine:
@@ -127,7 +123,7 @@ class LocalEngine:
             LOG.warning("no tir: %s", error)
 
     async def check(self) -> None:
-        if self._abandoned is not None and time.monotonic() - self._abandoned > STUCK_SECONDS:
+        if self._scheduler.stuck_seconds > STUCK_SECONDS:
             message = "the policy is unavailable; try again later"
             raise Refused(
                 503, message, code=UNAVAILABLE, retry_after=5, detail="work that was cancelled does not end"
@@ -136,61 +132,91 @@ class LocalEngine:
             await self._probe.check()
 
     async def draw(self, question: Question, begin: int, count: int) -> Generation:
-        return await self._in_thread(lambda: self._draw(question, begin, count))
+        prompt = await self._with_texts(lambda: self._encode(question))
+        limit = self._limit(question, len(prompt))
+        settings = SamplingConfig(max_tokens=limit, top_p=question.top_p, stop=question.stop)
+        stop = await self._with_texts(lambda: stop_at(self._tokenizer, question.stop))
+        interpreter, tool = None, None
+        if question.mode == "tir":
+            interpreter = Interpreter(self._tokenizer, await self._with_texts(self._started_sandbox))
+            tool = await self._with_texts(lambda: interpreter.tool(settings))
+
+        def work(gone: Callable[[], bool], done: Callable[[list[Decoded] | Exception], None]) -> Draw:
+            if interpreter is not None:
+                interpreter.stopped = gone
+            return Draw(
+                prompt=tuple(prompt),
+                samples=count,
+                max_tokens=limit,
+                temperature=question.temperature,
+                top_p=question.top_p,
+                seed=question.seed,
+                done=done,
+                first=begin,
+                tool=tool,
+                stop=stop,
+                stopped=gone,
+            )
+
+        try:
+            decoded = await self._scheduled(work)
+        finally:
+            if interpreter is not None:
+                interpreter.forget()
+                metrics.TIMEOUTS.inc(interpreter.timeouts)
+        responses = await self._with_texts(lambda: self._responses(question, prompt, decoded, begin))
+        return Generation(
+            responses, len(prompt), sum(response.tokens for response in responses), question.seed
+        )
 
     async def rewards(self, question: Question, responses: Sequence[Response]) -> list[float]:
-        return await self._in_thread(lambda: self._score(question, responses))
+        samples = await self._with_texts(lambda: self._dialogues(question, responses))
+        rewards: list[float] = await self._scheduled(lambda gone, done: Scoring(samples, done, gone))
+        if not all(map(math.isfinite, rewards)):
+            raise Refused(500, "the reward model's scores are not finite; choose maj", code="internal_error")
+        return rewards
 
     async def close(self) -> None:
-        await self._in_thread(self._close_sampler)
-        self._thread.shutdown()
+        await asyncio.to_thread(self._close)
         if self._probe is not None:
             await self._probe.close()
 
-    async def _in_thread(self, work: Callable[[], Result]) -> Result:
-        """Runs `work` in the engine's thread; if the caller is cancelled, the work stops at its next step."""
-        stop = threading.Event()
+    def _close(self) -> None:
+        self._scheduler.close()
+        self._texts.shutdown()
+        if self._sandbox is not None:
+            self._sandbox.close()
 
-        def run() -> Result:
-            self._stop = stop
-            self._abandoned = None
-            self._check()
-            try:
-                return work()
-            finally:
-                self._abandoned = None
+    async def _with_texts(self, work: Callable[[], Result]) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(self._texts, work)
 
+    async def _scheduled(
+        self, make: Callable[[Callable[[], bool], Callable[[Any], None]], Draw | Scoring]
+    ) -> Any:
+        """The outcome of work in the models' thread, which ends before its next step if nobody waits."""
+        loop = asyncio.get_running_loop()
+        outcome: asyncio.Future[Any] = loop.create_future()
+        gone = threading.Event()
+
+        def settle(value: Any) -> None:
+            if outcome.done():
+                return
+            if isinstance(value, Exception):
+                outcome.set_exception(value)
+            else:
+                outcome.set_result(value)
+
+        def done(value: Any) -> None:
+            with suppress(RuntimeError):  # the loop is closed: nobody waits
+                loop.call_soon_threadsafe(settle, value)
+
+        self._scheduler.add(make(gone.is_set, done))
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, run)
-        except asyncio.CancelledError:
-            stop.set()
-            if self._stop is stop:
-                self._abandoned = time.monotonic()
-            raise
-
-    def _check(self, *_: Any) -> None:
-        if self._stop.is_set():
-            raise _Stopped
-
-    def _draw(self, question: Question, begin: int, count: int) -> Generation:
-        tokens = self._encode(question)
-        prompt, limit = len(tokens), self._limit(question, len(tokens))
-        together = max(1, self._config.tokens_at_once // (prompt + limit))
-        sampler = self._fresh_sampler()
-        sampler.prompt = tokens
-        sampler.config = SamplingConfig(max_tokens=limit, top_p=question.top_p, stop=question.stop)
-        problem = Problem("question", question.problem, language=question.language)
-        responses: list[Response] = []
-        while len(responses) < count:
-            rollouts = sampler.sample(
-                [problem],
-                mode=question.mode,
-                samples=min(together, count - len(responses)),
-                temperature=question.temperature,
-                seed=question.seed + 15_485_863 * (begin + len(responses)),
-            )
-            responses += [rollout.response for rollout in rollouts]
-        return Generation(responses, prompt, sum(response.tokens for response in responses), question.seed)
+            return await outcome
+        finally:
+            gone.set()
+            if not outcome.done() or outcome.cancelled() or outcome.exception() is not None:
+                self._scheduler.give_up()
 
     def _encode(self, question: Question) -> list[int]:
         """Tokens of the prompt. Raises Refused if the model takes no such messages."""
@@ -212,31 +238,38 @@ class LocalEngine:
             raise Refused(400, message, param="messages", code="context_length_exceeded")
         return min(left, question.max_tokens)
 
-    def _fresh_sampler(self) -> _QuestionSampler:
-        if self._sampler is None:
-            self._sampler = _QuestionSampler(self._model, self._tokenizer, SamplingConfig())
-            self._sampler.interpreter.stopped = lambda: self._stop.is_set()
-        self._sampler.interpreter.forget()  # a program that ran out of time then may be in time now
-        return self._sampler
+    def _started_sandbox(self) -> Sandbox:
+        """One sandbox for all questions."""
+        with self._starting:
+            if self._sandbox is None:
+                usual = SamplingConfig()
+                self._sandbox = Sandbox(
+                    SandboxConfig(seconds=usual.tool_seconds, output_chars=usual.tool_chars, workers=WORKERS)
+                )
+            return self._sandbox
 
-    def _score(self, question: Question, responses: Sequence[Response]) -> list[float]:
+    def _responses(
+        self, question: Question, prompt: list[int], decoded: Sequence[Decoded], begin: int
+    ) -> list[Response]:
+        problem = Problem("question", question.problem, language=question.language)
+        numbered = enumerate(decoded, begin)
+        return [
+            as_rollout(
+                self._tokenizer, problem, prompt, one, number, question.mode, question.temperature
+            ).response
+            for number, one in numbered
+        ]
+
+    def _dialogues(self, question: Question, responses: Sequence[Response]) -> list[Sample]:
         assert self._scorer is not None
-        dialogues = [(question.problem, question.mode, response.text) for response in responses]
-        rewards = score(
-            *self._scorer,
-            dialogues,
-            tokens=self._config.tokens_at_once,
-            max_tokens=self._context,
-            earlier=_turns(question.earlier),
-        )
-        if not all(map(math.isfinite, rewards)):
-            raise Refused(500, "the reward model's scores are not finite; choose maj", code="internal_error")
-        return rewards
-
-    def _close_sampler(self) -> None:
-        if self._sampler is not None:
-            self._sampler.close()
-            self._sampler = None
+        turns = _turns(question.earlier)
+        rows = [
+            dialogue_tokens(
+                self._scorer[1], question.problem, question.mode, response.text, self._context, turns
+            )
+            for response in responses
+        ]
+        return share_prefix(rows)
 
 
 def _turns(earlier: Sequence[Message]) -> list[Turn]:

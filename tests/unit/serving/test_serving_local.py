@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,10 +18,12 @@ from mathloop.models.loading import load_reward_model, new_reward_model
 from mathloop.records import Problem, Response
 from mathloop.registry import Registry
 from mathloop.sampling.config import SamplingConfig
+from mathloop.sampling.decoding import Tool
 from mathloop.sampling.engines.transformers_engine import TransformersSampler
+from mathloop.sampling.interpreter import Interpreter
 from mathloop.sampling.scoring import score
 from mathloop.sandbox import Sandbox, SandboxConfig
-from mathloop.serving import local
+from mathloop.serving import local, metrics
 from mathloop.serving.config import SolverConfig
 from mathloop.serving.engines import Generation
 from mathloop.serving.local import LocalEngine
@@ -81,13 +84,46 @@ def test_it_draws_what_the_evaluations_sampler_draws(
     load: Callable[..., LocalEngine], folders: tuple[Path, Path]
 ) -> None:
     engine = load()
-    drawn = run(engine, draw(engine, question()))
+    drawn = run(engine, draw(engine, question(samples=1, temperature=0.0)))
     with TransformersSampler.load(folders[0], SamplingConfig(max_tokens=12)) as sampler:
         problem = Problem("question", "What is 3 + 4?")
-        rollouts = sampler.sample([problem], mode="cot", samples=4, temperature=1.0, seed=7)
+        rollouts = sampler.sample([problem], mode="cot", samples=1, temperature=0.0, seed=7)
     assert texts(drawn.responses) == [rollout.response.text for rollout in rollouts]
     assert drawn.prompt_tokens == len(rollouts[0].prompt_tokens)
     assert drawn.completion_tokens == sum(len(rollout.tokens) for rollout in rollouts)
+
+
+def test_a_response_depends_on_its_seed_and_number_alone(load: Callable[..., LocalEngine]) -> None:
+    engine = load()
+
+    async def ask() -> list[list[str]]:
+        others = [question(problem=f"What is {n} + 4?", max_tokens=5 + n, seed=n) for n in range(6)]
+        alone = await draw(engine, question())
+        *_, among, part = await asyncio.gather(
+            *(draw(engine, one) for one in others), draw(engine, question()), engine.draw(question(), 2, 2)
+        )
+        assert [one.sample for one in part.responses] == [2, 3]
+        return [texts(one.responses) for one in (alone, among, part)]
+
+    alone, among, part = run(engine, ask())
+    assert len(set(alone)) > 1
+    assert among == alone
+    assert part == alone[2:]
+
+
+def test_rewards_of_several_questions_are_those_of_each_alone(load: Callable[..., LocalEngine]) -> None:
+    engine = load()
+
+    async def ask() -> tuple[list[list[float]], list[list[float]]]:
+        asked = [question(problem=f"What is {n} + 4?", max_tokens=9 + 5 * n) for n in range(5)]
+        drawn = [(await draw(engine, one)).responses for one in asked]
+        pairs = list(zip(asked, drawn, strict=True))
+        alone = [await engine.rewards(*pair) for pair in pairs]
+        return alone, await asyncio.gather(*(engine.rewards(*pair) for pair in pairs))
+
+    alone, together = run(engine, ask())
+    for one, other in zip(alone, together, strict=True):
+        assert other == pytest.approx(one, abs=1e-5)
 
 
 def test_rewards_are_the_reward_models(load: Callable[..., LocalEngine], folders: tuple[Path, Path]) -> None:
@@ -186,7 +222,7 @@ def test_readiness_needs_the_sandbox_and_an_engine_that_stops(
             with pytest.raises(Refused, match="the sandbox is unavailable"):
                 await engine.check()
         await engine.check()
-        engine._abandoned = time.monotonic() - 60
+        engine._scheduler._given_up = time.monotonic() - 60
         with pytest.raises(Refused, match="the policy is unavailable"):
             await engine.check()
         await draw(engine, question())
@@ -254,50 +290,70 @@ def test_a_cancelled_question_stops_in_the_middle_and_the_next_one_goes_on(
     assert run(engine, ask()) < 20
 
 
-def test_a_cancelled_question_ends_the_program_that_it_runs(load: Callable[..., LocalEngine]) -> None:
+class Asks:
+    """Stands in for a policy's wish to run a program: each response asks with its first token."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, program: str) -> None:
+        self.asked = threading.Event()
+        self.interpreters: list[Interpreter] = []
+        real_tool, asks = Interpreter.tool, self
+
+        def tool(interpreter: Interpreter, settings: SamplingConfig) -> Tool:
+            made = real_tool(interpreter, settings)
+            asks.interpreters.append(interpreter)
+
+            def run(texts: list[str]) -> list[str]:
+                asks.asked.set()
+                return made.run([f"```python\n{program}\n```output" for _ in texts])
+
+            every = frozenset(range(len(interpreter._tokenizer)))
+            return replace(made, mark="", may_end=every, run=run, limit=1)
+
+        monkeypatch.setattr(Interpreter, "tool", tool)
+
+
+def test_a_cancelled_question_ends_the_program_that_it_runs_and_others_go_on_meanwhile(
+    load: Callable[..., LocalEngine], monkeypatch: pytest.MonkeyPatch
+) -> None:
     engine = load()
+    asks = Asks(monkeypatch, "while True: pass")
 
     async def ask() -> None:
-        await draw(engine, question(mode="tir", samples=1))
-        assert engine._sampler is not None
-        interpreter = engine._sampler.interpreter
-        begun = threading.Event()
-        tool = interpreter.tool(SamplingConfig(tool_seconds=600))
-        interpreter.close()
-        interpreter._sandbox = Sandbox(SandboxConfig(seconds=600))
-
-        def run_program() -> list[str]:
-            begun.set()
-            return tool.run(["```python\nwhile True: pass\n```output"])
-
-        task = asyncio.create_task(engine._in_thread(run_program))
-        while not begun.is_set():
+        engine._sandbox = Sandbox(SandboxConfig(seconds=600, workers=2))
+        task = asyncio.create_task(draw(engine, question(mode="tir", samples=2)))
+        while not asks.asked.is_set():
             await asyncio.sleep(0.01)
+        await draw(engine, question())  # would wait for ten minutes
+        assert not task.done()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        await draw(engine, question(mode="tir", samples=1))  # would wait for ten minutes
+        assert all(interpreter.stopped() for interpreter in asks.interpreters)
 
-    run(engine, ask())
+    run(engine, ask())  # closing waits for the programs
 
 
-def test_outputs_of_programs_are_forgotten_with_their_question(load: Callable[..., LocalEngine]) -> None:
+def test_outputs_of_programs_are_those_of_one_question_and_time_outs_are_counted(
+    load: Callable[..., LocalEngine], monkeypatch: pytest.MonkeyPatch
+) -> None:
     engine = load()
+    asks = Asks(monkeypatch, "import time\nprint(5)\ntime.sleep(600)")
+    before = metrics.TIMEOUTS._value.get()
 
     async def ask() -> None:
-        await draw(engine, question(mode="tir", samples=1))
-        assert engine._sampler is not None
-        interpreter = engine._sampler.interpreter
-        text = "```python\nprint(5)\n```output"
-        assert interpreter.tool(SamplingConfig()).run([text]) == ["\n5\n```\n"]
-        assert interpreter._outputs
-        await draw(engine, question(mode="tir", samples=1))
-        assert not any("print(5)" in block for program in interpreter._outputs for block in program)
+        engine._sandbox = Sandbox(SandboxConfig(seconds=0.2, workers=2))
+        for _ in range(2):
+            drawn = await draw(engine, question(mode="tir", samples=1, max_tokens=60))
+            assert drawn.responses[0].tool_calls == 1
 
     run(engine, ask())
+    assert metrics.TIMEOUTS._value.get() - before == 2
+    first, second = asks.interpreters
+    assert first is not second
+    assert not first._outputs
 
 
-def test_a_question_that_is_cancelled_before_its_turn_never_runs(load: Callable[..., LocalEngine]) -> None:
+def test_a_question_that_is_cancelled_soon_takes_no_further_steps(load: Callable[..., LocalEngine]) -> None:
     engine = load()
     steps = 0
 

@@ -1,0 +1,332 @@
+"""Continuous batching: sequences of many questions are decoded together, and join and leave between steps.
+
+Orca (Yu et al. 2022, OSDI) calls this iteration-level scheduling. A prompt is read once for all its samples,
+and remembered for a while. A sequence is a function of its prompt, its seed and its number alone: it has its
+own random numbers, so that neither the others in the batch nor the time of joining change what it draws (up
+to rounding, which may decide between two tokens that are equally likely).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+import torch
+from transformers.cache_utils import Cache, DynamicLayer
+
+from mathloop.models.memory import ran_out
+from mathloop.sampling.decoding import Decoded, Tool, extend
+from mathloop.sampling.shared_cache import Prefix, SharedCache
+from mathloop.sampling.stopping import Stop
+from mathloop.sampling.token_drawing import draw_rows
+
+PREFIX_TOKENS = 8_192
+"""Tokens of prompts that are remembered after their last sequence has begun."""
+READ_TOKENS = 4_096
+"""Tokens of prompts, padding included, that are read between two steps."""
+MARGIN = 64
+"""Columns that must be free for a sequence to join, so that it is not taken out again at once."""
+
+
+@dataclass(eq=False)
+class Draw:
+    """Samples after one prompt, from number `first` on; `done` is called once with the outcome."""
+
+    prompt: tuple[int, ...]
+    samples: int
+    max_tokens: int
+    temperature: float
+    top_p: float
+    seed: int
+    done: Callable[[list[Decoded] | Exception], None]
+    first: int = 0
+    tool: Tool | None = None
+    stop: Stop | None = None
+    stopped: Callable[[], bool] = lambda: False
+    """Whether nobody waits for it: it then leaves before the next step, and `done` is not called."""
+    finished: list[Decoded | None] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.finished = [None] * self.samples
+
+
+@dataclass(eq=False)
+class _Row:
+    """One sequence, from its start."""
+
+    draw: Draw
+    number: int
+    sequence: Decoded = field(init=False)
+    random: Random = field(init=False)
+    waiting: bool = False
+    """For the interpreter."""
+    output: str | None = None
+
+    def __post_init__(self) -> None:
+        self.sequence = Decoded(0)
+        self.random = Random(f"{self.draw.seed}/{self.draw.first + self.number}")
+
+    @property
+    def position(self) -> int:
+        """Of its last token."""
+        return len(self.draw.prompt) + len(self.sequence.tokens) - 1
+
+
+class ContinuousDecoder:
+    """Decodes with one model. All calls but the tools' come from one thread."""
+
+    def __init__(
+        self, model: Any, end_tokens: frozenset[int], *, tokens_at_once: int, tools: Executor
+    ) -> None:
+        """`tokens_at_once` bounds the cache, in tokens; `tools` runs the interpreters."""
+        self._model, self._ends, self._tools = model, end_tokens, tools
+        self._most = tokens_at_once
+        self._waiting: deque[_Row] = deque()
+        self._rows: list[_Row | None] = []
+        """By their place in the cache; None where a sequence has left."""
+        self._cache = SharedCache()
+        self._prefixes: OrderedDict[tuple[int, ...], Prefix] = OrderedDict()
+        self._like: Prefix | None = None
+        """The prompt read last, for the shapes."""
+        self._together = 0
+        """Sequences of the last step."""
+        self.on_tool: Callable[[], None] = lambda: None
+        """Called, in another thread, when an interpreter has answered: a step may be possible again."""
+
+    def add(self, draw: Draw) -> None:
+        """Its sequences join as soon as there is room, after those that came before."""
+        self._waiting.extend(_Row(draw, number) for number in range(draw.samples))
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing can be done before something is added or an interpreter answers."""
+        return not self._waiting and all(row is None or self._blocked(row) for row in self._rows)
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is no sequence at all."""
+        return not self._waiting and not any(self._rows)
+
+    @torch.inference_mode()
+    def step(self) -> None:
+        """Lets sequences leave and join, and draws the next token of each."""
+        self._drop_stopped()
+        try:
+            self._join()
+            self._decode()
+        except Exception as error:
+            if not ran_out(error) or not self._give_way():
+                self.fail(error)
+
+    def fail(self, error: Exception) -> None:
+        """Ends all draws with this error."""
+        draws = list(dict.fromkeys(row.draw for row in (*self._rows, *self._waiting) if row is not None))
+        self._rows, self._cache = [], SharedCache()
+        self._waiting.clear()
+        for draw in draws:
+            draw.done(error)
+
+    @staticmethod
+    def _blocked(row: _Row) -> bool:
+        return row.waiting and row.output is None and not row.draw.stopped()
+
+    def _drop_stopped(self) -> None:
+        """Also those whose interpreter has failed, with its error."""
+        if any(row.draw.stopped() for row in self._waiting):
+            self._waiting = deque(row for row in self._waiting if not row.draw.stopped())
+        self._rows = [None if row is None or row.draw.stopped() else row for row in self._rows]
+
+    def _give_way(self) -> bool:
+        """After memory ran out: all begin again, in half of the space. False if only one was tried."""
+        if self._together < 2:
+            return False
+        self._most = max(1, min(self._most, self._cache.columns * len(self._rows) or self._most) // 2)
+        self._put_back([row for row in self._rows if row is not None])
+        self._rows, self._cache, self._like = [], SharedCache(), None
+        self._prefixes.clear()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        return True
+
+    def _put_back(self, rows: Sequence[_Row]) -> None:
+        """These begin again, before those that wait: with the same numbers they draw the same tokens."""
+        gone = set(map(id, rows))
+        self._rows = [None if row is None or id(row) in gone else row for row in self._rows]
+        self._waiting.extendleft(_Row(row.draw, row.number) for row in reversed(rows))
+
+    # Joining
+
+    def _join(self) -> None:
+        """As many of those that wait as there is room for; the first token of each is drawn."""
+        joining: list[_Row] = []
+        live = sum(row is not None for row in self._rows)
+        width = self._cache.end - self._cache.begin if live else 0
+        fresh: dict[tuple[int, ...], None] = {}
+        for row in self._waiting:
+            prompt = row.draw.prompt
+            width = max(width, len(prompt))
+            rows = live + len(joining) + 1
+            if rows > 1 and rows * (width + min(MARGIN, row.draw.max_tokens)) > self._most:
+                break
+            if prompt not in self._prefixes and prompt not in fresh:
+                longest = max(map(len, (*fresh, prompt)))
+                if fresh and longest * (len(fresh) + 1) > READ_TOKENS:
+                    break
+                fresh[prompt] = None
+            joining.append(row)
+        self._together = live + len(joining)
+        if not joining:
+            return
+        self._read(list(fresh))
+        for row in joining:
+            self._prefixes.move_to_end(row.draw.prompt)
+        prefixes = [self._prefixes[row.draw.prompt] for row in joining]
+        logits = torch.stack([prefix.logits for prefix in prefixes])
+        for _ in joining:
+            self._waiting.popleft()
+        self._extend(joining, logits)
+        together = [each for each in zip(joining, prefixes, strict=True) if self._continues(each[0])]
+        try:
+            self._place(together)
+        except Exception:
+            self._put_back([row for row, _ in together if row not in self._rows])
+            raise
+        self._forget_prefixes()
+
+    def _read(self, prompts: Sequence[tuple[int, ...]]) -> None:
+        """Reads prompts in one batch, padded on the left."""
+        if not prompts:
+            return
+        device = next(self._model.parameters()).device
+        width = max(map(len, prompts))
+        ids = torch.zeros(len(prompts), width, dtype=torch.long)
+        mask = torch.zeros(len(prompts), width, dtype=torch.long)
+        for row, prompt in enumerate(prompts):
+            ids[row, width - len(prompt) :] = torch.tensor(prompt)
+            mask[row, width - len(prompt) :] = 1
+        ids, mask = ids.to(device), mask.to(device)
+        cache = Cache(layers=[DynamicLayer() for _ in range(self._model.config.num_hidden_layers)])
+        logits = self._model(
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=(mask.cumsum(1) - 1).clamp(min=0),
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        ).logits[:, -1]
+        for row, prompt in enumerate(prompts):
+            span = slice(width - len(prompt), None)
+            # Copies: a view would keep all of the batch.
+            keys = [layer.keys[row, :, span].clone() for layer in cache.layers]
+            values = [layer.values[row, :, span].clone() for layer in cache.layers]
+            self._prefixes[prompt] = self._like = Prefix(keys, values, logits[row].clone())
+
+    def _place(self, joining: Sequence[tuple[_Row, Prefix]]) -> None:
+        """Gives each a row of the cache, which is rebuilt if it is too small."""
+        if not joining:
+            return
+        longest = max(prefix.length for _, prefix in joining)
+        free = [place for place, row in enumerate(self._rows) if row is None]
+        if len(free) < len(joining) or not self._cache.room_for(longest):
+            self._rebuild(len(joining), longest, [row for row, _ in joining])
+            free = [place for place, row in enumerate(self._rows) if row is None]
+        places: dict[int, tuple[Prefix, list[int]]] = {}
+        for place, (row, prefix) in zip(free, joining, strict=False):
+            self._rows[place] = row
+            places.setdefault(id(prefix), (prefix, []))[1].append(place)
+        for prefix, rows in places.values():
+            self._cache.join(rows, prefix)
+
+    def _rebuild(self, more: int, prompt: int, joining: Sequence[_Row]) -> None:
+        assert self._like is not None
+        keep = [place for place, row in enumerate(self._rows) if row is not None]
+        rows = [row for row in self._rows if row is not None]
+        spare = max((row.draw.max_tokens - len(row.sequence.tokens) for row in (*rows, *joining)), default=1)
+        self._cache.rebuild(keep, more, prompt, self._like, spare)
+        self._rows = [*rows, *([None] * more)]
+
+    def _forget_prefixes(self) -> None:
+        """The oldest ones, beyond a bound; those of sequences that wait may have to be read again."""
+        total = sum(map(len, self._prefixes))
+        while total > PREFIX_TOKENS:
+            prompt, _ = self._prefixes.popitem(last=False)
+            total -= len(prompt)
+
+    # Decoding
+
+    def _decode(self) -> None:
+        self._take_outputs()
+        live = [place for place, row in enumerate(self._rows) if row is not None]
+        writes = [place for place in live if not self._rows[place].waiting]  # type: ignore[union-attr]
+        if not writes:
+            return
+        if len(live) <= 0.75 * len(self._rows) or not self._cache.room_for(0):
+            self._make_room()
+            live = [place for place, row in enumerate(self._rows) if row is not None]
+            writes = [place for place in live if not self._rows[place].waiting]  # type: ignore[union-attr]
+            if not writes:
+                return
+        self._cache.release(live)
+        tokens, positions = [0] * len(self._rows), [0] * len(self._rows)
+        chosen = [self._rows[place] for place in writes]
+        rows = [row for row in chosen if row is not None]
+        for place, row in zip(writes, rows, strict=True):
+            tokens[place], positions[place] = row.sequence.tokens[-1], row.position
+        index = torch.tensor(writes)
+        mask = torch.zeros(len(self._rows), dtype=torch.bool)
+        mask[index] = True
+        logits = self._cache.step(self._model, tokens, positions, mask.to(self._cache.mask.device))
+        self._extend(rows, logits if len(writes) == len(self._rows) else logits[index.to(logits.device)])
+        self._rows = [row if row is not None and self._continues(row) else None for row in self._rows]
+
+    def _make_room(self) -> None:
+        """Rebuilds the cache without the rows that have left; the youngest begin again if it is too large."""
+        rows = [row for row in self._rows if row is not None]
+        width = self._cache.end - self._cache.begin
+        most = max(1, self._most // (width + min(MARGIN, self._cache.columns)))
+        self._put_back(rows[most:])
+        self._rebuild(0, 0, ())
+
+    def _take_outputs(self) -> None:
+        for row in self._rows:
+            if row is not None and row.output is not None and row.draw.tool is not None:
+                row.sequence.forced = row.draw.tool.encode(row.output)
+                row.waiting, row.output = False, None
+
+    def _extend(self, rows: Sequence[_Row], logits: torch.Tensor) -> None:
+        """Draws and appends the next token of each row."""
+        temperature = torch.tensor([[row.draw.temperature] for row in rows], device=logits.device)
+        top_p = torch.tensor([[row.draw.top_p] for row in rows], device=logits.device)
+        numbers = [(row.random.random(), row.random.random()) for row in rows]
+        tokens, logprobs = draw_rows(logits, temperature, top_p, torch.tensor(numbers, device=logits.device))
+        for row, token, logprob in zip(rows, tokens.tolist(), logprobs.tolist(), strict=True):
+            draw, sequence = row.draw, row.sequence
+            move = extend(sequence, token, logprob, self._ends, draw.tool, draw.stop)
+            if move == "ends" or len(sequence.tokens) >= draw.max_tokens:
+                draw.finished[row.number] = sequence
+                if all(draw.finished):
+                    draw.done([one for one in draw.finished if one is not None])
+            elif move == "asks":
+                sequence.tool_calls += 1
+                row.waiting = True
+                self._tools.submit(self._ask, row)
+
+    @staticmethod
+    def _continues(row: _Row) -> bool:
+        return row.draw.finished[row.number] is None
+
+    def _ask(self, row: _Row) -> None:
+        """In a thread of its own: the interpreter's output, or the end of the draw."""
+        draw = row.draw
+        assert draw.tool is not None
+        try:
+            output = draw.tool.run([draw.tool.decode(row.sequence.tokens)])[0]
+        except Exception as error:
+            draw.done(error)
+            return
+        row.output = output
+        self.on_tool()
