@@ -15,7 +15,7 @@ from typing import Any
 from mathloop.cluster.kinds import INFERENCE_SERVICE
 from mathloop.cluster.refusals import ClusterRefused
 from mathloop.registry import Champion
-from mathloop.settings.pools import DRAIN_SECONDS, DeploymentConfig
+from mathloop.settings.pools import DEADLINE_SECONDS, DRAIN_SECONDS, PAUSE_SECONDS, DeploymentConfig
 
 SERVICE_ACCOUNT = "mathloop-serving"
 CHAMPION, RELEASE, HASH = "mathloop.dev/champion", "mathloop.dev/release", "mathloop.dev/predictor-hash"
@@ -81,29 +81,35 @@ def services_of(champion: Champion, store_url: str, config: DeploymentConfig, re
 
 def _predictor(role: str, config: DeploymentConfig) -> dict[str, Any]:
     suffix = "-cpu" if config.runtimes == "cpu" else ""
-    return {
+    predictor: dict[str, Any] = {
         "minReplicas": config.replicas,
         "maxReplicas": config.replicas,
         "serviceAccountName": SERVICE_ACCOUNT,
+        "timeout": DRAIN_SECONDS,  # KServe's routes end a request after 60 s otherwise
         "model": {"modelFormat": {"name": FORMATS[role]}, "runtime": RUNTIMES[role] + suffix},
     }
+    if config.mode == "Standard":  # Knative refuses both fields, and drains pods by itself
+        predictor["model"]["lifecycle"] = {"preStop": {"sleep": {"seconds": PAUSE_SECONDS}}}
+        if role == SOLVER:
+            predictor["terminationGracePeriodSeconds"] = DRAIN_SECONDS
+    return predictor
 
 
 def _solver(uris: Mapping[str, str], release: str, config: DeploymentConfig) -> dict[str, Any]:
     """The solver uses the vLLM services of its own champion, or holds the models itself."""
     predictor = _predictor(SOLVER, config)
-    predictor["terminationGracePeriodSeconds"] = DRAIN_SECONDS
+    common = ["--host=0.0.0.0", f"--deadline={DEADLINE_SECONDS}"]
     if config.vllm:
         roles = {"policy": POLICY, "reward model": REWARD_MODEL}
         urls = {what: predictor_url(f"{roles[what]}-{release}", config.namespace) for what in uris}
         options = [f"--{what.replace(' ', '-')}-url={url}" for what, url in urls.items()]
-        predictor["model"]["args"] = ["--host=0.0.0.0", *options, f"--wait={config.ready_seconds}"]
+        predictor["model"]["args"] = [*common, *options, f"--wait={config.ready_seconds}"]
         return predictor
     predictor["storageContainerName"] = STORAGE_CONTAINER
     predictor["storageUris"] = [{"uri": uri, "mountPath": MOUNTS[what]} for what, uri in uris.items()]
     folders = {"policy": "--model", "reward model": "--reward-model"}
     local = [f"{folders[what]}={MOUNTS[what]}" for what in uris]
-    predictor["model"]["args"] = ["--host=0.0.0.0", *local]
+    predictor["model"]["args"] = [*common, *local]
     return predictor
 
 

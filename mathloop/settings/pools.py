@@ -16,8 +16,12 @@ SIZE = r"^([1-9][0-9]*(Ki|Mi|Gi|Ti)?)?$"
 URL = r"^https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?$"
 DAY = 86_400
 """Seconds."""
-DRAIN_SECONDS = 330
-"""Time in which the solver's pods end: a question in progress may take its whole deadline of 300 s."""
+DEADLINE_SECONDS = 300
+"""Longest time of a question at a served champion."""
+PAUSE_SECONDS = 10
+"""A pod that ends still takes requests for so long: until no router sends it any."""
+DRAIN_SECONDS = DEADLINE_SECONDS + PAUSE_SECONDS + 20
+"""Time in which the solver's pods end, and longest time of a request at a router."""
 REMOVAL_SECONDS = DRAIN_SECONDS + 60
 CA_FOLDER, CA_KEY = "/etc/store-ca", "ca.crt"
 """Folder and file name under which pods find the store's CA certificates: a mounted ConfigMap."""

@@ -28,6 +28,7 @@ from mathloop.cluster.inference_services import (
 from mathloop.cluster.kubernetes import Cluster
 from mathloop.cluster.refusals import ClusterRefused
 from mathloop.registry import Champion
+from mathloop.serving.config import SolverConfig
 from mathloop.settings.pools import DeploymentConfig, Toleration
 from tests import crd_schemas
 from tests.fake_cluster import FakeCluster
@@ -201,7 +202,7 @@ def test_weights_are_the_published_artifacts_copied_or_streamed() -> None:
     assert by_role[POLICY]["model"]["storageUri"] == "s3://mathloop/store/rounds/r3/policy"
     assert by_role[REWARD_MODEL]["model"]["storageUri"] == "s3://mathloop/store/rounds/r3/reward_model"
     assert by_role[POLICY]["model"]["runtime"] == "mathloop-vllm"
-    assert "http://mathloop-policy-c3-predictor.mathloop.svc" in by_role[SOLVER]["model"]["args"][1]
+    assert "http://mathloop-policy-c3-predictor.mathloop.svc" in by_role[SOLVER]["model"]["args"][2]
     config = settings(weights="stream", tolerations=[{"key": "nvidia.com/gpu"}])
     policy = services_of(champion(3), STORE, config, "c3")[0].predictor
     assert "storageUri" not in policy["model"]
@@ -215,6 +216,19 @@ def test_weights_are_the_published_artifacts_copied_or_streamed() -> None:
     ]
     with pytest.raises(ClusterRefused, match="s3:// store"):
         services_of(champion(3), "/var/store", settings(), "c3")
+
+
+def test_routers_and_pods_give_a_question_its_whole_deadline() -> None:
+    by_role = {one.role: one.predictor for one in services_of(champion(3), STORE, settings(), "c3")}
+    solver = by_role[SOLVER]
+    (deadline,) = [int(one[11:]) for one in solver["model"]["args"] if one.startswith("--deadline=")]
+    pause = solver["model"]["lifecycle"]["preStop"]["sleep"]["seconds"]
+    assert all(one["timeout"] > deadline for one in by_role.values())
+    assert solver["terminationGracePeriodSeconds"] > deadline + pause
+    assert deadline == SolverConfig().deadline
+    knative = services_of(champion(3), STORE, settings(mode="Knative"), "c3")
+    assert not any("lifecycle" in one.predictor["model"] for one in knative), "Knative refuses it"
+    assert not any("terminationGracePeriodSeconds" in one.predictor for one in knative)
 
 
 @pytest.mark.parametrize(("mode", "port"), [("Standard", 8080), ("Knative", 8012)])
