@@ -11,7 +11,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import wraps
 from pathlib import Path
@@ -23,6 +23,8 @@ Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result", "StageReport", "tuple[StageReport, Any]")
 
 PROGRESS_VARIABLE = "MATHLOOP_PROGRESS"
+READABLE = 15.0
+"""Seconds between two lines of progress for people, without a terminal."""
 
 
 @dataclass
@@ -89,11 +91,15 @@ def timed(run: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
 class Progress:
     """Progress of a stage. `update` is cheap: it writes at most every `interval` seconds, and at the end."""
 
+    readable = False
+    """Standard error gets words in place of JSON lines, at most every `READABLE` seconds; commands set it."""
+
     def __init__(self, stage: str, total: int | None, unit: str, interval: float = 0.5) -> None:
         self.stage, self.total, self.unit, self.interval = stage, total, unit, interval
         self.done = 0
         self.tokens = 0
-        self.started = self._written = time.monotonic()
+        self.started = self._written = self._told = time.monotonic()
+        self._at_start: int | None = None
         self._file = os.environ.get(PROGRESS_VARIABLE)
         self._write({})
 
@@ -102,23 +108,59 @@ class Progress:
         self.done += done
         self.tokens += tokens
         now = time.monotonic()
+        if self._at_start is None:  # what an earlier attempt had done says nothing of the speed
+            self._at_start = self.done if now - self.started < 0.1 else 0
         if now - self._written >= self.interval or self.done == self.total:
             self._written = now
             self._write(values)
+
+    @property
+    def speed(self) -> dict[str, float]:
+        """Tokens, and tokens per second, for a report's values."""
+        seconds = max(time.monotonic() - self.started, 1e-9)
+        return {"tokens": float(self.tokens), "tokens_per_second": self.tokens / seconds}
 
     def _write(self, values: dict[str, float]) -> None:
         seconds = time.monotonic() - self.started
         row: dict[str, Any] = {"stage": self.stage, "done": self.done, "total": self.total, "unit": self.unit}
         row["seconds"] = round(seconds, 2)
+        fresh = self.done - (self._at_start or 0)
+        if self.total and fresh > 0 and self.done < self.total:
+            row["seconds_left"] = round(seconds * (self.total - self.done) / fresh, 1)
         if self.tokens:
             row["tokens_per_second"] = round(self.tokens / max(seconds, 1e-9))
         row.update({name: round(float(value), 5) for name, value in values.items()})
-        line = json.dumps(row, allow_nan=True)
         if self._file:
             with open(self._file, "a", encoding="utf-8") as file:
-                file.write(line + "\n")
+                file.write(json.dumps(row, allow_nan=True) + "\n")
         if sys.stderr.isatty():
-            shown = f"{self.done}/{self.total}" if self.total else str(self.done)
-            print(f"\r{self.stage}: {shown} {self.unit}", end="", file=sys.stderr, flush=True)
+            end = "\n" if self.done == self.total else ""
+            print(f"\r{self.stage}: {progress_words(row)}\x1b[K", end=end, file=sys.stderr, flush=True)
+        elif self.readable:
+            if self.done == self.total or time.monotonic() - self._told >= READABLE:
+                self._told = time.monotonic()
+                print(f"{self.stage}: {progress_words(row)}", file=sys.stderr, flush=True)
         elif not self._file:
-            print(line, file=sys.stderr, flush=True)
+            print(json.dumps(row, allow_nan=True), file=sys.stderr, flush=True)
+
+
+def progress_words(row: Mapping[str, Any]) -> str:
+    """A row of `Progress` for people: `12/40 steps · 9,120 tokens/s · about 3 min left · loss 1.2`."""
+    shown = {name: value for name, value in row.items() if name not in ("stage", "seconds")}
+    done, total, unit = shown.pop("done"), shown.pop("total"), shown.pop("unit")
+    speed, left = shown.pop("tokens_per_second", None), shown.pop("seconds_left", None)
+    parts = [f"{done:,}/{total:,} {unit}" if total else f"{done:,} {unit}"]
+    parts += [f"{speed:,} tokens/s"] if speed else []
+    parts += [f"about {duration(left)} left"] if left else []
+    return " · ".join([*parts, *(f"{name} {value:.4g}" for name, value in shown.items())])
+
+
+def duration(seconds: float) -> str:
+    """0.4 s, 12 s, 3 min 20 s, 2 h 5 min."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    if seconds < 3600:
+        return f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
+    return f"{seconds // 3600:.0f} h {seconds % 3600 // 60:.0f} min"

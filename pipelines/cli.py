@@ -6,12 +6,14 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
+import mathloop
 from mathloop.errors import BadConfig, MathloopError
 from mathloop.remedies import explain
+from mathloop.stages import Progress
 from pipelines import streams
 from pipelines.commands.exiting import fail
 from pipelines.commands.table import COMMANDS
@@ -19,7 +21,7 @@ from pipelines.paths import check_text
 
 app = typer.Typer(
     help="A math language model that improves itself, in rounds.",
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -32,11 +34,27 @@ for name, command in COMMANDS.items():
     app.command(name)(command)
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"mathloop {mathloop.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """A math language model that improves itself, in rounds."""
+
+
 def main() -> None:
     """Runs a command; prints a MathloopError as one line and exits with its code."""
     try:
         streams.prepare()
         _check_call()
+        Progress.readable = True
         try:
             code = app(_arguments() or ["--help"], prog_name="mathloop", standalone_mode=False)
         finally:

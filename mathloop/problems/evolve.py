@@ -32,12 +32,20 @@ def run(
     with open_drops(dropped) as drops:
         evolved = list(evolve(given, config.count, seed, drops))
     kept = write_problems(out, [*given, *evolved])
+    notes = []
+    if lacking := config.count - len(evolved):
+        reasons = [f"{number:,} {reason}" for reason, number in drops.counts.most_common()]
+        tried = len(evolved) + drops.counts.total()
+        if tried < config.count:
+            reasons.append(f"{config.count - tried:,} for want of problems with a number that can be changed")
+        notes.append(f"{lacking:,} of {config.count:,} evolved problems are missing: {', '.join(reasons)}.")
     return StageReport(
         "evolution",
         inputs=len(given),
         generated=len(evolved) + drops.counts.total(),
         kept=kept,
         dropped=drops.counts,
+        notes=notes,
         samples=[{"problem": p.problem, "operation": p.operation, "parent": p.parent} for p in evolved[:3]],
     )
 

@@ -6,6 +6,9 @@ import math
 
 from mathloop.evaluation.differences import unseen_share
 from mathloop.evaluation.table import NAMES
+from mathloop.stages import duration
+
+__all__ = ["count", "difference_range", "duration", "label", "percent", "points", "scalar", "title", "words"]
 
 _WORDS = {"kl": "KL", "rm": "RM", "sft": "SFT", "grpo": "GRPO", "cot": "CoT", "tir": "TIR"}
 _TITLES = {
@@ -51,17 +54,6 @@ def scalar(value: float) -> str:
     if abs(value) >= 10_000:
         return count(value).replace("-", "−")
     return f"{value:.3g}".replace("-", "−")
-
-
-def duration(seconds: float) -> str:
-    """0.4 s, 12 s, 3 min 20 s, 2 h 5 min."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    if seconds < 3600:
-        return f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
-    return f"{seconds // 3600:.0f} h {seconds % 3600 // 60:.0f} min"
 
 
 def words(name: str) -> str:

@@ -16,7 +16,7 @@ from mathloop.models.loading import load_reward_model
 from mathloop.records import Drops, Problem, Response, open_drops, read_problems, write_responses
 from mathloop.sampling.engines import load_sampler
 from mathloop.sampling.judging import judge
-from mathloop.stages import StageReport, timed
+from mathloop.stages import Progress, StageReport, timed
 from mathloop.synthesis.config import CoTConfig
 from mathloop.synthesis.response_sampling import add_rewards, report_sample, sample_responses, that_fit
 from mathloop.voting import choose, group_answers, share
@@ -48,12 +48,12 @@ def run(
         nonlocal drawn
         for problem, responses in sample_responses(
             sampler,
-            that_fit(sampler, read, "cot", drops),
+            fitting,
             mode="cot",
             samples=config.samples,
             temperature=config.temperature,
             seed=seed,
-            stage="cot",
+            progress=progress,
         ):
             drawn += len(responses)
             if scorer is not None:
@@ -72,6 +72,8 @@ def run(
             yield from kept
 
     with open_drops(dropped) as drops, load_sampler(policy, config.sampling) as sampler:
+        fitting = that_fit(sampler, read, "cot", drops)
+        progress = Progress("cot", len(fitting) * config.samples, "responses")
         written = write_responses(out, chosen(drops))
     return StageReport(
         "cot",
@@ -79,6 +81,7 @@ def run(
         generated=drawn,
         kept=written,
         dropped=drops.counts,
+        values=progress.speed,
         samples=samples,
     )
 

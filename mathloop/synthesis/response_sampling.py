@@ -44,10 +44,12 @@ def sample_responses(
     samples: int,
     temperature: float,
     seed: int,
-    stage: str,
+    progress: Progress,
 ) -> Iterator[tuple[Problem, list[Response]]]:
-    """Yields each problem with its responses, verified if there is a gold answer."""
-    progress = Progress(stage, len(problems) * samples, "responses")
+    """Yields each problem with its responses, verified if there is a gold answer.
+
+    `progress` counts responses, of all the passes of a stage.
+    """
     at = 0
     for rollouts in sampler.stream(problems, mode=mode, samples=samples, temperature=temperature, seed=seed):
         progress.update(len(rollouts), tokens=sum(r.response.tokens for r in rollouts))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mathloop.records import Mode, Problem, Response, open_drops, read_problems, write_responses
 from mathloop.sampling.engines import load_sampler
-from mathloop.stages import StageReport, timed
+from mathloop.stages import Progress, StageReport, timed
 from mathloop.synthesis.config import RewardDataConfig
 from mathloop.synthesis.response_sampling import sample_responses, that_fit, with_gold
 
@@ -32,16 +32,15 @@ def run(
 
     def responses() -> Iterator[Response]:
         nonlocal right, made
-        halves: tuple[tuple[Mode, list[Problem]], ...] = (("cot", gradable[::2]), ("tir", gradable[1::2]))
         for mode, half in halves:
             for _, sampled in sample_responses(
                 sampler,
-                that_fit(sampler, half, mode, drops),
+                half,
                 mode=mode,
                 samples=config.samples,
                 temperature=config.temperature,
                 seed=seed + 104_729,
-                stage="reward_data",
+                progress=progress,
             ):
                 made += len(sampled)
                 right += sum(bool(r.correct) for r in sampled)
@@ -49,6 +48,10 @@ def run(
 
     with open_drops(dropped) as drops, load_sampler(policy, config.sampling) as sampler:
         gradable = with_gold(read, drops)
+        asked: tuple[tuple[Mode, list[Problem]], ...] = (("cot", gradable[::2]), ("tir", gradable[1::2]))
+        halves = [(mode, that_fit(sampler, half, mode, drops)) for mode, half in asked]
+        total = config.samples * sum(len(half) for _, half in halves)
+        progress = Progress("reward_data", total, "responses")
         written = write_responses(out, responses())
     return StageReport(
         "reward_data",
@@ -56,5 +59,5 @@ def run(
         generated=made,
         kept=written,
         dropped=drops.counts,
-        values={"share of right responses": right / max(1, made)},
+        values={"share of right responses": right / max(1, made), **progress.speed},
     )

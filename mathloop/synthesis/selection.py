@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mathloop.records import Drops, Problem, open_drops, read_problems, write_problems
 from mathloop.sampling.engines import load_sampler
-from mathloop.stages import StageReport, timed
+from mathloop.stages import Progress, StageReport, timed
 from mathloop.synthesis.config import SelectionConfig
 from mathloop.synthesis.response_sampling import sample_responses, that_fit, with_gold
 
@@ -40,7 +40,7 @@ def run(
             samples=config.samples,
             temperature=config.temperature,
             seed=seed + 1_299_709,
-            stage="selection",
+            progress=progress,
         ):
             right = sum(bool(r.correct) for r in responses)
             spread[right] += 1
@@ -53,6 +53,7 @@ def run(
 
     with open_drops(dropped) as drops, load_sampler(policy, config.sampling) as sampler:
         usable = that_fit(sampler, with_gold(read, drops), "cot", drops)
+        progress = Progress("selection", len(usable) * config.samples, "responses")
         written = write_problems(out, kept(drops))
     return StageReport(
         "selection",
@@ -60,5 +61,6 @@ def run(
         generated=len(usable) * config.samples,
         kept=written,
         dropped=drops.counts,
+        values=progress.speed,
         curves={"problems by right samples": [(n, spread[n]) for n in range(config.samples + 1)]},
     )

@@ -21,7 +21,7 @@ from mathloop.records import (
 )
 from mathloop.sampling.engines import load_sampler
 from mathloop.sampling.sampler import Sampler
-from mathloop.stages import StageReport, timed
+from mathloop.stages import Progress, StageReport, timed
 from mathloop.synthesis.config import TIRConfig
 from mathloop.synthesis.cot import select
 from mathloop.synthesis.response_sampling import report_sample, sample_responses, that_fit
@@ -66,7 +66,10 @@ def run(
 
     with open_drops(dropped) as drops, load_sampler(policy, config.sampling) as sampler:
         fitting = that_fit(sampler, read, "tir", drops)
-        with _sampled(sampler, fitting, out.with_name(f".{out.name}-passes"), config, seed) as sampled:
+        total = len(fitting) * config.samples * len(config.temperatures)
+        progress = Progress("tir", total, "responses")
+        passes = out.with_name(f".{out.name}-passes")
+        with _sampled(sampler, fitting, passes, config, seed, progress) as sampled:
             written = write_responses(out, kept(drops, sampled, fitting))
     return StageReport(
         "tir",
@@ -74,13 +77,19 @@ def run(
         generated=made,
         kept=written,
         dropped=drops.counts,
+        values=progress.speed,
         samples=samples,
     )
 
 
 @contextmanager
 def _sampled(
-    sampler: Sampler, problems: list[Problem], folder: Path, config: TIRConfig, seed: int
+    sampler: Sampler,
+    problems: list[Problem],
+    folder: Path,
+    config: TIRConfig,
+    seed: int,
+    progress: Progress,
 ) -> Iterator[Iterator[list[Response]]]:
     """Each problem's responses at all temperatures, in the order of `problems`; on disk in the meantime."""
     passes = [folder / f"{index}.parquet" for index in range(len(config.temperatures))]
@@ -93,7 +102,7 @@ def _sampled(
                 samples=config.samples,
                 temperature=temperature,
                 seed=seed + 7919 * (index + 1),
-                stage="tir",
+                progress=progress,
             )
             write_responses(path, (response for _, responses in drawn for response in responses))
         streams = [read_responses(path) for path in passes]

@@ -15,7 +15,8 @@ from pipelines.paths import check_text
 
 def grade(
     pairs: Annotated[
-        Path, typer.Argument(metavar="PAIRS.jsonl", help='Rows with "gold" and "pred" answers.')
+        Path,
+        typer.Argument(metavar="PAIRS.jsonl", help='Rows with "gold" and "pred" answers; - for stdin.'),
     ],
     kind: Annotated[
         Literal["auto", "answer", "response"],
@@ -24,10 +25,15 @@ def grade(
 ) -> None:
     """Grades answers: prints the same rows with "correct" and "reason", in order."""
     import json
+    import sys
 
     from mathloop.answers.grading import grade_rows
     from mathloop.files import reading
 
+    if str(pairs) == "-":
+        for row in grade_rows(sys.stdin.buffer, "standard input", kind):
+            print(json.dumps(row, ensure_ascii=False))
+        return
     with reading(pairs), open(pairs, "rb") as rows:
         for row in grade_rows(rows, str(pairs), kind):
             print(json.dumps(row, ensure_ascii=False))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +13,9 @@ from mathloop.errors import BadConfig, StorageRefused
 from mathloop.remedies import explain
 from pipelines.commands.exiting import INTERRUPTED, fail
 from pipelines.commands.options import Pipeline, Profile, Sets, explicit_params
+
+if TYPE_CHECKING:
+    from mathloop.settings import Settings
 
 LAST_LINES = 40
 """Lines of a failed stage's log to print."""
@@ -42,7 +45,7 @@ def run(
     from rich.console import Console
 
     from pipelines.local.folder import RunFolder
-    from pipelines.local.round import begin_round, resume_round
+    from pipelines.local.round import SUFFIXES, begin_round, resume_round
     from pipelines.profile import load_profile
 
     console = Console(file=sys.stdout)
@@ -55,10 +58,28 @@ def run(
         overrides = [
             f"{name}={value}" for name, value in (("seed", seed), ("store", store)) if value is not None
         ]
-        folder = begin_round(
-            load_profile(profile, [*(sets or []), *overrides]), problems and problems.expanduser(), pipeline
-        )
+        settings = load_profile(profile, [*(sets or []), *overrides])
+        folder = begin_round(settings, problems and problems.expanduser(), pipeline)
+        if (note := _mismatch(settings, problems)) and pipeline not in SUFFIXES:
+            print(f"mathloop: note: {note}", file=sys.stderr)
     watch_round(lambda: resume_round(folder, console), folder.path)
+
+
+def _mismatch(settings: Settings, problems: Path | None) -> str | None:
+    """What a run's problems and model, which do not fit each other, lead to."""
+    own = problems is not None or bool(settings.problems.files)
+    if settings.model == "nano" and own:
+        return (
+            "the nano model knows only the built-in generator's small world and solves next to none of "
+            "other problems, so this round may find nothing to learn from; --profile smollm starts from a "
+            "model that reads English"
+        )
+    if settings.model != "nano" and not own:
+        return (
+            f"no --problems FILE, so {settings.model} gets the built-in generator's problems, which are made "
+            "for the nano model: the scores say little about it"
+        )
+    return None
 
 
 def watch_round(work: Any, folder: Path) -> None:
@@ -80,15 +101,13 @@ def watch_round(work: Any, folder: Path) -> None:
     except StageFailed as failure:
         if failure.user_error is not None:
             fail(f"{failure.user_error}; {again}")
-        cause = f"exit code {failure.exit_code}"
-        if failure.exit_code < 0:
-            cause = f"killed by signal {-failure.exit_code}"
         print(f"\nlast lines of {failure.log}:", file=sys.stderr)
         with suppress(OSError):
             for line in failure.log.read_text("utf-8", errors="replace").splitlines()[-LAST_LINES:]:
                 print(f"  {line}", file=sys.stderr)
         print(
-            f"mathloop: stage {failure.stage} failed after {failure.seconds:.1f} s ({cause}); {again}",
+            f"mathloop: stage {failure.stage} failed after {failure.seconds:.1f} s ({failure.cause}); "
+            f"{again}",
             file=sys.stderr,
         )
         sys.exit(1)

@@ -11,6 +11,7 @@ from pipelines.commands import (
     cluster,
     comparing,
     data,
+    keeping,
     planning,
     problems,
     profiles,
@@ -21,6 +22,8 @@ from pipelines.commands import (
 
 COMMANDS: dict[str, Callable[..., Any]] = {
     "run": rounds.run,
+    "report": keeping.report,
+    "clean": keeping.clean,
     "profiles": profiles.profiles,
     "plan": planning.plan,
     "compile": cluster.compile_pipelines,

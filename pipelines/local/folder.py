@@ -61,7 +61,7 @@ class RunFolder:
                 return cls(path)
         known = sorted(file.parent.name for file in runs.glob("*/run.json"))
         shown = f"the newest is {known[-1]}" if known else f"there are no runs in {runs}/"
-        raise BadConfig(f"no run {name!r} to resume; {shown}")
+        raise BadConfig(f"no run {name!r}; {shown}")
 
     @property
     def stages(self) -> Path:

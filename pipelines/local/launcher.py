@@ -64,12 +64,15 @@ class Process:
         self._buffer = b""
         self.error: str | None = None
         """The error message, if the stage failed with a UserError."""
+        self.peak = 0
+        """Bytes that it had resident at most, once it has ended; 0 if nobody knows."""
 
     def wait(self, seconds: float) -> int | None:
         """The exit code as in `subprocess`; None if the stage still runs after `seconds`."""
         deadline = time.monotonic() + seconds
         while (answer := self._answer(deadline - time.monotonic())) is not None:
             if "exit_code" in answer:
+                self.peak = int(answer.get("peak", 0))
                 return int(answer["exit_code"])
             self._pid = answer.get("pid", self._pid)
             self.error = answer.get("error")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -39,8 +40,36 @@ def reports_of(run: RunFolder) -> list[StageReport]:
     return list(found.values())
 
 
-def show_results(run: RunFolder, console: Console) -> None:
-    """Prints scores, claims, what was not learned, the gate's decision, and the report's path."""
+def write_report(run: RunFolder, out: Path) -> Path:
+    """Writes the report of a run that was judged, from its records, to `out`; raises BadData."""
+    from mathloop.errors import BadData
+    from mathloop.reports import round as round_report
+
+    judgment = run.stages / "judgment"
+    for name in ("verdict", "published"):
+        if not (judgment / name).is_file():
+            message = "the run was not judged, so it has no report; finish it with mathloop run --resume"
+            raise BadData(message, path=judgment / name)
+    reports = [one for one in reports_of(run) if one.stage != "report"]
+    settings = run.settings.get("profile") or {}
+    round_report.run(
+        stages=reports,
+        benchmark=run.stages / "problems" / "benchmark",
+        results=run.stages / "evaluation" / "results",
+        gate=judgment / "verdict",
+        published=judgment / "published",
+        out=out,
+        title=f"Round {run.id}",
+        configuration=json.dumps(settings),
+    )
+    return out
+
+
+def show_results(run: RunFolder, console: Console, page: Path | None = None) -> None:
+    """Prints scores, claims, what was not learned, the gate's decision, and the report's path.
+
+    `page` is the report if it is written already; else the one of the run's stages is copied.
+    """
     texts = [""]
     if (run.stages / "evaluation").is_dir():
         from mathloop.evaluation import check_orderings, print_scores, print_table, tabulate
@@ -63,8 +92,10 @@ def show_results(run: RunFolder, console: Console) -> None:
         texts.append(f"{decision}: {outcome['reason']}")
     pages = [run.stages / stage / "page" for stage in ("judgment", "evaluation")]
     report = run.path / "report.html"
-    if page := next((page for page in pages if page.is_file()), None):
-        shutil.copyfile(page, report)
+    if page is not None:
+        texts.append(f"report: {page}")
+    elif written := next((page for page in pages if page.is_file()), None):
+        shutil.copyfile(written, report)
         texts.append(f"report: {report}")
     else:
         texts.append(f"outputs of each stage: {run.stages}")

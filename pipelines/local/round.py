@@ -174,6 +174,7 @@ def resume_round(run: RunFolder, console: Console) -> None:
     Raises:
         BadConfig: run.json is damaged, or from a version with other settings.
         BadData: the problems file has changed since the run started.
+        StorageRefused: the store in a bucket cannot be used: its keys are not set, for example.
         StageFailed: a stage failed.
         KeyboardInterrupt: the run was stopped.
     """
@@ -188,6 +189,11 @@ def resume_round(run: RunFolder, console: Console) -> None:
             find_pipeline(record.pipeline)  # raises BadConfig
     except BadConfig as error:
         raise BadConfig(f"{error}; start a new run") from None
+    if "://" in settings.store:
+        # Its keys and server are checked before a stage has run for hours, and then cannot publish.
+        from mathloop.storage import open_store
+
+        open_store(settings.store).check_writable()
     sources = [] if record.pipeline in SUFFIXES else settings.problems.sources(record.problems_file)
     files = [file.path for file, _ in sources]
     if _digests(files) != record.problems_sha256:

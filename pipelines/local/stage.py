@@ -3,9 +3,9 @@
 Importing torch and transformers takes four seconds, a fork takes milliseconds, and a round has ten stages
 that need them. `python -m pipelines.local.stage PARENT` reads requests from stdin, one JSON line each:
 {"folder", "function", "environment"}. The folder contains component.py and input.json; log.txt goes there. It
-answers {"pid"} when the stage has started and {"exit_code"} when it has ended; in between, the stage itself
-answers {"error"}, one line, if it fails with a UserError. KFP's own executor runs the component; no other
-part of KFP is imported.
+answers {"pid"} when the stage has started and {"exit_code", "peak"} when it has ended, with the bytes that it
+had at its peak; in between, the stage itself answers {"error"}, one line, if it fails with a UserError. KFP's
+own executor runs the component; no other part of KFP is imported.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ USER_ERROR = 2
 """Exit code of a stage that failed with a UserError."""
 FULL = os.strerror(errno.ENOSPC)
 PR_SET_PDEATHSIG = 1
+WATCH_SECONDS = 0.1
 
 
 def main() -> None:
@@ -66,12 +67,26 @@ def serve() -> None:
     pid = stage.pid
     assert pid is not None
     answer(1, pid=pid)
-    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    peak = watch_memory(pid)
     with suppress(ProcessLookupError):
         os.killpg(pid, signal.SIGKILL)  # processes that the stage left running
     stage.join()
     assert stage.exitcode is not None
-    answer(1, exit_code=stage.exitcode)
+    answer(1, exit_code=stage.exitcode, peak=peak)
+
+
+def watch_memory(pid: int) -> int:
+    """Waits until a child has ended, and leaves it to be joined; the most bytes that it had resident.
+
+    Asked ten times a second: its usage as a child would begin with the size of this process.
+    """
+    peak, ended = 0, os.pidfd_open(pid)
+    while not select.select([ended], [], [], WATCH_SECONDS)[0]:
+        with suppress(OSError, ValueError, IndexError):
+            status = Path(f"/proc/{pid}/status").read_text("utf-8")
+            peak = max(peak, 1024 * int(status.partition("VmHWM:")[2].split()[0]))
+    os.close(ended)
+    return peak
 
 
 def read_line(file: int) -> bytes:

@@ -18,6 +18,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -39,10 +40,33 @@ POLL = 0.05
 class StageFailed(Exception):
     """A stage failed; `user_error` is its message if it failed with a UserError."""
 
-    def __init__(self, stage: str, log: Path, exit_code: int, seconds: float, user_error: str | None) -> None:
+    def __init__(
+        self, stage: str, log: Path, exit_code: int, seconds: float, user_error: str | None, peak: int = 0
+    ) -> None:
         super().__init__(stage)
         self.stage, self.log, self.exit_code = stage, log, exit_code
         self.seconds, self.user_error = seconds, user_error
+        self.peak = peak
+        """Bytes of memory that it had at most; 0 if nobody knows."""
+
+    @property
+    def cause(self) -> str:
+        """`exit code 1`, `killed by signal 15`, or what signal 9 means: the kernel's answer to no memory."""
+        if self.exit_code >= 0:
+            return f"exit code {self.exit_code}"
+        if self.exit_code != -signal.SIGKILL:
+            return f"killed by signal {-self.exit_code}"
+        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        had = f": it had {gibibytes(self.peak)} at its peak" if self.peak else ""
+        return (
+            f"killed by signal 9, probably out of memory{had}; this machine has {gibibytes(total)}: "
+            "a smaller batch_size, micro_batch_tokens or model needs less"
+        )
+
+
+def gibibytes(count: int) -> str:
+    """`12.3 GiB`, below 1 GiB `312 MiB`."""
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
 
 
 @contextmanager
@@ -116,7 +140,8 @@ class Stage:
         seconds = round(time.monotonic() - started, 3)
         if exit_code != 0:
             self.view.fail(self.name, seconds)
-            raise StageFailed(self.name, self.folder / "log.txt", exit_code, seconds, process.error)
+            log = self.folder / "log.txt"
+            raise StageFailed(self.name, log, exit_code, seconds, process.error, process.peak)
         outputs = [path for path in self._outputs() if (self.folder / path).exists()]
         write_json(self.folder / "done.json", {"key": self.key, "seconds": seconds, "outputs": outputs})
         self.view.finish(self.name, seconds)

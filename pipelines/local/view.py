@@ -12,6 +12,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from mathloop.stages import duration, progress_words
+
 REFRESH = 0.2
 """Seconds between updates of the live table."""
 PLAIN = 15.0
@@ -42,18 +44,10 @@ class Row:
 
     @property
     def detail(self) -> str:
-        """Progress, speed and the stage's values: `12/40 steps · 9,120 tokens/s · loss 1.2`."""
+        """Progress, speed, time left and the stage's values, as `progress_words`."""
         if self.state == "kept":
             return "from an earlier attempt"
-        if not self.progress:
-            return ""
-        shown = dict(self.progress)
-        done, total, unit = shown.pop("done"), shown.pop("total"), shown.pop("unit")
-        speed = shown.pop("tokens_per_second", None)
-        parts = [f"{done:,}/{total:,} {unit}" if total else f"{done:,} {unit}"]
-        parts += [f"{speed:,} tokens/s"] if speed else []
-        parts += [f"{name} {value:.4g}" for name, value in shown.items() if name not in ("stage", "seconds")]
-        return " · ".join(parts)
+        return progress_words(self.progress) if self.progress else ""
 
 
 class View:
@@ -63,6 +57,7 @@ class View:
         self.title, self.console = title, console
         self.rows = {stage: Row() for stage in stages}
         self.running = ""
+        self.started = time.monotonic()
         self._drawn = 0.0
         self._live: Live | None = None
         if console.is_terminal:
@@ -82,6 +77,15 @@ class View:
         if self._live:
             self._draw()
             self._live.stop()
+        else:
+            self._say(self.total)
+
+    @property
+    def total(self) -> str:
+        """The time that this attempt took, and that of the stages that an earlier one had done."""
+        kept = sum(row.seconds or 0.0 for row in self.rows.values() if row.state == "kept")
+        earlier = f", and {duration(kept)} in earlier attempts" if kept else ""
+        return f"total time {duration(time.monotonic() - self.started)}{earlier}"
 
     def start(self, stage: str) -> None:
         self.running = stage
@@ -132,4 +136,6 @@ class View:
             seconds = "" if row.elapsed is None else f"{row.elapsed:.1f}"
             cells = (MARKS[row.state], name, seconds, row.detail)
             table.add_row(*(Text(cell, style=COLORS[row.state]) for cell in cells))
+        table.caption = self.total
+        table.caption_justify = "left"
         self._live.update(table, refresh=True)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from mathloop.stages import Progress
+from pipelines import cli
 from tests.fake_cluster import FakeCluster
 from tests.fake_kfp import FakeKfp
 from tests.paths import ROOT
@@ -54,3 +58,27 @@ def use_kubeconfig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[
         monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", path)
 
     return use
+
+
+@pytest.fixture
+def in_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Callable[..., str]:
+    """Calls `mathloop …` in this process and the test's folder, without a cluster.
+
+    Returns standard output, or the exit code and what standard error says.
+    """
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
+    monkeypatch.delenv("KF_PIPELINES_ENDPOINT", raising=False)
+    monkeypatch.setattr(Progress, "readable", False)  # the command sets it
+
+    def call(*arguments: str, stdin: bytes = b"") -> str:
+        monkeypatch.setattr(sys, "argv", ["mathloop", *arguments])
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        out, err = capfd.readouterr()
+        return out if not end.value.code else f"{end.value.code} {err}"
+
+    return call

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 
 import pytest
 from rich.console import Console
@@ -30,7 +31,7 @@ def test_plain_lines_say_each_change_once() -> None:
         view.fail("gate", 0.5)
     lines = shown.getvalue().splitlines()
     assert lines[0] == "run 1"
-    assert [line.split()[2:4] for line in lines[1:]] == [
+    assert [line.split()[2:4] for line in lines[1:-1]] == [
         ["preflight", "kept"],
         ["sft", "running"],
         ["sft", "done"],
@@ -39,6 +40,7 @@ def test_plain_lines_say_each_change_once() -> None:
     ]
     assert lines[1].endswith("1.5 s  from an earlier attempt")
     assert lines[3].endswith("12.2 s  12/40 steps")
+    assert re.fullmatch(r"total time [0-9.]+ s, and 1\.5 s in earlier attempts", lines[-1])
     assert "\x1b" not in shown.getvalue()
 
 
@@ -48,7 +50,10 @@ def test_long_stages_report_now_and_then(monkeypatch: pytest.MonkeyPatch) -> Non
     with View("run 1", ["sft"], console) as view:
         view.start("sft")
         view.tick({**PROGRESS, "done": 1200, "total": None, "tokens_per_second": 91234, "loss": 1.23456})
-    assert shown.getvalue().splitlines()[-1].endswith("1,200 steps · 91,234 tokens/s · loss 1.235")
+        view.tick({**PROGRESS, "seconds_left": 200.0})
+    *_, first, second, _total = shown.getvalue().splitlines()
+    assert first.endswith("1,200 steps · 91,234 tokens/s · loss 1.235")
+    assert second.endswith("12/40 steps · about 3 min 20 s left")
 
 
 def test_a_terminal_shows_every_stage_with_state_and_speed() -> None:

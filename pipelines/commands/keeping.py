@@ -1,0 +1,75 @@
+"""`mathloop report` and `mathloop clean`: what becomes of a run after it has ended."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mathloop.errors import BadConfig
+from pipelines.paths import check_folder
+
+Runs = Annotated[
+    list[str] | None, typer.Argument(metavar="RUN…", help="Ids or folders of runs. Default: all of runs/.")
+]
+
+
+def report(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Id or folder of a run that was judged.")],
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Default: report.html in the run's folder.")
+    ] = None,
+) -> None:
+    """Writes a run's report again, from its records, and prints its scores, claims and decision."""
+    from rich.console import Console
+
+    from pipelines.local.folder import RunFolder
+    from pipelines.local.results import show_results, write_report
+
+    if out is not None:
+        if out.is_dir():
+            raise BadConfig(f"--out {out}: expected a file such as report.html, found a folder")
+        check_folder(out.parent)
+    folder = RunFolder.find(run)
+    page = write_report(folder, out or folder.path / "report.html")
+    show_results(folder, Console(file=sys.stdout), page=page)
+
+
+def clean(
+    runs: Runs = None,
+    models: Annotated[
+        bool, typer.Option("--models", help="Also weights of finished runs; the store keeps its own.")
+    ] = False,
+    whole: Annotated[
+        bool, typer.Option("--whole-runs", help="Finished runs altogether, with reports and data.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete without asking.")] = False,
+) -> None:
+    """Lists what can be deleted of local runs, with sizes, and deletes it after asking.
+
+    Without options that is the checkpoints of finished stages, which nothing needs any more.
+    """
+    from pipelines.local.cleaning import find_runs, removable, remove
+    from pipelines.local.folder import RUNS
+    from pipelines.local.tasks import gibibytes
+
+    found = list(removable(find_runs(runs or [], RUNS), models=models, whole=whole))
+    for one in found:
+        print(f"{gibibytes(one.size):>10}  {one.kind:<11}  {one.path}")
+    if not found:
+        print("nothing to delete; --models and --whole-runs look for more")
+        return
+    total = gibibytes(sum(one.size for one in found))
+    if models or whole:
+        print("An unpromoted challenger is nowhere else than in its run.")
+    if not yes:
+        if not sys.stdin.isatty():
+            raise BadConfig(f"nothing was deleted: add --yes to delete {total}")
+        if not typer.confirm(f"Delete {total}?"):
+            print("nothing was deleted")
+            return
+    for one in found:
+        remove(one)
+    print(f"deleted {total}")
