@@ -186,7 +186,9 @@ class Comparison(Matching):
         return left.kind == "difference" and self.in_order(left.items, right.items)
 
     def _unrelated(self, left: Collection, right: Collection) -> bool:
-        """Whether the items are conditions on different variables: a > 0, b > 0."""
+        """Whether the items are conditions on different variables, a > 0, b > 0, or names with and and or."""
+        if {left.ends, right.ends} == {"and", "or"} and all(map(words_of, (*left.items, *right.items))):
+            return True
         bounded = {
             ranges.variable(item)
             for item in (*left.items, *right.items)

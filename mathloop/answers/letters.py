@@ -45,6 +45,13 @@ def _is_greek(name: str) -> bool:
     return len(name) > 1 and name.isalpha() and name not in ("pi", "oo")
 
 
+def _is_quantile(node: Node) -> bool:
+    """Whether it is a letter with a decimal as its index: t_{0.05}(10)."""
+    return (
+        isinstance(node, Apply) and isinstance(node.arguments[-1], Number) and node.arguments[-1].places > 0
+    )
+
+
 class Letters(Grammar):
     """Reads words and letters."""
 
@@ -142,6 +149,7 @@ class Letters(Grammar):
             or symbol.name in GREEK_FUNCTIONS
             or self._holds_letters()
             or self._holds_number(symbol.name)
+            or _is_quantile(symbol_or_term)
         )
         if self.token.value == "(" and called:
             self.take()
@@ -162,7 +170,8 @@ class Letters(Grammar):
         """Whether this is a function value, `P(0)` or `y(2) = 4`, and not a product."""
         if self.peek().kind != "number" or self.peek(2).value != ")":
             return False
-        return (len(name) == 1 and name.isupper()) or self.peek(3).value == "=" or _is_greek(name)
+        whole = self.position == 1 and self.peek(3).kind == "end"  # p(5) as the answer
+        return (len(name) == 1 and name.isupper()) or self.peek(3).value == "=" or _is_greek(name) or whole
 
     def _holds_letters(self) -> bool:
         """Whether a parenthesis contains one letter: `N(n)` is a value of N, `n(n+1)` a product."""

@@ -45,6 +45,7 @@ _BASED = re.compile(
     r"(?:_\s*\{?\s*(?:\\(?:text|mathrm)\s*\{|\()?\s*(?:base\s*\}?\s*)?|,?\s*(?:\(|in\s+"
     r"|\\text\s*\{\s*)?base[\s}-]*)" + _BASE + r"\s*[})]*"
 )
+_PREFIXED = re.compile(r"0([xXoObB])([0-9A-Fa-f]{1,60})")
 _DIVIDED = re.compile(
     r"(?:商(?:为|是)?\s*)?(\d+|[一二两三四五六七八九十百]+)\s*[,，]?\s*"
     r"(?:余数?(?:为|是)?|(?:\\ldots\s*)+|\.{3,6}|\\text\s*\{\s*(?:R|remainder)\s*\}|R|(?:with\s*)?remainder)\s*"
@@ -87,6 +88,10 @@ def read_notation(text: str) -> Node | None:
         named = len(digits) == 1 and digits.isalpha()  # a_{12} is a term of a sequence
         if 2 <= base <= 36 and not named and all(int(digit, 36) < base for digit in digits):
             return Number(Fraction(digits)) if base == 10 else Symbol(f"base {base} {digits.upper()}")
+    if text[:1] == "0" and (match := _PREFIXED.fullmatch(text)):
+        base = {"x": 16, "o": 8, "b": 2}[match[1].lower()]
+        if all(int(digit, 16) < base for digit in match[2]):
+            return Symbol(f"base {base} {match[2].upper().lstrip('0') or '0'}")
     if match := _DIVIDED.fullmatch(text):
         parts = [chinese_integer(part) for part in match.groups()]
         if None in parts:

@@ -40,7 +40,8 @@ class Powers(Grammar):
             case Apply("prime", (Symbol(),)):
                 return True
             case Apply("pow", (Symbol(name), exponent)):
-                return (name in DEFINED or name in GREEK_FUNCTIONS) and exponent == MINUS_ONE
+                named = name in DEFINED or name in GREEK_FUNCTIONS
+                return (named and exponent == MINUS_ONE) or name == "chi"  # \chi^2(3) is a distribution
         return False
 
     def raised(self, value: Node) -> Node:

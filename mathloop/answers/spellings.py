@@ -22,7 +22,10 @@ _COMMANDS = re.compile(
     r"|permil|textper)"
 )
 """Beginnings of the commands below."""
-_SYMPY = re.compile(r"\*\s?I\b|\bI\s?\*|Rational|Fraction|Integer|Float|Decimal|FiniteSet|set\(|Interval")
+_SYMPY = re.compile(
+    r"mpf|(?:int|float)(?:32|64)\(|\*\s?I\b|\bI\s?\*|Rational|Fraction|Integer|Float|Decimal|FiniteSet"
+    r"|set\(|Interval"
+)
 _TAGS = re.compile(r"\\(?:tag\*?|label|ref|phantom|vphantom|hphantom|footnote)\s*\{[^{}]*\}")
 _BOLD_GROUP = re.compile(
     r"\\(?:boldsymbol|bm|pmb|mathbf|mathit|mathrm|mathsf|mathnormal)\s*(?=\{\s*[-+]?[\d\\(])"
@@ -42,7 +45,10 @@ _HTML = re.compile(r"<(sup|sub)>([^<>]{1,60})</\1>", re.IGNORECASE)
 _TIMES_TEN = re.compile(r"(?<=\d)\s?[xX]\s?(?=10\s?(?:\^|\*\*))")
 _IMAGINARY = re.compile(r"(?<=\*)\s?I\b|\bI\s?(?=\*)")
 _RATIONAL = re.compile(r"\b(?:Rational|Fraction)\(\s?([-+]?\d{1,60}),\s?(\d{1,60})\s?\)")
-_INTEGER = re.compile(r"\b(?:Integer|Float|Decimal)\(\s?'?([-+]?[\d.]{1,60})'?\s?\)")
+_INTEGER = re.compile(
+    r"\b(?:Integer|Float|Decimal|mpf|(?:np\.|numpy\.)?(?:int|float)(?:32|64))"
+    r"\(\s?'?([-+]?[\d.]{1,60})'?\s?\)"
+)
 _FINITE = re.compile(r"\b(?:FiniteSet|set)\(\s?[\[{(]?([^()\[\]{}]{1,300})[\])}]?\s?\)")
 _INTERVAL = re.compile(r"\bInterval(?:\.(open|Lopen|Ropen))?\(([^(),]{1,100}),([^(),]{1,100})\)")
 _ROWS = re.compile(r"(?:Matrix\()?\[(\s?\[[^\[\]]{1,500}\](?:\s?,\s?\[[^\[\]]{1,500}\]){1,30})\s?\]\)?")
@@ -52,11 +58,27 @@ _CHOSEN = re.compile(
     r"(?:\{\s?\}\s?|(?<![\w}\])'])\s?)[_^]\s?\{?\s?(\d{1,9}|[a-z])\s?\}?\s?\\?(?:mathrm\{"
     r"|text\{)?([CP])\}?\s?_\s?\{?\s?(\d{1,9}|[a-z])\s?\}?"
 )
-_ENTITY = re.compile(r"&(lt|gt|le|ge|ne|times|minus|nbsp|pi|deg);")
+_ENTITY = re.compile(r"&(lt|gt|le|ge|ne|times|minus|nbsp|pi|deg|frac12|frac14|frac34);")
 _ENTITIES = {
     "lt": "<", "gt": ">", "le": r"\le ", "ge": r"\ge ", "ne": r"\ne ", "times": r"\times ", "minus": "-",
     "nbsp": " ", "pi": r"\pi ", "deg": r"^\circ ",
+    "frac12": r"\frac{1}{2}", "frac14": r"\frac{1}{4}", "frac34": r"\frac{3}{4}",
 }  # fmt: skip
+_SAME = {
+    r"\Vert": r"\|", r"\lVert": r"\|", r"\rVert": r"\|", r"\backslash": r"\setminus", r"\lnot": r"\neg",
+    r"\wedge": r"\land", r"\vee": r"\lor",
+}  # fmt: skip
+_SYNONYMS = re.compile(rf"(?:{'|'.join(map(re.escape, _SAME))})(?![a-zA-Z])")
+_RARE = re.compile(r"\\(?:[lr]?Vert|backslash|lnot|wedge|vee|ast|num|ang|SI|qty)(?![a-zA-Z])")
+"""The commands of these tables."""
+_ASTERISK = re.compile(r"\^\s?\{?\s?\\ast(?![a-zA-Z])\s?\}?")
+_SI = re.compile(
+    r"\\(?:num|ang|SI|qty)\s?\{([-+]?[\d.,]{1,40}(?:e[-+]?\d{1,4})?)\}"
+    r"(?:\s?\{([a-zA-Z\\/^\d{} ]{1,80})\})?"
+)
+"""Numbers, angles and quantities as the package siunitx writes them."""
+_GENERATED = re.compile(r"\\langle(?![a-zA-Z])([^,;|<>\\]{1,60})\\rangle(?![a-zA-Z])")
+"""What one element generates, or the mean of one quantity; with commas it is a vector."""
 _BIG_O = re.compile(r"\\mathcal\s*(?:\{\s*O\s*\}|O)\s*(?=\\?(?:left)?\s*\()")
 _QUOTED = re.compile(r"""(["'`*]{1,3})([^"'`]+)\1""")
 
@@ -76,6 +98,11 @@ def respelled(text: str) -> str:
         text = _DEGREES.sub(r"^\\circ ", text)
     if "&" in text and ";" in text:
         text = _ENTITY.sub(lambda match: _ENTITIES[match[1]], text)
+    if "\\" in text and _RARE.search(text):
+        text = _SYNONYMS.sub(lambda match: _SAME[match[0]], text)
+        text = _ASTERISK.sub("^{*}", _SI.sub(_measured, text))
+    if "langle" in text:
+        text = _GENERATED.sub(r"\\operatorname{span}(\1)", text)
     if "mathcal" in text:
         text = _BIG_O.sub("O", text)
     if "~" in text:
@@ -100,6 +127,7 @@ def _small_signs(text: str) -> str:
         lambda match: rf"\frac{{{match[1].translate(_SUPERSCRIPTS)}}}{{{match[2].translate(_SUBSCRIPTS)}}}",
         text,
     )
+    text = text.replace("Ø", r"\emptyset ")
     text = _SMALL_ROOT.sub(lambda match: rf"\sqrt[{match[1].translate(_SUPERSCRIPTS)}] ", text)
     return _PERMILLE.sub(r"\\text{ permille}", text.replace("⁄", "/"))
 
@@ -111,6 +139,14 @@ def _from_sympy(text: str) -> str:
     text = _INTEGER.sub(r"\1", _RATIONAL.sub(r"((\1)/(\2))", text))
     text = _FINITE.sub(r"\\{\1\\}", text)
     return _INTERVAL.sub(_interval, text)
+
+
+def _measured(match: re.Match[str]) -> str:
+    number, unit = match.groups()
+    if unit is None:
+        return f" {number}^\\circ " if match[0].startswith(r"\ang") else f" {number} "
+    unit = re.sub(r"\\per\s?\\?", "/", unit).replace("\\", "").strip()
+    return rf" {number} \text{{ {unit} }}"
 
 
 def _interval(match: re.Match[str]) -> str:
