@@ -37,7 +37,7 @@ class SolverConfig(BaseModel):
     )
     max_tokens: int = Field(2048, ge=1, description="Longest response in tokens; less where the context ends")
     parallel: int = Field(32, ge=1, description="Questions that are answered at the same time")
-    queue: int = Field(16, ge=0, description="Questions that may wait; others are refused with HTTP 503")
+    queue: int = Field(256, ge=0, description="Questions that may wait; others are refused with HTTP 429")
     deadline: float = Field(300.0, gt=0, description="Seconds from a question's arrival to its answer")
     reward_seconds: float = Field(
         60.0, gt=0, description="Longest wait for the reward model, in seconds; after it the majority answers"

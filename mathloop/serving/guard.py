@@ -5,14 +5,15 @@ KServe's server has routes that load and unload; the solver's users must not rea
 
 from __future__ import annotations
 
-import hmac
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
 from typing import Any
 
 from mathloop.serving import metrics
+from mathloop.serving.clients import Client, set_client
 from mathloop.serving.config import MODEL
+from mathloop.serving.keys import Keys
 from mathloop.serving.refusals import Refused
 from mathloop.serving.wire import encode
 
@@ -38,9 +39,9 @@ READ = re.compile(r"/openapi\.json|(/openai)?/v1/models(/[^/:]+)?|/v2(/models(/[
 class Guard:
     """ASGI middleware; answers refused requests with OpenAI's error object."""
 
-    def __init__(self, app: App, *, key: str | None, body_bytes: int) -> None:
-        self._app, self._bytes = app, body_bytes
-        self._key = None if key is None else key.encode()
+    def __init__(self, app: App, *, keys: Keys | None, body_bytes: int) -> None:
+        """`keys` are None where none is asked for."""
+        self._app, self._bytes, self._keys = app, body_bytes, keys
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -68,14 +69,17 @@ class Guard:
             raise Refused(404, f"unknown path; use POST {CHAT}", code="unknown_url")
         if method not in (("GET", "HEAD") if reads else ("POST",)):
             raise Refused(405, f"{method} is not allowed for this path", code="method_not_allowed")
-        if self._key is not None and path not in OPEN:
+        name = None
+        if self._keys is not None and path not in OPEN:
             scheme, _, given = headers.get(b"authorization", b"").partition(b" ")
-            if scheme.lower() != b"bearer" or not hmac.compare_digest(given.strip(), self._key):
+            name = self._keys.name_of(given.strip())
+            if scheme.lower() != b"bearer" or name is None:
                 raise Refused(
                     401,
                     "a valid key is required: Authorization: Bearer … (for `mathloop ask`: MATHLOOP_API_KEY)",
                     code="invalid_api_key",
                 )
+        set_client(Client((scope.get("client") or ("", 0))[0], name))
         if asks:
             kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
             if kind != b"application/json":  # other sites can send other types without a preflight

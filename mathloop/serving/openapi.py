@@ -26,8 +26,9 @@ _STATUSES = {
     413: "The body is too large.",
     415: "The body is not application/json.",
     422: "A value is invalid.",
+    429: "The queue is full.",
     500: "An error in the server.",
-    503: "The queue is full, or a model is unavailable.",
+    503: "A model is unavailable.",
     504: "No answer within the deadline.",
 }
 

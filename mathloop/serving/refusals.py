@@ -7,6 +7,7 @@ from typing import Any
 KINDS = {
     401: "authentication_error",
     404: "not_found_error",
+    429: "rate_limit_error",
     500: "server_error",
     503: "server_error",
     504: "server_error",

@@ -23,8 +23,6 @@ from mathloop.serving.questions import Question
 from mathloop.serving.refusals import Refused
 from mathloop.serving.urls import check_url
 
-PARALLEL = 32
-"""Questions sent at the same time: vLLM batches them and has its own queue."""
 PROBE_SECONDS = 15.0
 """Longest wait for the first answer of an endpoint that accepts connections."""
 _SPECIAL = re.compile(
@@ -40,7 +38,6 @@ MOST_END_TOKENS = 8
 class RemoteEngine:
     """A policy and a reward model behind URLs."""
 
-    parallel = PARALLEL
     modes: tuple[Mode, ...] = ("cot",)
     scores_apart = True
 
@@ -48,6 +45,7 @@ class RemoteEngine:
         """Sends nothing yet. Raises BadConfig for an invalid URL."""
         roots = [check_url("--policy-url", policy_url)]
         roots += [] if reward_model_url is None else [check_url("--reward-model-url", reward_model_url)]
+        self.parallel = config.parallel
         # Connections of their own: a stalled reward model takes none from the policy.
         self._clients = [open_client(config.deadline) for _ in roots]
         parts = zip(("the policy", "the reward model"), roots, self._clients, strict=False)

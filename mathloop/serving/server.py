@@ -15,6 +15,7 @@ from typing import Any
 
 from mathloop.errors import BadConfig, UserError
 from mathloop.serving.config import MODEL
+from mathloop.serving.keys import Keys
 from mathloop.serving.refusals import Refused
 from mathloop.serving.solver import Solver
 
@@ -63,7 +64,7 @@ def serve(
     solver: Solver,
     bound: socket.socket,
     *,
-    key: str | None,
+    keys: Keys | None,
     wait: float,
     on_ready: Callable[[], None],
     page: bool = True,
@@ -137,7 +138,7 @@ def serve(
     kserve.protocol.rest.server.RESTServer(
         "kserve.model_server:app", model_server.dataplane, model_server.model_repository_extension, 0
     ).create_application()
-    app.add_middleware(Guard, key=key, body_bytes=solver.config.body_bytes)
+    app.add_middleware(Guard, keys=keys, body_bytes=solver.config.body_bytes)
     app.add_middleware(RequestIds)
     # ModelServer.start would bind 0.0.0.0; this server uses the given socket.
     grace = int(solver.config.deadline) + 1

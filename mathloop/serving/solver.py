@@ -7,17 +7,18 @@ import json
 import logging
 import math
 import time
-from collections import deque
 from dataclasses import dataclass, replace
 
 from mathloop.errors import MathloopError
 from mathloop.records import Response
 from mathloop.serving import metrics
+from mathloop.serving.clients import current_client
 from mathloop.serving.comparing import Comparer
 from mathloop.serving.config import SolverConfig
 from mathloop.serving.engines import Engine, Generation
 from mathloop.serving.progress import report, report_responses, report_rewards
 from mathloop.serving.questions import Question
+from mathloop.serving.queueing import Place, Queue
 from mathloop.serving.refusals import Refused
 from mathloop.serving.request_ids import log_fields
 from mathloop.voting import STRATEGIES, Group, choose
@@ -86,66 +87,6 @@ class _Work:
         self.generation = Generation(
             [*self.responses, *more.responses], more.prompt_tokens, tokens, more.seed
         )
-
-
-class Queue:
-    """Admits `parallel` questions to the engine, in order of arrival, and lets `length` more wait."""
-
-    def __init__(self, parallel: int, length: int) -> None:
-        self._turns = asyncio.Semaphore(parallel)
-        self._parallel, self._length = parallel, length
-        self._inside = 0
-        self._recent: deque[float] = deque(maxlen=16)
-        """Seconds that the latest questions took at the engine."""
-
-    def enter(self) -> Place:
-        """A place, which must be left again. Raises Refused (503, with Retry-After) when all are taken."""
-        if self._inside >= self._parallel + self._length:
-            usual = sum(self._recent) / len(self._recent) if self._recent else 1.0
-            wait = math.ceil(min(max(usual * self._inside / self._parallel, 1.0), 60.0))
-            message = f"the queue is full ({self._inside} questions); ask again later"
-            raise Refused(503, message, code="queue_full", retry_after=wait)
-        self._inside += 1
-        metrics.QUEUE.set(max(0, self._inside - self._parallel))
-        return Place(self)
-
-    @property
-    def busy(self) -> bool:
-        """Whether there are other questions than one."""
-        return self._inside > 1
-
-    async def turn(self) -> None:
-        await self._turns.acquire()
-
-    def leave(self, seconds: float | None) -> None:
-        """`seconds` at the engine; None if the question never had its turn."""
-        self._inside -= 1
-        metrics.QUEUE.set(max(0, self._inside - self._parallel))
-        if seconds is not None:
-            self._recent.append(seconds)
-            self._turns.release()
-
-
-class Place:
-    """One question's place in a queue."""
-
-    def __init__(self, queue: Queue) -> None:
-        self._queue = queue
-        self.ahead = queue._inside - 1
-        """Questions before it when it came."""
-        self._began: float | None = None
-        self._left = False
-
-    async def turn(self) -> None:
-        """Returns when the question may go to the engine."""
-        await self._queue.turn()
-        self._began = time.monotonic()
-
-    def leave(self) -> None:
-        """Frees the place; a second call does nothing."""
-        if not self._left:
-            self._left = True
-            self._queue.leave(None if self._began is None else time.monotonic() - self._began)
 
 
 class Solver:
@@ -218,7 +159,7 @@ class Solver:
             raise Refused(
                 503, "the models are still loading; ask again later", code="not_ready", retry_after=5
             )
-        place = self._queue.enter()
+        place = self._queue.enter(current_client().name)
         task = asyncio.create_task(self._observe(question, place))
         task.add_done_callback(lambda _: place.leave())  # also if the task was cancelled before it began
         return task
@@ -245,7 +186,13 @@ class Solver:
         finally:
             seconds = time.monotonic() - started
             metrics.SECONDS.labels(question.strategy, question.mode, status).observe(seconds)
-            fields = {"strategy": question.strategy, "mode": question.mode, "samples": question.samples}
+            key = {} if (name := current_client().key) is None else {"key": name}
+            fields = {
+                **key,
+                "strategy": question.strategy,
+                "mode": question.mode,
+                "samples": question.samples,
+            }
             LOG.info(json.dumps({**fields, **log_fields(), "status": status, "seconds": round(seconds, 3)}))
 
     async def _answer(self, question: Question, place: Place) -> Answer:

@@ -53,6 +53,14 @@ def serve(
     wait: Annotated[
         float, typer.Option(metavar="SECONDS", min=0, max=86400, help="Time to wait for vLLM at startup.")
     ] = 0,
+    keys: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Accepted API keys: lines NAME SHA256. Default: MATHLOOP_API_KEY."),
+    ] = None,
+    parallel: Annotated[int, typer.Option(min=1, help="Requests that are answered at the same time.")] = 32,
+    queue: Annotated[
+        int, typer.Option(min=0, help="Requests that may wait; further ones are refused (HTTP 429).")
+    ] = 256,
     no_page: Annotated[bool, typer.Option("--no-page", help="No page for people at /.")] = False,
 ) -> None:
     """Serves a model over HTTP through an OpenAI-compatible chat completions API."""
@@ -72,6 +80,9 @@ def serve(
         deadline=deadline,
         wait=wait,
         page=not no_page,
+        keys=keys,
+        parallel=parallel,
+        queue=queue,
     )
 
 

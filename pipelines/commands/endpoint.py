@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ from mathloop.lines import is_blank
 from mathloop.serving import client
 from mathloop.serving.client import Reply
 from mathloop.serving.config import KEY_VARIABLE, SolverConfig
-from mathloop.serving.keys import read_key
+from mathloop.serving.keys import Keys, read_key
 from mathloop.voting import STRATEGIES
 from pipelines.streams import visible
 
@@ -40,6 +41,9 @@ def serve(
     deadline: float,
     wait: float,
     page: bool,
+    keys: Path | None,
+    parallel: int,
+    queue: int,
 ) -> None:
     """Serves until it is stopped.
 
@@ -54,13 +58,23 @@ def serve(
     from mathloop.serving import server
     from mathloop.serving.solver import Solver
 
-    config = SolverConfig(strategy=strategy, temperature=temperature, adaptive=adaptive, deadline=deadline)
+    config = SolverConfig(
+        strategy=strategy,
+        temperature=temperature,
+        adaptive=adaptive,
+        deadline=deadline,
+        parallel=parallel,
+        queue=queue,
+    )
     key = read_key(KEY_VARIABLE)
+    accepted = None if keys is None else Keys.read(keys)
+    if key is not None:
+        accepted = Keys.of(key) if accepted is None else accepted | Keys.of(key)
     bound = server.bind(host, port)
-    if key is None and host not in ("127.0.0.1", "::1", "localhost"):
+    if accepted is None and host not in ("127.0.0.1", "::1", "localhost"):
         print(
             f"listening on {host} without an API key: anyone who can reach this host can use it; "
-            f"set {KEY_VARIABLE}",
+            f"set {KEY_VARIABLE} or --keys",
             file=sys.stderr,
         )
     engine = _load(store, model, reward_model, policy_url, reward_model_url, config)
@@ -72,7 +86,7 @@ def serve(
     def print_ready() -> None:
         print(f"serving {engine.name} at {url}; stop with Ctrl-C", flush=True)
 
-    server.serve(Solver(engine, config), bound, key=key, wait=wait, on_ready=print_ready, page=page)
+    server.serve(Solver(engine, config), bound, keys=accepted, wait=wait, on_ready=print_ready, page=page)
 
 
 def _check_sources(
@@ -104,8 +118,13 @@ def _load(
         from mathloop.serving.remote import RemoteEngine
 
         return RemoteEngine(policy_url, reward_model_url, config)
+    import torch
+
+    from mathloop.serving.cores import usable_cores
     from mathloop.serving.local import LocalEngine
 
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(usable_cores())
     if model is not None:
         return LocalEngine.load(model, reward_model, config, name=f"the model in {model.resolve().name}")
     return LocalEngine.load_champion(STORE if store is None else store, config)

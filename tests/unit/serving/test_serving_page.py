@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from mathloop.serving.config import SolverConfig
+from mathloop.serving.keys import Keys
 from mathloop.serving.refusals import Refused
 from tests.chromium import launched
 from tests.unit.serving.standins import ScriptedEngine, response
@@ -48,7 +49,9 @@ def serve() -> Iterator[Serve]:
     running: list[Served] = []
 
     def begin(engine: ScriptedEngine | None = None, key: str | None = None, **settings: Any) -> Served:
-        running.append(Served(engine or ScriptedEngine(["7"]), SolverConfig(**settings), key))
+        running.append(
+            Served(engine or ScriptedEngine(["7"]), SolverConfig(**settings), Keys.of(key) if key else None)
+        )
         return running[-1]
 
     yield begin

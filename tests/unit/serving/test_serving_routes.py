@@ -21,6 +21,7 @@ from mathloop.errors import SandboxError
 from mathloop.serving import routes
 from mathloop.serving.config import SolverConfig
 from mathloop.serving.guard import Guard
+from mathloop.serving.keys import Keys
 from mathloop.serving.page import add_page
 from mathloop.serving.refusals import Refused
 from mathloop.serving.request_ids import RequestIds
@@ -36,13 +37,13 @@ CHAT = "/v1/chat/completions"
 class Served:
     """A solver behind uvicorn, in a thread of its own."""
 
-    def __init__(self, engine: ScriptedEngine, config: SolverConfig, key: str | None = None) -> None:
+    def __init__(self, engine: ScriptedEngine, config: SolverConfig, keys: Keys | None = None) -> None:
         self.engine, self.solver = engine, Solver(engine, config)
         self.solver.prepared = True
         app = FastAPI()
         add_routes(app, self.solver)
         add_page(app)
-        app.add_middleware(Guard, key=key, body_bytes=config.body_bytes)
+        app.add_middleware(Guard, keys=keys, body_bytes=config.body_bytes)
         app.add_middleware(RequestIds)
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.port = self._socket.getsockname()[1]
@@ -87,7 +88,7 @@ def start() -> Iterator[Start]:
     running: list[Served] = []
 
     def begin(engine: ScriptedEngine, key: str | None = None, **settings: Any) -> Served:
-        running.append(Served(engine, SolverConfig(**settings), key))
+        running.append(Served(engine, SolverConfig(**settings), Keys.of(key) if key else None))
         return running[-1]
 
     yield begin
@@ -149,7 +150,7 @@ def test_fewer_are_drawn_while_others_wait_and_never_with_a_seed(start: Start) -
         waiting = [threads.submit(served.ask, seed=1)]
         wait_until(lambda: served.engine.at_once == 1)
         waiting += [threads.submit(served.ask) for _ in range(2)]
-        wait_until(lambda: served.solver._queue._inside == 3)
+        wait_until(lambda: served.solver._queue.inside == 3)
         served.let_go()
         drawn = [each.result().json()["mathloop"]["drawn"] for each in waiting]
     assert drawn[0] == 8
@@ -281,10 +282,10 @@ def test_one_question_is_at_the_engine_and_the_queue_is_bounded(start: Start) ->
     served.hold()
     with ThreadPoolExecutor(3) as threads:
         waiting = [threads.submit(served.ask) for _ in range(3)]
-        wait_until(lambda: served.solver._queue._inside == 3)
+        wait_until(lambda: served.solver._queue.inside == 3)
         for stream in (False, True):
             refused = served.ask(stream=stream)
-            assert refused.status_code == 503
+            assert refused.status_code == 429
             assert refused.json()["error"]["code"] == "queue_full"
             assert 1 <= int(refused.headers["retry-after"]) <= 60
         served.let_go()
@@ -311,7 +312,7 @@ def test_the_deadline_covers_the_wait_and_stops_the_work(start: Start) -> None:
     assert late.headers["x-should-retry"] == "false"
     assert "0.1 seconds" in late.json()["error"]["message"]
     assert served.engine.stopped == 1
-    wait_until(lambda: served.solver._queue._inside == 0)
+    wait_until(lambda: served.solver._queue.inside == 0)
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -336,7 +337,7 @@ def test_whoever_hangs_up_in_the_queue_leaves_it(start: Start) -> None:
         wait_until(lambda: served.engine.at_once == 1)
         with pytest.raises(httpx.ReadTimeout):
             served.client.post(CHAT, json=ASKED, timeout=httpx.Timeout(30, read=0.1))
-        wait_until(lambda: served.solver._queue._inside == 1)
+        wait_until(lambda: served.solver._queue.inside == 1)
         served.let_go()
         assert first.result().status_code == 200
     assert served.engine.drawn == 1
