@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from mathloop.errors import BadConfig
 from mathloop.models.shapes import Shape
 from mathloop.planning.assumptions import Assumptions
 from mathloop.planning.fitting import HOST, candidates, change, lacks, sequences, usable
 from mathloop.planning.workload import Work, measured_problems, workload
 from mathloop.settings import Settings
+from mathloop.training.dealing import parts_per_group
 from mathloop.training.gpus import GPUS, Gpu
 from mathloop.training.memory import BFLOAT16
 
@@ -53,13 +55,10 @@ def misfits(
                 f"{most} or less"
             )
     _, world = gpus_of(next(w for w in works if w.stage == "grpo"), settings)
-    config = settings.grpo
-    if config.problems_per_step % (world * config.mini_batches):
-        found.append(
-            f"grpo.problems_per_step={config.problems_per_step} cannot be divided evenly among {world} "
-            f"processes and mini_batches={config.mini_batches}: take a multiple of "
-            f"{world * config.mini_batches}, or fewer mini_batches or nodes"
-        )
+    try:
+        parts_per_group(settings.grpo, world)
+    except BadConfig as error:
+        found.append(str(error))
     return found
 
 
@@ -121,6 +120,7 @@ def _remedy(
                 return f"set {_shown(_least(more, fits))}"
     larger = [kind for kind, other in GPUS.items() if other.memory > gpu.memory and fits(changes, other)]
     if larger:
+        changes = _least(changes, lambda some: all(fits(some, GPUS[kind]) for kind in larger))
         with_changes = f" with {_shown(changes)}" if changes else ""
         return f"no setting helps on this GPU; {' or '.join(larger)} would do{with_changes}"
     if work.engine is None or (work.sampling is not None and work.sampling.engine == "vllm"):
@@ -133,7 +133,7 @@ def _remedy(
     return f"no setting helps; set {work.stage}.lora, or take a smaller model"
 
 
-def _least(changes: list[Change], fits: Any) -> list[Change]:
+def _least(changes: list[Change], fits: Callable[[list[Change]], bool]) -> list[Change]:
     """The changes without those that it fits without."""
     for one in list(changes):
         fewer = [c for c in changes if c is not one]

@@ -42,7 +42,8 @@ def need(work: Work, settings: Settings, shape: Shape, gpu: Gpu, world: int) -> 
     if work.engine is None:
         assert work.sampling is not None
         if work.scored:
-            lasting["reward model"] = FLOAT32 * shape.reward_parameters
+            size = BFLOAT16 if work.sampling.dtype == "bfloat16" else FLOAT32
+            lasting["reward model"] = float(size * shape.reward_parameters)
         return Need(lasting | sampler_parts(work.sampling, shape, gpu, work.longest))
     reward = work.stage == "reward_model"
     weights = shape.reward_parameters if reward else shape.parameters

@@ -2,41 +2,93 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import nn
 
-from mathloop.errors import BadConfig
+from mathloop.errors import BadConfig, BadModel
 from mathloop.models.memory import ran_out
-from mathloop.training.config import EngineConfig
+from mathloop.models.shapes import read_shape
+from mathloop.training.config import EngineConfig, GRPOConfig, RewardModelConfig, SFTConfig
 from mathloop.training.gpus import peak_tflops
+from mathloop.training.memory import states, training_need
 from mathloop.training.ranks import Ranks
 
 GIB = 1 << 30
 
 
+def check_recipe(
+    recipe: Literal["sft", "reward_model", "grpo"],
+    policy: Path,
+    config: SFTConfig | RewardModelConfig | GRPOConfig,
+    ranks: Ranks,
+) -> None:
+    """Raises BadConfig where a training cannot fit this device, before any weight of its models is loaded.
+
+    Counted by the policy's config.json: weights, gradients, optimizer, reference, reward model, the copy that
+    ZeRO-3 gathers for the sampler, vLLM's share; on a GPU also the activations and logits of a micro-batch of
+    one longest sample. An architecture that is not known is left to `check_memory`.
+    """
+    try:
+        shape = read_shape(policy)
+    except BadModel:
+        return
+    total, free = _memory(ranks.device)
+    need = training_need(recipe, shape, config, ranks.world, total if ranks.device.type == "cuda" else None)
+    if need.peak <= free / _sharing(ranks):
+        return
+    parts = sorted(need.parts.items(), key=lambda part: -part[1])
+    shown = ", ".join(f"{name} {size / GIB:.1f}" for name, size in parts if size > need.peak / 50)
+    advice = "; ".join(_ADVICE[name].format(stage=recipe) for name, _ in parts[:2] if name in _ADVICE)
+    phase = f" while {need.largest}" if len(need.phases) > 1 else ""
+    raise BadConfig(
+        f"{recipe} needs {need.peak / GIB:.1f} GiB per process{phase} ({shown}), and "
+        f"{free / _sharing(ranks) / GIB:.1f} GiB are free on {ranks.device}: "
+        f"{advice or _MORE.format(stage=recipe)}; `mathloop plan` shows what fits"
+    )
+
+
+_MORE = "raise {stage}.engine.zero and the number of processes"
+_ADVICE = {
+    "weights": _MORE,
+    "optimizer": _MORE,
+    "gradients": _MORE,
+    "gathered weights": "set {stage}.sampling.engine to vllm with a small gpu_memory, or use {stage}.lora",
+    "vLLM": "lower {stage}.sampling.gpu_memory",
+    "reference": "set {stage}.lora, or {stage}.beta to 0",
+    "reward model": "set {stage}.engine.dtype to bfloat16",
+    "activations": "set {stage}.engine.activation_checkpointing to true",
+}
+"""Part of the memory → the setting that lowers it."""
+
+
 def check_memory(module: nn.Module, config: EngineConfig, ranks: Ranks) -> None:
     """Raises BadConfig if weights, gradients and optimizer alone exceed a device's free memory."""
-    weights = 4.0 * sum(p.numel() for p in module.parameters())
-    trained = 4.0 * sum(p.numel() for p in module.parameters() if p.requires_grad)
-    moments, gradients = 2 * trained, trained
-    if config.zero >= 1:
-        moments /= ranks.world
-    if config.zero >= 2:
-        gradients /= ranks.world
-    if config.zero >= 3:
-        weights /= ranks.world
-    need, free = weights + gradients + moments, _free_memory(ranks.device)
-    on_cpu = ranks.device.type == "cpu"
-    here = need - weights if on_cpu else need  # the weights are in this memory already
-    if here > free:
+    weights = sum(_size(p) for p in module.parameters())
+    trained = sum(_size(p) for p in module.parameters() if p.requires_grad)
+    need, free = sum(states(weights, trained, config, ranks.world).values()), _memory(ranks.device)[1]
+    # What is there already is no longer free, and is not loaded twice.
+    there = sum(p.numel() * p.element_size() for p in module.parameters() if p.device == ranks.device)
+    if need - there > free:
         raise BadConfig(
             f"the model needs {need / GIB:.1f} GiB per process for weights, gradients and optimizer, and "
             f"{free / GIB:.1f} GiB are free on {ranks.device}: raise engine.zero and the number of "
             "processes, use lora, or take a smaller model"
         )
+
+
+def _size(parameter: nn.Parameter) -> int:
+    """Numbers in the whole parameter, of which ZeRO-3 may hold a shard here."""
+    return int(getattr(parameter, "ds_numel", parameter.numel()))
+
+
+def _sharing(ranks: Ranks) -> int:
+    """Processes that share this device's memory."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if ranks.device.type == "cpu" else 1
 
 
 def out_of_memory(error: BaseException, config: EngineConfig) -> str | None:
@@ -85,9 +137,15 @@ def _peak(device: torch.device) -> float | None:
     return peak_tflops(torch.cuda.get_device_name(device))
 
 
-def _free_memory(device: torch.device) -> float:
+def _memory(device: torch.device) -> tuple[float, float]:
+    """(bytes of the device, inf for a CPU; bytes of them that are free)."""
     if device.type == "cuda":
-        return float(torch.cuda.mem_get_info(device)[0])
+        free_bytes, total = torch.cuda.mem_get_info(device)
+        return float(total), float(free_bytes)
+    return float("inf"), _free_memory()
+
+
+def _free_memory() -> float:
     free = _meminfo()
     for limit, used in (
         ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),

@@ -30,7 +30,9 @@ from mathloop.records import read_problems
 from mathloop.sampling.engines import begin_sampler
 from mathloop.stages import Progress, StageReport, timed
 from mathloop.training.adapters import add_adapters, check_targets, without_adapters
+from mathloop.training.capacity import check_recipe
 from mathloop.training.config import GRPOConfig
+from mathloop.training.dealing import parts_per_group
 from mathloop.training.engine import Engine
 from mathloop.training.handover import sampling_with
 from mathloop.training.logprobs import PackedPolicy
@@ -45,7 +47,6 @@ from mathloop.training.rollouts import (
     choose,
     collect,
     draw,
-    parts_per_group,
     split_by_mode,
 )
 
@@ -76,6 +77,7 @@ def run(
     parts_per_group(config, ranks.world)  # refuses what cannot be divided, before anything is loaded
     pool = [p for p in read_problems(problems) if p.answer is not None]
     check_targets(policy, config.lora)
+    check_recipe("grpo", policy, config, ranks)
     net, tokenizer = load_policy(policy)
     if not pool:
         if ranks.first:

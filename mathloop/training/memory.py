@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from mathloop.models.shapes import Shape
-from mathloop.training.config import EngineConfig, GRPOConfig, LoRAConfig
+from mathloop.training.config import EngineConfig, GRPOConfig, LoRAConfig, RewardModelConfig, SFTConfig
 
 LOGITS = 1 << 26
 """Logits per piece of the LM head's output, as in logprobs."""
@@ -155,8 +155,44 @@ def learning(shape: Shape, engine: EngineConfig, world: int, longest: int, *, he
 
 def grpo_models(shape: Shape, config: GRPOConfig) -> Parts:
     """The models beside the policy that GRPO keeps on every GPU: reference and reward model."""
-    parts: Parts = {"reward model": float(FLOAT32 * shape.reward_parameters)}
+    size = BFLOAT16 if config.engine.dtype == "bfloat16" else FLOAT32
+    parts: Parts = {"reward model": float(size * shape.reward_parameters)}
     if config.beta and config.lora is None:
-        size = BFLOAT16 if config.engine.dtype == "bfloat16" else FLOAT32
         parts["reference"] = float(size * shape.parameters)
+        if size == BFLOAT16 and not config.engine.zero:
+            parts["reference"] += size * shape.embedding  # which autocast leaves in float32
     return parts
+
+
+def training_need(
+    recipe: str,
+    shape: Shape,
+    config: SFTConfig | RewardModelConfig | GRPOConfig,
+    world: int,
+    gpu_bytes: float | None,
+) -> Need:
+    """What a process of a recipe needs at least, with `gpu_bytes` of memory; None on a CPU.
+
+    Activations are those of one sample of `max_tokens` where it is learned from, which may be less than a
+    micro-batch: more is not certain before the data are read.
+    """
+    lasting: Parts = {} if gpu_bytes is None else {"CUDA context": CONTEXT}
+    if isinstance(config, RewardModelConfig):
+        weights = float(shape.reward_parameters)
+        trained = weights
+    else:
+        weights, trained = float(shape.parameters), trained_parameters(shape, config.lora)
+    lasting |= states(weights, trained, config.engine, world)
+    phases: dict[str, Parts] = {}
+    if gpu_bytes is not None:
+        longest = config.sampling.max_tokens if isinstance(config, GRPOConfig) else config.max_tokens
+        tokens = min(longest, config.engine.micro_batch_tokens)
+        one = config.engine.model_copy(update={"micro_batch_tokens": 1})
+        phases["learning"] = learning(shape, one, world, tokens, head=recipe != "reward_model")
+    if isinstance(config, GRPOConfig):
+        lasting |= grpo_models(shape, config)
+        sampling: Parts = {"gathered weights": gathered(shape, config.engine, world, whole=True)}
+        if config.sampling.engine == "vllm" and gpu_bytes is not None:
+            sampling["vLLM"] = config.sampling.gpu_memory * gpu_bytes
+        phases["sampling"] = sampling
+    return Need(lasting, phases)

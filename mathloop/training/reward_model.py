@@ -21,6 +21,7 @@ from mathloop.records import Drops, Problem, Response, open_drops, read_problems
 from mathloop.sampling.scoring import dialogue_tokens, share_prefix
 from mathloop.stages import Progress, StageReport, timed
 from mathloop.training.calibration import Calibration, calibrate
+from mathloop.training.capacity import check_recipe
 from mathloop.training.config import RewardModelConfig
 from mathloop.training.engine import Engine
 from mathloop.training.losses import listwise_reward_loss
@@ -75,6 +76,7 @@ def run(
     responses that are not used, each with the reason.
     """
     ranks = join_ranks()  # sets this process's GPU, onto which models are loaded
+    check_recipe("reward_model", policy, config, ranks)
     torch.manual_seed(seed)
     net, tokenizer = new_reward_model(policy)
     with open_drops(dropped if ranks.first else None) as drops:

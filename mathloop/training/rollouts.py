@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -12,7 +11,6 @@ import torch
 from torch import Tensor
 
 from mathloop.curves import Point
-from mathloop.errors import BadConfig
 from mathloop.models.packing import Sample, share_prompts
 from mathloop.models.reward_model import RewardModel
 from mathloop.records import Mode, Problem
@@ -20,6 +18,7 @@ from mathloop.sampling.judging import judge
 from mathloop.sampling.sampler import Rollout, Sampler
 from mathloop.sampling.scoring import score
 from mathloop.training.config import GRPOConfig
+from mathloop.training.dealing import parts_per_group
 from mathloop.training.losses import shaped_reward
 from mathloop.training.objectives.objective import Objective
 from mathloop.training.order import batch_of
@@ -81,23 +80,6 @@ class Part(NamedTuple):
     part: int
     """Which of the group's equal parts, of consecutive responses."""
     mini_batch: int
-
-
-def parts_per_group(config: GRPOConfig, world: int) -> int:
-    """Equal parts that each group is cut into, so that all ranks get as many of each mini-batch.
-
-    Raises BadConfig if there is no such number.
-    """
-    groups = config.problems_per_step // config.mini_batches
-    parts = world // math.gcd(world, groups)
-    if config.group_size % parts:
-        raise BadConfig(
-            f"grpo: mini-batches of {groups} groups (problems_per_step / mini_batches) cannot be divided "
-            f"evenly among {world} processes, which would cut groups of group_size={config.group_size} into "
-            f"{parts} parts: make group_size a multiple of {parts}, or problems_per_step one of "
-            f"{world * config.mini_batches}"
-        )
-    return parts
 
 
 def parts_of(config: GRPOConfig, ranks: Ranks) -> list[Part]:

@@ -18,6 +18,7 @@ from mathloop.models.tokenizers import end_tokens
 from mathloop.records import Drops, open_drops, read_problems, read_responses
 from mathloop.stages import Progress, StageReport, timed
 from mathloop.training.adapters import add_adapters, check_targets
+from mathloop.training.capacity import check_recipe
 from mathloop.training.config import SFTConfig
 from mathloop.training.encoded import EncodedSamples, write_samples
 from mathloop.training.engine import Engine
@@ -49,6 +50,7 @@ def run(
     """
     ranks = join_ranks()  # sets this process's GPU, onto which models are loaded
     check_targets(policy, config.lora)
+    check_recipe("sft", policy, config, ranks)
     net, tokenizer = load_policy(policy)
     encoded = work / "encoded"
     drops = Drops()

@@ -89,7 +89,7 @@ def test_what_a_misfit_tells_to_change_makes_it_fit(stage: str, sets: list[str])
 
 def test_groups_that_cannot_be_dealt_out_are_told() -> None:
     made = plan("qwen2.5-math-1.5b", "3x8xH100")
-    assert any("grpo.problems_per_step=128 cannot be divided evenly among 24" in m for m in made.misfits)
+    assert any("grpo: mini-batches of 16 groups" in line and "24 processes" in line for line in made.misfits)
 
 
 def test_a_response_beyond_the_context_is_told() -> None:

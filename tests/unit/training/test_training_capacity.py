@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,9 +12,10 @@ import torch
 from torch import nn
 
 from mathloop.errors import BadConfig
-from mathloop.training import capacity
-from mathloop.training.capacity import GIB, Utilization, check_memory, out_of_memory
-from mathloop.training.config import EngineConfig, SFTConfig
+from mathloop.records import write_problems
+from mathloop.training import capacity, grpo, reward_model, sft
+from mathloop.training.capacity import GIB, Utilization, check_memory, check_recipe, out_of_memory
+from mathloop.training.config import EngineConfig, GRPOConfig, RewardModelConfig, SFTConfig
 from mathloop.training.engine import Engine
 from mathloop.training.ranks import Ranks
 
@@ -31,17 +33,22 @@ def large() -> nn.Module:
     return nn.Linear(1 << 14, 1 << 14, bias=False, device="meta")
 
 
+def free(monkeypatch: pytest.MonkeyPatch, size: float, total: float = 80e9) -> None:
+    monkeypatch.setattr(capacity, "_memory", lambda device: (total, size))
+
+
 @pytest.mark.parametrize(
     ("zero", "world", "need"),
-    [(0, 1, 4.0), (0, 4, 4.0), (1, 4, 2.5), (2, 4, 1.75), (3, 4, 1.0)],
+    # 4 + 4 + 8 bytes; with ZeRO gradients in flight, and below 3 a second copy of the weights, in shards.
+    [(0, 1, 4.0), (0, 4, 4.0), (1, 4, 3.75), (2, 4, 3.0), (3, 4, 2.0)],
 )
 def test_weights_gradients_and_two_moments_must_fit_each_in_its_share(
     large: nn.Module, monkeypatch: pytest.MonkeyPatch, zero: Any, world: int, need: float
 ) -> None:
     config = EngineConfig(zero=zero)
-    monkeypatch.setattr(capacity, "_free_memory", lambda device: need * GIB)
+    free(monkeypatch, need * GIB)
     check_memory(large, config, ranks(world))
-    monkeypatch.setattr(capacity, "_free_memory", lambda device: need * GIB - 1)
+    free(monkeypatch, need * GIB - 1)
     with pytest.raises(BadConfig) as refused:
         check_memory(large, config, ranks(world))
     message = str(refused.value)
@@ -50,20 +57,99 @@ def test_weights_gradients_and_two_moments_must_fit_each_in_its_share(
     assert "raise engine.zero and the number of processes, use lora, or take a smaller model" in message
 
 
-def test_weights_that_are_in_this_memory_already_and_frozen_ones_need_no_more(
-    large: nn.Module, monkeypatch: pytest.MonkeyPatch
+def test_weights_that_are_on_the_device_already_are_not_counted_twice(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(capacity, "_free_memory", lambda device: 3.0 * GIB)
-    check_memory(large, EngineConfig(), ranks(device="cpu"))
-    large.requires_grad_(False)
-    monkeypatch.setattr(capacity, "_free_memory", lambda device: 1.0 * GIB)
-    check_memory(large, EngineConfig(), ranks())
+    there = nn.Linear(100, 100, bias=False)
+    free(monkeypatch, 12 * 10_000)
+    check_memory(there, EngineConfig(), ranks(device="cpu"))
+    with pytest.raises(BadConfig):  # on a GPU they are not yet
+        check_memory(there, EngineConfig(), ranks())
+    there.requires_grad_(False)
+    free(monkeypatch, 0)
+    check_memory(there, EngineConfig(), ranks(device="cpu"))
+
+
+SEVEN = {
+    "model_type": "qwen2",
+    "vocab_size": 152_064,
+    "hidden_size": 3584,
+    "intermediate_size": 18_944,
+    "num_hidden_layers": 28,
+    "num_attention_heads": 28,
+    "num_key_value_heads": 4,
+}
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> Path:
+    """A 7B without weights: whoever reads them fails."""
+    (tmp_path / "policy").mkdir()
+    (tmp_path / "policy" / "config.json").write_text(json.dumps(SEVEN))
+    return tmp_path / "policy"
+
+
+def recipe(name: str, **engine: Any) -> Any:
+    config = {"sft": SFTConfig, "reward_model": RewardModelConfig, "grpo": GRPOConfig}[name]
+    sampling = {"sampling": {"engine": "vllm", "gpu_memory": 0.3}} if name == "grpo" else {}
+    return config.model_validate({"engine": {"dtype": "bfloat16", **engine}, **sampling})
+
+
+@pytest.mark.parametrize(
+    ("name", "engine", "world", "phrases"),
+    [
+        ("sft", {"zero": 0}, 8, ["optimizer 56.7", "weights 28.4", "raise sft.engine.zero"]),
+        ("reward_model", {"zero": 1}, 8, ["gradients in flight", "gradients 26.4"]),
+        (
+            "grpo",  # 2.1 of states, 14.2 each of reference, reward model and gathered copy, 24 of vLLM
+            {"zero": 3},
+            64,
+            ["while sampling", "vLLM 22.4", "reference 14.2", "reward model 13.2", "gathered weights 14.0"],
+        ),
+    ],
+)
+def test_a_training_that_cannot_fit_is_refused_before_anything_is_loaded(
+    policy: Path, monkeypatch: pytest.MonkeyPatch, name: Any, engine: Any, world: int, phrases: list[str]
+) -> None:
+    config = recipe(name, **engine)
+    free(monkeypatch, 66e9)
+    with pytest.raises(BadConfig) as refused:
+        check_recipe(name, policy, config, ranks(world))
+    message = str(refused.value)
+    assert "\n" not in message
+    for phrase in (f"{name} needs ", "GiB per process", "`mathloop plan`", *phrases):
+        assert phrase in message, message
+    free(monkeypatch, 300e9)
+    check_recipe(name, policy, config, ranks(world))
+
+
+def test_recipes_ask_before_they_load(policy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its folder has neither weights nor tokenizer: loading would be another error."""
+    free(monkeypatch, 1e9)
+    missing = policy.parent / "none"
+    outputs = {"model": missing, "work": policy.parent / "work", "seed": 0, "problems": missing}
+    with pytest.raises(BadConfig, match="sft needs"):
+        sft.run(responses=[missing], policy=policy, config=SFTConfig(), **outputs)
+    with pytest.raises(BadConfig, match="reward_model needs"):
+        reward_model.run(responses=missing, policy=policy, config=RewardModelConfig(), **outputs)
+    write_problems(missing, [])
+    with pytest.raises(BadConfig, match="grpo needs"):
+        grpo.run(reward_model=missing, policy=policy, config=GRPOConfig(), **outputs)
+    assert not (policy.parent / "work").exists()
+
+
+def test_processes_of_one_machine_share_its_memory(policy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    free(monkeypatch, 140e9, float("inf"))
+    check_recipe("sft", policy, SFTConfig(), ranks(device="cpu"))  # 122 GB
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    with pytest.raises(BadConfig, match=r"65\.2 GiB are free"):
+        check_recipe("sft", policy, SFTConfig(), ranks(2, device="cpu"))
 
 
 def test_a_model_that_does_not_fit_stops_before_anything_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(capacity, "_free_memory", lambda device: 1000.0)
+    free(monkeypatch, 1000.0)
     with pytest.raises(BadConfig, match=r"0\.0 GiB are free on cpu") as refused:
         Engine(nn.Linear(100, 100), SFTConfig(), 3, tmp_path / "work", recipe="sft", seed=0)
     assert refused.value.exit_code == 2
@@ -71,9 +157,9 @@ def test_a_model_that_does_not_fit_stops_before_anything_is_written(
 
 
 def test_this_machine_has_some_memory_and_not_more_than_there_is() -> None:
-    free = capacity._free_memory(torch.device("cpu"))
+    there = capacity._free_memory()
     total = next(line for line in Path("/proc/meminfo").read_text().splitlines() if "MemTotal" in line)
-    assert 2**20 < free < int(total.split()[1]) * 1024
+    assert 2**20 < there < int(total.split()[1]) * 1024
 
 
 def exhaust() -> None:

@@ -20,8 +20,8 @@ from mathloop.sampling.engines.transformers_engine import TransformersSampler
 from mathloop.stages import StageReport
 from mathloop.training import grpo
 from mathloop.training.config import GRPOConfig, OptimizerConfig
+from mathloop.training.dealing import parts_per_group
 from mathloop.training.objectives.grpo import GRPO
-from mathloop.training.rollouts import parts_per_group
 
 pytestmark = pytest.mark.slow
 

@@ -66,7 +66,7 @@ def test_logits_are_bounded_as_logprobs_cuts_them() -> None:
 
 
 def test_grpo_keeps_a_reference_unless_it_needs_none() -> None:
-    both = grpo_models(SEVEN, GRPOConfig(engine=EngineConfig(dtype="bfloat16")))
+    both = grpo_models(SEVEN, GRPOConfig(engine=EngineConfig(dtype="bfloat16", zero=3)))
     assert both["reference"] == 2 * SEVEN.parameters
     assert "reference" not in grpo_models(SEVEN, GRPOConfig(beta=0.0))
     assert "reference" not in grpo_models(SEVEN, GRPOConfig(lora=LoRAConfig()))

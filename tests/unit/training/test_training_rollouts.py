@@ -20,11 +20,12 @@ from mathloop.sampling.config import SamplingConfig
 from mathloop.sampling.sampler import Rollout
 from mathloop.training import rollouts
 from mathloop.training.config import GRPOConfig
+from mathloop.training.dealing import parts_per_group
 from mathloop.training.objectives.grpo import GRPO
 from mathloop.training.objectives.objective import BatchSize
 from mathloop.training.ranks import Ranks
 from mathloop.training.rollout_log import join_rollouts, log_rollouts
-from mathloop.training.rollouts import Batch, choose, collect, draw, parts_of, parts_per_group
+from mathloop.training.rollouts import Batch, choose, collect, draw, parts_of
 
 PROBLEMS = [Problem("p", "3 + 4?", answer="7"), Problem("q", "1 + 1?", answer="2")]
 # (answer, tokens of which the interpreter wrote those marked, reward model's score, how it ended)
