@@ -113,7 +113,7 @@ def _constant(answer: str) -> float | None:
 
 def values(answers: Iterable[str | None]) -> Values:
     """[answers] The value of each answer that is just a number, else NaN."""
-    return np.array([_value(answer) for answer in answers], np.float64)
+    return np.fromiter(map(_value, answers), np.float64)
 
 
 def possible_values(answers: Iterable[str | None]) -> Values:

@@ -19,7 +19,9 @@ from mathloop.decontamination.answer_conflicts import share_no_number
 from mathloop.decontamination.batches import Arrays, Rule
 from mathloop.decontamination.exact import Exact
 from mathloop.decontamination.items import Item, Items
+from mathloop.decontamination.matching import Rules
 from mathloop.decontamination.ngram_lcs import NgramLcs
+from mathloop.decontamination.prefilter import Prefilter
 from mathloop.decontamination.rephrased import Rephrased
 from mathloop.decontamination.sources import benchmark_name, read_items
 from mathloop.decontamination.spaceless import Spaceless
@@ -69,8 +71,8 @@ class Index:
 
     def rules(
         self, names: Sequence[str], *, lcs_ratio: float, structure_ratio: float, likeness: float
-    ) -> list[Rule]:
-        """The named rules, in the order of `names`."""
+    ) -> Rules:
+        """The named rules, in the order of `names`. Raises Corrupt for a damaged index."""
         items = self.items
         factories: dict[str, Callable[[], Rule]] = {
             "ngram_lcs": lambda: NgramLcs(items, self.arrays, ngram=self.ngram, lcs_ratio=lcs_ratio),
@@ -78,7 +80,14 @@ class Index:
             "structure": lambda: Structure(items, self.arrays, structure_ratio=structure_ratio),
             "rephrased": lambda: Rephrased(items, self.arrays, likeness=likeness),
         }
-        return [factories[name]() for name in names]
+        prefilter = Prefilter(
+            self.arrays,
+            ngram=self.ngram if "ngram_lcs" in names else 0,
+            exact="exact" in names,
+            structure_ratio=structure_ratio if "structure" in names else 0.0,
+            rephrased="rephrased" in names,
+        )
+        return Rules([factories[name]() for name in names], prefilter)
 
     def save(self, folder: Path) -> None:
         """Writes the index to `folder`, whole or not at all; replaces an existing index.

@@ -34,6 +34,7 @@ _MASKED = re.compile(f"[{''.join(map(chr, _LETTERS))}]")
 _MASKED_GREEK = re.compile(f"[{''.join(map(chr, _GREEK_LETTERS))}]")
 _WORD = re.compile(rf"(?<![A-Za-z])[A-Za-z]*{_MASKED_GREEK.pattern}[A-Za-z{_MASKED_GREEK.pattern[1:]}*")
 _STRANGE = re.compile(f"{_INVISIBLE.pattern[:-2]}{''.join(map(chr, _EVERY))}]")
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 _LATIN = re.compile(r"[A-Za-z]+")
 _FUNCTIONS = "sin cos tan cot sec csc log ln lg exp lim arcsin arccos arctan sinh cosh tanh"
 _NAMES = frozenset(_FUNCTIONS.split())
@@ -41,8 +42,8 @@ _NAMES = frozenset(_FUNCTIONS.split())
 
 
 def looks_strange(text: str) -> bool:
-    """Whether a text may have invisible characters or look-alikes: one pass, since most texts have none."""
-    return _STRANGE.search(text) is not None
+    """Whether a text may have invisible characters or look-alikes; most texts have none."""
+    return any(map(_STRANGE.search, _NOT_ASCII.findall(text)))
 
 
 def visible(text: str) -> str:

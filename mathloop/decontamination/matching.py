@@ -10,6 +10,7 @@ import numpy as np
 
 from mathloop.decontamination.batches import Batch, Passage, Rule
 from mathloop.decontamination.items import Item, Items
+from mathloop.decontamination.prefilter import Prefilter
 from mathloop.decontamination.prompts import unwrapped
 from mathloop.decontamination.tokenization import Ints
 
@@ -19,9 +20,19 @@ _OVERLAP = 20_000
 _BATCH = 1 << 19
 """Characters per batch, so that its arrays fit the processor's cache."""
 
+_FEW = 1 << 16
+"""Characters that one batch takes hardly longer for, whatever they are."""
 
 _text: Callable[[Passage], str] = attrgetter("text")
 _is_statement: Callable[[Passage], bool] = attrgetter("is_statement")
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Rules in the order in which they are tried, and the filter of the texts that they may match."""
+
+    rules: Sequence[Rule]
+    prefilter: Prefilter
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +48,7 @@ class Match:
     """The passage of the row that matches the item."""
 
 
-def find_matches(
-    rows: Sequence[Sequence[Passage]], rules: Sequence[Rule], items: Items
-) -> list[Match | None]:
+def find_matches(rows: Sequence[Sequence[Passage]], rules: Rules, items: Items) -> list[Match | None]:
     """Per row, the match of its first contaminated passage, or None.
 
     A row is a statement and, if there is one, its solution or response; of a statement with a prompt around
@@ -49,14 +58,16 @@ def find_matches(
     rows = unwrapped(rows)
     pieces = [passage for passages in rows for passage in passages]
     counts = list(map(len, rows))
-    if any(size > LONGEST for size in map(len, map(_text, pieces))):
+    if max(map(len, map(_text, pieces)), default=0) > LONGEST:
         cut = [[piece for passage in passages for piece in _pieces(passage)] for passages in rows]
         pieces, counts = [piece for passages in cut for piece in passages], list(map(len, cut))
     owners = np.repeat(np.arange(len(rows)), counts)
     found: dict[int, tuple[int, Match]] = {}
-    for chosen in _batches(pieces):
+    suspects = np.flatnonzero(rules.prefilter.marks(pieces)).tolist()
+    for chosen in _batches([pieces[place] for place in suspects]):
+        chosen = [suspects[place] for place in chosen]
         batch = Batch([pieces[place] for place in chosen])
-        for text, match in _matches(batch, rules, items):
+        for text, match in _matches(batch, rules.rules, items):
             place = chosen[text]
             row = int(owners[place])
             if row not in found or place < found[row][0]:
@@ -82,12 +93,14 @@ def _batches(pieces: Sequence[Passage]) -> Iterator[list[int]]:
 
     ASCII texts are separate: they take a fourth of the memory and half of the time. Statements are separate
     from solutions, which fewer rules check. There are as few batches as `_BATCH` allows, of about equal size:
-    a small one takes almost as long.
+    a small one takes almost as long, which is why few texts are not separated by their characters.
     """
     texts = list(map(_text, pieces))
     sizes = np.fromiter(map(len, texts), np.int64, len(texts))
     is_ascii = np.fromiter(map(str.isascii, texts), bool, len(texts))
     is_statement = np.fromiter(map(_is_statement, pieces), bool, len(texts))
+    if int(sizes.sum()) < _FEW:
+        is_ascii[:] = False
     kinds = 2 * is_ascii + is_statement
     for kind in np.unique(kinds):
         yield from _even_batches(np.flatnonzero(kinds == kind), sizes)

@@ -60,17 +60,18 @@ _LONGEST_TEXT = 20_000
 
 def unwrapped(rows: Sequence[Sequence[Passage]]) -> Sequence[Sequence[Passage]]:
     """The rows; those whose statement has a prompt around it have the bare question as a further passage."""
-    edges = [f"{text[:_EDGE]}{text[-_EDGE:]}" for text in (passages[0].text for passages in rows)]
-    suspects = set(_containing(edges, _HINTS))
-    if not suspects:
-        return rows
-    return [_with_questions(passages) if row in suspects else passages for row, passages in enumerate(rows)]
+    texts = [passages[0].text for passages in rows]
+    edges = [text[:_EDGE] + text[-_EDGE:] for text in texts]
+    looked_through = list(rows)
+    for row in set(_containing(edges, _HINTS)):
+        looked_through[row] = _with_questions(rows[row])
+    return looked_through
 
 
 def _containing(texts: Sequence[str], words: Sequence[str]) -> Iterator[int]:
     """The texts that contain one of the words, with one pass over all of them per word."""
     joined = "\n".join(texts)
-    ends = list(accumulate(len(text) + 1 for text in texts))
+    ends = list(accumulate(map(len, texts), lambda end, size: end + size + 1, initial=0))[1:]
     for word in words:
         place = joined.find(word)
         while place >= 0:

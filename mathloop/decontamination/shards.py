@@ -17,10 +17,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mathloop.decontamination.batches import Passage, Rule
+from mathloop.decontamination.batches import Passage
 from mathloop.decontamination.index import CONTENTS, Index
 from mathloop.decontamination.items import Items
-from mathloop.decontamination.matching import Match, find_matches
+from mathloop.decontamination.matching import Match, Rules, find_matches
 from mathloop.decontamination.sources import COLUMNS, passages
 from mathloop.errors import BadData
 from mathloop.files import disk, open_plain, reading, write_file
@@ -221,7 +221,7 @@ def source_of(row: dict[str, Any], path: Path) -> str:
 @lru_cache(1)
 def _rules(
     folder: Path, settings: tuple[Sequence[str], float, float, float], stamp: tuple[int, int]
-) -> tuple[list[Rule], Items]:
+) -> tuple[Rules, Items]:
     names, lcs_ratio, structure_ratio, likeness = settings
     index = Index.load(folder)
     rules = index.rules(names, lcs_ratio=lcs_ratio, structure_ratio=structure_ratio, likeness=likeness)

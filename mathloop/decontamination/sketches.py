@@ -16,7 +16,7 @@ _BITS = (512, 512, 256, 128, 128)
 """Bits per sketch: for familiar words, other words, formulas, commonplace numbers, other numbers."""
 _WEIGHTS = (0.33, 0.72, 1.0, 0.33, 0.65)
 """Approximate weight of one common feature of each kind."""
-_COARSE = (
+COARSE = (
     (-5.71, 2.82, 2.43, 7.21, -6.29, -3.78, 4.09, 5.80, -0.95),
     (-0.88, 1.64, 2.43, 3.50, -8.09, -5.32, 3.30, 1.91, 0.93),
 )
@@ -68,7 +68,7 @@ def sketch(
 def score(ours: Sketches, theirs: Sketches) -> npt.NDArray[np.float64]:
     """[pairs] Positive where a full comparison is worthwhile."""
     inputs = _inputs(ours, theirs)
-    weights = np.array(_COARSE)[(ours.symbolic & theirs.symbolic).astype(np.int64)]
+    weights = np.array(COARSE)[(ours.symbolic & theirs.symbolic).astype(np.int64)]
     return np.asarray((inputs * weights).sum(axis=1))
 
 

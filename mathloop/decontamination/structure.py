@@ -23,7 +23,7 @@ CONTENT = 8
 """Minimum words of more than one letter per item; two ideographs count as a word."""
 _MOST = 24
 """A run that more items share is a stock phrase, such as: how many more does he have."""
-_NUMBER = hash_token("0")
+NUMBER = hash_token("0")
 _CACHED = 4096
 """Items whose letters a process caches."""
 
@@ -76,7 +76,7 @@ class Structure:
         if self._items.is_stock(item) or not self._may_match(batch.notes[self.name][own], item):
             return None
         numbers = batch.tokens.kinds[own] == DIGIT
-        words = np.where(numbers, np.uint64(_NUMBER), batch.tokens.hashes[own]).tolist()
+        words = np.where(numbers, np.uint64(NUMBER), batch.tokens.hashes[own]).tolist()
         wanted = self._skeletons[self._offsets[item] : self._offsets[item + 1]].tolist()
         longer = max(len(words), len(wanted))
         length = int(LCSseq.similarity(words, wanted, score_cutoff=int(self._ratio * longer)))
@@ -105,4 +105,4 @@ def _letters(hashes: U64) -> str:
 
 
 def _skeletons(tokens: Tokens) -> Tokens:
-    return tokens.with_hashes(np.where(tokens.kinds == DIGIT, np.uint64(_NUMBER), tokens.hashes))
+    return tokens.with_hashes(np.where(tokens.kinds == DIGIT, np.uint64(NUMBER), tokens.hashes))

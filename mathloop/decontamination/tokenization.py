@@ -121,6 +121,26 @@ def stem(word: str) -> str:
     return word[:-1] if 3 < len(word) <= STEM and word[-1] == "s" else word[:STEM]
 
 
+def encoded(texts: Sequence[str]) -> tuple[Codes, Ints]:
+    """The normalized characters of all texts, between line ends, and where each begins: [texts + 1].
+
+    ASCII letters may be capital ones.
+    """
+    joined = "\n".join(texts)
+    if not is_plain(joined):
+        texts = [text if is_plain(text) else normalize(text) for text in texts]
+        joined = "\n".join(texts)
+    offsets = np.zeros(len(texts) + 1, np.int64)
+    np.cumsum(np.fromiter(map(len, texts), np.int64, len(texts)) + 1, out=offsets[1:])
+    return _codes(joined), offsets
+
+
+def _codes(text: str) -> Codes:
+    if text.isascii():
+        return np.frombuffer(text.encode("ascii"), np.uint8)
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+
+
 def tokenize(texts: Sequence[str]) -> Tokens:
     """Tokens of `texts`, in order. Takes about 60 bytes of memory per character."""
     joined = "\n".join(texts)
@@ -129,14 +149,14 @@ def tokenize(texts: Sequence[str]) -> Tokens:
     else:
         normal = [text.lower() if is_plain(text) else normalize(text) for text in texts]
         joined = "\n".join(normal)
-    joined = f"{_PAD}{joined}{_PAD}"
+    raw = _codes(f"{_PAD}{joined}{_PAD}")
     sizes = np.fromiter(map(len, normal), np.int64, len(normal))
     rows = np.concatenate(([0], np.cumsum(sizes + 1))) + len(_PAD)
-    if joined.isascii():
-        codes, classes = _ascii(np.frombuffer(joined.encode("ascii"), np.uint8))
+    codes: Codes
+    if raw.dtype == np.uint8:
+        codes, classes = _ascii(_narrow(raw))
     else:
-        codes = np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), np.uint32)
-        table = _classes()
+        codes, table = raw, character_classes()
         classes = table[np.minimum(codes, len(table) - 1)]
         astral = codes >= len(table)
         if astral.any():
@@ -254,7 +274,7 @@ def _cut(codes: Codes, classes: npt.NDArray[np.uint8], rows: Ints) -> Tokens:
     hashes = _hashes(codes, starts, lengths, kinds)
     commands = np.flatnonzero((codes[starts - 1] == _BACKSLASH) & (kinds == LETTER))
     if len(commands):
-        keys, values = _kept_commands()
+        keys, values = kept_commands()
         places = np.minimum(np.searchsorted(keys, hashes[commands]), len(keys) - 1)
         kept = keys[places] == hashes[commands]
         hashes[commands[kept]] = values[places[kept]]
@@ -309,7 +329,7 @@ def _hashes(codes: Codes, starts: Ints, lengths: Ints, kinds: npt.NDArray[np.uin
         places, others = _wide(codes, starts, starts + lengths)
         hashes[places] = others
         greek = np.flatnonzero(kinds == GREEK_LETTER)
-        letters, names = _greek()
+        letters, names = greek_names()
         hashes[greek] = names[np.searchsorted(letters, codes[starts[greek]])]
     return hashes
 
@@ -324,6 +344,13 @@ def _wide(codes: Codes, starts: Ints, ends: Ints) -> tuple[Ints, U64]:
     np.cumsum(codes * powers[: len(codes)], out=sums[1:])
     starts, ends = starts[places], ends[places]
     return places, mix((sums[ends] - sums[starts]) * inverses[starts])
+
+
+def grams_of(hashes: U64, size: int) -> U64:
+    """[max(0, tokens - size + 1)] Hash of the `size` hashes from each position, as in `Tokens.grams`."""
+    count = max(0, len(hashes) - size + 1)
+    sums = _sums(hashes)
+    return (sums[size : size + count] - sums[:count]) * _powers(_GRAM_BASE, len(sums))[1][:count]
 
 
 def _sums(hashes: U64) -> U64:
@@ -351,7 +378,7 @@ def _geometric(factor: int, size: int) -> U64:
 
 
 @cache
-def _classes() -> npt.NDArray[np.uint8]:
+def character_classes() -> npt.NDArray[np.uint8]:
     """[65536] The class of each character of the basic plane."""
     table = np.zeros(1 << 16, np.uint8)
     kinds = {
@@ -368,13 +395,15 @@ def _classes() -> npt.NDArray[np.uint8]:
 
 
 @cache
-def _greek() -> tuple[npt.NDArray[np.uint32], U64]:
+def greek_names() -> tuple[npt.NDArray[np.uint32], U64]:
+    """The Greek letters, sorted, and the hash of each one's name."""
     letters = sorted(GREEK)
     values = [hash_token(GREEK[letter]) for letter in letters]
     return np.array([ord(letter) for letter in letters], np.uint32), np.array(values, np.uint64)
 
 
 @cache
-def _kept_commands() -> tuple[U64, U64]:
+def kept_commands() -> tuple[U64, U64]:
+    """The hashes of the LaTeX commands that are kept, sorted, and of the token that each becomes."""
     pairs = sorted((hash_token(name), hash_token(token)) for name, token in KEPT_COMMANDS.items())
     return np.array([key for key, _ in pairs], np.uint64), np.array([value for _, value in pairs], np.uint64)

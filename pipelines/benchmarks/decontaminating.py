@@ -12,11 +12,11 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from mathloop.decontamination.batches import Passage, Rule
+from mathloop.decontamination.batches import Passage
 from mathloop.decontamination.config import DecontaminationConfig
 from mathloop.decontamination.index import Index
 from mathloop.decontamination.items import Item, Items
-from mathloop.decontamination.matching import Match, find_matches
+from mathloop.decontamination.matching import Match, Rules, find_matches
 from mathloop.decontamination.shards import ROWS
 from mathloop.decontamination.sources import passages, read_items
 from mathloop.decontamination.stock import is_stock
@@ -98,7 +98,7 @@ def _read(data: Path | None) -> tuple[list[Item], list[list[Passage]]]:
     return items, [passages(row, source, number) for number, row in numbered_rows(source)]
 
 
-def _rules(index: Index, names: Sequence[str] = ALL_RULES) -> list[Rule]:
+def _rules(index: Index, names: Sequence[str] = ALL_RULES) -> Rules:
     config = DecontaminationConfig()
     return index.rules(
         names,
@@ -108,7 +108,7 @@ def _rules(index: Index, names: Sequence[str] = ALL_RULES) -> list[Rule]:
     )
 
 
-def _find(rows: Sequence[Sequence[Passage]], rules: Sequence[Rule], items: Items) -> list[Match | None]:
+def _find(rows: Sequence[Sequence[Passage]], rules: Rules, items: Items) -> list[Match | None]:
     return [
         match
         for start in range(0, len(rows), ROWS)

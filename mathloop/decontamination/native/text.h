@@ -1,0 +1,253 @@
+/* The tokens of one text, with the hashes of tokenization.py. */
+#include "index.h"
+
+enum { DIGIT = 1, LETTER, IDEOGRAPH, GREEK_LETTER, SINGLE };
+enum { PAD = 9, REACH = 64, STEM = 5 };
+static const uint64_t BASE = 0x9E3779B97F4A7C15u, GRAM_BASE = 0xD1B54A32D192ED03u, FACTOR = 0xE7037ED1A0B428DBu;
+
+typedef struct {
+    uint32_t *codes;                 /* [longest + 2 PAD] normalized characters between line ends, if wide */
+    uint8_t *narrow, *classes, *gone; /* their lower bytes and classes; whether each is left out */
+    int wide;
+    int64_t *marks;                  /* [longest] */
+    int64_t *starts, *ends;          /* [longest] of each token, in `codes` */
+    uint8_t *kinds;
+    uint64_t *hashes, *bones;        /* bones: a placeholder for each number */
+    uint64_t *sums, *skeletons;      /* [longest + 1] prefix sums of the n-gram polynomial */
+    uint64_t *powers, *inverses;     /* [longest + 1] of its base */
+    int64_t count;                   /* tokens */
+} Text;
+
+static inline uint32_t code(const Text *text, int64_t at)
+{
+    return text->wide ? text->codes[at] : text->narrow[at];
+}
+
+static int is_thousand(const uint8_t *classes)
+{
+    return classes[0] == DIGIT && classes[1] == DIGIT && classes[2] == DIGIT && classes[3] != DIGIT;
+}
+
+static int64_t reach(const Text *text, int64_t place, int step)
+{
+    for (int left = REACH - (step > 0); left > 0; left--, place += step) {
+        uint32_t own = code(text, place);
+        if (text->classes[place] != DIGIT && own != ',' && own != '.' && own != '+' && own != '-' &&
+            own != 0x2212 && own != ' ')
+            break;
+    }
+    return place;
+}
+
+/* Whether brackets around a comma enclose numbers only. */
+static int in_tuple(const Text *text, int64_t comma)
+{
+    int64_t start = reach(text, comma - 1, -1), end = reach(text, comma + 1, 1);
+    uint32_t before = code(text, start), after = code(text, end), last = code(text, end + 1);
+    int opened = before == '(' || before == '[' || (before == '{' && code(text, start - 1) == '\\');
+    int closed = after == ')' || after == ']' || (after == '\\' && (last == '}' || last == 'r'));
+    return opened && closed;
+}
+
+/* Marks apostrophes inside words and thousands separators in `gone`; returns how many characters. */
+static int64_t mark_gone(Text *text, int64_t marks)
+{
+    const uint8_t *classes = text->classes;
+    uint8_t *gone = text->gone;
+    int64_t count = 0;
+    for (int64_t mark = 0; mark < marks; mark++) {
+        int64_t at = text->marks[mark], first = at, last = at - 1;
+        if (code(text, at) == '\'') {
+            if (classes[at - 1] == LETTER && classes[at + 1] == LETTER)
+                last = at;
+        } else if (code(text, at) == ',' && classes[at - 1] == DIGIT) {
+            if (is_thousand(classes + at + 1) && !in_tuple(text, at))
+                last = at;
+            else if (code(text, at + 1) == '\\' && code(text, at + 2) == '!' && is_thousand(classes + at + 3))
+                last = at + 2;
+        } else if (code(text, at) == ',' && code(text, at - 1) == '{' && code(text, at + 1) == '}' &&
+                   classes[at - 2] == DIGIT && is_thousand(classes + at + 2)) {
+            first = at - 1, last = at + 1;
+        }
+        for (; first <= last; first++, count++)
+            gone[first] = 1;
+    }
+    return count;
+}
+
+/* Fills codes and classes; returns how many characters may be apostrophes, commas or dots of a number. */
+static int64_t load_wide(const Filter *filter, Text *text, const uint32_t *raw, int64_t size)
+{
+    int64_t marks = 0;
+    for (int64_t i = 0; i < size; i++) {
+        uint32_t own = raw[i];
+        own += (uint32_t)(own - 'A' < 26u) << 5;
+        text->codes[PAD + i] = own;
+        text->narrow[PAD + i] = (uint8_t)own;
+        if (own < 0x10000)
+            text->classes[PAD + i] = filter->classes[own];
+        else
+            text->classes[PAD + i] = own >= 0x20000 && own <= 0x3FFFF ? IDEOGRAPH : 0;
+        if (own == ',' || own == '.' || own == '\'')
+            text->marks[marks++] = PAD + i;
+    }
+    for (int64_t i = 0; i < PAD; i++)
+        text->codes[i] = text->codes[PAD + size + i] = '\n';
+    return marks;
+}
+
+static int64_t load_narrow(Text *text, const uint8_t *raw, int64_t size)
+{
+    static const char signs[] = ",.'";
+    uint8_t *narrow = text->narrow + PAD, *classes = text->classes + PAD;
+    int64_t marks = 0;
+    for (int64_t i = 0; i < size; i++) { /* without a table, so that the compiler can take many at once */
+        uint8_t own = raw[i], upper = (uint8_t)(own - 'A') < 26;
+        own = (uint8_t)(own + (upper << 5));
+        narrow[i] = own;
+        classes[i] = (uint8_t)(((uint8_t)(own - '0') < 10) * DIGIT + ((uint8_t)(own - 'a') < 26) * LETTER);
+    }
+    for (const char *sign = signs; *sign; sign++)
+        for (uint8_t *at = narrow; (at = memchr(at, *sign, (size_t)(narrow + size - at))) != NULL; at++)
+            text->marks[marks++] = at - text->narrow;
+    return marks;
+}
+
+/* Returns where the text ends. */
+static int64_t load(const Filter *filter, Text *text, const void *raw, int64_t size)
+{
+    int64_t end = PAD + size, dots = 0;
+    int64_t marks = text->wide ? load_wide(filter, text, raw, size) : load_narrow(text, raw, size);
+    for (int64_t i = 0; i < PAD; i++) {
+        text->narrow[i] = text->narrow[end + i] = '\n';
+        text->classes[i] = text->classes[end + i] = 0;
+    }
+    int64_t gone = mark_gone(text, marks);
+    for (int64_t mark = 0; mark < marks; mark++) {
+        int64_t at = text->marks[mark];
+        if (text->narrow[at] == '.' && text->classes[at - 1] == DIGIT && text->classes[at + 1] == DIGIT)
+            text->marks[dots++] = at;
+    }
+    for (int64_t dot = 0; dot < dots; dot++)
+        text->classes[text->marks[dot]] = DIGIT;
+    if (!gone)
+        return end;
+    int64_t kept = PAD;
+    for (int64_t i = PAD; i < end + PAD; i++) {
+        if (text->wide)
+            text->codes[kept] = text->codes[i];
+        text->narrow[kept] = text->narrow[i];
+        text->classes[kept] = text->classes[i];
+        kept += !text->gone[i];
+        text->gone[i] = 0;
+    }
+    return end - gone;
+}
+
+static uint64_t hash_narrow(const uint8_t *letters, int64_t size)
+{
+    uint64_t value = 0;
+    for (; size > 0; letters += 8, size -= 8) {
+        uint64_t eight;
+        memcpy(&eight, letters, 8);
+        if (size < 8)
+            eight &= ((uint64_t)1 << 8 * size) - 1;
+        value = (mix(value) + eight) * FACTOR;
+    }
+    return mix(value);
+}
+
+static uint64_t hash_characters(const Text *text, int64_t start, int64_t end)
+{
+    int wide = 0;
+    if (text->wide)
+        for (int64_t i = start; i < end; i++)
+            wide |= text->codes[i] > 127;
+    if (!wide)
+        return hash_narrow(text->narrow + start, end - start);
+    uint64_t value = 0;
+    for (int64_t i = end - 1; i >= start; i--)
+        value = value * BASE + text->codes[i];
+    return mix(value);
+}
+
+/* The end of the characters of one class that begin at `start`; a separator follows every text. */
+static inline int64_t run_end(const uint8_t *classes, int64_t start)
+{
+    uint64_t eight, same = classes[start] * (uint64_t)0x0101010101010101u;
+    int64_t end = start + 1;
+    for (;; end += 8) {
+        memcpy(&eight, classes + end, 8);
+        if (eight != same)
+            return end + __builtin_ctzll(eight ^ same) / 8;
+    }
+}
+
+/* The position of a sorted key, or -1. */
+static int64_t place_of(const uint64_t *keys, int64_t count, uint64_t key)
+{
+    int64_t low = 0, high = count;
+    while (low < high) {
+        int64_t middle = (low + high) / 2;
+        if (keys[middle] < key)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < count && keys[low] == key ? low : -1;
+}
+
+static uint64_t greek_name(const Filter *filter, uint32_t letter)
+{
+    for (int64_t i = 0; i < filter->greek_count; i++)
+        if (filter->greek_letters[i] == letter)
+            return filter->greek_names[i];
+    return 0;
+}
+
+static void tokenize(const Filter *filter, Text *text, const void *raw, int64_t size)
+{
+    int64_t stop = load(filter, text, raw, size), count = 0, end;
+    text->sums[0] = text->skeletons[0] = 0;
+    for (int64_t start = PAD; start < stop; start = end) {
+        uint8_t kind = text->classes[start];
+        end = start + 1;
+        if (!kind)
+            continue;
+        if (kind < IDEOGRAPH)
+            end = run_end(text->classes, start);
+        uint64_t hash = kind == GREEK_LETTER ? greek_name(filter, text->codes[start])
+                                             : hash_characters(text, start, end);
+        if (kind == LETTER && code(text, start - 1) == '\\') {
+            int64_t command = place_of(filter->command_keys, filter->command_count, hash);
+            if (command < 0)
+                continue;
+            hash = filter->command_values[command];
+        }
+        text->starts[count] = start;
+        text->ends[count] = end;
+        text->kinds[count] = kind == LETTER && end - start == 1 ? SINGLE : kind;
+        text->hashes[count] = hash;
+        text->sums[count + 1] = text->sums[count] + hash * text->powers[count];
+        text->bones[count] = kind == DIGIT ? filter->number : hash;
+        text->skeletons[count + 1] = text->skeletons[count] + text->bones[count] * text->powers[count];
+        count++;
+    }
+    text->count = count;
+}
+
+/* The hash of `size` tokens from `start`. */
+static inline uint64_t gram(const Text *text, const uint64_t *sums, int64_t start, int64_t size)
+{
+    return (sums[start + size] - sums[start]) * text->inverses[start];
+}
+
+/* The hash of a word's stem; of another token its own. */
+static uint64_t stem(const Text *text, int64_t token)
+{
+    int64_t start = text->starts[token], size = text->ends[token] - start;
+    if (text->kinds[token] != LETTER || code(text, start - 1) == '\\')
+        return text->hashes[token];
+    int plural = size > 3 && size <= STEM && code(text, start + size - 1) == 's';
+    return hash_characters(text, start, start + (size < STEM ? size : STEM) - plural);
+}

@@ -1,0 +1,86 @@
+"""Marks the few texts that a rule may match, in compiled code, so that only these are checked by the rules.
+
+The compiled code (`native/prefilter.c`) repeats the tokens, hashes and lookups of the rules for one text at a
+time and stops at the first candidate. It never decides: a text that it passes over has no candidate that a
+rule would accept, and all others take the way that they take without it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mathloop.decontamination.answer_conflicts import values
+from mathloop.decontamination.batches import Arrays, Passage
+from mathloop.decontamination.native import library
+from mathloop.decontamination.native.arrays import Filter, Pointers, bits_near, index_fields, language
+from mathloop.decontamination.structure import NUMBER
+from mathloop.decontamination.tokenization import Ints, encoded
+
+_BATCH = 1 << 20
+"""Characters that are encoded at once."""
+
+
+class Prefilter:
+    """Of an index, and of some rules over it."""
+
+    def __init__(
+        self, arrays: Arrays, *, ngram: int, exact: bool, structure_ratio: float, rephrased: bool
+    ) -> None:
+        """`ngram` and `structure_ratio` are 0 without their rule. Raises Corrupt for a damaged index."""
+        self._pointers = Pointers()
+        fields, self._language = language()
+        self._filter = Filter(
+            ngram=ngram,
+            exact=exact,
+            structure_ratio=structure_ratio,
+            rephrased=rephrased,
+            number=NUMBER,
+            **index_fields(arrays, self._pointers),
+            **fields,
+        )
+
+    def marks(self, passages: Sequence[Passage]) -> npt.NDArray[np.bool_]:
+        """[passages] Whether a rule may match each."""
+        compiled = library()
+        if compiled is None:
+            return np.ones(len(passages), bool)
+        if not passages:
+            return np.zeros(0, np.bool_)
+        texts, is_statement, answer = zip(*passages, strict=True)
+        marks = np.zeros(len(texts), np.uint8)
+        are_ascii = np.fromiter(map(str.isascii, texts), bool, len(texts))
+        are_statements = np.fromiter(is_statement, bool, len(texts))
+        answers = values(answer)
+        near = bits_near(answers)
+        for places in (np.flatnonzero(are_ascii), np.flatnonzero(~are_ascii)):
+            for own in _batches(places, texts):
+                codes, offsets = encoded([texts[place] for place in own.tolist()])
+                found = np.zeros(len(own), np.uint8)
+                of_texts = are_statements[own], answers[own], near[own], found
+                arguments = (codes, codes.itemsize > 1, offsets, len(own), *of_texts)
+                if compiled.mark_texts(ctypes.byref(self._filter), *map(_argument, arguments)):
+                    raise MemoryError
+                marks[own] = found
+        return marks.view(np.bool_)
+
+
+def _batches(places: Ints, texts: Sequence[str]) -> Iterator[Ints]:
+    """The positions of the texts that are encoded together."""
+    ends = np.cumsum(np.fromiter((len(texts[place]) for place in places.tolist()), np.int64, len(places)))
+    start = 0
+    while start < len(places):
+        most = _BATCH + (int(ends[start - 1]) if start else 0)
+        end = max(start + 1, int(np.searchsorted(ends, most, "right")))
+        yield places[start:end]
+        start = end
+
+
+def _argument(value: npt.NDArray[Any] | int) -> Any:
+    if isinstance(value, np.ndarray):
+        return ctypes.c_void_p(value.ctypes.data)
+    return ctypes.c_int64(value)
