@@ -19,6 +19,8 @@ from mathloop.storage.store import Store
 _REMOTE = re.compile(r"(s3|hf):/+")
 """Beginning of a URL; a Path has lost one of the slashes."""
 
+_OTHER_URL = re.compile(r"(https?|ftp|gs|file|az|abfss?):/+")
+
 
 def remote_url(location: Path | str) -> str | None:
     """The URL of a data set that is not on this machine, s3://… or hf://…; None for a path."""
@@ -41,6 +43,9 @@ def local_copy(location: Path | str) -> Iterator[Path]:
     """
     url = remote_url(location)
     if url is None:
+        if other := _OTHER_URL.match(str(location)):
+            message = f"a {other[1]} URL; download it, or give s3://bucket/key or hf://datasets/OWNER/NAME"
+            raise BadData(message, path=str(location))
         yield Path(location)
         return
     if HUB.match(url):

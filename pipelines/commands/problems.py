@@ -137,7 +137,7 @@ def _print_summary(place: str, source: Source, first: int) -> None:
     if repeats.count:
         _line("repeated", str(repeats))
     _line("with", f"solution {solved:,}, choices {multiple:,}")
-    for name, counter in counts.items():
+    for name, counter in counts.items() if total else ():
         shown = [f"{value or '(none)'} {times:,}" for value, times in counter.most_common(6)]
         more = [f"{len(counter) - 6:,} more"] if len(counter) > 6 else []
         _line(name, ", ".join([*shown, *more]))

@@ -50,7 +50,7 @@ def find_data(benchmark: Benchmark, folders: Sequence[Path] = ()) -> str:
     raise BadData(
         f"the data of benchmark {benchmark.name} was not found (searched: {where}); put it{source} into "
         f"{benchmark.name}/{benchmark.split}.jsonl of a data folder, and name that folder in "
-        f"benchmarks.folders or {ENVIRONMENT}"
+        f"benchmarks.folders, {ENVIRONMENT} or evaluate --data"
     )
 
 

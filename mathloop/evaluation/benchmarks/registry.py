@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from mathloop.errors import BadConfig
 from mathloop.evaluation.benchmarks.benchmark import Benchmark
 from mathloop.problems.sources.files import name_of
+from mathloop.sampling.examples import load_examples
 from mathloop.storage import local_copy, remote_url
 from mathloop.storage.hub import parse_hub_url
 from mathloop.validation import closest, first_mistake
@@ -83,7 +84,10 @@ def read_entry(path: Path, url: str = "") -> Benchmark:
         changes["path"] = beside if url else str(here / Path(benchmark.path).expanduser())
     if benchmark.few_shot.partition("#")[0].endswith((*_YAML, ".json")):
         changes["few_shot"] = str(here / Path(benchmark.few_shot).expanduser())
-    return benchmark.model_copy(update=changes)
+    found = benchmark.model_copy(update=changes)
+    if found.few_shot and path.parent != ENTRIES:
+        load_examples(found.few_shot)  # raises BadConfig
+    return found
 
 
 def _fixed(url: str, revision: str | None, shown: str) -> str:

@@ -13,6 +13,7 @@ import re
 import zlib
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -100,6 +101,7 @@ def file_rows(path: Path, columns: Collection[str] | None, broken: Broken = None
     A row that is no object is raised as BadData, or passed to `broken` and skipped.
     """
     suffix = suffix_of(path)
+    _check_content(path)
     if path.suffix.lower() == ".gz":
         with _unzipped(path) as file:
             yield from _text_rows(path, suffix, file, broken)
@@ -120,6 +122,17 @@ def file_rows(path: Path, columns: Collection[str] | None, broken: Broken = None
     else:  # .JSONL
         with reading(path), open_plain(path) as plain:
             yield from json_lines(path, plain, broken)
+
+
+def _check_content(path: Path) -> None:
+    """Raises BadData for a pointer of Git LFS, and for a format of another name that is not read."""
+    with reading(path), open_plain(path) as file:
+        start = file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")
+    if start.startswith(b"version https://git-lfs"):
+        raise BadData("a pointer of Git LFS and not the file itself; run `git lfs pull` there", path=path)
+    foreign = path.suffix and suffix_of(path) not in SUFFIXES and not start.startswith(b"{")
+    if foreign and start and not is_parquet(path):
+        raise BadData(f"of a format that is not read; expected {', '.join(SUFFIXES)}", path=path)
 
 
 def column_names(path: Path) -> list[str]:
@@ -164,7 +177,10 @@ def _unzipped(path: Path) -> Iterator[BinaryIO]:
         try:
             with gzip.open(path, "rb") as file:
                 yield file  # type: ignore[misc]
-        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        except gzip.BadGzipFile as error:
+            message = f"not a gzip file ({error}); remove .gz from its name, or copy it again"
+            raise BadData(message, path=path) from None
+        except (EOFError, zlib.error) as error:
             raise BadData(f"not a complete gzip file ({error}); copy it again", path=path) from None
 
 
@@ -209,9 +225,13 @@ def _lines_of(path: Path, text: io.TextIOWrapper) -> Iterator[str]:
 def _csv_rows(path: Path, file: BinaryIO, delimiter: str, broken: Broken) -> Rows:
     csv.field_size_limit(_LONGEST_CELL)
     text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
-    table = csv.DictReader(_lines_of(path, text), delimiter=delimiter, strict=True)
     number = 1
     try:
+        lines_ = _lines_of(path, text)
+        first = next(lines_, "")
+        if delimiter == "," and ";" in first and "," not in first:
+            delimiter = ";"  # as spreadsheets write where the comma is the decimal sign
+        table = csv.DictReader(chain([first], lines_), delimiter=delimiter, strict=True)
         names = [name for name in table.fieldnames or () if name]
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
@@ -220,7 +240,9 @@ def _csv_rows(path: Path, file: BinaryIO, delimiter: str, broken: Broken) -> Row
         for number, row in enumerate(table, start=2):
             if None in row or None in row.values():
                 error = BadData(
-                    "not as many cells as the first line has; quote texts with commas", path=path, row=number
+                    f"not as many cells as the first line has; quote texts that hold a {delimiter!r}",
+                    path=path,
+                    row=number,
                 )
                 if broken is None:
                     raise error

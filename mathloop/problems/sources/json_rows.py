@@ -16,7 +16,7 @@ from mathloop.records.rows import json_lines
 Rows = Iterator[tuple[int, dict[str, Any]]]
 Broken = Callable[[BadData], None] | None
 
-_LISTS = ("example", "examples", "data", "rows")
+_LISTS = ("example", "examples", "data", "rows", "problems", "questions")
 """Fields of a JSON object that may hold its rows."""
 _BLOCK = 1 << 20
 

@@ -89,7 +89,8 @@ def texts_of(row: Row, place: Place) -> Texts:
 def text_fields(source: Source) -> list[str]:
     """The columns of a data set's first row that decontamination looks at; the question's as "statement"."""
     row = next((row for path in source.files for _, row in file_rows(path, {*COLUMNS}, lambda _: None)), {})
-    others = (name for name in (*STATEMENTS, *CONVERSATIONS, *WORKED) if _has_text(row.get(name)))
+    others = [name for name in (*STATEMENTS, *CONVERSATIONS, *WORKED) if _has_text(row.get(name))]
+    others += ["answer"] if "####" in str(row.get("answer")) else []
     return ["statement", *others] if row else []
 
 

@@ -184,7 +184,7 @@ def read_source(
     check_once(place, files)
     found = splits_in(place) if split is None and place.is_dir() else []
     if len(found) > 1:
-        message = f"it has the splits {', '.join(found)}; choose one with problems.split or --split"
+        message = f"it has the splits {', '.join(found)}; choose one with --set problems.split={found[0]}"
         raise BadData(message, path=place)
     return Source(place, files, layouts, prose=prose)
 

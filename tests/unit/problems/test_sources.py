@@ -91,7 +91,7 @@ def test_a_list_of_conversations_without_names_is_read(tmp_path: Path) -> None:
     [
         ("a.json", b"{oops", "not JSON"),
         ("a.json", b"[1, 2]", "row 1: expected an object"),
-        ("a.jsonl.gz", b"plain", "not a complete gzip file"),
+        ("a.jsonl.gz", b"plain", "not a gzip file"),
         ("a.csv", b"problem,answer\n1?,1,1\n", "row 2: not as many cells"),
         ("a.csv", b"problem,answer\n\xff,1\n", "not UTF-8"),
         ("a.arrow", b"ARROW1 no", "not a complete Arrow file"),

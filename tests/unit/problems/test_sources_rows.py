@@ -13,6 +13,7 @@ from mathloop import lines
 from mathloop.answers import verify
 from mathloop.errors import BadData
 from mathloop.problems.sources import Source, json_rows, read_source, reader
+from mathloop.storage import local_copy
 from tests.paths import SHARED_DATA
 
 
@@ -200,3 +201,47 @@ def test_the_same_data_in_two_formats_or_configurations_is_refused(tmp_path: Pat
     (tmp_path / "two" / "test.csv").write_text("problem,answer\n1?,1\n")
     with pytest.raises(BadData, match=r"same data again; keep one"):
         read_source(tmp_path / "two")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        (
+            "p.parquet",
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:0",
+            "a pointer of Git LFS",
+        ),
+        ("p.jsonl", b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "run `git lfs pull`"),
+        ("p.txt", b"1+1? 2\n", "of a format that is not read; expected .parquet"),
+        ("p.xlsx", b"PK\x03\x04", "of a format that is not read; expected .parquet"),
+        ("p.jsonl.gz", b'{"problem": "1?", "answer": 1}', "not a gzip file .* remove .gz from its name"),
+        ("p.csv", b"problem,answer\n1?,2,3\n", "quote texts that hold a ','"),
+    ],
+)
+def test_a_file_of_another_kind_is_one_line_that_says_so(
+    tmp_path: Path, name: str, content: bytes, said: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    source = read_source(tmp_path / name)
+    with pytest.raises(BadData, match=said):
+        (list(source), source.check())
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("p.csv", "problem;answer\n1+1?;2\n"),
+        ("p.csv", "problem,answer\n1+1?,2\n"),
+        ("p.json", '{"problems": [{"problem": "1+1?", "answer": 2}]}'),
+        ("p.txt", '{"problem": "1+1?", "answer": 2}\n'),
+    ],
+)
+def test_common_spellings_are_read(tmp_path: Path, name: str, content: str) -> None:
+    (tmp_path / name).write_text(content)
+    assert golds(read_source(tmp_path / name)) == ["2"]
+
+
+def test_other_urls_say_what_is_read() -> None:
+    for url in ("https://example.org/p.jsonl", Path("https://example.org/p.jsonl")):
+        with pytest.raises(BadData, match=r"a https URL; download it, or give s3://"), local_copy(url):
+            pass

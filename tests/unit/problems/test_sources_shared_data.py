@@ -82,7 +82,8 @@ BENCHMARKS = {
     "aqua": Expected(254, "en", 254, "A"),
     "asdiv": Expected(2215, "en", 0, "9"),
     "carp_en": Expected(976, "en", 0, "b ^ { 2 } - 9 a ^ { 2 }"),
-    "college_math": Expected(2818, "en", 0, "$10-4 n$"),
+    # The 21 were read: each is an argument, such as "Yes. If not, there would exist a vector …".
+    "college_math": Expected(2797, "en", 0, "$10-4 n$", 21),
     "gaokao2024_I": Expected(14, "zh", 11, "A"),
     "gaokao2024_II": Expected(14, "zh", 11, "C"),
     "gaokao2024_mix": Expected(91, "zh", 53, "C"),
