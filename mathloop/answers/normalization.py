@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from mathloop.answers.spellings import respelled
 
@@ -58,11 +59,16 @@ _OPEN_ARRAY = re.compile(r"\\\{\s*\\begin\s*\{array\}\s*\{[lcr\s]{1,3}\}(.*?)\\e
 """A system of equations typeset as an array with a single brace."""
 _SPACES = re.compile(r"\s+")
 _GLUED_CONNECTIVE = re.compile(r"(?<![a-zA-Z\\])(or|and)(?=[A-Z](?![a-z]))")
+LONGEST_CACHED = 1000
 _PLAIN = re.compile(r"[\w.+\-/ ]*", re.ASCII)
 
 
 def normalize(text: str) -> str:
     """The answer without delimiters, spacing commands, full-width forms and a final period."""
+    return _cached(text) if len(text) <= LONGEST_CACHED else _normalized(text)
+
+
+def _normalized(text: str) -> str:
     if _PLAIN.fullmatch(text):
         text = " ".join(text.split())
         return text if not text.endswith(".") or text.endswith("...") else text[:-1].rstrip()
@@ -113,6 +119,9 @@ def normalize(text: str) -> str:
     while text.endswith((".", "\\", ",", ";")) and not text.endswith((r"\,", r"\.", r"\;", "...")):
         text = text[:-1].rstrip()
     return text
+
+
+_cached = lru_cache(maxsize=1024)(_normalized)
 
 
 def _with_sets(text: str) -> str:

@@ -209,6 +209,8 @@ class Expressions(Letters, Powers):
     def atom(self) -> Node:
         token = self.take()
         if token.kind == "number":
+            if token.value.isdigit():
+                return Number(Fraction(int(token.value)))
             whole, _, decimals = token.value.partition(".")
             return Number(Fraction(token.value if whole else "0" + token.value), len(decimals))
         if token.kind == "word":

@@ -136,10 +136,10 @@ def in_sentence(sentence: str) -> str | None:
         added = _ADDED.search(sentence, start, copula.start())
         if added and not added[1].isdigit() and read_words(added[1].lower()) is None:
             return None
+        if _BEFORE.search(sentence, start, copula.start()):
+            continue
         rest = _without_fillers(sentence[copula.end() :])
-        if not (_split(rest)[0] or _MINUS.match(rest) or is_read(rest)) or _BEFORE.search(
-            sentence, start, copula.start()
-        ):
+        if not (_split(rest)[0] or _MINUS.match(rest) or is_read(rest)):
             continue
         value = stated(rest)
         return value if value and (_is_whole(value, rest) or is_read(value)) else None
@@ -229,6 +229,8 @@ def _choice(phrase: str) -> str | None:
 
 def _split(phrase: str) -> tuple[str, str]:
     """What a phrase begins with that is no prose, and the prose after it."""
+    if PROSE.match(phrase):
+        return "", phrase
     word = PROSE.search(masked(phrase))
     if word is None:
         return _ARTICLE.sub("", phrase.strip(" \t")), ""
