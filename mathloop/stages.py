@@ -34,7 +34,7 @@ class StageReport:
     stage: str
     """The stage's name: its section of the settings."""
     seconds: float = 0.0
-    """Set by `timed`."""
+    """Set by `timed`, as is `started`."""
     inputs: int = 0
     """Records that went in."""
     generated: int = 0
@@ -53,6 +53,8 @@ class StageReport:
     """A few example records: problem, response, verdict, reward, why kept or dropped."""
     notes: list[str] = field(default_factory=list)
     """Sentences for the reader, such as what was skipped and why."""
+    started: float = 0.0
+    """Seconds since 1970; 0 if nobody took the time."""
 
     def __post_init__(self) -> None:
         self.dropped = {reason: count for reason, count in self.dropped.items() if count}
@@ -75,14 +77,14 @@ class StageReport:
 
 
 def timed(run: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """Makes a stage's `run` record its duration in its report."""
+    """Makes a stage's `run` record its start and its duration in its report."""
 
     @wraps(run)
     def timing(*arguments: Arguments.args, **named: Arguments.kwargs) -> Result:
-        started = time.monotonic()
+        began, started = time.time(), time.monotonic()
         result = run(*arguments, **named)
         report = result[0] if isinstance(result, tuple) else result
-        report.seconds = time.monotonic() - started
+        report.seconds, report.started = time.monotonic() - started, began
         return result
 
     return timing

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from mathloop.curves import Point, thin
 from mathloop.evaluation.table import Score
@@ -39,6 +40,16 @@ def ticks(low: float, high: float, about: int) -> list[float]:
     return [index * step for index in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 
+def tick_labels(values: Sequence[float]) -> list[str]:
+    """Labels of ticks, with as many digits as tell them apart: 0.9996, 1.0000, 1.0004."""
+    labels = [scalar(value) for value in values]
+    if len(set(labels)) == len(labels):
+        return labels
+    step = min(other - one for one, other in pairwise(values))
+    digits = min(max(0, math.ceil(-math.log10(step))), 12) if step > 0 else 12
+    return [f"{value:.{digits}f}".replace("-", "−") for value in values]
+
+
 def smooth(curve: Sequence[Point]) -> tuple[list[Point], int]:
     """A centered moving mean, and its window in points; short curves are unchanged (window 1)."""
     window = 1 if len(curve) < 30 else 2 * (len(curve) // 30) + 1
@@ -63,12 +74,13 @@ def curve_chart(name: str, curve: Sequence[Point], context: str, axis: str = "st
     pad = (high - low) * 0.06 or max(abs(high), 1.0) * 0.1
     x = Scale(raw[0][0], raw[-1][0], left, width - right)
     y = Scale(low - pad, high + pad, height - bottom, top)
+    marked = ticks(low - pad, high + pad, 4)
     grid = [
         (
             element("line", class_="grid", x1=left, x2=width - right, y1=y(tick), y2=y(tick)),
-            element("text", scalar(tick), class_="tick", x=left - 6, y=y(tick) + 4, text_anchor="end"),
+            element("text", shown, class_="tick", x=left - 6, y=y(tick) + 4, text_anchor="end"),
         )
-        for tick in ticks(low - pad, high + pad, 4)
+        for tick, shown in zip(marked, tick_labels(marked), strict=True)
     ]
     ends = [raw[0][0]] if len(raw) == 1 else [raw[0][0], raw[-1][0]]
     steps = [

@@ -8,10 +8,11 @@ from mathloop.evaluation import evaluate, score_table
 from mathloop.evaluation.config import NO_BENCHMARKS, BenchmarksConfig, EvaluationConfig
 from mathloop.files import write_file
 from mathloop.records import read_problems, read_responses
+from mathloop.reports.configuration import configuration_section
 from mathloop.reports.figures import count
 from mathloop.reports.markup import element
 from mathloop.reports.page import page as html_page
-from mathloop.reports.process import configuration_section, stages_section
+from mathloop.reports.process import stages_section
 from mathloop.reports.samples import choose, samples_section
 from mathloop.reports.scores import scores_section
 from mathloop.stages import StageReport
@@ -68,6 +69,6 @@ def write_page(
         "scores": scores_section(table),
         "stages": stages_section([report]),
         "samples": samples_section(chosen, "champion"),
-        "configuration": configuration_section({"evaluation": config.model_dump()}),
+        "configuration": configuration_section({"evaluation": config.model_dump(mode="json")}, [report]),
     }
     write_file(out, html_page("Evaluation of the champion", header, sections).encode("utf-8"))

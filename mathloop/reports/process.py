@@ -1,4 +1,4 @@
-"""The sections about the run: stages, curves, configuration."""
+"""The sections about the run: stages and curves."""
 
 from __future__ import annotations
 
@@ -6,12 +6,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mathloop.reports.charts import curve_chart
+from mathloop.reports.data_files import data_note
 from mathloop.reports.decontamination import is_decontamination
 from mathloop.reports.figures import count, duration, scalar, title, words
 from mathloop.reports.markup import Child, Markup, clip, element
 from mathloop.reports.samples import prose
 from mathloop.stages import StageReport
 
+AXES = {
+    "calibration: share right over predicted": ("predicted probability", "share right"),
+    "problems by right samples": ("right samples", "problems"),
+}
+"""Curve → what its x and y axes count, where that is not a step and the curve's own name."""
 _SHOWN_NOTES = 3
 _SHOWN_SAMPLES = 6
 """Samples shown per stage; its report may hold more."""
@@ -27,6 +33,9 @@ def stages_section(stages: Sequence[StageReport]) -> Markup:
         element("h2", "Stages"),
         element("p", intro, class_="caption"),
         element("ol", rows, class_="stages"),
+        data_note(
+            "cot/responses", "tir/responses", "reward-data/responses", "selection/selected", "*/dropped"
+        ),
         id="stages",
     )
 
@@ -36,8 +45,8 @@ def curves_section(stages: Sequence[StageReport]) -> Markup | None:
     charts = [
         element(
             "figure",
-            element("figcaption", element("span", title(stage.stage), " · "), words(name)),
-            curve_chart(words(name), curve, title(stage.stage)),
+            element("figcaption", element("span", title(stage.stage), " · "), _caption(name)),
+            curve_chart(words(name), curve, title(stage.stage), axis=AXES.get(name, ("step", ""))[0]),
         )
         for stage in stages
         for name, curve in stage.curves.items()
@@ -51,27 +60,15 @@ def curves_section(stages: Sequence[StageReport]) -> Markup | None:
         element("h2", "Curves"),
         element("p", intro, class_="caption"),
         element("div", charts, class_="curves"),
+        data_note("grpo/rollouts"),
         id="curves",
     )
 
 
-def configuration_section(configuration: Mapping[str, Any]) -> Markup | None:
-    """Seed and settings, one list per section."""
-    if not configuration:
-        return None
-    top = {key: value for key, value in configuration.items() if not isinstance(value, Mapping)}
-    sections = {"round": top} | {key: value for key, value in configuration.items() if key not in top}
-    lists = [
-        element("div", element("h3", title(name)), _pairs(_flat(values)))
-        for name, values in sections.items()
-        if values
-    ]
-    return element(
-        "section",
-        element("h2", "Configuration"),
-        element("div", lists, class_="configuration"),
-        id="configuration",
-    )
+def _caption(name: str) -> str:
+    """The curve's name, with what its y axis counts where the name does not say it."""
+    counted = AXES.get(name, ("", ""))[1]
+    return f"{words(name)}, y: {counted}" if counted else words(name)
 
 
 def _stage(stage: StageReport, longest: float) -> Markup:
@@ -122,7 +119,7 @@ def _details(stage: StageReport) -> Markup | None:
     more = stage.notes[_SHOWN_NOTES:]
     inside: list[Child] = [element("p", clip(note, 2_000)) for note in more]
     if stage.values:
-        inside.append(_pairs({words(name): scalar(value) for name, value in stage.values.items()}))
+        inside.append(pairs({words(name): scalar(value) for name, value in stage.values.items()}))
     if not is_decontamination(stage):
         inside += [_sample(sample) for sample in stage.samples[:_SHOWN_SAMPLES]]
     if not inside:
@@ -153,16 +150,7 @@ def _sample(sample: Mapping[str, Any]) -> Markup:
     return element("dl", parts, class_="sample")
 
 
-def _flat(values: Any, prefix: str = "") -> dict[str, str]:
-    if not isinstance(values, Mapping):
-        return {prefix: clip(str(values))}
-    flat: dict[str, str] = {}
-    for key, value in values.items():
-        name = f"{prefix} · {words(str(key))}" if prefix else words(str(key))
-        flat |= _flat(value, name)
-    return flat
-
-
-def _pairs(values: Mapping[str, str]) -> Markup:
+def pairs(values: Mapping[str, Child]) -> Markup:
+    """Names beside their values."""
     rows = [element("div", element("dt", key), element("dd", value)) for key, value in values.items()]
     return element("dl", rows, class_="pairs")

@@ -14,9 +14,10 @@ from mathloop.files import write_file
 from mathloop.records import read_problems, read_responses
 from mathloop.reports import decontamination
 from mathloop.reports.claims import claims_section
+from mathloop.reports.configuration import configuration_section
 from mathloop.reports.learning import untrained
 from mathloop.reports.page import page
-from mathloop.reports.process import configuration_section, curves_section, stages_section
+from mathloop.reports.process import curves_section, stages_section
 from mathloop.reports.samples import choose, samples_section
 from mathloop.reports.scores import benchmarks_section, headline, scores_section
 from mathloop.stages import StageReport, timed
@@ -59,7 +60,7 @@ def run(
             "curves": curves_section(stages),
             "decontamination": decontamination.section(stages),
             "samples": samples_section(chosen),
-            "configuration": configuration_section(json.loads(configuration)),
+            "configuration": configuration_section(json.loads(configuration), stages),
         },
     )
     encoded = document.encode("utf-8")

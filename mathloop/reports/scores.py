@@ -12,6 +12,7 @@ from mathloop.evaluation.orderings import LARGE_NUMBERS
 from mathloop.evaluation.table import metric_name
 from mathloop.reports.charts import difference_chart, interval_bar, score_panel
 from mathloop.reports.claims import CLASSES
+from mathloop.reports.data_files import data_note
 from mathloop.reports.figures import count, difference_range, duration, label, percent, points, title
 from mathloop.reports.learning import nothing_learned
 from mathloop.reports.markup import Child, Markup, clip, element
@@ -45,7 +46,9 @@ def headline(
         if "score" in side
     ]
     facts.append(("Benchmark problems", count(gate["n"])))
-    facts.append(("Time of all stages", duration(sum(stage.seconds for stage in stages))))
+    facts.append(("Time in all stages", duration(sum(stage.seconds for stage in stages))))
+    if (passed := time_passed(stages)) is not None:
+        facts.append(("Time that passed", duration(passed)))
     low, high = float(gate["low"]), float(gate["high"])
     difference = float(gate["difference"])
     metric = str(gate.get("metric", "greedy"))
@@ -76,6 +79,18 @@ def headline(
             class_="headline",
         ),
     )
+
+
+def time_passed(stages: Sequence[StageReport]) -> float | None:
+    """Seconds from the begin of the first stage to the end of the last; None if nobody took the time.
+
+    The first are a run's checks and its first model, which are never taken from an earlier run's results.
+    """
+    begins = [
+        one.started for one in stages if one.stage in ("preflight", "corpus", "pretrain") and one.started
+    ]
+    ends = [one.started + one.seconds for one in stages if one.started]
+    return max(ends) - min(begins) if begins else None
 
 
 def benchmarks_section(gate: Mapping[str, Any]) -> Markup | None:
@@ -147,7 +162,13 @@ def scores_section(table: Table) -> Markup:
             class_="caption",
         )
     )
-    return element("section", element("h2", "Scores"), body, id="scores")
+    return element(
+        "section",
+        element("h2", "Scores"),
+        body,
+        data_note("evaluation/results", "problems/benchmark"),
+        id="scores",
+    )
 
 
 def _explained(table: Table) -> Iterator[str]:

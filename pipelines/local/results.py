@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import shutil
 from pathlib import Path
@@ -9,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from mathloop.files import write_file
 from pipelines.local.folder import RunFolder
 
 if TYPE_CHECKING:
-    from mathloop.evaluation import Outcomes
+    from mathloop.evaluation import Outcomes, Table
     from mathloop.stages import StageReport
 
 
@@ -65,9 +68,21 @@ def write_report(run: RunFolder, out: Path) -> Path:
     return out
 
 
+def write_scores(table: Table, folder: Path) -> None:
+    """Writes a table's rows to scores.csv and scores.json; fractions, with the fields of `Score`."""
+    rows = table.to_rows()
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]) if rows else ["model"], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_file(folder / "scores.csv", text.getvalue().encode())
+    write_file(folder / "scores.json", json.dumps(rows, ensure_ascii=False, indent=1).encode())
+
+
 def show_results(run: RunFolder, console: Console, page: Path | None = None) -> None:
     """Prints scores, claims, what was not learned, the gate's decision, and the report's path.
 
+    Writes scores.csv and scores.json into the run's folder.
     `page` is the report if it is written already; else the one of the run's stages is copied.
     """
     texts = [""]
@@ -81,6 +96,7 @@ def show_results(run: RunFolder, console: Console, page: Path | None = None) -> 
         table = tabulate(outcomes)
         several = any(group.startswith("benchmark:") for group in table.groups)
         texts += [print_scores(table) if several else print_table(table), *cautions(table), ""]
+        write_scores(table, run.path)
         if claims := print_claims(check_orderings(outcomes), untrained(reports)):
             texts += [claims, ""]
         texts += nothing_learned(reports)
@@ -95,7 +111,10 @@ def show_results(run: RunFolder, console: Console, page: Path | None = None) -> 
     if page is not None:
         texts.append(f"report: {page}")
     elif written := next((page for page in pages if page.is_file()), None):
-        shutil.copyfile(written, report)
+        if (run.stages / "judgment" / "page").is_file() and (run.stages / "pretrain").is_dir():
+            write_report(run, report)  # with the first model, of which the round's own page knows nothing
+        else:
+            shutil.copyfile(written, report)
         texts.append(f"report: {report}")
     else:
         texts.append(f"outputs of each stage: {run.stages}")

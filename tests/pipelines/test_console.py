@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 import mathloop
 from mathloop.records import Problem, Response, write_problems, write_responses
@@ -23,9 +25,11 @@ from pipelines.commands import rounds as command
 from pipelines.local import folder as folders
 from pipelines.local import round as starting
 from pipelines.local.folder import RunFolder, write_json
+from pipelines.local.results import show_results
 from pipelines.local.stage import watch_memory
 from pipelines.local.tasks import StageFailed
 from pipelines.profile import load_profile
+from tests.paths import ROOT
 from tests.unit.synthesis.scripted import script
 
 Call = Callable[..., str]
@@ -194,6 +198,32 @@ def test_a_report_is_written_again(in_process: Call, tmp_path: Path) -> None:
     assert (tmp_path / "other.html").read_text() == (run.path / "report.html").read_text()
     make_run("two", judged=False)
     assert "the run was not judged, so it has no report" in in_process("report", "two")
+
+
+def test_the_report_of_a_first_round_has_the_curve_of_pretraining(in_process: Call) -> None:
+    run = make_run("one")
+    (run.stages / "pretrain").mkdir()
+    curve = StageReport("pretrain", curves={"loss": [(1, 3.0), (2, 2.0)]})
+    write_summary([curve], run.stages / "pretrain" / "summary")
+    (run.stages / "judgment" / "page").write_text("without it")
+    show_results(run, Console(file=io.StringIO()))
+    page = (run.path / "report.html").read_text()
+    assert "<span>Pretrain · </span>loss" in page
+
+
+def test_five_lines_of_pandas_read_a_run(in_process: Call) -> None:
+    run = make_run("20261201-2340-4c7a")
+    in_process("report", run.id)
+    docs = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    code = docs.partition("```python\n")[2].partition("```")[0]
+    names: dict[str, Any] = {}
+    exec(code, names)  # the documentation's own lines
+    assert len([line for line in code.splitlines() if line]) == 5
+    assert set(names["results"]["model"]) == {"base", "sft", "challenger"}
+    greedy = names["scores"].query("model == 'sft' and metric == 'greedy' and group == 'all'")
+    assert greedy["value"].tolist() == [1.0]
+    rows = json.loads((run.path / "scores.json").read_text())
+    assert names["scores"].to_dict("records")[0] == rows[0]
 
 
 def test_clean_lists_asks_and_deletes_what_nothing_needs(in_process: Call, tmp_path: Path) -> None:

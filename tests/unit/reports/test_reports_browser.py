@@ -3,7 +3,10 @@
 import pytest
 
 from mathloop.reports import round as report
+from mathloop.settings import Settings
 from tests.chromium import launched
+
+SETTINGS = Settings().model_dump_json()
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +33,7 @@ class Visit:
 def visit(browser, make_round, tmp_path):
     def open_page(width=1280, scheme="light", **settings):
         made = make_round(**settings)
-        report.run(**made.paths, out=tmp_path / "report.html", title="Round 3", configuration='{"seed": 1}')
+        report.run(**made.paths, out=tmp_path / "report.html", title="Round 3", configuration=SETTINGS)
         return Visit(browser, tmp_path / "report.html", width, scheme)
 
     return open_page
@@ -138,3 +141,15 @@ def test_links_scroll_in_a_sandboxed_frame_as_kubeflow_shows_it(browser, make_ro
         page.wait_for_timeout(50)
     assert stages.bounding_box()["y"] < 700
     assert frame.locator("h1").count() == 1, "the frame still holds the report"
+
+
+def test_short_settings_are_not_broken_over_lines(visit):
+    broken = visit(width=1280, count=8).page.evaluate(
+        """() => [...document.querySelectorAll('.configuration dd')].filter((one) => {
+            const range = document.createRange();
+            range.selectNodeContents(one);
+            const lines = new Set([...range.getClientRects()].map((box) => Math.round(box.top / 12)));
+            return one.textContent.length <= 8 && lines.size > 1;
+        }).map((one) => one.textContent)"""
+    )
+    assert broken == []

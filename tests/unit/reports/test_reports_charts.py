@@ -8,10 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mathloop.reports.charts import Scale, curve_chart, difference_chart, smooth, ticks
+from mathloop.reports.charts import Scale, curve_chart, difference_chart, smooth, tick_labels, ticks
 from mathloop.reports.figures import duration, points, scalar
 from mathloop.reports.markup import Markup, clip, element, join, text
+from mathloop.reports.process import curves_section
 from mathloop.reports.samples import prose
+from mathloop.stages import StageReport
 
 finite = st.floats(-1e6, 1e6, allow_nan=False)
 
@@ -122,3 +124,22 @@ def test_prose_loses_nothing_but_blanks(written):
 def test_a_fence_that_never_closes_takes_the_rest():
     shown = prose("So:\n```python\nwhile True: pass")
     assert '<pre class="python"><code><i class="word">while</i> <i class="word">True</i>' in shown
+
+
+def test_ticks_of_a_small_range_are_told_apart():
+    assert tick_labels([0.9996, 0.9998, 1.0, 1.0002]) == ["0.9996", "0.9998", "1.0000", "1.0002"]
+    assert tick_labels([0.0, 0.5, 1.0]) == ["0", "0.5", "1"]
+    drawn = curve_chart("sampler ratio", [(step, 1 + step * 1e-5) for step in range(40)], "GRPO")
+    labels = re.findall(r'class="tick"[^>]*text-anchor="end">([^<]+)<', drawn)[:4]
+    assert len(set(labels)) == len(labels) > 2
+
+
+def test_an_axis_says_what_it_counts():
+    curves = {"problems by right samples": [(0, 4.0), (1, 2.0)], "loss": [(1, 0.5), (2, 0.4)]}
+    curves["calibration: share right over predicted"] = [(0.1, 0.2), (0.9, 0.8)]
+    drawn = curves_section([StageReport("selection", curves=curves)])
+    for name in ("right samples", "predicted probability", "step"):
+        assert 'class="axis"' in drawn
+        assert f">{name}</text>" in drawn
+    assert "problems by right samples, y: problems" in drawn
+    assert "right samples 1: 2" in drawn  # under the pointer

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import re
+import time
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -13,7 +14,8 @@ from mathloop.errors import BadData
 from mathloop.evaluation import Outcomes, check_orderings, score_table
 from mathloop.records import Response, read_problems, read_responses, read_rows, write_responses
 from mathloop.reports import round as report
-from mathloop.stages import StageReport
+from mathloop.settings import Settings
+from mathloop.stages import StageReport, timed
 
 SETTINGS = {"seed": 11, "grpo": {"learning_rate": 5e-5, "sampling": {"temperature": 1.0}}}
 
@@ -69,7 +71,7 @@ def test_the_page_shows_what_the_records_say(make_round, tmp_path):
     assert "9,120 tokens/s" in page.text
     assert "1,730 checked, 18 removed: 14 by ngram and lcs, 4 by near." in page.text
     assert "seed 11" in page.text
-    assert "sampling · temperature 1.0" in page.text
+    assert "grpo.sampling.temperature 1.0" in page.text
     assert "小明有" in page.text
     assert stage.values["bytes"] == (tmp_path / "report.html").stat().st_size < 1_500_000
 
@@ -176,3 +178,44 @@ def test_a_gate_file_without_its_interval_is_named_with_the_field(make_round, tm
     made.paths["gate"].write_text('{"promote": true, "difference": 0.1}')
     with pytest.raises(BadData, match="'low'"):
         draw(made, tmp_path)
+
+
+def test_the_time_that_passed_is_beside_the_time_in_stages(make_round, tmp_path):
+    made = make_round(count=8)
+    for number, stage in enumerate(made.paths["stages"]):
+        stage.started, stage.seconds = 1_000_000.0 + 3_600 * number, 60.0
+    count = len(made.paths["stages"])
+    page, _ = draw(made, tmp_path)
+    assert f"Time in all stages {count} min 0 s" in page.text
+    assert f"Time that passed {count - 1} h 1 min" in page.text
+    for stage in made.paths["stages"]:
+        stage.started = 0.0
+    assert "Time that passed" not in draw(made, tmp_path)[0].text
+
+
+def test_stages_take_their_start(make_round):
+    @timed
+    def run():
+        return StageReport("x")
+
+    before = time.time()
+    assert before - 1 <= run().started <= time.time()
+
+
+def test_settings_are_set_keys_with_those_that_are_not_the_default_and_were_used(make_round, tmp_path):
+    settings = Settings(grpo=Settings().grpo.model_copy(update={"steps": 77}))
+    page, _ = draw(make_round(count=8), tmp_path, configuration=settings.model_dump_json())
+    shown = page.text[page.text.rindex("Configuration") :]
+    default = Settings().grpo
+    assert f"grpo.steps 77 ({default.steps})" in shown
+    assert f"grpo.group_size {default.group_size} " in shown
+    assert "decontamination.rules" in shown, "a section whose stages have longer names"
+    assert "deployment." not in shown
+    assert "pools." not in shown
+    assert "pretrain." not in shown, "no first model was made"
+
+
+def test_sections_name_the_files_behind_them(make_round, tmp_path):
+    page, _ = draw(make_round(count=8), tmp_path)
+    for name in ("stages/evaluation/results", "stages/grpo/rollouts", "stages/cot/responses"):
+        assert name in page.text
