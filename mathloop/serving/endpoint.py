@@ -6,6 +6,7 @@ import asyncio
 import os
 import random
 import ssl
+from functools import lru_cache
 from typing import Any
 
 import certifi
@@ -36,7 +37,7 @@ def open_client(seconds: float) -> httpx.AsyncClient:
 
     It uses no proxy, follows no redirect, and reads trusted certificates from SSL_CERT_FILE.
     """
-    context = ssl.create_default_context(cafile=os.environ.get("SSL_CERT_FILE") or certifi.where())
+    context = _trust(os.environ.get("SSL_CERT_FILE") or certifi.where())
     key = read_key(ENDPOINT_KEY_VARIABLE)
     return httpx.AsyncClient(
         verify=context,
@@ -45,6 +46,12 @@ def open_client(seconds: float) -> httpx.AsyncClient:
         limits=httpx.Limits(max_connections=64, max_keepalive_connections=16),
         headers={"Accept-Encoding": "identity", **({"Authorization": f"Bearer {key}"} if key else {})},
     )
+
+
+@lru_cache(maxsize=4)
+def _trust(certificates: str) -> ssl.SSLContext:
+    """Read once: the file is large, and there is a client per endpoint."""
+    return ssl.create_default_context(cafile=certificates)
 
 
 class Endpoint:

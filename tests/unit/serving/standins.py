@@ -91,12 +91,14 @@ Reply = tuple[int, bytes, dict[str, str]]
 class VLLMStandIn:
     """Answers as vLLM 0.32 was seen to, with a policy that says 7 and a reward model that likes short texts.
 
-    `broken[path]` takes a path over: it maps a request to (status, body, headers), or to None for "as usual".
+    `broken[path]` takes a path over: it maps a request to (status, body, headers), to a function that writes
+    to the connection itself, or to None for "as usual".
     """
 
     def __init__(self, port: int = 0) -> None:
         self.asked: list[tuple[str, dict[str, Any], dict[str, str]]] = []
-        self.broken: dict[str, Callable[[dict[str, Any]], Reply | None]] = {}
+        self.broken: dict[str, Callable[[dict[str, Any]], Reply | Callable[[Any], None] | None]] = {}
+        self.closing = threading.Event()
         self.context = 1024
         owner = self
 
@@ -113,6 +115,10 @@ class VLLMStandIn:
                 owner.asked.append((self.path, body, dict(self.headers.items())))
                 broken = owner.broken.get(self.path)
                 given = broken(body) if broken is not None else None
+                if callable(given):
+                    given(self)
+                    self.close_connection = True
+                    return
                 status, data, headers = given or (200, json.dumps(owner.usual(self.path, body)).encode(), {})
                 self.send_response(status)
                 for name, value in {"Content-Length": str(len(data)), **headers}.items():
@@ -130,6 +136,7 @@ class VLLMStandIn:
                 pass  # a client that hung up
 
         self._server = Quiet(("127.0.0.1", port), Handler)
+        self._server.owner = self  # type: ignore[attr-defined]
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
 
@@ -153,5 +160,6 @@ class VLLMStandIn:
         return {"data": [{"index": 0, "data": [[100.0], [9.0], [20.0 - length]]}]}
 
     def close(self) -> None:
+        self.closing.set()
         self._server.shutdown()
         self._server.server_close()
