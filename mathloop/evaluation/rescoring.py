@@ -69,12 +69,14 @@ def fold(places: Sequence[Path], fields: Fields = SAVED, *, verify: bool = False
         raise BadConfig(f"{twice} is given twice; give each folder or file once")
     found = Rescored()
     columns = [name for name in dict(fields).values() if name]
+    lacking = set() if fields is SAVED else set(columns)
     for place in places:
         before = 0
         counts: Counter[tuple[str, str, str]] = Counter()
         for path in response_files(place):
             number = 0
             for number, row in file_rows(path, columns):
+                lacking.difference_update(row)
                 try:
                     asked = asked_of(row, fields, place, before + number)
                     response = None
@@ -89,6 +91,9 @@ def fold(places: Sequence[Path], fields: Fields = SAVED, *, verify: bool = False
                         str(error).partition(": ")[2], path=path, row=number, field=error.field
                     ) from None
             before += number
+    if lacking:
+        message = "no row has this column, which --fields names; correct it, or leave it out"
+        raise BadData(message, path=", ".join(map(str, places)), field=min(lacking))
     _name_models(found, {str(place) for place in places if place.is_dir() and not is_complete(place)})
     if not found.by_labels.entries and not found.by_verifier.entries:
         raise BadData("nothing to score: no response has a gold answer or a stored verdict", path=places[0])

@@ -121,11 +121,13 @@ def _problem(row: Row, fields: Fields, number: int) -> Problem:
     statement = _text(row, fields.problem)
     benchmark = _text(row, fields.benchmark)
     name = _text(row, fields.id)
+    gold = _string(row.get(fields.answer), fields.answer) if fields.answer else None
     if not name:
-        name = hashlib.sha256(statement.encode()).hexdigest()[:16] if statement else f"row-{number}"
+        # With the gold answer: public sets have one statement with several (CARP, CollegeMath).
+        both = f"{statement}\0{gold}".encode("utf-8", "surrogatepass")
+        name = hashlib.sha256(both).hexdigest()[:16] if statement else f"row-{number}"
     if benchmark and not name.startswith(f"{benchmark}/"):
         name = f"{benchmark}/{name}"
-    gold = _string(row.get(fields.answer), fields.answer) if fields.answer else None
     return Problem(
         id=name,
         problem="",

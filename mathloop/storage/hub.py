@@ -16,7 +16,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -106,7 +106,9 @@ def _commit(place: HubPlace) -> str:
     hub = _library()
     known = _folder(hub, place.repo) / "revisions.json"
     name = place.revision or "main"
-    before: dict[str, Any] = parse_object(known.read_bytes()) if known.is_file() else {}
+    before: dict[str, Any] = {}
+    with suppress(FileNotFoundError, ValueError):  # never written, or damaged: looked up again
+        before = parse_object(known.read_bytes())
     if hub.constants.HF_HUB_OFFLINE:
         if not isinstance(before.get(name), str):
             raise _offline(place)

@@ -115,6 +115,22 @@ def test_a_broken_row_is_named(tmp_path: Path, row: dict[str, Any], said: str) -
     assert str(error.value).startswith(f"{path}, {said}")
 
 
+def test_a_column_that_no_row_has_is_refused(tmp_path: Path) -> None:
+    first = write(tmp_path / "first.jsonl", {"r": "\\boxed{1}", "g": "1", "m": 0.5})
+    second = write(tmp_path / "second.jsonl", {"r": "\\boxed{1}", "g": "1"})
+    with pytest.raises(BadData, match=r"first.jsonl, field 'rm': no row has this column, which --fields"):
+        fold([first], Fields(response="r", answer="g", reward="rm"), verify=True)
+    both = fold([first, second], Fields(response="r", answer="g", reward="m"), verify=True)
+    assert len(both.by_verifier.entries) == 2, "one of two files may lack rewards"
+
+
+def test_one_statement_with_two_gold_answers_is_two_problems(tmp_path: Path) -> None:
+    rows = [{"q": "x is?", "r": "\\boxed{1}", "g": gold} for gold in ("1", "2", "1", "2")]
+    path = write(tmp_path / "rows.jsonl", *rows)
+    found = fold([path], Fields(response="r", answer="g", problem="q"), verify=True).by_verifier
+    assert found.scores("rows", "cot", 2)["maj"].tolist() == [1, 0]
+
+
 def test_csv_and_gzip_are_read_too(tmp_path: Path) -> None:
     head, rows = "text,gold,score,ok\n", ["\\boxed{1},1,0.5,True", "\\boxed{2},1,-1,0", "\\boxed{2},2,,1"]
     (tmp_path / "rows.csv").write_text(head + "\n".join(rows))
