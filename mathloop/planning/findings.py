@@ -25,7 +25,9 @@ def gpus_of(work: Work, settings: Settings) -> tuple[int, int]:
     pool = getattr(settings.pools, work.pool)
     held = max(1, pool.gpus) * pool.nodes
     if work.engine is None:
-        return held, 1  # a sampling step is one process with one GPU
+        assert work.sampling is not None
+        each = work.sampling.tensor_parallel
+        return held, each * (work.sampling.engines or max(1, held // each))
     own = work.engine.processes * pool.nodes
     return held, own or held
 
@@ -69,8 +71,7 @@ def remarks(works: Sequence[Work], settings: Settings, shape: Shape, gpu: Gpu) -
     if gpu is not HOST and idle:
         held, _ = gpus_of(next(w for w in works if w.stage == idle[0]), settings)
         said.append(
-            f"{', '.join(idle)}: a sampling step uses one of the {held} GPUs that its pod holds; set "
-            "pools.sampler.gpus to 1"
+            f"{', '.join(idle)}: engines and tensor_parallel leave some of the pod's {held} GPUs idle"
         )
     if gpu is HOST:
         said.append(
@@ -123,13 +124,13 @@ def _remedy(
         changes = _least(changes, lambda some: all(fits(some, GPUS[kind]) for kind in larger))
         with_changes = f" with {_shown(changes)}" if changes else ""
         return f"no setting helps on this GPU; {' or '.join(larger)} would do{with_changes}"
+    if work.engine is None and work.scored:
+        return "policy and reward model do not fit beside each other on any GPU known here; take smaller ones"
     if work.engine is None or (work.sampling is not None and work.sampling.engine == "vllm"):
         least = next(
             n for n in (2, 4, 8, 16, 32) if n == 32 or BFLOAT16 * shape.parameters < 0.6 * n * usable(gpu)
         )
-        return (
-            f"the model must be spread over {least} GPUs (tensor parallelism), which sampling cannot do yet"
-        )
+        return f"the policy must be split among {least} GPUs to sample, which {work.stage} cannot do yet"
     return f"no setting helps; set {work.stage}.lora, or take a smaller model"
 
 

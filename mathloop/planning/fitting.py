@@ -66,7 +66,7 @@ def need(work: Work, settings: Settings, shape: Shape, gpu: Gpu, world: int) -> 
 def sampler_parts(config: SamplingConfig, shape: Shape, gpu: Gpu, longest: int) -> Parts:
     """What an engine that samples takes; vLLM's parts add up to its share of the GPU."""
     size = BFLOAT16 if config.dtype == "bfloat16" else FLOAT32
-    weights = float(size * shape.parameters)
+    weights = float(size * shape.parameters) / config.tensor_parallel
     if config.engine == "transformers":
         return {"sampler's weights": weights} | _cache_parts(config, shape, longest, size)
     cache = config.gpu_memory * gpu.memory_bytes - weights - VLLM_WORK
@@ -80,13 +80,14 @@ def _cache_parts(config: SamplingConfig, shape: Shape, longest: int, size: int) 
 
 
 def sequences(work: Work, shape: Shape, gpu: Gpu) -> float:
-    """Sequences of mean length that one GPU decodes at a time."""
+    """Sequences of mean length that one engine decodes at a time."""
     config = work.sampling
     if config is None or config.engine == "transformers":
         return float(config.batch_size) if config else 0.0
     size = BFLOAT16 if config.dtype == "bfloat16" else FLOAT32
     cache = sampler_parts(config, shape, gpu, work.longest)["vLLM's cache"]
-    return min(float(config.batch_size), cache / (work.length * shape.cache_bytes(size)))
+    each = work.length * shape.cache_bytes(size) / config.tensor_parallel
+    return min(float(config.batch_size), cache / each)
 
 
 def lacks(work: Work, settings: Settings, shape: Shape, gpu: Gpu, world: int) -> str:
@@ -100,7 +101,7 @@ def lacks(work: Work, settings: Settings, shape: Shape, gpu: Gpu, world: int) ->
     if work.sampling is not None and work.sampling.engine == "vllm":
         size = BFLOAT16 if work.sampling.dtype == "bfloat16" else FLOAT32
         cache = sampler_parts(work.sampling, shape, gpu, work.longest)["vLLM's cache"]
-        least = LEAST_SEQUENCES * work.longest * shape.cache_bytes(size)
+        least = LEAST_SEQUENCES * work.longest * shape.cache_bytes(size) / work.sampling.tensor_parallel
         if cache < least:
             return (
                 f"leaves vLLM {cache / 1e9:.1f} GB for its cache, and {LEAST_SEQUENCES} responses of full "
@@ -124,6 +125,9 @@ def candidates(work: Work, settings: Settings) -> list[tuple[str, Any]]:
         if work.sampling.dtype == "float32" and (work.engine is None or work.sampling.engine == "vllm"):
             changes.append((f"{base}.dtype", "bfloat16"))
         if work.sampling.engine == "vllm":
+            if work.engine is None:
+                most = settings.pools.sampler.gpus
+                changes += [(f"{base}.tensor_parallel", n) for n in (2, 4, 8) if n <= most]
             shares = (0.9, 0.8, 0.7, 0.6, 0.5, 0.45, 0.4, 0.35, 0.3, 0.25, 0.2)
             changes += [(f"{base}.gpu_memory", s) for s in shares if s < work.sampling.gpu_memory]
         else:

@@ -38,8 +38,8 @@ def seconds(work: Work, shape: Shape, gpu: Gpu, gpus: int, sequences: float, ass
     """How long the stage takes.
 
     Args:
-        gpus: GPUs that do the work, each with the whole model.
-        sequences: sequences that one GPU decodes at a time.
+        gpus: GPUs that do the work; engines of a sampling stage have `tensor_parallel` of them each.
+        sequences: sequences that one engine decodes at a time.
     """
     flops = gpu.tflops * 1e12 * assumed.utilization * gpus
     context = work.length / 2
@@ -47,7 +47,9 @@ def seconds(work: Work, shape: Shape, gpu: Gpu, gpus: int, sequences: float, ass
     if work.engine is not None and work.engine.activation_checkpointing:
         training *= 4 / 3
     training += work.steps * UPDATE * shape.parameters / gpus / (gpu.bandwidth * 1e9 * assumed.bandwidth)
-    scoring = shape.forward_flops(work.scored, context, head=False) / flops
+    # Sampling stages score in one process, GRPO in all of them.
+    scorers = flops if work.engine is not None else flops / gpus
+    scoring = shape.forward_flops(work.scored, context, head=False) / scorers
     scoring += shape.forward_flops(work.forwarded, context) / flops
     return Seconds(_decoding(work, shape, gpu, gpus, sequences, assumed), scoring, training)
 
@@ -56,10 +58,12 @@ def _decoding(work: Work, shape: Shape, gpu: Gpu, gpus: int, sequences: float, a
     if work.sampling is None or not work.samples:
         return 0.0
     size = 2 if work.sampling.dtype == "bfloat16" else 4
-    bandwidth = gpu.bandwidth * 1e9 * assumed.bandwidth
+    each = work.sampling.tensor_parallel
+    engines = max(1, gpus // each)
+    bandwidth = gpu.bandwidth * 1e9 * assumed.bandwidth * each
     mean = work.written / work.samples
     longest = min(float(work.sampling.max_tokens), LONGEST * mean)
-    responses = work.samples / gpus / work.batches
+    responses = work.samples / engines / work.batches
     at_once = max(1.0, min(sequences, responses))
     if work.sampling.engine == "vllm":  # a finished response makes room for the next
         steps = max(responses * mean / at_once, longest)
@@ -67,7 +71,7 @@ def _decoding(work: Work, shape: Shape, gpu: Gpu, gpus: int, sequences: float, a
         steps = -(-responses // at_once) * longest
     # TIR's later turns are in the prefix cache, so that nothing is read twice.
     step = STEP_SECONDS[work.sampling.engine] * shape.layers + size * shape.read / bandwidth
-    cache = work.written / gpus * (work.length - mean / 2) * shape.cache_bytes(size) / bandwidth
+    cache = work.written / engines * (work.length - mean / 2) * shape.cache_bytes(size) / bandwidth
     arithmetic = gpu.tflops * 1e12 * 2 * assumed.utilization * gpus
     products = shape.forward_flops(work.written + work.prompted, work.length / 2) / arithmetic
     return work.batches * steps * step + cache + products

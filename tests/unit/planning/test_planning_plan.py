@@ -59,11 +59,24 @@ def test_the_7b_profile_by_hand() -> None:
     assert made.misfits == []
 
 
-def test_the_72b_profile_says_that_one_gpu_cannot_sample() -> None:
+def test_the_72b_profile_samples_over_four_gpus_and_says_what_needs_it_on_one() -> None:
     made = plan("qwen2.5-math-72b")
-    assert parts(made, "cot")["vLLM's weights"] == pytest.approx(145.4e9, rel=1e-3)
-    assert any(line.startswith("cot needs") and "tensor parallelism" in line for line in made.misfits)
-    assert not any(line.startswith("sft") for line in made.misfits)
+    assert parts(made, "tir")["vLLM's weights"] == pytest.approx(145.4e9 / 4, rel=1e-3)
+    told = {line.partition(" ")[0]: line for line in made.misfits}
+    assert set(told) == {"cot", "grpo", "evaluation"}
+    assert "the policy must be split among 4 GPUs to sample, which grpo cannot do yet" in told["grpo"]
+    one = plan("qwen2.5-math-72b", None, "tir.sampling.tensor_parallel=1").misfits
+    assert any(line.startswith("tir ") and "set tir.sampling.tensor_parallel=4" in line for line in one)
+
+
+def test_engines_share_a_stages_work() -> None:
+    def hours(*sets: str) -> float:
+        made = plan("qwen2.5-math-1.5b", None, *sets)
+        return next(one.seconds.total for one in made.stages if one.work.stage == "tir")
+
+    assert hours("tir.sampling.engines=1") == pytest.approx(8 * hours(), rel=0.05)
+    made = plan("qwen2.5-math-1.5b", None, "tir.sampling.engines=4")
+    assert made.remarks == ["tir: engines and tensor_parallel leave some of the pod's 8 GPUs idle"]
 
 
 @pytest.mark.parametrize(
