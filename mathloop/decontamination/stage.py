@@ -21,6 +21,12 @@ from mathloop import __version__
 from mathloop.decontamination.config import DecontaminationConfig
 from mathloop.decontamination.index import FORMAT, open_index
 from mathloop.decontamination.shards import Job, Shard, Tally, count_shards, plan_shards, read_tally
+from mathloop.decontamination.training_rows import (
+    at_its_place,
+    is_cut_as_it_is,
+    training_files,
+    write_lines,
+)
 from mathloop.decontamination.workers import filter_shards
 from mathloop.errors import BadData, MathloopError
 from mathloop.files import check_plain, check_target, disk, make_parents, reading, remove_empty
@@ -51,7 +57,8 @@ def run(
     """Writes the rows that no benchmark item contaminates to `out`, in order, and the others to `removed`.
 
     Args:
-        problems: Problems; without `responses`, rows with a problem, question, Body and Question, or text.
+        problems: Problems; without `responses`, rows with a problem, question, Body and Question, or text, in
+            any format that problems are read from, or a folder of such files.
         responses: Responses to these problems; if present, they are filtered instead of the problems.
         benchmarks: Files of questions, with the same field names.
         out: Kept rows with all their fields. From .jsonl to .jsonl every line is copied byte for byte.
@@ -70,10 +77,13 @@ def run(
         StorageRefused: the disk refuses a file.
         MathloopError: a worker was killed.
     """
-    inputs = [path for path in (problems, responses, *benchmarks) if path is not None]
+    files = [problems] if responses is not None else training_files(problems)
+    inputs = [path for path in (*files, responses, *benchmarks) if path is not None]
+    if problems.is_dir() and Path(os.path.realpath(problems)) in Path(os.path.realpath(out)).parents:
+        raise BadData("the output would be among the training data; choose a place outside", path=out)
     _check_places(inputs, out, removed)
     new_folders: list[Path] = []
-    work = None
+    work, rows = None, problems
     try:
         with disk(out):
             new_folders = make_parents(Path(os.path.realpath(out)))
@@ -84,16 +94,21 @@ def run(
         values = {"benchmark_items": float(opened.source_items), "benchmarks": float(len(opened.benchmarks))}
         report = StageReport(name, values=values)
         rules = (config.rules, config.lcs_ratio, config.structure_ratio, config.likeness)
-        job = Job(problems, work, index, rules)
+        if responses is None and not is_cut_as_it_is(problems):
+            rows = write_lines(problems, files, work)
+        job = Job(rows, work, index, rules)
         if responses is not None:
             next(read_responses(responses), None)  # raises if the file has no rows
             job = replace(job, source=responses, problems=problems)
         tally = _filter(job, out, removed, workers or len(os.sched_getaffinity(0)))
     except MathloopError as error:
+        told = at_its_place(error, rows) if isinstance(error, BadData) and rows != problems else error
         # A user's mistake leaves nothing behind; after a killed worker the next run resumes.
         if work is not None and type(error) is not MathloopError:
             shutil.rmtree(work, ignore_errors=True)
             remove_empty(new_folders)
+        if told is not error:
+            raise told from None
         raise
     shutil.rmtree(work, ignore_errors=True)
     report.inputs, report.dropped = tally.taken, dict(tally.dropped)

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from mathloop.data_names import SUFFIXES, is_known
 from mathloop.errors import BadConfig, BadData
 from pipelines import streams
 from pipelines.commands.options import Sets
@@ -50,7 +51,10 @@ def execute() -> None:
 
 
 def decontaminate(
-    train: Annotated[Path, typer.Option(metavar="FILE", help="Training data: .jsonl or .parquet.")],
+    train: Annotated[
+        Path,
+        typer.Option(metavar="FILE", help="Training data in any format that problems have, or a folder."),
+    ],
     benchmarks: Annotated[
         list[Path], typer.Option(metavar="DIR_OR_FILES", help="Benchmark files, or folders of them.")
     ],
@@ -79,9 +83,9 @@ def decontaminate(
     from mathloop.records.rows import check_suffix, is_parquet
 
     check_suffix(out)
-    if train.suffix not in (".jsonl", ".parquet") and train.is_file() and not is_parquet(train):
-        message = "training data is .jsonl or .parquet; write it as one of these"
-        raise BadData(message, path=train)
+    if train.is_file() and not is_known(train) and not is_parquet(train):
+        expected = f"expected {', '.join(SUFFIXES)}, or one of these with .gz"
+        raise BadData(f"training data of an unknown format; {expected}", path=train)
     files = [file for path in (*benchmarks, *(more or [])) for file in _benchmark_files(path)]
     if report is not None:
         check_target(report)

@@ -70,11 +70,11 @@ def test_a_repeated_id_is_told_as_a_run_tells_it(tmp_path: Path) -> None:
 
 
 def test_decontaminate_refuses_formats_that_it_does_not_write_or_take(tmp_path: Path) -> None:
-    for name in ("train.jsonl", "train.json", "bench.jsonl"):
+    for name in ("train.jsonl", "train.txt", "bench.jsonl"):
         (tmp_path / name).write_text('{"question": "1+1?"}\n')
     for train, out, said in (
         ("train.jsonl", "kept.json", "kept.json: a table is not written as .json"),
-        ("train.json", "kept.jsonl", "train.json: training data is .jsonl or .parquet"),
+        ("train.txt", "kept.jsonl", "train.txt: training data of an unknown format; expected .parquet"),
     ):
         files = ("--train", train, "--benchmarks", "bench.jsonl", "--out", out, "--removed", "r.jsonl")
         assert said in refused("decontaminate", *files, folder=tmp_path)

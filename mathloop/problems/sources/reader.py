@@ -199,18 +199,19 @@ def many(errors: list[BadData]) -> BadData:
         for error in errors[1:SHOWN]
     )
     more = f"; and {len(errors) - SHOWN:,} more" if len(errors) > SHOWN else ""
-    message = f"{_message(first)} ({len(errors):,} broken rows; the others: {others}{more})"
+    message = f"{message_of(first)} ({len(errors):,} broken rows; the others: {others}{more})"
     return BadData(message, path=first.path, row=first.row, field=first.field)
 
 
 def _said(error: BadData) -> tuple[str | None, str]:
-    return error.field, _message(error)
+    return error.field, message_of(error)
 
 
-def _message(error: BadData) -> str:
+def message_of(error: BadData) -> str:
+    """What an error says without its place."""
     where = str(BadData("", path=error.path, row=error.row, field=error.field))
     return str(error).removeprefix(where)
 
 
 def _without_path(error: BadData) -> str:
-    return str(BadData(_message(error), row=error.row, field=error.field))
+    return str(BadData(message_of(error), row=error.row, field=error.field))
