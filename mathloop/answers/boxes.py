@@ -25,7 +25,7 @@ _SUSPICIOUS = (
     "not", "n't", "n’t", "never", "wrong", "incorrect", "false", "except", "exclud", "other than",
     "anything but", "would", "could", "might", "unless", "than", "exceed", "least", "most", "above", "below",
     "up to", "only", "rather", "instead", "impossible", "rule", "neither", "nor", "write", "give", "put",
-    "enter", "return", "report", "invalid", "?", "？", "不", "非", "错", "除", "若", "舍",
+    "enter", "return", "report", "invalid", "too ", "fail", "?", "？", "不", "非", "错", "除", "若", "舍",
 )  # fmt: skip
 """A box is only denied, or part of an instruction, if one of these is near it."""
 _NOT_BEFORE = re.compile(
@@ -41,6 +41,8 @@ _NOT_BEFORE = re.compile(
 _WRONG_AFTER = re.compile(
     r"[$\\)\]\s]*,?\s*(?:(?:which|that|but\s+(?:this|that|it))\s+)?(?:only\s+if\b|unless\b|(?:is|was|would\s+be|seems)\s+(?:\w+\s+)?"
     r"(?:wrong|incorrect|false|not|impossible|invalid|excluded|ruled\s+out)"
+    r"|is\s+too\s+(?:small|large|big|high|low|many|few)\b|does\s*(?:not|n['’]t)\s+(?:satisfy|work|fit|hold)\b"
+    r"|fails\b|[?？]\s*(?:that|this|it)\s+(?:fails|is\s+too|does\s*(?:not|n['’]t))"
     r"|isn['’]t|can(?:not|['’]t)|[?？]\s*(?:no|wrong|不)|是?(?:错|不对|不正确|不可能|舍去))",
     re.IGNORECASE,
 )
@@ -65,7 +67,7 @@ _OPERATOR = re.compile(
 _OPENED = tuple("$([=:")
 """No operator ends with one of these; a fast test."""
 _OPERATED = re.compile(
-    r"\^(?!\s?\{?\s?\\circ)|_|\s?[*/]\s?\d|\s?\\(?:cdot|times|div)\b|\s?\+\s?[\d\\]|[xyzn](?![A-Za-z])|\\pi\b|\\sqrt"
+    r"\^(?!\s?\{?\s?\\circ)|_|\s?[*/]\s?\d|\s?\\(?:cdot|times|div)\b|\s?\+\s?[\d\\]|[xyzni](?![A-Za-z])|\\pi\b|\\sqrt"
 )
 _BLANK = re.compile(r"[^\n.]{0,60}?=")
 """2 + □ = 9: the box is what is asked for."""

@@ -11,7 +11,7 @@ from mathloop.answers.chinese_sentences import (
 )
 from mathloop.answers.masking import BROKEN_FORMULA, FORMULA, NUMBER, PROSE, formulas, masked
 from mathloop.answers.phrases import stated
-from mathloop.answers.retractions import is_temptation, taken_back
+from mathloop.answers.retractions import is_denied, is_temptation, taken_back
 from mathloop.answers.statements import sets_aside
 
 INSTEAD = re.compile(r"(?:should|must|ought\s+to)\s+be\b|is\s+(?:actually|really)\b|应该?[是为]")
@@ -122,6 +122,8 @@ def after_cue(text: str, language: str) -> str | None:
         if answer and len(cues) > 1 and text.endswith(answer) and cue is cues[-1]:
             cut_off = answer
         elif answer is not None:
+            if answer and is_denied(rest.partition(answer)[2]):
+                return ""
             instead = corrected(rest[_sentence_end(rest) :], answer) if cue is cues[-1] else None
             return answer if instead is None else instead
     return cut_off

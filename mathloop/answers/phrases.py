@@ -70,7 +70,7 @@ _BEFORE = re.compile(
     r"|example|line|row|of\s+(?:the\s+)?\w+|from|beyond|within|up\s+to|multiple\s+of|odd|even|cubed?"
     r"|cannot|never|no|unless"
     r"|divides|as|(?:coprime|closest|tends?|congruent|proportional|opposite|next|prime)\s+(?:to|number)|approach(?:es)?"
-    r"|starts?\s+with|ends?\s+in|exceeds?|exceeding|if|when|n['’]t)[\s$(]*$|\bof[\s$(]*$",
+    r"|starts?\s+with|ends?\s+(?:in|with)|answers?\s+(?:has|have|contains?)|exceeds?|exceeding|if|when|n['’]t)[\s$(]*$|\bof[\s$(]*$",
     re.IGNORECASE,
 )
 _OF_WHOLE = re.compile(

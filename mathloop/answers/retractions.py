@@ -13,7 +13,7 @@ _TEMPTING = re.compile(
     rf"|\b(?:some|many|most)(?:\s+\w+)?\s+(?:(?:might|may|could|would|will|often|usually)\s+)?{_THINK}\b"
     r"|\b(?:common|frequent|classic|popular|easy)\s+(?:\w+\s+)?(?:mistake|error|misconception|trap|pitfall|slip)s?\b"
     r"|\b(?:mistakenly|wrongly|incorrectly|erroneously|naively)\s+(?:get|think|say|answer|conclude|assume|believe|write|obtain"
-    r"|claim|count|add|multiply)\b|\bna[iï]ve\b|\btrap\s+answer\b|\binto\s+the\s+trap\b|\bat\s+first\s+(?:glance|sight)\b|\bbeware\b"
+    r"|claim|count|add|multiply)\b|\bna[iï]ve\b|\bcareless(?:ly)?\b|\btrap\s+answer\b|\binto\s+the\s+trap\b|\bat\s+first\s+(?:glance|sight)\b|\bbeware\b"
     r"|\b(?:do\s+not|don['’]t|never)\s+(?:\w+\s+)?(?:answer|write|say|conclude|choose|pick)\b"
     r"|\b(?:wrong|incorrect|false|mistaken|erroneous)\s+(?:final\s+)?(?:answer|value|result|choice|conclusion|solution)\b"
     r"|误(?:答|以为|认为|选|解|写|得|算|填)|易错|(?:常见|典型)的?(?:错误|误区)|错误地|(?:错误|不正确)(?:的)?(?:答案|结果|解法|做法)(?:是|为|[:：])"
@@ -24,6 +24,7 @@ _TEMPTING = re.compile(
 _HINTS = (
     "tempt", "might", "may", "some", "any", "most", "mistak", "error", "misconc", "trap", "pitfall",
     "slip", "wrong", "incorrect", "errone", "naiv", "naïv", "glance", "sight", "beware", "do not", "don't",
+    "careless",
     "don’t", "never", "false", "误", "错", "乍", "很多", "切勿", "千万",
 )  # fmt: skip
 """One of these is in every such introduction; a fast test."""
@@ -57,7 +58,7 @@ def is_temptation(before: str) -> bool:
 
 _PUNCTUATION = r"[\s$\\)\].,;:!。，；！*…—–-]*"
 _BUT = re.compile(
-    rf"{_PUNCTUATION}(?:(?:but|yet|however|although|though|wait|correction|hmm+|oops|actually|no|sorry|hold\s+on|hang\s+on|scratch"
+    rf"{_PUNCTUATION}(?:(?:but|yet|however|although|though|wait|correction|hmm+|oops|actually|edit|just\s+kidding|no|sorry|hold\s+on|hang\s+on|scratch"
     r"|on\s+second\s+thought|let\s+me\s+(?:re|double)\W?\s?check|or\s+rather|I\s+(?:made|forgot|take|was|mis\w+))\b"
     r"|但|可是|然而|不过|等等|不对|哦不|更正|抱歉|其实|以上|上述|舍去|是?增根|检验|经检验)",
     re.IGNORECASE,
@@ -65,8 +66,9 @@ _BUT = re.compile(
 """What a text begins with that takes an answer back."""
 _DENIED = re.compile(
     rf"{_PUNCTUATION}(?:(?:and|which|that|this|it|he|she|they)\s+)*(?:(?:is|was|are)\s+|['’]s\s+)(?:an?\s+|the\s+)?(?:(?!not\b)\w+\s+)?"
-    r"(?:wrong|incorrect|false|mistaken|extraneous|rejected|discarded|invalid|inadmissible|not\s+(?:right|correct|valid|allowed)|too\s+(?:many|few))\b"
-    rf"|{_PUNCTUATION}(?:which|that|this|it)\s+(?:double|over)\W?counts",
+    r"(?:wrong|incorrect|false|mistaken|extraneous|rejected|discarded|invalid|inadmissible|not\s+(?:right|correct|valid|allowed)|contradiction|too\s+(?:many|few|small|large|big|high|low))\b"
+    rf"|{_PUNCTUATION}(?:which|that|this|it)\s+(?:double|over)\W?counts"
+    rf"|{_PUNCTUATION}(?:(?:and|which|that|this|it)\s+)*(?:does\s*(?:not|n['’]t)\s+(?:satisfy|work|fit|hold)|fails\b)",
     re.IGNORECASE,
 )
 """What denies an answer at once."""
@@ -75,7 +77,7 @@ _TAKEN_BACK = re.compile(
     r"|\bisn['’]t\s*(?:right|correct|true|[.!])|\bmistake\b|\bI\s+(?:forgot|misread|miscounted|miscalculated|overcounted|double.counted)\b"
     r"|\bscratch\s+that\b|\btake\s+(?:that|it)\s+back\b|\bno,?\s+wait\b|\bwait,?\s+no\b"
     r"|\b(?:the|this)\s+(?:problem|question)\s+(?:asks|wants)\b|\b(?:double|over)\W?count|\bcounts?\b[^.]{0,40}\btwice\b|\btoo\s+(?:many|few)\b"
-    rf"|^{_PUNCTUATION}(?:no[.,!]|correction\b)|\boops\b|\bor\s+rather\b|\bsorry\b|\bhmm+,?\s+no\b|有误|算错|弄错|看错|写错|错了|不对|更正|其实不",
+    rf"|^{_PUNCTUATION}(?:no[.,!]|correction\b|actually,?\s+[-−\d\\$]|edit:\s+[-−\d\\$]|just\s+kidding\b)|\boops\b|\bor\s+rather\b|\bsorry\b|\bhmm+,?\s+no\b|有误|算错|弄错|看错|写错|错了|不对|更正|其实不",
     re.IGNORECASE,
 )
 _UNFIT = re.compile(
@@ -105,6 +107,11 @@ _NUMBER = re.compile(r"(?<![A-Za-z\d.])[-−]?\d+(?:\.\d+)?")
 def may_be_taken_back(after: str) -> bool:
     """Whether the text behind an answer begins like one that takes it back."""
     return bool(_BUT.match(after) or _DENIED.match(after))
+
+
+def is_denied(after: str) -> bool:
+    """Whether the text behind an answer denies it at once: "7, which is a contradiction"."""
+    return _DENIED.match(after) is not None
 
 
 def taken_back(after: str, answer: str = "") -> str | None:
