@@ -11,7 +11,7 @@ from mathloop.evaluation.differences import Difference, paired_difference
 from mathloop.evaluation.metrics import Outcomes
 from mathloop.evaluation.sample_scores import Outcome
 from mathloop.voting import Group, choose, group_answers
-from mathloop.voting.adaptive import BATCH, FIRST, THRESHOLD, leader_stays, next_count
+from mathloop.voting.adaptive import THRESHOLD, leader_stays, next_count
 
 ORDERS = 32
 """Random orders of a problem's samples: which of them come first is chance."""
@@ -37,8 +37,6 @@ def measure_saving(
     *,
     threshold: float = THRESHOLD,
     seed: int = 0,
-    first: int = FIRST,
-    batch: int = BATCH,
 ) -> Saving:
     """Votes on each problem's samples in `ORDERS` random orders, with and without stopping early.
 
@@ -54,7 +52,7 @@ def measure_saving(
         hits = [0, 0]
         for _ in range(ORDERS):
             order = [samples[int(index)] for index in random.permutation(len(samples))]
-            count = _stop(strategy, order, groups, label, threshold, first, batch)
+            count = _stop(strategy, order, groups, label, threshold)
             drawn, total = drawn + count, total + len(order)
             for side, members in enumerate((order[:count], order)):
                 hits[side] += choose(strategy, _regroup(members, groups, label)).responses[0].correct
@@ -74,16 +72,12 @@ def _stop(
     groups: Sequence[Group[Outcome]],
     label: dict[int, int],
     threshold: float,
-    first: int,
-    batch: int,
 ) -> int:
     """How many of the samples are drawn."""
-    count = 0
-    while count < len(order):
-        count += next_count(count, len(order), first, batch)
-        regrouped = _regroup(order[:count], groups, label)
-        if leader_stays(strategy, regrouped, len(order) - count) >= threshold:
-            break
+    count, stays = 0, 0.0
+    while count < len(order) and stays < threshold:
+        count += next_count(count, len(order), stays)
+        stays = leader_stays(strategy, _regroup(order[:count], groups, label), len(order) - count)
     return count
 
 

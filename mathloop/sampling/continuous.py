@@ -8,7 +8,7 @@ to rounding, which may decide between two tokens that are equally likely).
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
@@ -16,16 +16,14 @@ from random import Random
 from typing import Any
 
 import torch
-from transformers.cache_utils import Cache, DynamicLayer
 
 from mathloop.models.memory import ran_out
 from mathloop.sampling.decoding import Decoded, Tool, extend
+from mathloop.sampling.prefixes import Prefixes
 from mathloop.sampling.shared_cache import Prefix, SharedCache
 from mathloop.sampling.stopping import Stop
 from mathloop.sampling.token_drawing import draw_rows
 
-PREFIX_TOKENS = 8_192
-"""Tokens of prompts that are remembered after their last sequence has begun."""
 READ_TOKENS = 4_096
 """Tokens of prompts, padding included, that are read between two steps."""
 MARGIN = 64
@@ -89,9 +87,7 @@ class ContinuousDecoder:
         self._rows: list[_Row | None] = []
         """By their place in the cache; None where a sequence has left."""
         self._cache = SharedCache()
-        self._prefixes: OrderedDict[tuple[int, ...], Prefix] = OrderedDict()
-        self._like: Prefix | None = None
-        """The prompt read last, for the shapes."""
+        self._prefixes = Prefixes(model)
         self._together = 0
         """Sequences of the last step."""
         self.on_tool: Callable[[], None] = lambda: None
@@ -146,7 +142,7 @@ class ContinuousDecoder:
             return False
         self._most = max(1, min(self._most, self._cache.columns * len(self._rows) or self._most) // 2)
         self._put_back([row for row in self._rows if row is not None])
-        self._rows, self._cache, self._like = [], SharedCache(), None
+        self._rows, self._cache = [], SharedCache()
         self._prefixes.clear()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -181,10 +177,8 @@ class ContinuousDecoder:
         self._together = live + len(joining)
         if not joining:
             return
-        self._read(list(fresh))
-        for row in joining:
-            self._prefixes.move_to_end(row.draw.prompt)
-        prefixes = [self._prefixes[row.draw.prompt] for row in joining]
+        self._prefixes.read(list(fresh))
+        prefixes = [self._prefixes.take(row.draw.prompt) for row in joining]
         logits = torch.stack([prefix.logits for prefix in prefixes])
         for _ in joining:
             self._waiting.popleft()
@@ -195,35 +189,7 @@ class ContinuousDecoder:
         except Exception:
             self._put_back([row for row, _ in together if row not in self._rows])
             raise
-        self._forget_prefixes()
-
-    def _read(self, prompts: Sequence[tuple[int, ...]]) -> None:
-        """Reads prompts in one batch, padded on the left."""
-        if not prompts:
-            return
-        device = next(self._model.parameters()).device
-        width = max(map(len, prompts))
-        ids = torch.zeros(len(prompts), width, dtype=torch.long)
-        mask = torch.zeros(len(prompts), width, dtype=torch.long)
-        for row, prompt in enumerate(prompts):
-            ids[row, width - len(prompt) :] = torch.tensor(prompt)
-            mask[row, width - len(prompt) :] = 1
-        ids, mask = ids.to(device), mask.to(device)
-        cache = Cache(layers=[DynamicLayer() for _ in range(self._model.config.num_hidden_layers)])
-        logits = self._model(
-            input_ids=ids,
-            attention_mask=mask,
-            position_ids=(mask.cumsum(1) - 1).clamp(min=0),
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1,
-        ).logits[:, -1]
-        for row, prompt in enumerate(prompts):
-            span = slice(width - len(prompt), None)
-            # Copies: a view would keep all of the batch.
-            keys = [layer.keys[row, :, span].clone() for layer in cache.layers]
-            values = [layer.values[row, :, span].clone() for layer in cache.layers]
-            self._prefixes[prompt] = self._like = Prefix(keys, values, logits[row].clone())
+        self._prefixes.forget()
 
     def _place(self, joining: Sequence[tuple[_Row, Prefix]]) -> None:
         """Gives each a row of the cache, which is rebuilt if it is too small."""
@@ -242,19 +208,12 @@ class ContinuousDecoder:
             self._cache.join(rows, prefix)
 
     def _rebuild(self, more: int, prompt: int, joining: Sequence[_Row]) -> None:
-        assert self._like is not None
+        assert self._prefixes.newest is not None
         keep = [place for place, row in enumerate(self._rows) if row is not None]
         rows = [row for row in self._rows if row is not None]
         spare = max((row.draw.max_tokens - len(row.sequence.tokens) for row in (*rows, *joining)), default=1)
-        self._cache.rebuild(keep, more, prompt, self._like, spare)
+        self._cache.rebuild(keep, more, prompt, self._prefixes.newest, spare)
         self._rows = [*rows, *([None] * more)]
-
-    def _forget_prefixes(self) -> None:
-        """The oldest ones, beyond a bound; those of sequences that wait may have to be read again."""
-        total = sum(map(len, self._prefixes))
-        while total > PREFIX_TOKENS:
-            prompt, _ = self._prefixes.popitem(last=False)
-            total -= len(prompt)
 
     # Decoding
 

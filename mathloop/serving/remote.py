@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 import re
+from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
@@ -31,6 +32,7 @@ _SPECIAL = re.compile(
 """Special tokens of the families of chat models (Qwen, Llama, DeepSeek, Gemma, Mistral)."""
 CHECK_SECONDS = 5.0
 """Longest wait for an endpoint's list of models, by which readiness is known."""
+MOST_LIMITS = 256
 MOST_END_TOKENS = 8
 """Tokens that a chat template may add after a message."""
 
@@ -52,6 +54,8 @@ class RemoteEngine:
         self._policy, *scorers = [Endpoint(*each) for each in parts]
         self._reward_model = scorers[0] if scorers else None
         self._name = "a policy"
+        self._limits: OrderedDict[Question, int] = OrderedDict()
+        """Most tokens of a response, of questions that may be drawn for again."""
         self._end_of_turn: str | None = None
         """The reward model's end-of-turn token; read from the server when first needed."""
 
@@ -87,9 +91,15 @@ class RemoteEngine:
 
     async def draw(self, question: Question, begin: int, count: int) -> Generation:
         messages = _dialogue(question)
-        limit = await self._limit(question, messages)
-        if messages[0]["role"] == "system":
-            await self._check_system(messages)
+        limit = self._limits.pop(question, None) if begin else None  # known since the first of several draws
+        if limit is None:
+            limit = await self._limit(question, messages)
+            if messages[0]["role"] == "system":
+                await self._check_system(messages)
+        if begin + count < question.samples:
+            self._limits[question] = limit
+            while len(self._limits) > MOST_LIMITS:
+                self._limits.popitem(last=False)
         # Only a requested seed is sent: vLLM samples more slowly with one, and on a CPU crashes with one if a
         # prompt does not fit into one step (0.32: "CPU Generator does not use offset").
         seed = question.seed + begin if question.seeded else None

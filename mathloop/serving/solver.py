@@ -223,10 +223,10 @@ class Solver:
         """Draws, scores and groups responses: all at once, or in small batches until the vote is settled."""
         question = work.question
         adaptive = question.adaptive if question.adaptive is not None else self._queue.busy
-        comparing = self.config.compare_seconds
+        comparing, stays = self.config.compare_seconds, 0.0
         while (left := question.samples - len(work.responses)) > 0:
             marks = [time.monotonic()]
-            count = next_count(len(work.responses), question.samples) if adaptive else left
+            count = next_count(len(work.responses), question.samples, stays) if adaptive else left
             count = max(count, question.choices - len(work.responses))
             work.add(await self.engine.draw(question, len(work.responses), count))
             report_responses(work.responses[-count:], len(work.responses) - count)
@@ -248,7 +248,8 @@ class Solver:
             comparing -= time.monotonic() - marks[-1]
             for part, start, end in zip(("draw", "reward"), marks, marks[1:], strict=False):
                 work.seconds[part] += end - start
-            if not last and leader_stays(work.strategy, work.candidates, left - count) >= THRESHOLD:
+            stays = leader_stays(work.strategy, work.candidates, left - count)
+            if stays >= THRESHOLD:
                 return
 
     async def _score(

@@ -28,11 +28,14 @@ FIRST = 3
 """Responses before the first look."""
 BATCH = 2
 """Responses between two looks."""
+OPEN = 0.6
+"""Below this probability the vote is open, and the rest is drawn at once: faster than in small batches."""
 
 
-def next_count(drawn: int, most: int, first: int = FIRST, batch: int = BATCH) -> int:
-    """Responses to draw after `drawn` of at most `most`: `first` at the beginning, then `batch`."""
-    return min(first if drawn == 0 else batch, most - drawn)
+def next_count(drawn: int, most: int, stays: float = 1.0) -> int:
+    """Responses to draw after `drawn` of at most `most`; `stays` is the probability at the last look."""
+    left = most - drawn
+    return left if drawn and stays < OPEN else min(BATCH if drawn else FIRST, left)
 
 
 def leader_stays(strategy: str, groups: Sequence[Group[AnyVoter]], left: int) -> float:

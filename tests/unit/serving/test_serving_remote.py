@@ -133,6 +133,16 @@ def test_a_system_message_that_vllms_template_leaves_out_is_refused(vllm: VLLMSt
     assert (error.status, error.param) == (400, "messages")
 
 
+def test_few_at_a_time_are_asked_for_with_their_own_seeds_and_measured_once(vllm: VLLMStandIn) -> None:
+    given = answer(vllm, question(samples=8, adaptive=True, strategy="maj"))
+    drawn = [body for path, body, _ in vllm.asked if path == "/v1/chat/completions"]
+    assert [(body["n"], body["seed"]) for body in drawn] == [(3, 7), (2, 10), (2, 12)]
+    assert [one.sample for one in given.generation.responses] == list(range(7))
+    assert [path for path, _, _ in vllm.asked].count("/tokenize") == 1
+    assert given.generation.seed == 7
+    assert given.generation.completion_tokens == 70
+
+
 def test_majority_does_not_ask_the_reward_model(vllm: VLLMStandIn) -> None:
     given = answer(vllm, question(strategy="maj"))
     assert given.chosen.answer == "7"
