@@ -126,6 +126,7 @@ def run(
                     )
                     write_shard(path, _with_prompts(drawn, tokenizer.decode))
     table = tabulate(fold([out]).by_labels, ks)
+    write_file(out / SCORES.replace("json", "csv"), table.to_csv().encode())
     write_file(out / SCORES, json.dumps(table.to_rows(), ensure_ascii=False, indent=1).encode())
     return table
 

@@ -2,7 +2,7 @@
 
     DIR/evaluation.json               what was asked: model, settings, benchmarks
     DIR/BENCHMARK/cot-greedy-00000.parquet    a shard: rows with the columns of `SCHEMA`
-    DIR/scores.json                   the table, once all is drawn
+    DIR/scores.json, scores.csv       the table, once all is drawn
 
 A shard appears whole or not at all. The same call goes on after a kill: shards that are there are not drawn
 again, and another model or other settings are refused.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from mathloop.evaluation.config import KINDS, Kind
@@ -83,6 +85,14 @@ class Table:
     def to_rows(self) -> list[dict[str, Any]]:
         """JSON-able rows with the keys of `Score`."""
         return [asdict(score) for score in self.scores]
+
+    def to_csv(self) -> str:
+        """The same rows as CSV, with a first line of names."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, [one.name for one in fields(Score)], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.to_rows())
+        return text.getvalue()
 
     @classmethod
     def from_rows(cls, rows: Iterable[dict[str, Any]]) -> Table:

@@ -71,7 +71,7 @@ def curve_chart(name: str, curve: Sequence[Point], context: str, axis: str = "st
     width, height, left, right, top, bottom = 340, 170, 46, 54, 12, 30
     values = [y for _, y in raw]
     low, high = min(values), max(values)
-    pad = (high - low) * 0.06 or max(abs(high), 1.0) * 0.1
+    pad = (high - low) * 0.06 or abs(high) * 0.1 or 0.1
     x = Scale(raw[0][0], raw[-1][0], left, width - right)
     y = Scale(low - pad, high + pad, height - bottom, top)
     marked = ticks(low - pad, high + pad, 4)
@@ -82,13 +82,14 @@ def curve_chart(name: str, curve: Sequence[Point], context: str, axis: str = "st
         )
         for tick, shown in zip(marked, tick_labels(marked), strict=True)
     ]
-    ends = [raw[0][0]] if len(raw) == 1 else [raw[0][0], raw[-1][0]]
+    ends = [] if len(raw) == 1 else [raw[0][0], raw[-1][0]]
     steps = [
         element("text", scalar(step), class_="tick", x=x(step), y=height - bottom + 15, text_anchor=anchor)
         for step, anchor in zip(ends, ("start", "end"), strict=False)
     ]
     middle = (left + width - right) / 2
-    named = element("text", axis, class_="axis", x=middle, y=height - bottom + 15, text_anchor="middle")
+    only = f"{axis} {scalar(raw[0][0])}" if len(raw) == 1 else axis
+    named = element("text", only, class_="axis", x=middle, y=height - bottom + 15, text_anchor="middle")
     last = mean[-1]
     drawing: list[Child] = [grid, steps, named]
     if window > 1:

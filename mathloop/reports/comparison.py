@@ -33,7 +33,7 @@ def text(comparison: Comparison) -> str:
     ]
     for fixed, name in ((True, "fixed"), (False, "broken")):
         found = [one for one in comparison.changed if one.fixed is fixed]
-        lines += ["", f"{count(len(found))} {name} (greedy){':' if found else ''}"]
+        lines += ["", f"{count(len(found))} {name} (greedy, by problem and mode){':' if found else ''}"]
         lines += [_changed_line(one) for one in found[:LISTED]]
         if len(found) > LISTED:
             lines.append(f"  … and {count(len(found) - LISTED)} more: --json or --out page.html shows them")
@@ -207,7 +207,7 @@ def _changed_section(found: Sequence[Change], name: str) -> Markup | None:
     if not found:
         return None
     words = "wrong in A and right in B" if name == "fixed" else "right in A and wrong in B"
-    intro = f"{count(len(found))} problems with a greedy answer that is {words}."
+    intro = f"{count(len(found))} greedy answers, by problem and mode, that are {words}."
     if len(found) > SHOWN:
         intro += f" The first {SHOWN} are shown; mathloop compare --json lists all."
     return element(

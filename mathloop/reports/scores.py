@@ -7,7 +7,7 @@ from typing import Any
 
 from mathloop.evaluation import Score, Table
 from mathloop.evaluation.cautions import cautions
-from mathloop.evaluation.differences import Mark, unseen_share
+from mathloop.evaluation.differences import Difference, Mark, unseen_share
 from mathloop.evaluation.orderings import LARGE_NUMBERS
 from mathloop.evaluation.table import metric_name
 from mathloop.reports.charts import difference_chart, interval_bar, score_panel
@@ -52,6 +52,7 @@ def headline(
     low, high = float(gate["low"]), float(gate["high"])
     difference = float(gate["difference"])
     metric = str(gate.get("metric", "greedy"))
+    mark = Difference(difference, low, high, int(gate["n"])).mark(float(gate.get("margin", 0.0)))
     modes = "mean over " + " and ".join(label(str(mode)) for mode in scored[0].get("modes", ("cot", "tir")))
     figure = element(
         "div",
@@ -59,6 +60,7 @@ def headline(
         element("p", f"challenger minus champion, {metric}, {modes}", class_="caption"),
         difference_chart(difference, low, high, float(gate.get("margin", 0.0))),
         element("p", difference_range(low, high, int(gate["n"])), class_="caption"),
+        element("span", mark, class_=f"mark {CLASSES[mark]}"),
         class_="gate",
     )
     tiles = [element("div", element("dt", name), element("dd", value)) for name, value in facts]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import shutil
 from pathlib import Path
@@ -71,11 +69,7 @@ def write_report(run: RunFolder, out: Path) -> Path:
 def write_scores(table: Table, folder: Path) -> None:
     """Writes a table's rows to scores.csv and scores.json; fractions, with the fields of `Score`."""
     rows = table.to_rows()
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]) if rows else ["model"], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_file(folder / "scores.csv", text.getvalue().encode())
+    write_file(folder / "scores.csv", table.to_csv().encode())
     write_file(folder / "scores.json", json.dumps(rows, ensure_ascii=False, indent=1).encode())
 
 

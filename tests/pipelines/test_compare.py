@@ -67,7 +67,7 @@ def check(text: str, name: str = "held-out") -> None:
     (line,) = [one.split() for one in text.splitlines() if one.startswith(name) and "greedy" in one]
     assert line[:7] == [name, "CoT", "greedy", "20", "30.0", "60.0", "+30.0"]
     assert line[-1] == "holds"
-    assert "6 fixed (greedy):" in text
+    assert "6 fixed (greedy, by problem and mode):" in text
     assert "0 broken" in text
 
 
@@ -87,7 +87,7 @@ def test_two_runs_as_text_json_and_page(in_process: Call, tmp_path: Path) -> Non
     assert (greedy["a"], greedy["b"], greedy["problems"], greedy["mark"]) == (0.3, 0.6, 20, "holds")
     assert [one["problem_id"] for one in found["changed"]] == [f"p{n}" for n in range(6, 12)]
     assert found["settings"] == [{"key": "grpo.steps", "a": 3, "b": 5}]
-    assert "6 broken (greedy):" in in_process("compare", "other", "one")
+    assert "6 broken (greedy, by problem and mode):" in in_process("compare", "other", "one")
     assert "A  run one, base" in in_process("compare", "one:base", "one")
 
 

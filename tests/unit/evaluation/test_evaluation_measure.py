@@ -143,6 +143,7 @@ def test_a_folder_keeps_every_prompt_response_verdict_problem_and_gold(scripted:
     assert {"benchmark:a", "benchmark:b", "average"} <= set(table.groups)
     assert table.metrics == ["greedy", "maj@1", "maj@2", "pass@1", "pass@2"]
     assert json.loads((tmp_path / "out" / "scores.json").read_text()) == table.to_rows()
+    assert (tmp_path / "out" / "scores.csv").read_text() == table.to_csv()
     again = fold([tmp_path / "out"], verify=True)
     assert again.differing == 0
     assert again.by_verifier.responses == len(rows)
