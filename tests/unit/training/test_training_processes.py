@@ -121,7 +121,7 @@ def test_two_nodes_of_a_train_job(tmp_path: Path) -> None:
                 env={**os.environ, "OMP_NUM_THREADS": "1", **variables},
             )
         )
-    assert [node.wait(120) for node in nodes] == [0, 0]
+    assert [node.wait(600) for node in nodes] == [0, 0]
     store.fetch("training/round/sft/output/model", tmp_path / "both")
     assert_same(weights(tmp_path / "alone"), weights(tmp_path / "both"))
     store.fetch("training/round/sft/output/report", tmp_path / "report.json")
