@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from mathloop.errors import BadData, StorageRefused
-from mathloop.files import replacing, replacing_folder, write_file
+from mathloop.files import content_digest, filled, replacing, replacing_folder, write_file
 from mathloop.records import read_rows, write_rows
 
 ODD: dict[str, Callable[[Path], object]] = {
@@ -186,3 +186,19 @@ for _ in range(200):
     assert [writer.wait() for writer in writers] == [0, 0, 0]
     assert names(tmp_path) == ["data"]
     assert len(set((tmp_path / "data").read_bytes())) == 1
+
+
+def test_a_digest_may_leave_hidden_files_out_and_an_empty_folder_is_none(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    assert filled(folder) is None
+    folder.mkdir()
+    assert filled(folder) is None
+    (folder / "weights").write_bytes(b"1")
+    assert filled(folder) == folder
+    before = content_digest(folder), content_digest(folder, hidden=False)
+    (folder / ".cache").mkdir()
+    (folder / ".cache" / "x").write_bytes(b"2")
+    assert content_digest(folder) != before[0]
+    assert content_digest(folder, hidden=False) == before[1]
+    (folder / "weights").write_bytes(b"2")
+    assert content_digest(folder, hidden=False) != before[1]

@@ -19,9 +19,10 @@ from mathloop.evaluation.differences import paired_difference, weighted_differen
 from mathloop.evaluation.metrics import Outcomes
 from mathloop.evaluation.orderings import check_orderings
 from mathloop.evaluation.roles import role_scores
-from mathloop.records import Problem, Response
+from mathloop.records import Problem, Response, read_problems, write_problems
 from mathloop.reports.scores import benchmarks_section
 from mathloop.settings import parse_settings
+from mathloop.synthesis.references import add_measured
 from pipelines.profile import load_profile
 
 
@@ -58,6 +59,22 @@ def test_a_profiles_benchmarks_are_beside_it(folder: Path) -> None:
         (folder / "near.jsonl").read_text() + '{"problem": "9?", "answer": 9}\n'
     )
     assert named.check({})["near"] != digests["near"]
+
+
+def test_a_round_tells_repeated_statements_and_keeps_them(folder: Path, tmp_path: Path) -> None:
+    rows = [{"problem": f"{n % 3} + 1?", "answer": 1 + n % 3 + n // 5} for n in range(6)]
+    (folder / "near.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    held = tmp_path / "held.parquet"
+    write_problems(held, [Problem("1", "7?", "7")])
+    values, notes = add_measured(
+        held, NamedBenchmarks(BenchmarksConfig(measure=(str(folder / "near.yaml"),)))
+    )
+    assert values == {"problems of near": 6.0}
+    assert notes == [
+        "near: 3 problems repeat the statement of an earlier one (near/near-4 like near/near-1, "
+        "near/near-5 like near/near-2, near/near-6 like near/near-3), 1 of them with another answer"
+    ]
+    assert len(list(read_problems(held))) == 7
 
 
 def test_a_plain_list_is_what_is_measured() -> None:
