@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from mathloop.errors import BadData
+from mathloop.errors import BadConfig, BadData
 from mathloop.evaluation.benchmarks.benchmark import DEFAULT_PROMPT
 from mathloop.evaluation.config import EvaluationConfig
 from mathloop.evaluation.passes import MODES, passes_of, shards
@@ -58,10 +58,16 @@ def run(
         note: takes a line about a benchmark, such as that it repeats problems.
 
     Raises:
-        BadConfig: `out` holds something else, or another evaluation.
+        BadConfig: `out` holds something else, or another evaluation; a benchmark is measured in no such mode.
         BadData: a benchmark is empty or cannot be read.
         BadModel: a model's folder is damaged.
     """
+    for one in benchmarks:
+        if not set(modes).intersection(one.modes):
+            raise BadConfig(
+                f"--modes {','.join(modes)}: {one.name} is measured in {','.join(one.modes)} alone "
+                "(tool_use: false in its entry); add that mode, or leave the benchmark out"
+            )
     # A base model is asked by text: it needs no chat template if every benchmark has examples.
     chat = not all(benchmark.prompt.few_shot for benchmark in benchmarks)
     check_model(model, "policy", chat=chat)

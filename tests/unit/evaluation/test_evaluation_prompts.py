@@ -81,6 +81,8 @@ def test_a_chat_model_is_asked_in_turns_and_without_tools_where_the_entry_says_s
     assert set(found) == {"mmlu_stem/cot", "gsm8k/cot", "gsm8k/tir"}
     assert found["mmlu_stem/cot"].count("<|im_start|>user") == 6
     assert found["gsm8k/cot"].count("<|im_start|>user") == 1
+    with pytest.raises(BadConfig, match=r"--modes tir: mmlu_stem is measured in cot alone \(tool_use"):
+        prompts(tmp_path / "chat", tmp_path / "none", both, modes=["tir"])
     system = PromptConfig(instruction="system")
     both = [named("mmlu_stem", settings=system), named("gsm8k", settings=system)]
     found = prompts(tmp_path / "chat", tmp_path / "system", both)
