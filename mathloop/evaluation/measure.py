@@ -62,10 +62,11 @@ def run(
         BadData: a benchmark is empty or cannot be read.
         BadModel: a model's folder is damaged.
     """
-    for one in benchmarks:
-        if not set(modes).intersection(one.modes):
+    for benchmark in benchmarks:
+        if not set(modes).intersection(benchmark.modes):
+            own = ",".join(benchmark.modes)
             raise BadConfig(
-                f"--modes {','.join(modes)}: {one.name} is measured in {','.join(one.modes)} alone "
+                f"--modes {','.join(modes)}: {benchmark.name} is measured in {own} alone "
                 "(tool_use: false in its entry); add that mode, or leave the benchmark out"
             )
     # A base model is asked by text: it needs no chat template if every benchmark has examples.
