@@ -2,12 +2,15 @@
 
 Statements are compared with every number replaced by one placeholder. They match when they share `SHARED`
 consecutive tokens and their longest common subsequence is longer than `structure_ratio` of the longer one's
-tokens. An item needs `CONTENT` words, since numbers alone are not a structure.
+tokens. An item needs `CONTENT` words, since numbers alone are not a structure. Formulas are not either: they
+consist of few different tokens. So where one of the statements has variables, the same share of the words
+alone must agree, in order, and half of those that are not in every problem ("what is the value of").
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache, lru_cache
+from string import ascii_lowercase
 
 import numpy as np
 from rapidfuzz.distance import LCSseq
@@ -15,8 +18,10 @@ from rapidfuzz.distance import LCSseq
 from mathloop.decontamination.batches import Arrays, Batch, Finding, Pairs
 from mathloop.decontamination.items import Items
 from mathloop.decontamination.ngram_lcs import most_shared
+from mathloop.decontamination.normalization import GREEK
 from mathloop.decontamination.tables import Table
 from mathloop.decontamination.tokenization import DIGIT, IDEOGRAPH, LETTER, U64, Tokens, hash_token
+from mathloop.decontamination.words import STOP, STOP_CHARACTERS
 
 SHARED = 7
 CONTENT = 8
@@ -24,6 +29,9 @@ CONTENT = 8
 _MOST = 24
 """A run that more items share is a stock phrase, such as: how many more does he have."""
 NUMBER = hash_token("0")
+_ARTICLES = ("a", "i")
+_OTHER_SYMBOLS = frozenset((NUMBER, *map(hash_token, _ARTICLES)))
+"""Besides variables: what is no word."""
 _CACHED = 4096
 """Items whose letters a process caches."""
 
@@ -80,7 +88,7 @@ class Structure:
         wanted = self._skeletons[self._offsets[item] : self._offsets[item + 1]].tolist()
         longer = max(len(words), len(wanted))
         length = int(LCSseq.similarity(words, wanted, score_cutoff=int(self._ratio * longer)))
-        if length <= self._ratio * longer:
+        if length <= self._ratio * longer or not self._same_words(words, wanted):
             return None
         start = batch.start(text, place)
         own_words = zip(batch.words(text, start, SHARED), numbers[start : start + SHARED], strict=True)
@@ -89,6 +97,18 @@ class Structure:
         counts = f"{length} of {longer} tokens in order ({ratio:.2f})"
         return Finding(f"ignoring numbers, shares “{shared}” and {counts}", ratio)
 
+    def _same_words(self, ours: list[int], theirs: list[int]) -> bool:
+        """Whether the words agree of statements with variables; True for others."""
+        variables, common = _variables(), _common_words()
+        if variables.isdisjoint(ours) and variables.isdisjoint(theirs):
+            return True
+        symbols = variables | _OTHER_SYMBOLS
+        one, other = ([word for word in words if word not in symbols] for words in (ours, theirs))
+        if LCSseq.similarity(one, other) <= self._ratio * max(len(one), len(other)):
+            return False
+        content = [set(words) - common for words in (one, other)]
+        return 2 * len(content[0] & content[1]) >= max(1, *map(len, content))
+
     def _may_match(self, letters: str, item: int) -> bool:
         wanted = self._item_letters(item)
         least = int(self._ratio * max(len(letters), len(wanted)))
@@ -96,6 +116,16 @@ class Structure:
 
     def _letters_of(self, item: int) -> str:
         return _letters(self._skeletons[self._offsets[item] : self._offsets[item + 1]])
+
+
+@cache
+def _variables() -> frozenset[int]:
+    return frozenset(map(hash_token, ({*ascii_lowercase} - {*_ARTICLES}) | {*GREEK.values()}))
+
+
+@cache
+def _common_words() -> frozenset[int]:
+    return frozenset(map(hash_token, STOP | STOP_CHARACTERS))
 
 
 def _letters(hashes: U64) -> str:

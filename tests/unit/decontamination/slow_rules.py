@@ -10,6 +10,7 @@ from mathloop.decontamination.answer_conflicts import disagree, known_answer, sh
 from mathloop.decontamination.features import extract
 from mathloop.decontamination.similarity import formulas_differ, likeness
 from mathloop.decontamination.stock import is_stock
+from mathloop.decontamination.words import STOP, STOP_CHARACTERS
 
 FUNCTIONS = {"sin", "cos", "tan", "cot", "sec", "csc", "log", "ln", "lg", "exp", "lim", "max", "min", "gcd"}
 FUNCTIONS |= {"lcm", "det", "mod"}
@@ -235,7 +236,16 @@ def structure(item: str, text: str, ratio: float, shared: int, content: float) -
     )
     if is_stock(item) or weight < content or not runs(one, shared) & runs(other, shared):
         return False
-    return lcs(one, other) > ratio * max(len(one), len(other))
+    if lcs(one, other) <= ratio * max(len(one), len(other)):
+        return False
+    variables = (set("abcdefghijklmnopqrstuvwxyz") - {"a", "i"}) | set(GREEK.values())
+    if not variables & {*one, *other}:
+        return True
+    plain = [[token for token in each if token not in variables | {"#", "a", "i"}] for each in (one, other)]
+    if lcs(*plain) <= ratio * max(map(len, plain)):
+        return False
+    ours, theirs = (set(each) - STOP - STOP_CHARACTERS for each in plain)
+    return 2 * len(ours & theirs) >= max(1, len(ours), len(theirs))
 
 
 def rephrased(item: str, text: str, answers: tuple[str | None, str | None]) -> float:

@@ -88,6 +88,41 @@ def test_a_number_that_changed_is_a_structure_and_another_question_is_none() -> 
     assert matches[1:] == [None, None]
 
 
+@pytest.mark.parametrize(
+    ("item", "text", "same"),
+    [
+        (
+            "What is the positive solution to the equation $(3x)^{2}-4(3x)-12=0$?",
+            "The solution to the equation $\\frac { 1 } { x - 1 } - \\frac { 3 } { 2 x + 3 } = 0$ is _____.",
+            False,
+        ),
+        (
+            "If $(2x + 3y)^2 = 4$ and $xy = -5$, what is the value of $4x^2 + 9y^2$?",
+            "Given $x - 2 y = 5$, what is the value of $10 ( x - 2 y ) + x - 2 y + 60$?",
+            False,
+        ),
+        (
+            "If the median of the data set {x + 2, x + 3, x − 4, x − 1, x + 1} is 6, what is the value of x?",
+            "The coefficient of $x ^ 2$ in the result of $( x + 1 ) ( 2 x ^ 2 + ax + 1 )$ is $- 1$. What is"
+            " the value of $a$?",
+            False,
+        ),
+        (
+            "What is the slope of the line that passes through the points (5, 4) and (–2, 3)?",
+            "Find the slope of the line through the points $(13,-2)$ and $(7,7)$.",
+            True,
+        ),
+        (
+            "What is the remainder when the polynomial $x^3 - 4x + 7$ is divided by the binomial $x - 2$?",
+            "What is the remainder when the polynomial $x^5 - 3x + 1$ is divided by the binomial $x - 6$?",
+            True,
+        ),
+    ],
+)
+def test_formulas_alone_are_no_structure(item: str, text: str, same: bool) -> None:
+    assert [match is not None for match in find([item], [text], "structure")] == [same]
+
+
 REPHRASED = [
     (
         "Find the remainder when $(3x + 4)^{207} + (x + 6)^{19}$ is divided by $x + 3.$",
