@@ -30,7 +30,8 @@ HUB = re.compile(r"hf:/+")
 """Beginning of a data set's URL; a Path has lost one of the slashes."""
 COMMIT = re.compile(r"[0-9a-f]{40}")
 _URL = re.compile(
-    r"hf://(?:datasets/)?(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>refs/(?:pr/\d+|convert/[\w.-]+)|[\w.-]+))?"
+    r"hf://(?:datasets/)?(?!(?:datasets|models|spaces|buckets|kernels)/)(?P<repo>[\w.-]+/[\w.-]+)"
+    r"(?:@(?P<revision>refs/(?:pr/\d+|convert/[\w.-]+)|[\w.-]+))?"
     r"(?:/(?P<path>.+))?"
 )
 _OTHERS = (".png", ".jpg", ".jpeg", ".gif", ".svg", ".webp", ".pdf", ".ipynb")

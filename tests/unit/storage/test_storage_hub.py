@@ -140,6 +140,8 @@ def test_what_the_hub_changes_under_a_commit_is_refused(hub: StandIn) -> None:
             r"no data file of this name; it has main/test-00000-of-00001.jsonl, ",
         ),
         ("hf://ada", BadConfig, "hf://ada: expected hf://datasets/OWNER/NAME@REVISION/PATH"),
+        ("hf://datasets/sums", BadConfig, "expected hf://datasets/OWNER/NAME@REVISION/PATH"),
+        ("hf://models/ada/sums", BadConfig, "expected hf://datasets/OWNER/NAME@REVISION/PATH"),
         ("hf://ada/sums/../../x", BadConfig, "expected hf://datasets/OWNER/NAME@REVISION/PATH"),
     ],
 )
