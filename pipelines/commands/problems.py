@@ -104,6 +104,7 @@ def _print_json(source: Source) -> None:
 
 
 def _print_summary(place: str, source: Source, first: int) -> None:
+    from mathloop.files import content_digest, joined_digest
     from mathloop.problems.files import Digests
     from mathloop.problems.sources.passages import text_fields
 
@@ -141,6 +142,7 @@ def _print_summary(place: str, source: Source, first: int) -> None:
         shown = [f"{value or '(none)'} {times:,}" for value, times in counter.most_common(6)]
         more = [f"{len(counter) - 6:,} more"] if len(counter) > 6 else []
         _line(name, ", ".join([*shown, *more]))
+    _line("sha256", joined_digest([content_digest(path) for path in source.files]))
     _line("checked", f"decontamination looks at {', '.join(text_fields(source)) or 'nothing'}")
     for problem in kept:
         _print_problem(problem)

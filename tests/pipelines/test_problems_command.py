@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -33,6 +34,7 @@ def test_what_is_read_and_what_is_not_is_printed_and_refused_as_a_run_refuses_it
         "zh 1",
         "gold: B",
         "(B) 2",
+        f"sha256     {hashlib.sha256(path.read_bytes()).hexdigest()}",
     ):
         assert said in result.stdout, said
     assert "\u001b" not in result.stdout
