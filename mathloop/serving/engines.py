@@ -8,6 +8,7 @@ from typing import Protocol
 
 from mathloop.records import Mode, Response
 from mathloop.serving.questions import Question
+from mathloop.serving.token_logprobs import TokenLogprob
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,8 @@ class Generation:
     """Sampled tokens of all responses."""
     seed: int | None
     """Reproduces the responses; None if they cannot be reproduced."""
+    logprobs: list[list[TokenLogprob]] | None = None
+    """Per response, its sampled tokens; None unless the question asks for them."""
 
 
 class Engine(Protocol):

@@ -36,6 +36,7 @@ from mathloop.serving.questions import MODES, Question
 from mathloop.serving.refusals import UNAVAILABLE, Refused
 from mathloop.serving.sandbox_probe import SandboxProbe
 from mathloop.serving.scheduler import Scheduler, Scoring
+from mathloop.serving.token_logprobs import of_decoded
 from mathloop.storage import open_store
 
 Result = TypeVar("Result")
@@ -165,9 +166,14 @@ class LocalEngine:
                 interpreter.forget()
                 metrics.TIMEOUTS.inc(interpreter.timeouts)
         responses = await self._with_texts(lambda: self._responses(question, prompt, decoded, begin))
-        return Generation(
-            responses, len(prompt), sum(response.tokens for response in responses), question.seed
-        )
+        logprobs = None
+        if question.logprobs:
+            pairs = list(zip(decoded, responses, strict=True))
+            logprobs = await self._with_texts(
+                lambda: [of_decoded(self._tokenizer, one, response.text) for one, response in pairs]
+            )
+        tokens = sum(response.tokens for response in responses)
+        return Generation(responses, len(prompt), tokens, question.seed, logprobs)
 
     async def rewards(self, question: Question, responses: Sequence[Response]) -> list[float]:
         samples = await self._with_texts(lambda: self._dialogues(question, responses))

@@ -135,6 +135,7 @@ def _request(solver: Solver) -> Schema:
         "max_tokens": tokens,
         "max_completion_tokens": tokens,
         "stop": {"anyOf": [stop, {**_list(stop), "maxItems": MOST_STOPS}]},
+        "logprobs": _FLAG,
         "strategy": {"enum": strategies(solver.engine.has_reward_model)},
         "samples": {"type": "integer", "minimum": 1, "maximum": most},
         "adaptive": {"type": "boolean", "description": "Stop drawing once the vote is settled."},
@@ -155,9 +156,8 @@ def _request(solver: Solver) -> Schema:
 def _completion() -> Schema:
     message = _object({"role": {"const": "assistant"}, "content": _TEXT, "refusal": {"type": "null"}})
     finish = {"enum": ["stop", "length"]}
-    choice = _object(
-        {"index": _COUNT, "message": message, "logprobs": {"type": "null"}, "finish_reason": finish}
-    )
+    logprobs = {"type": ["object", "null"]}
+    choice = _object({"index": _COUNT, "message": message, "logprobs": logprobs, "finish_reason": finish})
     answer = {"type": ["string", "null"]}
     score = {"type": ["number", "null"]}
     candidate = _object(

@@ -26,13 +26,12 @@ LONGEST_STOP = 200
 
 SUPPORTED = (
     "model", "messages", "stream", "stream_options", "n", "temperature", "top_p", "seed", "max_tokens",
-    "max_completion_tokens", "stop", "strategy", "samples", "mode", "adaptive",
+    "max_completion_tokens", "stop", "logprobs", "strategy", "samples", "mode", "adaptive",
 )  # fmt: skip
 UNSUPPORTED: dict[str, tuple[Any, ...]] = {
     "frequency_penalty": (0,),
     "presence_penalty": (0,),
     "logit_bias": ({},),
-    "logprobs": (False,),
     "top_logprobs": (0,),
     "tools": ([],),
     "tool_choice": ("none", "auto"),
@@ -80,6 +79,8 @@ class Question:
     """The request has a seed."""
     may_cut: bool = True
     """`max_tokens` is the server's default: it may be lowered where the model's context ends earlier."""
+    logprobs: bool = False
+    """The reply has the log-probability of each sampled token."""
     stream: bool = False
     stream_usage: bool = False
     """The stream ends with a usage chunk."""
@@ -145,6 +146,7 @@ def read_question(
         max_tokens=read_whole(fields, limit, config.max_tokens, 1, 2**20),
         seeded=seeded,
         may_cut=limit not in fields,
+        logprobs=read_flag(fields, "logprobs"),
         stream=read_flag(fields, "stream"),
         stream_usage=read_flag(options, "include_usage"),
         stream_progress=read_flag(options, "include_progress"),

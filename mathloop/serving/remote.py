@@ -22,6 +22,7 @@ from mathloop.serving.endpoint import Endpoint, open_client
 from mathloop.serving.engines import Generation
 from mathloop.serving.questions import Question
 from mathloop.serving.refusals import Refused
+from mathloop.serving.token_logprobs import TokenLogprob, of_choice
 from mathloop.serving.urls import check_url
 
 PROBE_SECONDS = 15.0
@@ -113,6 +114,7 @@ class RemoteEngine:
                 "max_tokens": limit,
                 **({} if seed is None else {"seed": seed}),
                 **({"stop": list(question.stop)} if question.stop else {}),
+                **({"logprobs": True} if question.logprobs else {}),
             },
         )
         choices = answer.get("choices")
@@ -134,7 +136,16 @@ class RemoteEngine:
             for index, (text, finish) in enumerate(texts)
         ]
         prompt, sampled = _count(counts, "prompt_tokens"), _count(counts, "completion_tokens")
-        return Generation(responses, prompt, sampled, question.seed if question.seeded else None)
+        seed = question.seed if question.seeded else None
+        return Generation(responses, prompt, sampled, seed, self._logprobs(choices, question.logprobs))
+
+    def _logprobs(self, choices: list[Any], wanted: bool) -> list[list[TokenLogprob]] | None:
+        if not wanted:
+            return None
+        found = [of_choice(choice) for choice in choices]
+        if any(one is None for one in found):
+            raise self._policy.invalid("no log-probabilities")
+        return [one for one in found if one is not None]
 
     async def rewards(self, question: Question, responses: Sequence[Response]) -> list[float]:
         assert self._reward_model is not None

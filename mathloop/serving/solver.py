@@ -85,7 +85,11 @@ class _Work:
     def add(self, more: Generation) -> None:
         tokens = self.generation.completion_tokens + more.completion_tokens
         self.generation = Generation(
-            [*self.responses, *more.responses], more.prompt_tokens, tokens, more.seed
+            [*self.responses, *more.responses],
+            more.prompt_tokens,
+            tokens,
+            more.seed,
+            None if more.logprobs is None else [*(self.generation.logprobs or []), *more.logprobs],
         )
 
 

@@ -12,6 +12,7 @@ from mathloop.serving.config import MODEL
 from mathloop.serving.questions import default_strategy, strategies
 from mathloop.serving.refusals import Refused
 from mathloop.serving.solver import Answer, Solver
+from mathloop.serving.token_logprobs import to_openai
 from mathloop.voting import STRATEGIES, Group
 
 FINISH = {"stop": "stop", "length": "length", "tool_limit": "length"}
@@ -49,16 +50,25 @@ def completion(answer: Answer, model_name: str, reply_id: str, created: int) -> 
         "object": "chat.completion",
         "created": created,
         "model": MODEL,
-        "choices": [_choice(index, response) for index, response in enumerate(answer.responses)],
+        "choices": [_choice(index, response, answer) for index, response in enumerate(answer.responses)],
         "usage": usage(answer),
         "mathloop": extension(answer, model_name),
     }
 
 
-def _choice(index: int, response: Response) -> dict[str, Any]:
+def _choice(index: int, response: Response, answer: Answer) -> dict[str, Any]:
     message = {"role": "assistant", "content": response.text, "refusal": None}
     finish = FINISH[response.finish_reason]
-    return {"index": index, "message": message, "logprobs": None, "finish_reason": finish}
+    logprobs = _logprobs(response, answer)
+    return {"index": index, "message": message, "logprobs": logprobs, "finish_reason": finish}
+
+
+def _logprobs(response: Response, answer: Answer) -> dict[str, Any] | None:
+    logprobs = answer.generation.logprobs
+    if logprobs is None:
+        return None
+    drawn = answer.generation.responses
+    return to_openai(logprobs[next(at for at, one in enumerate(drawn) if one is response)])
 
 
 def usage(answer: Answer) -> dict[str, int]:
@@ -125,7 +135,8 @@ class Stream:
             for line in response.text.splitlines(keepends=True):
                 yield self._chunk(index, {"content": line}, None)
             more = {} if index else {"mathloop": extension(answer, model_name)}
-            yield self._chunk(index, {}, FINISH[response.finish_reason], **more)
+            logprobs = _logprobs(response, answer)
+            yield self._chunk(index, {}, FINISH[response.finish_reason], logprobs, **more)
         if answer.question.stream_usage:
             yield event({**self._frame, "choices": [], "usage": usage(answer)})
         yield DONE
@@ -135,8 +146,15 @@ class Stream:
         yield event(refused.body())
         yield DONE
 
-    def _chunk(self, index: int, delta: dict[str, Any], finish: str | None, **more: Any) -> bytes:
-        choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": finish}
+    def _chunk(
+        self,
+        index: int,
+        delta: dict[str, Any],
+        finish: str | None,
+        logprobs: dict[str, Any] | None = None,
+        **more: Any,
+    ) -> bytes:
+        choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
         return event({**self._frame, "choices": [choice], **more})
 
 

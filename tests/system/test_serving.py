@@ -197,8 +197,8 @@ def test_openais_client_understands_refusals(server: Server) -> None:
     with pytest.raises(openai.NotFoundError):
         create(model="gpt-4", messages=messages)
     with pytest.raises(openai.BadRequestError) as caught:
-        create(model="mathloop", messages=messages, logprobs=True)
-    assert caught.value.param == "logprobs"
+        create(model="mathloop", messages=messages, logprobs=True, top_logprobs=2)
+    assert caught.value.param == "top_logprobs"
     with pytest.raises(openai.UnprocessableEntityError):
         create(model="mathloop", messages=messages, extra_body={"strategy": "best"})
     with pytest.raises(openai.BadRequestError) as caught:

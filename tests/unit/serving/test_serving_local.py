@@ -195,6 +195,22 @@ def test_special_tokens_in_a_problem_are_text(load: Callable[..., LocalEngine]) 
     run(engine, draw(engine, question(problem=attack)))
 
 
+def test_log_probabilities_are_of_the_tokens_of_the_text(load: Callable[..., LocalEngine]) -> None:
+    engine = load()
+
+    async def both() -> tuple[Any, Any]:
+        return await draw(engine, question()), await draw(engine, question(logprobs=True))
+
+    without, made = run(engine, both())
+    assert without.logprobs is None
+    assert texts(without.responses) == texts(made.responses)
+    for response, tokens in zip(made.responses, made.logprobs, strict=True):
+        joined = "".join(one.token for one in tokens)
+        # A character of several tokens is in none of them.
+        assert [c for c in joined if c.isascii()] == [c for c in response.text if c.isascii()]
+        assert all(one.logprob <= 0 for one in tokens)
+
+
 def test_a_stop_text_ends_a_response(load: Callable[..., LocalEngine]) -> None:
     engine = load()
 

@@ -115,7 +115,8 @@ def test_only_the_servers_own_bound_on_tokens_gives_way() -> None:
     [
         ({"model": "gpt-4"}, 404, "only 'mathloop'"),
         ({"tools": [{"type": "function"}]}, 400, "tools: not supported"),
-        ({"logprobs": True}, 400, "logprobs: not supported"),
+        ({"logprobs": 3}, 422, "logprobs: expected true or false"),
+        ({"top_logprobs": 2}, 400, "top_logprobs: not supported"),
         ({"response_format": {"type": "json_object"}}, 400, "response_format: not supported"),
         ({"stratgy": "maj"}, 400, "did you mean strategy?"),
         ({"strategy": "best"}, 422, "expected greedy, maj, rm or weighted, found text 'best'"),

@@ -143,6 +143,25 @@ def test_few_at_a_time_are_asked_for_with_their_own_seeds_and_measured_once(vllm
     assert given.generation.completion_tokens == 70
 
 
+def test_log_probabilities_are_vllms_and_checked(vllm: VLLMStandIn) -> None:
+    def reply(tokens: Any) -> Any:
+        def made(body: dict[str, Any]) -> Any:
+            usual = vllm.usual("/v1/chat/completions", body)
+            for choice in usual["choices"]:
+                choice["logprobs"] = {"content": tokens} if body.get("logprobs") else None
+            return 200, json.dumps(usual).encode(), {}
+
+        return made
+
+    vllm.broken["/v1/chat/completions"] = reply([{"token": "7", "logprob": -0.25, "bytes": [55]}])
+    given = answer(vllm, question(logprobs=True))
+    assert given.generation.logprobs == [[("7", -0.25)]] * 3
+    assert answer(vllm, question()).generation.logprobs is None
+    for wrong in (None, [{"token": "7"}], [{"token": "7", "logprob": float("nan")}], ["7"], {"a": 1}):
+        vllm.broken["/v1/chat/completions"] = reply(wrong)
+        assert refused(vllm, question(logprobs=True)).status == 503
+
+
 def test_majority_does_not_ask_the_reward_model(vllm: VLLMStandIn) -> None:
     given = answer(vllm, question(strategy="maj"))
     assert given.chosen.answer == "7"

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -27,6 +28,7 @@ from mathloop.serving.refusals import Refused
 from mathloop.serving.request_ids import RequestIds
 from mathloop.serving.routes import add_routes
 from mathloop.serving.solver import Solver
+from mathloop.serving.token_logprobs import TokenLogprob
 from tests.unit.serving.standins import ScriptedEngine
 
 KEY = "a-key-that-no-reply-may-hold"
@@ -265,7 +267,7 @@ def test_the_openapi_document_is_true(start: Start) -> None:
     for fields in (
         {}, {"n": 3}, {"n": 65}, {"stop": "x"}, {"stop": 7}, {"stop": list("abcdefghijklmnopq")},
         {"seed": None}, {"samples": 0}, {"strategy": "best"}, {"mode": "tir"}, {"temperature": 3},
-        {"logprobs": True}, {"logprobs": False}, {"tools": []}, {"tools": [{}]}, {"user": 7},
+        {"logprobs": 1}, {"logprobs": False}, {"tools": []}, {"tools": [{}]}, {"user": 7},
         {"stratgy": "maj"}, {"model": "gpt-4"}, {"messages": []},
         {"stream_options": {"include_usage": "yes"}}, {"messages": [{"role": "tool", "content": "x"}]},
     ):  # fmt: skip
@@ -275,6 +277,24 @@ def test_the_openapi_document_is_true(start: Start) -> None:
             responses = document["paths"][CHAT]["post"]["responses"]
             schema = responses[str(reply.status_code)]["content"]["application/json"]["schema"]
             jsonschema.validate(reply.json(), schema)
+
+
+def test_log_probabilities_are_those_of_the_choice(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    served = start(ScriptedEngine(["7", "8", "8"]))
+    draw = served.engine.draw
+
+    async def with_logprobs(question: Any, begin: int, count: int) -> Any:
+        made = await draw(question, begin, count)
+        rows = [[TokenLogprob(one.answer or "", -0.5)] for one in made.responses]
+        return replace(made, logprobs=rows if question.logprobs else None)
+
+    monkeypatch.setattr(served.engine, "draw", with_logprobs)
+    (choice,) = served.ask(samples=3, logprobs=True).json()["choices"]
+    row = {"token": "8", "logprob": -0.5, "bytes": [56], "top_logprobs": []}
+    assert choice["logprobs"] == {"content": [row], "refusal": None}
+    assert served.ask(samples=3).json()["choices"][0]["logprobs"] is None
+    told = events(served.ask(samples=3, logprobs=True, stream=True).text)
+    assert [one["choices"][0]["logprobs"] for one in told][-1]["content"] == [row]
 
 
 def test_one_question_is_at_the_engine_and_the_queue_is_bounded(start: Start) -> None:
