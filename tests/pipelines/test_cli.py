@@ -135,7 +135,10 @@ def test_light_commands_import_only_light_packages(tmp_path: Path, command: list
         (["profiles", "labtop"], "no profile 'labtop', did you mean 'laptop'"),
         (["profiles", "--set", "grpo.steps=1"], "--set changes a profile; add its NAME"),
         (["run", "--set", "gate.metric=3"], "--set gate.metric=3: input should be"),
-        (["run", "--resume", "20990101-0000-abcd"], "no run '20990101-0000-abcd' to resume"),
+        (
+            ["run", "--resume", "20990101-0000-abcd"],
+            "no run '20990101-0000-abcd'; there are no runs in runs/",
+        ),
         (["run", "--problems", "absent.jsonl"], "absent.jsonl: there is no such file"),
         (["run", "--store", "ftp://somewhere/x"], "ftp://somewhere/x"),
         (["grade", "absent.jsonl"], "absent.jsonl: there is no such file"),
