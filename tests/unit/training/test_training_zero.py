@@ -100,6 +100,8 @@ def test_stage_3_draws_responses_that_end_at_different_lengths_on_each_rank(tmp_
     drawn = pq.read_table(tmp_path / "unequal-3" / "rollouts")
     assert drawn["tokens"].to_pylist() == [8] * 4 + [1] * 4 + [8] * 4 + [1] * 4
     check_alike(tmp_path / "unequal-0", tmp_path / "unequal-3", 2, rel=1e-3)
+    kl = [row["KL"] for row in rows(tmp_path / "unequal-3")]
+    assert (kl[0], kl[1] > 0) == (0.0, True)  # the reference computes as the sharded policy does
 
 
 def test_muon_is_refused_in_a_line(tmp_path: Path) -> None:
