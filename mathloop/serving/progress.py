@@ -39,6 +39,11 @@ class Progress:
         self._any.set()
 
 
+def is_listening() -> bool:
+    """Whether the current question's client asked for progress."""
+    return _CURRENT.get() is not None
+
+
 def report(stage: str, **fields: Any) -> None:
     """Tells the client of the current question, if it asked for progress."""
     progress = _CURRENT.get()

@@ -53,6 +53,17 @@ class Queue:
         self._advance()
         return place
 
+    def ahead_of(self, place: Place) -> int:
+        """Questions that have their turn before this one, if nobody comes or leaves; 0 if it has had it."""
+        line = self._lines.get(place.client, ())
+        if place not in line:
+            return 0
+        index, before, ahead = line.index(place), True, self.running
+        for client, others in self._lines.items():
+            before = before and client != place.client
+            ahead += min(len(others), index + before)
+        return ahead
+
     def leave(self, place: Place) -> None:
         """Only `Place` calls it."""
         if place.began is None:

@@ -16,7 +16,7 @@ from mathloop.serving.clients import current_client
 from mathloop.serving.comparing import Comparer
 from mathloop.serving.config import SolverConfig
 from mathloop.serving.engines import Engine, Generation
-from mathloop.serving.progress import report, report_responses, report_rewards
+from mathloop.serving.progress import is_listening, report, report_responses, report_rewards
 from mathloop.serving.questions import Question
 from mathloop.serving.queueing import Place, Queue
 from mathloop.serving.refusals import Refused
@@ -25,6 +25,8 @@ from mathloop.voting import STRATEGIES, Group, choose
 from mathloop.voting.adaptive import THRESHOLD, leader_stays, next_count
 
 MOST_CHECK_SECONDS = 20.0
+QUEUE_SECONDS = 1.0
+"""Pause between two looks at the place in the queue."""
 PAUSE_SECONDS = 10.0
 """For so long after a failure the reward model is not asked: questions do not wait for it one by one."""
 LOG = logging.getLogger("mathloop.serving")
@@ -204,8 +206,7 @@ class Solver:
         work = _Work(question)
         try:
             async with asyncio.timeout(self.config.deadline):
-                report("queue", ahead=place.ahead)
-                await place.turn()
+                await self._turn(place)
                 report("draw")
                 work.seconds["queue"] = time.monotonic() - started
                 metrics.QUEUE_SECONDS.observe(work.seconds["queue"])
@@ -222,6 +223,23 @@ class Solver:
         work.seconds["total"] = time.monotonic() - started
         reasons = (*work.lost, *work.rough)
         return Answer(question, chosen, ordered, work.generation, work.strategy, reasons, work.seconds)
+
+    async def _turn(self, place: Place) -> None:
+        """Waits for the turn, and tells the place in the queue meanwhile. Raises Refused."""
+        report("queue", ahead=place.ahead)
+        if not is_listening():
+            await place.turn()
+            return
+        turn = asyncio.ensure_future(place.turn())
+        told = place.ahead
+        try:
+            while not (await asyncio.wait({turn}, timeout=QUEUE_SECONDS))[0]:
+                if (ahead := self._queue.ahead_of(place)) != told:
+                    report("queue", ahead=ahead)
+                    told = ahead
+            turn.result()
+        finally:
+            turn.cancel()
 
     async def _vote(self, work: _Work, place: Place, started: float) -> None:
         """Draws, scores and groups responses: all at once, or in small batches until the vote is settled."""

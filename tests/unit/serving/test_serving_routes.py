@@ -19,11 +19,12 @@ import uvicorn
 from fastapi import FastAPI
 
 from mathloop.errors import SandboxError
-from mathloop.serving import routes
+from mathloop.serving import routes, solver
 from mathloop.serving.config import SolverConfig
 from mathloop.serving.guard import Guard
 from mathloop.serving.keys import Keys
 from mathloop.serving.page import add_page
+from mathloop.serving.queueing import Queue
 from mathloop.serving.refusals import Refused
 from mathloop.serving.request_ids import RequestIds
 from mathloop.serving.routes import add_routes
@@ -589,3 +590,41 @@ def test_every_reply_names_its_request_and_the_log_does_too(
     assert refused.status_code == 401
     assert len(refused.headers["x-request-id"]) == 32
     assert len(refused.headers["traceparent"]) == 55
+
+
+def test_the_place_in_the_queue_is_told_again_when_it_changes(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(solver, "QUEUE_SECONDS", 0.02)
+    served = start(ScriptedEngine(["7"]))
+    served.hold()
+    fields = {**ASKED, "stream": True, "stream_options": {"include_progress": True}}
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(served.ask)
+        wait_until(lambda: served.solver._queue.inside == 1)
+        other = httpx.Client(base_url=served.client.base_url, timeout=30)
+        with (
+            other.stream("POST", CHAT, json=fields),
+            served.client.stream("POST", CHAT, json=fields) as reply,
+        ):
+            lines = (line for line in reply.iter_lines() if "progress" in line)
+            assert '"ahead":2' in next(lines)
+            other.close()  # the one before hangs up
+            assert '"ahead":1' in next(lines)
+            served.let_go()
+            assert '"stage":"draw"' in next(lines)
+        assert first.result().status_code == 200
+
+
+def test_places_ahead_are_those_that_have_their_turn_before() -> None:
+    async def check() -> None:
+        queue = Queue(1, 20)
+        places = [queue.enter(client) for client in "aabacbca"]
+        ahead = {place: queue.ahead_of(place) for place in places}
+        order = sorted(places, key=lambda place: ahead[place])
+        assert [ahead[place] for place in order] == [0, *range(1, 8)]
+        for place in order:
+            assert place.began is not None
+            place.leave()
+
+    asyncio.run(check())
