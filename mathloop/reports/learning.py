@@ -14,6 +14,8 @@ _NOT_RIGHT = ("wrong answer", "differs from the majority answer", "no majority",
 _TEACHES_NOTHING = ("teaches nothing", "nothing can be learned")
 """In the notes of a GRPO all of whose advantages were zero."""
 
+_NORM = "gradient norm"
+
 
 def untrained(stages: Sequence[StageReport]) -> dict[str, str]:
     """Training stage → why its model learned nothing; stages that learned, or did not run, are left out."""
@@ -21,7 +23,10 @@ def untrained(stages: Sequence[StageReport]) -> dict[str, str]:
     for report in stages:
         if report.stage not in TRAINING:
             continue
+        norms = [y for name, curve in report.curves.items() if name.startswith(_NORM) for _, y in curve]
         idle = [note for note in report.notes if any(words in note for words in _TEACHES_NOTHING)]
+        if any(norms):  # without a right response, a reward model still teaches
+            idle = []
         if not any(report.curves.values()):
             idle = report.notes or ["It was not trained."]
         if idle:

@@ -78,6 +78,10 @@ def test_the_notes_of_a_grpo_without_advantages_are_known() -> None:
         "grpo", curves={"loss": [(1, 0.0)]}, notes=["In all 4 groups …, so nothing can be learned: …"]
     )
     assert list(learning.untrained([idle])) == ["grpo"]
+    idle.curves["gradient norm"] = [(1, 0.0), (2, 0.0)]
+    assert list(learning.untrained([idle])) == ["grpo"]
+    idle.curves["gradient norm"] = [(1, 0.0), (2, 0.3)]
+    assert learning.untrained([idle]) == {}, "its weights have changed: the reward model taught"
     source = (ROOT / "mathloop" / "training" / "grpo.py").read_text()
     assert all(words in source for words in learning._TEACHES_NOTHING)
 
