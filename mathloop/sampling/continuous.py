@@ -108,15 +108,16 @@ class ContinuousDecoder:
         return not self._waiting and not any(self._rows)
 
     @torch.inference_mode()
-    def step(self) -> None:
-        """Lets sequences leave and join, and draws the next token of each."""
+    def step(self) -> bool:
+        """Lets sequences leave and join, and draws the next token of each; False if none could go on."""
         self._drop_stopped()
         try:
-            self._join()
-            self._decode()
+            joined = self._join()
+            return self._decode() or joined
         except Exception as error:
             if not ran_out(error) or not self._give_way():
                 self.fail(error)
+            return True
 
     def fail(self, error: Exception) -> None:
         """Ends all draws with this error."""
@@ -156,7 +157,7 @@ class ContinuousDecoder:
 
     # Joining
 
-    def _join(self) -> None:
+    def _join(self) -> bool:
         """As many of those that wait as there is room for; the first token of each is drawn."""
         joining: list[_Row] = []
         live = sum(row is not None for row in self._rows)
@@ -176,7 +177,7 @@ class ContinuousDecoder:
             joining.append(row)
         self._together = live + len(joining)
         if not joining:
-            return
+            return False
         self._prefixes.read(list(fresh))
         prefixes = [self._prefixes.take(row.draw.prompt) for row in joining]
         logits = torch.stack([prefix.logits for prefix in prefixes])
@@ -190,6 +191,7 @@ class ContinuousDecoder:
             self._put_back([row for row, _ in together if row not in self._rows])
             raise
         self._prefixes.forget()
+        return True
 
     def _place(self, joining: Sequence[tuple[_Row, Prefix]]) -> None:
         """Gives each a row of the cache, which is rebuilt if it is too small."""
@@ -217,18 +219,18 @@ class ContinuousDecoder:
 
     # Decoding
 
-    def _decode(self) -> None:
+    def _decode(self) -> bool:
         self._take_outputs()
         live = [place for place, row in enumerate(self._rows) if row is not None]
         writes = [place for place in live if not self._rows[place].waiting]  # type: ignore[union-attr]
         if not writes:
-            return
+            return False
         if len(live) <= 0.75 * len(self._rows) or not self._cache.room_for(0):
             self._make_room()
             live = [place for place, row in enumerate(self._rows) if row is not None]
             writes = [place for place in live if not self._rows[place].waiting]  # type: ignore[union-attr]
             if not writes:
-                return
+                return False
         self._cache.release(live)
         tokens, positions = [0] * len(self._rows), [0] * len(self._rows)
         chosen = [self._rows[place] for place in writes]
@@ -241,6 +243,7 @@ class ContinuousDecoder:
         logits = self._cache.step(self._model, tokens, positions, mask.to(self._cache.mask.device))
         self._extend(rows, logits if len(writes) == len(self._rows) else logits[index.to(logits.device)])
         self._rows = [row if row is not None and self._continues(row) else None for row in self._rows]
+        return True
 
     def _make_room(self) -> None:
         """Rebuilds the cache without the rows that have left; the youngest begin again if it is too large."""

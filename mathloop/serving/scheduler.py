@@ -22,6 +22,8 @@ SCORED_TOKENS = 8_192
 """Tokens that the reward model reads between two decoding steps."""
 USUAL_ROWS = 16
 """Sequences for which weights are packed."""
+PATIENCE_SECONDS = 0.02
+"""Pause before the next try where no sequence could go on."""
 TOOL_THREADS = 16
 """Interpreters that may be waited for; the sandbox bounds how many run."""
 
@@ -101,8 +103,9 @@ class Scheduler:
                 self._given_up = None
                 if self._scorings:
                     self._score()
-                if not self._decoder.empty:
-                    self._decoder.step()
+                if not self._decoder.empty and not self._decoder.step() and not self._scorings:
+                    with self._changed:  # all wait for an interpreter, and there is no room for others
+                        self._changed.wait(PATIENCE_SECONDS)
         error = RuntimeError("the engine is closed")
         self._decoder.fail(error)
         for scoring in self._scorings:

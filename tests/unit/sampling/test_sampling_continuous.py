@@ -214,6 +214,11 @@ def test_an_interpreter_holds_only_the_sequence_that_asked(model: Any) -> None:
     assert asked.outcomes[0] is None
     (other,) = asked.outcomes[1]  # type: ignore[misc]
     assert [other.tokens] == alone(model, PROMPTS[4])
+    asked.decoder._most = 1  # there is no room
+    asked.add(PROMPTS[0])
+    assert not asked.decoder.idle
+    assert not asked.decoder.step()  # so that nobody tries again at once
+    asked.decoder._most = 65_536
     may_answer.set()
     assert answered.wait(30)
     asked.run()
