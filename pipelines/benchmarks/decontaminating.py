@@ -17,6 +17,7 @@ from mathloop.decontamination.config import DecontaminationConfig
 from mathloop.decontamination.index import Index
 from mathloop.decontamination.items import Item, Items
 from mathloop.decontamination.matching import Match, Rules, find_matches
+from mathloop.decontamination.native import library
 from mathloop.decontamination.shards import ROWS
 from mathloop.decontamination.sources import passages, read_items
 from mathloop.decontamination.stock import is_stock
@@ -64,6 +65,8 @@ def run(data: Path | None, rows: Sequence[int], rephrased: Path | None) -> None:
     """Measures and prints; raises BadData if `data` has no benchmarks or a row is invalid."""
     items, train = _read(data)
     print(machine())
+    if library() is None:
+        print("without the compiled filter: no C compiler was found")
     print(f"data: {data}" if data else f"data: generated with seed {SEED}; --data DIR uses real benchmarks")
     with Progress() as progress, tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
@@ -241,10 +244,11 @@ def _files(work: Path, items: Sequence[Item], rows: Sequence[int]) -> None:
 
 
 _PROGRAM = """
-import json, re, resource, sys, time
+import json, resource, sys, time
 from pathlib import Path
 from mathloop.decontamination import stage
 from mathloop.decontamination.config import DecontaminationConfig
+from pipelines.benchmarks.memory import memory
 if __name__ == "__main__":
     work, benchmark, workers = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
     started = time.perf_counter()
@@ -252,10 +256,8 @@ if __name__ == "__main__":
               removed=work / "removed.jsonl", index=work / "saved", workers=workers,
               config=DecontaminationConfig())
     seconds = time.perf_counter() - started
-    # Not this process's maxrss, which starts with that of its parent.
-    own = int(re.search(r"VmHWM:\\s*(\\d+)", Path("/proc/self/status").read_text())[1])
-    children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    print(json.dumps({"seconds": seconds, "mib": max(own, children) / 1024}))
+    children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    print(json.dumps({"seconds": seconds, "mib": max(memory("VmHWM"), children)}))
 """
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import random
-import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,6 +17,7 @@ from typing import Any
 from mathloop.records import Mode, Problem, Response
 from mathloop.sampling.config import SamplingConfig
 from mathloop.sampling.sampler import Rollout, Sampler
+from pipelines.benchmarks.memory import memory
 
 BATCH = 32
 """Problems that the scripted sampler answers at a time."""
@@ -162,13 +162,6 @@ def synthesis_stage(stage: str, folder: Path) -> None:
         seed=0,
         **arguments,
     )
-
-
-def memory(name: str) -> float:
-    """MiB of VmRSS, resident now, or VmHWM, the most so far; maxrss would start with the parent's."""
-    status = Path("/proc/self/status").read_text(encoding="utf-8")
-    found = re.search(rf"{name}:\s*(\d+)", status)
-    return int(found[1]) / 1024 if found else float("nan")
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
+from pipelines.benchmarks.memory import memory
 from pipelines.benchmarks.training_inputs import Inputs, Sizes, Turn
 
 MIB = 1 << 20
@@ -63,10 +64,7 @@ def _peak() -> float:
     """Peak memory in MiB: of the GPU's tensors or, without a GPU, of this process."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / MIB
-    # Not getrusage: its maximum survives exec, so it would include the parent's.
-    status = Path("/proc/self/status").read_text()
-    (line,) = (line for line in status.splitlines() if line.startswith("VmHWM:"))
-    return int(line.split()[1]) / 1024
+    return memory("VmHWM")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ import pytest
 
 from mathloop.errors import MathloopError
 from pipelines.benchmarks import data_stages
-from pipelines.benchmarks.stage_process import EVALUATION, SYNTHESIS, memory
+from pipelines.benchmarks.memory import memory
+from pipelines.benchmarks.stage_process import EVALUATION, SYNTHESIS
 from tests.pipelines.command import refused
 
 
