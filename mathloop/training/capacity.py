@@ -72,7 +72,8 @@ def check_memory(module: nn.Module, config: EngineConfig, ranks: Ranks) -> None:
     trained = sum(_size(p) for p in module.parameters() if p.requires_grad)
     need, free = sum(states(weights, trained, config, ranks.world).values()), _memory(ranks.device)[1]
     # What is there already is no longer free, and is not loaded twice.
-    there = sum(p.numel() * p.element_size() for p in module.parameters() if p.device == ranks.device)
+    held = [getattr(p, "ds_tensor", p) for p in module.parameters()]
+    there = sum(tensor.numel() * tensor.element_size() for tensor in held if tensor.device == ranks.device)
     if need - there > free:
         raise BadConfig(
             f"the model needs {need / GIB:.1f} GiB per process for weights, gradients and optimizer, and "

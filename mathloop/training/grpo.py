@@ -25,7 +25,6 @@ from mathloop.models.dtypes import working_dtype
 from mathloop.models.linear import speed_up
 from mathloop.models.loading import load_policy, load_reward_model
 from mathloop.models.packing import Pack, pack
-from mathloop.models.saving import save_model
 from mathloop.records import read_problems
 from mathloop.sampling.engines import begin_sampler
 from mathloop.stages import Progress, StageReport, timed
@@ -49,6 +48,7 @@ from mathloop.training.rollouts import (
     draw,
     split_by_mode,
 )
+from mathloop.training.sharded import load_trainable, save_untrained
 
 
 @timed
@@ -78,12 +78,11 @@ def run(
     pool = [p for p in read_problems(problems) if p.answer is not None]
     check_targets(policy, config.lora)
     check_recipe("grpo", policy, config, ranks)
-    net, tokenizer = load_policy(policy)
+    net, tokenizer = load_trainable(policy, config.engine, ranks, config.lora)
     if not pool:
-        if ranks.first:
-            save_model(model, net, tokenizer)
-            if rollouts is not None:
-                join_rollouts(work, rollouts)
+        save_untrained(model, net, tokenizer, ranks)
+        if ranks.first and rollouts is not None:
+            join_rollouts(work, rollouts)
         ranks.barrier()
         note = "No problem was selected, so the challenger is the SFT model: widen selection.least and most."
         return StageReport("grpo", notes=[note])

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from mathloop.curves import thin
-from mathloop.models.loading import new_reward_model
 from mathloop.models.packing import Pack, Sample, micro_batches, pack
 from mathloop.models.reward_model import RewardModel
 from mathloop.models.saving import save_folder
@@ -27,6 +26,7 @@ from mathloop.training.engine import Engine
 from mathloop.training.losses import listwise_reward_loss
 from mathloop.training.order import batch_of, hash_data, steps_of
 from mathloop.training.ranks import join_ranks
+from mathloop.training.sharded import new_trainable_reward_model, whole_weights
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def run(
     ranks = join_ranks()  # sets this process's GPU, onto which models are loaded
     check_recipe("reward_model", policy, config, ranks)
     torch.manual_seed(seed)
-    net, tokenizer = new_reward_model(policy)
+    net, tokenizer = new_trainable_reward_model(policy, config.engine, ranks)
     with open_drops(dropped if ranks.first else None) as drops:
         read, taken = _read_responses(problems, responses, drops)
     groups, held_out = _split_groups(read, tokenizer, config, seed)
@@ -89,8 +89,9 @@ def run(
     if not groups:
         for parameter in net.head[-1].parameters():
             nn.init.zeros_(parameter)
+        weights = whole_weights(net, ranks)
         if ranks.first:
-            save(net.state_dict())
+            save(weights)
         ranks.barrier()
         note = "Not enough pairs to train on, so the reward model gives every response the score 0."
         return StageReport("reward_model", inputs=taken, dropped=drops.counts, notes=[note])

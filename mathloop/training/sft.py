@@ -11,9 +11,7 @@ import torch
 
 from mathloop.curves import thin
 from mathloop.errors import BadData
-from mathloop.models.loading import load_policy
 from mathloop.models.packing import Sample
-from mathloop.models.saving import save_model
 from mathloop.models.tokenizers import end_tokens
 from mathloop.records import Drops, open_drops, read_problems, read_responses
 from mathloop.stages import Progress, StageReport, timed
@@ -28,6 +26,7 @@ from mathloop.training.order import batch_of, steps_of
 from mathloop.training.policy_saving import save_policy
 from mathloop.training.ranks import join_ranks
 from mathloop.training.samples import encode
+from mathloop.training.sharded import load_trainable, save_untrained
 
 
 @timed
@@ -51,7 +50,7 @@ def run(
     ranks = join_ranks()  # sets this process's GPU, onto which models are loaded
     check_targets(policy, config.lora)
     check_recipe("sft", policy, config, ranks)
-    net, tokenizer = load_policy(policy)
+    net, tokenizer = load_trainable(policy, config.engine, ranks, config.lora)
     encoded = work / "encoded"
     drops = Drops()
     if ranks.local == 0:
@@ -70,9 +69,7 @@ def run(
             path=responses[0],
         )
     if not samples:
-        if ranks.first:
-            save_model(model, net, tokenizer)
-        ranks.barrier()
+        save_untrained(model, net, tokenizer, ranks)
         note = (
             f"None of {taken} responses can be learned from, so the SFT model is the champion: sample more."
         )

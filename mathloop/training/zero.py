@@ -32,22 +32,11 @@ class ZeroUpdates:
                 f"engine.zero={engine.zero} shards matrices, which {config.optimizer} does not support: "
                 "set optimizer.optimizer=adamw, or engine.zero=0"
             )
-        deepspeed = _deepspeed()
-        _join_alone(ranks)
+        deepspeed = begin_deepspeed(ranks)
         self._world = ranks.world
         # DeepSpeed's own optimizer would be compiled on this machine; torch's fused one needs no compiler.
         (optimizer,) = optimizers(module, config)
-        settings = {
-            "train_micro_batch_size_per_gpu": 1,  # unused: `step` is called when a step is due
-            "managed_gradient_accumulation": False,
-            "gradient_clipping": config.clip,
-            "zero_optimization": {"stage": engine.zero, "overlap_comm": False},
-            "zero_allow_untested_optimizer": True,
-            "zero_force_ds_cpu_optimizer": False,
-            "bf16": {"enabled": working_dtype(engine.dtype) == torch.bfloat16},
-            # Otherwise in bfloat16, where a sum over many micro-batches loses its small terms.
-            "data_types": {"grad_accum_dtype": "fp32"},
-        }
+        settings = settings_of(engine, config.clip)
         self.named = {name: p for name, p in module.named_parameters() if p.requires_grad}
         self._engine, *_ = deepspeed.initialize(
             model=module, optimizer=optimizer, config=settings, dist_init_required=False
@@ -139,6 +128,28 @@ class ZeroUpdates:
     def _shape(parameter: nn.Parameter) -> torch.Size:
         shape: torch.Size = getattr(parameter, "ds_shape", parameter.shape)
         return shape
+
+
+def begin_deepspeed(ranks: Ranks) -> Any:
+    """DeepSpeed, in the process group of `ranks`. Raises BadConfig where it is not installed."""
+    deepspeed = _deepspeed()
+    _join_alone(ranks)
+    return deepspeed
+
+
+def settings_of(engine: EngineConfig, clip: float = 1.0) -> dict[str, Any]:
+    """DeepSpeed's configuration. `clip`: largest norm of the gradient."""
+    return {
+        "train_micro_batch_size_per_gpu": 1,  # unused: `step` is called when a step is due
+        "managed_gradient_accumulation": False,
+        "gradient_clipping": clip,
+        "zero_optimization": {"stage": engine.zero, "overlap_comm": False},
+        "zero_allow_untested_optimizer": True,
+        "zero_force_ds_cpu_optimizer": False,
+        "bf16": {"enabled": working_dtype(engine.dtype) == torch.bfloat16},
+        # Otherwise in bfloat16, where a sum over many micro-batches loses its small terms.
+        "data_types": {"grad_accum_dtype": "fp32"},
+    }
 
 
 @contextmanager

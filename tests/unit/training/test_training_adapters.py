@@ -103,8 +103,8 @@ def test_targets_that_cannot_be_trained_are_named_before_a_model_is_loaded(
     policy = save_policy(tmp_path / "policy", tie_word_embeddings=tied)
     write_problems(tmp_path / "problems.jsonl", [Problem("p", "3 + 4?", answer="7")])
     write_responses(tmp_path / "responses.jsonl", [Response("p", 0, "cot", "7")])
-    monkeypatch.setattr(sft, "load_policy", lambda *_: pytest.fail("loaded"))
-    monkeypatch.setattr(grpo, "load_policy", lambda *_: pytest.fail("loaded"))
+    monkeypatch.setattr(sft, "load_trainable", lambda *_: pytest.fail("loaded"))
+    monkeypatch.setattr(grpo, "load_trainable", lambda *_: pytest.fail("loaded"))
     places: dict[str, Any] = {"problems": tmp_path / "problems.jsonl", "policy": policy, "seed": 0}
     places |= {"model": tmp_path / "out", "work": tmp_path / "work"}
     lora = LoRAConfig(targets=targets)
@@ -230,7 +230,8 @@ def test_grpo_takes_the_policy_without_adapters_as_its_reference(
         weights.append(dict(merged_weights(self.module.model)))
         return updates(self, rate)
 
-    monkeypatch.setattr(grpo, "load_policy", count)
+    monkeypatch.setattr(grpo, "load_policy", count)  # the reference
+    monkeypatch.setattr("mathloop.training.sharded.load_policy", count)
     monkeypatch.setattr(PlainUpdates, "step", keep)
     references = []
 

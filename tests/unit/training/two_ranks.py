@@ -7,11 +7,13 @@ Each NAME is a function below. What they leave in FOLDER is looked at by the tes
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,7 +30,13 @@ from mathloop.sampling.config import SamplingConfig
 from mathloop.sampling.prompts import encode_prompt
 from mathloop.sampling.sampler import Rollout
 from mathloop.training import checkpoint, grpo, logprobs, sft
-from mathloop.training.config import EngineConfig, GRPOConfig, OptimizerConfig, SFTConfig
+from mathloop.training.config import (
+    EngineConfig,
+    GRPOConfig,
+    OptimizerConfig,
+    RewardModelConfig,
+    SFTConfig,
+)
 from mathloop.training.engine import Engine
 from mathloop.training.likelihood import learn
 from mathloop.training.logprobs import PackedPolicy
@@ -232,6 +240,67 @@ def wide(folder: Path) -> None:
         for tied in (False, True):
             train_wide(folder / f"wide-{tied}", tied=tied, zero=3)
         train_wide(folder / "wide-recomputed-True", tied=True, zero=3, activation_checkpointing=True)
+
+
+def sharded(folder: Path) -> None:
+    """A policy that is created in shards, SFT from it, and what each process held while it was read."""
+    import safetensors
+
+    from mathloop.training import reward_model, sft, sharded
+    from mathloop.training.ranks import join_ranks
+
+    ranks, policy = join_ranks(), folder / "policy"
+    read: list[weakref.ref[torch.Tensor]] = []
+    most = 0
+
+    class Opened:
+        def __init__(self, *arguments: Any, **named: Any) -> None:
+            self.file = safetensors.safe_open(*arguments, **named)
+
+        def __enter__(self) -> Any:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def keys(self) -> list[str]:
+            return list(self.file.keys())
+
+        def get_tensor(self, name: str) -> torch.Tensor:
+            nonlocal most
+            tensor = self.file.get_tensor(name)
+            read.append(weakref.ref(tensor))
+            most = max(most, sum(one() is not None for one in read))
+            return tensor  # type: ignore[no-any-return]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sharded, "safe_open", Opened)
+        net, _ = sharded.load_trainable(policy, EngineConfig(zero=3), ranks)
+    held = {
+        "tensors read": len(read),
+        "most at a time": most,
+        "whole": sum(p.numel() for p in net.parameters()),
+        "shards": sum(p.ds_tensor.numel() for p in net.parameters()),
+        "frequencies": str(net.model.rotary_emb.inv_freq.dtype),
+    }
+    weights = sharded.whole_weights(net, ranks)
+    (folder / f"held-{ranks.rank}.json").write_text(json.dumps(held))
+    if ranks.first:
+        torch.save(weights, folder / "read.pt")
+    given = {"problems": folder / "problems.jsonl", "policy": policy, "seed": 0}
+    for stage in (0, 3):
+        engine = EngineConfig.model_validate({"zero": stage})
+        config = SFTConfig(epochs=1, batch_size=16, optimizer=OptimizerConfig(), engine=engine)
+        for name, responses in (("sft", "responses.jsonl"), ("none", "none.jsonl")):
+            paths = {"model": folder / f"{name}-{stage}", "work": folder / f"{name}-work-{stage}"}
+            sft.run(responses=[folder / responses], config=config, **given, **paths)
+        reward_model.run(
+            responses=folder / "responses.jsonl",
+            config=RewardModelConfig(epochs=1, batch_size=4, engine=engine),
+            model=folder / f"reward-{stage}",
+            work=folder / f"reward-work-{stage}",
+            **given,
+        )
 
 
 def unequal(folder: Path) -> None:
