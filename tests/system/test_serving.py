@@ -147,6 +147,9 @@ def test_kserves_health_routes_are_there(server: Server) -> None:
     ):
         status, _, body = server.request("GET", path)
         assert (status, json.loads(body)) == (200, said)
+    status, headers, body = server.request("GET", "/", Accept="text/html")
+    assert (status, body[:15]) == (200, b"<!doctype html>")
+    assert "default-src 'none'" in headers["content-security-policy"]
     assert server.request("POST", "/v2/repository/models/mathloop/unload")[0] == 404
     assert server.request("GET", "/v2/health/ready")[0] == 200
 

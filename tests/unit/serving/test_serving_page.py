@@ -12,6 +12,7 @@ import pytest
 from mathloop.serving.config import SolverConfig
 from mathloop.serving.keys import Keys
 from mathloop.serving.refusals import Refused
+from pipelines.commands import answering, endpoint
 from tests.chromium import launched
 from tests.unit.serving.standins import ScriptedEngine, response
 from tests.unit.serving.test_serving_routes import CHAT, KEY, Served, wait_until
@@ -269,3 +270,11 @@ def test_a_key_is_asked_for_and_curl_is_the_same_question(browser: Any, serve: S
     assert body["messages"][0]["content"] == 'It\'s $5 for "two"; how much is one?'
     reply = served.client.post(CHAT, json=body, headers={"Authorization": f"Bearer {KEY}"})
     assert reply.status_code == 200
+
+
+def test_no_page_is_an_option(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+    monkeypatch.setattr(endpoint, "serve", lambda **options: asked.append(options["page"]))
+    answering.serve()
+    answering.serve(no_page=True)
+    assert asked == [True, False]
