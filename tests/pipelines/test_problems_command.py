@@ -6,6 +6,10 @@ import hashlib
 import json
 from pathlib import Path
 
+import pytest
+
+from mathloop.errors import BadConfig, BadData
+from pipelines.commands.problems import problems
 from tests.pipelines.command import mathloop, refused
 
 ROWS = [
@@ -58,17 +62,19 @@ def test_what_is_read_and_what_is_not_is_printed_and_refused_as_a_run_refuses_it
     assert (second["language"], second["answer"], second["level"]) == ("zh", "C", None)
 
 
-def test_a_repeated_id_is_told_as_a_run_tells_it(tmp_path: Path) -> None:
+def test_a_repeated_id_is_told_as_a_run_tells_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = [{"id": "a", "problem": f"{n}+1?", "answer": n + 1} for n in range(2)]
     rows += [{"id": f"b{n}", "problem": "7+1?", "answer": "8" * (1 + n // 2)} for n in range(3)]
-    (tmp_path / "dupid.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    half = ("--set", "problems.rejects_share=0.5")
-    result = mathloop("problems", "dupid.jsonl", *half, folder=tmp_path)
-    assert "5: 3 problems, 0 left out, 2 broken" in result.stdout
+    file = tmp_path / "dupid.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    problems([str(file)], sets=["problems.rejects_share=0.5"])
+    shown = capsys.readouterr().out
+    assert "5: 3 problems, 0 left out, 2 broken" in shown
     repeated = "2 problems repeat the statement of an earlier one (b1 like b0, b2 like b0), 1 of them with"
-    assert repeated in result.stdout
-    for form in ((), ("--json",)):
-        assert "'a' is the id of row 1 too" in refused("problems", "dupid.jsonl", *form, folder=tmp_path)
+    assert repeated in shown
+    for as_json in (False, True):
+        with pytest.raises(BadData, match="'a' is the id of row 1 too"):
+            problems([str(file)], as_json=as_json)
 
 
 def test_decontaminate_refuses_formats_that_it_does_not_write_or_take(tmp_path: Path) -> None:
@@ -82,12 +88,12 @@ def test_decontaminate_refuses_formats_that_it_does_not_write_or_take(tmp_path: 
         assert said in refused("decontaminate", *files, folder=tmp_path)
 
 
-def test_a_mapping_of_fields_is_a_setting(tmp_path: Path) -> None:
-    (tmp_path / "odd.json").write_text('[{"task": "1+1?", "truth": 2}]')
-    assert "with the fields task, truth" in refused("problems", "odd.json", folder=tmp_path)
-    sets = ("--set", "problems.fields={problem: task, answer: truth}")
-    result = mathloop("problems", "odd.json", *sets, "--json", folder=tmp_path)
-    assert json.loads(result.stdout)["answer"] == "2", result.stderr
-    assert "expected problems.FIELD=VALUE" in refused(
-        "problems", "odd.json", "--set", "seed=1", folder=tmp_path
-    )
+def test_a_mapping_of_fields_is_a_setting(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "odd.json"
+    file.write_text('[{"task": "1+1?", "truth": 2}]')
+    with pytest.raises(BadData, match="with the fields task, truth"):
+        problems([str(file)])
+    problems([str(file)], as_json=True, sets=["problems.fields={problem: task, answer: truth}"])
+    assert json.loads(capsys.readouterr().out)["answer"] == "2"
+    with pytest.raises(BadConfig, match=r"expected problems.FIELD=VALUE"):
+        problems([str(file)], sets=["seed=1"])
