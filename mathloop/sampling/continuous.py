@@ -183,12 +183,11 @@ class ContinuousDecoder:
         logits = torch.stack([prefix.logits for prefix in prefixes])
         for _ in joining:
             self._waiting.popleft()
-        self._extend(joining, logits)
-        together = [each for each in zip(joining, prefixes, strict=True) if self._continues(each[0])]
         try:
-            self._place(together)
-        except Exception:
-            self._put_back([row for row, _ in together if row not in self._rows])
+            self._extend(joining, logits)
+            self._place([each for each in zip(joining, prefixes, strict=True) if self._continues(each[0])])
+        except Exception:  # none may be lost: they begin again, or fail with the others
+            self._put_back([row for row in joining if self._continues(row) and row not in self._rows])
             raise
         self._prefixes.forget()
         return True

@@ -176,6 +176,30 @@ def test_after_memory_ran_out_fewer_are_drawn_at_once(model: Any) -> None:
             assert asked.decoder.empty
 
 
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError, RuntimeError])
+def test_a_first_token_that_cannot_be_drawn_loses_no_question(
+    model: Any, error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = {"samples": 2, "temperature": 1.0, "seed": 5}
+    expected = alone(model, PROMPTS[0], **given)
+    draw, faults = continuous.draw_rows, [error("no")]
+
+    def faulty(*arguments: Any) -> Any:
+        if faults:
+            raise faults.pop()
+        return draw(*arguments)
+
+    monkeypatch.setattr(continuous, "draw_rows", faulty)
+    asked = Asked(model)
+    asked.add(PROMPTS[0], **given)
+    asked.run()
+    if error is RuntimeError:
+        assert isinstance(asked.outcomes[0], RuntimeError)
+        assert asked.decoder.empty
+    else:
+        assert asked.tokens()[0] == expected
+
+
 def test_a_question_that_nobody_waits_for_leaves_before_the_next_step(model: Any) -> None:
     gone = threading.Event()
     asked = Asked(model, ends=NONE)
