@@ -11,7 +11,10 @@ from pathlib import Path
 from typing import Self
 
 from mathloop.errors import BadConfig
+from mathloop.serving.config import KEY_VARIABLE
 
+DEFAULT = "default"
+"""Name of the key that has none: that of the environment."""
 _LINE = re.compile(r"([A-Za-z0-9._-]{1,64})[ \t]+([0-9a-f]{64})")
 _BEARER = re.compile(r"[\x21-\x7e]{1,4096}")
 
@@ -36,7 +39,7 @@ class Keys:
         self._digests = dict(digests)
 
     @classmethod
-    def of(cls, key: str, name: str = "default") -> Self:
+    def of(cls, key: str, name: str = DEFAULT) -> Self:
         """One key."""
         return cls({name: hashlib.sha256(key.encode()).hexdigest()})
 
@@ -68,6 +71,14 @@ class Keys:
         return cls(digests)
 
     def __or__(self, other: Keys) -> Keys:
+        """The keys of both. Raises BadConfig if a name or a key is in both: one would stand for the other."""
+        for name, digest in other._digests.items():
+            if name in self._digests or digest in self._digests.values():
+                found = "the name" if name in self._digests else "the key of the name"
+                raise BadConfig(
+                    f"{found} {name} is in two places (the key in {KEY_VARIABLE} has the name {DEFAULT}); "
+                    "change or remove its line in the file of --keys, or unset the variable"
+                )
         return Keys(self._digests | other._digests)
 
     def name_of(self, given: bytes) -> str | None:

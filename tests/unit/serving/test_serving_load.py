@@ -163,3 +163,11 @@ def test_threads_are_for_the_cores_of_the_container(
         (tmp_path / name).write_text(text)
     (tmp_path / "own").write_text(own)
     assert usable_cores(tmp_path, tmp_path / "own") == cores
+
+
+def test_a_name_or_a_key_in_the_file_and_in_the_environment_is_refused() -> None:
+    named = Keys.of("a file's key", "default")
+    with pytest.raises(BadConfig, match=r"the name default is in two places .*MATHLOOP_API_KEY"):
+        named | Keys.of("another")
+    with pytest.raises(BadConfig, match="the key of the name default is in two places"):
+        Keys.of("one", "ann") | Keys.of("one")
