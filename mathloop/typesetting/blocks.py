@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-_FENCE = re.compile(r"```[ \t]*(\w*)[^\n]*\n(.*?)(?:\n?```|\Z)", re.DOTALL)
+# Possessive, and from the first of the backticks only: an opening line without an end is read once.
+_FENCE = re.compile(r"(?<!`)`{3,}+[ \t]*+(\w*+)[^\n`]*+\n(.*?)(?:\n?```|\Z)", re.DOTALL)
 
 
 class Block(NamedTuple):

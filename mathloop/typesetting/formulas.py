@@ -16,12 +16,12 @@ MOST = 1_000
 """Openings of formulas that are looked at in one text; the rest stays as it is written."""
 _OPENING = re.compile(
     r"\\\\|\\\$|\$\$|\$|\\\(|\\\[|\\begin\{(?P<name>(?:align|aligned|equation|gather|cases|[pbvB]?matrix|array)\*?)\}"
-    r"|\\(?:boxed|fbox)\s*\{"
+    r"|\\(?:boxed|fbox)\s*+\{"
 )
 _CLOSING = {"$$": "$$", r"\(": r"\)", r"\[": r"\]"}
 _LATEX = re.compile(r"\\[A-Za-z]|[\^_]")
 _MATHEMATICAL = re.compile(r"[\\^_=]")
-_BLANK_LINE = re.compile(r"\n[ \t]*\n")
+_BLANK_LINE = re.compile(r"\n[ \t]*+\n")
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 
 
@@ -49,6 +49,7 @@ def typeset_answer(answer: str) -> list[str | Node]:
 
 def _pieces(text: str, most: int) -> Iterator[str | Node]:
     end = position = openings = 0
+    closing: dict[int, int] | None = None
     while openings < most and (opening := _OPENING.search(text, position)):
         openings += 1
         start, position = opening.span()
@@ -58,7 +59,9 @@ def _pieces(text: str, most: int) -> Iterator[str | Node]:
             yield "$" if sign == r"\$" else sign
             end = position
             continue
-        formula = _formula(text, opening)
+        if sign.endswith("{") and closing is None:
+            closing = _closing_braces(text)
+        formula = _formula(text, opening, closing or {})
         if formula is None:
             continue
         source, display, position = formula
@@ -69,7 +72,7 @@ def _pieces(text: str, most: int) -> Iterator[str | Node]:
     yield text[end:]
 
 
-def _formula(text: str, opening: re.Match[str]) -> tuple[str, bool, int] | None:
+def _formula(text: str, opening: re.Match[str], closing: dict[int, int]) -> tuple[str, bool, int] | None:
     """Source of the formula that begins there, whether it has a line of its own, and its end."""
     sign, (start, begin) = opening[0], opening.span()
     most = begin + LONGEST
@@ -84,15 +87,23 @@ def _formula(text: str, opening: re.Match[str]) -> tuple[str, bool, int] | None:
             return None
         return source, sign != r"\(", end + 2
     if name := opening["name"]:
-        closing = f"\\end{{{name}}}"
-        end = text.find(closing, begin, most + len(closing))
-        return None if end < 0 else (text[start : end + len(closing)], True, end + len(closing))
-    depth = 1
-    for brace in _BRACE.finditer(text, begin, most):
-        depth += {"{": 1, "}": -1}.get(brace[0], 0)
-        if depth == 0:
-            return text[start : brace.end()], False, brace.end()
-    return None
+        last = f"\\end{{{name}}}"
+        end = text.find(last, begin, most + len(last))
+        return None if end < 0 else (text[start : end + len(last)], True, end + len(last))
+    end = closing.get(begin, 0)
+    return (text[start:end], False, end) if 0 < end <= most else None
+
+
+def _closing_braces(text: str) -> dict[int, int]:
+    """From the end of every opening brace to the end of its closing one: one pass, however many are open."""
+    closing: dict[int, int] = {}
+    left: list[int] = []
+    for brace in _BRACE.finditer(text):
+        if brace[0] == "{":
+            left.append(brace.end())
+        elif brace[0] == "}" and left:
+            closing[left.pop()] = brace.end()
+    return closing
 
 
 def _dollar(text: str, begin: int, most: int) -> int:

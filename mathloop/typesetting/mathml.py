@@ -37,18 +37,18 @@ _ATTRIBUTES = frozenset([
 _VALUE = re.compile(r"[-+.#%\w ]{0,60}")
 _STYLE = re.compile(
     r"(?:(?:text-align|justify-items|(?:padding|margin|border)-(?:left|right|top|bottom))"
-    r" ?: ?[-.\w ]{1,40};? ?)*"
+    r" ?: ?[-.\w ]{1,40}+(?:; ?|\Z))*+"
 )
 _DEFINES = re.compile(
     r"\\(?:\w*newcommand|providecommand|DeclareMathOperator|[egx]?def|let|futurelet)(?![A-Za-z])"
 )
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 _ENTITY = re.compile(r"&(?!(?:lt|gt|amp|quot|apos);)\w+;")
-_TAG = re.compile(r"\\tag\s*\*?\s*\{([^{}]*)\}")
+_TAG = re.compile(r"\\tag\s*+\*?+\s*+\{([^{}]*+)\}")
 _CR = re.compile(r"\\cr(?![A-Za-z])")
 _NUMBERED = re.compile(r"(\\(?:begin|end)\{(?:align|equation|gather))\}")
-_COLUMNS = re.compile(r"(\\begin\{array\}\s*\{)((?:[^{}]|\{[^{}]*\})*)\}")
-_COLUMN = re.compile(r"[@!<>*p]\{[^{}]*\}")
+_COLUMNS = re.compile(r"(\\begin\{array\}\s*+\{)((?:[^{}]|\{[^{}]*+\})*+)\}")
+_COLUMN = re.compile(r"[@!<>*p]\{[^{}]*+\}")
 MACROS = {
     "dotsb": r"\cdots",
     "dotsm": r"\cdots",
