@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import sys
 import tempfile
@@ -20,6 +19,7 @@ from contextlib import contextmanager, suppress
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from mathloop.data_names import SUFFIXES, is_known, may_be_data
 from mathloop.errors import BadConfig, BadData, Corrupt, StorageRefused
@@ -30,10 +30,12 @@ HUB = re.compile(r"hf:/+")
 """Beginning of a data set's URL; a Path has lost one of the slashes."""
 COMMIT = re.compile(r"[0-9a-f]{40}")
 _URL = re.compile(
-    r"hf://(?:datasets/)?(?!(?:datasets|models|spaces|buckets|kernels)/)(?P<repo>[\w.-]+/[\w.-]+)"
+    r"hf://(?:datasets/)?(?!(?:datasets|models|spaces|buckets|kernels)/)(?P<repo>[\w.-]+/[\w.-]{1,96})"
     r"(?:@(?P<revision>refs/(?:pr/\d+|convert/[\w.-]+)|[\w.-]+))?"
     r"(?:/(?P<path>.+))?"
 )
+_NO_NAME = re.compile(r"^[.-]|[.-]$|\.\.|--|\.git$")
+"""What no owner or name on the Hub has; `..` would also lead out of the cache."""
 _OTHERS = (".png", ".jpg", ".jpeg", ".gif", ".svg", ".webp", ".pdf", ".ipynb")
 """Further files that stand beside data on the Hub."""
 
@@ -66,7 +68,14 @@ def parse_hub_url(url: str) -> HubPlace:
             f"{url}: expected hf://datasets/OWNER/NAME@REVISION/PATH, where /PATH is a file, a folder "
             "or a pattern and may be left out"
         )
-    return HubPlace(found["repo"], found["revision"] or "", path)
+    revision = found["revision"] or ""
+    wrong = [part for part in found["repo"].split("/") if _NO_NAME.search(part)]
+    if wrong or ".." in revision:
+        raise BadConfig(
+            f"{url}: there can be no {wrong[0] if wrong else revision} on the Hub; expected "
+            "hf://datasets/OWNER/NAME@REVISION/PATH"
+        )
+    return HubPlace(found["repo"], revision, path)
 
 
 def pinned(url: str) -> str:
@@ -103,7 +112,7 @@ def hub_copy(url: str) -> Iterator[Path]:
 
 
 def _commit(place: HubPlace) -> str:
-    """The commit of a branch or tag; without a network the one that it was at last time."""
+    """The commit of a branch or tag: asked each time, with HF_HUB_OFFLINE the one of last time."""
     hub = _library()
     known = _folder(hub, place.repo) / "revisions.json"
     name = place.revision or "main"
@@ -264,8 +273,19 @@ def _refusals(place: HubPlace) -> Iterator[None]:
 
 
 def _away(place: HubPlace, reason: str) -> StorageRefused:
-    host = _library().constants.ENDPOINT
+    host, reason = _without_login(_library().constants.ENDPOINT, reason)
     return StorageRefused(
-        f"{place.url}: {os.path.basename(host) or host} did not deliver it ({reason}); try again, or set "
-        "HF_HUB_OFFLINE=1 to use the cache"
+        f"{place.url}: {host} did not deliver it ({reason}); try again, or set HF_HUB_OFFLINE=1 to use the "
+        "cache"
     )
+
+
+def _without_login(endpoint: str, reason: str) -> tuple[str, str]:
+    """The host of an address, and a message about it, both without its user and password."""
+    try:
+        address = urlsplit(endpoint)
+        host = address.hostname or ""
+    except ValueError:
+        return "the Hub", "HF_ENDPOINT is not an address"
+    login, at, _ = address.netloc.rpartition("@")
+    return host or "the Hub", reason.replace(login + at, "") if at else reason

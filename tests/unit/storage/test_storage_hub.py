@@ -16,6 +16,7 @@ from mathloop.problems.config import ProblemsConfig
 from mathloop.problems.files import read_problem_file
 from mathloop.problems.sources import read_source
 from mathloop.records import read_problems
+from mathloop.storage import hub as hub_module
 from mathloop.storage import local_copy, pinned
 from mathloop.storage.hub import parse_hub_url
 from pipelines.cluster.problems import check_benchmarks, problems_url
@@ -143,6 +144,15 @@ def test_what_the_hub_changes_under_a_commit_is_refused(hub: StandIn) -> None:
         ("hf://datasets/sums", BadConfig, "expected hf://datasets/OWNER/NAME@REVISION/PATH"),
         ("hf://models/ada/sums", BadConfig, "expected hf://datasets/OWNER/NAME@REVISION/PATH"),
         ("hf://ada/sums/../../x", BadConfig, "expected hf://datasets/OWNER/NAME@REVISION/PATH"),
+        ("hf://ada/sums.git", BadConfig, "there can be no sums.git on the Hub"),
+        ("hf://-ada/sums", BadConfig, "there can be no -ada on the Hub"),
+        ("hf://ada/sums-", BadConfig, "there can be no sums- on the Hub"),
+        ("hf://ada/su--ms", BadConfig, "there can be no su--ms on the Hub"),
+        ("hf://.ada/sums", BadConfig, "there can be no .ada on the Hub"),
+        (f"hf://../sums@{OLD}", BadConfig, "there can be no .. on the Hub"),
+        (f"hf://ada/..@{OLD}", BadConfig, "there can be no .. on the Hub"),
+        ("hf://ada/sums@..", BadConfig, "there can be no .. on the Hub"),
+        (f"hf://ada/{'s' * 97}", BadConfig, "expected hf://datasets/OWNER/NAME@REVISION/PATH"),
     ],
 )
 def test_refusals_are_one_line(hub: StandIn, url: str, error: type[UserError], message: str) -> None:
@@ -154,9 +164,15 @@ def test_refusals_are_one_line(hub: StandIn, url: str, error: type[UserError], m
 def test_a_hub_that_is_away_is_one_line(
     hub: StandIn, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    online(monkeypatch, "http://127.0.0.1:1", tmp_path / "cache")
-    with pytest.raises(StorageRefused, match=r"ada/sums: 127.0.0.1:1 did not deliver it .*HF_HUB_OFFLINE=1"):
-        questions("hf://ada/sums")
+    for url in ("http://127.0.0.1:1", "http://user:s3cret@127.0.0.1:1", "http://user:s3cret@127.0.0.1:1/hub"):
+        online(monkeypatch, url, tmp_path / "cache")
+        with pytest.raises(
+            StorageRefused, match=r"ada/sums: 127.0.0.1 did not deliver it .*HF_HUB_OFFLINE=1"
+        ) as refusal:
+            questions("hf://ada/sums")
+        assert "s3cret" not in str(refusal.value)
+    told = hub_module._without_login("https://user:s3cret@h:9/x", "no https://user:s3cret@h:9/x/api")
+    assert told == ("h", "no https://h:9/x/api")
 
 
 def test_errors_name_the_url(hub: StandIn) -> None:
