@@ -111,12 +111,10 @@ def parse_row(
     )
 
 
-def gold_text(row: Row, layout: Layout) -> str | None:
+def gold_text(row: Row, layout: Layout, statement: Parsed) -> str | None:
     """The final answer of a row for comparisons: of multiple choice the right text; None if unknown."""
-    place = Place(Path(), 0)
     try:
-        statement = parse_statement(row, layout, place)
-        gold, choices = _gold(row, layout, statement, place)
+        gold, choices = _gold(row, layout, statement, Place(Path(), 0))
     except (BadData, LeftOut):
         return None
     if not choices:

@@ -52,29 +52,39 @@ class Texts(NamedTuple):
     """Its final answer; of multiple choice the text of the right choice."""
 
 
-_KNOWN: dict[tuple[str, ...], Layout] = {}
-"""Columns → layout; rows of a file have few different ones."""
+class _Known(NamedTuple):
+    """What rows with the same columns have in common."""
+
+    layout: Layout
+    statements: tuple[str, ...]
+    conversations: tuple[str, ...]
+    worked: tuple[str, ...]
+    """Of the further columns, those that are there."""
+
+
+_KNOWN: dict[tuple[str, ...], _Known] = {}
+"""By columns; rows of a file have few different ones."""
 _MOST_KNOWN = 1000
 
 
 def texts_of(row: Row, place: Place) -> Texts:
     """The texts of a row; raises BadData if it has no question, or a solution that is no text."""
-    layout = _layout(row)
+    layout, *columns = _known(row)
     try:
-        question = parse_statement(row, layout, place).question
+        statement = parse_statement(row, layout, place)
     except BadData as error:
         if error.field in row:
             raise
         raise place.bad(f"missing; {_EXPECTED}", "problem") from None
-    statements, worked = {unwrapped(question): None}, dict[str, None]()
-    for column in STATEMENTS:
+    statements, worked = {unwrapped(statement.question): None}, dict[str, None]()
+    for column in columns[0]:
         _add(statements, row.get(column))
-    for column in CONVERSATIONS:
+    for column in columns[1]:
         for text in turns(row.get(column), USER):
             _add(statements, unwrapped(text))
         for text in turns(row.get(column), MODEL):
             _add(worked, text)
-    for column in WORKED:
+    for column in columns[2]:
         value = row.get(column)
         if column == "solution" and value is not None and not _is_text(value):
             raise place.bad(f"expected text, found {describe(value)}", column)
@@ -83,7 +93,8 @@ def texts_of(row: Row, place: Place) -> Texts:
     answer = row.get("answer")
     if isinstance(answer, str) and "####" in answer:
         _add(worked, answer)
-    return Texts([*statements], [text for text in worked if text not in statements], gold_text(row, layout))
+    others = [text for text in worked if text not in statements]
+    return Texts([*statements], others, gold_text(row, layout, statement))
 
 
 def text_fields(source: Source) -> list[str]:
@@ -94,13 +105,15 @@ def text_fields(source: Source) -> list[str]:
     return ["statement", *others] if row else []
 
 
-def _layout(row: Row) -> Layout:
+def _known(row: Row) -> _Known:
     columns = tuple(row)
     found = _KNOWN.get(columns)
     if found is None:
         if len(_KNOWN) >= _MOST_KNOWN:
             _KNOWN.clear()
-        found = _KNOWN[columns] = narrowed(recognize(row) or _ANY, row.keys())
+        layout = narrowed(recognize(row) or _ANY, row.keys())
+        present = (tuple(filter(row.__contains__, group)) for group in (STATEMENTS, CONVERSATIONS, WORKED))
+        found = _KNOWN[columns] = _Known(layout, *present)
     return found
 
 
