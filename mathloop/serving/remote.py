@@ -8,6 +8,7 @@ that the template adds nothing after the token whose hidden state is the score.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import math
 import re
 from collections import OrderedDict
@@ -55,8 +56,8 @@ class RemoteEngine:
         self._policy, *scorers = [Endpoint(*each) for each in parts]
         self._reward_model = scorers[0] if scorers else None
         self._name = "a policy"
-        self._limits: OrderedDict[Question, int] = OrderedDict()
-        """Most tokens of a response, of questions that may be drawn for again."""
+        self._limits: OrderedDict[bytes, int] = OrderedDict()
+        """Digest → most tokens of a response, of questions that may be drawn for again."""
         self._end_of_turn: str | None = None
         """The reward model's end-of-turn token; read from the server when first needed."""
 
@@ -92,18 +93,19 @@ class RemoteEngine:
 
     async def draw(self, question: Question, begin: int, count: int) -> Generation:
         messages = _dialogue(question)
-        limit = self._limits.pop(question, None) if begin else None  # known since the first of several draws
+        key = hashlib.sha256(repr(question).encode()).digest()  # a question may be a megabyte
+        limit = self._limits.pop(key, None) if begin else None  # known since the first of several draws
         if limit is None:
             limit = await self._limit(question, messages)
             if messages[0]["role"] == "system":
                 await self._check_system(messages)
         if begin + count < question.samples:
-            self._limits[question] = limit
+            self._limits[key] = limit
             while len(self._limits) > MOST_LIMITS:
                 self._limits.popitem(last=False)
         # Only a requested seed is sent: vLLM samples more slowly with one, and on a CPU crashes with one if a
         # prompt does not fit into one step (0.32: "CPU Generator does not use offset").
-        seed = question.seed + begin if question.seeded else None
+        seed = (question.seed + begin) % 2**63 if question.seeded else None  # the range of vLLM's seeds
         answer = await self._policy.post(
             "/v1/chat/completions",
             {

@@ -262,14 +262,14 @@ class Solver:
             report_rewards(scored, len(work.responses) - count)
             work.lost = lost
             marks.append(time.monotonic())
+            for part, start, end in zip(("draw", "reward"), marks, marks[1:], strict=False):
+                work.seconds[part] += end - start
             if last:
                 place.leave()
             elif work.rough:
                 continue  # comparing has had its time: the last look decides
             work.candidates, work.rough = await self._comparer.group(work.responses, max(comparing, 0.0))
             comparing -= time.monotonic() - marks[-1]
-            for part, start, end in zip(("draw", "reward"), marks, marks[1:], strict=False):
-                work.seconds[part] += end - start
             stays = leader_stays(work.strategy, work.candidates, left - count)
             if stays >= THRESHOLD:
                 return

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import count
+from types import SimpleNamespace
+from typing import Any
 
+import pytest
+
+from mathloop.serving import solver
 from mathloop.serving.comparing import SAME, Comparer
+from mathloop.serving.config import SolverConfig
+from mathloop.serving.questions import Question
 from mathloop.voting import Group, group_answers
-from tests.unit.serving.standins import response
+from tests.unit.serving.standins import ScriptedEngine, response
 
 
 def answers(groups: list[Group]) -> list[list[str | None]]:  # type: ignore[type-arg]
@@ -67,3 +75,24 @@ def test_a_comparison_that_nobody_waits_for_is_killed_and_the_loop_is_free() -> 
             await comparer.close()
 
     asyncio.run(run())
+
+
+def test_draws_after_a_comparison_that_took_too_long_count_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = count()
+    monkeypatch.setattr(solver, "time", SimpleNamespace(monotonic=lambda: float(next(ticks))))
+    monkeypatch.setattr(solver, "leader_stays", lambda *_: 0.9)
+
+    async def roughly(voters: list[Any], seconds: float) -> tuple[list[Any], tuple[str, ...]]:
+        return group_answers(voters), ("grouped as written",)
+
+    async def run() -> dict[str, float]:
+        engine = ScriptedEngine(["7", "8"])
+        one = solver.Solver(engine, SolverConfig())
+        monkeypatch.setattr(one._comparer, "group", roughly)
+        await one.prepare()
+        answer = await one.ask(Question("3+4?", "maj", 8, "cot", 1.0, 1.0, 7, 64, adaptive=True))
+        assert engine.counts == [3, 2, 2, 1]
+        return answer.seconds
+
+    seconds = asyncio.run(run())
+    assert (seconds["draw"], seconds["reward"]) == (4.0, 4.0)  # one tick each

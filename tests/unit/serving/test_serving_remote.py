@@ -143,6 +143,23 @@ def test_few_at_a_time_are_asked_for_with_their_own_seeds_and_measured_once(vllm
     assert given.generation.completion_tokens == 70
 
 
+def test_seeds_wrap_around_and_no_question_is_kept(vllm: VLLMStandIn) -> None:
+    config = SolverConfig()
+    engine = RemoteEngine(vllm.url, None, config)
+
+    async def run() -> None:
+        asked = question(samples=8, seed=2**63 - 1)
+        await engine.draw(asked, 0, 3)
+        await engine.draw(asked, 3, 2)
+        await engine.close()
+
+    asyncio.run(run())
+    drawn = [body["seed"] for path, body, _ in vllm.asked if path == "/v1/chat/completions"]
+    assert drawn == [2**63 - 1, 2]
+    assert [(type(key), len(key)) for key in engine._limits] == [(bytes, 32)]
+    assert [path for path, _, _ in vllm.asked].count("/tokenize") == 1
+
+
 def test_log_probabilities_are_vllms_and_checked(vllm: VLLMStandIn) -> None:
     def reply(tokens: Any) -> Any:
         def made(body: dict[str, Any]) -> Any:
