@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import comb, exp, lgamma
+
+from mathloop.chances import beta_binomial
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Assumptions:
         """Probability that exactly `right` of a problem's `of` responses are right (beta-binomial)."""
         a = max(1e-6, self.right * self.concentration)
         b = max(1e-6, (1 - self.right) * self.concentration)
-        return comb(of, right) * exp(_log_beta(right + a, of - right + b) - _log_beta(a, b))
+        return beta_binomial(right, of, a, b)
 
     def kept(self, samples: int, keep: int) -> float:
         """Expected number of responses kept per problem: the right ones, at most `keep`."""
@@ -43,10 +44,6 @@ class Assumptions:
     def between(self, least: int, most: int, samples: int) -> float:
         """Share of problems with `least` to `most` of `samples` responses right."""
         return sum(self.chance(k, samples) for k in range(least, most + 1))
-
-
-def _log_beta(a: float, b: float) -> float:
-    return lgamma(a) + lgamma(b) - lgamma(a + b)
 
 
 ASSUMED: dict[str, Assumptions] = {

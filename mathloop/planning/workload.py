@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from mathloop.errors import BadConfig
 from mathloop.evaluation.benchmarks.registry import find_benchmark
 from mathloop.planning.assumptions import Assumptions
 from mathloop.sampling.config import SamplingConfig
@@ -14,6 +15,9 @@ from mathloop.training.config import EngineConfig, LoRAConfig
 
 MODELS = 4
 """Models that a round evaluates: base, SFT, challenger, champion; three in a first round."""
+MOST_PROBLEMS = 10**12
+MOST_SAMPLES = 100_000
+"""Responses to a problem; a plan looks at every number of right ones."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,11 @@ class Work:
 
 
 def workload(settings: Settings, assumed: Assumptions, problems: int | None = None) -> list[Work]:
-    """The work of each stage, in the order of a round that has a champion with a reward model."""
+    """The work of each stage, in the order of a round that has a champion with a reward model.
+
+    `problems` takes the place of problems.train. Raises BadConfig for a count that no round could have.
+    """
+    _check_counts(settings, problems)
     count = float(settings.problems.train if problems is None else problems)
     every = count + settings.evolution.count
     stages: list[Callable[[], Work]] = [
@@ -69,6 +77,20 @@ def workload(settings: Settings, assumed: Assumptions, problems: int | None = No
         lambda: _evaluation(settings, assumed),
     ]
     return [stage() for stage in stages]
+
+
+def _check_counts(settings: Settings, problems: int | None) -> None:
+    counts = [
+        ("--problems", problems or 0, MOST_PROBLEMS),
+        ("problems.train", settings.problems.train, MOST_PROBLEMS),
+        ("evolution.count", settings.evolution.count, MOST_PROBLEMS),
+        ("cot.samples", settings.cot.samples, MOST_SAMPLES),
+        ("tir.samples", settings.tir.samples, MOST_SAMPLES),
+        ("reward_data.samples", settings.reward_data.samples, MOST_SAMPLES),
+    ]
+    for name, count, most in counts:
+        if count > most:
+            raise BadConfig(f"{name}: expected at most {most:,} in a plan; choose a smaller number")
 
 
 def measured_problems(settings: Settings) -> tuple[int, list[str]]:

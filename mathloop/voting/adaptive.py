@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from mathloop.chances import beta_binomial
 from mathloop.voting.grouping import AnyVoter, Group
 from mathloop.voting.strategies import STRATEGIES, choose
 
@@ -62,16 +63,7 @@ def leader_stays(strategy: str, groups: Sequence[Group[AnyVoter]], left: int) ->
     # Ties go to the answer that was drawn first; one that is not there yet comes last.
     first = runner_up is None or groups.index(leader) < groups.index(runner_up)
     return math.fsum(
-        _beta_binomial(x, left, ahead[1] + 1, ahead[0] + 1)
+        beta_binomial(x, left, ahead[1] + 1, ahead[0] + 1)
         for x in range(left + 1)
         if (margin := ahead[0] + left - x - (ahead[1] + x)) > 0 or (margin == 0 and first)
     )
-
-
-def _beta_binomial(x: int, n: int, alpha: float, beta: float) -> float:
-    """Probability of x successes of n, whose chance has the distribution Beta(alpha, beta)."""
-    return math.comb(n, x) * math.exp(_log_beta(x + alpha, n - x + beta) - _log_beta(alpha, beta))
-
-
-def _log_beta(a: float, b: float) -> float:
-    return math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)

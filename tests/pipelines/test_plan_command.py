@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -44,6 +45,27 @@ def test_a_plan_that_does_not_fit_is_printed_and_refused(capsys: pytest.CaptureF
     with pytest.raises(BadConfig, match="do not fit; see the plan"):
         plan(profile="qwen2.5-math-72b")
     assert "Does not fit:" in capsys.readouterr().out
+
+
+def test_thousands_of_samples_are_planned(capsys: pytest.CaptureFixture[str]) -> None:
+    plan(profile="laptop", sets=["cot.samples=2000"], as_json=True)
+    stages = {stage["stage"]: stage for stage in json.loads(capsys.readouterr().out)["stages"]}
+    assert stages["cot"]["samples"] == 2000 * stages["cot"]["problems"]
+
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("--problems", {"problems": 10**390}),
+        ("problems.train", {"sets": [f"problems.train={10**13}"]}),
+        ("evolution.count", {"sets": [f"evolution.count={10**13}"]}),
+        ("cot.samples", {"sets": [f"cot.samples={10**9}"]}),
+    ],
+)
+def test_a_count_that_no_round_could_have_is_refused(name: str, given: dict[str, Any]) -> None:
+    with pytest.raises(BadConfig, match=rf"^{name}: expected at most [0-9,]+ in a plan") as caught:
+        plan(**given)
+    assert len(str(caught.value)) < 100
 
 
 def test_planning_needs_no_torch() -> None:

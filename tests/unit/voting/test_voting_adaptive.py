@@ -75,3 +75,11 @@ def test_batches_never_draw_more_than_asked(most: int) -> None:
         assert count > 0
         drawn += count
     assert drawn == most
+
+
+def test_thousands_of_responses_have_a_chance_too() -> None:
+    groups = group_answers(outcomes("7", "7", "8"))
+    few, many = (leader_stays("maj", groups, left) for left in (1_000, 5_000))
+    # In the limit, the leader's chance is that of a share below one half under Beta(2, 3): 11/16.
+    assert few == pytest.approx(11 / 16, abs=2e-3)
+    assert many == pytest.approx(11 / 16, abs=4e-4)
