@@ -59,10 +59,21 @@ def read_inputs(body: bytes, read: Read) -> tuple[list[Question], str | None]:
 
 
 async def answer_all(solver: Solver, questions: Sequence[Question]) -> list[Answer]:
-    """The answers in order, one question after the other, within the deadline of one. Raises Refused."""
+    """The answers in order, one question after the other, within the deadline of one. Raises Refused.
+
+    A full queue refuses the first question; a later one waits for a place, so that no answer is lost.
+    """
+    answers: list[Answer] = []
     try:
         async with asyncio.timeout(solver.config.deadline):
-            return [await solver.ask(question) for question in questions]
+            while len(answers) < len(questions):
+                try:
+                    answers.append(await solver.ask(questions[len(answers)]))
+                except Refused as refused:
+                    if not answers or refused.status != 429 or refused.retry_after is None:
+                        raise
+                    await asyncio.sleep(refused.retry_after)
+            return answers
     except TimeoutError:
         message = f"no answers within {solver.config.deadline:g} seconds; send fewer problems at once"
         raise Refused(504, message, code="deadline_exceeded") from None

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
+from itertools import count
 from typing import Any
 
 import pytest
 
 from mathloop.serving.config import SolverConfig
 from mathloop.serving.guard import INFER, PREDICT
-from mathloop.serving.predict import MOST
+from mathloop.serving.predict import MOST, answer_all
+from mathloop.serving.questions import Question
+from mathloop.serving.queueing import Place
 from mathloop.serving.refusals import Refused
+from mathloop.serving.solver import Solver
 from tests.unit.serving.standins import ScriptedEngine
 from tests.unit.serving.test_serving_routes import Served, wait_until
 
@@ -89,3 +94,28 @@ def test_a_client_that_hangs_up_ends_the_work(served: Served) -> None:
     with pytest.raises(Exception, match="timed out"):
         served.client.post(INFER, json={"inputs": [tensor("x", "y")]}, timeout=0.3)
     wait_until(lambda: served.engine.stopped == 1)
+
+
+@pytest.mark.parametrize("full_at", [0, 2])
+def test_a_queue_that_is_full_in_between_costs_no_answer(full_at: int) -> None:
+    async def run() -> list[str | None]:
+        solver = Solver(ScriptedEngine(["7"]), SolverConfig(deadline=20))
+        await solver.prepare()
+        enter, tries = solver._queue.enter, count()
+
+        def full_once(client: str) -> Place:
+            if next(tries) == full_at:
+                raise Refused(429, "the queue is full", code="queue_full", retry_after=0)
+            return enter(client)
+
+        solver._queue.enter = full_once  # type: ignore[method-assign]
+        questions = [Question(f"{n} + 4?", "maj", 1, "cot", 1.0, 1.0, 7, 64) for n in range(3)]
+        answers = await answer_all(solver, questions)
+        assert [answer.question for answer in answers] == questions
+        return [answer.chosen.answer for answer in answers]
+
+    if full_at:
+        assert asyncio.run(run()) == ["7", "7", "7"]
+    else:
+        with pytest.raises(Refused, match="the queue is full"):
+            asyncio.run(run())
