@@ -57,15 +57,17 @@ async function typesetWaiting() {
   }
 }
 
-function showText(place, text) {
-  place.replaceChildren(element("p", {}, text));
-  typeset("text", text, (made) => place.replaceChildren(...made));
+// What a place shows now: a reply for what it showed before comes too late.
+const shown = new WeakMap();
+function show(place, plain, kind, text) {
+  const now = {};
+  shown.set(place, now);
+  place.replaceChildren(plain);
+  if (text !== null) typeset(kind, text, (made) => { if (shown.get(place) === now) place.replaceChildren(...made); });
 }
 
-function showAnswer(place, answer) {
-  place.replaceChildren(answer ?? "no answer");
-  if (answer !== null) typeset("answer", answer, (made) => place.replaceChildren(...made));
-}
+const showText = (place, text) => show(place, element("p", {}, text), "text", text);
+const showAnswer = (place, answer) => show(place, answer ?? "no answer", "answer", answer);
 
 function headers() {
   const key = $("key").value.trim();
@@ -263,7 +265,7 @@ function answered(reply) {
   $("answer").hidden = false;
   candidates(reply);
   markChosen(reply);
-  say(`Answered: ${reply.answer ?? "no answer"}.`);
+  say("Answered."); // the answer, which may be LaTeX, stands below
 }
 
 function candidates(reply) {
