@@ -7,7 +7,8 @@ becomes HTML: the server turns formulas into trees, from which the page's script
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 from typing import Any
 
@@ -15,9 +16,10 @@ from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import Response
 
 from mathloop.lines import parse_object
-from mathloop.serving import wire
+from mathloop.serving import metrics, wire
 from mathloop.serving.guard import PAGE_FILES, TYPESET
 from mathloop.serving.refusals import Refused
+from mathloop.serving.routes import read_body, until_hang_up
 from mathloop.typesetting import split_blocks, typeset, typeset_answer
 
 MOST_TEXTS = 200
@@ -25,6 +27,12 @@ LONGEST_TEXT = 20_000
 """Characters of a text that are typeset; the rest stays as it is written."""
 MOST_FORMULAS = 2_000
 """Formulas of one request."""
+MOST_CHARACTERS = 200_000
+"""Characters of one request that are typeset."""
+MOST_WAITING = 8
+"""Requests at once; others are refused with HTTP 429, and their texts stay as they are written."""
+SECONDS = 5.0
+"""Of one request; what is not typeset by then stays as it is written."""
 POLICY = "; ".join(
     [
         "default-src 'none'",
@@ -54,7 +62,7 @@ HEADERS = {
 def add_page(app: FastAPI) -> None:
     """Adds the page's routes. `/` stays KServe's probe for clients that do not ask for HTML."""
     router = APIRouter(include_in_schema=False)
-    one_at_a_time = asyncio.Semaphore(1)
+    turns = _Turns()
 
     async def page(request: Request) -> Response:
         if "text/html" not in request.headers.get("accept", ""):
@@ -67,19 +75,55 @@ def add_page(app: FastAPI) -> None:
 
     async def formulas(request: Request) -> Response:
         try:
-            texts, answers = _texts(await request.body())
+            texts, answers = _texts(await read_body(request))
+            task = turns.begin(texts, answers)
+            if not await until_hang_up(request, task, None):
+                return Response(status_code=499)
         except Refused as refused:
+            metrics.REFUSED.labels(str(refused.status)).inc()
             body = wire.encode(refused.body()).encode()
-            return Response(body, refused.status, media_type="application/json")
-        async with one_at_a_time:  # however many ask, questions get the processor
-            made = await asyncio.to_thread(_typeset, texts, answers)
-        return Response(wire.encode(made).encode(), media_type="application/json")
+            return Response(body, refused.status, refused.headers(), media_type="application/json")
+        return Response(task.result(), media_type="application/json")
 
     router.add_api_route("/", page, methods=["GET", "HEAD"])
     for path in PAGE_FILES:
         router.add_api_route(path, asset, methods=["GET", "HEAD"])
     router.add_api_route(TYPESET, formulas, methods=["POST"])
     app.include_router(router)
+
+
+class _Turns:
+    """Typesets one request at a time: however many ask, questions get the processor."""
+
+    def __init__(self) -> None:
+        self.inside = 0
+        self._one = asyncio.Semaphore(1)
+
+    def begin(self, texts: Sequence[str], answers: Sequence[str]) -> asyncio.Task[bytes]:
+        """The reply's body; cancelled, it ends within one text. Raises Refused (429) if too many wait."""
+        if self.inside >= MOST_WAITING:
+            raise Refused(429, "too many texts wait to be typeset", code="queue_full", retry_after=1)
+        self.inside += 1
+        task = asyncio.create_task(self._render(texts, answers))
+        task.add_done_callback(self._leave)
+        return task
+
+    def _leave(self, _: asyncio.Task[bytes]) -> None:
+        self.inside -= 1
+
+    async def _render(self, texts: Sequence[str], answers: Sequence[str]) -> bytes:
+        async with self._one:
+            gone = False
+            end = time.monotonic() + SECONDS
+            work = asyncio.ensure_future(
+                asyncio.to_thread(_typeset, texts, answers, lambda: gone or time.monotonic() > end)
+            )
+            try:
+                return await asyncio.shield(work)
+            except asyncio.CancelledError:
+                gone = True  # a thread cannot be cancelled: the next waits until this one has seen it
+                await asyncio.wait({work})
+                raise
 
 
 def _read(name: str) -> bytes:
@@ -102,16 +146,26 @@ def _texts(body: bytes) -> tuple[list[str], list[str]]:
     return texts, answers
 
 
-def _typeset(texts: Sequence[str], answers: Sequence[str]) -> dict[str, Any]:
-    """Blocks of the texts, and pieces of the answers: strings are text, lists are elements."""
-    left = MOST_FORMULAS
+def _typeset(texts: Sequence[str], answers: Sequence[str], over: Callable[[], bool]) -> bytes:
+    """Blocks of the texts, and pieces of the answers, as JSON: strings are text, lists are elements.
+
+    Past a bound, or once it is `over`, the rest stays as it is written.
+    """
+    formulas, characters = MOST_FORMULAS, MOST_CHARACTERS
     blocks: list[list[dict[str, Any]]] = []
     for text in texts:
         blocks.append([])
-        for kind, words in split_blocks(text[:LONGEST_TEXT]):
-            pieces = typeset(words, most=min(left, 1_000)) if kind == "prose" else [words]
-            left -= sum(not isinstance(piece, str) for piece in pieces)
+        most = 0 if over() else min(LONGEST_TEXT, characters)
+        characters -= min(most, len(text))
+        for kind, words in split_blocks(text[:most]):
+            pieces = typeset(words, most=min(formulas, 1_000)) if kind == "prose" else [words]
+            formulas -= sum(not isinstance(piece, str) for piece in pieces)
             blocks[-1].append({"kind": kind, "pieces": pieces})
-        if len(text) > LONGEST_TEXT:
-            blocks[-1].append({"kind": "prose", "pieces": [text[LONGEST_TEXT:]]})
-    return {"texts": blocks, "answers": [typeset_answer(answer) for answer in answers]}
+        if len(text) > most:
+            blocks[-1].append({"kind": "prose", "pieces": [text[most:]]})
+    made: list[list[Any]] = []
+    for answer in answers:
+        typesets = len(answer) <= characters and not over()
+        characters -= len(answer) if typesets else 0
+        made.append(typeset_answer(answer) if typesets else [answer])
+    return wire.encode({"texts": blocks, "answers": made}).encode()

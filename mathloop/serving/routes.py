@@ -60,13 +60,13 @@ def _solver_routes(solver: Solver) -> APIRouter:
         """V1 and V2: their questions are answered before the reply begins."""
         name = None
         try:
-            body = await _body(request)
+            body = await read_body(request)
             if request.url.path == INFER:
                 questions, name = kserve.read_inputs(body, lambda fields: read(_encoded(fields)))
             else:
                 questions = kserve.read_instances(body, lambda fields: read(_encoded(fields)))
             task = asyncio.create_task(kserve.answer_all(solver, questions))
-            if not await _until_hang_up(request, task, None):
+            if not await until_hang_up(request, task, None):
                 return Response(status_code=499)
         except Refused as refused:
             metrics.REFUSED.labels(str(refused.status)).inc()
@@ -83,7 +83,7 @@ def _solver_routes(solver: Solver) -> APIRouter:
     async def chat(request: Request) -> Response:
         engine = solver.engine
         try:
-            question = read(await _body(request))
+            question = read(await read_body(request))
             progress = Progress()
             if question.stream and question.stream_progress:
                 progress.listen()
@@ -95,7 +95,7 @@ def _solver_routes(solver: Solver) -> APIRouter:
         try:
             # A stream begins with its first byte: until then, an error still has a status of its own.
             first = PROGRESS_SECONDS if question.stream_progress else PING_SECONDS
-            there = await _until_hang_up(request, task, first if question.stream else None)
+            there = await until_hang_up(request, task, first if question.stream else None)
             if question.stream and there:
                 events = _events(task, progress, wire.Stream(reply_id, now), question.choices, engine.name)
                 return _TaskStream(task, events)
@@ -121,7 +121,7 @@ def _solver_routes(solver: Solver) -> APIRouter:
     return router
 
 
-async def _body(request: Request) -> bytes:
+async def read_body(request: Request) -> bytes:
     """The request's body. Raises Refused if it does not arrive: an open request would delay a shutdown."""
     try:
         async with asyncio.timeout(BODY_SECONDS):
@@ -134,7 +134,7 @@ async def _body(request: Request) -> bytes:
         raise Refused(400, "the connection closed before the end of the body", code="invalid_json") from None
 
 
-async def _until_hang_up(request: Request, task: asyncio.Task[Any], seconds: float | None) -> bool:
+async def until_hang_up(request: Request, task: asyncio.Task[Any], seconds: float | None) -> bool:
     """Waits for the answer, up to so many seconds; False if the client hangs up, which stops the work.
 
     Raises Refused if the question was refused.

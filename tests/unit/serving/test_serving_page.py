@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import shlex
+import socket
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
+from mathloop.serving import page
 from mathloop.serving.config import SolverConfig
 from mathloop.serving.keys import Keys
 from mathloop.serving.refusals import Refused
@@ -95,6 +98,47 @@ def test_typesetting_is_bounded_and_refuses_in_one_line(serve: Serve) -> None:
     assert 1_000 <= formulas <= 2_000
 
 
+def test_typesetting_has_few_waiting_and_leaves_with_its_client(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served, may_go, begun, ended = serve(), threading.Event(), threading.Event(), threading.Event()
+
+    def slow(texts: Any, answers: Any, over: Callable[[], bool]) -> bytes:
+        begun.set()
+        while not may_go.wait(0.01) and not over():
+            pass
+        ended.set()
+        return b"{}"
+
+    monkeypatch.setattr(page, "_typeset", slow)
+    monkeypatch.setattr(page, "SECONDS", 60.0)
+    monkeypatch.setattr(page, "MOST_WAITING", 1)
+    body = '{"texts":["x"]}'
+    with socket.create_connection(("127.0.0.1", served.port)) as client:
+        head = "POST /page/typeset HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        client.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
+        assert begun.wait(10)
+        refused = served.client.post("/page/typeset", json={"texts": ["x"]})
+        assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
+        assert refused.json()["error"]["code"] == "queue_full"
+        assert not ended.is_set()
+    assert ended.wait(10), "who hangs up ends the work"
+    may_go.set()
+    wait_until(lambda: served.client.post("/page/typeset", json={"texts": ["x"]}).status_code == 200)
+
+
+def test_one_request_typesets_so_many_characters(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page, "MOST_CHARACTERS", 10)
+    body = {"texts": ["$x$ and so", "$y$"], "answers": ["x^2"]}
+    made = serve().client.post("/page/typeset", json=body).json()
+    assert made["texts"][0][0]["pieces"][0][0] == "math"
+    assert made["texts"][1][0]["pieces"] == ["$y$"]
+    assert made["answers"] == [["x^2"]]
+    monkeypatch.undo()
+    late = page._typeset(["$x$"], ["x^2"], lambda: True)
+    assert json.loads(late) == {"texts": [[{"kind": "prose", "pieces": ["$x$"]}]], "answers": [["x^2"]]}
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     with launched() as one:
@@ -161,6 +205,26 @@ def test_ask_and_see_why(browser: Any, serve: Serve, width: int, scheme: str) ->
     assert {url.split("/")[2] for url in seen.asked if not url.startswith("data:")} == {
         f"127.0.0.1:{served.port}"
     }
+
+
+def test_typesetting_that_comes_late_is_not_shown(browser: Any, serve: Serve) -> None:
+    seen = Visit(browser, serve())
+    held: list[Any] = []
+    first = True
+    seen.page.route("**/page/typeset", lambda route: held.append(route) if first else route.continue_())
+    seen.ask("The first: $x$")
+    seen.shows("#status", "Answered.")
+    seen.page.wait_for_timeout(100)
+    assert held
+    first = False
+    seen.ask("The second: $y$")
+    seen.page.locator("#asked math").wait_for()
+    for late in held:
+        with seen.page.expect_response("**/page/typeset"):
+            late.continue_()
+    seen.page.wait_for_timeout(100)
+    assert seen.text("#asked .prose").startswith("The second")
+    assert seen.text("#status") == "Answered."
 
 
 def test_keyboard_names_and_contrast(browser: Any, serve: Serve) -> None:
@@ -241,7 +305,7 @@ def test_the_queue_stopping_and_errors_are_shown(browser: Any, serve: Serve) -> 
     second.page.press("body", "Escape")
     second.shows("#status", "Stopped.")
     served.let_go()
-    first.shows("#status", "Answered: 7")
+    first.shows("#status", "Answered.")
     served.engine.failure = Refused(400, "the problem has 9 tokens; the model's context has 8")
     second.ask()
     second.shows("#error", "400: the problem has 9 tokens; the model's context has 8")
@@ -260,7 +324,7 @@ def test_a_key_is_asked_for_and_curl_is_the_same_question(browser: Any, serve: S
     seen.page.press("#key", "Tab")
     seen.page.locator("#strategy option").first.wait_for(state="attached")
     seen.ask('It\'s $5 for "two"; how much is one?')
-    seen.shows("#status", "Answered: 7")
+    seen.shows("#status", "Answered.")
     seen.page.click("#curl summary")
     words = shlex.split(seen.text("#curl pre").replace("\\\n", " "))
     assert words[:2] == ["curl", f"http://127.0.0.1:{served.port}{CHAT}"]
