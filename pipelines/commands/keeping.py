@@ -70,6 +70,17 @@ def clean(
         if not typer.confirm(f"Delete {total}?"):
             print("nothing was deleted")
             return
-    for one in found:
-        remove(one)
-    print(f"deleted {total}")
+    chosen = {one.path for one in found}
+    gone = 0
+    for run in {one.run.path: one.run for one in found}.values():
+        try:
+            for one in remove(run, chosen, models=models, whole=whole):
+                print(f"deleted {one.path}")
+                chosen.discard(one.path)
+                gone += one.size
+        except BadConfig as error:
+            print(f"mathloop: note: {error}; nothing of it was deleted", file=sys.stderr)
+            chosen -= {one.path for one in found if one.run is run}
+    for path in sorted(chosen):
+        print(f"mathloop: note: {path} is in use again, or gone; it was left alone", file=sys.stderr)
+    print(f"deleted {gibibytes(gone)}")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from mathloop.errors import BadConfig
 from mathloop.files import disk
-from pipelines.local.folder import RunFolder, read_json
+from pipelines.local.folder import RunFolder, read_done, read_json
 
 MODELS = ("*.safetensors", "*.bin", "*.pt")
 """Files that make a folder a model's weights."""
@@ -49,9 +49,8 @@ def removable(runs: Iterable[RunFolder], *, models: bool, whole: bool) -> Iterat
             yield Removable(run, run.path, "run", size_of(run.path))
             continue
         for marker in sorted(run.stages.glob("*/done.json")):
-            work = marker.parent / "work"
-            outputs = (read_json(marker) or {}).get("outputs") or []
-            if any(str(path).startswith("work/") for path in outputs):
+            work, done = marker.parent / "work", read_done(marker.parent)
+            if done is None or any(str(path).startswith("work/") for path in done["outputs"]):
                 continue  # a stage may leave its output where it made it
             if work.is_dir() and (size := size_of(work)):
                 yield Removable(run, work, "checkpoints", size)
@@ -63,18 +62,29 @@ def removable(runs: Iterable[RunFolder], *, models: bool, whole: bool) -> Iterat
                     yield Removable(run, folder, "models", size_of(folder))
 
 
-def remove(found: Removable) -> None:
-    """Deletes it; raises BadConfig if a process works on the run, StorageRefused if the disk refuses."""
-    with found.run.locked(), disk(found.path):
-        shutil.rmtree(found.path)
-        if found.kind == "checkpoints":
-            found.path.mkdir()
+def remove(run: RunFolder, chosen: Collection[Path], *, models: bool, whole: bool) -> Iterator[Removable]:
+    """Deletes what can still go of the run's chosen folders, and yields each one that is gone.
+
+    Raises:
+        BadConfig: a process works on the run.
+        StorageRefused: the disk refuses.
+    """
+    if not run.path.is_dir():
+        return  # another process has deleted it
+    with run.locked():  # it may have been resumed since the folders were listed
+        for found in removable([run], models=models, whole=whole):
+            if found.path in chosen:
+                with disk(found.path):
+                    shutil.rmtree(found.path)
+                    if found.kind == "checkpoints":
+                        found.path.mkdir()
+                yield found
 
 
 def is_finished(run: RunFolder) -> bool:
     """Whether the last stage of the run's pipeline has ended; of a pipeline without a known one: no."""
     last = LAST_STAGES.get(str((read_json(run.path / "run.json") or {}).get("pipeline")))
-    return last is not None and (run.stages / last / "done.json").is_file()
+    return last is not None and read_done(run.stages / last) is not None
 
 
 def size_of(folder: Path) -> int:

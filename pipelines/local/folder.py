@@ -98,6 +98,12 @@ class RunFolder:
             yield
 
 
+def read_done(stage: Path) -> dict[str, Any] | None:
+    """What a stage that has finished left in its folder's done.json; None if it has not, or it is damaged."""
+    done = read_json(stage / "done.json")
+    return done if done is not None and isinstance(done.get("outputs"), list) else None
+
+
 def slug(name: str) -> str:
     """A stage's name as a folder name."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")

@@ -29,7 +29,7 @@ from kfp.local import executor_input_utils, graph_utils, placeholder_utils, stat
 
 from components.running import WORK_VARIABLE
 from mathloop.stages import PROGRESS_VARIABLE
-from pipelines.local.folder import RunFolder, read_json, write_json
+from pipelines.local.folder import RunFolder, read_done, read_json, write_json
 from pipelines.local.launcher import Launcher, Process
 from pipelines.local.view import View
 
@@ -164,15 +164,10 @@ class Stage:
 
     def _done(self) -> dict[str, Any] | None:
         """The content of done.json, if it is of this very task and the outputs still exist."""
-        done = read_json(self.folder / "done.json") or {}
-        outputs, seconds = done.get("outputs"), done.get("seconds")
-        if (
-            done.get("key") != self.key
-            or not isinstance(outputs, list)
-            or not isinstance(seconds, int | float)
-        ):
+        done = read_done(self.folder)
+        if done is None or done.get("key") != self.key or not isinstance(done.get("seconds"), int | float):
             return None
-        return done if all((self.folder / str(path)).exists() for path in outputs) else None
+        return done if all((self.folder / str(path)).exists() for path in done["outputs"]) else None
 
     def _outputs(self) -> list[str]:
         """Paths, relative to the stage's folder, that KFP expects or the component moved an artifact to."""

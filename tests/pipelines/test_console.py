@@ -24,6 +24,7 @@ from mathloop.synthesis.config import TIRConfig
 from pipelines.commands import rounds as command
 from pipelines.local import folder as folders
 from pipelines.local import round as starting
+from pipelines.local.cleaning import removable, remove
 from pipelines.local.folder import RunFolder, write_json
 from pipelines.local.results import show_results
 from pipelines.local.stage import watch_memory
@@ -250,9 +251,24 @@ def test_clean_lists_asks_and_deletes_what_nothing_needs(in_process: Call, tmp_p
 def test_clean_keeps_its_hands_off_a_run_in_use(in_process: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(folders, "LOCK_PATIENCE", 0.0)
     run = make_run("one")
+    two = make_run("two")
     with run.locked():
-        assert "is in use by another process" in in_process("clean", "--yes")
+        assert f"deleted {two.stages / 'sft/work'}\ndeleted 3 MiB\n" in in_process("clean", "--yes")
     assert (run.stages / "sft/work/step-1").exists()
+    assert not (two.stages / "sft/work/step-1").exists(), "a run in use keeps no other one"
+
+
+def test_clean_looks_again_when_it_has_the_lock(in_process: Call, tmp_path: Path) -> None:
+    run = make_run("one")
+    chosen = [one.path for one in removable([run], models=True, whole=False)]
+    (run.stages / "sft/done.json").unlink()  # resumed while the user was asked
+    gone = [one.path.name for one in remove(run, chosen, models=False, whole=False)]
+    assert "work" not in gone
+    assert (run.stages / "sft/work/step-1").exists()
+    for outputs in (5, "abc", None):
+        write_json(run.stages / "sft/done.json", {"outputs": outputs})
+        write_json(run.stages / "judgment/done.json", {"outputs": outputs})
+        assert not list(removable([run], models=True, whole=True)), "damaged: not finished"
 
 
 def test_evolution_accounts_for_what_it_was_asked_for(tmp_path: Path) -> None:
