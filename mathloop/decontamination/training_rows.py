@@ -39,7 +39,7 @@ def write_lines(place: Path, files: Sequence[Path], folder: Path) -> Path:
     Raises BadData for a row that cannot be read, or written as JSON.
     """
     target = folder / f"{place.name.partition('.')[0] or 'rows'}.jsonl"
-    if target.exists():
+    if target.exists() and _begins(target).exists():
         return target
     count = 0
     begins: list[tuple[int, str]] = []

@@ -17,7 +17,7 @@ from mathloop.decontamination.config import DecontaminationConfig
 from mathloop.decontamination.index import Index
 from mathloop.decontamination.items import Item, Items
 from mathloop.decontamination.matching import Match, Rules, find_matches
-from mathloop.decontamination.native import library
+from mathloop.decontamination.native import loaded
 from mathloop.decontamination.shards import ROWS
 from mathloop.decontamination.sources import passages, read_items
 from mathloop.decontamination.stock import is_stock
@@ -65,8 +65,7 @@ def run(data: Path | None, rows: Sequence[int], rephrased: Path | None) -> None:
     """Measures and prints; raises BadData if `data` has no benchmarks or a row is invalid."""
     items, train = _read(data)
     print(machine())
-    if library() is None:
-        print("without the compiled filter: no C compiler was found")
+    print(f"filter: {loaded()[1]}")
     print(f"data: {data}" if data else f"data: generated with seed {SEED}; --data DIR uses real benchmarks")
     with Progress() as progress, tempfile.TemporaryDirectory() as folder:
         work = Path(folder)

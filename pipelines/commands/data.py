@@ -78,7 +78,10 @@ def decontaminate(
 
     Rules and thresholds are settings: --set decontamination.rules=[ngram_lcs,exact].
     """
+    import sys
+
     from mathloop.decontamination import stage
+    from mathloop.decontamination.native import loaded
     from mathloop.files import check_target
     from mathloop.records.rows import check_suffix, is_parquet
 
@@ -103,6 +106,7 @@ def decontaminate(
 
         html.run(report=result, out=report, heading=train.name)
     print(f"{result.kept:,} of {result.inputs:,} rows kept, {sum(result.dropped.values()):,} removed")
+    print(f"filter: {loaded()[1]}", file=sys.stderr)
 
 
 def _decontamination(sets: list[str]) -> Any:

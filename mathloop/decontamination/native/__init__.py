@@ -25,17 +25,27 @@ _SECONDS = 120
 """A compiler that takes longer is stopped."""
 
 
-@cache
 def library() -> ctypes.CDLL | None:
     """The library, compiled if it is not in the cache; None if that is not possible."""
+    return loaded()[0]
+
+
+@cache
+def loaded() -> tuple[ctypes.CDLL | None, str]:
+    """The library, and `compiled`; or None, and `not compiled (REASON)`."""
     try:
         folder = _folder()
         path = folder / f"decontamination-{_digest()}.so"
         if not path.exists():
             _compile(path)
-        return ctypes.CDLL(str(path)) if _is_own(folder) and _is_own(path) else None
-    except (OSError, RuntimeError, subprocess.SubprocessError):
-        return None
+        if _is_own(folder) and _is_own(path):
+            return ctypes.CDLL(str(path)), "compiled"
+        reason = f"others can write to {folder}"
+    except subprocess.SubprocessError:
+        reason = "the C compiler failed"
+    except (OSError, RuntimeError) as error:
+        reason = str(error)
+    return None, f"not compiled ({reason})"
 
 
 def _folder() -> Path:
@@ -53,10 +63,10 @@ def _digest() -> str:
 
 
 def _compile(path: Path) -> None:
-    """Writes the library to `path`, whole or not at all; does nothing without a compiler."""
+    """Writes the library to `path`, whole or not at all; raises RuntimeError without a compiler."""
     compiler = next(filter(None, map(shutil.which, _COMPILERS)), None)
     if compiler is None:
-        return
+        raise RuntimeError("there is no C compiler")
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         built = Path(folder) / path.name
         source = Path(__file__).with_name("prefilter.c")

@@ -157,20 +157,27 @@ def test_without_a_compiler_or_with_a_cache_of_others_everything_is_decided_with
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    build = native.library.__wrapped__
+    state = native.loaded.__wrapped__
+
+    def build() -> None:
+        assert state()[0] is None
+
     monkeypatch.setattr(native.shutil, "which", lambda name: None)
-    assert build() is None
+    assert state() == (None, "not compiled (there is no C compiler)")
     monkeypatch.setattr(native.shutil, "which", lambda name: "/bin/cc")
 
     def fails(command: list[str], **options: object) -> None:
         raise subprocess.CalledProcessError(1, command)
 
     monkeypatch.setattr(native.subprocess, "run", fails)
-    assert build() is None
+    assert state() == (None, "not compiled (the C compiler failed)")
     assert os.listdir(tmp_path / "mathloop") == []
     monkeypatch.setattr(native.subprocess, "run", lambda command, **options: Path(command[-2]).touch())
-    (tmp_path / "mathloop").chmod(0o777)
-    assert build() is None  # anybody could have put a library there
+    (tmp_path / "mathloop").chmod(0o777)  # anybody could have put a library there
+    assert state() == (
+        None,
+        f"not compiled (others can write to {tmp_path / 'mathloop'})",
+    )  # anybody could have put a library there
     index, rules = indexed([Item("bench", "What is 3 + 4?")])
     monkeypatch.setattr(prefilter, "library", build)
     assert find_matches([[Passage("what is 3+4", True)]], rules, index.items) != [None]

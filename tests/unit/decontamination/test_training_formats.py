@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mathloop.decontamination import stage
+from mathloop.decontamination import stage, training_rows
 from mathloop.decontamination.config import DecontaminationConfig
 from mathloop.errors import BadData
 from mathloop.records.rows import read_rows
@@ -106,3 +106,12 @@ def test_an_output_among_the_data_is_refused(tmp_path: Path) -> None:
     write_folder(tmp_path / "train")
     with pytest.raises(BadData, match="among the training data"):
         run(tmp_path, tmp_path / "train", "train/kept.jsonl")
+
+
+def test_lines_without_their_rows_files_are_written_again(tmp_path: Path) -> None:
+    WRITERS["train.csv"](tmp_path / "train.csv")
+    target = training_rows.write_lines(tmp_path / "train.csv", [tmp_path / "train.csv"], tmp_path)
+    target.with_suffix(".begins.json").unlink()
+    training_rows.write_lines(tmp_path / "train.csv", [tmp_path / "train.csv"], tmp_path)
+    error = training_rows.at_its_place(BadData("wrong", path=target, row=2), target)
+    assert (error.path, error.row) == (str(tmp_path / "train.csv"), 2)
