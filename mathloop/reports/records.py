@@ -107,6 +107,13 @@ def round_ids(store: Store) -> list[str]:
     return [parts[1] for parts in names if len(parts) == 3 and parts[2] == "record"]
 
 
+def incomplete_records(store: Store) -> list[str]:
+    """Ids of the rounds with files of a record, but without its manifest: being written, or damaged."""
+    keys = (key.split("/") for key in store.object_keys("rounds"))
+    begun = {parts[1] for parts in keys if len(parts) > 3 and parts[2] == "record"}
+    return sorted(begun.difference(round_ids(store)))
+
+
 @contextmanager
 def fetched(store: Store, round_id: str) -> Iterator[tuple[Record, Path]]:
     """A round's record, and a copy of its folder, which is removed at the end.

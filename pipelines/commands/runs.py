@@ -60,6 +60,7 @@ def rounds(
 def _of_store(url: str, as_json: bool, out: Path | None) -> None:
     from mathloop.files import write_file
     from mathloop.reports import rounds as showing
+    from mathloop.reports.records import incomplete_records
     from mathloop.storage import open_store
     from pipelines.paths import check_folder
 
@@ -69,7 +70,11 @@ def _of_store(url: str, as_json: bool, out: Path | None) -> None:
         check_folder(out.parent)
     if "://" not in url and not Path(url).is_dir():
         raise BadConfig(f"--store {url}: there is no such folder; mathloop run --store {url} begins one")
-    found = showing.read_rounds(open_store(url))
+    opened = open_store(url)
+    for round_id in incomplete_records(opened):
+        left_out = f"round {round_id} is left out: its record has no manifest, so it is not complete"
+        print(f"mathloop: note: {left_out}", file=sys.stderr)
+    found = showing.read_rounds(opened)
     print(json.dumps(showing.to_json(found), ensure_ascii=False) if as_json else showing.text(found))
     if out is not None:
         write_file(out, showing.html(found).encode("utf-8"))

@@ -17,6 +17,7 @@ from mathloop.reports.records import OUTCOMES, PROBLEMS, fetched, publish_record
 from mathloop.reports.summary import write_summary
 from mathloop.stages import StageReport
 from mathloop.storage import open_store
+from pipelines.commands.runs import _of_store
 
 STAGES = [
     StageReport("sft", 3.0, notes=["Nothing."], values={"tokens": 100.0}),
@@ -142,3 +143,10 @@ def test_a_store_without_records_shows_its_champions(tmp_path: Path) -> None:
     assert "  0  " in rounds.text(found)
     assert "none with a record" in rounds.text(found)
     assert "Champions" in rounds.html(found)
+
+
+def test_a_record_without_a_manifest_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "store/rounds/r7/record").mkdir(parents=True)
+    (tmp_path / "store/rounds/r7/record/round.json").write_text("{}")
+    _of_store(str(tmp_path / "store"), False, None)
+    assert "note: round r7 is left out: its record has no manifest" in capsys.readouterr().err
