@@ -36,9 +36,9 @@ function block({ kind, pieces: list }) {
 
 // Texts and answers wait a moment, so that one request typesets those that arrive together.
 let waiting = [];
-function typeset(kind, text, show) {
+function typeset(kind, text, show, tries = 3) {
   if (waiting.length === 0) setTimeout(typesetWaiting, 30);
-  waiting.push({ kind, text, show });
+  waiting.push({ kind, text, show, tries });
 }
 
 async function typesetWaiting() {
@@ -48,6 +48,7 @@ async function typesetWaiting() {
   const body = { texts: of("text").map((one) => one.text), answers: of("answer").map((one) => one.text) };
   try {
     const reply = await fetch("page/typeset", { method: "POST", headers: headers(), body: JSON.stringify(body) });
+    if (reply.status === 429) setTimeout(() => again(batch), 1000 * Number(reply.headers.get("Retry-After") ?? 1));
     if (!reply.ok) return; // the texts stay as they were written
     const made = await reply.json();
     of("text").forEach((one, at) => one.show(made.texts[at].map(block)));
@@ -68,6 +69,8 @@ function show(place, plain, kind, text) {
 
 const showText = (place, text) => show(place, element("p", {}, text), "text", text);
 const showAnswer = (place, answer) => show(place, answer ?? "no answer", "answer", answer);
+
+const again = (batch) => batch.filter((one) => one.tries > 1).forEach((one) => typeset(one.kind, one.text, one.show, one.tries - 1));
 
 function headers() {
   const key = $("key").value.trim();

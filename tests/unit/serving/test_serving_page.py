@@ -211,14 +211,25 @@ def test_typesetting_that_comes_late_is_not_shown(browser: Any, serve: Serve) ->
     seen = Visit(browser, serve())
     held: list[Any] = []
     first = True
-    seen.page.route("**/page/typeset", lambda route: held.append(route) if first else route.continue_())
+    busy = [429]
+
+    def handle(route: Any) -> None:
+        if first:
+            held.append(route)
+        elif busy:
+            route.fulfill(status=busy.pop(), headers={"Retry-After": "0"})
+        else:
+            route.continue_()
+
+    seen.page.route("**/page/typeset", handle)
     seen.ask("The first: $x$")
     seen.shows("#status", "Answered.")
     seen.page.wait_for_timeout(100)
     assert held
     first = False
     seen.ask("The second: $y$")
-    seen.page.locator("#asked math").wait_for()
+    seen.page.locator("#asked math").wait_for()  # after a refusal, once more
+    assert busy == []
     for late in held:
         with seen.page.expect_response("**/page/typeset"):
             late.continue_()
