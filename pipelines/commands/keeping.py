@@ -80,7 +80,7 @@ def clean(
                 gone += one.size
         except BadConfig as error:
             print(f"mathloop: note: {error}; nothing of it was deleted", file=sys.stderr)
-            chosen -= {one.path for one in found if one.run is run}
+            chosen -= {one.path for one in found if one.run.path == run.path}
     for path in sorted(chosen):
         print(f"mathloop: note: {path} is in use again, or gone; it was left alone", file=sys.stderr)
     print(f"deleted {gibibytes(gone)}")

@@ -71,6 +71,7 @@ def test_decontaminate_takes_files_globs_and_folders(tmp_path: Path) -> None:
         result = mathloop("decontaminate", "--benchmarks", *benchmarks, *rest, folder=tmp_path)
         assert result.returncode == 0, result.stderr
         assert result.stdout == "1 of 3 rows kept, 2 removed\n"
+        assert "filter: " in result.stderr
         assert [row["question"] for row in _read(tmp_path / "kept.jsonl")] == [clean]
         assert {row["text"] for row in _read(tmp_path / "removed.jsonl")} == {leaked, other}
     (tmp_path / "empty").mkdir()
