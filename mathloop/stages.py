@@ -54,7 +54,7 @@ class StageReport:
     notes: list[str] = field(default_factory=list)
     """Sentences for the reader, such as what was skipped and why."""
     started: float = 0.0
-    """Seconds since 1970; 0 if nobody took the time."""
+    """Seconds since 1970; 0 if it was not measured."""
 
     def __post_init__(self) -> None:
         self.dropped = {reason: count for reason, count in self.dropped.items() if count}

@@ -31,6 +31,13 @@ def check_folder(path: Path) -> None:
         raise StorageRefused(explain(PermissionError(errno.EACCES, "Permission denied", str(existing))))
 
 
+def check_page(option: str, path: Path) -> None:
+    """Raises BadConfig or StorageRefused if no page can be written at `path`, the value of `option`."""
+    if path.is_dir():
+        raise BadConfig(f"{option} {path}: expected a file such as page.html, found a folder")
+    check_folder(path.parent)
+
+
 @contextmanager
 def tidied(*folders: Path) -> Iterator[None]:
     """If its body fails, removes the empty folders that it created at or inside `folders`."""

@@ -61,7 +61,8 @@ def measure_saving(
     if not scores:
         raise ValueError(f"{model} has no samples in {mode}")
     adaptive, full = np.array(scores).T
-    clusters = [outcomes.clusters[place] for place in places]
+    names = outcomes.clusters
+    clusters = [names[place] for place in places]
     difference = paired_difference(adaptive, full, seed=seed, clusters=clusters)
     return Saving(drawn / total, float(full.mean()), difference)
 

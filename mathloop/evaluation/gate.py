@@ -89,7 +89,7 @@ def decide(outcomes: Outcomes, config: GateConfig, seed: int) -> dict[str, Any]:
         f"{100 * found.high:+.1f}"
     )
     if found.low == found.high:
-        shown += " (all problems differ alike, which is no certainty)"
+        shown += " (the same difference on all problems, so there is no interval)"
     bar = "zero" if config.margin == 0 else f"the margin of {100 * config.margin:+.1f}"
     verdict = f"the interval is {'above' if better else 'not above'} {bar}"
     return {

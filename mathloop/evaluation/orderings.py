@@ -101,7 +101,8 @@ def _ordering(
             return None
         below.append(np.nanmean(np.where(counted, lower, np.nan)[:, asked], axis=0))
         above.append(np.nanmean(np.where(counted, upper, np.nan)[:, asked], axis=0))
-        clusters += [outcomes.clusters[index] for index in asked]
+        names = outcomes.clusters
+        clusters += [names[index] for index in asked]
     labels = [
         shown if lesser[0] == greater[0] else f"{NAMES.get(model, model)} {shown}"
         for model, metric in (lesser, greater)
@@ -122,7 +123,8 @@ def _tools(rounds: tuple[Outcomes, ...], challenger: str, seed: int) -> Ordering
             return None
         below.append(cot[large])
         above.append(tir[large])
-        clusters += [outcomes.clusters[index] for index in large]
+        names = outcomes.clusters
+        clusters += [names[index] for index in large]
     claim = f"Tools help with large numbers ({NAMES.get(challenger, challenger)})"
     return _compare(claim, ("CoT greedy", "TIR greedy"), below, above, clusters, seed)
 

@@ -37,7 +37,7 @@ def run(
         reasons = [f"{number:,} {reason}" for reason, number in drops.counts.most_common()]
         tried = len(evolved) + drops.counts.total()
         if tried < config.count:
-            reasons.append(f"{config.count - tried:,} for want of problems with a number that can be changed")
+            reasons.append(f"{config.count - tried:,} because no problem is left whose number can be changed")
         notes.append(f"{lacking:,} of {config.count:,} evolved problems are missing: {', '.join(reasons)}.")
     return StageReport(
         "evolution",

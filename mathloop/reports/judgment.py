@@ -95,8 +95,10 @@ def run(
             benchmark=benchmark,
             results=results,
         )
-    except UserError as error:  # the round itself is decided
-        stages[-1].notes.append(f"The round's record could not be published: {error}")
+    except Exception as error:  # the round is decided, and its champion waits to be deployed
+        if not isinstance(error, UserError):
+            traceback.print_exc()
+        stages[-1].notes.append(f"The round's record could not be published: {_reason(error)}")
     return stages[-3:]
 
 
@@ -106,6 +108,10 @@ def _never_failing(write_report: Callable[[], StageReport], page: Path) -> Stage
         return write_report()
     except Exception as error:
         traceback.print_exc()
-        note = f"The report could not be written: {' '.join(str(error).split()) or type(error).__name__}"
+        note = f"The report could not be written: {_reason(error)}"
         write_file(page, f"<!doctype html>\n<title>No report</title>\n<p>{escape(note)}</p>\n".encode())
         return StageReport("report", inputs=1, dropped={"could not be written": 1}, notes=[note])
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

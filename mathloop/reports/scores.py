@@ -84,7 +84,7 @@ def headline(
 
 
 def time_passed(stages: Sequence[StageReport]) -> float | None:
-    """Seconds from the begin of the first stage to the end of the last; None if nobody took the time.
+    """Seconds from the begin of the first stage to the end of the last; None if it was not measured.
 
     The first are a run's checks and its first model, which are never taken from an earlier run's results.
     """

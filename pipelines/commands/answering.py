@@ -55,7 +55,7 @@ def serve(
     ] = 0,
     keys: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Accepted API keys: lines NAME SHA256. Default: MATHLOOP_API_KEY."),
+        typer.Option(metavar="FILE", help="Accepted API keys, lines NAME SHA256, besides MATHLOOP_API_KEY."),
     ] = None,
     parallel: Annotated[int, typer.Option(min=1, help="Requests that are answered at the same time.")] = 32,
     queue: Annotated[

@@ -8,8 +8,7 @@ from typing import Annotated
 
 import typer
 
-from mathloop.errors import BadConfig
-from pipelines.paths import check_folder
+from pipelines.paths import check_page
 
 SideName = Annotated[str, typer.Argument(metavar="A", help="Run, champion's number, round, or evaluation.")]
 OtherName = Annotated[str, typer.Argument(metavar="B", help="The one to compare with A.")]
@@ -38,9 +37,7 @@ def compare(
     from pipelines.sides import open_sides
 
     if out is not None:
-        if out.is_dir():
-            raise BadConfig(f"--out {out}: expected a file such as page.html, found a folder")
-        check_folder(out.parent)
+        check_page("--out", out)
     with open_sides([a, b], store) as (one, other):
         found = compared(one, other, seed=seed)
         print(json.dumps(showing.to_json(found), ensure_ascii=False) if as_json else showing.text(found))

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from mathloop.errors import BadConfig
-from pipelines.paths import check_folder
+from pipelines.paths import check_page
 
 Runs = Annotated[
     list[str] | None, typer.Argument(metavar="RUN…", help="Ids or folders of runs. Default: all of runs/.")
@@ -29,9 +29,7 @@ def report(
     from pipelines.local.results import show_results, write_report
 
     if out is not None:
-        if out.is_dir():
-            raise BadConfig(f"--out {out}: expected a file such as report.html, found a folder")
-        check_folder(out.parent)
+        check_page("--out", out)
     folder = RunFolder.find(run)
     page = write_report(folder, out or folder.path / "report.html")
     show_results(folder, Console(file=sys.stdout), page=page)

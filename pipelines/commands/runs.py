@@ -62,12 +62,10 @@ def _of_store(url: str, as_json: bool, out: Path | None) -> None:
     from mathloop.reports import rounds as showing
     from mathloop.reports.records import incomplete_records
     from mathloop.storage import open_store
-    from pipelines.paths import check_folder
+    from pipelines.paths import check_page
 
     if out is not None:
-        if out.is_dir():
-            raise BadConfig(f"--out {out}: expected a file such as page.html, found a folder")
-        check_folder(out.parent)
+        check_page("--out", out)
     if "://" not in url and not Path(url).is_dir():
         raise BadConfig(f"--store {url}: there is no such folder; mathloop run --store {url} begins one")
     opened = open_store(url)

@@ -284,4 +284,4 @@ def test_evolution_accounts_for_what_it_was_asked_for(tmp_path: Path) -> None:
     (note,) = report.notes
     assert note.startswith(f"{107 - report.kept} of 100 evolved problems are missing: ")
     assert "1 its percentages make up 100" in note
-    assert "94 for want of problems with a number that can be changed" in note
+    assert "94 because no problem is left whose number can be changed" in note
