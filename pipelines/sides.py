@@ -13,7 +13,7 @@ from mathloop.errors import BadConfig, BadData
 from mathloop.evaluation.comparing import Side
 from mathloop.evaluation.response_rows import SAVED, asked_of, responses_of
 from mathloop.evaluation.roles import CHALLENGER, CHAMPIONS
-from mathloop.evaluation.saved import read_plan, response_files
+from mathloop.evaluation.saved import is_complete, read_plan, response_files
 from mathloop.problems.sources.files import file_rows
 from mathloop.records import Problem, Response, read_problems, read_responses
 from mathloop.registry import Champion, Registry
@@ -98,9 +98,9 @@ def _as_parent(
 ) -> Side | None:
     """The champion as a later round measured it, which started from it: how a first model is known."""
     same = {one.number for one in history if one.policy == champion.policy}
-    for round_id in records.round_ids(store):
-        if records.read_record(store, round_id).parent in same:
-            return _of_record(store, round_id, CHAMPIONS, name, copies)
+    for record in records.read_records(store, damaged={}):
+        if record.parent in same:
+            return _of_record(store, record.round_id, CHAMPIONS, name, copies)
     return None
 
 
@@ -156,4 +156,5 @@ def _of_evaluation(name: str, role: str, copies: ExitStack) -> Side:
         found = ", ".join(sorted(labels)) or "none"
         raise BadData(f"{name}: expected the responses of one model, found {found}: NAME:ROLE chooses one")
     (label,) = labels
-    return Side(f"evaluation {name}, {label}", rows, plan or {})
+    complete = not place.is_dir() or is_complete(place)
+    return Side(f"evaluation {name}, {label}", rows, plan or {}, own_counts=True, complete=complete)

@@ -17,10 +17,7 @@ def cautions(table: Table) -> list[str]:
     for name, n in sizes.items():
         if 0 < n < FEW:
             shown = "The benchmark" if name == "all" else name.partition(":")[2]
-            lines.append(
-                f"{shown} is small: {problems(n)} can show no difference below "
-                f"{100 * least_difference(n):.1f} points."
-            )
+            lines.append(small(shown, n))
     alike = [one.n for one in table.scores if one.group in sizes and one.low == one.high]
     if alike:
         n = min(alike)
@@ -29,6 +26,12 @@ def cautions(table: Table) -> list[str]:
             f"{100 * unseen_share(n):.1f} % of others may not."
         )
     return lines
+
+
+def small(name: str, n: int) -> str:
+    """The sentence about a benchmark of n problems; other scores than 0 and 1 can show less."""
+    least = f"{100 * least_difference(n):.1f} points in greedy accuracy of one mode"
+    return f"{name} is small: {problems(n)} can show no difference below {least}."
 
 
 def problems(n: int) -> str:

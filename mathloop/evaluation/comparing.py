@@ -14,12 +14,13 @@ from mathloop.errors import BadData
 from mathloop.evaluation.config import KINDS, GateConfig, Kind
 from mathloop.evaluation.differences import Difference, weighted_difference
 from mathloop.evaluation.metrics import Outcomes
+from mathloop.evaluation.roles import mean_score
 from mathloop.evaluation.table import metric_name
 from mathloop.records import Problem, Response
 
 A, B = "A", "B"
 BOTH_MODES = "cot+tir"
-"""The mean over the modes, which the gate decides on."""
+"""The mean over the modes in which a problem was asked, as the gate's, each benchmark weighing 1."""
 AVERAGE = "average"
 """The mean over the benchmarks, each weighing the same."""
 
@@ -32,6 +33,10 @@ class Side:
     rows: Callable[[], Iterable[tuple[Problem, Response]]]
     """Responses with their problems, of one model; read twice."""
     settings: Mapping[str, Any] = field(default_factory=dict)
+    own_counts: bool = False
+    """Each problem is scored over the samples that it has, as an evaluation's are (see `Outcomes`)."""
+    complete: bool = True
+    """Whether its evaluation has finished."""
 
 
 class Row(NamedTuple):
@@ -65,7 +70,7 @@ class Comparison:
     a: Side
     b: Side
     k: int
-    """Samples behind mean@k, maj@k, …: the smaller number of the two; 0 without samples."""
+    """Samples behind mean@k, maj@k, …: the smaller number of the two; of several modes, the largest."""
     rows: list[Row]
     changed: list[Change]
     """Fixed problems, then broken ones, in the benchmark's order."""
@@ -82,23 +87,26 @@ def compare(a: Side, b: Side, *, seed: int = 0, resamples: int = GateConfig().re
     outcomes = _outcomes(a, b)
     sides = {side: [mode for model, mode in outcomes.entries if model == side] for side in (A, B)}
     modes = [mode for mode in sides[A] if mode in sides[B]]
-    drawn = [max(outcomes.samples_of(side, mode), default=0) for side in (A, B) for mode in modes]
-    k = min(drawn, default=0)
-    asked = {mode: _asked(outcomes, mode) for mode in modes}
-    modes = [mode for mode in modes if asked[mode].any()]
+    asked = {(mode, greedy): _asked(outcomes, mode, greedy) for mode in modes for greedy in (True, False)}
+    modes = [mode for mode in modes if asked[mode, True].any() or asked[mode, False].any()]
     if not modes:
         raise BadData(f"{a.name} and {b.name} have no problem in common that both answered in one mode")
     groups = {mode: [mode] for mode in modes}
     if len(modes) > 1:
         groups[BOTH_MODES] = modes
+    ks = {mode: min(_drawn(outcomes, side, mode) for side in (A, B)) for mode in modes}
     rows = [
-        row for mode, own in groups.items() for row in _rows(outcomes, mode, own, asked, k, seed, resamples)
+        row
+        for mode, own in groups.items()
+        for row in _rows(outcomes, mode, own, asked, min(ks[one] for one in own), seed, resamples)
     ]
-    return Comparison(a, b, k, rows, _changed(outcomes, a, b, asked), _only(outcomes, sides))
+    changed = _changed(outcomes, a, b, {mode: asked[mode, True] for mode in modes})
+    return Comparison(a, b, max(ks.values()), rows, changed, _only(outcomes, sides))
 
 
 def _outcomes(*sides: Side) -> Outcomes:
     outcomes = Outcomes()
+    outcomes.own_counts = any(side.own_counts for side in sides)
     known: dict[str, bytes] = {}
     for label, side in zip((A, B), sides, strict=True):
         for problem, response in side.rows():
@@ -115,45 +123,45 @@ def _outcomes(*sides: Side) -> Outcomes:
     return outcomes
 
 
-def _asked(outcomes: Outcomes, mode: str) -> NDArray[np.bool_]:
-    """[problems]: whether both sides were asked it in this mode."""
-    return np.logical_and(
-        *(
-            outcomes.measured(side, mode, greedy=True) | outcomes.measured(side, mode, greedy=False)
-            for side in (A, B)
-        )
-    )
+def _asked(outcomes: Outcomes, mode: str, greedy: bool) -> NDArray[np.bool_]:
+    """[problems]: whether both sides were asked it in this mode, greedily or with samples."""
+    return np.logical_and(*(outcomes.measured(side, mode, greedy=greedy) for side in (A, B)))
+
+
+def _drawn(outcomes: Outcomes, side: str, mode: str) -> int:
+    """Samples of a problem: the smallest number above 0 where each counts its own, else the largest."""
+    counts = [count for count in outcomes.samples_of(side, mode) if count]
+    return (min if outcomes.own_counts else max)(counts, default=0)
 
 
 def _rows(
     outcomes: Outcomes,
     name: str,
     modes: list[str],
-    asked: Mapping[str, NDArray[np.bool_]],
+    asked: Mapping[tuple[str, bool], NDArray[np.bool_]],
     k: int,
     seed: int,
     resamples: int,
 ) -> Iterator[Row]:
     """The rows of one mode, or of the mean over several."""
-    both = np.logical_and.reduce([asked[mode] for mode in modes])
-    if not both.any():
-        return
-    benchmarks, clusters = (
-        [one for one, chosen in zip(names, both, strict=True) if chosen]
-        for names in (outcomes.benchmarks, outcomes.clusters)
-    )
     for kind in KINDS:
+        counted = np.stack([asked[mode, kind == "greedy"] for mode in modes], axis=1)
         scores = [_scores(outcomes, side, modes, kind, k) for side in (A, B)]
-        if scores[0] is None or scores[1] is None:
+        if scores[0] is None or scores[1] is None or not counted.any(axis=0).all():
             continue
-        before, after = scores[0][both], scores[1][both]
+        both: NDArray[np.bool_] = np.logical_or.reduce(counted, axis=1)
+        before, after = (np.where(counted, one, np.nan)[both] for one in scores if one is not None)
+        benchmarks, clusters = (
+            [one for one, chosen in zip(names, both, strict=True) if chosen]
+            for names in (outcomes.benchmarks, outcomes.clusters)
+        )
         whole, own = weighted_difference(
             after, before, benchmarks, {}, seed=seed, clusters=clusters, resamples=resamples
         )
         means = {}
         for benchmark, difference in own.items():
             chosen = np.array([one == benchmark for one in benchmarks])
-            means[benchmark] = float(before[chosen].mean()), float(after[chosen].mean())
+            means[benchmark] = mean_score(before[chosen]), mean_score(after[chosen])
             yield Row(benchmark, name, metric_name(kind, k), *means[benchmark], difference)
         if len(own) > 1:
             one, other = (float(np.mean([mean[side] for mean in means.values()])) for side in (0, 1))

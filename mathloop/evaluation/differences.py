@@ -68,11 +68,12 @@ def least_difference(n: int) -> float:
 
 
 def unseen_share(n: int) -> float:
-    """The largest share of problems, 0 to 1, of which `n` hold none in 5 % of draws: 1 - 0.05^(1/n).
+    """The largest share of problems, 0 to 1, of which `n` hold none in 2.5 % of draws: 1 - 0.025^(1/n).
 
-    The end that a bootstrap cannot give where all problems are alike and its interval has no width.
+    The end of the two-sided 95 % interval (Clopper-Pearson) that a bootstrap cannot give where all problems
+    are alike and its interval has no width.
     """
-    return 1.0 - 0.05 ** (1.0 / n) if n else 1.0
+    return 1.0 - 0.025 ** (1.0 / n) if n else 1.0
 
 
 def weighted_difference(

@@ -27,6 +27,7 @@ from mathloop.evaluation.roles import (
     compared_scores,
     mean_score,
     role_scores,
+    weighted_score,
 )
 from mathloop.files import write_file
 from mathloop.records import read_problems, read_responses
@@ -39,9 +40,10 @@ def run(*, benchmark: Path, results: Path, out: Path, config: GateConfig, seed: 
 
     Keys: promote, mark (of the claim "better by more than the margin", see `differences`), difference, low,
     high (fractions of problems, -1 to 1), n (problems), reason, metric, margin, challenger and champion (each
-    with model, score and scores per mode). With several benchmarks `benchmarks` has the weight, difference
-    and scores of each. Raises BadData if `results` lack the challenger, both champion and base, or the
-    champion's metric, and BadConfig if no benchmark has a weight.
+    with model, score and scores per mode: means of the benchmarks by their weights, as the difference). With
+    several benchmarks `benchmarks` has the weight, difference and scores of each. Raises BadData if `results`
+    lack the challenger, both champion and base, or the champion's metric, and BadConfig if no benchmark has a
+    weight.
     """
     outcomes = Outcomes(read_problems(benchmark), read_responses(results))
     decision = decide(outcomes, config, seed)
@@ -51,7 +53,7 @@ def run(*, benchmark: Path, results: Path, out: Path, config: GateConfig, seed: 
         stage="gate",
         inputs=outcomes.responses,
         values={name: float(decision[name]) for name in ("difference", "low", "high", "n", "promote")},
-        scores={**role_scores(outcomes), **compared, "promoted": float(decision["promote"])},
+        scores={**role_scores(outcomes, config.weights), **compared, "promoted": float(decision["promote"])},
         notes=[str(decision["reason"])],
     )
 
@@ -102,8 +104,8 @@ def decide(outcomes: Outcomes, config: GateConfig, seed: int) -> dict[str, Any]:
         "reason": "; ".join([*faults, f"{shown}: {verdict}"]),
         "metric": metric,
         "margin": config.margin,
-        "challenger": _side(CHALLENGER, modes, ours),
-        "champion": _side(champion, modes, theirs),
+        "challenger": _side(CHALLENGER, modes, ours, outcomes.benchmarks, config.weights),
+        "champion": _side(champion, modes, theirs, outcomes.benchmarks, config.weights),
         **_by_benchmark(outcomes.benchmarks, by_benchmark, ours, theirs, config),
     }
 
@@ -184,6 +186,18 @@ def _faults(outcomes: Outcomes, champion: str, modes: list[str]) -> list[str]:
     return faults
 
 
-def _side(model: str, modes: list[str], scores: NDArray[np.float64]) -> dict[str, Any]:
-    by_mode = {mode: float(np.nanmean(scores[:, column])) for column, mode in enumerate(modes)}
-    return {"model": model, "score": mean_score(scores), "modes": by_mode}
+def _side(
+    model: str,
+    modes: list[str],
+    scores: NDArray[np.float64],
+    benchmarks: list[str],
+    weights: dict[str, float],
+) -> dict[str, Any]:
+    """A model's score, and that of each mode in which a benchmark with a weight was asked."""
+    by_mode = {}
+    for column, mode in enumerate(modes):
+        asked = ~np.isnan(scores[:, column])
+        names = [name for name, counts in zip(benchmarks, asked, strict=True) if counts]
+        if len(set(benchmarks)) < 2 or any(weights.get(name, 1.0) for name in names):
+            by_mode[mode] = weighted_score(scores[asked, column : column + 1], names, weights)
+    return {"model": model, "score": weighted_score(scores, benchmarks, weights), "modes": by_mode}

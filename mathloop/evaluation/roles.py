@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,11 +21,12 @@ def champion_of(outcomes: Outcomes) -> str | None:
     return next((model for model in CHAMPIONS if model in present), None)
 
 
-def role_scores(outcomes: Outcomes) -> dict[str, float]:
+def role_scores(outcomes: Outcomes, weights: Mapping[str, float] | None = None) -> dict[str, float]:
     """`champion_greedy`, `challenger_greedy`, `champion_maj`, …: percent, means over the champion's modes.
 
-    These are the averages that the gate compares (`compared_scores`). The names do not depend on k, so that
-    rounds can be compared; metrics that were not measured are left out.
+    With the gate's `weights` these are the averages that it compares (`compared_scores`, `weighted_score`);
+    without, each benchmark weighs 1. The names do not depend on k, so that rounds can be compared; metrics
+    that were not measured are left out.
     """
     champion = champion_of(outcomes)
     modes = [mode for model, mode in outcomes.entries if model == (champion or CHALLENGER)]
@@ -34,7 +35,9 @@ def role_scores(outcomes: Outcomes) -> dict[str, float]:
         for kind in (kind for kind in KINDS if kind != "mean" and model is not None):
             if any(kind in outcomes.scores(str(model), mode, max(outcomes.drawn, 1)) for mode in modes):
                 found = compared_scores(outcomes, str(model), modes, kind, asked_of=champion or CHALLENGER)
-                scores[f"{role}_{kind}"] = round(100 * mean_score(found), 4)
+                scores[f"{role}_{kind}"] = round(
+                    100 * weighted_score(found, outcomes.benchmarks, weights or {}), 4
+                )
     return scores
 
 
@@ -58,3 +61,18 @@ def compared_scores(
 def mean_score(scores: NDArray[np.float64]) -> float:
     """The mean over problems of a problem's mean over its modes, of scores [problems, modes]."""
     return float(np.nanmean(scores, axis=1).mean())
+
+
+def weighted_score(
+    scores: NDArray[np.float64], benchmarks: Sequence[str], weights: Mapping[str, float]
+) -> float:
+    """The mean of the benchmarks' `mean_score`, weighed as their differences are (`weighted_difference`).
+
+    `scores` are [problems, modes], `benchmarks` [problems]; at least one of several has a weight above 0.
+    """
+    names = list(dict.fromkeys(benchmarks))
+    if len(names) < 2:
+        return mean_score(scores)
+    of = np.array(benchmarks)
+    means = [mean_score(scores[of == name]) for name in names]
+    return float(np.average(means, weights=[weights.get(name, 1.0) for name in names]))

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from mathloop.evaluation.cautions import FEW, problems
-from mathloop.evaluation.comparing import BOTH_MODES, Change, Comparison, Row
-from mathloop.evaluation.differences import least_difference
+from mathloop.evaluation.cautions import FEW, problems, small
+from mathloop.evaluation.comparing import AVERAGE, BOTH_MODES, Change, Comparison, Row
 from mathloop.records import Response
 from mathloop.reports.claims import CLASSES
 from mathloop.reports.figures import count, difference_range, label, percent, points
@@ -103,17 +102,21 @@ def html(comparison: Comparison) -> str:
 
 
 def warnings(comparison: Comparison) -> list[str]:
-    """What the comparison left out, and what few problems cannot show."""
-    lines = []
+    """What is not complete, what the comparison left out, and what few problems cannot show."""
+    lines = [
+        f"{name} is not complete: each score is over the problems that both sides drew for it; "
+        "the same `mathloop evaluate` resumes it."
+        for name, side in (("A", comparison.a), ("B", comparison.b))
+        if not side.complete
+    ]
     for side, only in zip(("A", "B"), comparison.only, strict=True):
         if only:
             lines.append(f"{problems(only)} of {side} alone {'is' if only == 1 else 'are'} left out.")
-    sizes = {row.benchmark: row.difference.n for row in comparison.rows}
-    lines += [
-        f"{name} is small: {problems(n)} can show no difference below {100 * least_difference(n):.1f} points."
-        for name, n in sizes.items()
-        if n < FEW
-    ]
+    sizes: dict[str, int] = {}
+    for row in comparison.rows:
+        if row.metric == "greedy" and row.benchmark != AVERAGE and row.mode != BOTH_MODES:
+            sizes[row.benchmark] = max(row.difference.n, sizes.get(row.benchmark, 0))
+    lines += [small(name, n) for name, n in sizes.items() if n < FEW]
     if any(row.difference.low == row.difference.high for row in comparison.rows):
         lines.append("An interval without width is no certainty: there, all problems differ alike.")
     return lines

@@ -18,13 +18,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from mathloop.errors import BadData
+from mathloop.errors import BadData, Corrupt
 from mathloop.lines import parse_object
 from mathloop.records import read_problems, read_responses, write_problems, write_responses
 from mathloop.registry import Champion
 from mathloop.reports.learning import nothing_learned
 from mathloop.stages import StageReport
 from mathloop.storage import Store
+from mathloop.storage.manifest import RESTORE
 
 ROUND, PROBLEMS, OUTCOMES = "round.json", "problems.parquet", "outcomes.parquet"
 NAME = "rounds/{}/record"
@@ -125,20 +126,32 @@ def fetched(store: Store, round_id: str) -> Iterator[tuple[Record, Path]]:
     with tempfile.TemporaryDirectory(prefix="mathloop-") as scratch:
         folder = Path(scratch, "record")
         store.fetch(NAME.format(round_id), folder)
-        yield _read(folder / ROUND), folder
+        yield _read(folder / ROUND, round_id), folder
 
 
 def read_record(store: Store, round_id: str) -> Record:
-    """A round's record without its outcomes; raises as `fetched`."""
-    with fetched(store, round_id) as (record, _):
-        return record
+    """A round's record, without fetching its outcomes; raises as `fetched`."""
+    with tempfile.TemporaryDirectory(prefix="mathloop-") as scratch:
+        path = Path(scratch, ROUND)
+        store.fetch_file(NAME.format(round_id), ROUND, path)
+        return _read(path, round_id)
 
 
-def _read(path: Path) -> Record:
+def read_records(store: Store, damaged: dict[str, str]) -> Iterator[Record]:
+    """Yields every round's record, by id; one that is damaged goes into `damaged`, with the reason."""
+    for round_id in round_ids(store):
+        try:
+            yield read_record(store, round_id)
+        except (BadData, Corrupt) as error:
+            damaged[round_id] = str(error)
+
+
+def _read(path: Path, round_id: str) -> Record:
     try:
         value = parse_object(path.read_bytes())
         found = {name: value[name] for name in _FIELDS}
         found["reports"] = tuple(StageReport(**one) for one in found["reports"])
         return Record(**{**found, "nothing_learned": tuple(found["nothing_learned"])})
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise BadData(f"not the record of a round ({error}); publish it again", path=path.name) from None
+        place = f"{NAME.format(round_id)}/{path.name}"
+        raise BadData(f"not the record of a round ({error}); {RESTORE}", path=place) from None

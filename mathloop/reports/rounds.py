@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from mathloop.evaluation.differences import Difference, Mark
@@ -13,7 +13,7 @@ from mathloop.reports.claims import CLASSES
 from mathloop.reports.figures import count, difference_range, duration, percent, points
 from mathloop.reports.markup import Child, Markup, clip, element
 from mathloop.reports.page import page
-from mathloop.reports.records import Record, read_record, round_ids
+from mathloop.reports.records import Record, read_records
 from mathloop.settings.flat import changes
 from mathloop.storage import Store
 
@@ -29,6 +29,8 @@ class Rounds:
     champions: list[Champion]
     records: list[Record]
     """In the order in which they were judged."""
+    damaged: Mapping[str, str] = field(default_factory=dict)
+    """Rounds whose record cannot be read, and is left out, with the reason."""
 
     def score(self, champion: Champion) -> float | None:
         """The champion's score when its round's gate measured it, 0 to 1; None if no record has it.
@@ -44,9 +46,10 @@ class Rounds:
 
 
 def read_rounds(store: Store) -> Rounds:
-    """Reads the champions and every round's record; raises as `Registry.history` and `read_record`."""
-    found = [read_record(store, name) for name in round_ids(store)]
-    return Rounds(store.url, Registry(store).history(), sorted(found, key=lambda one: one.created))
+    """Reads the champions and every round's record; raises as `Registry.history`."""
+    damaged: dict[str, str] = {}
+    found = sorted(read_records(store, damaged), key=lambda one: one.created)
+    return Rounds(store.url, Registry(store).history(), found, damaged)
 
 
 def changed_settings(rounds: Rounds) -> dict[str, list[tuple[str, Any, Any]]]:

@@ -179,7 +179,7 @@ def _explained(table: Table) -> Iterator[str]:
         if (metric := metric_name(name, table.k)) in table.metrics and strategy.needs != "greedy":
             yield f"{metric}: {strategy.summary}, of {table.k} samples, is correct."
     yield f"pass@{table.k}: at least one sample is correct."
-    yield "Where all problems have the same result, the interval's other end is that of the exact test."
+    yield "Where all problems score 0, or all 1, the interval is the exact one (Clopper–Pearson)."
 
 
 def _about_large() -> Markup:
@@ -235,8 +235,10 @@ def _cell(score: Score | None) -> Markup:
     if score is None:
         return element("td", "–", class_="absent")
     low, high = score.low, score.high
-    if low == high:  # all problems are alike, which is no certainty
-        low, high = max(0.0, low - unseen_share(score.n)), min(1.0, high + unseen_share(score.n))
+    if low == high == 0.0:  # all problems are alike, which is no certainty
+        high = unseen_share(score.n)
+    elif low == high == 1.0:
+        low = 1.0 - unseen_share(score.n)
     interval = f"{percent(low)}–{percent(high)}"
     return element(
         "td",

@@ -78,9 +78,7 @@ class Store:
             Corrupt: a length or checksum differs, or the manifest cannot be trusted; nothing is written.
             StorageRefused: there is no such artifact, or `destination` is something else.
         """
-        manifest = self._stored(check_name(name))
-        if manifest is None:
-            raise StorageRefused(f"{self.url} has no artifact {name!r}; check the name, or publish it first")
+        manifest = self._existing(name)
         if _occupied(destination):
             if _is_copy(destination, manifest):
                 return manifest
@@ -98,6 +96,21 @@ class Store:
                 for entry in manifest.files:
                     self._fetch_file(name, entry, partial / entry.path)
         return manifest
+
+    def fetch_file(self, name: str, path: str, destination: Path) -> None:
+        """Copies one file of an artifact, verified, to `destination`, which is replaced.
+
+        Raises:
+            BadData: the artifact has no such file.
+            Corrupt: its length or checksum differs, or the manifest cannot be trusted.
+            StorageRefused: there is no such artifact.
+        """
+        manifest = self._existing(name)
+        entry = next((one for one in manifest.files if one.path == path), None)
+        if entry is None:
+            raise BadData(f"{self.url}: {name!r} has no file {path!r}; {RESTORE}")
+        with replacing(destination) as partial, disk(destination):
+            self._fetch_file(name, entry, partial)
 
     def read_object(self, key: str) -> Iterator[bytes]:
         """Yields an object that nobody published, in chunks; raises Absent."""
@@ -185,6 +198,12 @@ class Store:
             raise Corrupt(f"{lost}; {RESTORE}") from None
         except Corrupt as error:
             raise Corrupt(f"{self.url}: file {entry.path!r} of {name!r} has {error}; {RESTORE}") from None
+
+    def _existing(self, name: str) -> Manifest:
+        manifest = self._stored(check_name(name))
+        if manifest is None:
+            raise StorageRefused(f"{self.url} has no artifact {name!r}; check the name, or publish it first")
+        return manifest
 
     def _stored(self, name: str) -> Manifest | None:
         data = bytearray()

@@ -73,6 +73,8 @@ def _of_store(url: str, as_json: bool, out: Path | None) -> None:
         left_out = f"round {round_id} is left out: its record has no manifest, so it is not complete"
         print(f"mathloop: note: {left_out}", file=sys.stderr)
     found = showing.read_rounds(opened)
+    for round_id, reason in found.damaged.items():
+        print(f"mathloop: note: round {round_id} is left out: {reason}", file=sys.stderr)
     print(json.dumps(showing.to_json(found), ensure_ascii=False) if as_json else showing.text(found))
     if out is not None:
         write_file(out, showing.html(found).encode("utf-8"))

@@ -64,7 +64,7 @@ def make_evaluation(folder: Path, right: int) -> Path:
 
 def check(text: str, name: str = "held-out") -> None:
     """Of 20 problems, B solves 12 and A 6."""
-    (line,) = [one.split() for one in text.splitlines() if one.startswith(name) and "greedy" in one]
+    (line,) = [one.split() for one in text.splitlines() if one.startswith(name) and "CoT greedy" in one]
     assert line[:7] == [name, "CoT", "greedy", "20", "30.0", "60.0", "+30.0"]
     assert line[-1] == "holds"
     assert "6 fixed (greedy, by problem and mode):" in text
@@ -96,6 +96,13 @@ def test_two_evaluations_of_folders_and_of_s3(in_process: Call, tmp_path: Path, 
     text = in_process("compare", *map(str, folders))
     check(text, "apples")
     assert "model: early → late" in text
+    assert "is not complete" not in text
+    unfinished = make_evaluation(tmp_path / "killed", 12)
+    next(unfinished.rglob("cot-sampled*.parquet")).unlink()
+    text = in_process("compare", "early", "killed")
+    check(text, "apples")
+    assert "B is not complete: each score is over the problems that both sides drew for it" in text
+    assert "maj@2" not in text
     store = open_store("s3://mathloop/compared")
     for folder in folders:
         for path in folder.rglob("*.*"):

@@ -15,6 +15,7 @@ from mathloop.evaluation.config import GateConfig
 from mathloop.evaluation.gate import decide
 from mathloop.evaluation.metrics import Outcomes
 from mathloop.records import Problem, Response
+from mathloop.reports.comparison import warnings
 
 PROBLEMS = [
     Problem(f"{source}/{n}" if source else str(n), f"What is {n}?", "1", source, parent=f"{source}{n // 2}")
@@ -138,3 +139,62 @@ def test_nothing_in_common_and_other_problems_of_one_id_are_refused() -> None:
 
     with pytest.raises(BadData, match="do not have the same problem '0'"):
         compare(side("before"), Side("after", changed))
+
+
+def of(found: list[tuple[Problem, Response]], name: str = "after") -> Side:
+    return Side(name, lambda: iter(found), own_counts=True)
+
+
+def test_problems_whose_samples_were_not_drawn_are_left_out_of_their_scores_alone() -> None:
+    whole = rows("after", 2)
+    killed = [
+        (p, r) for p, r in whole if r.mode == "cot" and (r.sample < 0 or (not p.source and int(p.id) < 10))
+    ]
+    found = compare(of(whole, "before"), of(killed))
+    assert {(row.benchmark, row.metric): row.difference.n for row in found.rows} == {
+        ("held-out", "greedy"): 40,
+        ("near", "greedy"): 30,
+        (AVERAGE, "greedy"): 70,
+        **{("held-out", f"{kind}@2"): 10 for kind in ("mean", "maj", "pass")},
+    }
+    assert all(row.difference.value == 0.0 and row.a == row.b for row in found.rows)
+    assert found.changed == []
+    # Samples before the greedy pass: no greedy answer of B is taken for a broken one.
+    samples = [(p, r) for p, r in whole if r.sample >= 0 or p.source]
+    assert compare(of(whole, "before"), of(samples)).changed == []
+
+
+def test_samples_of_one_mode_are_compared_where_the_other_has_none() -> None:
+    def some(count: int) -> list[tuple[Problem, Response]]:
+        return [(p, r) for p, r in rows("after", 4) if r.sample < (count if r.mode == "cot" else 0)]
+
+    found = compare(of(some(4), "before"), of(some(2)))
+    assert {(row.mode, row.metric) for row in found.rows} == {
+        *(("cot", metric) for metric in ("greedy", "mean@2", "maj@2", "pass@2")),
+        *((mode, "greedy") for mode in ("tir", BOTH_MODES)),
+    }
+    assert found.k == 2
+
+
+def test_a_benchmark_without_tools_counts_in_the_mean_of_modes_as_in_the_gate() -> None:
+    sides = {model: [(p, r) for p, r in rows(model, 0) if r.mode == "cot" or not p.source] for model in SKILL}
+    comparison = compare(of(sides["before"]), of(sides["after"]), seed=3)
+    outcomes = Outcomes(PROBLEMS)
+    for label, model in (("champion", "before"), ("challenger", "after")):
+        for _, response in sides[model]:
+            outcomes.add(replace(response, model=label))
+    decision = decide(outcomes, GateConfig(), seed=3)
+    (row,) = [r for r in comparison.rows if r[:3] == (AVERAGE, BOTH_MODES, "greedy")]
+    assert row.difference.n == 70
+    assert (row.difference.value, row.difference.low) == pytest.approx(
+        (decision["difference"], decision["low"])
+    )
+    assert (row.a, row.b) == pytest.approx((decision["champion"]["score"], decision["challenger"]["score"]))
+
+
+def test_few_problems_are_told_by_benchmark_and_an_unfinished_side_first(comparison: Comparison) -> None:
+    shown = warnings(replace(comparison, b=replace(comparison.b, complete=False)))
+    assert shown[0].startswith("B is not complete: each score is over the problems that both sides drew")
+    small = [line for line in shown if "small" in line]
+    assert [line.split()[0] for line in small] == ["held-out", "near"]
+    assert all(line.endswith("points in greedy accuracy of one mode.") for line in small)

@@ -155,6 +155,12 @@ def test_weights_say_what_decides() -> None:
     assert decision["n"] == 440
     assert "on 440 problems of held-out (weight 1) and near (weight 3), 95 %" in decision["reason"]
     assert decision["benchmarks"]["far"]["weight"] == 0
+    assert decision["challenger"]["score"] == pytest.approx((0.5 + 3 * 0.4) / 4)
+    assert decision["difference"] == pytest.approx(
+        decision["challenger"]["score"] - decision["champion"]["score"]
+    )
+    scores = role_scores(outcomes(SETS), weights)
+    assert scores["challenger_greedy"] == pytest.approx(100 * decision["challenger"]["score"], abs=1e-3)
     alone = gate.decide(outcomes(SETS), GateConfig(weights={"far": 0, "held-out": 0}), seed=0)
     assert "on 400 problems of near, 95 %" in alone["reason"]
     with pytest.raises(BadConfig, match=r"gate.weights: every benchmark has the weight 0"):
@@ -178,10 +184,12 @@ def test_a_benchmark_without_tools_is_compared_in_cot_alone() -> None:
     assert found["benchmarks"]["near"]["champion"] == pytest.approx(0.2), "and not half of it"
     assert found["benchmarks"]["near"]["difference"] == pytest.approx(0.2)
     assert found["difference"] == pytest.approx(both["difference"])
-    assert found["challenger"]["modes"] == {"cot": pytest.approx(28 / 60), "tir": pytest.approx(0.5)}
+    assert found["challenger"]["modes"] == {"cot": pytest.approx(0.45), "tir": pytest.approx(0.5)}
     scores = role_scores(cot_alone)
-    assert scores == {"champion_greedy": 40.0, "challenger_greedy": round(100 * 28 / 60, 4)}
-    assert found["challenger"]["score"] == pytest.approx(28 / 60)
+    assert scores == {"champion_greedy": 35.0, "challenger_greedy": 45.0}
+    assert found["challenger"]["score"] == pytest.approx(0.45)
+    near_alone = GateConfig(weights={"held-out": 0})
+    assert gate.decide(cot_alone, near_alone, seed=0)["challenger"]["modes"] == {"cot": pytest.approx(0.4)}
     # A challenger that is silent where the champion was asked is wrong there, as before.
     silent = [one for one in rows if one.model == "champion" or one.mode == "cot"]
     assert gate.decide(Outcomes(problems, silent), GateConfig(), seed=0)["challenger"]["modes"]["tir"] == 0

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from mathloop.evaluation import Difference, Ordering, paired_difference, score_table
+from mathloop.evaluation import Difference, Ordering, Score, Table, paired_difference, score_table
 from mathloop.evaluation.cautions import cautions
 from mathloop.evaluation.differences import least_difference, unseen_share
 from mathloop.records import Problem, Response
@@ -118,12 +118,14 @@ def test_an_interval_without_width_is_no_certainty() -> None:
     rows = [Response(p.id, -1, "cot", "", "2", False, model="base") for p in problems]
     table = score_table(problems, rows)
     (small, alike) = cautions(table)
-    assert small == "The benchmark is small: 8 problems can show no difference below 37.5 points."
-    assert "all 8 problems had the same result, and up to 31.2 % of others may not" in alike
+    least = "can show no difference below 37.5 points in greedy accuracy of one mode."
+    assert small == f"The benchmark is small: 8 problems {least}"
+    assert "all 8 problems had the same result, and up to 36.9 % of others may not" in alike
     page = scores_section(table)
-    assert "0.0–31.2" in page
-    assert small in page
-    assert unseen_share(8) == pytest.approx(1 - 0.05 ** (1 / 8))
+    assert "0.0–36.9" in page
+    halves = Table(2, (Score("base", "cot", "all", "maj@2", 0.5, 0.5, 0.5, 8),))
+    assert "50.0–50.0" in scores_section(halves), "all alike, and neither right nor wrong"
+    assert unseen_share(8) == pytest.approx(1 - 0.025 ** (1 / 8))
     assert cautions(score_table([], [])) == []
 
 
@@ -143,6 +145,6 @@ def test_a_gate_on_few_alike_problems_says_that_it_is_no_certainty(make_round: A
     made.paths["gate"].write_text(json.dumps(decision))
     report.run(**made.paths, out=tmp_path / "page", title="Round 3")
     assert (
-        "No interval: all 8 problems differ alike, and up to 31.2 % of others may not"
+        "No interval: all 8 problems differ alike, and up to 36.9 % of others may not"
         in (tmp_path / "page").read_text()
     )

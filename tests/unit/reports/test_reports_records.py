@@ -96,7 +96,9 @@ def test_every_round_leaves_a_record_and_the_store_tells_what_each_changed(
         assert words in page
 
 
-def test_a_record_that_is_there_is_kept_and_a_damaged_one_is_told(make_round: Any, tmp_path: Path) -> None:
+def test_a_record_that_is_there_is_kept_and_a_damaged_one_is_left_out(
+    make_round: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     made, url = make_round(count=8), str(tmp_path / "store")
     judge(made, tmp_path, url, "r1")
     store, (champion, *_) = open_store(url), Registry(open_store(url)).history()
@@ -118,6 +120,17 @@ def test_a_record_that_is_there_is_kept_and_a_damaged_one_is_told(make_round: An
     store.publish(tmp_path / "other", "rounds/r2/record")
     with pytest.raises(BadData, match="not the record of a round"):
         read_record(store, "r2")
+    _of_store(url, False, None)
+    shown = capsys.readouterr()
+    assert "note: round r2 is left out: " in shown.err
+    assert "publish" not in shown.err
+    assert "  r1  " in shown.out
+    # Listing reads one file of a record, so that damage to the others does not matter.
+    (tmp_path / "store" / "rounds" / "r1" / "record" / OUTCOMES).unlink()
+    assert read_record(store, "r1") == before
+    (tmp_path / "store" / "rounds" / "r1" / "record" / "round.json").write_text("{}")
+    found = rounds.read_rounds(store)
+    assert (found.records, list(found.damaged)) == ([], ["r1", "r2"])
 
 
 def test_a_record_that_cannot_be_published_does_not_undo_the_round(

@@ -401,3 +401,22 @@ def test_memory_does_not_grow_with_a_file(
     finally:
         tracemalloc.stop()
     assert (tmp_path / "copy").stat().st_size == 3 * bound
+
+
+def test_one_file_of_an_artifact_is_fetched_and_verified(store_url: str, model: Path, tmp_path: Path) -> None:
+    place = open_store(store_url)
+    place.publish(model, NAME)
+    place._objects.remove(f"{NAME}/weights.safetensors")
+    place.fetch_file(NAME, "config.json", tmp_path / "new" / "copy")
+    assert (tmp_path / "new" / "copy").read_bytes() == (model / "config.json").read_bytes()
+    for name, path, error in (
+        (NAME, "weights.safetensors", Corrupt),
+        (NAME, "nothing", BadData),
+        ("rounds/8/policy", "config.json", StorageRefused),
+    ):
+        with pytest.raises(error):
+            place.fetch_file(name, path, tmp_path / "other")
+    put(place, f"{NAME}/config.json", b"{}")
+    with pytest.raises(Corrupt, match=r"config\.json"):
+        place.fetch_file(NAME, "config.json", tmp_path / "other")
+    assert not (tmp_path / "other").exists()
