@@ -95,7 +95,7 @@ def run(
         "reward model files": content_digest(reward_model, hidden=False) if reward_model else None,
         "samples": config.samples,
         "temperature": config.temperature,
-        "sampling": config.sampling.model_dump(mode="json"),
+        "sampling": config.sampling.model_dump(mode="json", exclude={"engines", "tensor_parallel"}),
         "seed": seed,
     }
     saved = SavedEvaluation(out, plan, asked)

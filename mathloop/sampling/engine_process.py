@@ -8,42 +8,78 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
+import traceback
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
 
 from mathloop.errors import MathloopError
+from mathloop.models.memory import ran_out
 from mathloop.sampling.config import SamplingConfig
 from mathloop.sampling.engines import ENGINES
 from mathloop.sampling.shards import Shard, write_rollouts
 
 
 def main(folder: str, config: str) -> None:
-    """Answers every line with an empty object when the shard's file is written, or with its error."""
+    """Answers every line with an empty object when the shard's file is written, or with its error.
+
+    Ends at once when its input does, also while it draws: whoever asked is gone.
+    """
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever a library prints is no reply
     sampling = SamplingConfig.model_validate_json(config)
-    reply: dict[str, object]
-    sampler = None
-    for line in sys.stdin:
-        try:
-            if sampler is None:
-                sampler = ENGINES[sampling.engine].load(Path(folder), sampling)
-            shard = Shard.from_json(line)
-            sampler.config = shard.config
-            drawn = sampler.stream(
-                shard.problems,
-                mode=shard.mode,
-                samples=shard.samples,
-                temperature=shard.temperature,
-                seed=shard.seed,
-                first=shard.first,
-            )
-            write_rollouts(shard.out, [rollout for group in drawn for rollout in group])
-            reply = {}
-        except MathloopError as error:
-            reply = error.to_row()
-        print(json.dumps(reply), file=replies, flush=True)
-    if sampler is not None:
-        sampler.close()
+    lines: SimpleQueue[str] = SimpleQueue()
+    threading.Thread(target=read_lines, args=(0, lines), daemon=True).start()
+    sampler: Any = None
+
+    def draw(line: str) -> None:
+        nonlocal sampler
+        if sampler is None:
+            sampler = ENGINES[sampling.engine].load(Path(folder), sampling)
+        shard = Shard.from_json(line)
+        sampler.config = shard.config
+        drawn = sampler.stream(
+            shard.problems,
+            mode=shard.mode,
+            samples=shard.samples,
+            temperature=shard.temperature,
+            seed=shard.seed,
+            first=shard.first,
+        )
+        write_rollouts(shard.out, [rollout for group in drawn for rollout in group])
+
+    while True:
+        line = lines.get()
+        print(json.dumps(reply_to(partial(draw, line))), file=replies, flush=True)
+
+
+def reply_to(draw: Callable[[], None]) -> dict[str, object]:
+    """An empty object, or the error of `draw` as a row.
+
+    Raises what says that memory ran out: the process ends with it, and the next one may find enough.
+    """
+    try:
+        draw()
+    except MathloopError as error:
+        return error.to_row()
+    except Exception as error:
+        if ran_out(error):
+            raise
+        traceback.print_exc()
+        first = next(iter(str(error).splitlines()), "")
+        return MathloopError(f"an engine failed with {type(error).__name__}: {first}").to_row()
+    return {}
+
+
+def read_lines(source: int, lines: SimpleQueue[str]) -> None:
+    """Puts the lines of a file descriptor into `lines`, and ends this process after the last one."""
+    with open(source, encoding="utf-8", closefd=False) as file:
+        for line in file:
+            lines.put(line)
+    os._exit(0)
 
 
 if __name__ == "__main__":

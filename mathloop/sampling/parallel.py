@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -58,11 +59,11 @@ class ParallelSampler(Sampler):
         self._scratch = TemporaryDirectory(prefix="mathloop-sampling-")
         self._engines = [_EngineProcess(folder, config, number, engines) for number in range(engines)]
         self._streams = 0
+        self._work: _Work | None = None
 
     def close(self) -> None:
-        """Ends the processes."""
-        for engine in self._engines:
-            engine.stop()
+        """Ends the processes, and a stream that is still open."""
+        self.sleep()
         self._scratch.cleanup()
 
     def fits(self, problem: Problem, mode: Mode) -> bool:
@@ -75,7 +76,12 @@ class ParallelSampler(Sampler):
         raise MathloopError("several engine processes take no weights; use begin_sampler")
 
     def sleep(self) -> None:
-        """Ends the processes, which frees their GPUs; the next stream starts them again."""
+        """Ends the processes, which frees their GPUs; the next stream starts them again.
+
+        A stream that is still open raises MathloopError at its first shard that is not drawn.
+        """
+        if self._work is not None:
+            self._work.abandon()
         for engine in self._engines:
             engine.stop()
 
@@ -109,7 +115,11 @@ class ParallelSampler(Sampler):
             )
             for first in range(0, len(problems), size)
         ]
-        work = _Work(shards)
+        if self._work is not None and not self._work.is_done():
+            self.sleep()  # an engine draws for one stream at a time
+        work = self._work = _Work(shards)
+        for engine in self._engines:
+            engine.allow()
         threads = [threading.Thread(target=work.serve, args=(engine,)) for engine in self._engines]
         for thread in threads:
             thread.start()
@@ -117,11 +127,12 @@ class ParallelSampler(Sampler):
             for shard in shards:
                 work.wait_for(shard)
                 yield read_rollouts(shard.out)
-                shard.out.unlink()
+                shard.out.unlink(missing_ok=True)  # `close` removes it too
         finally:
             if not work.is_done():  # whoever reads this stream stopped early, or an engine failed
                 work.abandon()
-                self.sleep()
+                if self._work is work:
+                    self.sleep()
             for thread in threads:
                 thread.join()
 
@@ -152,7 +163,7 @@ class _Work:
                     self._ended[shard.first] += 1
                     self._left.insert(0, shard)
                     if self._ended[shard.first] == ATTEMPTS:
-                        self._error = MathloopError(
+                        self._error = self._error or MathloopError(
                             f"an engine's process ended {ATTEMPTS} times in the same {len(shard.problems)} "
                             "problems, perhaps for want of memory: lower sampling.batch_size or "
                             "sampling.gpu_memory"
@@ -187,26 +198,21 @@ class _Work:
 
 
 class _EngineProcess:
-    """A process with one engine, started when it is first needed and after it ended."""
+    """A process with one engine, started when it is first needed and after it ended, unless stopped."""
 
     def __init__(self, folder: Path, config: SamplingConfig, number: int, engines: int) -> None:
         self._command = [sys.executable, "-m", "mathloop.sampling.engine_process", str(folder)]
         self._command.append(config.model_dump_json())
         self._variables = _variables(config.tensor_parallel, number, engines)
         self._process: subprocess.Popen[str] | None = None
+        self._starting = threading.Lock()
+        self._allowed = True
 
     def draw(self, shard: Shard) -> bool:
         """Whether the shard was drawn; False if the process ended. Raises the error of its engine."""
-        process = self._process
-        if process is None or process.poll() is not None:
-            process = self._process = subprocess.Popen(
-                self._command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-                encoding="utf-8",
-                env={**os.environ, **self._variables},
-            )
+        process = self._running()
+        if process is None:
+            return False
         assert process.stdin is not None
         assert process.stdout is not None
         try:
@@ -228,15 +234,39 @@ class _EngineProcess:
             raise MathloopError.from_row(reply)
         return True
 
+    def allow(self) -> None:
+        """Lets `draw` start the process again after `stop`."""
+        with self._starting:
+            self._allowed = True
+
     def stop(self) -> None:
-        """Ends the process."""
-        process, self._process = self._process, None
+        """Ends the process; `draw` starts none until `allow`."""
+        with self._starting:
+            self._allowed = False
+            process, self._process = self._process, None
         if process is not None:
             process.kill()
             process.wait()
             for pipe in (process.stdin, process.stdout):
                 if pipe is not None:
-                    pipe.close()
+                    with suppress(OSError, ValueError):  # a line that the process did not read
+                        pipe.close()
+
+    def _running(self) -> subprocess.Popen[str] | None:
+        """The process, started if need be; None once it is stopped, also by another thread."""
+        with self._starting:
+            if not self._allowed:
+                return None
+            if self._process is None or self._process.poll() is not None:
+                self._process = subprocess.Popen(
+                    self._command,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    text=True,
+                    encoding="utf-8",
+                    env={**os.environ, **self._variables},
+                )
+            return self._process
 
 
 def _variables(each: int, number: int, engines: int) -> dict[str, str]:

@@ -65,8 +65,11 @@ def states(weights: float, trained: float, engine: EngineConfig, world: int) -> 
     size = BFLOAT16 if engine.dtype == "bfloat16" else FLOAT32
     if not engine.zero:
         parts = {"weights": FLOAT32 * weights, "gradients": FLOAT32 * trained, "optimizer": 8 * trained}
-        if size == BFLOAT16:  # autocast keeps what it has cast until the forward pass ends
-            parts["bfloat16 copy of the weights"] = BFLOAT16 * weights
+        if size == BFLOAT16:
+            # Autocast caches what it casts of trained weights; a cast of a frozen one is kept for backward,
+            # unless that casts again.
+            copied = trained if engine.activation_checkpointing else weights
+            parts["bfloat16 copy of the weights"] = BFLOAT16 * copied
         return parts
     shards = {name: world if engine.zero >= stage else 1 for name, stage in _SHARDED.items()}
     parts = {

@@ -124,6 +124,7 @@ class VllmSampler(Sampler):
     def wake(self) -> None:
         """Takes a GPU's memory again; without effect on one that is awake."""
         if self._asleep:
+            torch.cuda.empty_cache()  # wake_up maps memory itself and gets none that PyTorch has in reserve
             self.llm.wake_up()
             self._asleep = False
 

@@ -197,6 +197,8 @@ def test_another_benchmark_or_mode_is_added_and_another_evaluation_refused(
     (tmp_path / "log").unlink()
     table = run(tmp_path, "out", ks=[2])
     assert len((tmp_path / "log").read_text().splitlines()) == 10 * 2 + 3 * 4
+    several = EvaluationConfig(samples=2).sampling.model_copy(update={"engines": 2})  # changes no draw
+    run(tmp_path, "out", config=EvaluationConfig(samples=2, sampling=several))
     assert table.modes == ["cot", "tir"]
     for change, said in (
         ({"seed": 2}, "seed 1, now it is 2"),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 from unittest.mock import MagicMock
 
@@ -16,10 +18,11 @@ from pydantic import ValidationError
 
 from mathloop.errors import BadConfig, MathloopError
 from mathloop.records import Problem, Response
-from mathloop.sampling import parallel
+from mathloop.sampling import engine_process, parallel
 from mathloop.sampling.config import SamplingConfig
 from mathloop.sampling.engines import load_sampler, vllm_engine
 from mathloop.sampling.engines.transformers_engine import TransformersSampler
+from mathloop.sampling.engines.vllm_engine import VllmSampler
 from mathloop.sampling.parallel import ParallelSampler, _EngineProcess, _variables, engines_here
 from mathloop.sampling.sampler import Rollout
 from mathloop.sampling.shards import Shard, read_rollouts, write_rollouts
@@ -83,6 +86,8 @@ class Fake:
     def draw(self, shard: Shard) -> bool:
         return Fake.acts(shard)
 
+    def allow(self) -> None: ...
+
     def stop(self) -> None: ...
 
 
@@ -125,6 +130,91 @@ def test_an_engines_own_error_is_the_samplings(fakes: ParallelSampler) -> None:
     with pytest.raises(BadConfig, match="out of memory with one problem") as error:
         fakes.sample(PROBLEMS, **HOW)
     assert error.value.exit_code == 2
+
+
+class Sleeping(_EngineProcess):
+    """Draws the first shard; at any other one its process answers nothing, and ends by itself soon."""
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self._command = ["sleep", "1"]
+
+    def draw(self, shard: Shard) -> bool:
+        return respond(shard) if shard.first == 0 else super().draw(shard)
+
+
+def test_closing_with_an_open_stream_starts_no_engine_again(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parallel, "_EngineProcess", Sleeping)
+    sampler = ParallelSampler(folder, CONFIG, 2, 100)
+    stream = sampler.stream(PROBLEMS, **HOW)
+    next(stream)
+    sampler.close()
+    with pytest.raises(MathloopError, match="the sampling was stopped"):
+        list(stream)
+    assert all(engine._process is None for engine in sampler._engines)
+
+
+def test_a_stopped_engine_starts_only_when_it_is_allowed(tmp_path: Path) -> None:
+    engine = Sleeping(tmp_path, CONFIG, 0, 1)
+    engine.stop()
+    assert not engine.draw(Shard(CONFIG, PROBLEMS, 4, "cot", 2, 0.5, 1, tmp_path / "out"))
+    assert engine._process is None
+    engine.allow()
+    assert engine._running() is not None
+    engine.stop()
+
+
+def test_an_engine_that_left_a_line_unread_is_stopped_without_an_error(tmp_path: Path) -> None:
+    engine = Sleeping(tmp_path, CONFIG, 0, 1)
+    ended = subprocess.Popen(["true"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    ended.wait()
+    assert ended.stdin is not None
+    ended.stdin.write("a line")
+    engine._process = ended
+    engine.stop()
+    assert ended.stdin.closed
+
+
+def test_an_engine_s_failure_is_told_at_once_and_only_want_of_memory_is_tried_again() -> None:
+    def fail(error: Exception) -> Callable[[], None]:
+        def draw() -> None:
+            raise error
+
+        return draw
+
+    assert engine_process.reply_to(lambda: None) == {}
+    told = MathloopError.from_row(engine_process.reply_to(fail(KeyError("rope"))))  # type: ignore[arg-type]
+    assert str(told) == "an engine failed with KeyError: 'rope'"
+    assert engine_process.reply_to(fail(BadConfig("x")))["type"] == "BadConfig"
+    with pytest.raises(RuntimeError, match="out of memory"):
+        engine_process.reply_to(fail(RuntimeError("CUDA out of memory")))
+
+
+def test_an_engine_ends_with_the_process_that_asks_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    codes: list[int] = []
+    monkeypatch.setattr(engine_process.os, "_exit", codes.append)
+    source, sink = os.pipe()
+    os.write(sink, b"one\ntwo\n")
+    os.close(sink)
+    lines: SimpleQueue[str] = SimpleQueue()
+    engine_process.read_lines(source, lines)
+    os.close(source)
+    assert ([lines.get(), lines.get()], codes) == (["one\n", "two\n"], [0])
+
+
+def test_vllm_wakes_up_after_pytorch_has_given_back_its_reserve(
+    tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = MagicMock()
+    monkeypatch.setattr(torch.cuda, "empty_cache", calls.empty_cache)
+    sampler = VllmSampler(calls.llm, tokenizer, CONFIG, in_trainer=True)
+    sampler.wake()
+    assert not calls.mock_calls
+    sampler._asleep = True
+    sampler.wake()
+    assert [call[0] for call in calls.mock_calls] == ["empty_cache", "llm.wake_up"]
 
 
 def test_rollouts_and_shards_come_back_as_they_were(tmp_path: Path) -> None:

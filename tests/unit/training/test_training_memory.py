@@ -52,6 +52,15 @@ def test_frozen_weights_need_no_gradients() -> None:
     assert (parts["weights"], parts["gradients"], parts["optimizer"]) == (400, 4, 8)
 
 
+def test_autocast_keeps_casts_of_frozen_weights_only_for_backward() -> None:
+    copies = {
+        again: states(100.0, 1.0, EngineConfig(dtype="bfloat16", activation_checkpointing=again), 1)
+        for again in (False, True)
+    }
+    assert copies[False]["bfloat16 copy of the weights"] == 2 * 100
+    assert copies[True]["bfloat16 copy of the weights"] == 2 * 1
+
+
 def test_gathered_weights() -> None:
     engine = EngineConfig(zero=3, dtype="bfloat16")
     assert gathered(SEVEN, engine, 1) == gathered(SEVEN, EngineConfig(), 8) == 0
