@@ -82,7 +82,7 @@ def check_memory(module: nn.Module, config: EngineConfig, ranks: Ranks) -> None:
         )
 
 
-def _size(parameter: nn.Parameter) -> int:
+def _size(parameter: torch.Tensor) -> int:
     """Numbers in the whole parameter, of which ZeRO-3 may hold a shard here."""
     return int(getattr(parameter, "ds_numel", parameter.numel()))
 
@@ -112,8 +112,8 @@ class Utilization:
     def __init__(self, module: nn.Module, config: EngineConfig, ranks: Ranks) -> None:
         embedded = {id(m.weight) for m in module.modules() if isinstance(m, nn.Embedding)}
         heads = [m.weight for m in module.modules() if isinstance(m, nn.Linear)]
-        tied = sum(weight.numel() for weight in heads if id(weight) in embedded)
-        counted = sum(p.numel() for p in module.parameters() if id(p) not in embedded)
+        tied = sum(_size(weight) for weight in heads if id(weight) in embedded)
+        counted = sum(_size(p) for p in module.parameters() if id(p) not in embedded)
         self._flops = 6.0 * (counted + tied)
         peak = config.peak_tflops or _peak(ranks.device)
         self._peak = peak * 1e12 * ranks.world if peak else None

@@ -80,7 +80,7 @@ def run(
     check_recipe("grpo", policy, config, ranks)
     net, tokenizer = load_trainable(policy, config.engine, ranks, config.lora)
     if not pool:
-        save_untrained(model, net, tokenizer, ranks)
+        save_untrained(model, policy, net, tokenizer, ranks)
         if ranks.first and rollouts is not None:
             join_rollouts(work, rollouts)
         ranks.barrier()

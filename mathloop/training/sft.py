@@ -69,7 +69,7 @@ def run(
             path=responses[0],
         )
     if not samples:
-        save_untrained(model, net, tokenizer, ranks)
+        save_untrained(model, policy, net, tokenizer, ranks)
         note = (
             f"None of {taken} responses can be learned from, so the SFT model is the champion: sample more."
         )

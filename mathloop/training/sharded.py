@@ -14,11 +14,13 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
+from mathloop.errors import BadModel
 from mathloop.models.dtypes import working_dtype
 from mathloop.models.folders import check_folder
 from mathloop.models.loading import check_model, load_policy, new_reward_model, one_line
 from mathloop.models.reward_model import RewardModel
 from mathloop.models.saving import save_model
+from mathloop.models.shapes import read_shape
 from mathloop.models.tokenizers import load_tokenizer
 from mathloop.training.config import EngineConfig, LoRAConfig
 from mathloop.training.fingerprint import SAMPLE, sample
@@ -31,9 +33,10 @@ def load_trainable(
 ) -> tuple[Any, Any]:
     """(model, tokenizer) of a policy to train: whole and in float32, or with ZeRO-3 this process's shard.
 
-    Every rank calls this. A policy for adapters is loaded whole. Raises BadModel as `load_policy`.
+    Every rank calls this. A policy for adapters is loaded whole, and one of an architecture that `shapes`
+    does not know, whose buffers cannot be made anew. Raises BadModel as `load_policy`.
     """
-    if config.zero < 3 or ranks.world == 1 or lora is not None:
+    if lora is not None or not _in_shards(folder, config, ranks):
         return load_policy(folder)
     from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
     from transformers.initialization import no_init_weights
@@ -58,18 +61,28 @@ def load_trainable(
 
 def new_trainable_reward_model(folder: Path, config: EngineConfig, ranks: Ranks) -> tuple[RewardModel, Any]:
     """`new_reward_model`, with ZeRO-3 this process's shard of its backbone. Every rank calls this."""
-    if config.zero < 3 or ranks.world == 1:
+    if not _in_shards(folder, config, ranks):
         return new_reward_model(folder)
     net, tokenizer = load_trainable(folder, config, ranks)
     model = RewardModel(net.base_model, net.config.hidden_size)
+    for parameter in model.head.parameters():
+        setattr(parameter, SAMPLE, sample(parameter))  # before it is rounded: the same without ZeRO-3
     model.head.to(working_dtype(config.dtype))  # DeepSpeed asks for one dtype
     return model, tokenizer
 
 
-def save_untrained(folder: Path, model: Any, tokenizer: Any, ranks: Ranks) -> None:
-    """Saves a policy as it was loaded, whole or in shards. Every rank calls this; rank 0 writes."""
-    weights = whole_weights(model, ranks)
+def save_untrained(folder: Path, policy: Path, model: Any, tokenizer: Any, ranks: Ranks) -> None:
+    """Saves the `policy` that `load_trainable` made `model` of, in float32, into `folder`.
+
+    Weights in shards may have been rounded, so they are read from `policy` again. Every rank calls this; the
+    first one writes.
+    """
     if ranks.first:
+        if any(hasattr(parameter, "ds_id") for parameter in model.parameters()):
+            places = _places(model, check_folder(policy, "policy").files)
+            weights = {name: _read(*place).float() for name, place in places.items()}
+        else:
+            weights = whole_weights(model, ranks)
         save_model(folder, model, tokenizer, weights)
     ranks.barrier()
 
@@ -94,22 +107,46 @@ def _restore_buffers(model: nn.Module) -> None:
                 setattr(module, name, buffer.to(buffers[name].device))
 
 
+def _in_shards(folder: Path, config: EngineConfig, ranks: Ranks) -> bool:
+    if config.zero < 3 or ranks.world == 1:
+        return False
+    try:
+        read_shape(folder)
+    except BadModel:
+        return False
+    return True
+
+
 @torch.no_grad()
 def _fill(model: nn.Module, files: list[Path], ranks: Ranks) -> None:
-    places: dict[str, Path] = {}
-    for file in files:
-        with safe_open(file, framework="pt") as tensors:
-            places |= dict.fromkeys(tensors.keys(), file)
-    prefix = f"{getattr(model, 'base_model_prefix', '')}."
+    places = _places(model, files)
     for name, parameter in model.named_parameters():  # a tied weight once
-        found = name if name in places else name.removeprefix(prefix)
         with _gathered(parameter, 0):
             if ranks.first:
-                with safe_open(places[found], framework="pt") as tensors:
-                    tensor = tensors.get_tensor(found)
+                tensor = _read(*places[name])
                 setattr(parameter, SAMPLE, sample(tensor))
                 parameter.copy_(tensor)
                 del tensor
+
+
+def _places(model: nn.Module, files: list[Path]) -> dict[str, tuple[Path, str]]:
+    """Name of a parameter → the file that holds it, and its name there, which may lack the prefix."""
+    there: dict[str, Path] = {}
+    for file in files:
+        with safe_open(file, framework="pt") as tensors:
+            there |= dict.fromkeys(tensors.keys(), file)
+    prefix = f"{getattr(model, 'base_model_prefix', '')}."
+    places = {}
+    for name, _ in model.named_parameters():
+        found = name if name in there else name.removeprefix(prefix)
+        places[name] = there[found], found
+    return places
+
+
+def _read(file: Path, name: str) -> Tensor:
+    with safe_open(file, framework="pt") as tensors:
+        tensor: Tensor = tensors.get_tensor(name)
+    return tensor
 
 
 def _gathered(parameter: nn.Parameter, source: int | None) -> Any:

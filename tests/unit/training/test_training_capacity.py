@@ -206,7 +206,7 @@ def test_utilization_is_six_a_weight_and_token_of_the_peak_of_all_ranks(
     tiny_model: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     net = tiny_model(31)  # not tied: the embedding is looked up, the head is multiplied
-    clock = iter([10.0, 12.0, 12.5])
+    clock = iter([10.0, 12.0, 12.5, 13.0])
     monkeypatch.setattr(capacity, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     used = Utilization(net, EngineConfig(peak_tflops=1e-6), ranks(2))
     first, second = used.measure(100), used.measure(100)
@@ -214,3 +214,7 @@ def test_utilization_is_six_a_weight_and_token_of_the_peak_of_all_ranks(
     weights = sum(p.numel() for p in net.parameters()) - net.get_input_embeddings().weight.numel()
     assert first["utilization"] == pytest.approx(50 * 6 * weights / 2e6)
     assert second["utilization"] == pytest.approx(4 * first["utilization"])
+    for parameter in net.parameters():  # as ZeRO-3 leaves them: in shards elsewhere
+        parameter.ds_numel = parameter.numel()
+        parameter.data = torch.empty(0)
+    assert Utilization(net, EngineConfig(peak_tflops=1e-6), ranks(2))._flops == 6 * weights

@@ -51,6 +51,13 @@ def test_the_shards_are_the_files_weights(folder: Path) -> None:
         assert torch.equal(read[name], tensor), name
 
 
+def test_a_policy_that_nothing_is_learned_from_is_saved_as_it_was(folder: Path) -> None:
+    weights = load_file(folder / "policy" / "model.safetensors")
+    saved = load_file(folder / "none-half" / "model.safetensors")
+    assert saved.keys() == weights.keys()
+    assert all(torch.equal(saved[name], tensor) for name, tensor in weights.items())
+
+
 @pytest.mark.parametrize("name", ["sft", "none", "reward"])
 def test_a_recipe_ends_with_the_weights_of_whole_models(folder: Path, name: str) -> None:
     whole, sharded = (load_file(folder / f"{name}-{stage}" / "model.safetensors") for stage in (0, 3))

@@ -294,6 +294,10 @@ def sharded(folder: Path) -> None:
         for name, responses in (("sft", "responses.jsonl"), ("none", "none.jsonl")):
             paths = {"model": folder / f"{name}-{stage}", "work": folder / f"{name}-work-{stage}"}
             sft.run(responses=[folder / responses], config=config, **given, **paths)
+        if stage == 3:  # a policy that nothing is learned from is not rounded
+            half = config.model_copy(update={"engine": engine.model_copy(update={"dtype": "bfloat16"})})
+            paths = {"model": folder / "none-half", "work": folder / "none-half-work"}
+            sft.run(responses=[folder / "none.jsonl"], config=half, **given, **paths)
         reward_model.run(
             responses=folder / "responses.jsonl",
             config=RewardModelConfig(epochs=1, batch_size=4, engine=engine),
