@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from mathloop.settings import Settings
-from pipelines.profile import changed_fields, load_profile
+from pipelines.profile import changed_fields, load_profile, profile_names
 from tests.paths import ROOT
 from tests.pipelines.command import mathloop, refused
 
@@ -214,7 +214,7 @@ def test_profiles_lists_what_is_shipped(tmp_path: Path) -> None:
     result = mathloop("profiles", folder=tmp_path)
     assert result.returncode == 0, result.stderr
     listed = dict(line.split(maxsplit=1) for line in result.stdout.splitlines())
-    assert listed == {name: load_profile(name).description for name in ("gpu", "laptop", "smollm", "tiny")}
+    assert listed == {name: load_profile(name).description for name in profile_names()}
 
 
 @pytest.mark.parametrize("name", ["gpu", "laptop", "smollm", "tiny"])
