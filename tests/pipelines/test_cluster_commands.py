@@ -307,7 +307,7 @@ def test_the_solver_is_called_as_its_command_wants(mode: str, vllm: bool) -> Non
     given, left, _ = command.make_parser(context).parse_args(list(solver["model"]["args"]))
     assert left == []
     models = {"policy_url", "reward_model_url", "wait"} if vllm else {"model", "reward_model"}
-    assert set(given) == {"host", *models}
+    assert set(given) == {"host", "deadline", *models}
 
 
 def test_what_is_uploaded_holds_no_secret_and_nothing_of_this_machine(

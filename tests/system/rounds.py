@@ -39,7 +39,8 @@ class Outcome:
         """The printed table of scores, without what stands around it."""
         lines = self.stdout.splitlines()
         ends = [number for number, line in enumerate(lines) if "promoted" in line]
-        begins = [number for number, line in enumerate(lines[: ends[-1]]) if line.startswith("[")]
+        before = ("[", "total time")
+        begins = [number for number, line in enumerate(lines[: ends[-1]]) if line.startswith(before)]
         return "\n".join(lines[begins[-1] + 1 : ends[-1]]).strip()
 
 

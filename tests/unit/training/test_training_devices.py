@@ -29,6 +29,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (80 * 2**30, 80 * 2**30))
     monkeypatch.setattr(torch.cuda, "set_device", lambda device: made.append(f"set_device {device}"))
     monkeypatch.setattr(distributed, "is_initialized", lambda: any("join" in call for call in made))
     monkeypatch.setattr(
