@@ -127,9 +127,7 @@ def _role_side(
             if response.model == role:
                 yield problems[response.problem_id], response
 
-    # A run's place and its time are no settings of what was learned.
-    left_out = ("name", "description", "store")
-    return Side(name, rows, {key: value for key, value in settings.items() if key not in left_out})
+    return Side(name, rows, records.compared_settings(settings))
 
 
 def _of_evaluation(name: str, role: str, copies: ExitStack) -> Side:

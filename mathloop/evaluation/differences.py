@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from mathloop.evaluation.bootstrap import bootstrap_interval, percentile_interval, resampled_means
 
 Mark = Literal["holds", "within noise", "fails"]
-MARKS: tuple[Mark, ...] = ("holds", "within noise", "fails")
 
 
 @dataclass(frozen=True, slots=True)

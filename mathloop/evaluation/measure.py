@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -13,10 +12,10 @@ from mathloop.evaluation.config import EvaluationConfig
 from mathloop.evaluation.passes import MODES, passes_of, shards
 from mathloop.evaluation.rescoring import fold
 from mathloop.evaluation.responding import draw
-from mathloop.evaluation.saved import SCORES, SavedEvaluation, digest, write_shard
+from mathloop.evaluation.saved import SavedEvaluation, digest, write_shard
 from mathloop.evaluation.scoring import tabulate
 from mathloop.evaluation.table import Table
-from mathloop.files import content_digest, write_file
+from mathloop.files import content_digest
 from mathloop.models.dtypes import working_dtype
 from mathloop.models.loading import check_model, load_reward_model
 from mathloop.models.tokenizers import load_tokenizer
@@ -133,8 +132,7 @@ def run(
                     )
                     write_shard(path, _with_prompts(drawn, tokenizer.decode))
     table = tabulate(fold([out]).by_labels, ks)
-    write_file(out / SCORES.replace("json", "csv"), table.to_csv().encode())
-    write_file(out / SCORES, json.dumps(table.to_rows(), ensure_ascii=False, indent=1).encode())
+    table.write(out)
     return table
 
 

@@ -28,7 +28,6 @@ from mathloop.problems.sources.files import data_files
 from mathloop.records import Problem, Response, write_rows
 
 PLAN = "evaluation.json"
-SCORES = "scores.json"
 _TEXT, _WHOLE, _NUMBER, _FLAG = pa.string(), pa.int64(), pa.float64(), pa.bool_()
 SCHEMA = pa.schema(
     {

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 from mathloop.evaluation.config import KINDS, Kind
+from mathloop.files import write_file
 
 MODELS = ("base", "sft", "challenger", "champion")
 """The order in which models are shown; others follow by name."""
@@ -85,6 +88,11 @@ class Table:
     def to_rows(self) -> list[dict[str, Any]]:
         """JSON-able rows with the keys of `Score`."""
         return [asdict(score) for score in self.scores]
+
+    def write(self, folder: Path) -> None:
+        """Writes the rows to scores.csv and scores.json; fractions, with the fields of `Score`."""
+        write_file(folder / "scores.csv", self.to_csv().encode())
+        write_file(folder / "scores.json", json.dumps(self.to_rows(), ensure_ascii=False, indent=1).encode())
 
     def to_csv(self) -> str:
         """The same rows as CSV, with a first line of names."""

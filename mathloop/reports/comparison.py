@@ -9,7 +9,7 @@ from mathloop.evaluation.cautions import FEW, problems, small
 from mathloop.evaluation.comparing import AVERAGE, BOTH_MODES, Change, Comparison, Row
 from mathloop.records import Response
 from mathloop.reports.claims import CLASSES
-from mathloop.reports.figures import count, difference_range, label, percent, points
+from mathloop.reports.figures import count, difference_range, label, percent, points, setting
 from mathloop.reports.markup import Child, Markup, clip, element
 from mathloop.reports.page import page
 from mathloop.reports.samples import prose
@@ -38,7 +38,7 @@ def text(comparison: Comparison) -> str:
             lines.append(f"  … and {count(len(found) - LISTED)} more: --json or --out page.html shows them")
     different = changes(comparison.a.settings, comparison.b.settings)
     lines += ["", "Settings that differ (A → B):" if different else "No settings differ."]
-    lines += [f"  {key}: {_value(one)} → {_value(other)}" for key, one, other in different]
+    lines += [f"  {key}: {setting(one)} → {setting(other)}" for key, one, other in different]
     return "\n".join(lines)
 
 
@@ -167,10 +167,6 @@ def _answer(response: Response | None) -> str:
     return "no answer" if response.answer is None else clip(" ".join(response.answer.split()), 60)
 
 
-def _value(value: Any) -> str:
-    return "not set" if value is None else clip(str(value), 200)
-
-
 def _differences(rows: Sequence[Row]) -> Markup:
     names = ("", "problems", "A", "B", "B − A", "95 % interval", "B above A")
     head = element("tr", element("td"), [element("th", name, scope="col") for name in names])
@@ -244,7 +240,7 @@ def _sides(one: Change) -> Iterator[Markup]:
 
 def _settings(different: Sequence[tuple[str, Any, Any]]) -> Markup:
     rows = [
-        element("tr", element("th", key, scope="row"), element("td", _value(a)), element("td", _value(b)))
+        element("tr", element("th", key, scope="row"), element("td", setting(a)), element("td", setting(b)))
         for key, a, b in different
     ]
     head = element("tr", [element("th", name, scope="col") for name in ("setting", "A", "B")])

@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from mathloop.evaluation.differences import unseen_share
 from mathloop.evaluation.table import NAMES
+from mathloop.reports.markup import clip
 from mathloop.stages import duration
 
-__all__ = ["count", "difference_range", "duration", "label", "percent", "points", "scalar", "title", "words"]
+__all__ = [
+    "count",
+    "difference_range",
+    "duration",
+    "label",
+    "percent",
+    "points",
+    "scalar",
+    "setting",
+    "title",
+    "words",
+]
 
 _WORDS = {"kl": "KL", "rm": "RM", "sft": "SFT", "grpo": "GRPO", "cot": "CoT", "tir": "TIR"}
 _TITLES = {
@@ -32,6 +45,11 @@ def percent(share: float) -> str:
 def points(share: float) -> str:
     """A difference of fractions in percentage points, signed: +4.2 or −4.2."""
     return f"{100 * share:+.1f}".replace("-", "−")
+
+
+def setting(value: Any) -> str:
+    """The value of a setting; None is one that an older version did not have."""
+    return "not set" if value is None else clip(str(value), 200)
 
 
 def difference_range(low: float, high: float, n: int, *, bare: bool = False) -> str:

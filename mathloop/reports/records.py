@@ -30,6 +30,13 @@ from mathloop.storage.manifest import RESTORE
 ROUND, PROBLEMS, OUTCOMES = "round.json", "problems.parquet", "outcomes.parquet"
 NAME = "rounds/{}/record"
 _FIELDS = ("round_id", "created", "parent", "number", "gate", "settings", "nothing_learned", "reports")
+_NAMES = ("name", "description", "store")
+"""Settings of a profile that change nothing in what is learned."""
+
+
+def compared_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Those settings, by flat key, in which two rounds may differ."""
+    return {key: value for key, value in settings.items() if key not in _NAMES}
 
 
 @dataclass(frozen=True)

@@ -10,15 +10,12 @@ from mathloop.evaluation.differences import Difference, Mark
 from mathloop.registry import Champion, Registry
 from mathloop.reports.charts import curve_chart
 from mathloop.reports.claims import CLASSES
-from mathloop.reports.figures import count, difference_range, duration, percent, points
-from mathloop.reports.markup import Child, Markup, clip, element
+from mathloop.reports.figures import count, difference_range, duration, percent, points, setting
+from mathloop.reports.markup import Child, Markup, element
 from mathloop.reports.page import page
-from mathloop.reports.records import Record, read_records
+from mathloop.reports.records import Record, compared_settings, read_records
 from mathloop.settings.flat import changes
 from mathloop.storage import Store
-
-_NO_SETTINGS = ("name", "description", "store")
-"""Of a profile: they change nothing in what is learned."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +54,8 @@ def changed_settings(rounds: Rounds) -> dict[str, list[tuple[str, Any, Any]]]:
     found: dict[str, list[tuple[str, Any, Any]]] = {}
     before: Record | None = None
     for record in rounds.records:
-        one, other = (
-            {k: v for k, v in r.settings.items() if k not in _NO_SETTINGS} for r in (before or record, record)
-        )
-        found[record.round_id] = changes(one, other)
+        one, other = (before or record).settings, record.settings
+        found[record.round_id] = changes(compared_settings(one), compared_settings(other))
         before = record
     return found
 
@@ -84,7 +79,9 @@ def text(rounds: Rounds) -> str:
             f"{duration(record.seconds)}, {count(record.tokens)} tokens"
         )
         lines += [f"      {line}" for line in record.nothing_learned]
-        lines += [f"      {key}: {_value(old)} → {_value(new)}" for key, old, new in changed[record.round_id]]
+        lines += [
+            f"      {key}: {setting(old)} → {setting(new)}" for key, old, new in changed[record.round_id]
+        ]
     if not rounds.records:
         lines.append("none with a record; rounds of this version leave one, promoted or not")
     return "\n".join(lines)
@@ -215,7 +212,7 @@ def _round_rows(record: Record, changed: Sequence[tuple[str, Any, Any]]) -> Iter
     yield element("tr", element("th", record.round_id, scope="row"), [element("td", cell) for cell in cells])
     notes = [
         *record.nothing_learned,
-        *(f"{key}: {_value(b)} → {_value(n)}" for key, b, n in changed),
+        *(f"{key}: {setting(b)} → {setting(n)}" for key, b, n in changed),
     ]
     for note in notes:
         yield element("tr", element("td"), element("td", note, colspan=7, class_="change"))
@@ -247,7 +244,3 @@ def _score(gate: Mapping[str, Any], side: str) -> float | None:
     one = gate.get(side)
     score = one.get("score") if isinstance(one, Mapping) else None
     return float(score) if isinstance(score, int | float) else None
-
-
-def _value(value: Any) -> str:
-    return "not set" if value is None else clip(str(value), 200)

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from mathloop.files import write_file
 from pipelines.local.folder import RunFolder
 
 if TYPE_CHECKING:
-    from mathloop.evaluation import Outcomes, Table
+    from mathloop.evaluation import Outcomes
     from mathloop.stages import StageReport
 
 
@@ -66,13 +65,6 @@ def write_report(run: RunFolder, out: Path) -> Path:
     return out
 
 
-def write_scores(table: Table, folder: Path) -> None:
-    """Writes a table's rows to scores.csv and scores.json; fractions, with the fields of `Score`."""
-    rows = table.to_rows()
-    write_file(folder / "scores.csv", table.to_csv().encode())
-    write_file(folder / "scores.json", json.dumps(rows, ensure_ascii=False, indent=1).encode())
-
-
 def show_results(run: RunFolder, console: Console, page: Path | None = None) -> None:
     """Prints scores, claims, what was not learned, the gate's decision, and the report's path.
 
@@ -90,7 +82,7 @@ def show_results(run: RunFolder, console: Console, page: Path | None = None) -> 
         table = tabulate(outcomes)
         several = any(group.startswith("benchmark:") for group in table.groups)
         texts += [print_scores(table) if several else print_table(table), *cautions(table), ""]
-        write_scores(table, run.path)
+        table.write(run.path)
         if claims := print_claims(check_orderings(outcomes), untrained(reports)):
             texts += [claims, ""]
         texts += nothing_learned(reports)
