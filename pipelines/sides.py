@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -11,10 +10,9 @@ from typing import Any
 
 from mathloop.errors import BadConfig, BadData
 from mathloop.evaluation.comparing import Side
-from mathloop.evaluation.response_rows import SAVED, asked_of, responses_of
+from mathloop.evaluation.response_rows import saved_rows
 from mathloop.evaluation.roles import CHALLENGER, CHAMPIONS
-from mathloop.evaluation.saved import is_complete, read_plan, response_files
-from mathloop.problems.sources.files import file_rows
+from mathloop.evaluation.saved import is_complete, read_plan
 from mathloop.records import Problem, Response, read_problems, read_responses
 from mathloop.registry import Champion, Registry
 from mathloop.reports import records
@@ -26,6 +24,8 @@ EXPECTED = (
     "expected a run (its id or folder), the number of a champion in --store, a round of that store, or an "
     "evaluation (its folder, a file of responses, or s3://…)"
 )
+_ALSO = ("reason", "finish_reason", "tokens", "tool_calls", "temperature")
+"""Columns of a saved response beside those that scores need."""
 Rows = Callable[[], Iterable[tuple[Problem, Response]]]
 
 
@@ -132,22 +132,16 @@ def _role_side(
 
 def _of_evaluation(name: str, role: str, copies: ExitStack) -> Side:
     place = copies.enter_context(local_copy(name))
-    files = response_files(place)
     plan = read_plan(place) if place.is_dir() else None
 
     def rows() -> Iterator[tuple[Problem, Response]]:
-        counts: Counter[tuple[str, str, str]] = Counter()
-        start = 0
-        for path in files:
-            number = 0
-            for number, row in file_rows(path, [column for column in dict(SAVED).values() if column]):
-                asked = asked_of(row, SAVED, place, start + number)
-                problem = replace(asked.problem, problem=str(row.get("problem") or ""))
-                for response in responses_of(row, SAVED, asked, counts):
-                    label = response.model.partition("\0")[0]
-                    if not role or label == role:
-                        yield problem, replace(response, text=str(row.get("text") or ""))
-            start += number
+        for one in saved_rows(place, also=_ALSO):
+            problem = replace(one.asked.problem, problem=str(one.row.get("problem") or ""))
+            details = {name: one.row[name] for name in _ALSO if one.row.get(name) is not None}
+            for response in one.responses:
+                label = response.model.partition("\0")[0]
+                if not role or label == role:
+                    yield problem, replace(response, text=str(one.row.get("text") or ""), **details)
 
     labels = {response.model.partition("\0")[0] for _, response in rows()}
     if len(labels) != 1:
