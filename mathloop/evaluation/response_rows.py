@@ -80,7 +80,7 @@ class SavedRow(NamedTuple):
 
 
 def saved_rows(place: Path, fields: Fields = SAVED, also: Sequence[str] = ()) -> Iterator[SavedRow]:
-    """Yields the rows at a place, an evaluation's folder or a file or folder in any known format, as a stream.
+    """Yields the rows at a place, an evaluation's folder or files in any known format, as a stream.
 
     Args:
         also: further columns to read, where they are there.

@@ -165,7 +165,7 @@ def test_two_champions_and_two_rounds_of_a_store(in_process: Call, tmp_path: Pat
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["nothing", "here"], "compare nothing: nothing of this name; expected a run"),
+        (["nothing", "here"], "nothing: nothing of this name; expected a run"),
         (["one", "one:sft"], "run one, sft: no responses of sft; it has challenger"),
         (["one", "unfinished"], "the run has no evaluation to compare; finish it with --resume"),
         (["one", "one", "--out", "runs"], "--out runs: expected a file such as page.html, found a folder"),
