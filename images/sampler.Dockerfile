@@ -6,6 +6,9 @@
 # Not based on vllm/vllm-openai, which has Python 3.12; mathloop needs 3.11. No CUDA base either: the wheels of
 # torch and vLLM contain CUDA's libraries, and the driver is on the node.
 #
+# Up to the stage `packages`, sampler.Dockerfile and trainer.Dockerfile are the same: the trainer has the sampler's
+# layers, of which a node pulls 8 GB once.
+#
 # DIGEST pins the base image's index for all platforms; BASE's tag is informational. Change both together.
 ARG BASE=docker.io/library/python:3.11.16-slim-bookworm
 ARG DIGEST=sha256:a36c24f9cbdf4fd0f52d67f0823eeac19c2028c637cecc392d97f980d4fec56b
@@ -37,6 +40,27 @@ RUN mkdir --parents "/torch/${PACKAGES}" \
         fi; \
     done
 
+# Triton compiles a launcher for each kernel of vLLM, torch.compile compiles what it fuses, and DeepSpeed the optimizer
+# of offloaded state, on the processor that runs it. NCCL uses InfiniBand by these libraries, if nodes have it.
+FROM ${BASE}@${DIGEST} AS runtime-gpu
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends g++ ibverbs-providers \
+    && rm -rf /var/lib/apt/lists/*
+ENV NVIDIA_DRIVER_CAPABILITIES=compute,utility \
+    VLLM_USE_FLASHINFER_SAMPLER=0
+
+FROM ${BASE}@${DIGEST} AS runtime-cpu
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends g++ \
+    && rm -rf /var/lib/apt/lists/*
+ENV DS_ACCELERATOR=cpu
+
+# One of the two stages above.
+# hadolint ignore=DL3006
+FROM runtime-${VARIANT} AS packages
+COPY --from=builder /torch /opt/mathloop
+COPY --from=builder /opt/mathloop /opt/mathloop
+
 FROM builder AS package
 COPY pyproject.toml README.md LICENSE /source/
 COPY mathloop /source/mathloop
@@ -46,19 +70,7 @@ RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheels 
     && /opt/build/bin/pip --python /opt/mathloop/bin/python install --no-deps --no-index /wheels/*.whl \
         --prefix /package
 
-# Triton compiles a small launcher for each kernel when vLLM starts.
-FROM ${BASE}@${DIGEST} AS runtime-gpu
-RUN apt-get update \
-    && apt-get install --yes --no-install-recommends g++ \
-    && rm -rf /var/lib/apt/lists/*
-ENV NVIDIA_DRIVER_CAPABILITIES=compute,utility \
-    VLLM_USE_FLASHINFER_SAMPLER=0
-
-FROM ${BASE}@${DIGEST} AS runtime-cpu
-
-# One of the two stages above.
-# hadolint ignore=DL3006
-FROM runtime-${VARIANT}
+FROM packages
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="mathloop sampler" \
@@ -66,8 +78,6 @@ LABEL org.opencontainers.image.title="mathloop sampler" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
-COPY --from=builder /torch /opt/mathloop
-COPY --from=builder /opt/mathloop /opt/mathloop
 COPY --from=package /package /opt/mathloop
 # The root file system may be read-only and the user id arbitrary: everything is written below /tmp.
 ENV PATH=/opt/mathloop/bin:/usr/local/bin:/usr/bin:/bin \

@@ -21,6 +21,8 @@ from typing import Any
 from engine import IMAGES, ROOT, check_images, engine, fail, full_name
 
 PINS = ROOT / "images" / "pins"
+PARTS = {"trainer": ("sampler", "trainer")}
+"""Pins files of an image that has another one's packages too."""
 
 
 def main() -> None:
@@ -65,7 +67,8 @@ def listing(name: str, full: str) -> dict[str, Any]:
     """The image's CycloneDX document, which depends only on the pins."""
     repository, _, tag = full.rpartition(":")
     variant = "-cpu" if tag.endswith("-cpu") else "-gpu"
-    pins = PINS / f"{name}.txt" if name == "control" else PINS / f"{name}{variant}.txt"
+    files = [name] if name == "control" else [f"{one}{variant}" for one in PARTS.get(name, (name,))]
+    packages = [package for file in files for package in _packages(PINS / f"{file}.txt")]
     version = _first(r'^__version__ = "(.+)"$', ROOT / "mathloop" / "__init__.py")
     own = {"type": "application", "name": "mathloop", "version": version, "bom-ref": "mathloop"}
     return {
@@ -73,7 +76,7 @@ def listing(name: str, full: str) -> dict[str, Any]:
         "specVersion": "1.6",
         "version": 1,
         "metadata": {"component": {"type": "container", "name": repository, "version": tag}},
-        "components": [own, _base(ROOT / "images" / f"{name}.Dockerfile"), *_packages(pins)],
+        "components": [own, _base(ROOT / "images" / f"{name}.Dockerfile"), *packages],
     }
 
 

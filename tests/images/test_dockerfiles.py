@@ -62,6 +62,31 @@ def test_all_images_stand_on_one_base() -> None:
     assert {one["VERSION"] for one in given} == {mathloop.__version__}
 
 
+def test_the_trainer_has_the_samplers_layers() -> None:
+    """The same instructions up to the stage `packages`, so that a builder makes those layers once."""
+    texts = [(IMAGES / f"{name}.Dockerfile").read_text() for name in ("sampler", "trainer")]
+    same = [
+        text[text.index("# Up to the stage `packages`") : text.index("\n\n", text.index(" AS packages"))]
+        for text in texts
+    ]
+    assert same[0] == same[1]
+    assert "COPY --from=builder /opt/mathloop /opt/mathloop" in same[0]
+    for name in ("sampler", "trainer"):
+        assert dockerfiles.stages(IMAGES / f"{name}.Dockerfile")[-1].base == "packages"
+
+
+@pytest.mark.parametrize("name", ["sampler", "trainer"])
+@pytest.mark.parametrize("variant", ["cpu", "gpu"])
+def test_what_compiles_at_run_time_finds_a_compiler(name: str, variant: str) -> None:
+    """Triton's kernels, torch.compile, and DeepSpeed's optimizer of offloaded state."""
+    found = {stage.name: stage for stage in dockerfiles.stages(IMAGES / f"{name}.Dockerfile")}
+    assert found["packages"].base == "runtime-${VARIANT}"
+    (installs,) = found[f"runtime-{variant}"].all("RUN")
+    assert re.search(r"apt-get install .* g\+\+", installs)
+    pins = "".join((IMAGES / "pins" / f"{one}-{variant}.txt").read_text() for one in ("sampler", "trainer"))
+    assert "\nninja==" in pins
+
+
 @each_file
 def test_no_secret_and_nothing_from_an_address(path: Path) -> None:
     for keyword, rest in dockerfiles.instructions(path):
@@ -96,16 +121,19 @@ def test_every_package_that_is_not_ours_is_installed_by_hash(path: Path) -> None
 @pytest.mark.parametrize("variant", ["cpu", "gpu"])
 def test_only_what_takes_torch_from_pytorchs_index_asks_it(path: Path, variant: str) -> None:
     """pip asks an extra index for every package: six tries for each where it is not reached."""
-    (wheel,) = [
+    wheel, *more = [
         rest
         for keyword, rest in dockerfiles.instructions(path)
-        if keyword == "RUN" and " wheel " in rest and "--requirement" in rest and "deepspeed" not in rest
+        if keyword == "RUN" and " wheel " in rest and "--requirement" in rest
     ]
+    assert len(more) == (path.stem == "trainer")
+    assert not [rest for rest in more if "TORCH_INDEX" in rest]
     shell = wheel.replace("/opt/build/bin/pip", "echo pip").replace("rm -r /wheels", "true")
     variables = {"VARIANT": variant, "TORCH_INDEX": "https://pytorch.example.com"}
     said = subprocess.run(["sh", "-ec", shell], env=variables, capture_output=True, text=True, check=True)
     (asked,) = [line for line in said.stdout.splitlines() if " wheel " in line]
-    name = f"{path.stem}-{variant}" if path.stem != "control" else "control"
+    first = "sampler" if path.stem == "trainer" else path.stem
+    name = f"{first}-{variant}" if first != "control" else "control"
     assert f"--requirement /pins/{name}.txt" in asked
     takes = "+cpu" in (IMAGES / "pins" / f"{name}.txt").read_text()
     assert ("--extra-index-url https://pytorch.example.com" in asked) == takes
@@ -134,7 +162,7 @@ def test_the_image_needs_neither_a_writable_root_nor_the_network(
 
 @each_end
 def test_only_what_was_built_gets_in(path: Path, stage: dockerfiles.Stage) -> None:
-    """No compiler, no source tree, no cache: all copies come from other stages, nothing is run at the end."""
+    """No source tree, no cache: all copies come from other stages, nothing is run at the end."""
     assert not stage.all("RUN")
     assert all(rest.startswith("--from=") for rest in stage.all("COPY"))
 

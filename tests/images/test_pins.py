@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import subprocess
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,7 +31,9 @@ def _load(name: str) -> ModuleType:
     return module
 
 
-EXTRAS: dict[str, tuple[str, ...]] = _load("pin").EXTRAS
+PIN = _load("pin")
+EXTRAS: dict[str, tuple[str, ...]] = PIN.EXTRAS
+PART_OF: dict[str, str] = PIN.PART_OF
 each_pins = pytest.mark.parametrize("name", EXTRAS)
 
 
@@ -73,7 +76,7 @@ def test_an_image_carries_only_what_it_is_for(name: str) -> None:
     pins = _pins(name)
     image, _, variant = name.partition("-")
     assert ("torch" in pins) == (name not in ("control", "solver-gpu"))
-    assert ("vllm" in pins) == (name == "sampler-gpu")
+    assert ("vllm" in pins) == (name in ("sampler-gpu", "trainer-gpu"))
     assert ("deepspeed" in pins) == (image == "trainer")
     assert ("kserve" in pins) == (image == "solver")
     assert ("kfp" in pins) == (image != "solver"), "a step of a pipeline starts by kfp"
@@ -83,7 +86,64 @@ def test_an_image_carries_only_what_it_is_for(name: str) -> None:
         assert pins.get("torch", "+cpu").endswith("+cpu")
 
 
+def test_the_trainer_is_the_sampler_and_more() -> None:
+    """One version of each: what vLLM and DeepSpeed share was resolved in one run."""
+    assert PART_OF == {"sampler-gpu": "trainer-gpu", "sampler-cpu": "trainer-cpu"}
+    for part, whole in PART_OF.items():
+        assert list(EXTRAS).index(whole) < list(EXTRAS).index(part), "the whole is resolved first"
+        own, beyond = _read(part), _read(whole)
+        assert not own.keys() & beyond.keys()
+        assert {"deepspeed", "peft"} <= beyond.keys()
+        assert _pins(whole) == own | beyond
+        assert f"without the packages in {part}.txt" in (PINS / f"{whole}.txt").read_text()
+
+
+def test_pinning_resolves_the_trainer_and_gives_the_sampler_its_versions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """uv is recorded: it answers with every package that a run asks for, newer unless it is constrained."""
+    runs: list[list[str]] = []
+    named = {"train": ["deepspeed"], "sample": ["torch"], "vllm": ["vllm"]}
+
+    def uv(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        extras = [command[at + 1] for at, word in enumerate(command) if word == "--extra"]
+        names = {one for extra in extras for one in named.get(extra, [])} | {"numpy"}
+        names |= {"torch"} if "train" in extras else set()
+        held = dict(
+            line.split("==") for line in Path(command[command.index("--constraint") + 1]).read_text().split()
+        )
+        runs.append(extras)
+        pins = [
+            f"[[packages]]\nname = '{one}'\nversion = '{held.get(one, str(len(runs)))}'\n"
+            f"wheels = [{{hashes = {{sha256 = 'a'}}}}]\n"
+            for one in sorted(names)
+        ]
+        Path(command[command.index("--output-file") + 1]).write_text("".join(pins))
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(PIN, "PINS", tmp_path)
+    monkeypatch.setattr(PIN.subprocess, "run", uv)
+    monkeypatch.setattr(PIN.shutil, "which", lambda name: name)
+    monkeypatch.setattr("sys.argv", ["pin.py", "--variant", "gpu"])
+    PIN.main()
+    assert runs.index(["pipelines", "train", "vllm"]) < runs.index(["pipelines", "sample", "vllm"])
+    version = str(runs.index(["pipelines", "train", "vllm"]) + 1)
+    written = {
+        name: re.findall(r"^(\S+==\S+)", (tmp_path / f"{name}.txt").read_text(), re.MULTILINE)
+        for name in ("sampler-gpu", "trainer-gpu")
+    }
+    assert written["sampler-gpu"] == [f"{name}=={version}" for name in ("numpy", "torch", "vllm")]
+    assert written["trainer-gpu"] == [f"deepspeed=={version}"]
+    assert not (tmp_path / "trainer-cpu.txt").exists()
+
+
 def _pins(name: str) -> dict[str, str]:
+    """The versions in an image: of its own file, and of the one whose packages it has too."""
+    parts = [part for part, whole in PART_OF.items() if whole == name]
+    return {package: version for one in (*parts, name) for package, version in _read(one).items()}
+
+
+def _read(name: str) -> dict[str, str]:
     return dict(re.findall(r"^([a-z0-9-]+)==(\S+)", (PINS / f"{name}.txt").read_text(), re.MULTILINE))
 
 
