@@ -30,6 +30,7 @@ def preflight(
         ("problems", str),
         ("benchmarks", str),
         ("evolution", str),
+        ("writing", str),
         ("decontamination", str),
         ("cot", str),
         ("tir", str),

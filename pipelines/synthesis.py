@@ -10,7 +10,9 @@ from components.cot import cot
 from components.decontamination import decontamination
 from components.problems import problems
 from components.tir import tir
-from pipelines.placement import place
+from components.writing import writing
+from mathloop.settings import Settings
+from pipelines.placement import place, profile
 from pipelines.tracing import nested
 
 
@@ -23,7 +25,7 @@ class Data(NamedTuple):
     summary: dsl.Markdown
 
 
-STAGES = ("problems", "benchmarks", "evolution", "decontamination", "cot", "tir")
+STAGES = ("problems", "benchmarks", "evolution", "writing", "decontamination", "cot", "tir")
 """Stages of the nested pipeline; it takes their settings."""
 
 
@@ -37,6 +39,7 @@ def synthesis(
     problems_settings: str,
     benchmarks_settings: str,
     evolution_settings: str,
+    writing_settings: str,
     decontamination_settings: str,
     cot_settings: str,
     tir_settings: str,
@@ -52,6 +55,7 @@ def synthesis(
         problems_settings: Settings of the problems as JSON.
         benchmarks_settings: Settings of the named benchmarks as JSON.
         evolution_settings: Settings of evolution as JSON.
+        writing_settings: Settings of the problems that a model writes as JSON.
         decontamination_settings: Settings of decontamination as JSON.
         cot_settings: Settings of CoT responses as JSON.
         tir_settings: Settings of TIR responses as JSON.
@@ -68,7 +72,22 @@ def synthesis(
         decontamination=decontamination_settings,
     )
     kept, policy = problems_task.outputs["problems"], champion_task.outputs["policy"]
-    benchmark = problems_task.outputs["benchmark"]
+    benchmark, summary = (problems_task.outputs[name] for name in ("benchmark", "summary"))
+    if Settings.model_validate_json(
+        profile() or "{}"
+    ).writing.templates:  # else the step costs time for nothing
+        writing_task = writing(
+            problems=kept,
+            policy=policy,
+            benchmark=benchmark,
+            problems_summary=summary,
+            settings=writing_settings,
+            benchmarks=benchmarks_settings,
+            decontamination=decontamination_settings,
+            seed=seed,
+        )
+        place("sampler", writing_task)
+        kept, summary = (writing_task.outputs[name] for name in ("extended", "summary"))
     cot_task = cot(
         problems=kept,
         policy=policy,
@@ -88,7 +107,7 @@ def synthesis(
         cot_responses=cot_task.outputs["responses"],
         tir_responses=tir_task.outputs["responses"],
         benchmark=benchmark,
-        problems_summary=problems_task.outputs["summary"],
+        problems_summary=summary,
         cot_summary=cot_task.outputs["summary"],
         tir_summary=tir_task.outputs["summary"],
         settings=decontamination_settings,

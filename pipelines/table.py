@@ -14,6 +14,7 @@ PIPELINES = {
     "model-import": "pipelines.model_import",
     "evaluation": "pipelines.evaluation",
     "data": "pipelines.data",
+    "writing": "pipelines.writing",
 }
 """Name → module; it defines the pipeline under its name with underscores."""
 

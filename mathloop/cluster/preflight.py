@@ -23,6 +23,7 @@ from mathloop.settings import Settings, resolve
 from mathloop.settings.settings import STAGE_SECTIONS
 from mathloop.stages import StageReport, timed
 from mathloop.storage import local_copy, open_store
+from mathloop.writing.templates import load_template
 
 CODE_VERSION_VARIABLE = "MATHLOOP_CODE_VERSION"
 """Version of the code, set when the run is submitted; used together with a hash of the installed code."""
@@ -60,13 +61,15 @@ def run(
         uri: where KFP will put this stage's summary.
 
     Raises:
-        BadConfig: a setting is invalid, or a benchmark unknown.
+        BadConfig: a setting or a template is invalid, or a benchmark unknown.
         BadData: the problems file or the data of a benchmark cannot be read.
         StorageRefused: the store cannot be reached, read or written.
         BadModel: there is no champion, or one of its models is missing; with `first`: there already is one.
     """
     settings = resolve(profile, overrides)
-    _check_timeout(settings, resolve(profile, ""))
+    compiled = resolve(profile, "")
+    _check_timeout(settings, compiled)
+    _check_writing(settings, compiled)
     if first:
         report, entry, inputs = _without_champion(store_url, round_id), "", {}
     else:
@@ -98,6 +101,17 @@ def _check_timeout(settings: Settings, compiled: Settings) -> None:
             f"overrides: deployment may take {settings.deployment.longest_seconds} s (ready_seconds, "
             f"smoke_seconds, canary_seconds), but its pod ends after {most} s: compile a profile with these"
         )
+
+
+def _check_writing(settings: Settings, compiled: Settings) -> None:
+    """Its step is only in pipelines whose profile names templates."""
+    if settings.writing.templates and not compiled.writing.templates:
+        raise BadConfig(
+            "overrides: writing.templates: the profile names none, so that no step for them was compiled in; "
+            "change the profile and upload it with `mathloop submit --profile FILE`"
+        )
+    for name in settings.writing.templates:
+        load_template(name)
 
 
 def _start(key: str, seed: int, champion: str, settings: Settings) -> Any:

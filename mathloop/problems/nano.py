@@ -12,9 +12,7 @@ Train and benchmark problems never share a family with the same numbers: a hash 
 from __future__ import annotations
 
 import hashlib
-import itertools
 import random
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -29,11 +27,11 @@ Step = tuple[str, str, str]
 """(left, operator, right): names of numbers, or "#0", "#1"… for the results of earlier steps."""
 
 LARGE = "large_numbers"
-_NAMES = {
+NAMES = {
     "en": ["Tom", "Mia", "Sam", "Ana", "Leo", "Eva"],
     "zh": ["小明", "小红", "小华", "小丽", "小刚", "小芳"],
 }
-_THINGS = {
+THINGS = {
     "en": ["apples", "books", "pens", "cards", "coins", "eggs"],
     "zh": ["苹果", "本子", "铅笔", "卡片", "鸡蛋", "糖果"],
 }
@@ -64,8 +62,6 @@ class NanoProblem:
     """Index of the family's wording in the problem's language."""
 
 
-_NUMBERS = "abnmkp"
-"""Names of numbers in wordings; the other names are people and things."""
 _LEVELS = (1, 2, 3)
 
 
@@ -265,23 +261,6 @@ def split_of(family: str, numbers: Numbers, benchmark_share: float = 0.2) -> Spl
     return "benchmark" if digest[0] / 256 < benchmark_share else "train"
 
 
-def split_of_statement(family: str, statement: str) -> Split | None:
-    """The split of a statement in one of the family's wordings; None for any other statement.
-
-    Code that derives new statements from others uses it to stay out of the benchmark split.
-    """
-    wordings = (forms for one in FAMILIES if one.name == family for forms in one.wordings.values())
-    for form in itertools.chain.from_iterable(wordings):
-        pattern = re.escape(form)
-        for name in dict.fromkeys(re.findall(r"\{(\w)\}", form)):
-            kind = r"\d+" if name in _NUMBERS else r"\w+?"
-            pattern = pattern.replace(rf"\{{{name}\}}", f"(?P<{name}>{kind})", 1)
-            pattern = pattern.replace(rf"\{{{name}\}}", f"(?P={name})")
-        if found := re.fullmatch(pattern, statement):
-            return split_of(family, {k: int(v) for k, v in found.groupdict().items() if k in _NUMBERS})
-    return None
-
-
 def generate(
     split: Split,
     count: int,
@@ -308,9 +287,9 @@ def generate(
             continue
         language: Language = "zh" if rng.random() < chinese_share else "en"
         wording = rng.randrange(len(family.wordings[language]))
-        x, y = rng.sample(_NAMES[language], 2)
+        x, y = rng.sample(NAMES[language], 2)
         statement = family.wordings[language][wording].format(
-            x=x, y=y, t=rng.choice(_THINGS[language]), **numbers
+            x=x, y=y, t=rng.choice(THINGS[language]), **numbers
         )
         setting = f"{family.name} {' '.join(f'{name}={number}' for name, number in numbers.items())}"
         if distinct:

@@ -26,6 +26,8 @@ __all__ = [
 _WORDS = {"kl": "KL", "rm": "RM", "sft": "SFT", "grpo": "GRPO", "cot": "CoT", "tir": "TIR"}
 _TITLES = {
     "decontamination_problems": "Decontamination: problems",
+    "writing": "Written problems",
+    "decontamination_writing": "Decontamination: written problems",
     "decontamination_cot": "Decontamination: CoT responses",
     "decontamination_tir": "Decontamination: TIR responses",
 }

@@ -12,19 +12,24 @@ class PromptConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    style: Literal["auto", "chat", "text"] = Field(
+    style: Literal["auto", "chat", "text", "plain"] = Field(
         "auto",
         description="chat: by the chat template; text: few-shot text; auto: text where few_shot is set and "
-        "the model has no chat template",
+        "the model has no chat template; plain: nothing around the text, for base models that write",
     )
-    instruction: Literal["", "user", "system"] = Field(
+    instruction: Literal["", "user", "system", "none"] = Field(
         "",
         description="Turn of the instruction to reason and to box the answer; empty: as the model's "
-        "tokenizer_config.json says in mathloop_instruction, else user",
+        "tokenizer_config.json says in mathloop_instruction, else user; none: no instruction",
     )
     few_shot: str = Field("", description="Set of solved examples by name, or a .yaml or .json file")
     shots: int = Field(0, ge=0, le=64, description="Examples before the problem in a text prompt")
     chat_shots: int = Field(0, ge=0, le=64, description="Examples as earlier turns of a chat prompt")
+
+    @property
+    def by_chat(self) -> bool:
+        """Whether the model must have a chat template."""
+        return not self.few_shot and self.style != "plain"
 
     @model_validator(mode="after")
     def _has_examples(self) -> Self:

@@ -55,7 +55,7 @@ class ParallelSampler(Sampler):
         self._folder, self._context = folder, context
         with one_line(folder):
             check_folder(folder, "policy")
-            self._tokenizer = load_tokenizer(folder, chat=not config.prompt.few_shot)
+            self._tokenizer = load_tokenizer(folder, chat=config.prompt.by_chat)
         self._scratch = TemporaryDirectory(prefix="mathloop-sampling-")
         self._engines = [_EngineProcess(folder, config, number, engines) for number in range(engines)]
         self._streams = 0

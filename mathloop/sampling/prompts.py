@@ -29,6 +29,8 @@ TOOL_MARK = "```output"
 OWN_SETTING = "mathloop_instruction"
 """Field of a model's tokenizer_config.json, user or system: the turn of the instruction, in every stage."""
 DEFAULT = PromptConfig()
+UNINSTRUCTED = PromptConfig(instruction="none")
+"""For texts that say themselves what is to be written."""
 _PRIVATE = "".join(map(chr, range(0xE000, 0xE400)))
 """Characters of Unicode's private use area, of which no text has all."""
 
@@ -54,6 +56,8 @@ def render_prompt(
     if is_text(tokenizer, prompt):
         if earlier:
             raise BadModel("a text prompt has no earlier turns; send the problem alone")
+        if prompt.style == "plain":
+            return problem
         examples = load_examples(prompt.few_shot)
         shots = examples.shots(prompt.shots, mode)
         solved = [f"{examples.question} {text}\n{examples.answer} {solution}" for text, solution in shots]
@@ -63,13 +67,14 @@ def render_prompt(
             "the tokenizer has no chat template: add chat_template.jinja to the model's folder, or give "
             "examples for a text prompt (prompt.few_shot and prompt.shots)"
         )
-    in_system = _instruction_turn(tokenizer, prompt) == "system"
+    place = _instruction_turn(tokenizer, prompt)
+    in_system = place == "system"
     system = [turn.content for turn in earlier if turn.role == "system"]
     system += [INSTRUCTIONS[mode]] if in_system else []
     turns = [{"role": "system", "content": "\n".join(system)}] if system else []
 
     def ask(text: str) -> dict[str, str]:
-        return {"role": "user", "content": text if in_system else f"{text}\n{INSTRUCTIONS[mode]}"}
+        return {"role": "user", "content": f"{text}\n{INSTRUCTIONS[mode]}" if place == "user" else text}
 
     solved_turns = load_examples(prompt.few_shot) if prompt.chat_shots else None
     if solved_turns is not None and (mode == "cot" or solved_turns.has_tir):
@@ -134,16 +139,17 @@ def _special(tokenizer: Any) -> re.Pattern[str] | None:
 
 def stops_of(tokenizer: Any, config: SamplingConfig) -> tuple[str, ...]:
     """What ends a response: the set stop texts and, after few-shot text, a next question that is made up."""
-    if not is_text(tokenizer, config.prompt):
+    if not is_text(tokenizer, config.prompt) or config.prompt.style == "plain":
         return config.stop
     return (*config.stop, f"\n{load_examples(config.prompt.few_shot).question}")
 
 
 def is_text(tokenizer: Any, prompt: PromptConfig) -> bool:
-    """Whether the prompt is few-shot text; `auto` takes it where there are examples and no chat template."""
+    """Whether the prompt is text without turns: few-shot, which `auto` takes where there are examples and no
+    chat template, or plain."""
     if prompt.style == "auto":
         return bool(prompt.few_shot) and not getattr(tokenizer, "chat_template", None)
-    return prompt.style == "text"
+    return prompt.style in ("text", "plain")
 
 
 def _instruction_turn(tokenizer: Any, prompt: PromptConfig) -> str:

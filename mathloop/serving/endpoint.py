@@ -6,6 +6,10 @@ import asyncio
 import os
 import random
 import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Any
 
@@ -20,14 +24,43 @@ from mathloop.serving.refusals import UNAVAILABLE, Refused
 LARGEST = 32 << 20
 """Most bytes of an answer."""
 TRIES = 4
-"""Attempts while nothing was begun: no connection, or "busy"."""
-BROKEN_TRIES = 2
-"""Attempts after a connection that broke, or a gateway's error: the work may have been done in vain."""
 FIRST_PAUSE = 0.25
 """Seconds before the second attempt; each later pause is twice as long."""
-LONGEST_PAUSE = 5.0
 BUSY = (429, 503)
 GATEWAY = (502, 504)
+
+
+@dataclass(frozen=True)
+class Retries:
+    """When a request is sent again, and after which pauses."""
+
+    tries: int = TRIES
+    """Attempts while nothing was begun: no connection, or "busy"."""
+    broken_tries: int = 2
+    """Attempts after a connection that broke, or a gateway's error: the work may have been done in vain."""
+    longest_pause: float = 5.0
+    longest_asked: float = 0.0
+    """Longest pause that the server may ask for by Retry-After, in seconds."""
+    whole: bool = False
+    """Whether answers that do not come in time or are not whole are asked for again as well, and those of a
+    server with an error of its own (5xx)."""
+
+    def pause(self, attempt: int, asked: float) -> float:
+        """Seconds after attempt number `attempt`, from 0; no less than `asked` for."""
+        own: float = min(FIRST_PAUSE * 2.0**attempt, self.longest_pause) * random.uniform(0.75, 1.25)
+        return max(own, min(asked, self.longest_asked))
+
+    def allowed(self, status: int) -> int:
+        """Attempts in all, where the last one ended in this status; 0: without one."""
+        if status in (0, *GATEWAY) or (self.whole and (status >= 500 or status == 408)):
+            return self.broken_tries
+        return self.tries if status in BUSY else 1
+
+
+ONE_QUESTION = Retries()
+"""Somebody waits for the answer."""
+
+
 MOST_SHOWN = 200
 """Characters of an endpoint's message or name that are passed on."""
 
@@ -57,10 +90,19 @@ def _trust(certificates: str) -> ssl.SSLContext:
 class Endpoint:
     """A server with OpenAI's API at `root`; messages call it `what`: the policy, the reward model."""
 
-    def __init__(self, what: str, root: str, client: httpx.AsyncClient) -> None:
+    def __init__(
+        self,
+        what: str,
+        root: str,
+        client: httpx.AsyncClient,
+        *,
+        model: str | None = None,
+        retries: Retries = ONE_QUESTION,
+    ) -> None:
+        """`model`: its name there; None for the first that is served."""
         self.what, self.root = what, root
-        self._client = client
-        self._model: str | None = None
+        self._client, self._retries = client, retries
+        self._model = self._fixed = model
 
     async def model(self) -> str:
         """The name of the first model that it serves."""
@@ -74,11 +116,16 @@ class Endpoint:
         self._model = name
         return name
 
-    async def post(self, path: str, payload: dict[str, Any]) -> dict[str, Any]:
-        """Its answer to a request for its model. Raises Refused: 400 if it refuses the request, else 503."""
+    async def post(
+        self, path: str, payload: dict[str, Any], whole: Callable[[dict[str, Any]], object] | None = None
+    ) -> dict[str, Any]:
+        """Its answer to a request for its model. Raises Refused: 400 if it refuses the request, else 503.
+
+        `whole` raises ValueError for an answer that is not whole.
+        """
         if self._model is None:
             await self.model()
-        return await self.ask("POST", path, {"model": self._model, **payload})
+        return await self.ask("POST", path, {"model": self._model, **payload}, whole=whole)
 
     async def check(self, seconds: float) -> None:
         """Asks once for its models. Raises Refused if it does not answer within so many seconds."""
@@ -89,29 +136,43 @@ class Endpoint:
             raise self._unavailable("does not answer in time") from None
 
     async def ask(
-        self, method: str, path: str, payload: dict[str, Any] | None = None, tries: int = TRIES
+        self,
+        method: str,
+        path: str,
+        payload: dict[str, Any] | None = None,
+        tries: int | None = None,
+        whole: Callable[[dict[str, Any]], object] | None = None,
     ) -> dict[str, Any]:
         """Its answer, a JSON object; tries again after pauses while it is unreachable or busy."""
-        status, data, reason = 0, b"", ""
-        for attempt in range(tries):
-            most = tries
+        status, data, reason, asked = 0, b"", "", 0.0
+        for attempt in range(self._retries.tries if tries is None else tries):
+            asked = 0.0
             try:
-                status, data = await self._exchange(method, path, payload)
+                status, data, asked = await self._exchange(method, path, payload)
+                if status < 300:
+                    return self._object(data, whole)
+                reason, most = f"answers {status} to {path}", self._retries.allowed(status)
             except httpx.ReadTimeout:
-                raise self._unavailable("does not answer in time") from None
+                status, reason = 0, "does not answer in time"
+                most = self._retries.broken_tries if self._retries.whole else 1
             except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
                 status, reason = 0, _reason(error)
-                most = tries if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout) else BROKEN_TRIES
-            else:
-                if status < 300:
-                    return self._object(data)
-                reason = f"answers {status} to {path}"
-                most = BROKEN_TRIES if status in GATEWAY else tries
-            if status not in (0, *BUSY, *GATEWAY) or attempt >= min(most, tries) - 1:
+                unreached = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
+                most = self._retries.tries if unreached else self._retries.broken_tries
+            except Refused as error:
+                if not self._retries.whole:
+                    raise
+                status, reason, most = (
+                    0,
+                    error.detail.partition(f"{self.root} ")[2],
+                    self._retries.broken_tries,
+                )
+            if attempt >= most - 1:
                 break
-            await asyncio.sleep(min(FIRST_PAUSE * 2**attempt, LONGEST_PAUSE) * random.uniform(0.75, 1.25))
+            if tries is None or attempt < tries - 1:
+                await asyncio.sleep(self._retries.pause(attempt, asked))
         if status == 404 and method == "POST":
-            self._model = None  # it may serve another model by now
+            self._model = self._fixed  # it may serve another model by now
         if status in (400, 413, 422):
             raise Refused(
                 400, f"{self.what} refuses the request: {self._message(data)}", code="model_refused"
@@ -137,7 +198,10 @@ class Endpoint:
             detail=f"{self.what} at {self.root} {reason}",
         )
 
-    async def _exchange(self, method: str, path: str, payload: dict[str, Any] | None) -> tuple[int, bytes]:
+    async def _exchange(
+        self, method: str, path: str, payload: dict[str, Any] | None
+    ) -> tuple[int, bytes, float]:
+        """Status, body, and the seconds after which the server wants to be asked again."""
         async with self._client.stream(method, f"{self.root}{path}", json=payload) as response:
             if response.headers.get("content-encoding", "identity") != "identity":
                 raise self.invalid("a compressed body")
@@ -146,13 +210,19 @@ class Endpoint:
                 data += part
                 if len(data) > LARGEST:
                     raise self.invalid(f"more than {LARGEST} bytes")
-            return response.status_code, bytes(data)
+            return response.status_code, bytes(data), _seconds(response.headers.get("retry-after", ""))
 
-    def _object(self, data: bytes) -> dict[str, Any]:
+    def _object(self, data: bytes, whole: Callable[[dict[str, Any]], object] | None = None) -> dict[str, Any]:
         try:
-            return parse_object(data)
+            answer = parse_object(data)
         except ValueError as error:
             raise self.invalid(f"something else than JSON ({error})") from None
+        try:
+            if whole is not None:
+                whole(answer)
+        except ValueError as error:
+            raise self.invalid(str(error)) from None
+        return answer
 
     def _message(self, data: bytes) -> str:
         """The message of an error object, shortened."""
@@ -164,6 +234,18 @@ class Endpoint:
         message = error.get("message") if isinstance(error, dict) else error
         text = "".join(c if c.isprintable() else " " for c in str(message or "no reason given"))
         return text if len(text) <= MOST_SHOWN else f"{text[: MOST_SHOWN - 3]}..."
+
+
+def _seconds(retry_after: str) -> float:
+    """Of a Retry-After, which is a number of seconds or a date; 0 for anything else."""
+    try:
+        seconds = float(retry_after)
+    except ValueError:
+        try:
+            seconds = (parsedate_to_datetime(retry_after) - datetime.now(UTC)).total_seconds()
+        except (ValueError, TypeError):
+            return 0.0
+    return seconds if 0 < seconds < float("inf") else 0.0
 
 
 def _reason(error: Exception) -> str:

@@ -14,6 +14,7 @@ from mathloop.problems.config import EvolutionConfig, ProblemsConfig
 from mathloop.settings.pools import DeploymentConfig, PoolsConfig
 from mathloop.synthesis.config import CoTConfig, RewardDataConfig, SelectionConfig, TIRConfig
 from mathloop.training.config import GRPOConfig, PretrainConfig, RewardModelConfig, SFTConfig
+from mathloop.writing.config import WritingConfig
 
 
 class Settings(BaseModel):
@@ -35,6 +36,7 @@ class Settings(BaseModel):
     problems: ProblemsConfig = ProblemsConfig()
     benchmarks: BenchmarksConfig = BenchmarksConfig()
     evolution: EvolutionConfig = EvolutionConfig()
+    writing: WritingConfig = WritingConfig()
     decontamination: DecontaminationConfig = DecontaminationConfig()
     cot: CoTConfig = CoTConfig()
     tir: TIRConfig = TIRConfig()

@@ -8,7 +8,6 @@ from typing import Any
 from pipelines.commands import (
     answering,
     benchmarks,
-    browsing,
     cluster,
     comparing,
     data,
@@ -43,7 +42,6 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "evaluate": scoring.evaluate,
     "score": scoring.score,
     "compare": comparing.compare,
-    "browse": browsing.browse,
     "serve": answering.serve,
     "ask": answering.ask,
 }

@@ -17,6 +17,8 @@ from mathloop.errors import BadConfig, BadData, StorageRefused
 from mathloop.files import content_digest, joined_digest
 from mathloop.settings import Settings
 from mathloop.validation import first_mistake
+from mathloop.writing.config import WritingConfig
+from mathloop.writing.templates import is_file, load_template, template_names
 from pipelines.local.folder import RUNS, RunFolder
 from pipelines.local.launcher import Launcher
 from pipelines.local.results import show_results
@@ -53,6 +55,7 @@ def begin_round(settings: Settings, problems_file: Path | None, pipeline: str = 
     check_folder(RUNS)
     if pipeline not in SUFFIXES:
         _check_benchmarks(settings)
+        _check_writing(settings, pipeline)
     if problems_file is not None and pipeline in SUFFIXES:
         message = f"pipeline {pipeline} takes no problems; remove the option"
         raise BadConfig(f"--problems {problems_file}: {message}")
@@ -106,7 +109,20 @@ def _with_locations(settings: Settings) -> Settings:
         file.model_copy(update={"path": _location(Path(file.path).expanduser())})
         for file in settings.problems.files
     )
-    return settings.model_copy(update={"problems": settings.problems.model_copy(update={"files": files})})
+    updates = {
+        "problems": settings.problems.model_copy(update={"files": files}),
+        "writing": _writing_with_locations(settings.writing),
+    }
+    return settings.model_copy(update=updates)
+
+
+def _writing_with_locations(config: WritingConfig) -> WritingConfig:
+    def located(path: str) -> str:
+        return str(Path(path).expanduser().absolute()) if path and "://" not in path else path
+
+    templates = tuple(located(name) if is_file(name) else name for name in config.templates)
+    places = {name: located(getattr(config, name)) for name in ("model", "cache")}
+    return config.model_copy(update={"templates": templates, **places})
 
 
 def _location(path: Path) -> str:
@@ -125,6 +141,17 @@ def _check_benchmarks(settings: Settings) -> None:
         from mathloop.evaluation.benchmarks.named import NamedBenchmarks
 
         NamedBenchmarks(settings.benchmarks).check(settings.gate.weights)
+
+
+def _check_writing(settings: Settings, pipeline: str) -> None:
+    """Raises BadConfig for a template that is not valid, and where there is nothing to write with."""
+    for name in settings.writing.templates:
+        load_template(name)
+    if pipeline == "writing" and not settings.writing.templates:
+        raise BadConfig(
+            f"pipeline {pipeline}: profile {settings.name} names no template; known: "
+            f"{', '.join(template_names())}, or a .yaml file: --set 'writing.templates=[NAME]'"
+        )
 
 
 def _store_url(text: str) -> str:

@@ -40,7 +40,7 @@ class TransformersSampler(Sampler):
     @classmethod
     def load(cls, folder: Path, config: SamplingConfig) -> TransformersSampler:
         """Loads a policy's folder. Raises BadModel where it is not one."""
-        model, tokenizer = load_policy(folder, working_dtype(config.dtype), chat=not config.prompt.few_shot)
+        model, tokenizer = load_policy(folder, working_dtype(config.dtype), chat=config.prompt.by_chat)
         return cls(model, tokenizer, config, shared=False)
 
     @classmethod

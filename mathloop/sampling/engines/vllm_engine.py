@@ -194,7 +194,7 @@ def _load(folder: Path, config: SamplingConfig, ranks: int) -> tuple[Any, Any]:
     from transformers import AutoConfig
     from vllm import LLM
 
-    tokenizer = load_tokenizer(folder, chat=not config.prompt.few_shot)
+    tokenizer = load_tokenizer(folder, chat=config.prompt.by_chat)
     known = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     context = VllmSampler.context(folder, config)
     platform: dict[str, Any] = {

@@ -13,7 +13,8 @@ from mathloop.problems import build
 from mathloop.problems.config import ProblemsConfig
 from mathloop.problems.evolve import evolve
 from mathloop.problems.files import read_problem_file
-from mathloop.problems.nano import FAMILIES, generate, split_of_statement
+from mathloop.problems.nano import FAMILIES, generate
+from mathloop.problems.nano_grammar import split_of_statement
 from mathloop.records import Drops, Problem, read_problems, read_rows
 from mathloop.stages import StageReport
 
