@@ -1,8 +1,7 @@
-"""What the two arguments of `mathloop compare` name: runs, champions, rounds of a store, evaluations."""
+"""What `mathloop compare` and `browse` take: runs, champions, rounds of a store, evaluations."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -11,10 +10,9 @@ from typing import Any
 
 from mathloop.errors import BadConfig, BadData
 from mathloop.evaluation.comparing import Side
-from mathloop.evaluation.response_rows import SAVED, asked_of, responses_of
+from mathloop.evaluation.response_rows import saved_rows
 from mathloop.evaluation.roles import CHALLENGER, CHAMPIONS
-from mathloop.evaluation.saved import is_complete, read_plan, response_files
-from mathloop.problems.sources.files import file_rows
+from mathloop.evaluation.saved import is_complete, read_plan
 from mathloop.records import Problem, Response, read_problems, read_responses
 from mathloop.registry import Champion, Registry
 from mathloop.reports import records
@@ -26,6 +24,8 @@ EXPECTED = (
     "expected a run (its id or folder), the number of a champion in --store, a round of that store, or an "
     "evaluation (its folder, a file of responses, or s3://…)"
 )
+_ALSO = ("reason", "finish_reason", "tokens", "tool_calls", "temperature")
+"""Columns of a saved response beside those that scores need."""
 Rows = Callable[[], Iterable[tuple[Problem, Response]]]
 
 
@@ -44,11 +44,35 @@ def open_sides(names: Sequence[str], store_url: str) -> Iterator[list[Side]]:
         yield [_side(name, store_url, copies) for name in names]
 
 
+@contextmanager
+def open_browsed(names: Sequence[str], store_url: str) -> Iterator[list[Side]]:
+    """As `open_sides`; a run alone, of which no model is named, has its champion and its challenger."""
+    run = find_run(names[0]) if len(names) == 1 else None
+    if run is None:
+        with open_sides(names, store_url) as sides:
+            yield sides
+    else:
+        benchmark, results, settings = _evaluated(run)
+        present = {response.model for response in read_responses(results)}
+        before = next((role for role in CHAMPIONS if role in present), None)
+        after = CHALLENGER if CHALLENGER in present or before is None else None
+        yield [
+            _role_side(f"run {run.resolve().name}, {role}", benchmark, results, [role], settings)
+            for role in (before, after)
+            if role
+        ]
+
+
+def find_run(name: str) -> Path | None:
+    """The folder of a local run with this id or path; None if there is none."""
+    return next((path for path in (RUNS / name, Path(name)) if (path / "run.json").is_file()), None)
+
+
 def _side(text: str, store_url: str, copies: ExitStack) -> Side:
     name, _, role = text.rpartition(":")
     if role not in ROLES or not name:
         name, role = text, ""
-    run = next((path for path in (RUNS / name, Path(name)) if (path / "run.json").is_file()), None)
+    run = find_run(name)
     if run is not None:
         return _of_run(run, role or CHALLENGER)
     if name.isdecimal() and not Path(name).exists():
@@ -59,16 +83,21 @@ def _side(text: str, store_url: str, copies: ExitStack) -> Side:
         store = open_store(store_url)
         if name in records.round_ids(store):
             return _of_record(store, name, role or CHALLENGER, f"round {name}, {role or CHALLENGER}", copies)
-    raise BadConfig(f"compare {text}: nothing of this name; {EXPECTED}")
+    raise BadConfig(f"{text}: nothing of this name; {EXPECTED}")
 
 
 def _of_run(run: Path, role: str) -> Side:
+    benchmark, results, settings = _evaluated(run)
+    return _role_side(f"run {run.resolve().name}, {role}", benchmark, results, [role], settings)
+
+
+def _evaluated(run: Path) -> tuple[Path, Path, Mapping[str, Any]]:
+    """A run's benchmark, responses and settings; raises BadData if it has no evaluation."""
     benchmark, results = run / "stages" / "problems" / "benchmark", run / "stages" / "evaluation" / "results"
     for path in (benchmark, results):
         if not path.exists():
             raise BadData("the run has no evaluation to compare; finish it with --resume", path=path)
-    settings: Mapping[str, Any] = (read_json(run / "run.json") or {}).get("profile") or {}
-    return _role_side(f"run {run.resolve().name}, {role}", benchmark, results, [role], settings)
+    return benchmark, results, (read_json(run / "run.json") or {}).get("profile") or {}
 
 
 def _of_champion(number: int, store_url: str, copies: ExitStack) -> Side:
@@ -77,7 +106,7 @@ def _of_champion(number: int, store_url: str, copies: ExitStack) -> Side:
     champion = next((one for one in history if one.number == number), None)
     if champion is None:
         there = f"champions 0 to {len(history) - 1}" if history else "no champions"
-        raise BadConfig(f"compare {number}: {store.url} has {there}; choose one of them, or another --store")
+        raise BadConfig(f"{number}: {store.url} has {there}; choose one of them, or another --store")
     name = f"champion {number} of {store.url}"
     # A rollback's entry names the policy of an older one.
     made_by = next((one for one in history if one.policy == champion.policy), champion)
@@ -132,22 +161,16 @@ def _role_side(
 
 def _of_evaluation(name: str, role: str, copies: ExitStack) -> Side:
     place = copies.enter_context(local_copy(name))
-    files = response_files(place)
     plan = read_plan(place) if place.is_dir() else None
 
     def rows() -> Iterator[tuple[Problem, Response]]:
-        counts: Counter[tuple[str, str, str]] = Counter()
-        start = 0
-        for path in files:
-            number = 0
-            for number, row in file_rows(path, [column for column in dict(SAVED).values() if column]):
-                asked = asked_of(row, SAVED, place, start + number)
-                problem = replace(asked.problem, problem=str(row.get("problem") or ""))
-                for response in responses_of(row, SAVED, asked, counts):
-                    label = response.model.partition("\0")[0]
-                    if not role or label == role:
-                        yield problem, replace(response, text=str(row.get("text") or ""))
-            start += number
+        for one in saved_rows(place, also=_ALSO):
+            problem = replace(one.asked.problem, problem=str(one.row.get("problem") or ""))
+            details = {name: one.row[name] for name in _ALSO if one.row.get(name) is not None}
+            for response in one.responses:
+                label = response.model.partition("\0")[0]
+                if not role or label == role:
+                    yield problem, replace(response, text=str(one.row.get("text") or ""), **details)
 
     labels = {response.model.partition("\0")[0] for _, response in rows()}
     if len(labels) != 1:

@@ -14,7 +14,7 @@ from typing import Any
 
 from mathloop.cluster.kinds import INFERENCE_SERVICE
 from mathloop.cluster.refusals import ClusterRefused
-from mathloop.registry import Champion
+from mathloop.registry import Champion, ServingDefaults
 from mathloop.settings.pools import DEADLINE_SECONDS, DRAIN_SECONDS, PAUSE_SECONDS, DeploymentConfig
 
 SERVICE_ACCOUNT = "mathloop-serving"
@@ -75,7 +75,7 @@ def services_of(champion: Champion, store_url: str, config: DeploymentConfig, re
         wanted[POLICY] = _vllm(POLICY, uris["policy"], config)
         if "reward model" in uris:
             wanted[REWARD_MODEL] = _vllm(REWARD_MODEL, uris["reward model"], config)
-    wanted[SOLVER] = _solver(uris, release, config)
+    wanted[SOLVER] = _solver(uris, release, config, champion.serving)
     return [Service(role, champion.number, release, predictor, config) for role, predictor in wanted.items()]
 
 
@@ -95,22 +95,31 @@ def _predictor(role: str, config: DeploymentConfig) -> dict[str, Any]:
     return predictor
 
 
-def _solver(uris: Mapping[str, str], release: str, config: DeploymentConfig) -> dict[str, Any]:
+def _solver(
+    uris: Mapping[str, str], release: str, config: DeploymentConfig, evaluated: ServingDefaults | None
+) -> dict[str, Any]:
     """The solver uses the vLLM services of its own champion, or holds the models itself."""
     predictor = _predictor(SOLVER, config)
+    defaults = [] if evaluated is None else _defaults(evaluated)
     common = ["--host=0.0.0.0", f"--deadline={DEADLINE_SECONDS}"]
     if config.vllm:
         roles = {"policy": POLICY, "reward model": REWARD_MODEL}
         urls = {what: predictor_url(f"{roles[what]}-{release}", config.namespace) for what in uris}
         options = [f"--{what.replace(' ', '-')}-url={url}" for what, url in urls.items()]
-        predictor["model"]["args"] = [*common, *options, f"--wait={config.ready_seconds}"]
+        predictor["model"]["args"] = [*common, *options, f"--wait={config.ready_seconds}", *defaults]
         return predictor
     predictor["storageContainerName"] = STORAGE_CONTAINER
     predictor["storageUris"] = [{"uri": uri, "mountPath": MOUNTS[what]} for what, uri in uris.items()]
     folders = {"policy": "--model", "reward model": "--reward-model"}
     local = [f"{folders[what]}={MOUNTS[what]}" for what in uris]
-    predictor["model"]["args"] = [*common, *local]
+    predictor["model"]["args"] = [*common, *local, *defaults]
     return predictor
+
+
+def _defaults(evaluated: ServingDefaults) -> list[str]:
+    """The pod sees folders or URLs, not the champion's entry: its evaluation comes as options."""
+    options = [f"--strategy={evaluated.strategy}", f"--temperature={evaluated.temperature:g}"]
+    return options if evaluated.samples == 1 else [*options, f"--samples={min(evaluated.samples, 64)}"]
 
 
 def predictor_url(name: str, namespace: str) -> str:

@@ -11,6 +11,8 @@ every problem that the champion answered.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +31,9 @@ from mathloop.evaluation.roles import (
     role_scores,
     weighted_score,
 )
+from mathloop.evaluation.serving import choose_serving
 from mathloop.files import write_file
-from mathloop.records import read_problems, read_responses
+from mathloop.records import Response, read_problems, read_responses
 from mathloop.stages import StageReport, timed
 
 
@@ -41,12 +44,17 @@ def run(*, benchmark: Path, results: Path, out: Path, config: GateConfig, seed: 
     Keys: promote, mark (of the claim "better by more than the margin", see `differences`), difference, low,
     high (fractions of problems, -1 to 1), n (problems), reason, metric, margin, challenger and champion (each
     with model, score and scores per mode: means of the benchmarks by their weights, as the difference). With
-    several benchmarks `benchmarks` has the weight, difference and scores of each. Raises BadData if `results`
-    lack the challenger, both champion and base, or the champion's metric, and BadConfig if no benchmark has a
-    weight.
+    several benchmarks `benchmarks` has the weight, difference and scores of each. `serving` is how to serve
+    the challenger, by this evaluation (`choose_serving`), or null. Raises BadData if `results` lack the
+    challenger, both champion and base, or the champion's metric, and BadConfig if no benchmark has a weight.
     """
-    outcomes = Outcomes(read_problems(benchmark), read_responses(results))
+    temperatures: set[float] = set()
+    outcomes = Outcomes(read_problems(benchmark), _noting(read_responses(results), temperatures))
     decision = decide(outcomes, config, seed)
+    # Samples of several temperatures are of several evaluations.
+    found = [choose_serving(outcomes, CHALLENGER, one, config.weights) for one in temperatures]
+    serving = found[0] if len(found) == 1 else None
+    decision["serving"] = None if serving is None else asdict(serving)
     write_file(out, json.dumps(decision, ensure_ascii=False, allow_nan=False).encode("utf-8"))
     compared = {name: round(100 * float(decision[name]), 4) for name in ("difference", "low", "high")}
     return StageReport(
@@ -54,8 +62,16 @@ def run(*, benchmark: Path, results: Path, out: Path, config: GateConfig, seed: 
         inputs=outcomes.responses,
         values={name: float(decision[name]) for name in ("difference", "low", "high", "n", "promote")},
         scores={**role_scores(outcomes, config.weights), **compared, "promoted": float(decision["promote"])},
-        notes=[str(decision["reason"])],
+        notes=[str(decision["reason"]), *([] if serving is None else [f"To be served with {serving}."])],
     )
+
+
+def _noting(responses: Iterable[Response], temperatures: set[float]) -> Iterator[Response]:
+    """The responses; adds the temperatures of the challenger's samples."""
+    for response in responses:
+        if response.model == CHALLENGER and response.sample >= 0:
+            temperatures.add(response.temperature)
+        yield response
 
 
 def decide(outcomes: Outcomes, config: GateConfig, seed: int) -> dict[str, Any]:

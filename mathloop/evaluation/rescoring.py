@@ -13,9 +13,8 @@ from pathlib import Path
 
 from mathloop.errors import BadConfig, BadData
 from mathloop.evaluation.metrics import Outcomes
-from mathloop.evaluation.response_rows import AT, SAVED, Asked, Fields, asked_of, responses_of
-from mathloop.evaluation.saved import is_complete, response_files
-from mathloop.problems.sources.files import file_rows
+from mathloop.evaluation.response_rows import AT, SAVED, Asked, Fields, in_row, saved_rows
+from mathloop.evaluation.saved import is_complete
 from mathloop.records import Problem, Response
 from mathloop.sampling.judging import judge
 from mathloop.validation import closest
@@ -68,29 +67,17 @@ def fold(places: Sequence[Path], fields: Fields = SAVED, *, verify: bool = False
     if twice := next((p for n, p in enumerate(places) if resolved[n] in resolved[:n]), None):
         raise BadConfig(f"{twice} is given twice; give each folder or file once")
     found = Rescored()
-    columns = [name for name in dict(fields).values() if name]
-    lacking = set() if fields is SAVED else set(columns)
+    lacking = set() if fields is SAVED else {name for name in dict(fields).values() if name}
     for place in places:
-        before = 0
-        counts: Counter[tuple[str, str, str]] = Counter()
-        for path in response_files(place):
-            number = 0
-            for number, row in file_rows(path, columns):
-                lacking.difference_update(row)
-                try:
-                    asked = asked_of(row, fields, place, before + number)
-                    response = None
-                    for response in responses_of(row, fields, asked, counts):
-                        _add(found, asked.problem, response, verify)
-                    if response is None:
-                        _add_unanswered(found, asked, verify, labels=bool(fields.label))
-                except BadData as error:
-                    if error.row is not None:
-                        raise
-                    raise BadData(
-                        str(error).partition(": ")[2], path=path, row=number, field=error.field
-                    ) from None
-            before += number
+        for one in saved_rows(place, fields):
+            lacking.difference_update(one.row)
+            try:
+                for response in one.responses:
+                    _add(found, one.asked.problem, response, verify)
+                if not one.responses:
+                    _add_unanswered(found, one.asked, verify, labels=bool(fields.label))
+            except BadData as error:
+                raise in_row(error, one.path, one.number) from None
     if lacking:
         message = "no row has this column, which --fields names; correct it, or leave it out"
         raise BadData(message, path=", ".join(map(str, places)), field=min(lacking))

@@ -14,7 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mathloop.answers import extract_answer
 from mathloop.errors import BadData
+from mathloop.evaluation.saved import response_files
 from mathloop.lines import describe
+from mathloop.problems.sources.files import file_rows
 from mathloop.records import Language, Mode, Problem, Response
 
 Row = Mapping[str, Any]
@@ -66,7 +68,48 @@ class Asked(NamedTuple):
     mode: Mode
 
 
-def asked_of(row: Row, fields: Fields, place: Path, number: int) -> Asked:
+class SavedRow(NamedTuple):
+    """A row of saved responses: where it is, what it holds, and the responses in it."""
+
+    path: Path
+    number: int
+    row: Row
+    asked: Asked
+    responses: list[Response]
+    """Without their texts. A row of lists holds several, or none."""
+
+
+def saved_rows(place: Path, fields: Fields = SAVED, also: Sequence[str] = ()) -> Iterator[SavedRow]:
+    """Yields the rows at a place, an evaluation's folder or files in any known format, as a stream.
+
+    Args:
+        also: further columns to read, where they are there.
+
+    Raises:
+        BadData: there is none, or a row cannot be read (file, row and field).
+    """
+    columns = [name for name in dict(fields).values() if name] + [*also]
+    counts: Counter[tuple[str, str, str]] = Counter()
+    before = 0
+    for path in response_files(place):
+        number = 0
+        for number, row in file_rows(path, columns):
+            try:
+                asked = _asked_of(row, fields, place, before + number)
+                yield SavedRow(path, number, row, asked, list(_responses_of(row, fields, asked, counts)))
+            except BadData as error:
+                raise in_row(error, path, number) from None
+        before += number
+
+
+def in_row(error: BadData, path: Path, number: int) -> BadData:
+    """The error with the file and the row that it is about, if it does not name them."""
+    if error.row is not None:
+        return error
+    return BadData(str(error).partition(": ")[2], path=path, row=number, field=error.field)
+
+
+def _asked_of(row: Row, fields: Fields, place: Path, number: int) -> Asked:
     problem = _problem(row, fields, number)
     model = _text(row, fields.model) or place.resolve().name.partition(".")[0]
     mode = _text(row, fields.mode) or "cot"
@@ -75,7 +118,7 @@ def asked_of(row: Row, fields: Fields, place: Path, number: int) -> Asked:
     return Asked(problem, f"{model}{AT}{place}", mode)  # type: ignore[arg-type]  # checked above
 
 
-def responses_of(
+def _responses_of(
     row: Row, fields: Fields, asked: Asked, counts: Counter[tuple[str, str, str]]
 ) -> Iterator[Response]:
     """The responses of one row."""

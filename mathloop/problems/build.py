@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
+from mathloop.problems import nano, one_step
 from mathloop.problems.config import ProblemFile, ProblemsConfig
 from mathloop.problems.files import ProblemTable
-from mathloop.problems.nano import generate
 from mathloop.records import Problem, open_drops, write_problems
 from mathloop.stages import StageReport, timed
 from mathloop.storage import local_copy
@@ -39,7 +40,7 @@ def run(
 
     Args:
         problems_file: a file or folder, or s3://bucket/key; None for `config.files` or, if there are none,
-            the built-in generator.
+            the built-in generator that `config.generator` names.
         dropped: becomes JSON lines of the file's broken rows, and of those without a final answer: their
             number and what is wrong.
 
@@ -52,11 +53,9 @@ def run(
     notes: list[str] = []
     sources = config.sources("" if problems_file is None else str(problems_file))
     if not sources:
-        train = [n.problem for n in generate("train", config.train, seed, chinese_share=config.chinese_share)]
+        train = list(_generated("train", config.train, seed, config))
         # The benchmark is the same in every round, so that rounds can be compared.
-        held = [
-            n.problem for n in generate("benchmark", config.benchmark, 0, chinese_share=config.chinese_share)
-        ]
+        held = list(_generated("benchmark", config.benchmark, 0, config))
     else:
         train, held, broken, left_out, layouts = _from_files(sources, seed)
         notes = [f"layout {layout}: {rows:,} rows" for layout, rows in layouts.items()]
@@ -80,6 +79,15 @@ def run(
         notes=[*notes, *(error for _, error in broken[:5])],
         values={"benchmark problems": len(held), **families},
     )
+
+
+def _generated(
+    split: Literal["train", "benchmark"], count: int, seed: int, config: ProblemsConfig
+) -> Iterator[Problem]:
+    if config.generator == "one_step":
+        return one_step.generate(split, count, seed)
+    share = config.chinese_share
+    return (made.problem for made in nano.generate(split, count, seed, chinese_share=share))
 
 
 class _FromFile(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -35,7 +35,14 @@ class ProblemsConfig(BaseModel):
         ge=1,
         description="Benchmark problems; from a file, out of the quarter that is held out for all seeds",
     )
-    chinese_share: float = Field(0.3, ge=0, le=1, description="Share of the generator's problems in Chinese")
+    generator: Literal["nano", "one_step"] = Field(
+        "nano",
+        description="Built-in problems, used without a file: nano, the nano model's world, or one_step, "
+        "English problems of one step with numbers below ten, for a small pretrained model",
+    )
+    chinese_share: float = Field(
+        0.3, ge=0, le=1, description="Share of the nano generator's problems in Chinese"
+    )
     rejects_share: float = Field(
         0.0, ge=0, le=1, description="Largest share of broken rows in a file; they are dropped"
     )

@@ -15,6 +15,7 @@ from pathlib import Path
 from mathloop.problems.config import EvolutionConfig
 from mathloop.problems.nano_grammar import split_of_statement
 from mathloop.problems.numbers import change_numbers
+from mathloop.problems.one_step import is_reserved
 from mathloop.records import Drops, Problem, open_drops, read_problems, write_problems
 from mathloop.stages import StageReport, timed
 
@@ -75,7 +76,9 @@ def evolve(problems: list[Problem], count: int, seed: int, drops: Drops) -> Iter
             drops.add(change.refused, evolved)
         elif change.text in seen:
             drops.add("duplicate of another problem", evolved)
-        elif split_of_statement(parent.family, change.text) == "benchmark":
+        elif split_of_statement(parent.family, change.text) == "benchmark" or is_reserved(
+            parent.family, change.text
+        ):
             drops.add("reserved for the benchmark", evolved)
         else:
             seen.add(change.text)

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from mathloop.errors import BadData, BadModel, ChampionMoved, Corrupt
 from mathloop.lines import parse_object
+from mathloop.registry.serving_defaults import ServingDefaults
 from mathloop.storage import Store, Taken
 from mathloop.storage.manifest import RESTORE
 from mathloop.storage.store import entry_key
@@ -35,6 +36,8 @@ class Champion:
     """The measurements of its gate."""
     created: str
     """UTC, ISO 8601."""
+    serving: ServingDefaults | None = None
+    """How its evaluation says to serve it; None where it has none, as the first champion of a line."""
 
     @property
     def models(self) -> dict[str, str]:
@@ -44,13 +47,18 @@ class Champion:
 
     def to_json(self) -> bytes:
         """The champion as it is stored."""
-        return json.dumps(asdict(self), ensure_ascii=False, allow_nan=False, indent=1).encode("utf-8")
+        value = asdict(self)
+        if self.serving is None:
+            del value["serving"]  # as entries were before it was there
+        return json.dumps(value, ensure_ascii=False, allow_nan=False, indent=1).encode("utf-8")
 
     @classmethod
     def from_json(cls, data: bytes) -> Champion:
         """Parses what `to_json` wrote; raises ValueError for anything else."""
         value = parse_object(data)
-        if set(value) != set(cls.__dataclass_fields__):
+        if "serving" in value:
+            value["serving"] = ServingDefaults.parse(value["serving"])
+        if set(value) | {"serving"} != set(cls.__dataclass_fields__):
             raise ValueError(f"expected an object with {', '.join(cls.__dataclass_fields__)}")
         champion = cls(**value)
         texts = [champion.policy, champion.base, *champion.models.values()]
@@ -112,6 +120,7 @@ class Registry:
         expected: Champion | None,
         base: str,
         metrics: dict[str, float],
+        serving: ServingDefaults | None = None,
     ) -> Champion:
         """Makes `policy` the champion if `expected` still is (None: if there is none), and returns it.
 
@@ -132,6 +141,7 @@ class Registry:
             parent=None if expected is None else expected.number,
             metrics=metrics,
             created=datetime.now(UTC).isoformat(),
+            serving=serving,
         )
         self.check_models(champion)
         try:

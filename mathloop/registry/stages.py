@@ -12,6 +12,7 @@ from mathloop.errors import BadData, BadModel, ChampionMoved
 from mathloop.files import disk, open_plain, reading, write_file
 from mathloop.lines import parse_object
 from mathloop.registry.champion import Champion, Registry
+from mathloop.registry.serving_defaults import ServingDefaults
 from mathloop.stages import StageReport, timed
 from mathloop.storage import Store, open_store
 
@@ -77,7 +78,7 @@ def publish_round(
 
     Args:
         champion: entry of the champion that the round started from, as JSON.
-        gate: JSON file of the gate, of which `promote` and `reason` are read.
+        gate: JSON file of the gate, of which `promote`, `reason` and `serving` are read.
         policy: the challenger's model folder, published as `rounds/<round_id>/policy`.
         reward_model: its reward model's folder, published as `rounds/<round_id>/reward_model`.
         out: becomes {"promoted": bool, "number": int or null, "reason": str}.
@@ -100,7 +101,12 @@ def publish_round(
                 manifest = store.publish(folder, name)
                 report.values["bytes"] = report.values.get("bytes", 0) + manifest.size
             promoted = promoted or registry.promote(
-                *names, round_id=round_id, expected=expected, base=expected.base, metrics=_metrics(verdict)
+                *names,
+                round_id=round_id,
+                expected=expected,
+                base=expected.base,
+                metrics=_metrics(verdict),
+                serving=_serving(verdict, gate),
             )
         except ChampionMoved as error:
             reason = str(error)
@@ -171,6 +177,14 @@ def _read_gate(path: Path) -> dict[str, Any]:
     if not isinstance(verdict.get("promote"), bool):
         raise BadData("expected true or false; run the gate again", path=path, field="promote")
     return verdict
+
+
+def _serving(verdict: dict[str, Any], path: Path) -> ServingDefaults | None:
+    value = verdict.get("serving")
+    try:
+        return None if value is None else ServingDefaults.parse(value)
+    except ValueError as error:
+        raise BadData(f"{error}; run the gate again", path=path, field="serving") from None
 
 
 def _metrics(verdict: dict[str, Any]) -> dict[str, float]:

@@ -21,11 +21,14 @@ class SolverConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    samples: int = Field(8, ge=1, description="Responses per problem, unless the request sets them")
+    samples: int = Field(
+        8, ge=1, description="Responses per problem, unless the request or a champion's evaluation sets them"
+    )
     most_samples: int = Field(64, ge=1, description="Most responses that a request may ask for")
     strategy: str | None = Field(
         None,
-        description="Strategy unless the request sets one; by default weighted with a reward model, else maj",
+        description="Strategy unless the request sets one; by default the best of the champion's evaluation, "
+        "without one weighted with a reward model, else maj",
     )
     adaptive: Literal["auto", "always", "never"] = Field(
         "auto",
@@ -33,7 +36,7 @@ class SolverConfig(BaseModel):
         "unless the request has a seed",
     )
     temperature: float = Field(
-        1.0, gt=0, description="Sampling temperature, as in the evaluation of champions"
+        1.0, gt=0, description="Sampling temperature, unless the request or a champion's evaluation sets it"
     )
     max_tokens: int = Field(2048, ge=1, description="Longest response in tokens; less where the context ends")
     parallel: int = Field(32, ge=1, description="Questions that are answered at the same time")

@@ -19,7 +19,7 @@ from mathloop.models.packing import Sample
 from mathloop.models.reward_model import RewardModel
 from mathloop.models.tokenizers import end_tokens
 from mathloop.records import Mode, Problem, Response
-from mathloop.registry import Registry
+from mathloop.registry import Champion, Registry
 from mathloop.sampling.config import SamplingConfig
 from mathloop.sampling.continuous import Draw
 from mathloop.sampling.decoding import Decoded, as_rollout
@@ -85,7 +85,7 @@ class LocalEngine:
         return cls(name, loaded_policy, loaded_reward_model, config)
 
     @classmethod
-    def load_champion(cls, store_url: str, config: SolverConfig) -> LocalEngine:
+    def load_champion(cls, store_url: str, config: SolverConfig) -> tuple[LocalEngine, Champion]:
         """Fetches a store's champion, verified by checksums, and loads it; keeps no copy on disk.
 
         Raises:
@@ -109,7 +109,7 @@ class LocalEngine:
                 reward_model = Path(folder) / "reward_model"
                 store.fetch(champion.reward_model, reward_model)
             name = f"champion {champion.number} (round {champion.round_id})"
-            return cls.load(policy, reward_model, config, name)
+            return cls.load(policy, reward_model, config, name), champion
 
     @property
     def has_reward_model(self) -> bool:

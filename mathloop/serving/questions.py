@@ -175,9 +175,18 @@ def default_strategy(has_reward_model: bool) -> str:
     return "weighted" if has_reward_model else "maj"
 
 
+def _asks_for_samples(fields: dict[str, Any]) -> bool:
+    """Whether a request that names no strategy cannot mean greedy."""
+    return any(
+        fields.get(name, usual) != usual for name, usual in (("samples", 1), ("n", 1), ("temperature", 0))
+    )
+
+
 def _strategy(fields: dict[str, Any], config: SolverConfig, has_reward_model: bool) -> tuple[str, float]:
     """Strategy and temperature; a temperature of 0 without `samples` means greedy, as in OpenAI's API."""
     default = config.strategy or default_strategy(has_reward_model)
+    if STRATEGIES[default].needs == "greedy" and _asks_for_samples(fields):
+        default = default_strategy(has_reward_model)
     if fields.get("temperature") == 0 and "samples" not in fields:
         default = "greedy"
     strategy = read_choice(fields, "strategy", tuple(STRATEGIES), default)

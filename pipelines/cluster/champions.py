@@ -41,6 +41,7 @@ def rollback(*, to: int | None, store: str, serve: bool, profile: str, sets: lis
             expected=current,
             base=target.base,
             metrics=target.metrics,
+            serving=target.serving,
         )
         print(f"champion {promoted.number} has the models of champion {target.number} ({target.round_id})")
     if serve:

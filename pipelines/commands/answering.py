@@ -34,13 +34,18 @@ def serve(
         str | None,
         typer.Option(
             metavar="NAME",
-            help=f"Default of requests: {', '.join(STRATEGIES)}. "
-            "Default: weighted if a reward model is served, else maj.",
+            help=f"Default of requests: {', '.join(STRATEGIES)}. Default: the champion's best in its "
+            "evaluation; without one, weighted if a reward model is served, else maj.",
         ),
     ] = None,
+    samples: Annotated[
+        int | None,
+        typer.Option(min=1, max=64, help="Default number of responses. Default: as evaluated, else 8."),
+    ] = None,
     temperature: Annotated[
-        float, typer.Option(min=0.01, max=2, help="Default sampling temperature of requests.")
-    ] = 1.0,
+        float | None,
+        typer.Option(min=0.01, max=2, help="Default sampling temperature. Default: as evaluated, else 1."),
+    ] = None,
     adaptive: Annotated[
         Literal["auto", "always", "never"],
         typer.Option(
@@ -75,6 +80,7 @@ def serve(
         host=host,
         port=port,
         strategy=strategy,
+        samples=samples,
         temperature=temperature,
         adaptive=adaptive,
         deadline=deadline,

@@ -19,6 +19,7 @@ from mathloop.voting import STRATEGIES
 from pipelines.streams import visible
 
 if TYPE_CHECKING:
+    from mathloop.registry import Champion
     from mathloop.serving.engines import Engine
 
 STORE = "runs/store"
@@ -36,7 +37,8 @@ def serve(
     host: str,
     port: int,
     strategy: str | None,
-    temperature: float,
+    samples: int | None,
+    temperature: float | None,
     adaptive: Literal["auto", "always", "never"],
     deadline: float,
     wait: float,
@@ -55,17 +57,10 @@ def serve(
         raise BadConfig(f"--strategy {strategy}: expected one of {', '.join(STRATEGIES)}")
     # While models load, SIGTERM must end the process through Python, so that temporary files are removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    from mathloop.serving import server
+    from mathloop.serving import defaults, server
     from mathloop.serving.solver import Solver
 
-    config = SolverConfig(
-        strategy=strategy,
-        temperature=temperature,
-        adaptive=adaptive,
-        deadline=deadline,
-        parallel=parallel,
-        queue=queue,
-    )
+    config = SolverConfig(adaptive=adaptive, deadline=deadline, parallel=parallel, queue=queue)
     key = read_key(KEY_VARIABLE)
     accepted = None if keys is None else Keys.read(keys)
     if key is not None:
@@ -77,9 +72,13 @@ def serve(
             f"set {KEY_VARIABLE} or --keys",
             file=sys.stderr,
         )
-    engine = _load(store, model, reward_model, policy_url, reward_model_url, config)
+    engine, champion = _load(store, model, reward_model, policy_url, reward_model_url, config)
     if strategy is not None and STRATEGIES[strategy].needs == "rewards" and not engine.has_reward_model:
         raise BadConfig(f"--strategy {strategy} needs a reward model, and none is served; choose maj")
+    asked = {"strategy": strategy, "samples": samples, "temperature": temperature}
+    config, line = defaults.resolve(config, champion, asked, has_reward_model=engine.has_reward_model)
+    if line is not None:
+        print(line, file=sys.stderr)
     shown = f"[{host}]" if ":" in host else host
     url = f"http://{shown}:{bound.getsockname()[1]}"
 
@@ -113,11 +112,11 @@ def _load(
     policy_url: str | None,
     reward_model_url: str | None,
     config: SolverConfig,
-) -> Engine:
+) -> tuple[Engine, Champion | None]:
     if policy_url is not None:
         from mathloop.serving.remote import RemoteEngine
 
-        return RemoteEngine(policy_url, reward_model_url, config)
+        return RemoteEngine(policy_url, reward_model_url, config), None
     import torch
 
     from mathloop.serving.cores import usable_cores
@@ -126,7 +125,8 @@ def _load(
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(usable_cores())
     if model is not None:
-        return LocalEngine.load(model, reward_model, config, name=f"the model in {model.resolve().name}")
+        name = f"the model in {model.resolve().name}"
+        return LocalEngine.load(model, reward_model, config, name=name), None
     return LocalEngine.load_champion(STORE if store is None else store, config)
 
 

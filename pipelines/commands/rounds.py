@@ -74,10 +74,11 @@ def _mismatch(settings: Settings, problems: Path | None) -> str | None:
             "other problems, so this round may find nothing to learn from; --profile smollm starts from a "
             "model that reads English"
         )
-    if settings.model != "nano" and not own:
+    if settings.model != "nano" and not own and settings.problems.generator == "nano":
         return (
             f"no --problems FILE, so {settings.model} gets the built-in generator's problems, which are made "
-            "for the nano model: the scores say little about it"
+            "for the nano model: the scores say little about it; problems.generator=one_step has some for a "
+            "small pretrained model"
         )
     return None
 

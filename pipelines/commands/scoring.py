@@ -97,6 +97,7 @@ def evaluate(
         raise BadConfig(f"--out {out}: with --benchmarks it is a folder; choose one")
     check_folder(out)
     from mathloop.evaluation import measure, print_scores
+    from mathloop.evaluation.cautions import cautions
 
     table = measure.run(
         model=model,
@@ -109,7 +110,7 @@ def evaluate(
         seed=settings.seed,
         note=lambda line: print(visible(line), file=sys.stderr),
     )
-    print(print_scores(table))
+    print(print_scores(table), *cautions(table), sep="\n")
 
 
 def score(
@@ -136,6 +137,7 @@ def score(
     import json
 
     from mathloop.evaluation import print_scores, tabulate
+    from mathloop.evaluation.cautions import cautions
     from mathloop.evaluation.gaps import gaps
     from mathloop.evaluation.rescoring import SAVED, fold, parse_fields
     from mathloop.evaluation.saved import is_complete
@@ -155,16 +157,16 @@ def score(
     for name, outcomes in tables.items():
         if not outcomes.entries:
             continue
-        for line in gaps(outcomes):
-            print(line, file=sys.stderr)
         if counts and max(counts) > outcomes.drawn:
             raise BadConfig(f"--k {k}: only {outcomes.drawn} responses per problem are there")
         table = tabulate(outcomes, counts or None, seed)
+        for line in [*gaps(outcomes), *(cautions(table) if as_json else [])]:
+            print(line, file=sys.stderr)
         if as_json:
             for row in table.to_rows():
                 print(json.dumps({"by": name, **row}, ensure_ascii=False))
             continue
-        print(_heading(name, found, len(tables)), print_scores(table), sep="\n")
+        print(_heading(name, found, len(tables)), print_scores(table), *cautions(table), sep="\n")
         print(*_differences(outcomes, counts or [outcomes.drawn], seed), sep="\n")
 
 
@@ -267,6 +269,7 @@ def _evaluate_file(
 
     from mathloop.evaluation import evaluate as stage
     from mathloop.evaluation import print_table, score_table
+    from mathloop.evaluation.cautions import cautions
     from mathloop.models.loading import check_model
     from mathloop.problems.files import read_problem_file
     from mathloop.records import read_problems, read_responses, write_problems
@@ -294,4 +297,4 @@ def _evaluate_file(
             seed=settings.seed,
         )
         table = score_table(read_problems(problems), read_responses(results), k=counts or None)
-        print(print_table(table))
+        print(print_table(table), *cautions(table), sep="\n")

@@ -8,6 +8,7 @@ from typing import Any
 from pipelines.commands import (
     answering,
     benchmarks,
+    browsing,
     cluster,
     comparing,
     data,
@@ -42,6 +43,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "evaluate": scoring.evaluate,
     "score": scoring.score,
     "compare": comparing.compare,
+    "browse": browsing.browse,
     "serve": answering.serve,
     "ask": answering.ask,
 }

@@ -115,6 +115,14 @@ def test_two_evaluations_of_folders_and_of_s3(in_process: Call, tmp_path: Path, 
     check(in_process("compare", "s3://mathloop/compared/early", "s3://mathloop/compared/late"), "apples")
 
 
+def test_score_warns_of_small_benchmarks(in_process: Call, tmp_path: Path) -> None:
+    make_evaluation(tmp_path / "early", 6)
+    caution = "apples is small: 20 problems can show no difference below"
+    assert caution in in_process("score", "early")
+    rows = in_process("score", "early", "--json").splitlines()
+    assert all(json.loads(row)["by"] == "verifier" for row in rows)
+
+
 def test_two_champions_and_two_rounds_of_a_store(in_process: Call, tmp_path: Path, store_url: str) -> None:
     store, last = open_store(store_url), None
     (tmp_path / "weights").write_text("x")
@@ -157,7 +165,7 @@ def test_two_champions_and_two_rounds_of_a_store(in_process: Call, tmp_path: Pat
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["nothing", "here"], "compare nothing: nothing of this name; expected a run"),
+        (["nothing", "here"], "nothing: nothing of this name; expected a run"),
         (["one", "one:sft"], "run one, sft: no responses of sft; it has challenger"),
         (["one", "unfinished"], "the run has no evaluation to compare; finish it with --resume"),
         (["one", "one", "--out", "runs"], "--out runs: expected a file such as page.html, found a folder"),

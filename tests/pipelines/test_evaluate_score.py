@@ -39,6 +39,7 @@ def test_a_model_is_evaluated_and_scored_again(tmp_path: Path) -> None:
     first = mathloop(*asked, "--reward-model", "reward_model", "--seed", "3", folder=tmp_path)
     assert first.returncode == 0, first.stderr
     assert "rm@2" in first.stdout
+    assert "one is small: 4 problems can show no difference below" in first.stdout
     assert "rm@4" not in first.stdout, "both state k = 2, and only one k = 4"
     assert (
         "two: 4 problems repeat the statement of an earlier one (two/two-5 like two/two-1, two/two-6 like "

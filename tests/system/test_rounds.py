@@ -335,7 +335,14 @@ def test_a_real_model_learns_from_rows_as_gsm8k_writes_them(
         "problems.train=8",
         "problems.benchmark=3",
         "evolution.count=1",
+        "cot.samples=2",
+        "tir.samples=1",
+        "tir.keep=1",
+        "sft.epochs=1",
+        "reward_data.samples=3",
+        "selection={samples: 2, least: 0, most: 2}",
         "grpo.steps=1",
+        "grpo.problems_per_step=2",
         "grpo.group_size=2",
     ]
     small += [f"{stage}.sampling.max_tokens=48" for stage in ("cot", "tir", "reward_data", "selection")]

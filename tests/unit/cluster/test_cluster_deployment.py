@@ -7,6 +7,7 @@ import json
 import os
 import signal
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -27,7 +28,7 @@ from mathloop.cluster.inference_services import (
 )
 from mathloop.cluster.kubernetes import Cluster
 from mathloop.cluster.refusals import ClusterRefused
-from mathloop.registry import Champion
+from mathloop.registry import Champion, ServingDefaults
 from mathloop.serving.config import SolverConfig
 from mathloop.settings.pools import DeploymentConfig, Toleration
 from tests import crd_schemas
@@ -216,6 +217,18 @@ def test_weights_are_the_published_artifacts_copied_or_streamed() -> None:
     ]
     with pytest.raises(ClusterRefused, match="s3:// store"):
         services_of(champion(3), "/var/store", settings(), "c3")
+
+
+def test_a_solver_is_started_with_what_the_evaluation_of_its_champion_found_best() -> None:
+    evaluated = ServingDefaults("weighted", 16, 0.6, 0.7, 0.5, 50)
+    solver = services_of(replace(champion(3), serving=evaluated), STORE, settings(), "c3")[-1].predictor
+    assert solver["model"]["args"][-3:] == ["--strategy=weighted", "--temperature=0.6", "--samples=16"]
+    greedy = replace(evaluated, strategy="greedy", samples=1)
+    local = settings(vllm=False, runtimes="cpu")
+    (one,) = services_of(replace(champion(3), serving=greedy), STORE, local, "c3")
+    assert one.predictor["model"]["args"][-2:] == ["--strategy=greedy", "--temperature=0.6"]
+    bare = services_of(champion(3), STORE, settings(), "c3")[-1].predictor
+    assert not any("strategy" in argument for argument in bare["model"]["args"])
 
 
 def test_routers_and_pods_give_a_question_its_whole_deadline() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mathloop.errors import BadData, BadModel, ChampionMoved, Corrupt
-from mathloop.registry import Champion, Registry
+from mathloop.registry import Champion, Registry, ServingDefaults
 from mathloop.storage import Store, open_store
 
 MODELS = ("base/0/policy", "rounds/1/policy", "rounds/1/reward_model")
@@ -109,6 +109,25 @@ def test_metrics_are_finite(place: Store) -> None:
     assert Registry(place).current() is None
 
 
+SERVING = ServingDefaults("weighted", 8, 0.6, 0.707, 0.57, 50)
+
+
+def test_an_entry_has_the_defaults_to_serve_it_with_or_none_as_older_ones(place: Store) -> None:
+    first = promote_base(place)
+    assert first.serving is None
+    assert b"serving" not in first.to_json()
+    second = Registry(place).promote(
+        MODELS[1], MODELS[2], round_id="1", expected=first, base=MODELS[0], metrics={}, serving=SERVING
+    )
+    assert Registry(open_store(place.url)).history() == [first, second]
+    assert second.serving == SERVING
+    assert str(SERVING) == (
+        "weighted of 8 at temperature 0.6: 70.7 % of the 50 problems of its evaluation that did not "
+        "choose it (greedy 57.0 %)"
+    )
+
+
+SERVED = Champion(1, MODELS[1], None, MODELS[0], "1", 0, {}, "2026-01-01T00:00:00+00:00", SERVING)
 GOOD = Champion(1, MODELS[1], None, MODELS[0], "1", 0, {}, "2026-01-01T00:00:00+00:00")
 BROKEN = {
     "nothing": b"",
@@ -127,6 +146,10 @@ BROKEN = {
     "half a character": GOOD.to_json().replace(b'"round_id": "1"', b'"round_id": "\\ud800"'),
     "too deep": b"[" * 200_000,
     "an empty object": b"{}",
+    "defaults of text": SERVED.to_json().replace(b'"temperature": 0.6', b'"temperature": "hot"'),
+    "defaults that are none": GOOD.to_json().replace(b'"metrics": {}', b'"serving": null, "metrics": {}'),
+    "half of the defaults": SERVED.to_json().replace(b'"samples": 8,', b""),
+    "no sample": SERVED.to_json().replace(b'"samples": 8', b'"samples": 0'),
 }
 
 

@@ -12,9 +12,13 @@ from typing import Any
 import pytest
 
 from mathloop.errors import BadData, BadModel, ChampionMoved, Corrupt, StorageRefused
-from mathloop.registry import Champion, Registry
+from mathloop.registry import Champion, Registry, ServingDefaults
 from mathloop.registry.stages import fetch_champion, preflight, publish_base, publish_round
 from mathloop.storage import Store, open_store
+
+SERVING: Any = {
+    "strategy": "maj", "samples": 4, "temperature": 0.6, "score": 0.5, "greedy": 0.25, "problems": 8,
+}  # fmt: skip
 
 
 class Round:
@@ -26,6 +30,7 @@ class Round:
             (self.folder / "new" / model).mkdir(parents=True)
             (self.folder / "new" / model / "weights").write_text(f"{model} of {round_id}")
         gate = {"promote": promote, "reason": "interval above zero." if promote else "no better", "low": 0.01}
+        gate["serving"] = SERVING
         (self.folder / "gate.json").write_text(json.dumps(gate))
 
     def fetch(self) -> Any:
@@ -90,6 +95,7 @@ def test_a_round_goes_from_base_to_champion_and_the_next_starts_there(started: s
     champion = second.champion
     assert champion == Registry(open_store(started)).current()
     assert (champion.base, champion.metrics) == ("base/start/policy", {"low": 0.01})
+    assert champion.serving == ServingDefaults(**SERVING)
 
 
 def test_a_gate_that_says_no_moves_nothing(started: str, tmp_path: Path) -> None:

@@ -405,13 +405,13 @@ def test_a_champion_is_fetched_checked_and_not_left_on_disk(
     first = registry.promote(
         "base/r0/policy", None, round_id="r0", expected=None, base="base/r0/policy", metrics={}
     )
-    engine = LocalEngine.load_champion(store_url, SolverConfig())
+    engine, _ = LocalEngine.load_champion(store_url, SolverConfig())
     assert (engine.name, engine.has_reward_model) == ("champion 0 (round r0)", False)
     store.publish(folders[0], "rounds/r1/policy")
     store.publish(folders[1], "rounds/r1/reward_model")
     names = "rounds/r1/policy", "rounds/r1/reward_model"
     registry.promote(*names, round_id="r1", expected=first, base="base/r0/policy", metrics={})
-    engine = LocalEngine.load_champion(store_url, SolverConfig())
+    engine, _ = LocalEngine.load_champion(store_url, SolverConfig())
     assert (engine.name, engine.has_reward_model) == ("champion 1 (round r1)", True)
     assert len(run(engine, draw(engine, question())).responses) == 4
     assert not list(scratch.iterdir())

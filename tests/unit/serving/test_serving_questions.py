@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from mathloop.registry import Champion, ServingDefaults
 from mathloop.serving.config import SolverConfig
+from mathloop.serving.defaults import resolve
 from mathloop.serving.questions import Question, read_question
 from mathloop.serving.refusals import Refused
 
@@ -44,6 +47,45 @@ def test_rewards_weigh_the_votes_where_there_are_any_unless_the_server_says_else
         SolverConfig(strategy="best")
     assert (read().samples, read().temperature, read().mode) == (8, 1.0, "cot")
     assert refused(has_reward_model=False, strategy="rm").status == 422
+
+
+def test_a_default_of_greedy_gives_way_to_a_request_for_samples() -> None:
+    config = SolverConfig(strategy="greedy", temperature=0.6)
+
+    def asked(**fields: Any) -> tuple[str, int, float]:
+        body = json.dumps({"messages": [PROBLEM], **fields}).encode()
+        question = read_question(body, config, has_reward_model=True)
+        return question.strategy, question.samples, question.temperature
+
+    assert asked() == asked(samples=1) == ("greedy", 1, 0.0)
+    assert asked(samples=16) == ("weighted", 16, 0.6)
+    assert asked(n=2) == ("weighted", 8, 0.6)
+    assert asked(temperature=0.7) == ("weighted", 8, 0.7)
+
+
+def test_requests_get_what_the_champion_was_evaluated_with() -> None:
+    evaluated = ServingDefaults("rm", 16, 0.6, 0.7, 0.5, 50)
+    first = Champion(0, "p", None, "p", "r0", None, {}, "")
+    best = replace(first, serving=evaluated)
+    usual = SolverConfig()
+    nothing = {"strategy": None, "samples": None, "temperature": None}
+
+    def served(champion: Champion | None, asked: dict[str, Any], scored: bool = True) -> tuple[Any, ...]:
+        config, line = resolve(usual, champion, {**nothing, **asked}, has_reward_model=scored)
+        return (config.strategy, config.samples, config.temperature), line
+
+    assert served(best, {}) == (("rm", 16, 0.6), f"as evaluated: {evaluated}")
+    settled, line = served(best, {"strategy": "maj", "temperature": 0.9})
+    assert settled == ("maj", 16, 0.9)
+    assert line == f"as evaluated, but for strategy maj, temperature 0.9: {evaluated}"
+    assert served(first, {}, False) == (
+        (None, 8, 1.0), "champion 0 was published without an evaluation: maj of 8 at temperature 1",
+    )  # fmt: skip
+    assert served(replace(best, serving=replace(evaluated, strategy="best of all")), {}) == (
+        (None, 8, 1.0),
+        "champion 0 was evaluated with best of all, which is not served here: weighted of 8 at temperature 1",
+    )
+    assert served(None, {"samples": 4}) == ((None, 4, 1.0), None)
 
 
 def test_temperature_zero_alone_means_greedy() -> None:
