@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
+from itertools import chain
+from operator import itemgetter
 
 import numpy as np
 
 from mathloop.decontamination.batches import Batch, Passage, Rule
 from mathloop.decontamination.items import Item, Items
 from mathloop.decontamination.prefilter import Prefilter
-from mathloop.decontamination.prompts import unwrapped
+from mathloop.decontamination.prompts import questions
 from mathloop.decontamination.tokenization import Ints
 
 LONGEST = 200_000
@@ -23,8 +24,8 @@ _BATCH = 1 << 19
 _FEW = 1 << 16
 """Characters that one batch takes hardly longer for, whatever they are."""
 
-_text: Callable[[Passage], str] = attrgetter("text")
-_is_statement: Callable[[Passage], bool] = attrgetter("is_statement")
+_text: Callable[[Passage], str] = itemgetter(0)
+_is_statement: Callable[[Passage], bool] = itemgetter(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +56,17 @@ def find_matches(rows: Sequence[Sequence[Passage]], rules: Rules, items: Items) 
     it the bare question is checked too. Rules are tried in order, and the first that matches decides; each
     rule tries its most likely item first.
     """
-    rows = unwrapped(rows)
-    pieces = [passage for passages in rows for passage in passages]
-    counts = list(map(len, rows))
-    if max(map(len, map(_text, pieces)), default=0) > LONGEST:
-        cut = [[piece for passage in passages for piece in _pieces(passage)] for passages in rows]
-        pieces, counts = [piece for passages in cut for piece in passages], list(map(len, cut))
-    owners = np.repeat(np.arange(len(rows)), counts)
+    pieces, owners = _cut(rows)
+    marks, may_have_prompt = rules.prefilter.marks(pieces)
+    firsts = np.flatnonzero(np.diff(owners, prepend=-1))
+    prompted = owners[firsts[may_have_prompt[firsts]]]
+    bare = [questions(rows[row]) for row in prompted.tolist()]
+    if any(bare):
+        more, of_prompted = _cut(bare)
+        pieces, owners = pieces + more, np.concatenate((owners, prompted[of_prompted]))
+        marks = np.concatenate((marks, rules.prefilter.marks(more).may_match))
     found: dict[int, tuple[int, Match]] = {}
-    suspects = np.flatnonzero(rules.prefilter.marks(pieces)).tolist()
+    suspects = np.flatnonzero(marks).tolist()
     for chosen in _batches([pieces[place] for place in suspects]):
         chosen = [suspects[place] for place in chosen]
         batch = Batch([pieces[place] for place in chosen])
@@ -111,6 +114,15 @@ def _even_batches(places: Ints, sizes: Ints) -> list[list[int]]:
     count = max(1, round(int(ends[-1]) / _BATCH))
     inner = np.searchsorted(ends, [int(ends[-1]) * part // count for part in range(1, count)])
     return [part.tolist() for part in np.split(places, inner) if len(part)]
+
+
+def _cut(rows: Sequence[Sequence[Passage]]) -> tuple[list[Passage], Ints]:
+    """The passages of all rows, long ones in pieces, and the row of each."""
+    pieces, counts = list(chain.from_iterable(rows)), list(map(len, rows))
+    if max(map(len, map(_text, pieces)), default=0) > LONGEST:
+        cut = [[piece for passage in passages for piece in _pieces(passage)] for passages in rows]
+        pieces, counts = list(chain.from_iterable(cut)), list(map(len, cut))
+    return pieces, np.repeat(np.arange(len(rows)), counts)
 
 
 def _pieces(passage: Passage) -> list[Passage]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterator, Sequence
-from typing import Any
+from operator import itemgetter
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,11 +19,24 @@ from mathloop.decontamination.answer_conflicts import values
 from mathloop.decontamination.batches import Arrays, Passage
 from mathloop.decontamination.native import library
 from mathloop.decontamination.native.arrays import Filter, Pointers, bits_near, index_fields, language
+from mathloop.decontamination.prompts import hinted
 from mathloop.decontamination.structure import NUMBER
 from mathloop.decontamination.tokenization import Ints, encoded
 
 _BATCH = 1 << 20
 """Characters that are encoded at once."""
+_MATCHES, _PROMPTED = np.uint8(1), np.uint8(2)
+_text, _is_statement, _answer = map(itemgetter, range(3))
+"""Of a passage; faster than its attributes."""
+
+
+class Marks(NamedTuple):
+    """What is to be done with each of the passages."""
+
+    may_match: npt.NDArray[np.bool_]
+    """[passages] A rule may match it."""
+    may_have_prompt: npt.NDArray[np.bool_]
+    """[passages] It may be a question with a prompt around it."""
 
 
 class Prefilter:
@@ -44,29 +58,41 @@ class Prefilter:
             **fields,
         )
 
-    def marks(self, passages: Sequence[Passage]) -> npt.NDArray[np.bool_]:
-        """[passages] Whether a rule may match each."""
-        compiled = library()
-        if compiled is None:
-            return np.ones(len(passages), bool)
+    def marks(self, passages: Sequence[Passage]) -> Marks:
+        """Marks the passages, of which those with a prompt are statements."""
         if not passages:
-            return np.zeros(0, np.bool_)
-        texts, is_statement, answer = zip(*passages, strict=True)
+            return Marks(np.zeros(0, np.bool_), np.zeros(0, np.bool_))
+        compiled = library()
+        texts, statements = list(map(_text, passages)), list(map(_is_statement, passages))
+        if compiled is None:
+            return Marks(np.ones(len(texts), np.bool_), _hints(texts, range(len(texts))))
         marks = np.zeros(len(texts), np.uint8)
-        are_ascii = np.fromiter(map(str.isascii, texts), bool, len(texts))
-        are_statements = np.fromiter(is_statement, bool, len(texts))
-        answers = values(answer)
-        near = bits_near(answers)
+        are_ascii = np.fromiter(map(str.isascii, texts), np.bool_, len(texts))
+        are_statements = np.array(statements, np.bool_)
+        answers = values(map(_answer, passages))
+        near, others = bits_near(answers), []
         for places in (np.flatnonzero(are_ascii), np.flatnonzero(~are_ascii)):
             for own in _batches(places, texts):
-                codes, offsets = encoded([texts[place] for place in own.tolist()])
+                codes, offsets, plain = encoded([texts[place] for place in own.tolist()])
                 found = np.zeros(len(own), np.uint8)
                 of_texts = are_statements[own], answers[own], near[own], found
                 arguments = (codes, codes.itemsize > 1, offsets, len(own), *of_texts)
                 if compiled.mark_texts(ctypes.byref(self._filter), *map(_argument, arguments)):
                     raise MemoryError
                 marks[own] = found
-        return marks.view(np.bool_)
+                others.append(own[~plain])
+        # Those that were normalized; the compiled code has seen the others as they are.
+        changed = np.concatenate(others)
+        prompted = (marks & _PROMPTED).astype(np.bool_)
+        prompted[changed] = _hints(texts, changed.tolist())[changed]
+        return Marks((marks & _MATCHES).astype(np.bool_), prompted & are_statements)
+
+
+def _hints(texts: Sequence[str], places: Sequence[int]) -> npt.NDArray[np.bool_]:
+    """[texts] Which of those at `places` have a hint of a prompt."""
+    found = np.zeros(len(texts), np.bool_)
+    found[[places[place] for place in hinted([texts[place] for place in places])]] = True
+    return found
 
 
 def _batches(places: Ints, texts: Sequence[str]) -> Iterator[Ints]:

@@ -9,12 +9,13 @@ from itertools import accumulate
 
 from mathloop.decontamination.batches import Passage
 
-_HINTS = (
+HINTS = (
     *("nswer", "step", "roblem", "uestion", "boxed", "ssistant", "nstruction", "xpert", "INST", "<|", "Q:"),
     *("答", "题", "步"),
 )
 _EDGE = 48
-"""A prompt has one of the hints among as many first or last characters of a row's first text."""
+"""A prompt has one of the hints among as many first or last characters of a row's first text. The compiled filter
+looks for the ASCII ones."""
 _CUT = re.compile(
     r"(?<=[.!?。！？:：])\s+|(?<=[。！？：])|\s*\n\s*|\s*<\|[^|<>\n]{1,40}\|>\s*|\s*\[/?INST\]\s*|(?<=[$)\]}])\s+(?=[A-Z])"
     r"|\s+(?=(?:Please|Put\s+your|Enclose|Let's\s+think|Return\s+your|Give\s+your)\b)"
@@ -58,14 +59,10 @@ _MOST = 12
 _LONGEST_TEXT = 20_000
 
 
-def unwrapped(rows: Sequence[Sequence[Passage]]) -> Sequence[Sequence[Passage]]:
-    """The rows; those whose statement has a prompt around it have the bare question as a further passage."""
-    texts = [passages[0].text for passages in rows]
+def hinted(texts: Sequence[str]) -> set[int]:
+    """The texts that may have a prompt around them."""
     edges = [text[:_EDGE] + text[-_EDGE:] for text in texts]
-    looked_through = list(rows)
-    for row in set(_containing(edges, _HINTS)):
-        looked_through[row] = _with_questions(rows[row])
-    return looked_through
+    return set(_containing(edges, HINTS))
 
 
 def _containing(texts: Sequence[str], words: Sequence[str]) -> Iterator[int]:
@@ -80,11 +77,13 @@ def _containing(texts: Sequence[str], words: Sequence[str]) -> Iterator[int]:
             place = joined.find(word, ends[text])
 
 
-def _with_questions(passages: Sequence[Passage]) -> Sequence[Passage]:
-    statements = [passage for passage in passages if passage.is_statement]
-    questions = [passage._replace(text=without_prompt(passage.text)) for passage in statements]
-    more = [one for one, passage in zip(questions, statements, strict=True) if one.text != passage.text]
-    return [*passages, *more]
+def questions(passages: Sequence[Passage]) -> list[Passage]:
+    """The bare questions of those statements of a row that have a prompt around them."""
+    found = []
+    for passage in passages:
+        if passage.is_statement and (text := without_prompt(passage.text)) != passage.text:
+            found.append(passage._replace(text=text))
+    return found
 
 
 def without_prompt(text: str) -> str:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from mathloop.decontamination.answer_conflicts import Values
 from mathloop.decontamination.batches import Arrays
 from mathloop.decontamination.lexicon import lexicon
+from mathloop.decontamination.prompts import HINTS
 from mathloop.decontamination.sketches import COARSE
 from mathloop.decontamination.structure import SHARED
 from mathloop.decontamination.tables import Table, Vocabulary
@@ -54,6 +55,7 @@ class Filter(ctypes.Structure):
     """As in `index.h`."""
 
     _fields_ = (
+        ("hints", ctypes.c_char_p),
         *_fields("classes greek_letters greek_names command_keys command_values", ctypes.c_void_p),
         *_fields("greek_count command_count", ctypes.c_int64),
         ("number", ctypes.c_uint64),
@@ -158,7 +160,9 @@ def language() -> tuple[dict[str, Any], Pointers]:
     letters, names = greek_names()
     commands, command_values = kept_commands()
     numerals = CHINESE_DIGITS | CHINESE_POWERS
-    fields = {
+    fields: dict[str, Any] = {
+        # At least two letters each, which the compiled code looks at first.
+        "hints": "".join(f"{hint}\0" for hint in HINTS if hint.isascii() and len(hint) > 1).encode(),
         "classes": pointers.to(character_classes(), np.uint8),
         "greek_letters": pointers.to(letters, np.uint32),
         "greek_names": pointers.to(names, np.uint64),

@@ -100,6 +100,10 @@ static int read_numbers(const Filter *filter, const Text *text, Features *featur
             token = end - 1, before = 0;
             continue;
         }
+        if (text->kinds[token] != LETTER) {
+            before = 0;
+            continue;
+        }
         int64_t own = entry(&filter->spelled, text->hashes[token]);
         int64_t following = 0;
         if (filter->is_tens[own] && token + 1 < text->count)

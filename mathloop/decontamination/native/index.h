@@ -20,6 +20,7 @@ typedef struct {
 } Vocabulary;
 
 typedef struct {
+    const char *hints;               /* of prompts, see prompts.py; each ends with a zero, the last with two */
     /* Characters and tokens, see tokenization.py. */
     const uint8_t *classes;          /* [65536] */
     const uint32_t *greek_letters;   /* sorted */
@@ -70,23 +71,40 @@ static inline uint64_t mix(uint64_t value)
     return value ^ (value >> 32);
 }
 
-/* Reads ahead what `locate` reads first. */
+/* Reads ahead what `is_possible` reads. */
 static inline void prepare(const Table *table, uint64_t hash)
 {
     __builtin_prefetch(table->bits + (hash >> table->bit_shift >> 3));
 }
 
+/* Whether a hash may be a key: false for most of those that are not. */
+static inline int is_possible(const Table *table, uint64_t hash)
+{
+    uint64_t slot = hash >> table->bit_shift;
+    return (table->bits[slot >> 3] >> (slot & 7)) & 1;
+}
+
+/* The first key of the hash's bucket. */
+static inline int64_t bucket_of(const Table *table, uint64_t hash)
+{
+    return table->buckets[hash >> table->bucket_shift];
+}
+
 /* The position of a key, or -1. */
 static inline int64_t locate(const Table *table, uint64_t hash)
 {
-    uint64_t slot = hash >> table->bit_shift;
-    if (!((table->bits[slot >> 3] >> (slot & 7)) & 1))
+    if (!is_possible(table, hash))
         return -1;
-    uint64_t bucket = hash >> table->bucket_shift;
-    for (int64_t at = table->buckets[bucket]; at < table->buckets[bucket + 1]; at++)
+    int64_t end = table->buckets[(hash >> table->bucket_shift) + 1];
+    for (int64_t at = bucket_of(table, hash); at < end; at++)
         if (table->keys[at] == hash)
             return at;
     return -1;
+}
+
+static inline void prepare_run(const Filter *filter, uint64_t hash)
+{
+    __builtin_prefetch(filter->runs + (hash >> filter->run_shift));
 }
 
 /* Whether an item may have this run. */

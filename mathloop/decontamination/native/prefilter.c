@@ -4,6 +4,7 @@
 #include "features.h"
 
 enum { CONTAINED = 8, MOST_NUMBERS = 12, RAREST = 8, LEFT_OUT = 3, SHARED = 7, JOINED = 16, FEW = 16, KINDS = 5 };
+enum { EDGE = 48, MATCHES = 1, PROMPTED = 2, MOST_WANTED = 5 * 2 * LONGEST + 64 };
 static const double RARE_NUMBER = 0.85, INFORMATIVE = 0.5, FAMILIAR = 0.5, COMMONPLACE = 0.45;
 static const double TOLERANCE = 1e-6, MARGIN = 1e-3, DENSE = 6.5;
 static const uint64_t SALT_SET = 0x9FB21C651E98DF25u, SALT_LESS_ONE = 0xA24BAED4963EE407u;
@@ -25,8 +26,11 @@ typedef struct {
     int symbolic;
     double answer;
     uint64_t answer_bits; /* all if it is unknown */
-    int64_t *seen; /* [items] the last `number` with which each was looked at */
-    int64_t number;
+    uint64_t wanted[MOST_WANTED]; /* keys under which items are looked up */
+    int64_t wanted_count;
+    int32_t *seen; /* [items] the last `number` with which each was looked at */
+    int32_t number;
+    uint8_t hint_pairs[1 << 13]; /* a bit per first two letters of a hint */
 } State;
 
 static int ends_sentence(const Text *text, int64_t token)
@@ -42,10 +46,15 @@ static int ends_sentence(const Text *text, int64_t token)
 
 static int has_item(const Filter *filter, const Text *text)
 {
+    uint64_t *pairs = (uint64_t *)text->marks; /* not used any more */
     if (text->count && locate(&filter->whole, gram(text, text->sums, 0, text->count)) >= 0)
         return 1;
     for (int64_t at = 0; at + 2 <= text->count; at++) {
-        int64_t key = locate(&filter->anchors, gram(text, text->sums, at, 2));
+        pairs[at] = gram(text, text->sums, at, 2);
+        prepare(&filter->anchors, pairs[at]);
+    }
+    for (int64_t at = 0; at + 2 <= text->count; at++) {
+        int64_t key = locate(&filter->anchors, pairs[at]);
         if (key < 0)
             continue;
         for (uint32_t i = filter->anchors.starts[key]; i < filter->anchors.starts[key + 1]; i++) {
@@ -65,12 +74,28 @@ static int has_item(const Filter *filter, const Text *text)
 /* Where spaces between words may be missing, see spaceless.py. */
 static int may_lack_spaces(const Text *text, int is_statement)
 {
-    for (int64_t token = 0; token < text->count; token++)
-        if (text->kinds[token] == LETTER && text->ends[token] - text->starts[token] >= JOINED)
-            return 1;
+    if (text->longest_word >= JOINED)
+        return 1;
     if (!is_statement)
         return 0;
     return text->count <= FEW || (double)(text->ends[text->count - 1] - text->starts[0]) > DENSE * (double)text->count;
+}
+
+/* No two skeletons have more tokens in common. */
+static int64_t most_common(const Text *text, const uint64_t *wanted, int64_t size)
+{
+    uint16_t counts[256] = {0};
+    int64_t result = 0;
+    if (text->count > LONGEST)
+        return text->count;
+    for (int64_t at = 0; at < text->count; at++)
+        counts[text->bones[at] >> 56]++;
+    for (int64_t at = 0; at < size; at++) {
+        uint16_t *left = counts + (wanted[at] >> 56);
+        result += *left > 0;
+        *left -= *left > 0;
+    }
+    return result;
 }
 
 /* Length of the longest common subsequence of two skeletons (Hyyrö, bit-parallel), or -1 if that takes long. */
@@ -114,6 +139,8 @@ static int is_structure(State *state, uint64_t run)
         if ((double)shorter <= least || state->seen[item] == state->number)
             continue;
         state->seen[item] = state->number;
+        if ((double)most_common(text, filter->item_bones + start, wanted) <= least)
+            continue;
         int64_t length = common(text, filter->item_bones + start, wanted);
         if (length < 0 || (double)length > least)
             return 1;
@@ -126,21 +153,25 @@ static int shares_run(State *state, int is_statement)
 {
     const Filter *filter = state->filter;
     const Text *text = &state->text;
+    uint64_t *runs = (uint64_t *)text->marks; /* not used any more */
     int64_t ngram = filter->ngram, together = 0;
     int structure = is_statement && filter->structure_ratio > 0;
     if (ngram && ngram < SHARED)
         return 1;
     state->number++;
     for (int64_t at = 0; at + SHARED <= text->count; at++) {
-        uint64_t run = gram(text, text->skeletons, at, SHARED);
-        if (!is_run(filter, run)) {
+        runs[at] = gram(text, text->skeletons, at, SHARED);
+        prepare_run(filter, runs[at]);
+    }
+    for (int64_t at = 0; at + SHARED <= text->count; at++) {
+        if (!is_run(filter, runs[at])) {
             together = 0;
             continue;
         }
         int64_t start = at + SHARED - ngram;
         if (ngram && ++together > ngram - SHARED && locate(&filter->grams, gram(text, text->sums, start, ngram)) >= 0)
             return 1;
-        if (structure && is_structure(state, run))
+        if (structure && is_structure(state, runs[at]))
             return 1;
     }
     return 0;
@@ -227,42 +258,61 @@ static double score(const State *state, int64_t item)
     return result;
 }
 
-static int is_likely(State *state, const Table *table, const uint64_t *answers, uint64_t hash)
+/* Whether a key is one of likely items. Each loop reads ahead for the next one: the tables fit no cache. */
+static int is_any_likely(State *state, const Table *table, const uint64_t *answers)
 {
-    int64_t key = locate(table, hash);
-    if (key < 0 || !(answers[key] & state->answer_bits))
-        return 0;
-    for (uint32_t i = table->starts[key]; i < table->starts[key + 1]; i++) {
-        int32_t item = table->values[i];
-        if (state->seen[item] == state->number)
+    uint64_t *wanted = state->wanted;
+    int64_t left = 0, found = 0;
+    for (int64_t i = 0; i < state->wanted_count; i++) {
+        wanted[left] = wanted[i];
+        if (is_possible(table, wanted[i]))
+            __builtin_prefetch(table->buckets + (wanted[left++] >> table->bucket_shift));
+    }
+    for (int64_t i = 0; i < left; i++)
+        __builtin_prefetch(table->keys + bucket_of(table, wanted[i]));
+    for (int64_t i = 0; i < left; i++) {
+        int64_t key = locate(table, wanted[i]);
+        if (key < 0)
             continue;
-        state->seen[item] = state->number;
-        if (rules_out(state->answer, state->filter->item_answers + 4 * item))
+        wanted[found++] = (uint64_t)key;
+        __builtin_prefetch(answers + key), __builtin_prefetch(table->starts + key);
+    }
+    left = found, found = 0;
+    for (int64_t i = 0; i < left; i++) {
+        if (!(answers[wanted[i]] & state->answer_bits))
             continue;
-        make_sketch(state);
-        if (!(score(state, item) < -MARGIN))
-            return 1;
+        __builtin_prefetch(table->values + table->starts[wanted[i]]);
+        wanted[found++] = wanted[i];
+    }
+    for (int64_t i = 0; i < found; i++) {
+        for (uint32_t at = table->starts[wanted[i]]; at < table->starts[wanted[i] + 1]; at++) {
+            int32_t item = table->values[at];
+            if (state->seen[item] == state->number)
+                continue;
+            state->seen[item] = state->number;
+            if (rules_out(state->answer, state->filter->item_answers + 4 * item))
+                continue;
+            make_sketch(state);
+            if (!(score(state, item) < -MARGIN))
+                return 1;
+        }
     }
     return 0;
 }
 
-static int shares_key(State *state, uint64_t key)
+static void want(State *state, const Table *table, uint64_t hash)
 {
-    return is_likely(state, &state->filter->keys, state->filter->key_answers, mix(key));
+    state->wanted[state->wanted_count++] = hash;
+    prepare(table, hash);
 }
 
-static int shares_set_and_word(State *state, uint64_t set)
+static void want_set_and_words(State *state, uint64_t set)
 {
     const Features *features = &state->features;
     uint64_t base = mix(set);
-    if (locate(&state->filter->sets, base) < 0)
-        return 0;
-    for (int64_t i = 0; i < features->word_count; i++)
-        prepare(&state->filter->keys, mix(base + features->words[i].hash));
-    for (int64_t i = 0; i < features->word_count; i++)
-        if (shares_key(state, base + features->words[i].hash))
-            return 1;
-    return 0;
+    if (locate(&state->filter->sets, base) >= 0)
+        for (int64_t i = 0; i < features->word_count; i++)
+            want(state, &state->filter->keys, mix(base + features->words[i].hash));
 }
 
 typedef struct {
@@ -270,7 +320,7 @@ typedef struct {
     uint64_t hash;
 } Rare;
 
-static int shares_word_pair(State *state)
+static void want_word_pairs(State *state)
 {
     Rare rarest[RAREST];
     Features *features = &state->features;
@@ -295,9 +345,35 @@ static int shares_word_pair(State *state)
     }
     for (int one = 0; one < count; one++)
         for (int other = one + 1; other < count; other++)
-            if (shares_key(state, mix(rarest[one].hash) + mix(rarest[other].hash)))
-                return 1;
-    return 0;
+            want(state, &state->filter->keys, mix(mix(rarest[one].hash) + mix(rarest[other].hash)));
+}
+
+/* The keys of the numbers, whose hashes have the sum `whole`. */
+static void want_sets(State *state, uint64_t whole)
+{
+    const Features *features = &state->features;
+    const Table *keys = &state->filter->keys;
+    int64_t numbers = features->number_count;
+    if (numbers > 0) {
+        want_set_and_words(state, whole * SALT_RARE);
+        want_set_and_words(state, whole * SALT_WORD_LESS_ONE);
+    }
+    if (numbers > 1) {
+        want(state, keys, mix(whole + SALT_SET));
+        want(state, keys, mix(whole + SALT_LESS_ONE));
+    }
+    for (int64_t i = 0; i < numbers; i++) {
+        double weight = features->numbers[i].weight;
+        uint64_t hash = features->numbers[i].hash, less = whole - mix(hash);
+        if (weight >= RARE_NUMBER)
+            want(state, keys, mix(hash + SALT_RARE));
+        if (numbers == 1 && weight >= INFORMATIVE)
+            want(state, keys, mix(whole + SALT_SET));
+        if (numbers > 2)
+            want(state, keys, mix(less + SALT_SET));
+        if (numbers > 1 && numbers <= LEFT_OUT)
+            want_set_and_words(state, less * SALT_RARE);
+    }
 }
 
 /* candidates.py and `unnumbered`. */
@@ -323,30 +399,20 @@ static int may_rephrase(State *state)
     int few_numbers = informative < 2;
     if (few_numbers && features->variables > 1)
         return 1;
-    if (state->symbolic)
+    state->wanted_count = 0;
+    if (state->symbolic) {
         for (int64_t i = 0; i < features->word_count; i++)
-            if (is_likely(state, &filter->rare, filter->rare_answers, features->words[i].hash))
-                return 1;
-    if (numbers > MOST_NUMBERS)
-        return 0;
-    if (numbers > 0 && (shares_set_and_word(state, whole * SALT_RARE) ||
-                        shares_set_and_word(state, whole * SALT_WORD_LESS_ONE)))
-        return 1;
-    if (numbers > 1 && (shares_key(state, whole + SALT_SET) || shares_key(state, whole + SALT_LESS_ONE)))
-        return 1;
-    for (int64_t i = 0; i < numbers; i++) {
-        double weight = features->numbers[i].weight;
-        uint64_t hash = features->numbers[i].hash, less = whole - mix(hash);
-        if (weight >= RARE_NUMBER && shares_key(state, hash + SALT_RARE))
-            return 1;
-        if (numbers == 1 && weight >= INFORMATIVE && shares_key(state, whole + SALT_SET))
-            return 1;
-        if (numbers > 2 && shares_key(state, less + SALT_SET))
-            return 1;
-        if (numbers > 1 && numbers <= LEFT_OUT && shares_set_and_word(state, less * SALT_RARE))
+            want(state, &filter->rare, features->words[i].hash);
+        if (is_any_likely(state, &filter->rare, filter->rare_answers))
             return 1;
     }
-    return (few_numbers || state->symbolic) && shares_word_pair(state);
+    if (numbers > MOST_NUMBERS)
+        return 0;
+    state->wanted_count = 0;
+    want_sets(state, whole);
+    if (few_numbers || state->symbolic)
+        want_word_pairs(state);
+    return is_any_likely(state, &filter->keys, filter->key_answers);
 }
 
 static int may_match(State *state, int is_statement)
@@ -362,8 +428,34 @@ static int may_match(State *state, int is_statement)
     return filter->rephrased && may_rephrase(state);
 }
 
-/* Sets marks[i] where a rule may match text i, of codes[offsets[i]] to codes[offsets[i + 1] - 1] less one
- * separator. `wide`: codes have four bytes. `answers` are NaN where unknown. Returns -1 without memory. */
+static void learn_hints(State *state)
+{
+    for (const char *hint = state->filter->hints; *hint; hint += strlen(hint) + 1) {
+        unsigned pair = (uint8_t)hint[0] | (unsigned)(uint8_t)hint[1] << 8;
+        state->hint_pairs[pair >> 3] |= (uint8_t)(1 << (pair & 7));
+    }
+}
+
+/* Whether the first and last characters of an ASCII text have a hint, see prompts.py. */
+static int has_hint(const State *state, const uint8_t *raw, int64_t size)
+{
+    char edges[2 * EDGE + 1] = {0};
+    int64_t own = size < EDGE ? size : EDGE;
+    memcpy(edges, raw, (size_t)own);
+    memcpy(edges + own, raw + size - own, (size_t)own);
+    for (int64_t at = 0; at + 1 < 2 * own; at++) {
+        unsigned pair = (uint8_t)edges[at] | (unsigned)(uint8_t)edges[at + 1] << 8;
+        if (state->hint_pairs[pair >> 3] >> (pair & 7) & 1)
+            for (const char *hint = state->filter->hints; *hint; hint += strlen(hint) + 1)
+                if (!strncmp(edges + at, hint, strlen(hint)))
+                    return 1;
+    }
+    return 0;
+}
+
+/* Sets in marks[i] MATCHES where a rule may match text i, of codes[offsets[i]] to codes[offsets[i + 1] - 1] less
+ * one separator, and PROMPTED where a statement has a hint of a prompt, unless it is wide. `wide`: codes have four
+ * bytes. `answers` are NaN where unknown. Returns -1 without memory. */
 int mark_texts(const Filter *filter, const void *codes, int64_t wide, const int64_t *offsets, int64_t texts,
                const uint8_t *are_statements, const double *answers, const uint64_t *answer_bits,
                uint8_t *marks)
@@ -374,12 +466,13 @@ int mark_texts(const Filter *filter, const void *codes, int64_t wide, const int6
             longest = offsets[i + 1] - offsets[i];
     size_t size = (size_t)longest + 4 * PAD;
     State *state = calloc(1, sizeof *state);
-    int64_t *seen = calloc((size_t)filter->item_count + 1, sizeof *seen);
+    int32_t *seen = calloc((size_t)filter->item_count + 1, sizeof *seen);
     uint64_t *eights = calloc(size, 9 * 8);
     uint8_t *bytes = calloc(size, 4 + 4);
     if (state && seen && eights && bytes) {
         Text *text = &state->text;
         state->filter = filter, state->seen = seen, text->wide = wide != 0;
+        learn_hints(state);
         text->marks = (int64_t *)eights, text->starts = text->marks + size, text->ends = text->starts + size;
         text->hashes = eights + 3 * size, text->sums = eights + 4 * size, text->skeletons = eights + 5 * size;
         text->powers = eights + 6 * size, text->inverses = eights + 7 * size, text->bones = eights + 8 * size;
@@ -395,9 +488,12 @@ int mark_texts(const Filter *filter, const void *codes, int64_t wide, const int6
         }
         for (int64_t i = 0; i < texts; i++) {
             const char *raw = (const char *)codes + (wide ? 4 : 1) * offsets[i];
-            tokenize(filter, text, raw, offsets[i + 1] - offsets[i] - 1);
+            int64_t length = offsets[i + 1] - offsets[i] - 1;
+            tokenize(filter, text, raw, length);
             state->answer = answers[i], state->answer_bits = answer_bits[i];
-            marks[i] = (uint8_t)may_match(state, are_statements[i]);
+            marks[i] = may_match(state, are_statements[i]) ? MATCHES : 0;
+            if (!wide && are_statements[i] && has_hint(state, (const uint8_t *)raw, length))
+                marks[i] |= PROMPTED;
         }
         result = 0;
     }

@@ -15,7 +15,7 @@ typedef struct {
     uint64_t *hashes, *bones;        /* bones: a placeholder for each number */
     uint64_t *sums, *skeletons;      /* [longest + 1] prefix sums of the n-gram polynomial */
     uint64_t *powers, *inverses;     /* [longest + 1] of its base */
-    int64_t count;                   /* tokens */
+    int64_t count, longest_word;     /* tokens; letters of the longest word */
 } Text;
 
 static inline uint32_t code(const Text *text, int64_t at)
@@ -144,17 +144,16 @@ static int64_t load(const Filter *filter, Text *text, const void *raw, int64_t s
     return end - gone;
 }
 
-static uint64_t hash_narrow(const uint8_t *letters, int64_t size)
+/* `size` is at least 1, and 8 bytes can be read from every letter. */
+static inline uint64_t hash_narrow(const uint8_t *letters, int64_t size)
 {
-    uint64_t value = 0;
-    for (; size > 0; letters += 8, size -= 8) {
-        uint64_t eight;
+    uint64_t eight, value = 0;
+    for (; size > 8; letters += 8, size -= 8) {
         memcpy(&eight, letters, 8);
-        if (size < 8)
-            eight &= ((uint64_t)1 << 8 * size) - 1;
-        value = (mix(value) + eight) * FACTOR;
+        value = mix((value + eight) * FACTOR);
     }
-    return mix(value);
+    memcpy(&eight, letters, 8);
+    return mix((value + (eight & ~(uint64_t)0 >> (64 - 8 * size))) * FACTOR);
 }
 
 static uint64_t hash_characters(const Text *text, int64_t start, int64_t end)
@@ -209,6 +208,7 @@ static void tokenize(const Filter *filter, Text *text, const void *raw, int64_t 
 {
     int64_t stop = load(filter, text, raw, size), count = 0, end;
     text->sums[0] = text->skeletons[0] = 0;
+    text->longest_word = 0;
     for (int64_t start = PAD; start < stop; start = end) {
         uint8_t kind = text->classes[start];
         end = start + 1;
@@ -224,6 +224,8 @@ static void tokenize(const Filter *filter, Text *text, const void *raw, int64_t 
                 continue;
             hash = filter->command_values[command];
         }
+        if (kind == LETTER && end - start > text->longest_word)
+            text->longest_word = end - start;
         text->starts[count] = start;
         text->ends[count] = end;
         text->kinds[count] = kind == LETTER && end - start == 1 ? SINGLE : kind;
