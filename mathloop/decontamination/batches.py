@@ -62,7 +62,7 @@ class Rule(Protocol):
 
 @dataclass
 class Batch:
-    """Passages, either all statements or none, and their tokens; the rest is computed on first use."""
+    """Passages, statements first, and their tokens; the rest is computed on first use."""
 
     passages: Sequence[Passage]
 
@@ -75,7 +75,7 @@ class Batch:
     @cached_property
     def statements(self) -> Tokens:
         """The tokens of the statements only."""
-        return self.tokens if self.passages[0].is_statement else self.tokens.head(0)
+        return self.tokens.head(sum(passage.is_statement for passage in self.passages))
 
     def hashes(self, text: int) -> list[int]:
         """The token hashes of one text."""

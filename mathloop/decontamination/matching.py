@@ -92,18 +92,19 @@ def _matches(batch: Batch, rules: Sequence[Rule], items: Items) -> Iterator[tupl
 
 
 def _batches(pieces: Sequence[Passage]) -> Iterator[list[int]]:
-    """The positions of each batch's pieces, all of one kind.
+    """The positions of each batch's pieces, statements first.
 
     ASCII texts are separate: they take a fourth of the memory and half of the time. Statements are separate
     from solutions, which fewer rules check. There are as few batches as `_BATCH` allows, of about equal size:
-    a small one takes almost as long, which is why few texts are not separated by their characters.
+    a small one takes almost as long, which is why few texts are not separated.
     """
     texts = list(map(_text, pieces))
     sizes = np.fromiter(map(len, texts), np.int64, len(texts))
     is_ascii = np.fromiter(map(str.isascii, texts), bool, len(texts))
     is_statement = np.fromiter(map(_is_statement, pieces), bool, len(texts))
-    if int(sizes.sum()) < _FEW:
-        is_ascii[:] = False
+    if len(texts) and int(sizes.sum()) < _FEW:
+        yield np.argsort(~is_statement, kind="stable").tolist()
+        return
     kinds = 2 * is_ascii + is_statement
     for kind in np.unique(kinds):
         yield from _even_batches(np.flatnonzero(kinds == kind), sizes)

@@ -23,8 +23,8 @@ from mathloop.decontamination.prompts import hinted
 from mathloop.decontamination.structure import NUMBER
 from mathloop.decontamination.tokenization import Ints, encoded
 
-_BATCH = 1 << 20
-"""Characters that are encoded at once."""
+_BATCH = 1 << 18
+"""Characters that are encoded at once, so that they are still in the processor's cache when they are read."""
 _MATCHES, _PROMPTED = np.uint8(1), np.uint8(2)
 _text, _is_statement, _answer = map(itemgetter, range(3))
 """Of a passage; faster than its attributes."""

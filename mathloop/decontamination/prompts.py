@@ -14,8 +14,8 @@ HINTS = (
     *("答", "题", "步"),
 )
 _EDGE = 48
-"""A prompt has one of the hints among as many first or last characters of a row's first text. The compiled filter
-looks for the ASCII ones."""
+"""A prompt has one of the hints among as many first or last characters of a row's first text. The compiled
+filter looks for the ASCII ones."""
 _CUT = re.compile(
     r"(?<=[.!?。！？:：])\s+|(?<=[。！？：])|\s*\n\s*|\s*<\|[^|<>\n]{1,40}\|>\s*|\s*\[/?INST\]\s*|(?<=[$)\]}])\s+(?=[A-Z])"
     r"|\s+(?=(?:Please|Put\s+your|Enclose|Let's\s+think|Return\s+your|Give\s+your)\b)"

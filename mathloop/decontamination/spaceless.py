@@ -6,7 +6,7 @@ Only suspicious texts are compared letter by letter: with very long words, few t
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -53,32 +53,39 @@ class Spaceless:
 
     def find(self, batch: Batch) -> list[tuple[int, int]]:
         """(text, item) where a text, or a line of it, is the item, or contains a long one, but for spaces."""
-        return [
-            (text, item)
-            for text in _suspects(batch).tolist()
-            for item in sorted(self._items_in(batch.passages[text].text))
-        ]
-
-    def _items_in(self, text: str) -> set[int]:
-        whole = spaceless(text)
-        found = self._matches(_grams(whole))
-        items = {item for place, item in found if whole.startswith(self._of_item(item), place)}
-        lines = [(line, spaceless(line)) for line in {text, *text.splitlines()}]
-        lines = [(line, plain) for line, plain in lines if len(plain) < ANCHOR]
-        for place, item in self._matches(_keys(plain for _, plain in lines)):
-            line, plain = lines[place]
+        suspects = _suspects(batch).tolist()
+        texts = [batch.passages[text].text for text in suspects]
+        wholes = list(map(spaceless, texts))
+        found = {
+            (suspects[owner], item)
+            for owner, place, item in self._matches(list(map(_grams, wholes)))
+            if wholes[owner].startswith(self._of_item(item), place)
+        }
+        lines = [_short_lines(text, whole) for text, whole in zip(texts, wholes, strict=True)]
+        for owner, place, item in self._matches([_keys(own.values()) for own in lines]):
+            line, plain = list(lines[owner].items())[place]
             # 12 7 is 127 only where all spaces are missing.
             if plain == self._of_item(item) and (len(line.split()) == 1 or self._same_numbers(line, item)):
-                items.add(item)
-        return items
+                found.add((suspects[owner], item))
+        return sorted(found)
 
-    def _matches(self, keys: U64) -> Iterable[tuple[int, int]]:
-        places, items = self._keys.find(keys)
-        return zip(places.tolist(), items.tolist(), strict=True)
+    def _matches(self, keys: Sequence[U64]) -> Iterable[tuple[int, int, int]]:
+        """(text, position of the key in the text's keys, item) of each text's `keys`."""
+        ends = np.cumsum(list(map(len, keys)))
+        places, items = self._keys.find(np.concatenate([*keys, np.zeros(0, np.uint64)]))
+        owners = np.searchsorted(ends, places, "right")
+        within = places - (ends[owners] - np.array(list(map(len, keys)), np.int64)[owners])
+        return zip(owners.tolist(), within.tolist(), items.tolist(), strict=True)
 
     def _same_numbers(self, line: str, item: int) -> bool:
         one, other = (_NUMBER.findall(compact(normalize(text))) for text in (line, self._items[item].text))
         return one == other
+
+
+def _short_lines(text: str, whole: str) -> dict[str, str]:
+    """The text and its lines, of which fewer than ANCHOR characters are left without spaces."""
+    lines = {line: spaceless(line) for line in text.splitlines() if line != text} | {text: whole}
+    return {line: plain for line, plain in lines.items() if len(plain) < ANCHOR}
 
 
 def _suspects(batch: Batch) -> Ints:

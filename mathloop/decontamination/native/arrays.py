@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from mathloop.decontamination.answer_conflicts import Values
 from mathloop.decontamination.batches import Arrays
+from mathloop.decontamination.exact import CONTAINED
 from mathloop.decontamination.lexicon import lexicon
 from mathloop.decontamination.prompts import HINTS
 from mathloop.decontamination.sketches import COARSE
@@ -27,7 +28,7 @@ from mathloop.decontamination.tokenization import (
 from mathloop.decontamination.words import CHINESE_DIGITS, CHINESE_POWERS
 from mathloop.errors import Corrupt
 
-_TABLES = ("grams", "whole", "anchors", "skeletons", "likeness", "rare", "sets", "words")
+_TABLES = ("grams", "whole", "anchors", "heads", "skeletons", "likeness", "rare", "sets", "words")
 _STEPS, _NEAR = 1e4, 0.02
 """Answers are told apart that differ by about one in ten thousand."""
 _ALL = ~np.uint64(0)
@@ -66,7 +67,7 @@ class Filter(ctypes.Structure):
         ("rephrased", ctypes.c_int64),
         *_fields(" ".join(f"table_{name}" for name in _TABLES), _Table),
         *_fields(
-            "item_offsets item_bones anchor_places item_runs item_answers key_answers rare_answers",
+            "item_offsets item_bones anchor_places item_runs item_answers key_entries rare_entries",
             ctypes.c_void_p,
         ),
         *_fields("sketch_bits sketch_masses sketch_symbolic coarse", ctypes.c_void_p),
@@ -98,11 +99,9 @@ class Pointers:
 def index_fields(arrays: Arrays, pointers: Pointers) -> dict[str, Any]:
     """The fields of an index. Raises Corrupt for a place outside, since the compiled code does not check."""
     items = len(arrays["items.offsets"]) - 1
+    arrays = {**arrays, **_beginnings(arrays)}
     tables = {f"table_{name}": _table(arrays, name, items, pointers) for name in _TABLES}
-    offsets, places = arrays["items.offsets"], arrays["anchors.places"]
-    bones = arrays["skeletons.tokens"]
-    inside = offsets[0] == 0 and int(offsets[-1]) == len(bones) and len(places) == items
-    _check("items", bool(inside and (np.diff(offsets) >= 0).all()))
+    offsets, bones = arrays["items.offsets"], arrays["skeletons.tokens"]
     runs = _runs(bones)
     shapes: dict[str, tuple[int, ...]] = {
         "likeness.answers": (items, 4),
@@ -117,11 +116,11 @@ def index_fields(arrays: Arrays, pointers: Pointers) -> dict[str, Any]:
         "item_count": items,
         "item_offsets": pointers.to(offsets, np.int64),
         "item_bones": pointers.to(bones, np.uint64),
-        "anchor_places": pointers.to(places, np.int32),
+        "anchor_places": pointers.to(arrays["anchors.places"], np.int32),
         "item_runs": pointers.to(arrays["whole.runs"], np.uint64),
         "item_answers": pointers.to(arrays["likeness.answers"], np.float64),
-        "key_answers": pointers.to(_bits_by_key(arrays, "likeness"), np.uint64),
-        "rare_answers": pointers.to(_bits_by_key(arrays, "rare"), np.uint64),
+        "key_entries": pointers.to(_entries(arrays, "likeness"), np.uint64),
+        "rare_entries": pointers.to(_entries(arrays, "rare"), np.uint64),
         "runs": pointers.to(runs, np.uint64),
         "run_shift": 65 - len(runs).bit_length(),
         "sketch_bits": pointers.to(arrays["sketches.bits"], np.uint64),
@@ -129,6 +128,22 @@ def index_fields(arrays: Arrays, pointers: Pointers) -> dict[str, Any]:
         "sketch_symbolic": pointers.to(arrays["sketches.symbolic"], np.bool_),
         "coarse": pointers.to(np.array(COARSE), np.float64),
     }
+
+
+def _beginnings(arrays: Arrays) -> Arrays:
+    """Tables of long items by their first tokens, and of shorter ones by their anchors, see `exact`.
+
+    Fewer texts have these than the anchors of all items.
+    """
+    offsets, tokens, places = arrays["items.offsets"], arrays["items.tokens"], arrays["anchors.places"]
+    sizes = np.diff(offsets)
+    inside = offsets[0] == 0 and int(offsets[-1]) == len(tokens) == len(arrays["skeletons.tokens"])
+    _check("items", bool(inside and (sizes >= 0).all() and len(places) == len(sizes)))
+    _check("anchors", bool(((places >= 0) & (places < np.maximum(sizes, 1))).all()))
+    long, short = np.flatnonzero(sizes >= CONTAINED), np.flatnonzero((sizes > 1) & (sizes < CONTAINED))
+    heads = grams_of(tokens, CONTAINED)[offsets[long]]
+    anchors = grams_of(tokens, 2)[offsets[short] + places[short]]
+    return Table.build(heads, long).named("heads") | Table.build(anchors, short).named("anchors")
 
 
 def _table(arrays: Arrays, name: str, items: int, pointers: Pointers) -> _Table:
@@ -223,16 +238,16 @@ def bits_near(answers: Values) -> U64:
     return np.where(np.isfinite(answers), bits, _ALL)
 
 
-def _bits_by_key(arrays: Arrays, name: str) -> U64:
-    """[keys] The bits of the answers of the items of each key; all where one is unknown."""
+def _entries(arrays: Arrays, name: str) -> U64:
+    """[keys, 2] Each key, and the bits of the answers of its items; all where one is unknown."""
     table, answers = Table.of(arrays, name), arrays["likeness.answers"]
     if not len(table.keys):
-        return np.zeros(0, np.uint64)
+        return np.zeros((0, 2), np.uint64)
     bits = np.where(np.isnan(answers), np.uint64(0), _bits(_scaled(answers)))
     unknown = np.isnan(answers[:, 0]) | np.isinf(answers).any(axis=1)
     of_items = np.where(unknown, _ALL, np.bitwise_or.reduce(bits, axis=1))
     starts = table.starts[:-1].astype(np.int64)
-    return np.asarray(np.bitwise_or.reduceat(of_items[table.values], starts))
+    return np.stack((table.keys, np.bitwise_or.reduceat(of_items[table.values], starts)), axis=1)
 
 
 def _scaled(answers: Values) -> Values:

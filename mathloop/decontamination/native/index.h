@@ -35,14 +35,14 @@ typedef struct {
     int64_t ngram, exact;
     double structure_ratio;
     int64_t rephrased;
-    Table grams, whole, anchors, skeletons, keys, rare, sets, frequency;
+    Table grams, whole, anchors, heads, skeletons, keys, rare, sets, frequency;
     const int64_t *item_offsets;     /* [items + 1] */
     const uint64_t *item_bones;      /* [tokens] without numbers */
     const int32_t *anchor_places;    /* [items] */
     const uint64_t *item_runs;       /* [items] */
     const double *item_answers;      /* [items, 4] */
-    const uint64_t *key_answers;     /* [keys] a bit per answer of the items of a key, see `answer_bits` */
-    const uint64_t *rare_answers;
+    const uint64_t *key_entries;     /* [keys, 2] a key, and a bit per answer of its items, see `answer_bits` */
+    const uint64_t *rare_entries;
     const uint64_t *sketch_bits;     /* [items, 24] */
     const float *sketch_masses;      /* [items, 3] */
     const uint8_t *sketch_symbolic;  /* [items] */

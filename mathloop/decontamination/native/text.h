@@ -9,7 +9,7 @@ typedef struct {
     uint32_t *codes;                 /* [longest + 2 PAD] normalized characters between line ends, if wide */
     uint8_t *narrow, *classes, *gone; /* their lower bytes and classes; whether each is left out */
     int wide;
-    int64_t *marks;                  /* [longest] */
+    int64_t *marks, *places;         /* [longest] positions that are looked for */
     int64_t *starts, *ends;          /* [longest] of each token, in `codes` */
     uint8_t *kinds;
     uint64_t *hashes, *bones;        /* bones: a placeholder for each number */
@@ -170,16 +170,17 @@ static uint64_t hash_characters(const Text *text, int64_t start, int64_t end)
     return mix(value);
 }
 
-/* The end of the characters of one class that begin at `start`; a separator follows every text. */
-static inline int64_t run_end(const uint8_t *classes, int64_t start)
+/* Fills `marks` with the places where the class changes, and every ideograph; returns how many. A separator is
+ * before and after every text. Without branches, which would depend on the text. */
+static int64_t find_edges(Text *text, int64_t stop)
 {
-    uint64_t eight, same = classes[start] * (uint64_t)0x0101010101010101u;
-    int64_t end = start + 1;
-    for (;; end += 8) {
-        memcpy(&eight, classes + end, 8);
-        if (eight != same)
-            return end + __builtin_ctzll(eight ^ same) / 8;
+    const uint8_t *classes = text->classes;
+    int64_t *edges = text->marks, count = 0;
+    for (int64_t at = PAD; at <= stop; at++) {
+        edges[count] = at;
+        count += (classes[at] != classes[at - 1]) | (classes[at] >= IDEOGRAPH);
     }
+    return count;
 }
 
 /* The position of a sorted key, or -1. */
@@ -206,16 +207,14 @@ static uint64_t greek_name(const Filter *filter, uint32_t letter)
 
 static void tokenize(const Filter *filter, Text *text, const void *raw, int64_t size)
 {
-    int64_t stop = load(filter, text, raw, size), count = 0, end;
+    int64_t edges = find_edges(text, load(filter, text, raw, size)), count = 0;
     text->sums[0] = text->skeletons[0] = 0;
     text->longest_word = 0;
-    for (int64_t start = PAD; start < stop; start = end) {
+    for (int64_t edge = 0; edge < edges; edge++) {
+        int64_t start = text->marks[edge], end = text->marks[edge + 1];
         uint8_t kind = text->classes[start];
-        end = start + 1;
         if (!kind)
             continue;
-        if (kind < IDEOGRAPH)
-            end = run_end(text->classes, start);
         uint64_t hash = kind == GREEK_LETTER ? greek_name(filter, text->codes[start])
                                              : hash_characters(text, start, end);
         if (kind == LETTER && code(text, start - 1) == '\\') {

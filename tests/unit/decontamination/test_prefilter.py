@@ -21,6 +21,7 @@ from mathloop.decontamination.index import Index
 from mathloop.decontamination.items import Item
 from mathloop.decontamination.matching import Match, Rules, find_matches
 from mathloop.decontamination.normalization import tokens
+from mathloop.decontamination.prompts import hinted
 from mathloop.decontamination.sources import passages, read_items
 from mathloop.errors import Corrupt
 from mathloop.records.rows import numbered_rows
@@ -74,6 +75,32 @@ def test_no_rule_loses_a_match_in_mixed_texts(items: list[str], texts: list[str]
     index, _ = indexed([Item("bench", item) for item in items], ngram=rng.choice([2, 7, 9]))
     for name in CONFIG.rules:
         agreed([[Passage(text, rng.random() < 0.7)] for text in texts], index, rules_of(index, [name]))
+
+
+@needs_compiler
+def test_the_compiled_hints_of_prompts_are_those_of_the_rules() -> None:
+    parts = (
+        "nswer",
+        "INST",
+        "<|",
+        "Q:",
+        "ste",
+        "p 5",
+        "expert",
+        "Expert",
+        "\\boxed",
+        "题",
+        "x\0y",
+        "word " * 9,
+    )
+    rng = Random(5)
+    texts = ["".join(rng.choices(parts, k=rng.randrange(12))) for _ in range(1500)]
+    texts += ["p and no more" + " " * 80 + "ste", "ste" + " " * 45 + "p" + " " * 90]  # ends, not neighbors
+    _, rules = indexed([Item("bench", "What is 3 + 4?")])
+    marks = rules.prefilter.marks([Passage(text, place % 5 > 0) for place, text in enumerate(texts)])
+    found = np.flatnonzero(marks.may_have_prompt).tolist()
+    assert found == sorted(place for place in hinted(texts) if place % 5)
+    assert 100 < len(found) < 1200
 
 
 def tales(rng: Random, count: int) -> Iterator[str]:
