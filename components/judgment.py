@@ -25,6 +25,7 @@ def judgment(
     summary: dsl.Output[dsl.Markdown],
     settings: str = "{}",
     configuration: str = "{}",
+    tracking: str = "{}",
     seed: int = 0,
 ) -> None:
     """Decides whether the challenger is significantly better, promotes it if so, and writes the report.
@@ -40,10 +41,12 @@ def judgment(
         verdict: The gate's decision and its reasons, as JSON.
         published: Whether it was promoted, its number and the reason, as JSON.
         configuration: All settings of the run as JSON; the report lists them.
+        tracking: Settings of the experiment trackers as JSON.
     """
     from components.running import run
     from mathloop.evaluation.config import GateConfig
     from mathloop.reports import judgment as stage
+    from mathloop.tracking.config import TrackingConfig
 
     run(
         stage.run,
@@ -63,5 +66,6 @@ def judgment(
         page=page,
         config=GateConfig.model_validate_json(settings),
         configuration=configuration,
+        tracking=TrackingConfig.model_validate_json(tracking),
         seed=seed,
     )

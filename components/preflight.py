@@ -41,6 +41,7 @@ def preflight(
         ("grpo", str),
         ("evaluation", str),
         ("gate", str),
+        ("tracking", str),
         ("deployment", str),
     ],
 ):

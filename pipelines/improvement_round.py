@@ -58,6 +58,7 @@ def improvement_round(
         results=learned["results"],
         settings=start["gate"],
         configuration=start["settings"],
+        tracking=start["tracking"],
         preflight_summary=preflight_task.outputs["summary"],
         data_summary=data["summary"],
         learning_summary=learned["summary"],

@@ -13,7 +13,7 @@ from mathloop.settings import SECTIONS, Settings
 from mathloop.settings.flat import flatten
 from mathloop.stages import StageReport
 
-_NO_STAGES = ("benchmarks", "pools")
+_NO_STAGES = ("benchmarks", "tracking", "pools")
 """Sections that belong to no stage of their own."""
 
 

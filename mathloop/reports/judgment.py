@@ -10,15 +10,20 @@ from html import escape
 from pathlib import Path
 
 from mathloop.errors import UserError
-from mathloop.evaluation import gate
+from mathloop.evaluation import Outcomes, gate, tabulate
 from mathloop.evaluation.config import GateConfig
 from mathloop.files import write_file
+from mathloop.records import read_problems, read_responses
 from mathloop.registry.stages import publish_round
 from mathloop.reports import round as round_report
 from mathloop.reports.records import publish_record
 from mathloop.reports.summary import read_summary
+from mathloop.settings.flat import flatten
 from mathloop.stages import StageReport
 from mathloop.storage import open_store
+from mathloop.tracking.config import NO_TRACKING, TrackingConfig
+from mathloop.tracking.sinks import is_on, track
+from mathloop.tracking.tracked import Tracked, stage_numbers
 
 
 def run(
@@ -37,6 +42,7 @@ def run(
     config: GateConfig,
     configuration: str,
     seed: int,
+    tracking: TrackingConfig = NO_TRACKING,
 ) -> list[StageReport]:
     """Judges the challenger, promotes it if it is better, and writes the report.
 
@@ -50,6 +56,7 @@ def run(
         published: becomes {"promoted": bool, "number": int or null, "reason": str}.
         page: becomes the report, one HTML file.
         configuration: settings of the run as JSON.
+        tracking: trackers that take the round's scores and curves; one that fails is a note.
 
     The round's record is published into the store too, whatever was decided (`records`). If the process is
     killed after a promotion, the next call finds it and does not repeat it.
@@ -99,7 +106,32 @@ def run(
         if not isinstance(error, UserError):
             traceback.print_exc()
         stages[-1].notes.append(f"The round's record could not be published: {_reason(error)}")
+    if is_on(tracking):
+        stages.append(_tracked(tracking, round_id, configuration, stages, benchmark, results))
+        return stages[-4:]
     return stages[-3:]
+
+
+def _tracked(
+    config: TrackingConfig,
+    round_id: str,
+    configuration: str,
+    stages: Sequence[StageReport],
+    benchmark: Path,
+    results: Path,
+) -> StageReport:
+    """Sends scores, as fractions under `model/mode/metric` or `benchmark/model/mode/metric`, and curves."""
+    try:
+        numbers, curves = stage_numbers(stages)
+        for one in tabulate(Outcomes(read_problems(benchmark), read_responses(results))).scores:
+            kind, _, name = one.group.partition(":")
+            if kind in ("all", "benchmark"):
+                numbers["/".join(filter(None, (name, one.model, one.mode, one.metric)))] = one.value
+        shown = {key: str(value) for key, value in flatten(json.loads(configuration)).items()}
+        return track(config, Tracked(round_id, shown, numbers, curves))
+    except Exception as error:  # the round is decided
+        traceback.print_exc()
+        return StageReport("tracking", notes=[f"The round could not be tracked: {_reason(error)}"])
 
 
 def _never_failing(write_report: Callable[[], StageReport], page: Path) -> StageReport:

@@ -30,7 +30,7 @@ from mathloop.storage.manifest import RESTORE
 ROUND, PROBLEMS, OUTCOMES = "round.json", "problems.parquet", "outcomes.parquet"
 NAME = "rounds/{}/record"
 _FIELDS = ("round_id", "created", "parent", "number", "gate", "settings", "nothing_learned", "reports")
-_NAMES = ("name", "description", "store")
+_NAMES = ("name", "description", "store", "tracking")
 """Settings of a profile that change nothing in what is learned."""
 
 

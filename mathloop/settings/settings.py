@@ -13,6 +13,7 @@ from mathloop.evaluation.config import BenchmarksConfig, EvaluationConfig, GateC
 from mathloop.problems.config import EvolutionConfig, ProblemsConfig
 from mathloop.settings.pools import DeploymentConfig, PoolsConfig
 from mathloop.synthesis.config import CoTConfig, RewardDataConfig, SelectionConfig, TIRConfig
+from mathloop.tracking.config import TrackingConfig
 from mathloop.training.config import GRPOConfig, PretrainConfig, RewardModelConfig, SFTConfig
 from mathloop.writing.config import WritingConfig
 
@@ -47,6 +48,7 @@ class Settings(BaseModel):
     grpo: GRPOConfig = GRPOConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     gate: GateConfig = GateConfig()
+    tracking: TrackingConfig = TrackingConfig()
     deployment: DeploymentConfig = DeploymentConfig()
     pools: PoolsConfig = PoolsConfig()
 

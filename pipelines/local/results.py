@@ -86,6 +86,7 @@ def show_results(run: RunFolder, console: Console, page: Path | None = None) -> 
         if claims := print_claims(check_orderings(outcomes), untrained(reports)):
             texts += [claims, ""]
         texts += nothing_learned(reports)
+        texts += [note for one in reports if one.stage == "tracking" for note in one.notes]
     paths = [run.stages / stage / "published" for stage in ("judgment", "base-publication")]
     if published := next((path for path in paths if path.is_file()), None):
         outcome: dict[str, Any] = json.loads(published.read_text("utf-8"))

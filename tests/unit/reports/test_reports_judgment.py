@@ -15,9 +15,13 @@ from mathloop.reports import judgment
 from mathloop.reports.summary import write_summary
 from mathloop.stages import StageReport
 from mathloop.storage import open_store
+from mathloop.tracking.config import NO_TRACKING, TrackingConfig
+from mathloop.tracking.tracked import Tracked
 
 
-def judge(made: Any, folder: Path, margin: float = 0.0) -> list[StageReport]:
+def judge(
+    made: Any, folder: Path, margin: float = 0.0, tracking: TrackingConfig = NO_TRACKING
+) -> list[StageReport]:
     url = str(folder / "store")
     for name in ("base", "policy", "reward_model"):
         (folder / name).mkdir(exist_ok=True)
@@ -42,6 +46,7 @@ def judge(made: Any, folder: Path, margin: float = 0.0) -> list[StageReport]:
         config=GateConfig(margin=margin),
         configuration="{}",
         seed=0,
+        tracking=tracking,
     )
 
 
@@ -72,3 +77,30 @@ def test_a_report_that_fails_after_a_promotion_does_not_stop_the_step(
     # Without a promotion there is nothing to keep.
     with pytest.raises(BadData, match="for a chart"):
         judge(make_round(count=60), other, margin=0.9)
+
+
+def test_a_dead_tracker_stops_nothing_and_a_live_one_has_the_scores(
+    make_round: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, sent = make_round(count=60), []
+
+    def takes(_: Any, tracked: Tracked) -> StageReport:
+        sent.append(tracked)
+        return StageReport("tracking", kept=1)
+
+    monkeypatch.setattr(judgment, "track", takes)
+    on = TrackingConfig(mlflow="http://127.0.0.1:1")
+    assert judge(made, tmp_path, tracking=on)[-1].stage == "tracking"
+    (tracked,) = sent
+    assert tracked.run == "round-1"
+    assert 0.5 < tracked.scores["challenger/cot/greedy"] <= 1
+    assert "challenger/tir/maj@8" in tracked.scores
+    assert tracked.scores["gate/promoted"] == 1.0
+
+    def breaks(*_: Any) -> StageReport:
+        raise RuntimeError("no such thing")
+
+    monkeypatch.setattr(judgment, "track", breaks)
+    *_, report, last = judge(made, tmp_path, tracking=on)
+    assert report.stage == "report"
+    assert last.notes == ["The round could not be tracked: no such thing"]

@@ -1,0 +1,1 @@
+"""Scores and curves of a round in an experiment tracker, besides its report: MLflow, Weights & Biases."""
