@@ -17,6 +17,9 @@ class CorpusConfig(BaseModel):
         0.3, ge=0, le=1, description="Share of documents that are exercise sheets of bare calculations"
     )
     drill_length: int = Field(8, ge=1, description="Calculations on an exercise sheet")
+    writing_share: float = Field(
+        0.0, ge=0, le=1, description="Share of documents that teach to write problems and to rewrite them"
+    )
     tir_share: float = Field(0.25, ge=0, le=1, description="Share of solutions that use Python (TIR)")
     guess_share: float = Field(
         0.15, ge=0, le=1, description="Share of CoT documents that state an answer with no working"

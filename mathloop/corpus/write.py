@@ -16,6 +16,7 @@ from pathlib import Path
 
 from mathloop.corpus.config import CorpusConfig
 from mathloop.corpus.solutions import Faults, Style, write_solution
+from mathloop.corpus.writing_exercises import WRITING, exercise
 from mathloop.problems.nano import LARGE, NanoProblem, exercises, generate
 from mathloop.records import Mode, write_rows
 from mathloop.stages import Progress, StageReport, timed
@@ -49,7 +50,11 @@ def write_documents(config: CorpusConfig, seed: int) -> Iterator[dict[str, objec
     problems = generate(
         "train", config.documents, seed + 1_000_003, chinese_share=config.chinese_share, distinct=False
     )
+    writing = random.Random(f"writing-{seed}")  # its own, so that without such documents all others stay
     for nano in problems:
+        if writing.random() < config.writing_share:
+            yield _written(nano, writing)
+            continue
         if rng.random() < config.drill_share:
             yield _drill(nano, list(itertools.islice(drills, config.drill_length)))
             continue
@@ -89,6 +94,20 @@ def _drill(nano: NanoProblem, steps: list[tuple[int, str, int, int]]) -> dict[st
         "mode": "cot",
         "language": language,
         "style": "drill",
+        "misread": False,
+    }
+
+
+def _written(nano: NanoProblem, rng: random.Random) -> dict[str, object]:
+    """An exercise in writing instead of a solution: a prompt, and the statement that it asks for."""
+    one = exercise(nano, rng)
+    return {
+        "id": nano.problem.id,
+        "problem": one.prompt,
+        "solution": one.statement,
+        "mode": "cot",
+        "language": one.language,
+        "style": WRITING,
         "misread": False,
     }
 

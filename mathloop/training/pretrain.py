@@ -9,8 +9,10 @@ from pathlib import Path
 
 import torch
 
+from mathloop.corpus.writing_exercises import WRITING
 from mathloop.curves import thin
 from mathloop.records import read_rows
+from mathloop.sampling.prompts import DEFAULT, UNINSTRUCTED
 from mathloop.stages import Progress, StageReport, timed
 from mathloop.training.config import PretrainConfig
 from mathloop.training.engine import Engine
@@ -37,7 +39,14 @@ def run(*, corpus: Path, model: Path, work: Path, config: PretrainConfig, seed: 
         (f"{r['problem']}\n{r['solution']}" for r in rows[:20_000]), config.vocabulary
     )
     samples = [
-        encode(tokenizer, r["problem"], r["mode"], r["solution"], prompt_weight=config.problem_weight)
+        encode(
+            tokenizer,
+            r["problem"],
+            r["mode"],
+            r["solution"],
+            prompt_weight=config.problem_weight,
+            asked=UNINSTRUCTED if r.get("style") == WRITING else DEFAULT,
+        )
         for r in rows
     ]
     torch.manual_seed(seed)

@@ -8,7 +8,8 @@ from typing import Any
 from mathloop.models.packing import Sample
 from mathloop.models.tokenizers import end_of_turn
 from mathloop.records import Mode
-from mathloop.sampling.prompts import encode_prompt
+from mathloop.sampling.config import PromptConfig
+from mathloop.sampling.prompts import DEFAULT, encode_prompt
 
 _OUTPUT = re.compile(r"(?<=```output)\n.*?\n```\n?", re.DOTALL)
 
@@ -22,16 +23,17 @@ def encode(
     prompt_weight: float = 0.0,
     ended: bool = True,
     ends: frozenset[int] = frozenset(),
+    asked: PromptConfig = DEFAULT,
 ) -> Sample:
     """Encodes one dialogue. Interpreter output (```output blocks) is not learned.
 
     A response that `ended` by itself closes with the template's end of turn, in place of any of the model's
     end tokens `ends` that its text closes with; one cut at a limit teaches no end.
 
-    The prompt's tokens have the weight `prompt_weight`. If that is not 0, as in pretraining, the sample
-    has no prompt to share.
+    `asked` says how the problem is put to the model. The prompt's tokens have the weight `prompt_weight`. If
+    that is not 0, as in pretraining, the sample has no prompt to share.
     """
-    prompt = encode_prompt(tokenizer, problem, mode)
+    prompt = encode_prompt(tokenizer, problem, mode, asked)
     tokens, weights, at = list(prompt), [prompt_weight] * len(prompt), 0
     spans = [match.span() for match in _OUTPUT.finditer(text)] if mode == "tir" else []
     for start, end in [*spans, (len(text), len(text))]:
