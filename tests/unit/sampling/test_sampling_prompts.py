@@ -179,3 +179,17 @@ def test_more_shots_than_examples_or_none_in_tir_are_one_line(base: Any) -> None
         render_prompt(base, "?", "tir", PromptConfig(few_shot="math", shots=4))
     with pytest.raises(ValidationError, match="need few_shot"):
         PromptConfig(shots=3)
+
+
+def test_a_prompt_that_says_what_to_write_gets_no_instruction_and_a_plain_one_nothing_at_all(
+    tokenizer: Any, base: Any
+) -> None:
+    asked = "Write a problem."
+    alone = render_prompt(tokenizer, asked, "cot", PromptConfig(instruction="none"))
+    assert alone == render_prompt(tokenizer, asked, "cot").replace(f"\n{INSTRUCTIONS['cot']}", "")
+    sample = encode(tokenizer, asked, "cot", "How many?", asked=PromptConfig(instruction="none"))
+    assert tokenizer.decode(sample.tokens) == f"{alone}How many?<|im_end|>"
+    plain = PromptConfig(style="plain")
+    assert render_prompt(base, asked, "cot", plain) == asked
+    assert stops_of(base, SamplingConfig(prompt=plain, stop=("\n\n",))) == ("\n\n",)
+    assert not plain.by_chat
