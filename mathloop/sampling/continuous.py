@@ -12,16 +12,17 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from functools import cached_property
 from random import Random
 from typing import Any
 
 import torch
 
 from mathloop.models.memory import ran_out
-from mathloop.sampling.decoding import Decoded, Tool, extend
+from mathloop.sampling.decoding import Decoded, extend
+from mathloop.sampling.draws import Draw
 from mathloop.sampling.prefixes import Prefixes
 from mathloop.sampling.shared_cache import Prefix, SharedCache
-from mathloop.sampling.stopping import Stop
 from mathloop.sampling.token_drawing import draw_rows
 
 READ_TOKENS = 4_096
@@ -31,42 +32,23 @@ MARGIN = 64
 
 
 @dataclass(eq=False)
-class Draw:
-    """Samples after one prompt, from number `first` on; `done` is called once with the outcome."""
-
-    prompt: tuple[int, ...]
-    samples: int
-    max_tokens: int
-    temperature: float
-    top_p: float
-    seed: int
-    done: Callable[[list[Decoded] | Exception], None]
-    first: int = 0
-    tool: Tool | None = None
-    stop: Stop | None = None
-    stopped: Callable[[], bool] = lambda: False
-    """Whether nobody waits for it: it then leaves before the next step, and `done` is not called."""
-    finished: list[Decoded | None] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.finished = [None] * self.samples
-
-
-@dataclass(eq=False)
 class _Row:
     """One sequence, from its start."""
 
     draw: Draw
     number: int
     sequence: Decoded = field(init=False)
-    random: Random = field(init=False)
     waiting: bool = False
     """For the interpreter."""
     output: str | None = None
 
     def __post_init__(self) -> None:
         self.sequence = Decoded(0)
-        self.random = Random(f"{self.draw.seed}/{self.draw.first + self.number}")
+
+    @cached_property
+    def random(self) -> Random:
+        """Its own numbers."""
+        return Random(f"{self.draw.seed}/{self.draw.first + self.number}")
 
     @property
     def position(self) -> int:
@@ -125,17 +107,17 @@ class ContinuousDecoder:
         self._rows, self._cache = [], SharedCache()
         self._waiting.clear()
         for draw in draws:
-            draw.done(error)
+            draw.settle(error)
 
     @staticmethod
     def _blocked(row: _Row) -> bool:
-        return row.waiting and row.output is None and not row.draw.stopped()
+        return row.waiting and row.output is None and not row.draw.over
 
     def _drop_stopped(self) -> None:
         """Also those whose interpreter has failed, with its error."""
-        if any(row.draw.stopped() for row in self._waiting):
-            self._waiting = deque(row for row in self._waiting if not row.draw.stopped())
-        self._rows = [None if row is None or row.draw.stopped() else row for row in self._rows]
+        if any(row.draw.over for row in self._waiting):
+            self._waiting = deque(row for row in self._waiting if not row.draw.over)
+        self._rows = [None if row is None or row.draw.over else row for row in self._rows]
 
     def _give_way(self) -> bool:
         """After memory ran out: all begin again, in half of the space. False if only one was tried."""
@@ -262,15 +244,21 @@ class ContinuousDecoder:
         """Draws and appends the next token of each row."""
         temperature = torch.tensor([[row.draw.temperature] for row in rows], device=logits.device)
         top_p = torch.tensor([[row.draw.top_p] for row in rows], device=logits.device)
-        numbers = [(row.random.random(), row.random.random()) for row in rows]
+        numbers = [
+            (row.random.random(), row.random.random()) if row.draw.temperature else (0.0, 0.0) for row in rows
+        ]
         tokens, logprobs = draw_rows(logits, temperature, top_p, torch.tensor(numbers, device=logits.device))
         for row, token, logprob in zip(rows, tokens.tolist(), logprobs.tolist(), strict=True):
             draw, sequence = row.draw, row.sequence
-            move = extend(sequence, token, logprob, self._ends, draw.tool, draw.stop)
+            try:
+                move = extend(sequence, token, logprob, self._ends, draw.tool, draw.stop)
+            except Exception as error:  # of this question's tokens alone: the others go on
+                draw.settle(error)
+                continue
             if move == "ends" or len(sequence.tokens) >= draw.max_tokens:
                 draw.finished[row.number] = sequence
                 if all(draw.finished):
-                    draw.done([one for one in draw.finished if one is not None])
+                    draw.settle([one for one in draw.finished if one is not None])
             elif move == "asks":
                 sequence.tool_calls += 1
                 row.waiting = True
@@ -278,7 +266,7 @@ class ContinuousDecoder:
 
     @staticmethod
     def _continues(row: _Row) -> bool:
-        return row.draw.finished[row.number] is None
+        return row.draw.finished[row.number] is None and not row.draw.over
 
     def _ask(self, row: _Row) -> None:
         """In a thread of its own: the interpreter's output, or the end of the draw."""
@@ -287,7 +275,8 @@ class ContinuousDecoder:
         try:
             output = draw.tool.run([draw.tool.decode(row.sequence.tokens)])[0]
         except Exception as error:
-            draw.done(error)
+            draw.settle(error)
+            self.on_tool()
             return
         row.output = output
         self.on_tool()

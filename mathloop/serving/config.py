@@ -39,7 +39,11 @@ class SolverConfig(BaseModel):
         1.0, gt=0, description="Sampling temperature, unless the request or a champion's evaluation sets it"
     )
     max_tokens: int = Field(2048, ge=1, description="Longest response in tokens; less where the context ends")
-    parallel: int = Field(32, ge=1, description="Questions that are answered at the same time")
+    parallel: int = Field(
+        32,
+        ge=1,
+        description="Questions answered at the same time; one of n < 8 samples counts as n/8",
+    )
     queue: int = Field(256, ge=0, description="Questions that may wait; others are refused with HTTP 429")
     deadline: float = Field(300.0, gt=0, description="Seconds from a question's arrival to its answer")
     reward_seconds: float = Field(

@@ -21,8 +21,8 @@ from mathloop.models.tokenizers import end_tokens
 from mathloop.records import Mode, Problem, Response
 from mathloop.registry import Champion, Registry
 from mathloop.sampling.config import SamplingConfig
-from mathloop.sampling.continuous import Draw
 from mathloop.sampling.decoding import Decoded, as_rollout
+from mathloop.sampling.draws import Draw
 from mathloop.sampling.interpreter import Interpreter
 from mathloop.sampling.prompts import Turn, encode_prompt
 from mathloop.sampling.scoring import dialogue_tokens, share_prefix
@@ -133,10 +133,11 @@ class LocalEngine:
             await self._probe.check()
 
     async def draw(self, question: Question, begin: int, count: int) -> Generation:
-        prompt = await self._with_texts(lambda: self._encode(question))
+        prompt, stop = await self._with_texts(
+            lambda: (self._encode(question), stop_at(self._tokenizer, question.stop))
+        )
         limit = self._limit(question, len(prompt))
         settings = SamplingConfig(max_tokens=limit, top_p=question.top_p, stop=question.stop)
-        stop = await self._with_texts(lambda: stop_at(self._tokenizer, question.stop))
         interpreter, tool = None, None
         if question.mode == "tir":
             interpreter = Interpreter(self._tokenizer, await self._with_texts(self._started_sandbox))

@@ -7,7 +7,7 @@ OpenAI's fields keep OpenAI's meaning. mathloop's own fields (`extra_body` of Op
 from __future__ import annotations
 
 import difflib
-import secrets
+import random
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,9 @@ MODES: tuple[Mode, ...] = ("cot", "tir")
 MOST_STOPS = 16
 LONGEST_STOP = 200
 """Characters."""
+
+_RANDOM = random.Random()
+"""Of seeds that a request does not set."""
 
 SUPPORTED = (
     "model", "messages", "stream", "stream_options", "n", "temperature", "top_p", "seed", "max_tokens",
@@ -142,7 +145,7 @@ def read_question(
         mode=mode,
         temperature=temperature,
         top_p=read_number(fields, "top_p", 1.0, 1e-6, 1.0),
-        seed=read_whole(fields, "seed", secrets.randbelow(2**31), -(2**63), 2**63 - 1),
+        seed=read_whole(fields, "seed", _RANDOM.getrandbits(31), -(2**63), 2**63 - 1),
         max_tokens=read_whole(fields, limit, config.max_tokens, 1, 2**20),
         seeded=seeded,
         may_cut=limit not in fields,

@@ -20,13 +20,15 @@ LONGEST_RETRY = 60.0
 
 
 class Queue:
-    """Admits `parallel` questions to the engine, and lets `length` more wait."""
+    """Admits questions of the weight `parallel` to the engine, and lets `length` more wait."""
 
     def __init__(self, parallel: int, length: int) -> None:
         self._parallel, self._length = parallel, length
         self._lines: OrderedDict[str, deque[Place]] = OrderedDict()
         """Client → its places that wait; the first client is the next."""
         self.running = 0
+        self._weight = 0.0
+        """Of those that are running."""
         self._recent: deque[float] = deque(maxlen=16)
         """Seconds that the latest questions took at the engine."""
 
@@ -44,11 +46,14 @@ class Queue:
         """Whether there are other questions than one."""
         return self.inside > 1
 
-    def enter(self, client: str) -> Place:
-        """A place, which must be left again. Raises Refused (429, with Retry-After) if the queue is full."""
-        if self.running >= self._parallel and self.waiting >= self._length:
+    def enter(self, client: str, weight: float = 1.0) -> Place:
+        """A place, which must be left again. Raises Refused (429, with Retry-After) if the queue is full.
+
+        `weight` is above 0 and at most 1: one sample takes less of the engine than eight.
+        """
+        if self.waiting >= self._length and (self._lines or not self._has_room(weight)):
             self._make_way(client)
-        place = Place(self, client, self.inside)
+        place = Place(self, client, self.inside, weight)
         self._lines.setdefault(client, deque()).append(place)
         self._advance()
         return place
@@ -74,19 +79,28 @@ class Queue:
                     del self._lines[place.client]
         else:
             self.running -= 1
+            self._weight = self._weight - place.weight if self.running else 0.0
             self._recent.append(time.monotonic() - place.began)
         self._advance()
 
     def _advance(self) -> None:
         """Gives turns, to one client after the other."""
-        while self._lines and self.running < self._parallel:
-            client, line = self._lines.popitem(last=False)
-            place = line.popleft()
+        while self._lines:
+            client, line = next(iter(self._lines.items()))
+            place = line[0]
+            if not self._has_room(place.weight):
+                break  # nobody overtakes the next one, however little they ask for
+            del self._lines[client]
+            line.popleft()
             if line:
                 self._lines[client] = line  # at the end
             self.running += 1
+            self._weight += place.weight
             place.begin()
         metrics.QUEUE.set(self.waiting)
+
+    def _has_room(self, weight: float) -> bool:
+        return self._weight + weight <= self._parallel + 1e-9  # a sum of eighths may be rounded
 
     def _make_way(self, client: str) -> None:
         """Refuses the newest question of the client with the most, or raises for this client's own."""
@@ -99,7 +113,7 @@ class Queue:
 
     def _full(self) -> Refused:
         usual = sum(self._recent) / len(self._recent) if self._recent else 1.0
-        wait = min(max(usual * self.inside / self._parallel, 1.0), LONGEST_RETRY)
+        wait = min(max(usual * self.inside / max(self.running, 1), 1.0), LONGEST_RETRY)
         # Jitter: clients that were refused together do not come back together.
         seconds = math.ceil(wait * random.uniform(1.0, 2.0))
         message = f"the queue is full ({self.inside} questions); ask again later"
@@ -109,8 +123,8 @@ class Queue:
 class Place:
     """One question's place in a queue."""
 
-    def __init__(self, queue: Queue, client: str, ahead: int) -> None:
-        self._queue, self.client = queue, client
+    def __init__(self, queue: Queue, client: str, ahead: int, weight: float) -> None:
+        self._queue, self.client, self.weight = queue, client, weight
         self.ahead = ahead
         """Questions inside when it came."""
         self.began: float | None = None

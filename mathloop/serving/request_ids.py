@@ -5,8 +5,8 @@ Both are taken from the request where they are valid, so that one name follows a
 
 from __future__ import annotations
 
+import random
 import re
-import secrets
 from contextvars import ContextVar
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -14,7 +14,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 REQUEST_ID, TRACE = b"x-request-id", b"traceparent"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _TRACE = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})(?:-.*)?")
+_RANDOM = random.Random()
+"""Seeded by the system once: names need to be unique, not secret, and each system call costs CPU time."""
 _CURRENT: ContextVar[dict[str, str] | None] = ContextVar("request", default=None)
+
+
+def new_id(characters: int) -> str:
+    """A random name of so many hexadecimal digits."""
+    return f"{_RANDOM.getrandbits(4 * characters):0{characters}x}"
 
 
 def log_fields() -> dict[str, str]:
@@ -34,10 +41,10 @@ class RequestIds:
             return
         headers = dict(scope["headers"])
         given = headers.get(REQUEST_ID, b"").decode("latin-1")
-        name = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
+        name = given if _REQUEST_ID.fullmatch(given) else new_id(32)
         parent = _TRACE.fullmatch(headers.get(TRACE, b"").decode("latin-1"))
-        trace_id, flags = (parent[1], parent[2]) if parent else (secrets.token_hex(16), "00")
-        span = f"00-{trace_id}-{secrets.token_hex(8)}-{flags}"
+        trace_id, flags = (parent[1], parent[2]) if parent else (new_id(32), "00")
+        span = f"00-{trace_id}-{new_id(16)}-{flags}"
         _CURRENT.set({"request_id": name, "trace_id": trace_id})
 
         async def reply(message: Message) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-import uuid
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
@@ -21,6 +20,7 @@ from mathloop.serving.openapi import describe_api
 from mathloop.serving.progress import Progress
 from mathloop.serving.questions import Question, read_question
 from mathloop.serving.refusals import Refused
+from mathloop.serving.request_ids import new_id
 from mathloop.serving.solver import Answer, Solver
 
 BODY_SECONDS = 30.0
@@ -91,7 +91,7 @@ def _solver_routes(solver: Solver) -> APIRouter:
         except Refused as refused:
             metrics.REFUSED.labels(str(refused.status)).inc()
             return _refusal(refused)
-        reply_id, now = f"chatcmpl-{uuid.uuid4().hex}", int(time.time())
+        reply_id, now = f"chatcmpl-{new_id(32)}", int(time.time())
         try:
             # A stream begins with its first byte: until then, an error still has a status of its own.
             first = PROGRESS_SECONDS if question.stream_progress else PING_SECONDS

@@ -14,7 +14,8 @@ from mathloop.errors import BadConfig
 from mathloop.models.memory import if_it_fits
 from mathloop.models.packing import Sample, share_prompts
 from mathloop.models.reward_model import RewardModel
-from mathloop.sampling.continuous import ContinuousDecoder, Draw
+from mathloop.sampling.continuous import ContinuousDecoder
+from mathloop.sampling.draws import Draw
 from mathloop.sampling.operators import decoding_operators
 from mathloop.sampling.scoring import forward
 

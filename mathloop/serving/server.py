@@ -138,6 +138,8 @@ def serve(
     kserve.protocol.rest.server.RESTServer(
         "kserve.model_server:app", model_server.dataplane, model_server.model_repository_extension, 0
     ).create_application()
+    # kserve times each request for a log that is off here.
+    app.user_middleware = [one for one in app.user_middleware if "Timing" not in one.cls.__name__]
     app.add_middleware(Guard, keys=keys, body_bytes=solver.config.body_bytes)
     app.add_middleware(RequestIds)
     # ModelServer.start would bind 0.0.0.0; this server uses the given socket.

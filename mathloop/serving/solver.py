@@ -25,6 +25,8 @@ from mathloop.voting import STRATEGIES, Group, choose
 from mathloop.voting.adaptive import THRESHOLD, leader_stays, next_count
 
 MOST_CHECK_SECONDS = 20.0
+USUAL_SAMPLES = 8
+"""A question with fewer takes less than one of the engine's places: so many greedy ones take one together."""
 QUEUE_SECONDS = 1.0
 """Pause between two looks at the place in the queue."""
 PAUSE_SECONDS = 10.0
@@ -165,7 +167,8 @@ class Solver:
             raise Refused(
                 503, "the models are still loading; ask again later", code="not_ready", retry_after=5
             )
-        place = self._queue.enter(current_client().name)
+        weight = min(1.0, question.samples / USUAL_SAMPLES)
+        place = self._queue.enter(current_client().name, weight)
         task = asyncio.create_task(self._observe(question, place))
         task.add_done_callback(lambda _: place.leave())  # also if the task was cancelled before it began
         return task

@@ -62,7 +62,10 @@ def serve(
         Path | None,
         typer.Option(metavar="FILE", help="Accepted API keys, lines NAME SHA256, besides MATHLOOP_API_KEY."),
     ] = None,
-    parallel: Annotated[int, typer.Option(min=1, help="Requests that are answered at the same time.")] = 32,
+    parallel: Annotated[
+        int,
+        typer.Option(min=1, help="Requests answered at the same time; one of n < 8 samples counts as n/8."),
+    ] = 32,
     queue: Annotated[
         int, typer.Option(min=0, help="Requests that may wait; further ones are refused (HTTP 429).")
     ] = 256,

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from mathloop.sampling import continuous
-from mathloop.sampling.continuous import ContinuousDecoder, Draw
+from mathloop.sampling.continuous import ContinuousDecoder
 from mathloop.sampling.decoding import Decoded, Tool, decode_batch
+from mathloop.sampling.draws import Draw
 from mathloop.sampling.operators import decoding_operators
 
 VOCABULARY = 61
@@ -210,6 +211,36 @@ def test_a_question_that_nobody_waits_for_leaves_before_the_next_step(model: Any
     gone.set()
     asked.run()
     assert [outcome is None for outcome in asked.outcomes] == [True, False, True]
+    assert asked.decoder.empty
+
+
+def test_tokens_that_cannot_be_read_fail_their_own_question_once(model: Any) -> None:
+    """Halfway through a step: those extended before it have their outcome already, and none gets two."""
+
+    class Unreadable:
+        def find(self, tokens: list[int], sampled: list[bool]) -> str:
+            if len(tokens) < 3:
+                return ""
+            raise ValueError("no such token")
+
+    asked = Asked(model, ends=NONE)
+    outcomes: list[tuple[str, Any]] = []
+
+    def add(name: str, prompt: tuple[int, ...], most: int, samples: int = 1, stop: Any = None) -> None:
+        def done(outcome: Any) -> None:
+            outcomes.append((name, outcome))
+
+        asked.decoder.add(Draw(prompt, samples, most, 1.0, 1.0, 0, done, stop=stop))
+
+    add("ends in the same step", PROMPTS[0], 3)
+    add("fails", PROMPTS[1], 6, samples=2, stop=Unreadable())
+    add("goes on", PROMPTS[2], 6)
+    asked.run()
+    assert [(name, isinstance(one, ValueError)) for name, one in outcomes] == [
+        ("ends in the same step", False),
+        ("fails", True),
+        ("goes on", False),
+    ]
     assert asked.decoder.empty
 
 

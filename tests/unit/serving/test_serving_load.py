@@ -85,6 +85,25 @@ def test_a_full_queue_takes_from_whoever_has_most_and_says_when_to_come_back() -
     asyncio.run(run())
 
 
+def test_questions_of_one_sample_take_an_eighth_of_a_place_and_overtake_nobody() -> None:
+    async def run() -> None:
+        queue = Queue(2, 2)
+        greedy = [queue.enter(f"g{number}", 1 / 8) for number in range(9)]
+        assert queue.running == 9
+        whole = queue.enter("whole")
+        late = queue.enter("late", 1 / 8)  # there is room for it, but it is not its turn
+        assert (queue.running, queue.waiting) == (9, 2)
+        with pytest.raises(Refused):
+            queue.enter("later", 1 / 8)
+        greedy[0].leave()
+        await asyncio.gather(whole.turn(), late.turn() if queue.waiting == 0 else asyncio.sleep(0))
+        for place in (*greedy, whole, late):
+            place.leave()
+        assert (queue.running, queue.waiting, queue._weight) == (0, 0, 0)
+
+    asyncio.run(run())
+
+
 def test_a_place_that_is_left_before_its_turn_is_free_again() -> None:
     async def run() -> None:
         queue = Queue(1, 1)

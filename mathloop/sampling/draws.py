@@ -1,0 +1,44 @@
+"""A question's samples, as the continuous decoder is asked for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from mathloop.sampling.decoding import Decoded, Tool
+from mathloop.sampling.stopping import Stop
+
+
+@dataclass(eq=False)
+class Draw:
+    """Samples after one prompt, from number `first` on; `done` is called once, with the outcome."""
+
+    prompt: tuple[int, ...]
+    samples: int
+    max_tokens: int
+    temperature: float
+    top_p: float
+    seed: int
+    done: Callable[[list[Decoded] | Exception], None]
+    first: int = 0
+    tool: Tool | None = None
+    stop: Stop | None = None
+    stopped: Callable[[], bool] = lambda: False
+    """Whether nobody waits for it: it then leaves before the next step, and `done` is not called."""
+    finished: list[Decoded | None] = field(init=False)
+    _to_call: list[Callable[[list[Decoded] | Exception], None]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.finished = [None] * self.samples
+        self._to_call = [self.done]
+
+    @property
+    def over(self) -> bool:
+        """Whether it has had its outcome, or nobody waits for one."""
+        return not self._to_call or self.stopped()
+
+    def settle(self, outcome: list[Decoded] | Exception) -> None:
+        """Calls `done`, the first time; from any thread."""
+        with suppress(IndexError):  # pop is atomic, a flag would not be
+            self._to_call.pop()(outcome)
