@@ -248,13 +248,20 @@ class ContinuousDecoder:
             (row.random.random(), row.random.random()) if row.draw.temperature else (0.0, 0.0) for row in rows
         ]
         tokens, logprobs = draw_rows(logits, temperature, top_p, torch.tensor(numbers, device=logits.device))
-        for row, token, logprob in zip(rows, tokens.tolist(), logprobs.tolist(), strict=True):
+        likeliest = _likeliest(rows, logits, temperature)
+        for place, (row, token, logprob) in enumerate(
+            zip(rows, tokens.tolist(), logprobs.tolist(), strict=True)
+        ):
             draw, sequence = row.draw, row.sequence
+            if place in likeliest:
+                sequence.likeliest.append(likeliest[place])
             try:
                 move = extend(sequence, token, logprob, self._ends, draw.tool, draw.stop)
             except Exception as error:  # of this question's tokens alone: the others go on
                 draw.settle(error)
                 continue
+            if draw.heard is not None:
+                draw.heard(len(sequence.tokens) - 1, sequence.tokens[-1])
             if move == "ends" or len(sequence.tokens) >= draw.max_tokens:
                 draw.finished[row.number] = sequence
                 if all(draw.finished):
@@ -280,3 +287,19 @@ class ContinuousDecoder:
             return
         row.output = output
         self.on_tool()
+
+
+def _likeliest(
+    rows: Sequence[_Row], logits: torch.Tensor, temperature: torch.Tensor
+) -> dict[int, list[tuple[int, float]]]:
+    """Place → the likeliest tokens, of the rows that ask for them, under the distribution drawn from."""
+    places = [place for place, row in enumerate(rows) if row.draw.likeliest]
+    if not places:
+        return {}
+    scale = torch.where(temperature == 0, 1.0, temperature)[places]
+    most = min(max(rows[place].draw.likeliest for place in places), logits.shape[-1])
+    found = (logits[places].float() / scale).log_softmax(-1).topk(most)
+    return {
+        place: list(zip(tokens, values, strict=True))[: rows[place].draw.likeliest]
+        for place, tokens, values in zip(places, found.indices.tolist(), found.values.tolist(), strict=True)
+    }

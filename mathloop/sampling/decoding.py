@@ -41,6 +41,8 @@ class Decoded:
     tool_calls: int = 0
     forced: list[int] = field(default_factory=list)
     """Interpreter tokens that are still to be fed."""
+    likeliest: list[list[tuple[int, float]]] = field(default_factory=list)
+    """At each token, the likeliest ones with their log-probabilities; empty unless asked for."""
 
 
 class TextDecoder(Protocol):

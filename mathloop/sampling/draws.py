@@ -26,6 +26,10 @@ class Draw:
     stop: Stop | None = None
     stopped: Callable[[], bool] = lambda: False
     """Whether nobody waits for it: it then leaves before the next step, and `done` is not called."""
+    likeliest: int = 0
+    """Tokens to note with their log-probabilities wherever one is drawn."""
+    heard: Callable[[int, int], None] | None = None
+    """Called with the place of each token and it, for one sample; from 0 again if it begins again."""
     finished: list[Decoded | None] = field(init=False)
     _to_call: list[Callable[[list[Decoded] | Exception], None]] = field(init=False)
 

@@ -32,11 +32,13 @@ from mathloop.serving import metrics
 from mathloop.serving.config import SolverConfig
 from mathloop.serving.engines import Generation
 from mathloop.serving.messages import Message
+from mathloop.serving.progress import text_sender
 from mathloop.serving.questions import MODES, Question
 from mathloop.serving.refusals import UNAVAILABLE, Refused
 from mathloop.serving.sandbox_probe import SandboxProbe
 from mathloop.serving.scheduler import Scheduler, Scoring
 from mathloop.serving.token_logprobs import of_decoded
+from mathloop.serving.token_stream import TokenStream
 from mathloop.storage import open_store
 
 Result = TypeVar("Result")
@@ -68,7 +70,7 @@ class LocalEngine:
         self._scorer = reward_model
         self._config = config
         self._context = _context(self._model, self._tokenizer)
-        ends = end_tokens(self._tokenizer, getattr(self._model, "generation_config", None))
+        self._ends = ends = end_tokens(self._tokenizer, getattr(self._model, "generation_config", None))
         scorer = None if reward_model is None else reward_model[0]
         self._scheduler = Scheduler(self._model.eval(), ends, scorer, config.tokens_at_once)
         self._texts = ThreadPoolExecutor(TEXT_THREADS, thread_name_prefix="texts")
@@ -143,6 +145,8 @@ class LocalEngine:
             interpreter = Interpreter(self._tokenizer, await self._with_texts(self._started_sandbox))
             tool = await self._with_texts(lambda: interpreter.tool(settings))
 
+        heard = self._heard(question) if question.by_token else None
+
         def work(gone: Callable[[], bool], done: Callable[[list[Decoded] | Exception], None]) -> Draw:
             if interpreter is not None:
                 interpreter.stopped = gone
@@ -158,6 +162,8 @@ class LocalEngine:
                 tool=tool,
                 stop=stop,
                 stopped=gone,
+                likeliest=question.likeliest,
+                heard=heard,
             )
 
         try:
@@ -224,6 +230,17 @@ class LocalEngine:
             gone.set()
             if not outcome.done() or outcome.cancelled() or outcome.exception() is not None:
                 self._scheduler.give_up()
+
+    def _heard(self, question: Question) -> Callable[[int, int], None]:
+        """Takes tokens in the models' thread, and sends their text on the event loop."""
+        loop = asyncio.get_running_loop()
+        stream = TokenStream(self._tokenizer, self._ends, question.stop, text_sender())
+
+        def hear(place: int, token: int) -> None:
+            with suppress(RuntimeError):  # the loop is closed: nobody waits
+                loop.call_soon_threadsafe(stream.hear, place, token)
+
+        return hear
 
     def _encode(self, question: Question) -> list[int]:
         """Tokens of the prompt. Raises Refused if the model takes no such messages."""

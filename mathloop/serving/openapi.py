@@ -11,6 +11,7 @@ from mathloop.serving.messages import ROLES
 from mathloop.serving.predict import CHAT_ONLY, MOST
 from mathloop.serving.questions import IGNORED, LONGEST_STOP, MOST_STOPS, UNSUPPORTED, strategies
 from mathloop.serving.solver import Solver
+from mathloop.serving.token_logprobs import MOST_LIKELIEST
 
 Schema = dict[str, Any]
 _TEXT: Schema = {"type": "string"}
@@ -136,6 +137,7 @@ def _request(solver: Solver) -> Schema:
         "max_completion_tokens": tokens,
         "stop": {"anyOf": [stop, {**_list(stop), "maxItems": MOST_STOPS}]},
         "logprobs": _FLAG,
+        "top_logprobs": {"type": "integer", "minimum": 0, "maximum": MOST_LIKELIEST},
         "strategy": {"enum": strategies(solver.engine.has_reward_model)},
         "samples": {"type": "integer", "minimum": 1, "maximum": most},
         "adaptive": {"type": "boolean", "description": "Stop drawing once the vote is settled."},

@@ -20,7 +20,7 @@ from mathloop.serving.solver import Answer, Solver
 MOST = 32
 """Problems of one request."""
 PROBLEM = "problem"
-CHAT_ONLY = ("messages", "stream", "stream_options", "n", "model", "logprobs")
+CHAT_ONLY = ("messages", "stream", "stream_options", "n", "model", "logprobs", "top_logprobs")
 """Fields of a chat completion that an instance does not have."""
 
 Read = Callable[[dict[str, Any]], Question]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from typing import Any
 
 from mathloop.records import Response
 
+TEXT = "text"
+"""Stage of the events that are pieces of the response itself."""
 _CURRENT: ContextVar[Progress | None] = ContextVar("progress", default=None)
 
 
@@ -18,10 +20,15 @@ class Progress:
     def __init__(self) -> None:
         self._events: list[dict[str, Any]] = []
         self._any = asyncio.Event()
+        self._stages: tuple[str, ...] = ()
 
     def listen(self) -> None:
         """From now on, tasks that this one begins report to it."""
         _CURRENT.set(self)
+
+    def only(self, *stages: str) -> None:
+        """Events of other stages than these are left out."""
+        self._stages = stages
 
     def take(self) -> list[dict[str, Any]]:
         """The events since the last call, in order."""
@@ -35,6 +42,8 @@ class Progress:
 
     def add(self, event: dict[str, Any]) -> None:
         """Adds an event, on the event loop."""
+        if self._stages and event["stage"] not in self._stages:
+            return
         self._events.append(event)
         self._any.set()
 
@@ -42,6 +51,17 @@ class Progress:
 def is_listening() -> bool:
     """Whether the current question's client asked for progress."""
     return _CURRENT.get() is not None
+
+
+def text_sender() -> Callable[[str], None]:
+    """Tells the current question's client a piece of its response; to be called on the event loop."""
+    progress = _CURRENT.get()
+
+    def send(text: str) -> None:
+        if progress is not None:
+            progress.add({"stage": TEXT, "text": text})
+
+    return send
 
 
 def report(stage: str, **fields: Any) -> None:

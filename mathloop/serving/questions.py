@@ -17,6 +17,7 @@ from mathloop.serving.config import MODEL, SolverConfig
 from mathloop.serving.fields import one_of, read_choice, read_flag, read_number, read_stop, read_whole, wrong
 from mathloop.serving.messages import Message, read_messages
 from mathloop.serving.refusals import Refused
+from mathloop.serving.token_logprobs import MOST_LIKELIEST
 from mathloop.voting import STRATEGIES
 
 MODES: tuple[Mode, ...] = ("cot", "tir")
@@ -29,13 +30,12 @@ _RANDOM = random.Random()
 
 SUPPORTED = (
     "model", "messages", "stream", "stream_options", "n", "temperature", "top_p", "seed", "max_tokens",
-    "max_completion_tokens", "stop", "logprobs", "strategy", "samples", "mode", "adaptive",
+    "max_completion_tokens", "stop", "logprobs", "top_logprobs", "strategy", "samples", "mode", "adaptive",
 )  # fmt: skip
 UNSUPPORTED: dict[str, tuple[Any, ...]] = {
     "frequency_penalty": (0,),
     "presence_penalty": (0,),
     "logit_bias": ({},),
-    "top_logprobs": (0,),
     "tools": ([],),
     "tool_choice": ("none", "auto"),
     "parallel_tool_calls": (False, True),
@@ -84,11 +84,18 @@ class Question:
     """`max_tokens` is the server's default: it may be lowered where the model's context ends earlier."""
     logprobs: bool = False
     """The reply has the log-probability of each sampled token."""
+    likeliest: int = 0
+    """Tokens whose log-probabilities the reply has in the place of each: OpenAI's `top_logprobs`."""
     stream: bool = False
     stream_usage: bool = False
     """The stream ends with a usage chunk."""
     stream_progress: bool = False
     """The stream tells the place in the queue, and each response as it arrives."""
+
+    @property
+    def by_token(self) -> bool:
+        """Whether its one response is streamed while it is written: no vote decides about it."""
+        return self.stream and STRATEGIES[self.strategy].needs == "greedy"
 
     @property
     def language(self) -> Language:
@@ -150,10 +157,18 @@ def read_question(
         seeded=seeded,
         may_cut=limit not in fields,
         logprobs=read_flag(fields, "logprobs"),
+        likeliest=_likeliest(fields),
         stream=read_flag(fields, "stream"),
         stream_usage=read_flag(options, "include_usage"),
         stream_progress=read_flag(options, "include_progress"),
     )
+
+
+def _likeliest(fields: dict[str, Any]) -> int:
+    most = read_whole(fields, "top_logprobs", 0, 0, MOST_LIKELIEST)
+    if most and not read_flag(fields, "logprobs"):
+        raise Refused(422, "top_logprobs: needs logprobs; set it to true", param="top_logprobs")
+    return most
 
 
 def _check_names(fields: dict[str, Any]) -> None:

@@ -117,6 +117,7 @@ class RemoteEngine:
                 **({} if seed is None else {"seed": seed}),
                 **({"stop": list(question.stop)} if question.stop else {}),
                 **({"logprobs": True} if question.logprobs else {}),
+                **({"top_logprobs": question.likeliest} if question.likeliest else {}),
             },
         )
         choices = answer.get("choices")
@@ -139,12 +140,12 @@ class RemoteEngine:
         ]
         prompt, sampled = _count(counts, "prompt_tokens"), _count(counts, "completion_tokens")
         seed = question.seed if question.seeded else None
-        return Generation(responses, prompt, sampled, seed, self._logprobs(choices, question.logprobs))
+        return Generation(responses, prompt, sampled, seed, self._logprobs(choices, question))
 
-    def _logprobs(self, choices: list[Any], wanted: bool) -> list[list[TokenLogprob]] | None:
-        if not wanted:
+    def _logprobs(self, choices: list[Any], question: Question) -> list[list[TokenLogprob]] | None:
+        if not question.logprobs:
             return None
-        found = [of_choice(choice) for choice in choices]
+        found = [of_choice(choice, question.likeliest) for choice in choices]
         if any(one is None for one in found):
             raise self._policy.invalid("no log-probabilities")
         return [one for one in found if one is not None]

@@ -17,7 +17,7 @@ from mathloop.serving import predict as kserve
 from mathloop.serving.config import MODEL
 from mathloop.serving.guard import CHAT, INFER, KSERVE_ROOT, PREDICT
 from mathloop.serving.openapi import describe_api
-from mathloop.serving.progress import Progress
+from mathloop.serving.progress import TEXT, Progress
 from mathloop.serving.questions import Question, read_question
 from mathloop.serving.refusals import Refused
 from mathloop.serving.request_ids import new_id
@@ -85,8 +85,10 @@ def _solver_routes(solver: Solver) -> APIRouter:
         try:
             question = read(await read_body(request))
             progress = Progress()
-            if question.stream and question.stream_progress:
+            if question.by_token or (question.stream and question.stream_progress):
                 progress.listen()
+                if not question.stream_progress:
+                    progress.only(TEXT)
             task = solver.ask(question)
         except Refused as refused:
             metrics.REFUSED.labels(str(refused.status)).inc()
@@ -95,7 +97,8 @@ def _solver_routes(solver: Solver) -> APIRouter:
         try:
             # A stream begins with its first byte: until then, an error still has a status of its own.
             first = PROGRESS_SECONDS if question.stream_progress else PING_SECONDS
-            there = await until_hang_up(request, task, first if question.stream else None)
+            begins = progress if question.by_token else None
+            there = await until_hang_up(request, task, first if question.stream else None, begins)
             if question.stream and there:
                 events = _events(task, progress, wire.Stream(reply_id, now), question.choices, engine.name)
                 return _TaskStream(task, events)
@@ -134,21 +137,27 @@ async def read_body(request: Request) -> bytes:
         raise Refused(400, "the connection closed before the end of the body", code="invalid_json") from None
 
 
-async def until_hang_up(request: Request, task: asyncio.Task[Any], seconds: float | None) -> bool:
+async def until_hang_up(
+    request: Request, task: asyncio.Task[Any], seconds: float | None, begins: Progress | None = None
+) -> bool:
     """Waits for the answer, up to so many seconds; False if the client hangs up, which stops the work.
+
+    An event of `begins` ends the wait too.
 
     Raises Refused if the question was refused.
     """
     gone = asyncio.create_task(_hung_up(request))
+    news = set() if begins is None else {asyncio.create_task(begins.wait())}
     stays = False
     try:
-        await asyncio.wait({task, gone}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({task, gone, *news}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         if task.done():
             task.result()
         stays = task.done() or not gone.done()
         return stays
     finally:
-        gone.cancel()
+        for waiting in (gone, *news):
+            waiting.cancel()
         if not stays:
             await _stop(task)
 
@@ -179,9 +188,9 @@ async def _events(
         if not events and not task.done():
             yield wire.PING
         for event in events:
-            yield stream.progress(event)
+            yield stream.event(event)
     for event in progress.take():  # an answer that was there before the stream began
-        yield stream.progress(event)
+        yield stream.event(event)
     try:
         answer = task.result()
     except Refused as refused:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 MOST = 1 << 20
 """Tokens of a response."""
+MOST_LIKELIEST = 20
+"""Of OpenAI's `top_logprobs`."""
 
 
 class TokenLogprob(NamedTuple):
@@ -20,6 +22,8 @@ class TokenLogprob(NamedTuple):
     token: str
     logprob: float
     """Natural logarithm of its probability under the distribution that it was drawn from, before top-p."""
+    likeliest: tuple[tuple[str, float], ...] = ()
+    """As many tokens in its place as the question asks for, the likeliest first."""
 
 
 def of_decoded(tokenizer: Any, decoded: Decoded, text: str) -> list[TokenLogprob]:
@@ -28,27 +32,46 @@ def of_decoded(tokenizer: Any, decoded: Decoded, text: str) -> list[TokenLogprob
     most = len(decoded.tokens)
     if decoded.stop:  # the first tokens that hold the text, whose last one may begin the stop text
         most = bisect_left(range(most), len(text), key=lambda n: len(tokenizer.decode(decoded.tokens[:n])))
-    rows = zip(decoded.tokens[:most], decoded.logprobs, decoded.sampled, strict=False)
+    likeliest = decoded.likeliest or [[]] * len(decoded.tokens)
+    rows = zip(decoded.tokens[:most], decoded.logprobs, decoded.sampled, likeliest, strict=False)
     return [
-        TokenLogprob(tokenizer.decode([token]), logprob)
-        for token, logprob, sampled in rows
+        TokenLogprob(
+            tokenizer.decode([token]),
+            logprob,
+            tuple((tokenizer.decode([other]), value) for other, value in others),
+        )
+        for token, logprob, sampled, others in rows
         if sampled and token not in special
     ]
 
 
-def of_choice(choice: Any) -> list[TokenLogprob] | None:
-    """Those of a choice of an OpenAI-compatible server; None if they are not there as they should be."""
+def of_choice(choice: Any, likeliest: int) -> list[TokenLogprob] | None:
+    """Those of a choice of an OpenAI-compatible server; None if they are not there as they should be.
+
+    `likeliest` are asked for in each token's place, of which a server may give one more: the token itself.
+    """
     logprobs = choice.get("logprobs") if isinstance(choice, dict) else None
     content = logprobs.get("content") if isinstance(logprobs, dict) else None
     if not isinstance(content, list) or len(content) > MOST:
         return None
     found = []
     for row in content:
-        token, value = (row.get("token"), row.get("logprob")) if isinstance(row, dict) else (None, None)
-        if not isinstance(token, str) or not isinstance(value, int | float) or not math.isfinite(value):
+        one = _of_row(row)
+        others = row.get("top_logprobs", []) if likeliest and isinstance(row, dict) else []
+        if one is None or not isinstance(others, list) or len(others) > MOST_LIKELIEST + 1:
             return None
-        found.append(TokenLogprob(token, float(value)))
+        shown = [_of_row(other) for other in others[:likeliest]]
+        if any(other is None for other in shown):
+            return None
+        found.append(one._replace(likeliest=tuple((o.token, o.logprob) for o in shown if o is not None)))
     return found
+
+
+def _of_row(row: Any) -> TokenLogprob | None:
+    token, value = (row.get("token"), row.get("logprob")) if isinstance(row, dict) else (None, None)
+    if not isinstance(token, str) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return TokenLogprob(token, float(value))
 
 
 def to_openai(tokens: Sequence[TokenLogprob] | None) -> dict[str, Any] | None:
@@ -57,11 +80,14 @@ def to_openai(tokens: Sequence[TokenLogprob] | None) -> dict[str, Any] | None:
         return None
     rows = [
         {
-            "token": token,
-            "logprob": logprob,
-            "bytes": None if "\ufffd" in token else list(token.encode("utf-8", "replace")),
-            "top_logprobs": [],
+            **_row(one.token, one.logprob),
+            "top_logprobs": [_row(token, logprob) for token, logprob in one.likeliest],
         }
-        for token, logprob in tokens
+        for one in tokens
     ]
     return {"content": rows, "refusal": None}
+
+
+def _row(token: str, logprob: float) -> dict[str, Any]:
+    data = None if "\ufffd" in token else list(token.encode("utf-8", "replace"))
+    return {"token": token, "logprob": logprob, "bytes": data}

@@ -9,6 +9,7 @@ from typing import Any
 from mathloop.records import Response
 from mathloop.serving.choosing import explain
 from mathloop.serving.config import MODEL
+from mathloop.serving.progress import TEXT
 from mathloop.serving.questions import default_strategy, strategies
 from mathloop.serving.refusals import Refused
 from mathloop.serving.solver import Answer, Solver
@@ -118,6 +119,8 @@ class Stream:
     """The chunks of one streamed reply, in order: opening, content, closing, optional usage, DONE."""
 
     def __init__(self, reply_id: str, created: int) -> None:
+        self._sent = ""
+        """Pieces of the response that were sent while it was written."""
         self._frame = {"id": reply_id, "object": "chat.completion.chunk", "created": created, "model": MODEL}
 
     def opening(self, choices: int) -> Iterator[bytes]:
@@ -125,14 +128,22 @@ class Stream:
         for index in range(choices):
             yield self._chunk(index, {"role": "assistant", "content": ""}, None)
 
-    def progress(self, event: dict[str, Any]) -> bytes:
-        """An event before the answer, in a chunk that adds nothing to the content."""
+    def event(self, event: dict[str, Any]) -> bytes:
+        """A piece of the one response, or progress, in a chunk that adds nothing to the content."""
+        if event["stage"] == TEXT:
+            self._sent += event["text"]
+            return self._chunk(0, {"content": event["text"]}, None)
         return self._chunk(0, {}, None, mathloop={"progress": event})
 
     def answered(self, answer: Answer, model_name: str) -> Iterator[bytes]:
         """All other chunks; the closing one of the first choice has the field `mathloop`."""
+        if not answer.responses[0].text.startswith(self._sent):
+            # It began again for want of memory, and rounding decided otherwise.
+            message = "the response was drawn anew; ask again"
+            yield from self.refused(Refused(500, message, code="internal_error"))
+            return
         for index, response in enumerate(answer.responses):
-            for line in response.text.splitlines(keepends=True):
+            for line in response.text[0 if index else len(self._sent) :].splitlines(keepends=True):
                 yield self._chunk(index, {"content": line}, None)
             more = {} if index else {"mathloop": extension(answer, model_name)}
             logprobs = _logprobs(response, answer)

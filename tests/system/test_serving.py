@@ -200,8 +200,8 @@ def test_openais_client_understands_refusals(server: Server) -> None:
     with pytest.raises(openai.NotFoundError):
         create(model="gpt-4", messages=messages)
     with pytest.raises(openai.BadRequestError) as caught:
-        create(model="mathloop", messages=messages, logprobs=True, top_logprobs=2)
-    assert caught.value.param == "top_logprobs"
+        create(model="mathloop", messages=messages, logprobs=True, frequency_penalty=1.0)
+    assert caught.value.param == "frequency_penalty"
     with pytest.raises(openai.UnprocessableEntityError):
         create(model="mathloop", messages=messages, extra_body={"strategy": "best"})
     with pytest.raises(openai.BadRequestError) as caught:

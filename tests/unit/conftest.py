@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny_model() -> Callable[..., Any]:
     """Makes a Qwen2 of `vocabulary` tokens; its weights are wide enough for clear-cut next tokens."""
 

@@ -103,10 +103,10 @@ def test_a_queue_that_is_full_in_between_costs_no_answer(full_at: int) -> None:
         await solver.prepare()
         enter, tries = solver._queue.enter, count()
 
-        def full_once(client: str) -> Place:
+        def full_once(client: str, weight: float) -> Place:
             if next(tries) == full_at:
                 raise Refused(429, "the queue is full", code="queue_full", retry_after=0)
-            return enter(client)
+            return enter(client, weight)
 
         solver._queue.enter = full_once  # type: ignore[method-assign]
         questions = [Question(f"{n} + 4?", "maj", 1, "cot", 1.0, 1.0, 7, 64) for n in range(3)]

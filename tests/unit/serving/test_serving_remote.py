@@ -172,7 +172,7 @@ def test_log_probabilities_are_vllms_and_checked(vllm: VLLMStandIn) -> None:
 
     vllm.broken["/v1/chat/completions"] = reply([{"token": "7", "logprob": -0.25, "bytes": [55]}])
     given = answer(vllm, question(logprobs=True))
-    assert given.generation.logprobs == [[("7", -0.25)]] * 3
+    assert given.generation.logprobs == [[("7", -0.25, ())]] * 3
     assert answer(vllm, question()).generation.logprobs is None
     for wrong in (None, [{"token": "7"}], [{"token": "7", "logprob": float("nan")}], ["7"], {"a": 1}):
         vllm.broken["/v1/chat/completions"] = reply(wrong)
