@@ -3,24 +3,50 @@
 from kfp import dsl
 
 from components.component import component
-from components.images import CONTROL_IMAGE
+from components.images import TRAINER_IMAGE
 
 
-@component(CONTROL_IMAGE)
+@component(TRAINER_IMAGE)
 def corpus(
     corpus: dsl.Output[dsl.Dataset],
     summary: dsl.Output[dsl.Markdown],
     settings: str = "{}",
+    decontamination: str = "{}",
+    benchmarks: str = "{}",
     seed: int = 0,
     cache_key: str = "",
 ) -> None:
-    """Writes the pretraining corpus.
+    """Builds the pretraining corpus from its sources, or writes the nano world's if there are none.
 
     Args:
         corpus: Documents, as Parquet.
+        decontamination: Settings of decontamination as JSON.
+        benchmarks: Settings of the named benchmarks as JSON; no document may contain their problems.
     """
-    from components.running import run
+    from components.running import run, work_folder
     from mathloop.corpus import write
     from mathloop.corpus.config import CorpusConfig
 
-    run(write.run, summary, out=corpus, config=CorpusConfig.model_validate_json(settings), seed=seed)
+    config = CorpusConfig.model_validate_json(settings)
+    if not config.sources:
+        run(write.run, summary, out=corpus, config=config, seed=seed)
+        return
+    from itertools import chain
+
+    from mathloop.corpus import build, rating
+    from mathloop.decontamination.config import DecontaminationConfig
+    from mathloop.evaluation.benchmarks.named import NamedBenchmarks
+    from mathloop.evaluation.config import BenchmarksConfig
+
+    named = NamedBenchmarks(BenchmarksConfig.model_validate_json(benchmarks))
+    run(
+        build.run,
+        summary,
+        out=corpus,
+        work=work_folder(),
+        config=config,
+        decontamination_config=DecontaminationConfig.model_validate_json(decontamination),
+        benchmarks=chain(named.measured(), named.excluded()),
+        scoring=rating.loader(config.quality),
+        seed=seed,
+    )

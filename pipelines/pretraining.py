@@ -11,7 +11,7 @@ from pipelines.training import ROUND_ID, add_training, model_of
 
 @pipeline("pretraining")
 def pretraining(store: str, overrides: str = "{}", seed: int = 0) -> None:
-    """Generates a corpus, pretrains a language model on it, and publishes the model as champion 0.
+    """Builds or generates a corpus, pretrains a language model on it, and publishes the model as champion 0.
 
     Args:
         store: Store without a champion: a folder, file:///… or s3://bucket/prefix.
@@ -22,7 +22,13 @@ def pretraining(store: str, overrides: str = "{}", seed: int = 0) -> None:
     # A local run may run this and a round in sequence, and each stage needs its own folder.
     preflight_task.set_display_name("preflight-pretraining")
     run_seed = start["seed"]
-    corpus_task = corpus(settings=start["corpus"], seed=run_seed, cache_key=start["cache_key"])
+    corpus_task = corpus(
+        settings=start["corpus"],
+        decontamination=start["decontamination"],
+        benchmarks=start["benchmarks"],
+        seed=run_seed,
+        cache_key=start["cache_key"],
+    )
     pretrain_task = add_training(
         pretrain, store=store, corpus=corpus_task.outputs["corpus"], settings=start["pretrain"], seed=run_seed
     )

@@ -1,9 +1,11 @@
-"""`Problem` and `Response`, and how data sets of them are read and written."""
+"""`Problem`, `Response` and `Document`, and how data sets of them are read and written."""
 
 from mathloop.records.datasets import (
+    read_documents,
     read_problems,
     read_responses,
     response_of,
+    write_documents,
     write_problems,
     write_responses,
 )
@@ -11,6 +13,7 @@ from mathloop.records.drops import Drops, open_drops
 from mathloop.records.rows import read_rows, write_rows
 from mathloop.records.schema import (
     HELD_OUT,
+    Document,
     FinishReason,
     Language,
     Mode,
@@ -21,6 +24,7 @@ from mathloop.records.schema import (
 
 __all__ = [
     "HELD_OUT",
+    "Document",
     "Drops",
     "FinishReason",
     "Language",
@@ -29,10 +33,12 @@ __all__ = [
     "Response",
     "benchmark_of",
     "open_drops",
+    "read_documents",
     "read_problems",
     "read_responses",
     "read_rows",
     "response_of",
+    "write_documents",
     "write_problems",
     "write_responses",
     "write_rows",

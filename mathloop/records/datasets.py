@@ -1,4 +1,4 @@
-"""Problems and responses in files; reading and writing check values against the records' type hints."""
+"""Problems, responses and documents in files; values are checked against the records' type hints."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ import pyarrow as pa
 from mathloop.errors import BadData
 from mathloop.lines import describe, shown
 from mathloop.records.rows import numbered_rows, write_rows
-from mathloop.records.schema import Problem, Response
+from mathloop.records.schema import Document, Problem, Response
 
-Record = TypeVar("Record", Problem, Response)
+Record = TypeVar("Record", Problem, Response, Document)
 
 NEVER_BLANK = {"id", "problem", "problem_id"}
 
@@ -34,6 +34,11 @@ def read_problems(path: Path) -> Iterator[Problem]:
 def read_responses(path: Path) -> Iterator[Response]:
     """Yields the responses of a `.parquet` or `.jsonl` file; errors as in `read_problems`."""
     return _read(path, Response)
+
+
+def read_documents(path: Path) -> Iterator[Document]:
+    """Yields the documents of a `.parquet` or `.jsonl` file; errors as in `read_problems`."""
+    return _read(path, Document)
 
 
 def response_of(path: Path, number: int, row: dict[str, Any]) -> Response:
@@ -59,6 +64,11 @@ def write_problems(path: Path, problems: Iterable[Problem], row_group: int = 409
 def write_responses(path: Path, responses: Iterable[Response], row_group: int = 4096) -> int:
     """Writes responses, as `write_problems` does."""
     return _write(path, Response, responses, row_group)
+
+
+def write_documents(path: Path, documents: Iterable[Document], row_group: int = 1024) -> int:
+    """Writes documents, as `write_problems` does."""
+    return _write(path, Document, documents, row_group)
 
 
 _ACCEPTED: dict[type, tuple[type, ...]] = {float: (float, int), tuple: (tuple, list)}

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mathloop.records.rows import json_line, line_writer
-from mathloop.records.schema import Problem, Response
+from mathloop.records.schema import Document, Problem, Response
 
 DROP_REASON = "drop_reason"
 """Field of a written row that says why the record was dropped."""
@@ -26,7 +26,9 @@ class Drops:
         """Reason → number of records, for `StageReport.dropped`."""
         self._write = write
 
-    def add(self, reason: str, record: Problem | Response | Mapping[str, Any], **details: Any) -> None:
+    def add(
+        self, reason: str, record: Problem | Response | Document | Mapping[str, Any], **details: Any
+    ) -> None:
         """Counts one record under a reason in plain English, the same words for every such record.
 
         Args:
@@ -56,7 +58,7 @@ def open_drops(path: Path | None) -> Iterator[Drops]:
         yield drops
 
 
-def _row(record: Problem | Response | Mapping[str, Any]) -> Mapping[str, Any]:
+def _row(record: Problem | Response | Document | Mapping[str, Any]) -> Mapping[str, Any]:
     if isinstance(record, Mapping):
         return record
     row = {field.name: getattr(record, field.name) for field in fields(record)}

@@ -1,4 +1,4 @@
-"""The two records that every stage reads and writes."""
+"""The records that stages read and write."""
 
 from __future__ import annotations
 
@@ -72,3 +72,20 @@ class Response:
     """0 is greedy."""
     model: str = ""
     """Label of the model that wrote it: base, sft, grpo, champion."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A text to pretrain on."""
+
+    id: str
+    text: str
+    """Plain text; formulas in LaTeX between dollar signs."""
+    url: str = ""
+    """Address of the page that it is from; its host groups documents."""
+    language: str = "en"
+    """ISO 639 code."""
+    source: str = ""
+    """The source of the mixture that it belongs to."""
+    score: float | None = None
+    """Estimated quality (a logit), higher is better; None if it was not scored."""

