@@ -19,14 +19,20 @@ RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --require-hashes --r
     && /opt/build/bin/pip --python /opt/mathloop/bin/python install --no-deps --no-index /wheels/*.whl \
     && rm -r /wheels
 
+# Decontamination's filter is compiled here: the image itself has no compiler.
 FROM builder AS package
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends gcc libc6-dev \
+    && rm -rf /var/lib/apt/lists/*
 COPY pyproject.toml README.md LICENSE /source/
 COPY mathloop /source/mathloop
 COPY components /source/components
 COPY pipelines /source/pipelines
 RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheels /source \
     && /opt/build/bin/pip --python /opt/mathloop/bin/python install --no-deps --no-index /wheels/*.whl \
-        --prefix /package
+        --prefix /package \
+    && PYTHONPATH=/package/lib/python3.11/site-packages /opt/mathloop/bin/python -c \
+        "from mathloop.decontamination import native; native.build()"
 
 FROM ${BASE}@${DIGEST}
 ARG VERSION=0.1.0

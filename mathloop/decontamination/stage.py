@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -20,6 +21,7 @@ import xxhash
 from mathloop import __version__
 from mathloop.decontamination.config import DecontaminationConfig
 from mathloop.decontamination.index import FORMAT, open_index
+from mathloop.decontamination.native import loaded
 from mathloop.decontamination.shards import Job, Shard, Tally, count_shards, plan_shards, read_tally
 from mathloop.decontamination.training_rows import (
     at_its_place,
@@ -82,6 +84,9 @@ def run(
     if problems.is_dir() and Path(os.path.realpath(problems)) in Path(os.path.realpath(out)).parents:
         raise BadData("the output would be among the training data; choose a place outside", path=out)
     _check_places(inputs, out, removed)
+    compiled, state = loaded()
+    if compiled is None:
+        print(f"filter: {state}: the same rows are removed, more slowly", file=sys.stderr, flush=True)
     new_folders: list[Path] = []
     work, rows = None, problems
     try:

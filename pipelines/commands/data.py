@@ -81,7 +81,7 @@ def decontaminate(
     import sys
 
     from mathloop.decontamination import stage
-    from mathloop.decontamination.native import loaded
+    from mathloop.decontamination.native import library
     from mathloop.files import check_target
     from mathloop.records.rows import check_suffix, is_parquet
 
@@ -106,7 +106,8 @@ def decontaminate(
 
         html.run(report=result, out=report, heading=train.name)
     print(f"{result.kept:,} of {result.inputs:,} rows kept, {sum(result.dropped.values()):,} removed")
-    print(f"filter: {loaded()[1]}", file=sys.stderr)
+    if library() is not None:  # the stage says that it is not, and why
+        print("filter: compiled", file=sys.stderr)
 
 
 def _decontamination(sets: list[str]) -> Any:

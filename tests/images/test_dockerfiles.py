@@ -87,6 +87,21 @@ def test_what_compiles_at_run_time_finds_a_compiler(name: str, variant: str) -> 
     assert "\nninja==" in pins
 
 
+def test_the_image_that_decontaminates_has_the_compiled_filter_and_no_compiler() -> None:
+    """Where responses and problems are decontaminated; images with a compiler build it when they need it."""
+    *others, final = dockerfiles.stages(IMAGES / "control.Dockerfile")
+    package = next(stage for stage in others if stage.name == "package")
+    installs, builds = package.all("RUN")
+    assert re.search(r"apt-get install .* gcc libc6-dev", installs)
+    folder = "/package/lib/python3.11/site-packages"
+    assert f"PYTHONPATH={folder} /opt/mathloop/bin/python -c" in builds
+    assert "native.build()" in builds
+    assert builds.index("install --no-deps") < builds.index("native.build()")
+    assert "--from=package /package /opt/mathloop" in final.all("COPY")
+    assert final.base == "${BASE}@${DIGEST}"
+    assert not final.all("RUN")
+
+
 @each_file
 def test_no_secret_and_nothing_from_an_address(path: Path) -> None:
     for keyword, rest in dockerfiles.instructions(path):

@@ -1,8 +1,9 @@
 """The compiled part of decontamination: built with the machine's C compiler when it is first needed.
 
 The library stays in the user's cache folder, under a name that depends on its source; other processes and
-runs load it. Where there is no compiler, or the cache belongs to another user, there is no library, and
-everything is decided without it: more slowly, with the same result.
+runs load it. An image has no compiler: `build` puts the library beside its source when the image is built.
+Where there is neither, or the cache belongs to another user, there is no library, and everything is decided
+without it: more slowly, with the same result.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import xxhash
 
 _COMPILERS = ("cc", "gcc", "clang")
 _FLAGS = ("-std=c11", "-O3", "-fPIC", "-shared", "-ffp-contract=off")
+_HERE = Path(__file__).parent
 _SECONDS = 120
 """A compiler that takes longer is stopped."""
 
@@ -33,9 +35,12 @@ def library() -> ctypes.CDLL | None:
 @cache
 def loaded() -> tuple[ctypes.CDLL | None, str]:
     """The library, and `compiled`; or None, and `not compiled (REASON)`."""
+    name = f"decontamination-{_digest()}.so"
     try:
+        if (_HERE / name).exists():  # as trustworthy as this file
+            return ctypes.CDLL(str(_HERE / name)), "compiled"
         folder = _folder()
-        path = folder / f"decontamination-{_digest()}.so"
+        path = folder / name
         if not path.exists():
             _compile(path)
         if _is_own(folder) and _is_own(path):
@@ -48,6 +53,11 @@ def loaded() -> tuple[ctypes.CDLL | None, str]:
     return None, f"not compiled ({reason})"
 
 
+def build() -> None:
+    """Compiles the library into this package's folder. Raises RuntimeError or SubprocessError."""
+    _compile(_HERE / f"decontamination-{_digest()}.so")
+
+
 def _folder() -> Path:
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     folder = Path(base) / "mathloop"
@@ -57,7 +67,7 @@ def _folder() -> Path:
 
 def _digest() -> str:
     digest = xxhash.xxh3_128(" ".join((platform.machine(), platform.system(), *platform.libc_ver(), *_FLAGS)))
-    for source in sorted(Path(__file__).parent.glob("*.[ch]")):
+    for source in sorted(_HERE.glob("*.[ch]")):
         digest.update(source.read_bytes())
     return digest.hexdigest()
 
@@ -69,7 +79,7 @@ def _compile(path: Path) -> None:
         raise RuntimeError("there is no C compiler")
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         built = Path(folder) / path.name
-        source = Path(__file__).with_name("prefilter.c")
+        source = _HERE / "prefilter.c"
         command = [compiler, *_FLAGS, str(source), "-o", str(built), "-lm"]
         subprocess.run(command, check=True, capture_output=True, timeout=_SECONDS)
         built.chmod(0o755)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -208,6 +209,27 @@ def test_without_a_compiler_or_with_a_cache_of_others_everything_is_decided_with
     index, rules = indexed([Item("bench", "What is 3 + 4?")])
     monkeypatch.setattr(prefilter, "library", build)
     assert find_matches([[Passage("what is 3+4", True)]], rules, index.items) != [None]
+
+
+@needs_compiler
+def test_an_image_s_library_is_beside_its_source_and_needs_no_compiler(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = native.library()
+    assert library is not None
+    built = Path(library._name)
+    for source in native._HERE.glob("*.[ch]"):
+        shutil.copy(source, tmp_path)
+    monkeypatch.setattr(native, "_HERE", tmp_path)
+    monkeypatch.setattr(native, "_compile", lambda path: shutil.copy(built, path))
+    native.build()
+    monkeypatch.setenv("XDG_CACHE_HOME", "/proc/no folder can be made here")
+    monkeypatch.setattr(native.shutil, "which", lambda name: None)
+    assert native.loaded.__wrapped__()[1] == "compiled"
+    (tmp_path / "prefilter.c").write_text("changed since")
+    library, reason = native.loaded.__wrapped__()
+    assert library is None
+    assert reason.startswith("not compiled (")
 
 
 def test_an_index_whose_places_lie_outside_is_refused() -> None:
