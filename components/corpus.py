@@ -24,29 +24,19 @@ def corpus(
         benchmarks: Settings of the named benchmarks as JSON; no document may contain their problems.
     """
     from components.running import run, work_folder
-    from mathloop.corpus import write
+    from mathloop.corpus import build
     from mathloop.corpus.config import CorpusConfig
-
-    config = CorpusConfig.model_validate_json(settings)
-    if not config.sources:
-        run(write.run, summary, out=corpus, config=config, seed=seed)
-        return
-    from itertools import chain
-
-    from mathloop.corpus import build, rating
     from mathloop.decontamination.config import DecontaminationConfig
     from mathloop.evaluation.benchmarks.named import NamedBenchmarks
     from mathloop.evaluation.config import BenchmarksConfig
 
-    named = NamedBenchmarks(BenchmarksConfig.model_validate_json(benchmarks))
     run(
         build.run,
         summary,
         out=corpus,
         work=work_folder(),
-        config=config,
+        config=CorpusConfig.model_validate_json(settings),
         decontamination_config=DecontaminationConfig.model_validate_json(decontamination),
-        benchmarks=chain(named.measured(), named.excluded()),
-        scoring=rating.loader(config.quality),
+        benchmarks=NamedBenchmarks(BenchmarksConfig.model_validate_json(benchmarks)).every(),
         seed=seed,
     )

@@ -1,4 +1,4 @@
-"""Stage: builds the pretraining corpus from its sources: every step of this room, one after another.
+"""Stage: builds the pretraining corpus from its sources, or writes the nano world's if there are none.
 
 Per source: pages to text, recall. All sources together: deduplication, quality, decontamination. Then
 questions that the documents contain, and the mixture. Each step's output and report stay in the work folder:
@@ -12,18 +12,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from mathloop.corpus import deduplication, extraction, quality, questions, recall
+from mathloop.corpus import deduplication, extraction, quality, questions, rating, recall, write
 from mathloop.corpus.config import CorpusConfig, SourceConfig
 from mathloop.corpus.mixture import check_filled, mix
-from mathloop.corpus.quality import Scorer
 from mathloop.decontamination import stage as decontamination
 from mathloop.decontamination.config import DecontaminationConfig
 from mathloop.records import Document, Problem, read_documents, write_documents, write_problems
 from mathloop.stages import StageReport
 from mathloop.storage import local_copy
-
-Scoring = Callable[[], Scorer]
-"""Loads what rates quality; called only if that step is not done yet."""
 
 
 def run(
@@ -33,7 +29,6 @@ def run(
     config: CorpusConfig,
     decontamination_config: DecontaminationConfig,
     benchmarks: Iterable[Problem],
-    scoring: Scoring | None = None,
     writer: questions.Writer | None = None,
     seed: int = 0,
 ) -> list[StageReport]:
@@ -42,12 +37,14 @@ def run(
     Args:
         work: folder of the steps' outputs, kept for a resume; the caller removes it.
         benchmarks: problems that no document may contain; without any, nothing is decontaminated.
-        scoring: what rates quality; None: quality is not scored.
         writer: writes questions with answers, where the rules find none.
 
     Raises:
         BadData: a source cannot be read, or no document is left at the end.
     """
+    if not config.sources:
+        return [write.run(out=out, config=config, seed=seed)]
+    scoring = rating.loader(config.quality)
     work.mkdir(parents=True, exist_ok=True)
     steps = _Steps(work)
     files = [_of_source(source, config, steps, seed) for source in config.sources]

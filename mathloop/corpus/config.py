@@ -34,17 +34,17 @@ class RecallConfig(BaseModel):
     iterations: int = Field(3, ge=1, le=10, description="Times that the classifier is trained and applied")
     threshold: float = Field(0.5, gt=0, lt=1, description="Probability from which a document is recalled")
     certain: float = Field(
-        0.95,
+        0.9,
         gt=0,
         le=1,
         description="Probability from which a document may be a positive of the next iteration",
     )
     host_share: float = Field(
-        0.5, gt=0, le=1, description="Share of recalled documents from which a host counts as mathematical"
+        0.2, gt=0, le=1, description="Share of recalled documents from which a host counts as mathematical"
     )
     host_documents: int = Field(5, ge=1, description="Documents that such a host has at least")
     host_score: float = Field(
-        0.05,
+        0.02,
         ge=0,
         le=1,
         description="Probability from which a mathematical host's documents become positives",
@@ -52,7 +52,7 @@ class RecallConfig(BaseModel):
     most_positives: int = Field(
         50_000, ge=10, description="Positives per iteration, besides as many seeds; bounds the memory"
     )
-    negatives: float = Field(3.0, gt=0, le=100, description="Negatives per positive")
+    negatives: float = Field(1.0, gt=0, le=100, description="Negatives per positive")
     dimensions: int = Field(32, ge=2, le=1024, description="Dimensions of fastText's embeddings")
     epochs: int = Field(5, ge=1, description="Epochs of fastText's training")
     learning_rate: float = Field(0.3, gt=0, description="Learning rate of fastText")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -87,6 +88,10 @@ class NamedBenchmarks:
             measured = {problem.id for problem in self.measured()}
             every = self._problems(self._measured, 0)
             yield from (problem for problem in every if problem.id not in measured)
+
+    def every(self) -> Iterator[Problem]:
+        """All problems of all of them."""
+        return chain(self.measured(), self.excluded())
 
     def _problems(self, benchmarks: Iterable[Benchmark], limit: int) -> Iterator[Problem]:
         """The problems of benchmarks; of each at most `limit`, 0: all."""
