@@ -28,8 +28,8 @@ PINS = ROOT / "images" / "pins"
 
 EXTRAS = {
     "control": ("pipelines",),
-    "trainer-gpu": ("pipelines", "train", "vllm", "corpus"),
-    "trainer-cpu": ("pipelines", "train", "corpus"),
+    "trainer-gpu": ("pipelines", "train", "vllm"),
+    "trainer-cpu": ("pipelines", "train"),
     "sampler-gpu": ("pipelines", "sample", "vllm"),
     "sampler-cpu": ("pipelines", "sample"),
     "solver-gpu": ("serve",),

@@ -25,7 +25,7 @@ class Data(NamedTuple):
     summary: dsl.Markdown
 
 
-STAGES = ("problems", "benchmarks", "evolution", "writing", "decontamination", "cot", "tir")
+STAGES = ("problems", "benchmarks", "evolution", "writing", "decontamination", "cot", "tir", "sft")
 """Stages of the nested pipeline; it takes their settings."""
 
 
@@ -43,6 +43,7 @@ def synthesis(
     decontamination_settings: str,
     cot_settings: str,
     tir_settings: str,
+    sft_settings: str,
 ) -> Data:
     """Problems and benchmark, the champion's CoT and TIR responses, and their decontamination.
 
@@ -59,6 +60,7 @@ def synthesis(
         decontamination_settings: Settings of decontamination as JSON.
         cot_settings: Settings of CoT responses as JSON.
         tir_settings: Settings of TIR responses as JSON.
+        sft_settings: Settings of the fine-tuning between TIR iterations as JSON.
     """
     champion_task, problems_task = add_champion_and_problems(
         store=store,
@@ -100,6 +102,7 @@ def synthesis(
         problems=kept,
         policy=policy,
         settings=tir_settings,
+        sft_settings=sft_settings,
         seed=seed,
     )
     clean = decontamination(
@@ -113,7 +116,9 @@ def synthesis(
         settings=decontamination_settings,
         benchmarks=benchmarks_settings,
     )
-    place("sampler", cot_task, tir_task)
+    place("sampler", cot_task)
+    several = Settings.model_validate_json(profile() or "{}").tir.iterations > 1
+    place("trainer" if several else "sampler", tir_task)  # what trains needs the trainer's pool
     place("control", clean)
     return Data(
         problems=kept,

@@ -36,10 +36,23 @@ class CoTConfig(BaseModel):
 
 
 class TIRConfig(BaseModel):
-    """Rejection sampling of TIR responses at several temperatures (Paper §3.1.2)."""
+    """Online rejection fine-tuning on TIR responses at several temperatures (Paper §3.1.2)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    iterations: int = Field(
+        1,
+        ge=1,
+        le=16,
+        description="Iterations of sampling and selecting, with a fine-tuning (section sft) of the policy "
+        "between two of them; 1: no fine-tuning",
+    )
+    hardest: int = Field(
+        4,
+        ge=1,
+        description="In later iterations, most times as many samples for problems that still lack responses; "
+        "no iteration samples more than the first",
+    )
     samples: int = Field(4, ge=1, description="Responses sampled per problem and temperature")
     keep: int = Field(2, ge=1, description="Most responses kept per problem")
     temperatures: tuple[float, ...] = Field((0.7, 1.0), min_length=1, description="Sampling temperatures")

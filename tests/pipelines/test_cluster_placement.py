@@ -121,6 +121,18 @@ def test_pods_with_an_identity_of_their_own_get_no_keys(tmp_path: Path) -> None:
     assert json.loads(access)["secret"] == ""
 
 
+def test_tir_trains_between_iterations_in_the_trainers_pool_and_image(tmp_path: Path) -> None:
+    settings = load_profile("gpu", ["tir.iterations=2"])
+    compiling.compile_one(find_pipeline("data"), tmp_path / "data.yaml", settings)
+    one = Compiled(tmp_path / "data.yaml")
+    assert one.pod("tir")["nodeSelector"]["labels"] == {"mathloop.dev/pool": "trainer"}
+    assert "mathloop/trainer" in one.container("tir")["image"]
+    tasks = one.tasks()
+    sft = tasks["tir"]["inputs"]["parameters"]["sft_settings"]
+    assert sft == {"componentInputParameter": "sft_settings"}
+    assert one.pod("cot")["nodeSelector"]["labels"] == {"mathloop.dev/pool": "sampler"}
+
+
 @pytest.mark.parametrize(("pool", "names"), [("sampler", SAMPLING), ("trainer", TRAINING)])
 def test_each_gpu_step_carries_its_pool(
     compiled: dict[str, dict[str, Compiled]], pool: str, names: set[str]
