@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mathloop.decontamination.features import Features, extract
-from mathloop.decontamination.tokenization import Ints, Tokens, tokenize
+from mathloop.decontamination.hashing import Ints
+from mathloop.decontamination.tokenization import Tokens, tokenize
 
 Arrays: TypeAlias = Mapping[str, npt.NDArray[Any]]
 """An index's arrays by name; they may be memory maps."""

@@ -18,10 +18,11 @@ import numpy.typing as npt
 from mathloop.decontamination.answer_conflicts import Values, rule_out, values
 from mathloop.decontamination.batches import Arrays
 from mathloop.decontamination.hashed_features import HashedFeatures, numbers_of, variables_of, words_of
+from mathloop.decontamination.hashing import U64, Ints, mix
 from mathloop.decontamination.lexicon import RARE_NUMBER
 from mathloop.decontamination.sketches import Sketches, score, sketch
 from mathloop.decontamination.tables import Table, expand
-from mathloop.decontamination.tokenization import U64, Ints, Tokens, mix
+from mathloop.decontamination.tokenization import Tokens
 
 LONGEST = 1000
 """Tokens; a longer text is not treated as a problem's statement."""

@@ -15,6 +15,7 @@ from math import sqrt
 from typing import NamedTuple
 
 from mathloop.decontamination.normalization import FUNCTIONS, IDEOGRAPHS, KEPT_COMMANDS, compact, normalize
+from mathloop.decontamination.symbols import CHINESE_NAMES, OPERATORS, PLAIN_OPERATORS, SYMBOL_NAMES
 from mathloop.decontamination.tokenization import stem
 from mathloop.decontamination.words import (
     CHINESE_DIGITS,
@@ -32,65 +33,6 @@ from mathloop.decontamination.words import (
 
 LONGEST = 6000
 """Characters of a text that are used: a longer statement is not a rephrased problem."""
-_OPERATORS = {
-    **dict.fromkeys(("\\le", "\\leq", "\\leqslant", "≤", "⩽", "<", "\\lt"), "≤"),
-    **dict.fromkeys(("\\ge", "\\geq", "\\geqslant", "≥", "⩾", ">", "\\gt"), "≤"),  # a < b is also b > a
-    **dict.fromkeys(("-", "−", "–"), "-"),
-    **dict.fromkeys(("/", "\\frac", "\\dfrac", "\\tfrac", "\\cfrac", "÷", "\\div"), "/"),
-    **dict.fromkeys(("|", "\\lvert", "\\rvert"), "|"),
-    **dict.fromkeys(("*", "\\cdot", "\\times", "×", "·"), "*"),
-    **dict.fromkeys(("\\sqrt", "√"), "√"),
-    **dict.fromkeys(("\\neq", "\\ne", "≠"), "≠"),
-    **dict.fromkeys(("\\pi", "π"), "π"),
-    **dict.fromkeys(("\\binom", "\\dbinom"), "C"),
-    **dict.fromkeys(("\\circ", "°"), "°"),
-    **dict.fromkeys(("%", "\\%"), "%"),
-    "=": "=",
-    "+": "+",
-    "^": "^",
-    "!": "!",
-    "\\infty": "∞",
-    "\\overline": "bar",
-}
-_SYMBOL_NAMES = {
-    "\\$": "dollar",
-    "%": "percent",
-    "\\%": "percent",
-    "\\angle": "angle",
-    "∠": "angle",
-    "\\triangle": "triangle",
-    "△": "triangle",
-    "\\circ": "degree",
-    "°": "degree",
-    "\\sqrt": "root",
-    "√": "root",
-    "\\sum": "sum",
-    "\\cup": "union",
-    "\\cap": "intersect",
-    "\\perp": "perpendicular",
-    "\\parallel": "parallel",
-    "\\infty": "infinite",
-    "\\lfloor": "floor",
-    "\\lceil": "ceiling",
-    "\\binom": "binomial",
-}
-"""Symbol → its name, as a word."""
-_CHINESE_NAMES = {
-    "正弦": "sin",
-    "余弦": "cos",
-    "正切": "tan",
-    "余切": "cot",
-    "对数": "log",
-    "三角形": "triangle",
-    "并集": "union",
-    "交集": "intersect",
-    "垂直": "perpendicular",
-    "平行": "parallel",
-    "根号": "root",
-}
-"""Chinese term → the word for what may also be written as a symbol or function."""
-_PLAIN_OPERATORS = frozenset("+-=^*/|")
-"""So common that a run of only these is not a formula."""
 _PIECE = re.compile(
     rf"\\[a-z]+|\\[%$\[\]()]|\d+(?:\.\d+)*|[{IDEOGRAPHS}]+|[α-ω]|[^\W\d_{IDEOGRAPHS}α-ω]+|[≤⩽≥⩾<>=+\-−–^/|√!×*·%°÷≠$∠△]"
     r"|[,.;:?\n，。；：？]"
@@ -177,14 +119,14 @@ class _Reader:
                 if meaning is not _NOTHING:
                     self._add(meaning)
                 continue
-            if piece in _SYMBOL_NAMES:
-                self.words.append(_representative(_SYMBOL_NAMES[piece]))
+            if piece in SYMBOL_NAMES:
+                self.words.append(_representative(SYMBOL_NAMES[piece]))
             if piece[0].isdecimal():
                 number = canonical(piece)
                 self._number(number)
                 self._run.append(number)
-            elif piece in _OPERATORS:
-                self._run.append(_OPERATORS[piece])
+            elif piece in OPERATORS:
+                self._run.append(OPERATORS[piece])
             elif piece in _BREAKS:
                 self._end_run()
             elif piece == "$" or piece in _MATH_OPENS or piece in _MATH_CLOSES:
@@ -247,7 +189,7 @@ class _Reader:
             self.numbers.append("2")
         self.words += [run[place : place + 2] for place in range(len(run) - 1)]
         self.words += [character for character in run if character not in STOP_CHARACTERS]
-        self.words += [_representative(word) for name, word in _CHINESE_NAMES.items() if name in run]
+        self.words += [_representative(word) for name, word in CHINESE_NAMES.items() if name in run]
         for character in run:
             digit = CHINESE_DIGITS.get(character)
             self.line.append((False, character) if digit is None else (True, str(digit)))
@@ -258,7 +200,7 @@ class _Reader:
             return
         if len(run) > 1:
             # Only variables and plain operators are not a formula, unless the window is long.
-            plain = [piece[0] == "@" or piece in _PLAIN_OPERATORS for piece in run]
+            plain = [piece[0] == "@" or piece in PLAIN_OPERATORS for piece in run]
             for size in _WINDOWS:
                 for start in range(len(run) - size + 1):
                     window = run[start : start + size]

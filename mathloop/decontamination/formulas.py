@@ -9,8 +9,8 @@ import xxhash
 
 from mathloop.decontamination.batches import Arrays
 from mathloop.decontamination.features import Features
+from mathloop.decontamination.hashing import U64
 from mathloop.decontamination.tables import Table
-from mathloop.decontamination.tokenization import U64
 
 _MOST_COMPARED = 10
 _LEAST = 0.15

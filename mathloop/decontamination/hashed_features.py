@@ -7,19 +7,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from mathloop.decontamination.hashing import U64, Ints, hash_token, mix
 from mathloop.decontamination.lexicon import lexicon, pair_hashes
-from mathloop.decontamination.tokenization import (
-    DIGIT,
-    GREEK_LETTER,
-    IDEOGRAPH,
-    LETTER,
-    U64,
-    Ints,
-    Tokens,
-    hash_token,
-    mix,
-    stems,
-)
+from mathloop.decontamination.tokenization import DIGIT, GREEK_LETTER, IDEOGRAPH, LETTER, Tokens, stems
 from mathloop.decontamination.words import numeral_value
 
 _RARE_PAIR, FORMULA = 0.6, 0.4

@@ -9,8 +9,9 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
+from mathloop.decontamination.hashing import U64, hash_token, mix
 from mathloop.decontamination.tables import Vocabulary
-from mathloop.decontamination.tokenization import U64, hash_token, mix, stem
+from mathloop.decontamination.tokenization import stem
 from mathloop.decontamination.words import (
     CHINESE_DIGITS,
     CHINESE_POWERS,

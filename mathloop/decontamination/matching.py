@@ -10,10 +10,10 @@ from operator import itemgetter
 import numpy as np
 
 from mathloop.decontamination.batches import Batch, Passage, Rule
+from mathloop.decontamination.hashing import Ints
 from mathloop.decontamination.items import Item, Items
 from mathloop.decontamination.prefilter import Prefilter
 from mathloop.decontamination.prompts import questions
-from mathloop.decontamination.tokenization import Ints
 
 LONGEST = 200_000
 """Characters; a longer text is checked in pieces of this length that overlap."""

@@ -16,8 +16,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from mathloop.decontamination.hashing import U64, mix
 from mathloop.decontamination.tables import expand
-from mathloop.decontamination.tokenization import U64, mix, tokenize
+from mathloop.decontamination.tokenization import tokenize
 
 U32 = npt.NDArray[np.uint32]
 

@@ -12,9 +12,10 @@ import numpy.typing as npt
 from rapidfuzz.distance import LCSseq
 
 from mathloop.decontamination.batches import Arrays, Batch, Finding, Pairs
+from mathloop.decontamination.hashing import Ints
 from mathloop.decontamination.items import Items
 from mathloop.decontamination.tables import Table
-from mathloop.decontamination.tokenization import Ints, Tokens
+from mathloop.decontamination.tokenization import Tokens
 
 
 def most_shared(texts: Ints, items: npt.NDArray[np.int32], places: Ints) -> Pairs:

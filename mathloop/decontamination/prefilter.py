@@ -17,11 +17,12 @@ import numpy.typing as npt
 
 from mathloop.decontamination.answer_conflicts import values
 from mathloop.decontamination.batches import Arrays, Passage
+from mathloop.decontamination.hashing import Ints
 from mathloop.decontamination.native import library
 from mathloop.decontamination.native.arrays import Filter, Pointers, bits_near, index_fields, language
 from mathloop.decontamination.prompts import hinted
 from mathloop.decontamination.structure import NUMBER
-from mathloop.decontamination.tokenization import Ints, encoded
+from mathloop.decontamination.tokenization import encoded
 
 _BATCH = 1 << 18
 """Characters that are encoded at once, so that they are still in the processor's cache when they are read."""

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mathloop.decontamination.hashed_features import FORMULA, HashedFeatures
-from mathloop.decontamination.tokenization import IDEOGRAPH, U64, Ints, Tokens
+from mathloop.decontamination.hashing import U64, Ints
+from mathloop.decontamination.tokenization import IDEOGRAPH, Tokens
 
 _FAMILIAR, _COMMONPLACE = 0.5, 0.45
 """Words, and numbers, with a lower weight have separate bits in a sketch."""

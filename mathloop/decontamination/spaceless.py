@@ -12,10 +12,11 @@ from functools import lru_cache
 import numpy as np
 
 from mathloop.decontamination.batches import Arrays, Batch
+from mathloop.decontamination.hashing import U64, Ints, mix
 from mathloop.decontamination.items import Items
 from mathloop.decontamination.normalization import compact, normalize
 from mathloop.decontamination.tables import Table
-from mathloop.decontamination.tokenization import LETTER, U64, Ints, mix
+from mathloop.decontamination.tokenization import LETTER
 
 JOINED, FEW, DENSE = 16, 16, 6.5
 """Spaces may be missing where a word has as many letters, and in a statement of at most so many tokens or

@@ -16,11 +16,12 @@ import numpy as np
 from rapidfuzz.distance import LCSseq
 
 from mathloop.decontamination.batches import Arrays, Batch, Finding, Pairs
+from mathloop.decontamination.hashing import U64, hash_token
 from mathloop.decontamination.items import Items
 from mathloop.decontamination.ngram_lcs import most_shared
 from mathloop.decontamination.normalization import GREEK
 from mathloop.decontamination.tables import Table
-from mathloop.decontamination.tokenization import DIGIT, IDEOGRAPH, LETTER, U64, Tokens, hash_token
+from mathloop.decontamination.tokenization import DIGIT, IDEOGRAPH, LETTER, Tokens
 from mathloop.decontamination.words import STOP, STOP_CHARACTERS
 
 SHARED = 7

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mathloop.decontamination.batches import Arrays
-from mathloop.decontamination.tokenization import U64, Ints
+from mathloop.decontamination.hashing import U64, Ints
 
 _FIELDS = ("keys", "starts", "values", "bits", "buckets")
 _LOAD_BITS = 6

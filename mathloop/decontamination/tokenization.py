@@ -15,6 +15,23 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
+from mathloop.decontamination.hashing import (
+    EIGHT,
+    FACTOR,
+    GRAM_BASE,
+    LOWEST,
+    U64,
+    Codes,
+    Ints,
+    eights,
+    hashes_of,
+    kept_commands,
+    mix,
+    narrow,
+    powers_of,
+    sums_of,
+    wide_hashes,
+)
 from mathloop.decontamination.normalization import (
     GREEK,
     IDEOGRAPHS,
@@ -25,21 +42,9 @@ from mathloop.decontamination.normalization import (
     normalize,
 )
 
-U64 = npt.NDArray[np.uint64]
-Ints = npt.NDArray[np.int64]
-Codes = npt.NDArray[np.uint8] | npt.NDArray[np.uint32]
-
 DIGIT, LETTER, IDEOGRAPH, GREEK_LETTER, SINGLE = 1, 2, 3, 4, 5
 """Classes of characters, where 0 separates tokens; and of tokens, where SINGLE is a single letter."""
-_BASE, _GRAM_BASE, _FACTOR = 0x9E3779B97F4A7C15, 0xD1B54A32D192ED03, 0xE7037ED1A0B428DB
-"""Odd, so that each has an inverse modulo 2**64."""
-_MASK = (1 << 64) - 1
-_EIGHT = 8
-"""Characters that fit the 64 bits of a hash."""
-_LAST_ASCII = 127
-_LOWEST = np.array([(1 << 8 * count) - 1 for count in range(_EIGHT + 1)], np.uint64)
-"""[count] The bits of the first `count` of them."""
-_PAD = "\n" * (_EIGHT + 1)
+_PAD = "\n" * (EIGHT + 1)
 """Padding around a batch, so that neighbors of any character exist."""
 _ROUND_OPEN, _ROUND_CLOSE, _SQUARE_OPEN, _SQUARE_CLOSE, _RIGHT = map(ord, "()[]r")
 _IN_TUPLES = np.zeros(1 << 16, np.bool_)
@@ -82,13 +87,13 @@ class Tokens:
         """[max(0, tokens - size + 1)] Hash of the `size` tokens from each position; some span two texts."""
         count = max(0, len(self.hashes) - size + 1)
         values = self.sums[size : size + count] - self.sums[:count]
-        values *= _powers(_GRAM_BASE, len(self.sums))[1][:count]
+        values *= powers_of(GRAM_BASE, len(self.sums))[1][:count]
         return np.asarray(values)
 
     def runs(self, starts: Ints, sizes: Ints) -> U64:
         """[runs] Hash of `sizes` tokens from each of `starts`, the same as in `grams`."""
         values = self.sums[starts + sizes] - self.sums[starts]
-        return np.asarray(values * _powers(_GRAM_BASE, len(self.sums))[1][starts])
+        return np.asarray(values * powers_of(GRAM_BASE, len(self.sums))[1][starts])
 
     def head(self, texts: int) -> Tokens:
         """The first `texts` texts only."""
@@ -105,7 +110,7 @@ class Tokens:
 
     def with_hashes(self, hashes: U64) -> Tokens:
         """A copy with other token hashes."""
-        return replace(self, hashes=hashes, sums=_sums(hashes))
+        return replace(self, hashes=hashes, sums=sums_of(hashes))
 
     def texts(self, places: Ints) -> Ints:
         """[places] The text that each token belongs to."""
@@ -155,7 +160,7 @@ def tokenize(texts: Sequence[str]) -> Tokens:
     rows = np.concatenate(([0], np.cumsum(sizes + 1))) + len(_PAD)
     codes: Codes
     if raw.dtype == np.uint8:
-        codes, classes = _ascii(_narrow(raw))
+        codes, classes = _ascii(narrow(raw))
     else:
         codes, table = raw, character_classes()
         classes = table[np.minimum(codes, len(table) - 1)]
@@ -181,31 +186,6 @@ def _ascii(raw: npt.NDArray[np.uint8]) -> tuple[Codes, npt.NDArray[np.uint8]]:
     digits = (codes - np.uint8(ord("0"))) < 10
     letters = (codes - np.uint8(ord("a"))) < 26
     return codes, digits.view(np.uint8) * np.uint8(DIGIT) + letters.view(np.uint8) * np.uint8(LETTER)
-
-
-def hash_token(token: str) -> int:
-    """The hash that `tokenize` gives a token, and `stems` a stem."""
-    value = 0
-    if token.isascii():
-        for start in range(0, len(token), _EIGHT):
-            eight = int.from_bytes(token[start : start + _EIGHT].encode(), "little")
-            value = ((_mixed(value) + eight) * _FACTOR) & _MASK
-    else:
-        for letter in reversed(token):
-            value = (value * _BASE + ord(letter)) & _MASK
-    return _mixed(value)
-
-
-def _mixed(value: int) -> int:
-    return int(mix(np.array([value], np.uint64))[0])
-
-
-def mix(values: U64) -> U64:
-    """Mixes every bit into all bits, so that any of them can index a table."""
-    values = values ^ (values >> np.uint64(32))
-    values *= np.uint64(0xD6E8FEB86659FD93)
-    values ^= values >> np.uint64(32)
-    return values
 
 
 def _deleted(codes: Codes, classes: npt.NDArray[np.uint8]) -> Ints:
@@ -272,7 +252,7 @@ def _cut(codes: Codes, classes: npt.NDArray[np.uint8], rows: Ints) -> Tokens:
     ends = edges[np.minimum(token + 1, len(edges) - 1)]  # the padding ends with a separator
     kinds = kinds[token]
     lengths = ends - starts
-    hashes = _hashes(codes, starts, lengths, kinds)
+    hashes = hashes_of(codes, starts, lengths, np.flatnonzero(kinds == GREEK_LETTER))
     commands = np.flatnonzero((codes[starts - 1] == _BACKSLASH) & (kinds == LETTER))
     if len(commands):
         keys, values = kept_commands()
@@ -284,7 +264,7 @@ def _cut(codes: Codes, classes: npt.NDArray[np.uint8], rows: Ints) -> Tokens:
         starts, ends, kinds = starts[keep], ends[keep], kinds[keep]
         hashes = hashes[keep]
     kinds[(ends - starts == 1) & (kinds == LETTER)] = SINGLE
-    return Tokens(hashes, kinds, np.searchsorted(starts, rows), _sums(hashes), starts, ends, codes)
+    return Tokens(hashes, kinds, np.searchsorted(starts, rows), sums_of(hashes), starts, ends, codes)
 
 
 def stems(tokens: Tokens) -> U64:
@@ -296,86 +276,11 @@ def stems(tokens: Tokens) -> U64:
     plural = (lengths > 3) & (lengths <= STEM) & (codes[ends - 1] == _PLURAL)
     kept = np.minimum(lengths, STEM) - plural
     found = tokens.hashes.copy()
-    found[words] = mix((_eights(_narrow(codes), starts) & _LOWEST[kept]) * np.uint64(_FACTOR))
+    found[words] = mix((eights(narrow(codes), starts) & LOWEST[kept]) * np.uint64(FACTOR))
     if codes.dtype != np.uint8:
-        places, values = _wide(codes, starts, starts + kept)
+        places, values = wide_hashes(codes, starts, starts + kept)
         found[words[places]] = values
     return found
-
-
-def _narrow(codes: Codes) -> npt.NDArray[np.uint8]:
-    return np.ascontiguousarray(codes, np.uint8)
-
-
-def _eights(letters: npt.NDArray[np.uint8], places: Ints) -> U64:
-    """[places] Eight bytes from each position."""
-    # A view of the same bytes with overlapping groups of eight.
-    eights = np.ndarray((len(letters) - _EIGHT + 1,), f"V{_EIGHT}", letters.data, strides=(1,))
-    return eights[places].view(np.uint64)
-
-
-def _hashes(codes: Codes, starts: Ints, lengths: Ints, kinds: npt.NDArray[np.uint8]) -> U64:
-    """[tokens] The hash of each token."""
-    narrow = _narrow(codes)
-    values = (_eights(narrow, starts) & _LOWEST[np.minimum(lengths, _EIGHT)]) * np.uint64(_FACTOR)
-    done = _EIGHT
-    longer = np.flatnonzero(lengths > done)
-    while len(longer):
-        more = _eights(narrow, starts[longer] + done) & _LOWEST[np.minimum(lengths[longer] - done, _EIGHT)]
-        values[longer] = (mix(values[longer]) + more) * np.uint64(_FACTOR)
-        done += _EIGHT
-        longer = longer[lengths[longer] > done]
-    hashes = mix(values)
-    if codes.dtype != np.uint8:
-        places, others = _wide(codes, starts, starts + lengths)
-        hashes[places] = others
-        greek = np.flatnonzero(kinds == GREEK_LETTER)
-        letters, names = greek_names()
-        hashes[greek] = names[np.searchsorted(letters, codes[starts[greek]])]
-    return hashes
-
-
-def _wide(codes: Codes, starts: Ints, ends: Ints) -> tuple[Ints, U64]:
-    """The runs of characters that are not only ASCII, and their hashes."""
-    others = np.zeros(len(codes) + 1, np.int64)
-    np.cumsum(codes > _LAST_ASCII, out=others[1:])
-    places = np.flatnonzero(others[ends] > others[starts])
-    powers, inverses = _powers(_BASE, len(codes) + 1)
-    sums = np.zeros(len(codes) + 1, np.uint64)
-    np.cumsum(codes * powers[: len(codes)], out=sums[1:])
-    starts, ends = starts[places], ends[places]
-    return places, mix((sums[ends] - sums[starts]) * inverses[starts])
-
-
-def grams_of(hashes: U64, size: int) -> U64:
-    """[max(0, tokens - size + 1)] Hash of the `size` hashes from each position, as in `Tokens.grams`."""
-    count = max(0, len(hashes) - size + 1)
-    sums = _sums(hashes)
-    return (sums[size : size + count] - sums[:count]) * _powers(_GRAM_BASE, len(sums))[1][:count]
-
-
-def _sums(hashes: U64) -> U64:
-    sums = np.zeros(len(hashes) + 1, np.uint64)
-    np.cumsum(hashes * _powers(_GRAM_BASE, len(sums))[0][: len(hashes)], out=sums[1:])
-    return sums
-
-
-_POWERS: dict[int, tuple[U64, U64]] = {}
-
-
-def _powers(base: int, size: int) -> tuple[U64, U64]:
-    """base**i and its inverse, for i from 0 to at least `size` - 1."""
-    powers = _POWERS.get(base)
-    if powers is None or len(powers[0]) < size:
-        size = max(size, 1 << 18)
-        powers = _POWERS[base] = (_geometric(base, size), _geometric(pow(base, -1, 1 << 64), size))
-    return powers
-
-
-def _geometric(factor: int, size: int) -> U64:
-    values = np.full(size, factor, np.uint64)
-    values[0] = 1
-    return np.cumprod(values, dtype=np.uint64)
 
 
 @cache
@@ -393,18 +298,3 @@ def character_classes() -> npt.NDArray[np.uint8]:
         for match in re.finditer(f"{pattern}+", plane):
             table[match.start() : match.end()] = kind
     return table
-
-
-@cache
-def greek_names() -> tuple[npt.NDArray[np.uint32], U64]:
-    """The Greek letters, sorted, and the hash of each one's name."""
-    letters = sorted(GREEK)
-    values = [hash_token(GREEK[letter]) for letter in letters]
-    return np.array([ord(letter) for letter in letters], np.uint32), np.array(values, np.uint64)
-
-
-@cache
-def kept_commands() -> tuple[U64, U64]:
-    """The hashes of the LaTeX commands that are kept, sorted, and of the token that each becomes."""
-    pairs = sorted((hash_token(name), hash_token(token)) for name, token in KEPT_COMMANDS.items())
-    return np.array([key for key, _ in pairs], np.uint64), np.array([value for _, value in pairs], np.uint64)

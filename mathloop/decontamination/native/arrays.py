@@ -12,19 +12,13 @@ import numpy.typing as npt
 from mathloop.decontamination.answer_conflicts import Values
 from mathloop.decontamination.batches import Arrays
 from mathloop.decontamination.exact import CONTAINED
+from mathloop.decontamination.hashing import U64, grams_of, greek_names, kept_commands, mix
 from mathloop.decontamination.lexicon import lexicon
 from mathloop.decontamination.prompts import HINTS
 from mathloop.decontamination.sketches import COARSE
 from mathloop.decontamination.structure import SHARED
 from mathloop.decontamination.tables import Table, Vocabulary
-from mathloop.decontamination.tokenization import (
-    U64,
-    character_classes,
-    grams_of,
-    greek_names,
-    kept_commands,
-    mix,
-)
+from mathloop.decontamination.tokenization import character_classes
 from mathloop.decontamination.words import CHINESE_DIGITS, CHINESE_POWERS
 from mathloop.errors import Corrupt
 

@@ -10,7 +10,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from mathloop.decontamination import hashing
 from mathloop.decontamination.batches import Passage
+from mathloop.decontamination.hashing import hash_token, mix
 from mathloop.decontamination.index import Index
 from mathloop.decontamination.items import Item
 from mathloop.decontamination.matching import LONGEST, Match, find_matches
@@ -19,7 +21,7 @@ from mathloop.decontamination.sources import read_items
 from mathloop.decontamination.stock import is_stock
 from mathloop.decontamination.structure import CONTENT, SHARED
 from mathloop.decontamination.tables import Vocabulary
-from mathloop.decontamination.tokenization import LETTER, hash_token, mix, stem, stems, tokenize
+from mathloop.decontamination.tokenization import LETTER, stem, stems, tokenize
 from tests.paths import SHARED_DATA
 from tests.unit.decontamination import slow_rules
 
@@ -173,6 +175,16 @@ def test_a_batch_has_the_stems_of_its_words(texts: list[str]) -> None:
         is_command = chr(batch.codes[batch.starts[place] - 1]) == "\\"
         expected = stem(word) if kind == LETTER and not is_command else word
         assert found[place] == hash_token(expected), word
+
+
+def test_a_word_without_an_end_has_its_hash_in_few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = (1, 7, 8, 9, 127, 128, 129, 136, 1000, 250_000)
+    words = ["abcdefghijk" * (size // 11) + "z" * (size % 11) for size in sizes]
+    calls: list[int] = []
+    real = hashing.eights
+    monkeypatch.setattr(hashing, "eights", lambda *arguments: calls.append(1) or real(*arguments))
+    assert tokenize(words).hashes.tolist() == list(map(hash_token, words))
+    assert len(calls) < 40  # each takes as long for one word as for hundreds
 
 
 def test_a_vocabulary_finds_its_keys_and_no_others() -> None:
