@@ -28,8 +28,8 @@ PINS = ROOT / "images" / "pins"
 
 EXTRAS = {
     "control": ("pipelines",),
-    "trainer-gpu": ("pipelines", "train", "vllm"),
-    "trainer-cpu": ("pipelines", "train"),
+    "trainer-gpu": ("pipelines", "train", "vllm", "corpus"),
+    "trainer-cpu": ("pipelines", "train", "corpus"),
     "sampler-gpu": ("pipelines", "sample", "vllm"),
     "sampler-cpu": ("pipelines", "sample"),
     "solver-gpu": ("serve",),

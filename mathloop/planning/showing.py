@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from mathloop.planning.fitting import HOST, usable
+from mathloop.planning.measured import NEAR, Compared
 from mathloop.planning.plan import Plan, StagePlan
 
 
@@ -52,6 +53,44 @@ def to_json(plan: Plan) -> dict[str, Any]:
         "misfits": plan.misfits,
         "remarks": plan.remarks,
     }
+
+
+def compared_markdown(plan: Plan, rows: Sequence[Compared], fitted: Mapping[str, float]) -> str:
+    """A finished round's plan beside what it took, and the constants that it shows."""
+    far = [row for row in rows if not row.near]
+    table = [
+        (
+            row.stage,
+            row.quantity,
+            _quantity(row, row.planned),
+            _quantity(row, row.measured),
+            f"{row.error:+.0%}",
+        )
+        for row in rows
+    ]
+    lines = [f"{len(rows) - len(far)} of {len(rows)} are within {NEAR:.0%} of what was measured."]
+    if fitted:
+        shown = ", ".join(
+            f"{name} {value:.2f} (assumed {getattr(plan.assumed, name):g})" for name, value in fitted.items()
+        )
+        lines.append(f"This round's own constants: {shown}.")
+    head = f"**{plan.profile}**: {plan.model}, planned and measured."
+    return "\n\n".join([head, _table(("stage", "", "planned", "measured", "off by"), table), *lines])
+
+
+def compared_json(plan: Plan, rows: Sequence[Compared], fitted: Mapping[str, float]) -> dict[str, Any]:
+    """All numbers of `compared_markdown`; memory in bytes."""
+    return {
+        "profile": plan.profile,
+        "model": plan.model,
+        "assumed": asdict(plan.assumed),
+        "fitted": dict(fitted),
+        "rows": [{**asdict(row), "error": row.error} for row in rows],
+    }
+
+
+def _quantity(row: Compared, value: float) -> str:
+    return f"{value / 1e9:.2f} GB" if row.quantity == "memory" else _short(value)
 
 
 def _stage_json(plan: Plan, one: StagePlan) -> dict[str, Any]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mathloop.sampling.config import SamplingConfig
-from mathloop.sampling.decoding import Tool
 from mathloop.sampling.prompts import TOOL_MARK
 from mathloop.sandbox import Sandbox, SandboxConfig
+
+if TYPE_CHECKING:
+    from mathloop.sampling.decoding import Tool
 
 _CODE = re.compile(r"```python\n(.*?)\n?```", re.DOTALL)
 
@@ -47,6 +49,8 @@ class Interpreter:
 
     def tool(self, config: SamplingConfig) -> Tool:
         """The tool that decoding calls at TOOL_MARK."""
+        from mathloop.sampling.decoding import Tool  # it brings torch, which a solver beside vLLM has not
+
         if self._sandbox is None:
             self._sandbox = Sandbox(
                 SandboxConfig(seconds=config.tool_seconds, output_chars=config.tool_chars, workers=2)
@@ -56,12 +60,15 @@ class Interpreter:
             may_end=_tokens_that_may_end(self._tokenizer, TOOL_MARK),
             decode=self._tokenizer.decode,
             encode=lambda text: self._tokenizer(text, add_special_tokens=False)["input_ids"],
-            run=lambda texts: self._run(texts, config.tool_chars),
+            run=lambda texts: self.run(texts, config.tool_chars),
             limit=config.tool_calls,
         )
 
-    def _run(self, texts: list[str], chars: int) -> list[str]:
-        """Runs the last block of each text after its earlier ones; equal programs run once."""
+    def run(self, texts: list[str], chars: int) -> list[str]:
+        """Runs the last block of each text after its earlier ones; returns what follows TOOL_MARK in each.
+
+        Equal programs run once. The sandbox has been started, or is somebody else's.
+        """
         assert self._sandbox is not None
         programs = [tuple(_CODE.findall(text)) for text in texts]
         fresh = list(dict.fromkeys(p for p in programs if p and p not in self._outputs))

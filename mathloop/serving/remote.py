@@ -9,31 +9,31 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import math
-import re
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
 from mathloop.answers import extract_answer
+from mathloop.errors import SandboxError
 from mathloop.records import FinishReason, Mode, Response
-from mathloop.sampling.prompts import INSTRUCTIONS
 from mathloop.serving.config import SolverConfig
 from mathloop.serving.endpoint import Endpoint, open_client
 from mathloop.serving.engines import Generation
 from mathloop.serving.questions import Question
 from mathloop.serving.refusals import Refused
+from mathloop.serving.remote_messages import as_text, dialogue_of, user_turn
+from mathloop.serving.remote_tools import ToolLoop, tokens_of
+from mathloop.serving.sandbox_probe import SandboxProbe
 from mathloop.serving.token_logprobs import TokenLogprob, of_choice
 from mathloop.serving.urls import check_url
 
 PROBE_SECONDS = 15.0
 """Longest wait for the first answer of an endpoint that accepts connections."""
-_SPECIAL = re.compile(
-    r"<[|\uff5c][^<>\s]{1,60}[|\uff5c]>|</?s>|<(?:bos|eos|pad|unk|mask|start_of_turn|end_of_turn)>|\[/?INST\]"
-)
-"""Special tokens of the families of chat models (Qwen, Llama, DeepSeek, Gemma, Mistral)."""
 CHECK_SECONDS = 5.0
 """Longest wait for an endpoint's list of models, by which readiness is known."""
+LOG = logging.getLogger("mathloop.serving")
 MOST_LIMITS = 256
 MOST_END_TOKENS = 8
 """Tokens that a chat template may add after a message."""
@@ -42,11 +42,12 @@ MOST_END_TOKENS = 8
 class RemoteEngine:
     """A policy and a reward model behind URLs."""
 
-    modes: tuple[Mode, ...] = ("cot",)
     scores_apart = True
 
-    def __init__(self, policy_url: str, reward_model_url: str | None, config: SolverConfig) -> None:
-        """Sends nothing yet. Raises BadConfig for an invalid URL."""
+    def __init__(
+        self, policy_url: str, reward_model_url: str | None, config: SolverConfig, *, tools: bool = False
+    ) -> None:
+        """Sends nothing yet. `tools` offers tir, with a sandbox here. Raises BadConfig for an invalid URL."""
         roots = [check_url("--policy-url", policy_url)]
         roots += [] if reward_model_url is None else [check_url("--reward-model-url", reward_model_url)]
         self.parallel = config.parallel
@@ -55,6 +56,9 @@ class RemoteEngine:
         parts = zip(("the policy", "the reward model"), roots, self._clients, strict=False)
         self._policy, *scorers = [Endpoint(*each) for each in parts]
         self._reward_model = scorers[0] if scorers else None
+        self.modes: tuple[Mode, ...] = ("cot", "tir") if tools else ("cot",)
+        self._tools = ToolLoop(self._policy, as_text)
+        self._probe: SandboxProbe | None = None
         self._name = "a policy"
         self._limits: OrderedDict[bytes, int] = OrderedDict()
         """Digest → most tokens of a response, of questions that may be drawn for again."""
@@ -70,9 +74,15 @@ class RemoteEngine:
         return self._reward_model is not None
 
     async def prepare(self) -> None:
+        if "tir" in self.modes and self._probe is None:
+            try:
+                self._probe = await asyncio.to_thread(SandboxProbe)
+            except SandboxError as error:
+                self.modes = ("cot",)
+                LOG.warning("no tir: %s", error)
         self._name = await self._first_model(self._policy)
         # Fail at start-up rather than on the first question, e.g. when the two URLs are swapped.
-        turn = _user_turn("1", "cot")
+        turn = user_turn("1", "cot")
         await self._measure([turn])
         await self._policy.post("/v1/chat/completions", {"messages": [turn], "max_tokens": 1})
         if self._reward_model is not None:
@@ -82,7 +92,8 @@ class RemoteEngine:
 
     async def check(self) -> None:
         parts = [self._policy, *([] if self._reward_model is None else [self._reward_model])]
-        await asyncio.gather(*(part.check(CHECK_SECONDS) for part in parts))
+        checks = [part.check(CHECK_SECONDS) for part in parts]
+        await asyncio.gather(*checks, *([] if self._probe is None else [self._probe.check()]))
 
     async def _first_model(self, endpoint: Endpoint) -> str:
         try:
@@ -92,7 +103,7 @@ class RemoteEngine:
             raise endpoint.no_answer(PROBE_SECONDS) from None
 
     async def draw(self, question: Question, begin: int, count: int) -> Generation:
-        messages = _dialogue(question)
+        messages = dialogue_of(question)
         key = hashlib.sha256(repr(question).encode()).digest()  # a question may be a megabyte
         limit = self._limits.pop(key, None) if begin else None  # known since the first of several draws
         if limit is None:
@@ -106,6 +117,8 @@ class RemoteEngine:
         # Only a requested seed is sent: vLLM samples more slowly with one, and on a CPU crashes with one if a
         # prompt does not fit into one step (0.32: "CPU Generator does not use offset").
         seed = (question.seed + begin) % 2**63 if question.seeded else None  # the range of vLLM's seeds
+        if question.mode == "tir":
+            return await self._draw_with_tools(question, messages, begin, count, limit, seed)
         answer = await self._policy.post(
             "/v1/chat/completions",
             {
@@ -127,20 +140,32 @@ class RemoteEngine:
         usage = answer.get("usage")
         counts = usage if isinstance(usage, dict) else {}
         responses = [
-            Response(
-                problem_id="question",
-                sample=begin + index,
-                mode=question.mode,
-                text=text,
-                answer=await asyncio.to_thread(extract_answer, text, question.language),
-                finish_reason=finish,
-                temperature=question.temperature,
-            )
+            await _response(question, begin + index, text, finish)
             for index, (text, finish) in enumerate(texts)
         ]
         prompt, sampled = _count(counts, "prompt_tokens"), _count(counts, "completion_tokens")
         seed = question.seed if question.seeded else None
         return Generation(responses, prompt, sampled, seed, self._logprobs(choices, question))
+
+    async def _draw_with_tools(
+        self,
+        question: Question,
+        messages: list[dict[str, str]],
+        begin: int,
+        count: int,
+        limit: int,
+        seed: int | None,
+    ) -> Generation:
+        if question.logprobs:
+            message = "logprobs: not available in tir through vLLM; leave it out, or choose cot"
+            raise Refused(422, message, param="logprobs", code="unsupported_value")
+        prompt = tokens_of(self._policy, await self._policy.post("/tokenize", {"messages": messages}))
+        written, sampled = await self._tools.draw(question, prompt, count, limit, seed)
+        responses = [
+            await _response(question, at, one.text, one.finish_reason, one.tool_calls)
+            for at, one in enumerate(written, begin)
+        ]
+        return Generation(responses, len(prompt), sampled, question.seed if question.seeded else None)
 
     def _logprobs(self, choices: list[Any], question: Question) -> list[list[TokenLogprob]] | None:
         if not question.logprobs:
@@ -156,7 +181,7 @@ class RemoteEngine:
             self._end_of_turn = await self._find_end_of_turn(self._reward_model)
         tasks = [
             asyncio.create_task(
-                self._reward(_dialogue(question), response.text, self._reward_model, self._end_of_turn)
+                self._reward(dialogue_of(question), response.text, self._reward_model, self._end_of_turn)
             )
             for response in responses
         ]
@@ -167,6 +192,9 @@ class RemoteEngine:
                 task.cancel()
 
     async def close(self) -> None:
+        await self._tools.close()
+        if self._probe is not None:
+            await self._probe.close()
         for client in self._clients:
             await client.aclose()
 
@@ -244,29 +272,19 @@ class RemoteEngine:
         return float(value)
 
 
-def _user_turn(problem: str, mode: Mode) -> dict[str, str]:
-    """The message that `render_prompt` renders locally."""
-    return {"role": "user", "content": f"{_as_text(problem)}\n{INSTRUCTIONS[mode]}"}
-
-
-def _dialogue(question: Question) -> list[dict[str, str]]:
-    """All messages of a question, as `render_prompt` renders them locally."""
-    system = "\n".join(one.content for one in question.earlier if one.role == "system")
-    turns = [{"role": "system", "content": _as_text(system)}] if system else []
-    for one in question.earlier:
-        if one.role == "user":
-            turns.append(_user_turn(one.content, question.mode))
-        elif one.role == "assistant":
-            turns.append({"role": "assistant", "content": _as_text(one.content)})
-    return [*turns, _user_turn(question.problem, question.mode)]
-
-
-def _as_text(text: str) -> str:
-    """The text with a zero-width space in everything that looks like a special token.
-
-    vLLM reads special tokens in messages as such: they would end a turn, and begin one of another role.
-    """
-    return _SPECIAL.sub(lambda found: f"{found[0][0]}\u200b{found[0][1:]}", text)
+async def _response(
+    question: Question, number: int, text: str, finish: FinishReason, tool_calls: int = 0
+) -> Response:
+    return Response(
+        problem_id="question",
+        sample=number,
+        mode=question.mode,
+        text=text,
+        answer=await asyncio.to_thread(extract_answer, text, question.language),
+        finish_reason=finish,
+        tool_calls=tool_calls,
+        temperature=question.temperature,
+    )
 
 
 def _count(fields: dict[str, Any], name: str) -> int:

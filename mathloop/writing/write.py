@@ -47,7 +47,7 @@ def run(
         dropped: becomes JSON lines of all other problems, each with its parent's and why it was dropped.
 
     Raises:
-        BadConfig: no template, one that is not valid, or one for which no problem can be a parent.
+        BadConfig: no template, one not valid, named twice, or that no problem can be a parent of.
         BadData: the writer wrote nothing usable.
         BadModel: the policy cannot be loaded.
         UserError: the endpoint refuses, or does not answer.
@@ -55,6 +55,10 @@ def run(
     templates = [load_template(name) for name in config.templates]
     if not templates:
         raise BadConfig("writing.templates names no template, so there is nothing to write: name some")
+    if twice := [name for name, number in Counter(one.name for one in templates).items() if number > 1]:
+        raise BadConfig(
+            f"writing.templates: {twice[0]} is named twice; raise writing.count instead, or rename one"
+        )
     progress = Progress("writing", None, "texts")
     samples: list[dict[str, Any]] = []
     operations, levels = Counter[str](), Counter[int]()

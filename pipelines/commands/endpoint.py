@@ -116,7 +116,7 @@ def _load(
     if policy_url is not None:
         from mathloop.serving.remote import RemoteEngine
 
-        return RemoteEngine(policy_url, reward_model_url, config), None
+        return RemoteEngine(policy_url, reward_model_url, config, tools=True), None
     import torch
 
     from mathloop.serving.cores import usable_cores

@@ -66,6 +66,8 @@ class Process:
         """The error message, if the stage failed with a UserError."""
         self.peak = 0
         """Bytes that it had resident at most, once it has ended; 0 if nobody knows."""
+        self.cpu_seconds = 0.0
+        """CPU time that it and its children took, once it has ended."""
 
     def wait(self, seconds: float) -> int | None:
         """The exit code as in `subprocess`; None if the stage still runs after `seconds`."""
@@ -73,6 +75,7 @@ class Process:
         while (answer := self._answer(deadline - time.monotonic())) is not None:
             if "exit_code" in answer:
                 self.peak = int(answer.get("peak", 0))
+                self.cpu_seconds = int(answer.get("cpu", 0)) / 1000
                 return int(answer["exit_code"])
             self._pid = answer.get("pid", self._pid)
             self.error = answer.get("error")

@@ -3,9 +3,9 @@
 Importing torch and transformers takes four seconds, a fork takes milliseconds, and a round has ten stages
 that need them. `python -m pipelines.local.stage PARENT` reads requests from stdin, one JSON line each:
 {"folder", "function", "environment"}. The folder contains component.py and input.json; log.txt goes there. It
-answers {"pid"} when the stage has started and {"exit_code", "peak"} when it has ended, with the bytes that it
-had at its peak; in between, the stage itself answers {"error"}, one line, if it fails with a UserError. KFP's
-own executor runs the component; no other part of KFP is imported.
+answers {"pid"} when the stage has started and {"exit_code", "peak", "cpu"} when it has ended, with the bytes
+that it had at its peak and its milliseconds of CPU time; in between, the stage itself answers {"error"}, one
+line, if it fails with a UserError. KFP's own executor runs the component; no other part of KFP is imported.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import importlib.util
 import json
 import multiprocessing
 import os
+import resource
 import select
 import signal
 import sys
@@ -68,11 +69,18 @@ def serve() -> None:
     assert pid is not None
     answer(1, pid=pid)
     peak = watch_memory(pid)
+    before = cpu_milliseconds()
     with suppress(ProcessLookupError):
         os.killpg(pid, signal.SIGKILL)  # processes that the stage left running
     stage.join()
     assert stage.exitcode is not None
-    answer(1, exit_code=stage.exitcode, peak=peak)
+    answer(1, exit_code=stage.exitcode, peak=peak, cpu=cpu_milliseconds() - before)
+
+
+def cpu_milliseconds() -> int:
+    """CPU time of this process's children that have ended, and of theirs."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return round(1000 * (used.ru_utime + used.ru_stime))
 
 
 def watch_memory(pid: int) -> int:

@@ -143,7 +143,8 @@ class Stage:
             log = self.folder / "log.txt"
             raise StageFailed(self.name, log, exit_code, seconds, process.error, process.peak)
         outputs = [path for path in self._outputs() if (self.folder / path).exists()]
-        write_json(self.folder / "done.json", {"key": self.key, "seconds": seconds, "outputs": outputs})
+        took = {"seconds": seconds, "cpu_seconds": process.cpu_seconds, "peak_bytes": process.peak}
+        write_json(self.folder / "done.json", {"key": self.key, **took, "outputs": outputs})
         self.view.finish(self.name, seconds)
 
     def _key(self) -> str:

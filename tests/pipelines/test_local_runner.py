@@ -89,6 +89,10 @@ def test_runs_to_the_end_with_a_folder_a_stage(fake: Fake) -> None:
     for number, stage in enumerate(STAGES, 1):
         assert f"[ {number}/3] {stage}" in output
     assert "4/4 steps" not in output.splitlines()[0]
+    for stage in STAGES:  # what a plan is compared with
+        done = json.loads((fake.folder / "stages" / stage / "done.json").read_text())
+        assert 0 < done["cpu_seconds"] < 60
+        assert done["peak_bytes"] > 1e7
 
 
 def test_a_finished_run_is_only_replayed(fake: Fake) -> None:

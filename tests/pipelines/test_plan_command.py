@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mathloop.errors import BadConfig
+from mathloop.reports.summary import write_summary
+from mathloop.stages import StageReport
 from pipelines import plan_page
 from pipelines.commands.planning import plan
+from pipelines.local.folder import RunFolder, write_json
+from pipelines.profile import load_profile
 from tests.paths import ROOT
 
 
@@ -77,3 +82,28 @@ def test_planning_needs_no_torch() -> None:
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_a_finished_run_is_compared_with_its_plan(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    profile = load_profile("laptop", []).model_dump(mode="json")
+    run = RunFolder.create({"first": True, "profile": profile})
+    with pytest.raises(BadConfig, match="no stage that a plan knows has finished"):
+        plan(run=run.id)
+    report = StageReport("reward_data", generated=7200, kept=7200, values={"tokens": 195_144.0})
+    folder = run.stages / "reward-data"
+    folder.mkdir()
+    write_summary([report], folder / "summary")
+    write_json(folder / "done.json", {"seconds": 1.0, "peak_bytes": 10**9, "outputs": ["summary"]})
+    (run.stages / "cot").mkdir()  # not finished
+    plan(run=run.id)
+    shown = capsys.readouterr().out
+    assert "| reward_data | tokens  | 187.2 k | 195.1 k  | -4%    |" in shown
+    assert "| 1.00 GB" in shown
+    plan(run=str(run.path), as_json=True)
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert [row["quantity"] for row in rows] == ["samples", "tokens", "memory"]
+    with pytest.raises(BadConfig, match="--run plans the run's own settings; leave out --gpus"):
+        plan(run=run.id, gpus="8xH100")

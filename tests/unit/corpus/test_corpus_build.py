@@ -37,7 +37,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CorpusConfig:
             {"name": "web", "path": str(tmp_path / "web.parquet"), "weight": 3},
             {"name": "books", "path": str(tmp_path / "books.jsonl"), "kind": "text", "recall": False},
         ],
-        "characters": 20_000,
+        "characters": 28_000,
         "extraction": {"main_content": False, "languages": []},
         "recall": {"seeds": [str(tmp_path / "seeds.jsonl")], "iterations": 1, "buckets": 1000},
         "questions": True,

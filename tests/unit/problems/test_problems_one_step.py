@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from mathloop.answers import verify_response
 from mathloop.errors import BadConfig
 from mathloop.problems import build
 from mathloop.problems.config import ProblemsConfig
 from mathloop.problems.evolve import evolve
-from mathloop.problems.one_step import FAMILIES, Split, generate, is_reserved
+from mathloop.problems.one_step import FAMILIES, Split, generate, is_reserved, split_of
 from mathloop.records import Drops, Problem, read_problems
+from mathloop.sampling.examples import load_examples
 
 SIGNS = {"gets_more": "+", "gives_away": "-", "boxes_of": "*"}
 
@@ -76,3 +78,15 @@ def test_the_stage_draws_from_the_generator_that_is_set(tmp_path: Path) -> None:
     assert train[0] != train[1]
     held = [(tmp_path / f"benchmark-{seed}.jsonl").read_bytes() for seed in (0, 1)]
     assert held[0] == held[1]
+
+
+def test_the_solved_examples_are_right_and_give_away_no_problem_of_the_benchmark() -> None:
+    examples = load_examples("one_step").examples
+    assert len(examples) == len(FAMILIES)
+    for family, example in zip(FAMILIES, examples, strict=True):
+        a, b = (int(digits) for digits in re.findall("[0-9]+", example.problem))
+        assert split_of(family.name, a, b) == "train"
+        answer = family.calculate(a, b)
+        for text in (example.solution, example.tir):
+            assert verify_response(str(answer), text).correct
+        assert f"```output\n{answer}\n```" in example.tir

@@ -100,6 +100,9 @@ class VLLMStandIn:
         self.broken: dict[str, Callable[[dict[str, Any]], Reply | Callable[[Any], None] | None]] = {}
         self.closing = threading.Event()
         self.context = 1024
+        self.blocks = ["x = 3 + 4\nprint(x)", "print(2 * x)"]
+        """Programs of a response in tir, one after the output of the other."""
+        self.ending = "so \\boxed{14}"
         owner = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -143,10 +146,24 @@ class VLLMStandIn:
     def usual(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         if path == "/v1/models":
             return {"object": "list", "data": [{"id": "stand-in", "max_model_len": self.context}]}
+        if path == "/tokenize" and "prompt" in body:
+            return {"count": len(body["prompt"].encode()), "tokens": list(body["prompt"].encode())}
         if path == "/tokenize":
             after = [] if body.get("continue_final_message") else ["<|im_end|>", "Ċ"]
             count = sum(len(message["content"]) for message in body["messages"])
-            return {"count": count, "max_model_len": self.context, "token_strs": [*TEMPLATE, *after]}
+            tokens = {"tokens": [0] * count, "token_strs": [*TEMPLATE, *after]}
+            return {"count": count, "max_model_len": self.context, **tokens}
+        if path == "/v1/completions":  # a token is a byte; it computes, looks at the output, and goes on
+            text = bytes(filter(None, body["prompt"])).decode()
+            outputs = text.count("```output\n")
+            block = self.blocks[outputs] if outputs < len(self.blocks) else None
+            choice = {
+                "text": self.ending if block is None else f"```python\n{block}\n```\n",
+                "finish_reason": "stop",
+                "stop_reason": None if block is None else "```output",
+            }
+            choices = [choice] * body["n"]
+            return {"choices": choices, "usage": {"completion_tokens": 9 * body["n"]}}
         if path == "/v1/chat/completions":
             texts = ["3+4=7. \\boxed{7}"] * (body.get("n", 1) - 1) + ["\\boxed{8}"]
             choices = [

@@ -46,7 +46,8 @@ def question(**changes: Any) -> Question:
 def answer(vllm: VLLMStandIn, asked: Question, deadline: float = 30) -> Answer:
     async def run() -> Answer:
         config = SolverConfig(deadline=deadline)
-        solver = Solver(RemoteEngine(vllm.url, vllm.url, config), config)
+        tools = asked.mode == "tir"
+        solver = Solver(RemoteEngine(vllm.url, vllm.url, config, tools=tools), config)
         try:
             await solver.prepare()
             vllm.asked.clear()
@@ -441,6 +442,66 @@ def status(url: str) -> int:
         return httpx.get(url, timeout=60).status_code
     except httpx.ConnectError:
         return 0
+
+
+def test_blocks_of_python_run_one_after_the_other_and_the_response_goes_on(vllm: VLLMStandIn) -> None:
+    found = answer(vllm, question(mode="tir", samples=2, max_tokens=800, stop=("\nQ:",)))
+    block = "```python\n{}\n```\n```output\n{}\n```\n"
+    text = block.format("x = 3 + 4\nprint(x)", "7") + block.format("print(2 * x)", "14") + "so \\boxed{14}"
+    assert [one.text for one in found.generation.responses] == [text] * 2
+    assert found.chosen.answer == "14"
+    assert [one.tool_calls for one in found.generation.responses] == [2, 2]
+    assert found.generation.completion_tokens == 9 * 6
+    sent = [body for path, body, _ in vllm.asked if path == "/v1/completions"]
+    prompt = sent[0]["prompt"]
+    assert (sent[0]["n"], sent[0]["stop"], sent[0]["max_tokens"]) == (2, ["\nQ:", "```output"], 800)
+    for body in sent[1:]:
+        written = bytes(body["prompt"][len(prompt) :]).decode()
+        assert body["prompt"][: len(prompt)] == prompt
+        assert text.startswith(written)
+        assert written.endswith("```\n")
+        assert body["max_tokens"] == 800 - len(written)
+    assert len({body["seed"] for body in sent}) == 5
+
+
+@pytest.mark.parametrize(
+    ("blocks", "ending", "most", "finish"),
+    [(["print(1)"] * 9, "", 2000, "tool_limit"), (["print(1)"] * 9, "", 60, "length"), ([], "7", 60, "stop")],
+)
+def test_a_response_in_tir_ends_at_its_bounds(
+    vllm: VLLMStandIn, blocks: list[str], ending: str, most: int, finish: str
+) -> None:
+    vllm.context, vllm.blocks, vllm.ending = 4096, blocks, ending
+    found = answer(vllm, question(mode="tir", samples=1, strategy="maj", max_tokens=most))
+    assert [one.finish_reason for one in found.generation.responses] == [finish]
+    assert found.generation.responses[0].tool_calls <= 4
+
+
+def test_a_program_of_a_response_from_vllm_ends_with_its_question(vllm: VLLMStandIn) -> None:
+    vllm.blocks = ["while True: pass"]
+    started = time.monotonic()
+    late = refused(vllm, question(mode="tir", samples=1, strategy="maj", max_tokens=900), deadline=2)
+    assert (late.status, late.code) == (504, "deadline_exceeded")
+    assert time.monotonic() - started < 30
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/tokenize", {"count": 5, "max_model_len": 1024, "tokens": ["x"]}),
+        ("/v1/completions", {"choices": []}),
+        ("/v1/completions", {"choices": [{"text": 7}] * 2}),
+    ],
+)
+def test_what_vllm_says_wrongly_in_tir_is_refused(vllm: VLLMStandIn, path: str, body: dict[str, Any]) -> None:
+    vllm.broken[path] = lambda asked: (
+        None if "return_token_strs" in asked else (200, json.dumps(body).encode(), {})
+    )
+    found = refused(vllm, question(mode="tir", samples=2, strategy="maj", max_tokens=60))
+    assert (found.status, found.code) == (503, "model_unavailable")
+    asked = question(mode="tir", samples=2, strategy="maj", max_tokens=60, logprobs=True)
+    del vllm.broken[path]
+    assert refused(vllm, asked).param == "logprobs"
 
 
 def test_it_needs_neither_torch_nor_kfp(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""DeepSpeed ZeRO 1 to 3 on two processes: losses, weights and checkpoints as of one plain process."""
+"""DeepSpeed ZeRO 1 to 3 on two and three processes: what is learned is as in one plain process."""
 
 from __future__ import annotations
 
@@ -65,13 +65,13 @@ def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wide")
     for tied in (False, True):
         two_ranks.train_wide(folder / f"one-{tied}", tied=tied)
-    two_ranks.run(folder, "wide", checked=True)
+    two_ranks.run(folder, "wide", checked=True, processes=3)
     return folder
 
 
 @pytest.mark.parametrize(("name", "tied"), [("wide", False), ("wide", True), ("wide-recomputed", True)])
 def test_stage_3_takes_a_real_vocabulary_with_unequal_token_counts(wide: Path, name: str, tied: bool) -> None:
-    """The head is applied in chunks, of which the ranks have tokens for different numbers."""
+    """The head is applied in chunks, of which the three ranks have tokens for different numbers."""
     check_alike(wide / f"one-{tied}", wide / f"{name}-{tied}", 2)
 
 
@@ -92,13 +92,13 @@ def test_bfloat16_gradients_of_many_micro_batches_are_summed_in_float32(
     assert torch.equal(resumed, parts)
 
 
-def test_stage_3_draws_responses_that_end_at_different_lengths_on_each_rank(tmp_path: Path) -> None:
+def test_stage_3_draws_responses_that_end_at_different_lengths_on_each_of_three_ranks(tmp_path: Path) -> None:
     write_toy(tmp_path)
     reward, tokenizer = new_reward_model(tmp_path / "policy")
     reward.save(tmp_path / "opinion", tokenizer)
-    two_ranks.run(tmp_path, "unequal", checked=True)
+    two_ranks.run(tmp_path, "unequal", checked=True, processes=3)
     drawn = pq.read_table(tmp_path / "unequal-3" / "rollouts")
-    assert drawn["tokens"].to_pylist() == [8] * 4 + [1] * 4 + [8] * 4 + [1] * 4
+    assert drawn["tokens"].to_pylist() == 2 * ([8] * 4 + [1] * 4 + [8] * 4)
     check_alike(tmp_path / "unequal-0", tmp_path / "unequal-3", 2, rel=1e-3)
     kl = [row["KL"] for row in rows(tmp_path / "unequal-3")]
     assert (kl[0], kl[1] > 0) == (0.0, True)  # the reference computes as the sharded policy does

@@ -1,4 +1,4 @@
-"""Trainings that `torchrun` starts on two processes, and the same ones in this process alone.
+"""Trainings that `torchrun` starts on two processes or three, and the same ones in this process alone.
 
     torchrun --standalone --nproc-per-node 2 -m tests.unit.training.two_ranks FOLDER NAME…
 
@@ -325,7 +325,7 @@ def unequal(folder: Path) -> None:
                 work=folder / f"unequal-{stage}",
                 config=GRPOConfig(
                     steps=2,
-                    problems_per_step=2,
+                    problems_per_step=3,
                     group_size=4,
                     tir_share=0.0,
                     beta=0.1,
@@ -390,14 +390,14 @@ def reinforced(folder: Path) -> None:
         torch.save(steps.gradients[0], folder / f"{name}-gradient-{int(SECOND)}.pt")
 
 
-def run(folder: Path, *names: str, checked: bool = False) -> str:
-    """Starts two processes and returns what they printed.
+def run(folder: Path, *names: str, checked: bool = False, processes: int = 2) -> str:
+    """Starts the processes and returns what they printed.
 
-    Where it is `checked`, which is slower, different collectives of the two are an error and no endless wait.
+    Where it is `checked`, which is slower, different collectives of theirs are an error and no endless wait.
     """
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
     done = subprocess.run(
-        [*command, "-m", __name__, str(folder), *names],
+        [*command, str(processes), "-m", __name__, str(folder), *names],
         capture_output=True,
         text=True,
         check=False,

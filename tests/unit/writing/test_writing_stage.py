@@ -282,6 +282,8 @@ def test_own_templates_are_files_and_unknown_names_are_refused(stage, tmp_path):
     assert [one.id for one in written(tmp_path)] == ["a-mine-0-0", "b-mine-0-0"]
     with pytest.raises(UserError, match="no template 'rewordd', did you mean 'reword'"):
         stage(renumbered, templates=["rewordd"])
+    with pytest.raises(UserError, match=r"writing\.templates: reword is named twice"):
+        stage(renumbered, templates=["reword", "reword"])
 
 
 def test_the_step_of_a_round_adds_decontaminated_problems_behind_their_parents(tmp_path, monkeypatch):
