@@ -126,8 +126,8 @@ def test_pinning_resolves_the_trainer_and_gives_the_sampler_its_versions(
     monkeypatch.setattr(PIN.shutil, "which", lambda name: name)
     monkeypatch.setattr("sys.argv", ["pin.py", "--variant", "gpu"])
     PIN.main()
-    assert runs.index(["pipelines", "train", "vllm"]) < runs.index(["pipelines", "sample", "vllm"])
-    version = str(runs.index(["pipelines", "train", "vllm"]) + 1)
+    assert runs.index(["pipelines", "train", "vllm", "corpus"]) < runs.index(["pipelines", "sample", "vllm"])
+    version = str(runs.index(["pipelines", "train", "vllm", "corpus"]) + 1)
     written = {
         name: re.findall(r"^(\S+==\S+)", (tmp_path / f"{name}.txt").read_text(), re.MULTILINE)
         for name in ("sampler-gpu", "trainer-gpu")
