@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from typer.main import get_command
 
-from mathloop.records import Problem, Response
+from mathloop.records import Document, Problem, Response
 from mathloop.registry import Champion
 from mathloop.settings import Settings
 from mathloop.stages import StageReport
@@ -114,6 +114,7 @@ def test_settings_that_are_named_exist(page: Path) -> None:
     [
         ("## Problem", Problem),
         ("## Response", Response),
+        ("## Document", Document),
         ("### Stage reports", StageReport),
         ("### The line of champions", Champion),
     ],
