@@ -144,13 +144,21 @@ def read_record(store: Store, round_id: str) -> Record:
         return _read(path, round_id)
 
 
-def read_records(store: Store, damaged: dict[str, str]) -> Iterator[Record]:
-    """Yields every round's record, by id; one that is damaged goes into `damaged`, with the reason."""
+def read_records(
+    store: Store, damaged: dict[str, str], known: dict[str, Record] | None = None
+) -> Iterator[Record]:
+    """Yields every round's record, by id; one that is damaged goes into `damaged`, with the reason.
+
+    Those in `known` are not read again, and those that are read are put there: records never change.
+    """
+    known = {} if known is None else known
     for round_id in round_ids(store):
         try:
-            yield read_record(store, round_id)
+            known[round_id] = known.get(round_id) or read_record(store, round_id)
         except (BadData, Corrupt) as error:
             damaged[round_id] = str(error)
+        else:
+            yield known[round_id]
 
 
 def _read(path: Path, round_id: str) -> Record:

@@ -13,7 +13,7 @@ from mathloop.reports.claims import CLASSES
 from mathloop.reports.figures import count, difference_range, duration, percent, points, setting
 from mathloop.reports.markup import Child, Markup, element
 from mathloop.reports.page import page
-from mathloop.reports.records import Record, compared_settings, read_records
+from mathloop.reports.records import Record, compared_settings, incomplete_records, read_records
 from mathloop.settings.flat import changes
 from mathloop.storage import Store
 
@@ -42,11 +42,20 @@ class Rounds:
         )
 
 
-def read_rounds(store: Store) -> Rounds:
-    """Reads the champions and every round's record; raises as `Registry.history`."""
-    damaged: dict[str, str] = {}
-    found = sorted(read_records(store, damaged), key=lambda one: one.created)
+METRICS = 4
+"""Metrics shown of a champion that no record has a score of."""
+
+
+def read_rounds(store: Store, known: dict[str, Record] | None = None) -> Rounds:
+    """Reads champions and every round's record, but for those in `known`; raises as `Registry.history`."""
+    damaged = dict.fromkeys(incomplete_records(store), "its record has no manifest, so it is not complete")
+    found = sorted(read_records(store, damaged, known), key=lambda one: one.created)
     return Rounds(store.url, Registry(store).history(), found, damaged)
+
+
+def notes(rounds: Rounds) -> list[str]:
+    """A line per round that is left out."""
+    return [f"round {round_id} is left out: {reason}" for round_id, reason in rounds.damaged.items()]
 
 
 def changed_settings(rounds: Rounds) -> dict[str, list[tuple[str, Any, Any]]]:
@@ -66,9 +75,11 @@ def text(rounds: Rounds) -> str:
     for champion in rounds.champions:
         score = rounds.score(champion)
         shown = "" if score is None else f"{percent(score)} %"
-        lines.append(
-            f"{champion.number:3}  {champion.created[:16]}  {shown:>7}  {champion.round_id}".rstrip()
-        )
+        line = f"{champion.number:3}  {champion.created[:16]}  {shown:>7}  {champion.round_id}"
+        if score is None:
+            metrics = list(champion.metrics.items())[:METRICS]
+            line = f"{line}  {', '.join(f'{name} {value:.3g}' for name, value in metrics)}"
+        lines.append(line.rstrip())
     if not rounds.champions:
         lines.append("none yet; mathloop run makes the first")
     lines += ["", "rounds, the oldest first:"]

@@ -18,6 +18,7 @@ from mathloop.typesetting import split_blocks, typeset
 
 KEPT: dict[str, Sequence[str]] = {
     "problems": ["problems"],
+    "writing": [],  # its output has the problems that it started from too
     "cot": ["responses"],
     "tir": ["responses"],
     "decontamination": ["cot", "tir"],

@@ -1,4 +1,4 @@
-"""`mathloop rounds`: runs on a cluster, and all champions."""
+"""`mathloop rounds`: runs on a cluster, and what its store says of champions and rounds."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from mathloop.cluster.refusals import Unreachable
-from mathloop.registry import Champion, Registry
+from mathloop.reports.records import Record
+from mathloop.reports.rounds import notes, read_rounds, text
 from mathloop.storage import open_store
 from pipelines.cluster.connection import NAMESPACE, Access, Pipelines, open_pipelines
 from pipelines.cluster.following import PATIENCE_SECONDS, POLL_SECONDS
@@ -15,23 +16,22 @@ from pipelines.cluster.runs import in_progress, newest_runs
 from pipelines.cluster.scheduling import recurring_ids
 from pipelines.cluster.workflows import RUN_LABEL, lost_runs
 
-METRICS = 4
-"""Metrics to print per champion."""
 LOST, UNKNOWN = "LOST", "UNKNOWN"
 """States of runs that KFP shows in progress: without a workflow, and when Kubernetes cannot be asked."""
 
 
 def rounds(*, limit: int, store: str, access: Access, watch: bool) -> None:
-    """Prints the newest runs, then every champion of the store with its gate's scores.
+    """Prints the newest runs, then the store's champions and rounds as they are shown without a cluster.
 
     With `watch` it then prints, without end, each line that is new or has changed.
     """
     pipelines = open_pipelines(access)
     printed: set[str] = set()
+    known: dict[str, Record] = {}
     answered = time.monotonic()
     while True:
         try:
-            for line in _lines(pipelines, store, limit):
+            for line in _lines(pipelines, store, limit, known):
                 if line not in printed:
                     print(line, flush=True)
                 printed.add(line)
@@ -44,12 +44,10 @@ def rounds(*, limit: int, store: str, access: Access, watch: bool) -> None:
         time.sleep(POLL_SECONDS)
 
 
-def _lines(pipelines: Pipelines, store: str, limit: int) -> Iterator[str]:
+def _lines(pipelines: Pipelines, store: str, limit: int, known: dict[str, Record]) -> Iterator[str]:
     yield from run_lines(pipelines, limit)
-    yield f"\nchampions of {store}:"
-    for champion in Registry(open_store(store)).history():
-        entry = f"{champion.number:3}  {champion.created[:16]}  {champion.round_id}"
-        yield f"{entry}  {_metrics(champion)}".rstrip()
+    found = read_rounds(open_store(store), known)
+    yield from ["", *(f"note: {note}" for note in notes(found)), *text(found).split("\n")]
 
 
 def run_lines(pipelines: Pipelines, limit: int) -> Iterator[str]:
@@ -85,8 +83,3 @@ def _states(pipelines: Pipelines, runs: Sequence[Any]) -> dict[str, str]:
         without = [run.run_id for run in recurring if run.recurring_run_id not in schedules]
         states |= dict.fromkeys(without, UNKNOWN)
     return states
-
-
-def _metrics(champion: Champion) -> str:
-    shown = list(champion.metrics.items())[:METRICS]
-    return ", ".join(f"{name} {value:.3g}" for name, value in shown)

@@ -31,10 +31,10 @@ def rounds(
     namespace: Namespace = None,
     token_file: TokenFile = None,
 ) -> None:
-    """Lists a cluster's newest runs, and all champions with their scores; of --store, without a cluster too.
+    """Lists a cluster's newest runs, and the champions and rounds of --store, without a cluster too.
 
-    Where no cluster answers, and with --json or --out, the store alone is shown: its champions, and its
-    rounds with what each changed, the time and the tokens that it took.
+    A store's rounds are shown with what each changed, the time and the tokens that it took. Where no cluster
+    answers, and with --json or --out, the store alone is shown.
     """
     if as_json or out is not None:
         if watch:
@@ -60,7 +60,6 @@ def rounds(
 def _of_store(url: str, as_json: bool, out: Path | None) -> None:
     from mathloop.files import write_file
     from mathloop.reports import rounds as showing
-    from mathloop.reports.records import incomplete_records
     from mathloop.storage import open_store
     from pipelines.paths import check_page
 
@@ -68,13 +67,9 @@ def _of_store(url: str, as_json: bool, out: Path | None) -> None:
         check_page("--out", out)
     if "://" not in url and not Path(url).is_dir():
         raise BadConfig(f"--store {url}: there is no such folder; mathloop run --store {url} begins one")
-    opened = open_store(url)
-    for round_id in incomplete_records(opened):
-        left_out = f"round {round_id} is left out: its record has no manifest, so it is not complete"
-        print(f"mathloop: note: {left_out}", file=sys.stderr)
-    found = showing.read_rounds(opened)
-    for round_id, reason in found.damaged.items():
-        print(f"mathloop: note: round {round_id} is left out: {reason}", file=sys.stderr)
+    found = showing.read_rounds(open_store(url))
+    for note in showing.notes(found):
+        print(f"mathloop: note: {note}", file=sys.stderr)
     print(json.dumps(showing.to_json(found), ensure_ascii=False) if as_json else showing.text(found))
     if out is not None:
         write_file(out, showing.html(found).encode("utf-8"))

@@ -187,6 +187,11 @@ def test_rounds_lists_runs_and_champions(fake: FakeCluster, call: Run, line: tup
     assert [(row[0], row[2], row[4]) for row in champions] == [
         ("0", "r0", "0.5"), ("1", "r1", "0.6"), ("2", "r2", "0.7"),
     ]  # fmt: skip
+    found = call("rounds", "--store", line[0], KUBECONFIG="none")
+    assert (found.returncode, found.stderr.partition(" (")[0]) == (0, "no cluster")
+    alone = found.stdout.splitlines()
+    assert alone == shown[-len(alone) :], "the store says the same with and without a cluster"
+    assert len(alone) == len(shown) - 2
 
 
 def test_rollback_is_a_new_entry_with_the_old_models(call: Run, line: tuple[str, Registry]) -> None:
