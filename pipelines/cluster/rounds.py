@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -47,7 +48,9 @@ def rounds(*, limit: int, store: str, access: Access, watch: bool) -> None:
 def _lines(pipelines: Pipelines, store: str, limit: int, known: dict[str, Record]) -> Iterator[str]:
     yield from run_lines(pipelines, limit)
     found = read_rounds(open_store(store), known)
-    yield from ["", *(f"note: {note}" for note in notes(found)), *text(found).split("\n")]
+    yield from (f"note: {note}" for note in notes(found))
+    # A blank line goes with the one after it: what was printed before is not printed again.
+    yield from re.split(r"(?<=[^\n])\n", f"\n{text(found)}")
 
 
 def run_lines(pipelines: Pipelines, limit: int) -> Iterator[str]:
