@@ -43,6 +43,7 @@ class Spill:
 def open_spill(beside: Path) -> Iterator[Spill]:
     """Yields a Spill on the disk of the file `beside`, which messages name; nothing of it is left behind."""
     with disk(beside):
-        file = tempfile.TemporaryFile(dir=beside.absolute().parent)  # noqa: SIM115  (closed below)
+        folder = next(above for above in beside.absolute().parents if above.is_dir())
+        file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  (closed below)
     with file:
         yield Spill(beside, file)

@@ -58,8 +58,8 @@ def test_a_run_has_its_champion_before_and_its_challenger_after(
 def test_one_evaluation_and_two(in_process: Call, tmp_path: Path) -> None:
     for name, right in (("early", 6), ("late", 12)):
         make_evaluation(tmp_path / name, right)
-    assert in_process("browse", "early", "--out", "e.html") == "page: e.html\n"
-    assert data_of(tmp_path / "e.html", "index")["sides"] == ["evaluation early, early"]
+    assert in_process("browse", "early", "--out", "new/e.html") == "page: new/e.html\n"
+    assert data_of(tmp_path / "new" / "e.html", "index")["sides"] == ["evaluation early, early"]
     assert in_process("browse", "early", "late") == "page: problems.html\n"
     index = data_of(tmp_path / "problems.html", "index")
     assert index["sides"] == ["evaluation early, early", "evaluation late, late"]
