@@ -10,13 +10,18 @@ from components.images import SAMPLER_IMAGE
 def reward_data(
     problems: dsl.Input[dsl.Dataset],
     policy: dsl.Input[dsl.Model],
+    champion_policy: dsl.Input[dsl.Model],
     responses: dsl.Output[dsl.Dataset],
     dropped: dsl.Output[dsl.Dataset],
     summary: dsl.Output[dsl.Markdown],
     settings: str = "{}",
     seed: int = 0,
 ) -> None:
-    """Samples responses per problem and labels them correct or incorrect."""
+    """Samples responses per problem and labels them correct or incorrect.
+
+    Args:
+        champion_policy: An earlier policy, which may add responses.
+    """
     from components.running import run
     from mathloop.synthesis import reward_data as stage
     from mathloop.synthesis.config import RewardDataConfig
@@ -26,6 +31,7 @@ def reward_data(
         summary,
         problems=problems,
         policy=policy,
+        champion=champion_policy,
         out=responses,
         dropped=dropped,
         config=RewardDataConfig.model_validate_json(settings),

@@ -71,7 +71,11 @@ def learning(
     )
     sft_policy = model_of(sft_task)
     reward_data_task = reward_data(
-        problems=problems, policy=sft_policy, settings=reward_data_settings, seed=seed
+        problems=problems,
+        policy=sft_policy,
+        champion_policy=champion_policy,
+        settings=reward_data_settings,
+        seed=seed,
     )
     reward_model_task = add_training(
         reward_model,

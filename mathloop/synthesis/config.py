@@ -71,6 +71,14 @@ class RewardDataConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     samples: int = Field(6, ge=2, description="Responses sampled per problem")
+    champion_samples: int = Field(
+        0, ge=0, description="Responses per problem that the round's champion, an earlier policy, adds"
+    )
+    balanced: bool = Field(
+        False,
+        description="Keep as many right as wrong responses of each problem, one more at most; problems whose "
+        "responses are all right or all wrong are dropped",
+    )
     temperature: float = Field(1.0, gt=0, description="Sampling temperature")
     sampling: SamplingConfig = SamplingConfig(max_tokens=160)
 
