@@ -90,8 +90,8 @@ def _predictor(role: str, config: DeploymentConfig) -> dict[str, Any]:
     }
     if config.mode == "Standard":  # Knative refuses both fields, and drains pods by itself
         predictor["model"]["lifecycle"] = {"preStop": {"sleep": {"seconds": PAUSE_SECONDS}}}
-        if role == SOLVER:
-            predictor["terminationGracePeriodSeconds"] = DRAIN_SECONDS
+        # vLLM's pods too: a solver that ends still asks them. Kubernetes would kill them after 30 seconds.
+        predictor["terminationGracePeriodSeconds"] = DRAIN_SECONDS
     return predictor
 
 

@@ -237,7 +237,7 @@ def test_routers_and_pods_give_a_question_its_whole_deadline() -> None:
     (deadline,) = [int(one[11:]) for one in solver["model"]["args"] if one.startswith("--deadline=")]
     pause = solver["model"]["lifecycle"]["preStop"]["sleep"]["seconds"]
     assert all(one["timeout"] > deadline for one in by_role.values())
-    assert solver["terminationGracePeriodSeconds"] > deadline + pause
+    assert all(one["terminationGracePeriodSeconds"] > deadline + pause for one in by_role.values())
     assert deadline == SolverConfig().deadline
     knative = services_of(champion(3), STORE, settings(mode="Knative"), "c3")
     assert not any("lifecycle" in one.predictor["model"] for one in knative), "Knative refuses it"
