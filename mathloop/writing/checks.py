@@ -24,6 +24,8 @@ _ASKS = re.compile(
     r"what)\b|求|计算|多少|几|证明|化简|写出|解方程",
     re.IGNORECASE,
 )
+_COMPARED = re.compile(r"\b(?:than|as)\s+([A-Z][a-z]+)(?=[.,;?])|比(小[\u4e00-\u9fff])")
+"""Somebody with whom a number is compared."""
 _SPECIAL = re.compile(r"<\|[^|<>]{1,40}\|>|</?s>")
 
 
@@ -41,6 +43,8 @@ def wrong_with(statement: str, language: Language, config: WritingConfig) -> str
         return "it states an answer or a solution"
     if _OUTSIDE.search(statement):
         return "not self-contained: it speaks of something that is not there"
+    if any(statement.count(name) < 2 for pair in _COMPARED.findall(statement) for name in pair if name):
+        return "not self-contained: it compares with somebody of whom it says nothing"
     if not _ASKS.search(statement):
         return "it asks nothing"
     return ""

@@ -19,13 +19,16 @@ from mathloop.records import Problem, read_problems, read_rows, write_problems
 from mathloop.stages import StageReport
 from mathloop.writing import stage as round_stage
 from mathloop.writing import write
+from mathloop.writing.checks import wrong_with
 from mathloop.writing.config import WritingConfig
 from mathloop.writing.solving import difficulty, shares
 from pipelines.profile import load_profile
 from pipelines.table import find_pipeline
 from pipelines.tracing import trace
+from tests.paths import SHARED_DATA
 from tests.unit.writing.standins import Script, ScriptedWriter
 
+GSM8K = SHARED_DATA / "train/gsm8k/train.jsonl"
 PARENTS = [
     Problem("a", "Tom has 12 apples and eats 5 of them. How many apples are left?", "7", family="loss"),
     Problem("b", "A train travels 90 miles in 3 hours. What is its speed in miles per hour?", "30"),
@@ -99,6 +102,7 @@ def test_changed_numbers_are_kept_with_their_parent_and_without_an_answer(stage,
         ("change_numbers", "小红有14个苹果，吃了6个。还剩几个苹果？", "in another language"),
         ("change_numbers", "Tom has 14 apples and eats 6 of them. The answer is 8.", "it states an answer or a solution"),  # noqa: E501
         ("change_numbers", "As in the problem above, with 14 and 6, how many?", "not self-contained: it speaks of something that is not there"),  # noqa: E501
+        ("raise_complexity", "Eva has 12 apples and 5 more than Mia. How many together?", "not self-contained: it compares with somebody of whom it says nothing"),  # noqa: E501
         ("change_numbers", "Tom has 14 apples and eats 6 of them.", "it asks nothing"),
         ("change_numbers", "", "not in the form of parser labeled"),
         ("raise_complexity", PARENTS[0].problem.upper(), "a near-copy of its parent"),
@@ -118,6 +122,14 @@ def test_each_check_has_its_reason(stage, tmp_path, template, text, reason):
     (row,) = read_rows(tmp_path / "dropped.jsonl")
     assert text in (row["problem"], row.get("text"))
     assert row["parents"][0] == PARENTS[0].problem or template == "combine_concepts"
+
+
+@pytest.mark.skipif(not GSM8K.exists(), reason="the shared data folder is not beside this checkout")
+def test_what_people_wrote_passes_the_checks_that_need_no_parent():
+    rows = GSM8K.read_text(encoding="utf-8").splitlines()[:1500]
+    config = WritingConfig()
+    passed = sum(not wrong_with(json.loads(row)["question"], "en", config) for row in rows)
+    assert passed > 0.99 * len(rows)
 
 
 def test_rewording_and_translation_keep_the_gold_answer_unless_told_otherwise(stage, tmp_path):
