@@ -28,7 +28,7 @@ def pretraining(store: str, overrides: str = "{}", seed: int = 0) -> None:
         benchmarks=start["benchmarks"],
         seed=run_seed,
         cache_key=start["cache_key"],
-    )
+    ).set_caching_options(False)  # the content of its sources may have changed
     pretrain_task = add_training(
         pretrain, store=store, corpus=corpus_task.outputs["corpus"], settings=start["pretrain"], seed=run_seed
     )
