@@ -15,9 +15,8 @@ from mathloop.stages import Progress
 from pipelines import cli
 from tests.fake_cluster import FakeCluster
 from tests.fake_kfp import FakeKfp
-from tests.paths import ROOT
 from tests.pipelines.cluster_calls import Run
-from tests.pipelines.command import MATHLOOP
+from tests.pipelines.forked_commands import CLUSTER, Commands
 
 
 @pytest.fixture
@@ -28,21 +27,20 @@ def fake() -> Iterator[FakeCluster]:
     cluster.close()
 
 
+@pytest.fixture(scope="session")
+def commands() -> Iterator[Commands]:
+    with Commands(CLUSTER) as commands:
+        yield commands
+
+
 @pytest.fixture
-def call(fake: FakeCluster, tmp_path: Path) -> Run:
+def call(fake: FakeCluster, commands: Commands, tmp_path: Path) -> Run:
     """Calls `mathloop …` with a kubeconfig of the fake, in a home of its own."""
     kubeconfig = fake.write_kubeconfig(tmp_path / "kubeconfig")
 
     def call(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        home = {"HOME": str(tmp_path), "KUBECONFIG": str(kubeconfig), "PYTHONPATH": str(ROOT)}
-        return subprocess.run(
-            [*MATHLOOP, *arguments],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            env={**os.environ, **home, **environment},
-            timeout=120,
-        )
+        home = {"HOME": str(tmp_path), "KUBECONFIG": str(kubeconfig)}
+        return commands.run(*arguments, folder=tmp_path, environment={**os.environ, **home, **environment})
 
     return call
 

@@ -1,7 +1,8 @@
 """Runs commands one after the other, each in a fork of a process that has imported what they need.
 
-`python forked_commands.py` reads JSON lines {"folder", "arguments"} and answers with {"code", "out", "err"}.
-Importing torch and transformers takes seconds, and dozens of refusals are tried.
+`python forked_commands.py MODULE…` imports the modules, reads JSON lines {"folder", "arguments", "environment"}
+and answers with {"code", "out", "err"}. Importing torch, transformers or KFP takes seconds, and dozens of
+commands are tried.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 
 from tests.paths import ROOT
 
-PRELOADED = (
+MODELS = (
     "pipelines.cli",
     "pipelines.local.round",
     "pipelines.commands.endpoint",
@@ -27,14 +29,20 @@ PRELOADED = (
     "transformers.models.qwen2.modeling_qwen2",
     "transformers.models.qwen2.tokenization_qwen2",
 )
+"""What commands that read a model import."""
+CLUSTER = ("pipelines.cli", "kfp.client", "kfp.compiler", "kubernetes.client", "kubernetes.config")
+"""What commands that ask a cluster import."""
 
 
 class Commands:
     """`mathloop …` in a folder, as `command.mathloop`, but quick. Use as a context manager."""
 
+    def __init__(self, preloaded: tuple[str, ...] = MODELS) -> None:
+        self.preloaded = preloaded
+
     def __enter__(self) -> Commands:
         self._process = subprocess.Popen(
-            [sys.executable, __file__],
+            [sys.executable, __file__, *self.preloaded],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -46,25 +54,32 @@ class Commands:
         self._process.kill()
         self._process.communicate()
 
-    def refused(self, *arguments: str, folder: Path) -> str:
-        """The one line of a refusal, which leaves nothing behind."""
+    def run(
+        self, *arguments: str, folder: Path, environment: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """What the command ended with; `environment` replaces that of the process."""
         assert self._process.stdin
         assert self._process.stdout
-        before = sorted(folder.rglob("*"))
-        request = json.dumps({"folder": str(folder), "arguments": arguments})
-        print(request, file=self._process.stdin, flush=True)
+        request = {"folder": str(folder), "arguments": arguments, "environment": environment}
+        print(json.dumps(request), file=self._process.stdin, flush=True)
         ended = json.loads(self._process.stdout.readline())
-        assert ended["code"] == 2, ended
+        return subprocess.CompletedProcess(arguments, ended["code"], ended["out"], ended["err"])
+
+    def refused(self, *arguments: str, folder: Path) -> str:
+        """The one line of a refusal, which leaves nothing behind."""
+        before = sorted(folder.rglob("*"))
+        ended = self.run(*arguments, folder=folder)
+        assert ended.returncode == 2, ended
         assert sorted(folder.rglob("*")) == before
-        (line,) = ended["err"].splitlines()
-        assert ended["out"] == ""
+        (line,) = ended.stderr.splitlines()
+        assert ended.stdout == ""
         start = "mathloop: error: "
         assert line.startswith(start)
-        return str(line).removeprefix(start)
+        return line.removeprefix(start)
 
 
 def main() -> None:
-    for module in PRELOADED:
+    for module in sys.argv[1:]:
         import_module(module)
     for line in sys.stdin:
         request = json.loads(line)
@@ -89,6 +104,11 @@ def _become(request: dict[str, object]) -> None:
     code: object = 1
     try:
         os.chdir(str(request["folder"]))
+        environment = request["environment"]
+        if isinstance(environment, dict):
+            os.environ.clear()
+            os.environ.update(environment)
+            _read_kubeconfig_of(environment)
         sys.argv = ["mathloop", *request["arguments"]]  # type: ignore[misc]
         cli.main()
     except SystemExit as end:
@@ -97,6 +117,13 @@ def _become(request: dict[str, object]) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code if isinstance(code, int) else 1)
+
+
+def _read_kubeconfig_of(environment: Mapping[str, str]) -> None:
+    """The client reads this one variable when it is imported."""
+    client = sys.modules.get("kubernetes.config.kube_config")
+    if client is not None and "KUBECONFIG" in environment:
+        vars(client)["KUBE_CONFIG_DEFAULT_LOCATION"] = environment["KUBECONFIG"]
 
 
 if __name__ == "__main__":

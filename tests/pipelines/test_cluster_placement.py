@@ -29,7 +29,7 @@ class Compiled:
 
     def __init__(self, path: Path) -> None:
         self.text = path.read_text(encoding="utf-8")
-        self.spec, platforms = yaml.safe_load_all(self.text)
+        self.spec, platforms = yaml.load_all(self.text, yaml.CSafeLoader)
         self.platforms: dict[str, Any] = platforms["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
         self.executors: dict[str, Any] = self.spec["deploymentSpec"]["executors"]
 
