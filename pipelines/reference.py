@@ -102,13 +102,19 @@ def _described(name: str, field: FieldInfo) -> tuple[str, str, str]:
     """Type, default and description; for a nested section, only what differs from its own defaults."""
     model: Any = field.annotation
     if _is_section(field):
-        own = model().model_dump()
-        changed = (f"{key}: {value}" for key, value in field.default if value != own[key])
-        return f"section [{name}](#{name})", f"`{{{', '.join(changed)}}}`", inspect.cleandoc(model.__doc__)
+        return f"section [{name}](#{name})", f"`{_changed(field.default)}`", inspect.cleandoc(model.__doc__)
     bounds = [(sign, getattr(rule, key, None)) for key, sign in BOUNDS.items() for rule in field.metadata]
     kind = ", ".join([_kind(model), *(f"{sign} {bound:.15g}" for sign, bound in bounds if bound is not None)])
     default = field.default if isinstance(field.default, str) else json.dumps(field.default, default=str)
     return kind, "required" if field.is_required() else f"`{default}`", field.description or ""
+
+
+def _changed(section: BaseModel) -> str:
+    """`{field: value, section: {field: value}}` of what differs from the section's own defaults."""
+    own = type(section)()
+    changed = ((key, value) for key, value in section if value != getattr(own, key))
+    told = (f"{key}: {_changed(value) if isinstance(value, BaseModel) else value}" for key, value in changed)
+    return f"{{{', '.join(told)}}}"
 
 
 def _kind(hint: Any) -> str:

@@ -137,7 +137,8 @@ def test_stages_get_their_own_section_of_preflights_settings(compiled: Path, nam
         component = said["componentRef"]["name"].removeprefix("comp-")
         assert _source(source) == shared.get(component, component.replace("-", "_")), task
         seen += 1
-    assert seen == {"improvement-round": 12, "data": 4, "evaluation": 2, "pretraining": 2}.get(name, 0)
+    counts = {"improvement-round": 12, "data": 4, "evaluation": 2, "pretraining": 2, "writing": 2}
+    assert seen == counts.get(name, 0)
 
 
 def test_component_bodies_are_short_and_call_the_library_once() -> None:

@@ -55,9 +55,10 @@ def test_the_reference_has_every_setting_with_its_default() -> None:
         *above, name = path.split(".")
         section = ".".join(above) or "Top-level fields"
         shown = {row[0]: row[2] for row in sections.get(section) or sections[above[-1]]}[f"`{name}`"]
-        if section not in sections:
-            around = sections.get(".".join(above[:-1])) or sections[above[-2]]
-            outer = {row[0]: row[2] for row in around}[f"`{above[-1]}`"]
+        # A section around it may have other defaults than its own; the outermost wins.
+        for depth in range(len(above) - 1, 0, -1):
+            around = sections.get(".".join(above[:depth])) or sections[above[depth - 1]]
+            outer = {row[0]: row[2] for row in around}[f"`{above[depth]}`"]
             other = re.search(rf"[{{ ]{name}: ([^,}}]+)", outer)
             shown = other[1] if other else shown
         default = attrgetter(path)(silent)
@@ -81,7 +82,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 @each_page
 def test_commands_can_be_called_so(page: Path) -> None:
     for line in _command_lines(page.read_text(encoding="utf-8")):
-        name, *arguments = shlex.split(re.sub(r"[\[\]…]", "", line), comments=True)
+        name, *arguments = shlex.split(re.sub(r"(?<!=)\[([^\]]*)\]|…", r"\1", line), comments=True)
         if name == "--help":
             continue
         command = _commands().get(name)
