@@ -1,8 +1,9 @@
 """Runs commands one after the other, each in a fork of a process that has imported what they need.
 
-`python forked_commands.py MODULE…` imports the modules, reads JSON lines {"folder", "arguments",
-"environment"} and answers with {"code", "out", "err"}. Importing torch, transformers or KFP takes seconds, and
-dozens of commands are tried.
+`python forked_commands.py MODULE…` imports the modules, reads JSON lines {"folder", "arguments"
+"environment"}
+and answers with {"code", "out", "err"}.
+Importing torch, transformers or KFP takes seconds, and dozens of commands are tried.
 """
 
 from __future__ import annotations
