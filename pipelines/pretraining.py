@@ -3,7 +3,8 @@
 from components.base_publication import base_publication
 from components.corpus import corpus
 from components.pretrain import pretrain
-from pipelines.placement import place
+from mathloop.settings import Settings
+from pipelines.placement import place, profile
 from pipelines.preflight import add_preflight
 from pipelines.tracing import pipeline
 from pipelines.training import ROUND_ID, add_training, model_of
@@ -28,7 +29,9 @@ def pretraining(store: str, overrides: str = "{}", seed: int = 0) -> None:
         benchmarks=start["benchmarks"],
         seed=run_seed,
         cache_key=start["cache_key"],
-    ).set_caching_options(False)  # the content of its sources may have changed
+    )
+    if Settings.model_validate_json(profile() or "{}").corpus.sources:
+        corpus_task.set_caching_options(False)  # their content may have changed
     pretrain_task = add_training(
         pretrain, store=store, corpus=corpus_task.outputs["corpus"], settings=start["pretrain"], seed=run_seed
     )

@@ -169,11 +169,11 @@ def test_without_the_look_a_round_would_fail_late(
 ) -> None:
     """What KFP does by itself, and so what its stand-in has to do."""
     go("r1")
-    (gone,) = [key for key in driver.artifacts if "/decontamination/" in key and key.endswith("/cot")]
+    (gone,) = [key for key in driver.artifacts if "/reward-data/" in key and key.endswith("/responses")]
     driver.client.remove_object(driver.bucket, gone)
     monkeypatch.setattr(reuse, "_lost", lambda store, run: None)
-    with pytest.raises(FileNotFoundError, match="sft has lost its input cot"):
-        go("r2", overrides='{"sft": {"epochs": 3}}')
+    with pytest.raises(FileNotFoundError, match="reward-model has lost its input responses"):
+        go("r2", overrides='{"reward_model": {"epochs": 3}}')
 
 
 def test_a_bucket_that_cannot_be_looked_at_is_not_trusted(

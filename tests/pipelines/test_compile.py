@@ -68,7 +68,7 @@ def test_nothing_of_this_machine_is_inside(compiled: Path, name: str) -> None:
 
 def test_only_stages_whose_inputs_say_everything_may_be_cached(compiled: Path) -> None:
     """A store's state and what stands in a file or folder are not in KFP's cache key, but in preflight's."""
-    outside = {"preflight", "judgment", "base-publication", "model-import", "deployment", "corpus"}
+    outside = {"preflight", "judgment", "base-publication", "model-import", "deployment"}
     for name in NAMES:
         tasks = _tasks(_spec(compiled, name))
         uncached = {task for task, said in tasks.items() if not said["cachingOptions"].get("enableCache")}
