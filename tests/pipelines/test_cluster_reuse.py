@@ -172,7 +172,7 @@ def test_without_the_look_a_round_would_fail_late(
     (gone,) = [key for key in driver.artifacts if "/reward-data/" in key and key.endswith("/responses")]
     driver.client.remove_object(driver.bucket, gone)
     monkeypatch.setattr(reuse, "_lost", lambda store, run: None)
-    with pytest.raises(FileNotFoundError, match="reward-model has lost its input responses"):
+    with pytest.raises(FileNotFoundError, match="reward_model has lost its input responses"):
         go("r2", overrides='{"reward_model": {"epochs": 3}}')
 
 
