@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import os
-import shutil
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -19,10 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from mathloop.corpus.config import DeduplicationConfig
-from mathloop.corpus.steps import Outcome, run_step, work_folder
+from mathloop.corpus.steps import Outcome, run_step, working
 from mathloop.decontamination.minhash import BANDS, PERMUTATIONS, U32, least_estimate, resemblance, signatures
-from mathloop.errors import MathloopError
-from mathloop.files import disk, make_parents, remove_empty, write_file
+from mathloop.files import disk, write_file
 from mathloop.records import Document, read_documents
 from mathloop.stages import Progress, StageReport, timed
 
@@ -41,11 +39,7 @@ _SIGNATURE = PERMUTATIONS * 4
 def run(*, documents: Path, out: Path, dropped: Path | None, config: DeduplicationConfig) -> StageReport:
     """Writes the documents that are no near-copies of earlier ones."""
     settings = config.model_dump_json()
-    work = work_folder("deduplication-index", out, [documents], settings)
-    made = make_parents(work)
-    try:
-        with disk(work):
-            work.mkdir(exist_ok=True)
+    with working("deduplication-index", out, [documents], settings) as work:
         count, parts = _index(work, documents, config.shingle)
         pairs = _link(work, count, parts, least_estimate(config.jaccard))
         copies = _decide(work, count)
@@ -58,11 +52,6 @@ def run(*, documents: Path, out: Path, dropped: Path | None, config: Deduplicati
             dropped=dropped,
             settings=settings,
         )
-    except MathloopError:
-        shutil.rmtree(work, ignore_errors=True)
-        remove_empty(made)
-        raise
-    shutil.rmtree(work, ignore_errors=True)
     report.values["compared pairs"] = float(pairs)
     return report
 

@@ -11,7 +11,6 @@ Memory grows with the number of hosts (about 200 bytes each), not of documents.
 from __future__ import annotations
 
 import heapq
-import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
@@ -25,9 +24,9 @@ import xxhash
 from mathloop.corpus.classifier import Classifier, Scores, line_of, train
 from mathloop.corpus.config import RecallConfig
 from mathloop.corpus.extraction import text_of_row
-from mathloop.corpus.steps import Outcome, run_step, work_folder
-from mathloop.errors import BadData, MathloopError
-from mathloop.files import disk, make_parents, remove_empty, replacing, write_file
+from mathloop.corpus.steps import Outcome, run_step, working
+from mathloop.errors import BadData
+from mathloop.files import disk, replacing, write_file
 from mathloop.problems.sources.files import file_rows
 from mathloop.records import Document, read_documents
 from mathloop.stages import Progress, StageReport, timed
@@ -67,11 +66,7 @@ def run(
     """
     seeds = list(seeds)
     settings = f"{config.model_dump_json()} {seed}"
-    work = work_folder("recall-parts", out, [documents, *seeds], settings)
-    made = make_parents(work)
-    try:
-        with disk(work):
-            work.mkdir(exist_ok=True)
+    with working("recall-parts", out, [documents, *seeds], settings) as work:
         report = _recall(work, documents, seeds, config, seed, observe)
         scores = _Joined(work, config.iterations)
         final = run_step(
@@ -83,11 +78,6 @@ def run(
             dropped=dropped,
             settings=settings,
         )
-    except MathloopError:
-        shutil.rmtree(work, ignore_errors=True)
-        remove_empty(made)
-        raise
-    shutil.rmtree(work, ignore_errors=True)
     final.values |= report
     return final
 

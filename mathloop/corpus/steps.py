@@ -12,7 +12,7 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -80,18 +80,9 @@ def run_step(
     check_suffix(out)
     for path in filter(None, (out, dropped)):
         check_target(path)
-    work = work_folder(name, out, inputs, settings)
-    made = make_parents(work)
-    with disk(work):
-        work.mkdir(exist_ok=True)
-    try:
+    with working(name, out, inputs, settings) as work:
         tally, shards = _shards(name, apply, records(), work)
         _join(work, shards, out, dropped)
-    except MathloopError:
-        shutil.rmtree(work, ignore_errors=True)
-        remove_empty(made)
-        raise
-    shutil.rmtree(work, ignore_errors=True)
     values = {"characters": float(tally.characters)}
     return StageReport(
         name,
@@ -103,7 +94,23 @@ def run_step(
     )
 
 
-def work_folder(name: str, out: Path, inputs: Sequence[Path], settings: str) -> Path:
+@contextmanager
+def working(name: str, out: Path, inputs: Sequence[Path], settings: str) -> Iterator[Path]:
+    """A work folder that a killed step finds again; deleted at the end, and after a user's mistake."""
+    work = _work_folder(name, out, inputs, settings)
+    made = make_parents(work)
+    try:
+        with disk(work):
+            work.mkdir(exist_ok=True)
+        yield work
+    except MathloopError:
+        shutil.rmtree(work, ignore_errors=True)
+        remove_empty(made)
+        raise
+    shutil.rmtree(work, ignore_errors=True)
+
+
+def _work_folder(name: str, out: Path, inputs: Sequence[Path], settings: str) -> Path:
     """A hidden folder beside `out` that depends on the arguments and on the inputs' sizes and times."""
     place = Path(os.path.realpath(out))
     key = xxhash.xxh3_64(f"{__version__}\0{name}\0{settings}\0{place}")
