@@ -2,9 +2,8 @@
 
 from components.deployment import deployment
 from components.judgment import judgment
-from mathloop.settings import Settings
 from pipelines.learning import learning
-from pipelines.placement import cluster, place, profile
+from pipelines.placement import cluster, place, traced_settings
 from pipelines.preflight import add_preflight
 from pipelines.synthesis import STAGES as DATA
 from pipelines.synthesis import synthesis
@@ -72,5 +71,5 @@ def improvement_round(
             published=judgment_task.outputs["published"],
             settings=start["deployment"],
         ).set_caching_options(False)
-        limits = Settings.model_validate_json(profile() or "{}").deployment
+        limits = traced_settings().deployment
         place("control", deployment_task, seconds=limits.longest_seconds)

@@ -24,6 +24,7 @@ from mathloop.cluster import reuse
 from mathloop.cluster.preflight import CODE_VERSION_VARIABLE
 from mathloop.cluster.train_job_spec import SECRET_KEYS, STORE_PATIENCE
 from mathloop.retrying import PATIENCE_VARIABLE
+from mathloop.settings import Settings
 from mathloop.settings.pools import CA_FOLDER, CA_KEY, DAY, Affinity, Pool, PoolsConfig
 from mathloop.storage.s3 import CA_VARIABLE
 from mathloop.training.config import CHECKPOINTS_VARIABLE
@@ -78,6 +79,11 @@ def cluster() -> PoolsConfig | None:
 def profile() -> str:
     """All settings of the profile that the pipeline is being traced for, as JSON."""
     return _current.get().profile
+
+
+def traced_settings() -> Settings:
+    """The same, parsed; without a profile the stages' defaults."""
+    return Settings.model_validate_json(profile() or "{}")
 
 
 def place(name: PoolName, *tasks: PipelineTask, seconds: int = 0) -> None:

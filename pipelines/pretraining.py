@@ -3,8 +3,7 @@
 from components.base_publication import base_publication
 from components.corpus import corpus
 from components.pretrain import pretrain
-from mathloop.settings import Settings
-from pipelines.placement import place, profile
+from pipelines.placement import place, traced_settings
 from pipelines.preflight import add_preflight
 from pipelines.tracing import pipeline
 from pipelines.training import ROUND_ID, add_training, model_of
@@ -30,7 +29,7 @@ def pretraining(store: str, overrides: str = "{}", seed: int = 0) -> None:
         seed=run_seed,
         cache_key=start["cache_key"],
     )
-    if Settings.model_validate_json(profile() or "{}").corpus.sources:
+    if traced_settings().corpus.sources:
         corpus_task.set_caching_options(False)  # their content may have changed
     pretrain_task = add_training(
         pretrain, store=store, corpus=corpus_task.outputs["corpus"], settings=start["pretrain"], seed=run_seed

@@ -11,8 +11,7 @@ from components.decontamination import decontamination
 from components.problems import problems
 from components.tir import tir
 from components.writing import writing
-from mathloop.settings import Settings
-from pipelines.placement import place, profile
+from pipelines.placement import place, traced_settings
 from pipelines.tracing import nested
 
 
@@ -75,9 +74,7 @@ def synthesis(
     )
     kept, policy = problems_task.outputs["problems"], champion_task.outputs["policy"]
     benchmark, summary = (problems_task.outputs[name] for name in ("benchmark", "summary"))
-    if Settings.model_validate_json(
-        profile() or "{}"
-    ).writing.templates:  # else the step costs time for nothing
+    if traced_settings().writing.templates:  # else the step costs time for nothing
         writing_task = writing(
             problems=kept,
             policy=policy,
@@ -117,7 +114,7 @@ def synthesis(
         benchmarks=benchmarks_settings,
     )
     place("sampler", cot_task)
-    several = Settings.model_validate_json(profile() or "{}").tir.iterations > 1
+    several = traced_settings().tir.iterations > 1
     place("trainer" if several else "sampler", tir_task)  # what trains needs the trainer's pool
     place("control", clean)
     return Data(
