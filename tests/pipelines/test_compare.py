@@ -117,7 +117,7 @@ def test_two_evaluations_of_folders_and_of_s3(in_process: Call, tmp_path: Path, 
 
 def test_score_warns_of_small_benchmarks(in_process: Call, tmp_path: Path) -> None:
     make_evaluation(tmp_path / "early", 6)
-    caution = "apples is small: 20 problems can show no difference below"
+    caution = "The benchmark is small: 20 problems can show no difference below"
     assert caution in in_process("score", "early")
     rows = in_process("score", "early", "--json").splitlines()
     assert all(json.loads(row)["by"] == "verifier" for row in rows)
