@@ -123,7 +123,7 @@ class FakeCluster:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     def close(self) -> None:
         self._server.shutdown()
@@ -325,6 +325,7 @@ def _merged(old: Any, patch: Any) -> Any:
 class _Handler(BaseHTTPRequestHandler):
     cluster: ClassVar[FakeCluster]
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else a body waits 40 ms for the acknowledgment of its headers
 
     def _answer(self) -> None:
         parts = urlsplit(self.path)

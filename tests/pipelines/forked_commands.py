@@ -82,6 +82,8 @@ class Commands:
 def main() -> None:
     for module in sys.argv[1:]:
         import_module(module)
+    if "kfp.client" in sys.argv:
+        _look_often()
     for line in sys.stdin:
         request = json.loads(line)
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
@@ -97,6 +99,16 @@ def main() -> None:
                 texts.append(file.read().decode())
         code = os.waitstatus_to_exitcode(status)
         print(json.dumps({"code": code, "out": texts[0], "err": texts[1]}), flush=True)
+
+
+def _look_often() -> None:
+    """What a cluster is asked every five seconds, the stand-in is asked twenty times a second."""
+    from mathloop.cluster import deployment
+    from pipelines.cluster import following, rounds
+
+    deployment.deploy.__kwdefaults__["poll_seconds"] = 0.05
+    for module in (following, rounds):
+        module.POLL_SECONDS = 0.05
 
 
 def _become(request: dict[str, object]) -> None:

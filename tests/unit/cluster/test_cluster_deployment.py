@@ -715,7 +715,7 @@ def test_the_stage_deploys_only_what_a_round_promoted(
         "rounds/r1/policy", None, round_id="r1", expected=None, base="rounds/r1/policy", metrics={}
     )
     (tmp_path / "published").write_text(json.dumps({"promoted": promoted, "number": 0, "reason": ""}))
-    monkeypatch.setattr(deployment, "POLL_SECONDS", 0.05)
+    monkeypatch.setitem(deployment.deploy.__kwdefaults__, "poll_seconds", 0.05)
     report = deployment.run(store_url=url, published=tmp_path / "published", config=settings())
     said = "champion 0 (round r1) is served at http://mathloop.mathloop.svc.cluster.local"
     refused = "nothing to serve: the challenger was refused"

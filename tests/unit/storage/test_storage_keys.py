@@ -30,6 +30,7 @@ class Endpoint(BaseHTTPRequestHandler):
     """STS, an agent such as EKS Pod Identity's, and EC2's instance metadata, as AWS documents them."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     tokens: ClassVar[list[str]] = []
     """With which credentials were asked for, one after the other."""
     seconds: ClassVar[float] = 3600

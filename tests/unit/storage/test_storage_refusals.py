@@ -265,6 +265,7 @@ class Scripted(BaseHTTPRequestHandler):
     objects: dict[str, bytes] = {}  # noqa: RUF012
     puts = 0
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
 
     def do_PUT(self) -> None:
         kind = type(self)
