@@ -12,7 +12,7 @@ from components.selection import selection
 from components.sft import sft
 from pipelines.placement import place
 from pipelines.tracing import nested
-from pipelines.training import add_training, model_of
+from pipelines.training import add_sampling, add_training, model_of
 
 
 class Learned(NamedTuple):
@@ -70,7 +70,9 @@ def learning(
         seed=seed,
     )
     sft_policy = model_of(sft_task)
-    reward_data_task = reward_data(
+    reward_data_task = add_sampling(
+        reward_data,
+        store=store,
         problems=problems,
         policy=sft_policy,
         champion_policy=champion_policy,
@@ -121,7 +123,7 @@ def learning(
         seed=seed,
         **{f"{name}_summary": task.outputs["summary"] for name, task in summaries.items()},
     )
-    place("sampler", reward_data_task, selection_task, evaluation_task)
+    place("sampler", selection_task, evaluation_task)
     return Learned(
         challenger=model_of(grpo_task),
         reward_model=model_of(reward_model_task),

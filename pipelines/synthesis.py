@@ -9,10 +9,10 @@ from components.champion import champion as fetch_champion
 from components.cot import cot
 from components.decontamination import decontamination
 from components.problems import problems
-from components.tir import tir
 from components.writing import writing
 from pipelines.placement import place, traced_settings
 from pipelines.tracing import nested
+from pipelines.training import add_sampling, add_tir
 
 
 class Data(NamedTuple):
@@ -87,7 +87,9 @@ def synthesis(
         )
         place("sampler", writing_task)
         kept, summary = (writing_task.outputs[name] for name in ("extended", "summary"))
-    cot_task = cot(
+    cot_task = add_sampling(
+        cot,
+        store=store,
         problems=kept,
         policy=policy,
         reward_model=champion_task.outputs["reward_model"],
@@ -95,7 +97,8 @@ def synthesis(
         settings=cot_settings,
         seed=seed,
     )
-    tir_task = tir(
+    tir_task = add_tir(
+        store=store,
         problems=kept,
         policy=policy,
         settings=tir_settings,
@@ -113,9 +116,6 @@ def synthesis(
         settings=decontamination_settings,
         benchmarks=benchmarks_settings,
     )
-    place("sampler", cot_task)
-    several = traced_settings().tir.iterations > 1
-    place("trainer" if several else "sampler", tir_task)  # what trains needs the trainer's pool
     place("control", clean)
     return Data(
         problems=kept,

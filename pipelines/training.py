@@ -1,4 +1,4 @@
-"""A training step: the stage's own component on one node, a TrainJob on several."""
+"""A step of training or sampling: the stage's own component on one node, a job on several."""
 
 from __future__ import annotations
 
@@ -9,8 +9,12 @@ from typing import Any
 from kfp import dsl
 from kfp.dsl import PipelineTask
 
+from components.images import SAMPLER_IMAGE
+from components.sampling_job import sampling_job
+from components.tir import tir
 from components.train_job import train_job
-from pipelines.placement import cluster, place
+from mathloop.settings.pools import Pool, PoolsConfig
+from pipelines.placement import cluster, place, traced_settings
 
 ROUND_ID = dsl.PIPELINE_JOB_ID_PLACEHOLDER
 """The run's id, unique also for recurring runs on a cluster; the local runner inserts its own run id."""
@@ -34,6 +38,38 @@ def add_training(component: Any, *, store: Any, **inputs: Any) -> PipelineTask:
         task = component(**inputs)
         place("trainer", task)
         return task
+    return _launched(train_job, component, pools, pools.trainer, store=store, **inputs)
+
+
+def add_sampling(component: Any, *, store: Any, **inputs: Any) -> PipelineTask:
+    """Adds the step `component(**inputs)` of cot, tir or reward_data to the pipeline, and places it.
+
+    If the sampler pool has several nodes, the step is `sampling_job`, likewise.
+    """
+    pools = cluster()
+    if pools is None or pools.sampler.nodes == 1:
+        task = component(**inputs)
+        place("sampler", task)
+        return task
+    return _launched(
+        sampling_job, component, pools, pools.sampler, store=store, image=SAMPLER_IMAGE, **inputs
+    )
+
+
+def add_tir(*, store: Any, sft_settings: Any, **inputs: Any) -> PipelineTask:
+    """Adds the step tir. With several iterations it trains in between: on one pod of the trainer pool."""
+    if traced_settings().tir.iterations > 1:
+        task = tir(sft_settings=sft_settings, **inputs)
+        place("trainer", task)
+        return task
+    pools = cluster()
+    if pools is None or pools.sampler.nodes == 1:
+        inputs["sft_settings"] = sft_settings  # an override may still ask for iterations
+    return add_sampling(tir, store=store, **inputs)
+
+
+def _launched(job: Any, component: Any, pools: PoolsConfig, pool: Pool, **inputs: Any) -> PipelineTask:
+    """The step `job`, which waits in the control pool for a job of `component`'s stage in `pool`."""
     name = component.component_spec.name
     access = {
         "secret": pools.secret,
@@ -41,18 +77,17 @@ def add_training(component: Any, *, store: Any, **inputs: Any) -> PipelineTask:
         "ca_config_map": pools.ca_config_map,
     }
     # Named after the stage: KFP would name them train-job, train-job-2 and train-job-3.
-    launcher = copy.deepcopy(train_job)
+    launcher = copy.deepcopy(job)
     launcher.component_spec.name = name
     task = launcher(
         stage=name.replace("-", "_"),
-        store=store,
         round_id=ROUND_ID,
-        pool=pools.trainer.model_dump_json(),
+        pool=pool.model_dump_json(),
         access=json.dumps(access),
         **inputs,
     )
-    # The cache cannot see the store, and a run must not reuse another run's TrainJob.
+    # The cache cannot see the store, and a run must not reuse another run's job.
     task.set_caching_options(False)
-    spare = 3600  # for transferring inputs and the model
-    place("control", task, seconds=pools.trainer.queue_seconds + pools.trainer.run_seconds + spare)
+    spare = 3600  # for transferring inputs and results
+    place("control", task, seconds=pool.queue_seconds + pool.run_seconds + spare)
     return task

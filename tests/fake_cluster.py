@@ -38,6 +38,7 @@ CRD_VERSIONS = {
     "workloads.kueue.x-k8s.io": "v1beta2",
     "jobsets.jobset.x-k8s.io": "v1alpha2",
     "deployments.apps": "v1",
+    "jobs.batch": "v1",
     "httproutes.gateway.networking.k8s.io": "v1",
 }
 CORE = {"pods", "secrets", "configmaps", "nodes", "namespaces", "services", "events"}

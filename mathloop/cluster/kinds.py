@@ -41,6 +41,7 @@ SERVING_RUNTIME = Kind("ServingRuntime", "servingruntimes", "serving.kserve.io",
 LOCAL_QUEUE = Kind("LocalQueue", "localqueues", "kueue.x-k8s.io", "v1beta2", "install Kueue 0.14 or newer")
 WORKLOAD = Kind("Workload", "workloads", "kueue.x-k8s.io", "v1beta2", "install Kueue 0.14 or newer")
 JOB_SET = Kind("JobSet", "jobsets", "jobset.x-k8s.io", "v1alpha2", TRAINER_REMEDY)
+JOB = Kind("Job", "jobs", "batch", "v1")
 DEPLOYMENT = Kind("Deployment", "deployments", "apps", "v1")
 HTTP_ROUTE = Kind(
     "HTTPRoute", "httproutes", "gateway.networking.k8s.io", "v1",

@@ -70,6 +70,7 @@ def run(
     compiled = resolve(profile, "")
     _check_timeout(settings, compiled)
     _check_writing(settings, compiled)
+    _check_iterations(settings, compiled)
     if first:
         report, entry, inputs = _without_champion(store_url, round_id), "", {}
     else:
@@ -112,6 +113,15 @@ def _check_writing(settings: Settings, compiled: Settings) -> None:
         )
     for name in settings.writing.templates:
         load_template(name)
+
+
+def _check_iterations(settings: Settings, compiled: Settings) -> None:
+    """Pods that share the problems cannot train; with several iterations one pod of the trainer pool does."""
+    if settings.tir.iterations > 1 and compiled.tir.iterations == 1 and compiled.pools.sampler.nodes > 1:
+        raise BadConfig(
+            f"overrides: tir.iterations={settings.tir.iterations}: the profile has one iteration, which was "
+            "compiled for several sampler pods, and these cannot train; compile a profile with it"
+        )
 
 
 def _start(key: str, seed: int, champion: str, settings: Settings) -> Any:

@@ -1,21 +1,23 @@
-"""One TrainJob of Kubeflow Trainer, from its creation to its end, however often its launcher is restarted.
+"""One TrainJob of Kubeflow Trainer, or one Job of sampling pods, from its creation to its end.
 
-A job's name follows from the run and the stage, so that a restarted launcher finds the job that it created,
-checks that it has the same specification, and resumes watching it. Queueing and running have separate
-deadlines, which start at the cluster's time stamps and not with the launcher.
+A job's name follows from the run and the stage, so that a launcher that was restarted, however often, finds
+the job that it created, checks that it has the same specification, and resumes watching it. Queueing and
+running have separate deadlines, which start at the cluster's time stamps and not with the launcher.
 """
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 from mathloop.cluster import train_job_waiting
-from mathloop.cluster.kinds import POD, TRAIN_JOB
+from mathloop.cluster.kinds import JOB, POD, TRAIN_JOB, Kind
 from mathloop.cluster.kubernetes import Cluster, seconds_of
 from mathloop.cluster.refusals import ClusterRefused, Exists
 from mathloop.cluster.termination import terminable
@@ -27,6 +29,35 @@ REPORTED = "mathloop.dev/failure-reported"
 POLL_SECONDS = 5.0
 LAST_LINES = 20
 DRAIN_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A kind of job; its pods' containers are called NODE, and their labels have their index."""
+
+    kind: Kind
+    pods: str
+    """Label selector of a job's pods, with {name}."""
+    pool: str
+    nodes: Callable[[Mapping[str, Any]], int]
+    remedy: str
+    """What to lower where a pod runs out of memory."""
+
+
+TRAINING = Shape(
+    TRAIN_JOB,
+    f"jobset.sigs.k8s.io/jobset-name={{name}},jobset.sigs.k8s.io/replicatedjob-name={NODE}",
+    "trainer",
+    lambda job: int(job["spec"]["trainer"]["numNodes"]),
+    "the stage's engine.micro_batch_tokens",
+)
+SAMPLING = Shape(
+    JOB,
+    "batch.kubernetes.io/job-name={name}",
+    "sampler",
+    lambda job: int(job["spec"]["completions"]),
+    "the stage's sampling.batch_size",
+)
 
 
 class TrainJobFailed(MathloopError):
@@ -41,6 +72,7 @@ def run(
     run_seconds: float,
     say: Callable[[str], None] = print,
     poll_seconds: float = POLL_SECONDS,
+    shape: Shape = TRAINING,
 ) -> None:
     """Creates the job or resumes it, shows node 0's log, waits until it is complete, and deletes it.
 
@@ -53,30 +85,31 @@ def run(
     """
     with terminable():
         try:
-            live = _create_or_adopt(cluster, job, say, poll_seconds)
-            _watch(cluster, live, queue_seconds, run_seconds, say, poll_seconds)
+            live = _create_or_adopt(cluster, shape, job, say, poll_seconds)
+            _watch(cluster, shape, live, queue_seconds, run_seconds, say, poll_seconds)
         except (KeyboardInterrupt, SystemExit):
             named = job["metadata"]
-            say(f"stopped: deleting TrainJob {named['name']}")
-            cluster.delete(TRAIN_JOB, named["name"], named["namespace"])
+            say(f"stopped: deleting {shape.kind.name} {named['name']}")
+            cluster.delete(shape.kind, named["name"], named["namespace"])
             raise
     named = live["metadata"]
-    cluster.delete(TRAIN_JOB, named["name"], named["namespace"], named["uid"])
+    cluster.delete(shape.kind, named["name"], named["namespace"], named["uid"])
 
 
 def _create_or_adopt(
-    cluster: Cluster, job: Mapping[str, Any], say: Callable[[str], None], poll_seconds: float
+    cluster: Cluster, shape: Shape, job: Mapping[str, Any], say: Callable[[str], None], poll_seconds: float
 ) -> dict[str, Any]:
     name, namespace = job["metadata"]["name"], job["metadata"]["namespace"]
+    named = f"{shape.kind.name} {namespace}/{name}"
     while True:
         try:
-            live = cluster.create(TRAIN_JOB, job)
+            live = cluster.create(shape.kind, job)
         except Exists:
             pass
         else:
-            say(f"created TrainJob {namespace}/{name}")
+            say(f"created {named}")
             return live
-        found = cluster.get(TRAIN_JOB, name, namespace)
+        found = cluster.get(shape.kind, name, namespace)
         if found is None:
             continue
         metadata = found["metadata"]
@@ -84,19 +117,20 @@ def _create_or_adopt(
             time.sleep(poll_seconds)
         elif metadata.get("labels", {}).get(HASH_LABEL) != job["metadata"]["labels"][HASH_LABEL]:
             raise ClusterRefused(
-                f"TrainJob {namespace}/{name} exists with other settings; "
-                f"kubectl delete trainjob {name} -n {namespace}, then start again"
+                f"{named} exists with other settings; "
+                f"kubectl delete {shape.kind.name.lower()} {name} -n {namespace}, then start again"
             )
         elif metadata.get("annotations", {}).get(REPORTED) and _condition(found, "Failed"):
-            say(f"TrainJob {namespace}/{name} failed before: creating it again")
-            cluster.delete(TRAIN_JOB, name, namespace, metadata["uid"])
+            say(f"{named} failed before: creating it again")
+            cluster.delete(shape.kind, name, namespace, metadata["uid"])
         else:
-            say(f"resuming TrainJob {namespace}/{name}")
+            say(f"resuming {named}")
             return found
 
 
 def _watch(
     cluster: Cluster,
+    shape: Shape,
     job: dict[str, Any],
     queue_seconds: float,
     run_seconds: float,
@@ -104,46 +138,52 @@ def _watch(
     poll_seconds: float,
 ) -> None:
     name, namespace = job["metadata"]["name"], job["metadata"]["namespace"]
+    named = f"{shape.kind.name} {namespace}/{name}"
     log = _Log(cluster, namespace, say)
     last_phase = ""
     while True:
-        live = cluster.get(TRAIN_JOB, name, namespace)
-        pods = _pods(cluster, name, namespace) if live is not None else []
-        obstacle = train_job_waiting.find(cluster, live, pods) if live and _waits(live, pods) else None
+        live = cluster.get(shape.kind, name, namespace)
+        pods = _pods(cluster, shape, name, namespace) if live is not None else []
+        obstacle = None
+        if live is not None and _waits(shape, live, pods):
+            obstacle = train_job_waiting.find(cluster, live, pods, shape.pool)
         if live is None or live["metadata"]["uid"] != job["metadata"]["uid"]:
-            raise TrainJobFailed(f"TrainJob {namespace}/{name} was deleted by somebody else")
+            raise TrainJobFailed(f"{named} was deleted by somebody else")
         first = next((pod for pod in pods if _index(pod) == 0), None)
-        started = _started(first)
-        if first is not None and started is not None:
+        # Sampling pods do not wait for each other: the first one may be replaced while others work.
+        starts = [_started(pod) for pod in (pods if shape is SAMPLING else [first])]
+        started = min((start for start in starts if start is not None), default=None)
+        if first is not None and _started(first) is not None:
             log.follow(first["metadata"]["name"])
         if _condition(live, "Complete"):
             log.finish()
             return
         if failure := _condition(live, "Failed"):
             log.finish()
-            cluster.annotate(TRAIN_JOB, name, namespace, {REPORTED: "true"})
+            cluster.annotate(shape.kind, name, namespace, {REPORTED: "true"})
             reason = f"{failure['reason']}: {failure['message']}".rstrip(".")
-            raise TrainJobFailed(f"TrainJob {namespace}/{name} failed ({reason}){_exit(pods)}{log.ending()}")
+            end = _exit(pods, shape)
+            # Any sampling pod may be the one that failed, and the log is of the first.
+            lines = "" if end and shape is SAMPLING else log.ending()
+            raise TrainJobFailed(f"{named} failed ({reason}){end}{lines}")
         if obstacle is not None and obstacle.is_final(time.time()):
-            cluster.delete(TRAIN_JOB, name, namespace, live["metadata"]["uid"])
-            raise ClusterRefused(
-                f"TrainJob {namespace}/{name} cannot start: {obstacle.text}; {obstacle.remedy}"
-            )
+            cluster.delete(shape.kind, name, namespace, live["metadata"]["uid"])
+            raise ClusterRefused(f"{named} cannot start: {obstacle.text}; {obstacle.remedy}")
         queued = _condition(live, "Suspended") is not None or started is None
         since = _queued_since(live) if queued else started
         assert since is not None
         reason = f" ({obstacle.text})" if obstacle else ""
         limit, what = (queue_seconds, "waited") if queued else (run_seconds, "ran")
         if time.time() - since > limit:
-            cluster.delete(TRAIN_JOB, name, namespace, live["metadata"]["uid"])
+            cluster.delete(shape.kind, name, namespace, live["metadata"]["uid"])
             remedy = "free nodes of its pool, or raise queue_seconds" if queued else "raise run_seconds"
             raise TrainJobFailed(
-                f"TrainJob {namespace}/{name} {what} for more than {limit:g} s{reason}: "
-                f"{remedy} of pools.trainer" + ("" if queued else log.ending())
+                f"{named} {what} for more than {limit:g} s{reason}: "
+                f"{remedy} of pools.{shape.pool}" + ("" if queued else log.ending())
             )
         phase = f"{'waits for its nodes' if queued else 'runs'}{reason}"
         if phase != last_phase:
-            say(f"TrainJob {namespace}/{name} {phase}")
+            say(f"{named} {phase}")
             last_phase = phase
         time.sleep(poll_seconds)
 
@@ -160,17 +200,16 @@ def _queued_since(job: Mapping[str, Any]) -> float:
     return max(created, seconds_of(suspended["lastTransitionTime"])) if suspended else created
 
 
-def _waits(job: Mapping[str, Any], pods: Sequence[Mapping[str, Any]]) -> bool:
+def _waits(shape: Shape, job: Mapping[str, Any], pods: Sequence[Mapping[str, Any]]) -> bool:
     """Whether some node of a job that has not ended is not running yet."""
     ended = _condition(job, "Complete") or _condition(job, "Failed")
     running = sum(_started(pod) is not None for pod in pods)
-    return not ended and running < job["spec"]["trainer"]["numNodes"]
+    return not ended and running < shape.nodes(job)
 
 
-def _pods(cluster: Cluster, job: str, namespace: str) -> list[dict[str, Any]]:
+def _pods(cluster: Cluster, shape: Shape, job: str, namespace: str) -> list[dict[str, Any]]:
     """The newest pod of each node, in order of the nodes."""
-    labels = f"jobset.sigs.k8s.io/jobset-name={job},jobset.sigs.k8s.io/replicatedjob-name={NODE}"
-    pods = cluster.listed(POD, namespace, labels)
+    pods = cluster.listed(POD, namespace, shape.pods.format(name=job))
     newest = {_index(pod): pod for pod in sorted(pods, key=lambda pod: pod["metadata"]["creationTimestamp"])}
     return [newest[index] for index in sorted(newest)]
 
@@ -193,7 +232,7 @@ def _states(pod: Mapping[str, Any] | None) -> list[dict[str, Any]]:
     return [status.get("state") or {} for status in statuses if status["name"] == NODE]
 
 
-def _exit(pods: Sequence[Mapping[str, Any]]) -> str:
+def _exit(pods: Sequence[Mapping[str, Any]], shape: Shape) -> str:
     """How the first node that failed ended, and what to do about it."""
     evicted = [pod for pod in pods if (pod.get("status") or {}).get("reason") == "Evicted"]
     if evicted:
@@ -204,8 +243,14 @@ def _exit(pods: Sequence[Mapping[str, Any]]) -> str:
     index, end = min(ends, key=lambda one: (one[1]["exitCode"] == 0, one[0]))
     said = f", node {index}: {end.get('reason', 'ended')}, exit code {end['exitCode']}"
     if end.get("reason") == "OOMKilled":
-        return f"{said}; raise pools.trainer.memory_limit, or lower the stage's engine.micro_batch_tokens"
-    return said
+        return f"{said}; raise pools.{shape.pool}.memory_limit, or lower {shape.remedy}"
+    return said + _own_error(end.get("message") or "")
+
+
+def _own_error(message: str) -> str:
+    """ ": " and the text of our own error line at the end of a container's log; empty where there is none."""
+    found = re.findall(r"mathloop: error: (.*)", message)
+    return f": {found[-1]}" if found else ""
 
 
 class _Log:

@@ -69,11 +69,7 @@ def build(
             "command": list(COMMAND),
             "env": [
                 {"name": TASK_VARIABLE, "value": task},
-                {"name": PATIENCE_VARIABLE, "value": STORE_PATIENCE},
-                *(_from("secretKeyRef", secret, SECRET_KEYS) if secret else []),
-                *_from("configMapKeyRef", config_map, {"endpoint": "MATHLOOP_S3_ENDPOINT"}),
-                *_from("configMapKeyRef", config_map, {"region": "MATHLOOP_S3_REGION"}),
-                *([{"name": CA_VARIABLE, "value": f"{CA_FOLDER}/{CA_KEY}"}] if ca_config_map else []),
+                *pod_variables(secret, config_map, ca_config_map),
             ],
             **({"resourcesPerNode": pool.resources()} if pool.resources() else {}),
         },
@@ -94,6 +90,17 @@ def build(
         "metadata": {"name": name, "namespace": namespace, "labels": labels},
         "spec": spec,
     }
+
+
+def pod_variables(secret: str, config_map: str, ca_config_map: str) -> list[dict[str, Any]]:
+    """Environment of a pod that uses the store: its address and keys by reference, never the values."""
+    return [
+        {"name": PATIENCE_VARIABLE, "value": STORE_PATIENCE},
+        *(_from("secretKeyRef", secret, SECRET_KEYS) if secret else []),
+        *_from("configMapKeyRef", config_map, {"endpoint": "MATHLOOP_S3_ENDPOINT"}),
+        *_from("configMapKeyRef", config_map, {"region": "MATHLOOP_S3_REGION"}),
+        *([{"name": CA_VARIABLE, "value": f"{CA_FOLDER}/{CA_KEY}"}] if ca_config_map else []),
+    ]
 
 
 def _from(source: str, name: str, keys: Mapping[str, str]) -> list[dict[str, Any]]:

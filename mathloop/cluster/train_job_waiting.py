@@ -57,34 +57,36 @@ class Obstacle:
         return now - self.since >= self.patience
 
 
-def find(cluster: Cluster, job: Mapping[str, Any], pods: Sequence[Mapping[str, Any]]) -> Obstacle | None:
+def find(
+    cluster: Cluster, job: Mapping[str, Any], pods: Sequence[Mapping[str, Any]], pool: str = "trainer"
+) -> Obstacle | None:
     """The obstacle of a job that Kueue holds back (`spec.suspend`) or whose `pods` are not all running.
 
     None where nothing is known. Raises Unreachable.
     """
     try:
         if job["spec"].get("suspend"):
-            return _in_queue(cluster, job)
+            return _in_queue(cluster, job, pool)
         in_pods = min(_in_pods(pods), key=lambda obstacle: obstacle.patience, default=None)
-        return in_pods or _in_events(cluster, job)
+        return in_pods or _in_events(cluster, job, pool)
     except Unreachable:
         raise
     except ClusterRefused as error:
         return Obstacle(f"the reason cannot be read: {error}")
 
 
-def _in_queue(cluster: Cluster, job: Mapping[str, Any]) -> Obstacle | None:
+def _in_queue(cluster: Cluster, job: Mapping[str, Any], pool: str) -> Obstacle | None:
     metadata = job["metadata"]
     workloads = cluster.listed(WORKLOAD, metadata["namespace"], f"{JOB_UID}={metadata['uid']}")
     for workload in workloads:
         for condition in (workload.get("status") or {}).get("conditions") or []:
             # A Workload with quota still waits for its admission checks.
             if condition["type"] in ("QuotaReserved", "Admitted") and condition["status"] == "False":
-                return _of_kueue(condition, workload["spec"].get("queueName", ""))
+                return _of_kueue(condition, workload["spec"].get("queueName", ""), pool)
     return None
 
 
-def _of_kueue(condition: Mapping[str, Any], queue: str) -> Obstacle:
+def _of_kueue(condition: Mapping[str, Any], queue: str, pool: str) -> Obstacle:
     message = _line(condition["message"])
     text, since = f"Kueue: {message}", seconds_of(condition["lastTransitionTime"])
     if uncovered := _UNCOVERED.search(message):
@@ -96,11 +98,11 @@ def _of_kueue(condition: Mapping[str, Any], queue: str) -> Obstacle:
         return Obstacle(text)
     if too_much := _TOO_MUCH.search(message):
         remedy = (
-            f"request less {too_much[1]} in pools.trainer, or raise the nominalQuota of flavor {too_much[2]}"
+            f"request less {too_much[1]} in pools.{pool}, or raise the nominalQuota of flavor {too_much[2]}"
         )
         return Obstacle(text, remedy, since, 0.0)
     if _NO_FLAVOR.search(message):
-        remedy = "correct pools.trainer's node_selector and tolerations, or the ResourceFlavors"
+        remedy = f"correct pools.{pool}'s node_selector and tolerations, or the ResourceFlavors"
         return Obstacle(text, remedy, since, 0.0)
     return Obstacle(text)
 
@@ -135,10 +137,10 @@ def _of_container(container: Mapping[str, Any], waiting: Mapping[str, Any], sinc
     return Obstacle(text)
 
 
-def _in_events(cluster: Cluster, job: Mapping[str, Any]) -> Obstacle | None:
+def _in_events(cluster: Cluster, job: Mapping[str, Any], pool: str) -> Obstacle | None:
     """A recent warning about the job's pods or what makes them: a volume, a quota, an account."""
     metadata = job["metadata"]
-    own = re.compile(rf"{re.escape(metadata['name'])}(-{NODE}-.*)?")
+    own = re.compile(rf"{re.escape(metadata['name'])}(-({NODE}|[0-9]+)-.*)?")
     created = seconds_of(metadata["creationTimestamp"])
     recent = max(created, time.time() - PATIENCE_SECONDS)
     warnings = [
@@ -148,17 +150,17 @@ def _in_events(cluster: Cluster, job: Mapping[str, Any]) -> Obstacle | None:
         and event["reason"] != "FailedScheduling"  # a pod's condition says whether that is over
         and _seen(event) >= recent
     ]
-    obstacles = [_of_event(event, created) for event in sorted(warnings, key=_seen, reverse=True)]
+    obstacles = [_of_event(event, created, pool) for event in sorted(warnings, key=_seen, reverse=True)]
     return min(obstacles, key=lambda obstacle: obstacle.patience, default=None)
 
 
-def _of_event(event: Mapping[str, Any], created: float) -> Obstacle:
+def _of_event(event: Mapping[str, Any], created: float, pool: str) -> Obstacle:
     message = _line(event.get("message", ""))
     text, since = f"{event['reason']}: {message}", max(created, _seen(event, first=True))
     if _NO_OBJECT.search(message):
         return Obstacle(text, _make_it(message), since, PATIENCE_SECONDS)
     if resource := _above_quota(message):
-        remedy = f"request less in pools.trainer, or raise {resource} in the namespace's ResourceQuota"
+        remedy = f"request less in pools.{pool}, or raise {resource} in the namespace's ResourceQuota"
         return Obstacle(text, remedy, since, 0.0)
     if _REFUSED.search(message):
         return Obstacle(text, f"apply this version's manifests: {MANIFESTS}", since, PATIENCE_SECONDS)

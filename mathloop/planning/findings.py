@@ -23,13 +23,21 @@ Change = tuple[str, Any]
 def gpus_of(work: Work, settings: Settings) -> tuple[int, int]:
     """(GPUs that the stage's pods hold, GPUs that do its work)."""
     pool = getattr(settings.pools, work.pool)
-    held = max(1, pool.gpus) * pool.nodes
+    each_pod = max(1, pool.gpus)
     if work.engine is None:
         assert work.sampling is not None
+        pods = pods_of(work.stage, settings)
         each = work.sampling.tensor_parallel
-        return held, each * (work.sampling.engines or max(1, held // each))
+        return each_pod * pods, each * (work.sampling.engines or max(1, each_pod // each)) * pods
+    held = each_pod * pool.nodes
     own = work.engine.processes * pool.nodes
     return held, own or held
+
+
+def pods_of(stage: str, settings: Settings) -> int:
+    """Pods of a sampling stage: those that share their problems have the pool's nodes, others one."""
+    shared = stage in ("cot", "reward_data") or (stage == "tir" and settings.tir.iterations == 1)
+    return settings.pools.sampler.nodes if shared else 1
 
 
 def misfits(

@@ -176,7 +176,8 @@ def _stage(work: Work, settings: Settings, shape: Shape, gpu: Gpu, assumed: Assu
         return StagePlan(work, 0, 0, wanted, Seconds())
     if lacks(work, settings, shape, gpu, working):
         return StagePlan(work, held, working, wanted, Seconds(), fits=False)
-    took = seconds(work, shape, gpu, working, sequences(work, shape, gpu), assumed)
+    pods = 1 if work.engine else findings.pods_of(work.stage, settings)
+    took = seconds(work, shape, gpu, working, sequences(work, shape, gpu), assumed, pods)
     return StagePlan(work, held, working, wanted, took)
 
 

@@ -34,12 +34,15 @@ class Seconds:
         return self.decoding + self.scoring + self.training
 
 
-def seconds(work: Work, shape: Shape, gpu: Gpu, gpus: int, sequences: float, assumed: Assumptions) -> Seconds:
+def seconds(
+    work: Work, shape: Shape, gpu: Gpu, gpus: int, sequences: float, assumed: Assumptions, pods: int = 1
+) -> Seconds:
     """How long the stage takes.
 
     Args:
         gpus: GPUs that do the work; engines of a sampling stage have `tensor_parallel` of them each.
         sequences: sequences that one engine decodes at a time.
+        pods: pods that share a sampling stage's problems.
     """
     flops = gpu.tflops * 1e12 * assumed.utilization * gpus
     context = work.length / 2
@@ -47,8 +50,8 @@ def seconds(work: Work, shape: Shape, gpu: Gpu, gpus: int, sequences: float, ass
     if work.engine is not None and work.engine.activation_checkpointing:
         training *= 4 / 3
     training += work.steps * UPDATE * shape.parameters / gpus / (gpu.bandwidth * 1e9 * assumed.bandwidth)
-    # Sampling stages score in one process, GRPO in all of them.
-    scorers = flops if work.engine is not None else flops / gpus
+    # Sampling stages score in one process per pod, GRPO in all of them.
+    scorers = flops if work.engine is not None else flops / gpus * pods
     scoring = shape.forward_flops(work.scored, context, head=False) / scorers
     scoring += shape.forward_flops(work.forwarded, context) / flops
     return Seconds(_decoding(work, shape, gpu, gpus, sequences, assumed), scoring, training)

@@ -79,7 +79,12 @@ class Pool(BaseModel):
         "", pattern=LABEL_NAME, description="Accelerator resource, such as nvidia.com/gpu"
     )
     gpus: int = Field(0, ge=0, le=64, description="Accelerators per node")
-    nodes: int = Field(1, ge=1, le=1024, description="Nodes to train on; more than 1 uses a TrainJob")
+    nodes: int = Field(
+        1,
+        ge=1,
+        le=1024,
+        description="Nodes per stage; more than 1 uses a TrainJob, or a sampling Job",
+    )
     cpu: str = Field(
         "", pattern=CPU, description="CPU request, such as 4; empty: the limit, else what a nano model takes"
     )
@@ -95,8 +100,8 @@ class Pool(BaseModel):
     queue: str = Field("", pattern=OPTIONAL_NAME, description="Kueue LocalQueue of the tasks")
     priority: str = Field("", pattern=OPTIONAL_NAME, description="Kueue WorkloadPriorityClass")
     timeout_seconds: int = Field(0, ge=0, description="Timeout of a task's pod, in seconds; 0: none")
-    queue_seconds: int = Field(DAY, ge=1, description="Seconds a TrainJob may wait for its nodes")
-    run_seconds: int = Field(2 * DAY, ge=1, description="Seconds a TrainJob may run once it started")
+    queue_seconds: int = Field(DAY, ge=1, description="Seconds a job of several nodes may wait")
+    run_seconds: int = Field(2 * DAY, ge=1, description="Seconds such a job may run once it started")
     run_as_user: int = Field(0, ge=0, description="User id in the pods, never root; 0: the image's")
     image_pull_policy: Literal["", "Always", "IfNotPresent", "Never"] = Field(
         "", description="When nodes pull images; empty: Kubernetes' default"
@@ -149,6 +154,14 @@ class ControlPool(Pool):
     """The pool of tasks that move records and wait for others."""
 
     least: ClassVar[Mapping[str, str]] = {"cpu": "100m", "memory": "512Mi"}
+
+
+class SamplerPool(Pool):
+    """The pool of tasks that sample; `nodes` above 1 share the problems of cot, tir and reward_data."""
+
+    shard_problems: int = Field(
+        256, ge=1, description="Problems per shard with several nodes: a killed pod loses one shard at most"
+    )
 
 
 class Gateway(BaseModel):
@@ -228,7 +241,7 @@ class PoolsConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    sampler: Pool = Field(Pool(), description="Sampling, ranking and evaluation")
+    sampler: SamplerPool = Field(SamplerPool(), description="Sampling, ranking and evaluation")
     trainer: Pool = Field(Pool(), description="Training")
     control: ControlPool = Field(ControlPool(), description="All other tasks; needs no accelerator")
     secret: str = Field(
@@ -249,6 +262,6 @@ class PoolsConfig(BaseModel):
 
     @model_validator(mode="after")
     def _trains_where_it_can(self) -> Self:
-        if self.sampler.nodes > 1 or self.control.nodes > 1:
-            raise ValueError("sampler.nodes and control.nodes must be 1: only the trainer spans nodes")
+        if self.control.nodes > 1:
+            raise ValueError("control.nodes must be 1: only trainer and sampler span nodes")
         return self

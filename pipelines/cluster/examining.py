@@ -9,6 +9,7 @@ from mathloop.cluster.inference_services import RUNTIMES, SOLVER, STORAGE_CONTAI
 from mathloop.cluster.kinds import (
     CONFIG_MAP,
     INFERENCE_SERVICE,
+    JOB,
     JOB_SET,
     LOCAL_QUEUE,
     POD,
@@ -39,6 +40,7 @@ CONTAINER = Kind("ClusterStorageContainer", "clusterstoragecontainers", "serving
 NEEDED: tuple[tuple[Kind, str, tuple[str, ...]], ...] = (
     (INFERENCE_SERVICE, "", ("get", "list", "create", "delete")),
     (TRAIN_JOB, "", ("get", "create", "patch", "delete")),
+    (JOB, "", ("get", "create", "patch", "delete")),
     (POD, "", ("list",)),
     (POD, "log", ("get",)),
     (SERVICE, "", ("get", "create", "update")),

@@ -246,6 +246,7 @@ def test_the_pipeline_may_do_what_it_needs_and_no_more() -> None:
             for verb in ("get", "create", "update")
         ),
         *(("trainer.kubeflow.org", "trainjobs", verb) for verb in everything),
+        *(("batch", "jobs", verb) for verb in ("get", "create", "patch", "delete")),
         *(
             ("", resource, verb)
             for resource in ("pods", "pods/log", "events")

@@ -257,7 +257,10 @@ def test_what_keeps_kfp_away_is_one_line(fake: FakeCluster, call: Run, command: 
     [
         (["submit", "--profile", "gpo"], "no profile 'gpo', did you mean 'gpu'"),
         (["submit", "--set", "pools.smapler.gpus=1"], "no such field, did you mean 'sampler'"),
-        (["submit", "--profile", "gpu", "--set", "pools.sampler.nodes=2"], "only the trainer spans nodes"),
+        (
+            ["submit", "--profile", "gpu", "--set", "pools.control.nodes=2"],
+            "only trainer and sampler span nodes",
+        ),
         (["submit", "--profile", "gpu", "--set", "pools.sampler.accelerator="], "needs accelerator"),
         (["submit", "--pipeline", "round"], "no pipeline 'round'; known: improvement-round"),
         (["submit", "--pipeline", "evalution"], "no pipeline 'evalution', did you mean 'evaluation'"),

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 import yaml
 
+from components.images import SAMPLER_IMAGE
 from mathloop.cluster import reuse
 from mathloop.settings import Settings
-from mathloop.settings.pools import Pool
+from mathloop.settings.pools import Pool, SamplerPool
 from pipelines import compiling
 from pipelines.compiling import arguments_of, code_version, write_compiled
 from pipelines.profile import FOLDER, load_profile
@@ -205,6 +206,36 @@ def test_training_on_several_nodes_is_launched(compiled: dict[str, dict[str, Com
         assert int(one.pod(name)["activeDeadlineSeconds"]) > 3 * 86_400
     pretraining = compiled["nodes"]["pretraining"]
     assert pretraining.container("pretrain")["args"][-1] == "train_job"
+
+
+def test_sampling_on_several_nodes_is_launched(tmp_path: Path) -> None:
+    settings = load_profile("gpu", ["pools.sampler.nodes=3", "pools.sampler.shard_problems=64"])
+    compiling.compile_one(find_pipeline("improvement-round"), tmp_path / "one.yaml", settings)
+    one = Compiled(tmp_path / "one.yaml")
+    for name in ("cot", "tir", "reward-data"):
+        assert one.container(name)["args"][-1] == "sampling_job"
+        constants = {
+            key: value["runtimeValue"]["constant"]
+            for key, value in one.tasks()[name]["inputs"]["parameters"].items()
+            if "runtimeValue" in value
+        }
+        assert constants["stage"] == name.replace("-", "_")
+        assert constants["image"] == SAMPLER_IMAGE
+        pool = SamplerPool.model_validate_json(constants["pool"])
+        assert (pool.nodes, pool.shard_problems) == (3, 64)
+        assert "accelerator" not in one.container(name)["resources"]
+    assert "champion_policy" in one.tasks()["reward-data"]["inputs"]["artifacts"]
+    assert one.container("selection")["args"][-1] == "selection"
+    assert "accelerator" in one.container("selection")["resources"]
+
+
+def test_tir_that_trains_in_between_stays_on_one_pod_of_the_trainer(tmp_path: Path) -> None:
+    settings = load_profile("gpu", ["pools.sampler.nodes=3", "tir.iterations=2"])
+    compiling.compile_one(find_pipeline("data"), tmp_path / "one.yaml", settings)
+    one = Compiled(tmp_path / "one.yaml")
+    assert one.container("cot")["args"][-1] == "sampling_job"
+    assert one.container("tir")["args"][-1] == "tir"
+    assert "sft_settings" in one.tasks()["tir"]["inputs"]["parameters"]
 
 
 def test_code_and_seed_reach_preflight_and_its_seed_everybody(

@@ -65,6 +65,14 @@ def test_a_deployment_that_outlasts_its_pod_ends_a_run(store: str) -> None:
     begin(store, profile=longer.model_dump_json(), overrides='{"deployment": {"ready_seconds": 7000}}')
 
 
+def test_iterations_that_sampler_pods_cannot_train_end_a_run(store: str) -> None:
+    several = parse_settings({"pools": {"sampler": {"nodes": 2}}}).model_dump_json()
+    begin(store, profile=several)
+    with pytest.raises(BadConfig, match=r"^overrides: tir\.iterations=2: .*; compile a profile with it$"):
+        begin(store, profile=several, overrides='{"tir": {"iterations": 2}}')
+    begin(store, overrides='{"tir": {"iterations": 2}}')
+
+
 def test_every_stages_own_defaults_are_right(store: str) -> None:
     report, start = begin(store)
     assert start.seed == 0

@@ -79,6 +79,22 @@ def test_engines_share_a_stages_work() -> None:
     assert made.remarks == ["tir: engines and tensor_parallel leave some of the pod's 8 GPUs idle"]
 
 
+def test_sampler_nodes_share_three_stages() -> None:
+    def stages(*sets: str) -> dict[str, tuple[int, float]]:
+        made = plan("qwen2.5-math-1.5b", None, *sets)
+        assert not any("idle" in remark for remark in made.remarks)
+        return {one.work.stage: (one.gpus, one.seconds.total) for one in made.stages}
+
+    one, four = stages(), stages("pools.sampler.nodes=4")
+    for stage in ("cot", "tir", "reward_data"):
+        assert four[stage][0] == 4 * one[stage][0]
+        assert four[stage][1] < one[stage][1] / 2
+    for stage in ("selection", "evaluation", "grpo"):
+        assert four[stage] == one[stage]
+    # With a fine-tuning in between, one pod samples TIR.
+    assert stages("pools.sampler.nodes=4", "tir.iterations=2")["tir"][0] == one["tir"][0]
+
+
 @pytest.mark.parametrize(
     ("stage", "sets"),
     [
