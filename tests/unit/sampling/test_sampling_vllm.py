@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -161,7 +162,10 @@ def test_every_rank_of_a_trainer_has_its_own_engine(tokenizer: Any, tmp_path: Pa
 
 
 def test_what_vllm_cannot_run_is_one_line(tokenizer: Any, tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text('{"model_type": "nothing"}')
-    with pytest.raises(BadModel, match="cannot be loaded as a model") as caught:
+    make_model(tokenizer, seed=0).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "num_key_value_heads": 3}))
+    with pytest.raises(BadModel, match="choose another model, or set engine to transformers") as caught:
         load_sampler(tmp_path, CONFIG)
     assert "\n" not in str(caught.value)
