@@ -77,7 +77,7 @@ def _stop(
     """How many of the samples are drawn."""
     count, stays = 0, 0.0
     while count < len(order) and stays < threshold:
-        count += next_count(count, len(order), stays)
+        count += next_count(count, len(order))
         stays = leader_stays(strategy, _regroup(order[:count], groups, label), len(order) - count)
     return count
 

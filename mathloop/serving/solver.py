@@ -248,10 +248,10 @@ class Solver:
         """Draws, scores and groups responses: all at once, or in small batches until the vote is settled."""
         question = work.question
         adaptive = question.adaptive if question.adaptive is not None else self._queue.busy
-        comparing, stays = self.config.compare_seconds, 0.0
+        comparing = self.config.compare_seconds
         while (left := question.samples - len(work.responses)) > 0:
             marks = [time.monotonic()]
-            count = next_count(len(work.responses), question.samples, stays) if adaptive else left
+            count = next_count(len(work.responses), question.samples) if adaptive else left
             count = max(count, question.choices - len(work.responses))
             work.add(await self.engine.draw(question, len(work.responses), count))
             report_responses(work.responses[-count:], len(work.responses) - count)
@@ -273,8 +273,7 @@ class Solver:
                 continue  # comparing has had its time: the last look decides
             work.candidates, work.rough = await self._comparer.group(work.responses, max(comparing, 0.0))
             comparing -= time.monotonic() - marks[-1]
-            stays = leader_stays(work.strategy, work.candidates, left - count)
-            if stays >= THRESHOLD:
+            if leader_stays(work.strategy, work.candidates, left - count) >= THRESHOLD:
                 return
 
     async def _score(

@@ -22,11 +22,11 @@ def outcomes(*answers: str) -> Outcomes:
     return Outcomes([Problem("p", "3+4?", answer="7")], responses)
 
 
-def test_an_agreed_answer_takes_three_of_eight_and_a_split_vote_takes_all() -> None:
+def test_an_agreed_answer_takes_two_of_eight_and_a_split_vote_takes_nearly_all() -> None:
     agreed = measure_saving(outcomes(*"77777777"), "m", "cot", "weighted")
-    assert (agreed.drawn, agreed.full, agreed.difference.value) == (3 / 8, 1, 0)
+    assert (agreed.drawn, agreed.full, agreed.difference.value) == (2 / 8, 1, 0)
     split = measure_saving(outcomes(*"12345678"), "m", "cot", "maj")
-    assert split.drawn == 1
+    assert split.drawn == 7 / 8
     assert split.difference.value == 0
     with pytest.raises(ValueError, match="no samples in tir"):
         measure_saving(outcomes(*"77"), "m", "tir", "maj")
@@ -38,7 +38,7 @@ def test_real_votes_take_less_than_60_percent_and_lose_less_than_two_points() ->
     fields = parse_fields("response=code,prediction=pred,answer=gt,reward=pred_score,label=score")
     found = fold([VOTING], fields).by_labels
     ((model, mode),) = found.entries
-    for strategy in ("maj", "weighted"):
+    for strategy in ("maj", "rm", "weighted"):
         saving = measure_saving(found, model, mode, strategy)
         assert saving.drawn < 0.6
         assert saving.difference.low > -0.02

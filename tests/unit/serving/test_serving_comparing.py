@@ -80,7 +80,7 @@ def test_a_comparison_that_nobody_waits_for_is_killed_and_the_loop_is_free() -> 
 def test_draws_after_a_comparison_that_took_too_long_count_too(monkeypatch: pytest.MonkeyPatch) -> None:
     ticks = count()
     monkeypatch.setattr(solver, "time", SimpleNamespace(monotonic=lambda: float(next(ticks))))
-    monkeypatch.setattr(solver, "leader_stays", lambda *_: 0.9)
+    monkeypatch.setattr(solver, "leader_stays", lambda *_: 0.8)
 
     async def roughly(voters: list[Any], seconds: float) -> tuple[list[Any], tuple[str, ...]]:
         return group_answers(voters), ("grouped as written",)
@@ -91,8 +91,8 @@ def test_draws_after_a_comparison_that_took_too_long_count_too(monkeypatch: pyte
         monkeypatch.setattr(one._comparer, "group", roughly)
         await one.prepare()
         answer = await one.ask(Question("3+4?", "maj", 8, "cot", 1.0, 1.0, 7, 64, adaptive=True))
-        assert engine.counts == [3, 2, 2, 1]
+        assert engine.counts == [2, 1, 1, 1, 1, 1, 1]
         return answer.seconds
 
     seconds = asyncio.run(run())
-    assert (seconds["draw"], seconds["reward"]) == (4.0, 4.0)  # one tick each
+    assert (seconds["draw"], seconds["reward"]) == (7.0, 7.0)  # one tick each
