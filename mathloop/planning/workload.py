@@ -9,12 +9,19 @@ from typing import Literal
 from mathloop.errors import BadConfig
 from mathloop.evaluation.benchmarks.registry import find_benchmark
 from mathloop.planning.assumptions import Assumptions
-from mathloop.sampling.config import SamplingConfig
+from mathloop.records import Mode
+from mathloop.sampling.config import PromptConfig, SamplingConfig
+from mathloop.sampling.examples import load_examples
+from mathloop.sampling.prompts import INSTRUCTIONS
 from mathloop.settings import Settings
 from mathloop.training.config import EngineConfig, LoRAConfig
 
 MODELS = 4
 """Models that a round evaluates: base, SFT, challenger, champion; three in a first round."""
+CHARACTERS = 3.0
+"""Characters per token of mathematical text: 4 in prose, 2.6 in 800 responses to MATH problems."""
+TURNS = 8
+"""Tokens around an example's two turns."""
 MOST_PROBLEMS = 10**12
 MOST_SAMPLES = 100_000
 """Responses to a problem; a plan looks at every number of right ones."""
@@ -39,6 +46,8 @@ class Work:
     """Tokens through a forward pass of a policy without learning: reference, old policy."""
     trained: float = 0.0
     """Tokens through forward and backward passes."""
+    reported: float = 0.0
+    """The trained tokens as stages report them: a prompt that samples share counts as often as it is used."""
     steps: int = 0
     """Optimizer steps."""
     batches: int = 1
@@ -125,16 +134,32 @@ def _sampled(
 ) -> Work:
     """`samples` responses per problem, of which `share` are TIR."""
     length = assumed.length(share, config.max_tokens)
+    prompt = assumed.prompt + share * shown(config.prompt, "tir") + (1 - share) * shown(config.prompt, "cot")
     return Work(
         stage,
         "sampler",
         problems=problems,
         samples=problems * samples,
-        prompted=problems * assumed.prompt,
+        prompted=problems * prompt,
         written=problems * samples * length,
-        length=assumed.prompt + length,
+        length=prompt + length,
         sampling=config,
-        longest=round(assumed.prompt) + config.max_tokens,
+        longest=round(prompt) + config.max_tokens,
+    )
+
+
+def shown(prompt: PromptConfig, mode: Mode) -> float:
+    """Tokens of the solved examples before a problem, by their characters. Raises BadConfig."""
+    count = prompt.chat_shots or prompt.shots
+    if not count:
+        return 0.0
+    examples = load_examples(prompt.few_shot)
+    if mode == "tir" and not examples.has_tir:
+        return 0.0
+    instruction = len(INSTRUCTIONS[mode]) if prompt.chat_shots else 0
+    return sum(
+        (len(problem) + instruction + len(solution)) / CHARACTERS + TURNS
+        for problem, solution in examples.shots(count, mode)
     )
 
 
@@ -188,13 +213,16 @@ def _reward_data(settings: Settings, assumed: Assumptions, problems: float) -> W
 def _reward_model(settings: Settings, assumed: Assumptions, problems: float) -> Work:
     config, samples = settings.reward_model, settings.reward_data.samples
     # Those with right and wrong responses, without the held-out ones.
-    used = problems * assumed.between(1, samples - 1, samples) * (1 - config.heldout_share)
-    length = assumed.prompt + samples * assumed.length(0.5, settings.reward_data.sampling.max_tokens)
+    mixed = assumed.after_sft().between(1, samples - 1, samples)
+    used = problems * mixed * (1 - config.heldout_share)
+    response = assumed.length(0.5, settings.reward_data.sampling.max_tokens)
+    length = assumed.prompt + samples * response
     return Work(
         "reward_model",
         "trainer",
         problems=used,
         trained=config.epochs * used * length,
+        reported=config.epochs * used * samples * (assumed.prompt + response),
         steps=max(1, round(config.epochs * used / config.batch_size)),
         length=length,
         engine=config.engine,
@@ -222,6 +250,7 @@ def _grpo(settings: Settings, assumed: Assumptions) -> Work:
             "scored": sampled.samples * assumed.prompt + sampled.written,
             "forwarded": passes * packed,
             "trained": config.epochs_per_batch * packed,
+            "reported": config.epochs_per_batch * (sampled.samples * assumed.prompt + sampled.written),
             "steps": config.steps * updates,
             "batches": config.steps,
             "engine": config.engine,

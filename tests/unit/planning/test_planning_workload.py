@@ -8,8 +8,11 @@ from collections import Counter
 import pytest
 
 from mathloop.planning.assumptions import Assumptions
-from mathloop.planning.workload import MODELS, Work, measured_problems, workload
+from mathloop.planning.workload import CHARACTERS, MODELS, TURNS, Work, measured_problems, workload
+from mathloop.sampling.examples import load_examples
+from mathloop.sampling.prompts import INSTRUCTIONS
 from mathloop.settings import Settings, parse_settings
+from mathloop.settings.resolving import merged
 
 ASSUMED = Assumptions(prompt=100, cot=200, tir=300, right=0.5, concentration=2.0)
 
@@ -56,6 +59,17 @@ def test_sampling_by_hand(works: dict[str, Work]) -> None:
     assert (selection.samples, selection.written) == (90 * 8, 90 * 8 * 200)
 
 
+def test_examples_are_read_before_every_problem(settings: Settings) -> None:
+    prompt = {"few_shot": "one_step", "chat_shots": 2}
+    changed = merged(settings.model_dump(mode="json"), {"cot": {"sampling": {"prompt": prompt}}})
+    work = next(w for w in workload(parse_settings(changed), ASSUMED) if w.stage == "cot")
+    texts = sum(len(a) + len(b) for a, b in load_examples("one_step").shots(2, "cot"))
+    example = (texts / 2 + len(INSTRUCTIONS["cot"])) / CHARACTERS + TURNS
+    assert work.prompted == pytest.approx(100 * (100 + 2 * example))
+    assert work.longest == round(100 + 2 * example) + 1000
+    assert work.scored == 400 * (100 + 200)  # the reward model sees no examples
+
+
 def test_training_by_hand(works: dict[str, Work]) -> None:
     # Of 4 responses 0, 1, 2, 3 or 4 are right, each for a fifth of the problems: min(2, k) is 7/5 on average;
     # at most one of four TIR responses is kept for 4/5 of them.
@@ -66,6 +80,7 @@ def test_training_by_hand(works: dict[str, Work]) -> None:
     reward = works["reward_model"]
     assert reward.problems == pytest.approx(90 * 5 / 7 / 2)
     assert reward.trained == pytest.approx(90 * 5 / 7 / 2 * (100 + 6 * 250))
+    assert reward.reported == pytest.approx(90 * 5 / 7 / 2 * 6 * (100 + 250))  # as its stage counts
 
 
 def test_grpo_by_hand(works: dict[str, Work]) -> None:
@@ -73,7 +88,7 @@ def test_grpo_by_hand(works: dict[str, Work]) -> None:
     packed = 20 * 100 + 160 * 250
     assert (grpo.samples, grpo.written, grpo.trained) == (160, 160 * 250, packed)
     assert grpo.forwarded == 2 * packed  # the reference, and the policy before its second mini-batch
-    assert grpo.scored == 160 * 350
+    assert grpo.scored == grpo.reported == 160 * 350
     assert grpo.steps == 10
 
 
