@@ -15,6 +15,7 @@ PIPELINES = {
     "evaluation": "pipelines.evaluation",
     "data": "pipelines.data",
     "writing": "pipelines.writing",
+    "written-corpus": "pipelines.written_corpus",
 }
 """Name → module; it defines the pipeline under its name with underscores."""
 

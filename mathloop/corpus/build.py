@@ -1,5 +1,7 @@
 """Stage: builds the pretraining corpus from its sources, or writes the nano world's if there are none.
 
+Dialogues that are given are the corpus as they are.
+
 Per source: pages to text, recall. All sources together: deduplication, quality, decontamination. Then
 questions that the documents contain, and the mixture. Each step's output and report stay in the work folder:
 a killed stage that is started again resumes inside the step that it was in.
@@ -12,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from mathloop.corpus import deduplication, extraction, quality, questions, rating, recall, write
+from mathloop.corpus import deduplication, dialogues, extraction, quality, questions, rating, recall, write
 from mathloop.corpus.config import CorpusConfig, SourceConfig
 from mathloop.corpus.mixture import check_filled, mix
 from mathloop.decontamination import stage as decontamination
@@ -42,6 +44,8 @@ def run(
     Raises:
         BadData: a source cannot be read, or no document is left at the end.
     """
+    if config.given:
+        return [dialogues.run(out=out, config=config, seed=seed)]
     if not config.sources:
         return [write.run(out=out, config=config, seed=seed)]
     scoring = rating.loader(config.quality)

@@ -120,6 +120,15 @@ class CorpusConfig(BaseModel):
     questions: bool = Field(
         False, description="Add questions with their answers that documents contain, as documents"
     )
+    given: str = Field(
+        "",
+        description="File of dialogues that are the corpus in place of generated ones, such as an earlier "
+        "corpus: rows with problem, solution, mode and language",
+    )
+    written: str = Field("", description="File of dialogues to mix into those given, such as written ones")
+    written_share: float = Field(
+        0.5, gt=0, lt=1, description="Share of all dialogues that are from `written`, repeated as often"
+    )
     documents: int = Field(40_000, ge=1, description="Number of documents")
     chinese_share: float = Field(0.3, ge=0, le=1, description="Share of documents in Chinese")
     drill_share: float = Field(
@@ -160,7 +169,11 @@ class CorpusConfig(BaseModel):
         return high
 
     @model_validator(mode="after")
-    def _sources_have_names_of_their_own(self) -> Self:
+    def _is_one_corpus(self) -> Self:
+        if self.written and not self.given:
+            raise ValueError("written is mixed into given: name the file of these dialogues too")
+        if self.given and self.sources:
+            raise ValueError("given and sources are two corpora: set one of them")
         names = [source.name for source in self.sources]
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:

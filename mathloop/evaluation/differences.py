@@ -57,6 +57,31 @@ def paired_difference(
     return Difference(float(differences.mean()), float(low[0]), float(high[0]), len(differences))
 
 
+def crossed_difference(
+    greater: NDArray[np.float64],
+    lesser: NDArray[np.float64],
+    *,
+    seed: int,
+    clusters: Sequence[Hashable] | None = None,
+    resamples: int = 2_000,
+) -> Difference:
+    """The mean of `greater` - `lesser`, each [seeds, problems], whose interval is over seeds and problems.
+
+    Every seed answered the same problems. Seeds and clusters of problems are resampled independently of each
+    other, and each resample is the mean over all pairs of both (a pigeonhole bootstrap; Owen 2007,
+    doi:10.1214/07-AOAS122), which is wider than resampling problems alone. With one seed it is
+    `paired_difference`. Raises ValueError without seeds or problems.
+    """
+    differences = greater - lesser
+    if not differences.size:
+        raise ValueError("a difference needs at least one seed and one problem")
+    rows = np.arange(len(differences))
+    drawn_seeds = np.random.default_rng([seed, len(rows), 1]).choice(rows, (resamples, len(rows)))
+    per_seed = resampled_means(differences.T, seed=seed, clusters=clusters, resamples=resamples)
+    means = np.take_along_axis(per_seed, drawn_seeds, axis=1).mean(axis=1, keepdims=True)
+    return _difference(np.array([differences.mean()]), means, differences.shape[1])
+
+
 def least_difference(n: int) -> float:
     """The smallest mean difference that `n` problems can show, 0 to 1: k of them better, and none worse.
 

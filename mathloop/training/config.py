@@ -101,6 +101,12 @@ class PretrainConfig(BaseModel):
     layers: int = Field(4, ge=1, description="Decoder layers")
     heads: int = Field(4, ge=1, description="Attention heads")
     steps: int = Field(900, ge=1, description="Optimizer steps")
+    tokens: int = Field(
+        0,
+        ge=0,
+        description="Budget in tokens, for equal budgets on different corpora: as many `steps` as reach it "
+        "with documents of mean length; 0: steps as set",
+    )
     batch_size: int = Field(32, ge=1, description="Documents per step")
     max_tokens: int = Field(
         1024, ge=8, description="Tokens per sample of a corpus of documents, which are packed to this length"

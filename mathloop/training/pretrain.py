@@ -70,14 +70,13 @@ def run(*, corpus: Path, model: Path, work: Path, config: PretrainConfig, seed: 
     else:
         samples = [_dialogue(tokenizer, row, config) for row in read_rows(corpus)]
         data, inputs = hash_data(s.tokens for s in samples), len(samples)
+    steps = _steps(samples, config)
     torch.manual_seed(seed)
     net = _random(tokenizer, config) if net is None else net
-    with Engine(
-        PackedPolicy(net), config, config.steps, work, recipe="pretrain", seed=seed, data=data
-    ) as engine:
-        progress = Progress("pretrain", config.steps, "steps")
+    with Engine(PackedPolicy(net), config, steps, work, recipe="pretrain", seed=seed, data=data) as engine:
+        progress = Progress("pretrain", steps, "steps")
         progress.update(engine.step)
-        while engine.step < config.steps:
+        while engine.step < steps:
             batch = [samples[i] for i in batch_of(len(samples), config.batch_size, engine.step, seed)]
             values = learn(engine, batch)
             progress.update(tokens=sum(len(s.tokens) for s in batch), loss=values["loss"])
@@ -93,6 +92,14 @@ def run(*, corpus: Path, model: Path, work: Path, config: PretrainConfig, seed: 
         curves={name: thin(curve) for name, curve in engine.curves.items()},
         notes=engine.notes,
     )
+
+
+def _steps(samples: Sequence[Sample], config: PretrainConfig) -> int:
+    """The steps that are set, or those that train on `config.tokens` with samples of mean length."""
+    if not config.tokens:
+        return config.steps
+    mean = sum(len(sample.tokens) for sample in samples) / len(samples)
+    return max(1, round(config.tokens / (config.batch_size * mean)))
 
 
 def _texts(corpus: Path, counts: dict[str, Any]) -> Iterator[str]:

@@ -86,10 +86,15 @@ def _mismatch(settings: Settings, problems: Path | None) -> str | None:
 def watch_round(work: Any, folder: Path) -> None:
     """Runs `work`; if a stage fails, prints the end of its log and how to resume."""
     from pipelines.local.folder import RUNS
-    from pipelines.local.tasks import StageFailed
 
     by_id = folder.parent == RUNS.resolve()
-    again = f"resume with: mathloop run --resume {folder.name if by_id else folder}"
+    watch(work, folder, f"resume with: mathloop run --resume {folder.name if by_id else folder}")
+
+
+def watch(work: Any, folder: Path, again: str) -> None:
+    """Runs `work` in `folder`; if a stage fails, prints the end of its log and `again`, how to resume."""
+    from pipelines.local.tasks import StageFailed
+
     try:
         work()
     except StorageRefused as error:

@@ -16,6 +16,7 @@ from pipelines.commands import (
     planning,
     problems,
     profiles,
+    reproducing,
     rounds,
     runs,
     scoring,
@@ -23,6 +24,7 @@ from pipelines.commands import (
 
 COMMANDS: dict[str, Callable[..., Any]] = {
     "run": rounds.run,
+    "reproduce": reproducing.reproduce,
     "report": keeping.report,
     "clean": keeping.clean,
     "profiles": profiles.profiles,

@@ -21,6 +21,8 @@ LAST_STAGES = {
     "pretraining": "base-publication",
     "model-import": "base-publication",
     "data": "decontamination",
+    "writing": "writing",
+    "written-corpus": "written-corpus",
 }
 """Pipeline → the stage that ends it."""
 

@@ -32,16 +32,16 @@ class RunFolder:
         self.id = self.path.name
 
     @classmethod
-    def create(cls, settings: dict[str, Any], runs: Path = RUNS) -> RunFolder:
-        """Creates a run with a new id such as 20261124-0012-ab12.
+    def create(cls, settings: dict[str, Any], runs: Path = RUNS, name: str | None = None) -> RunFolder:
+        """Creates a run with a new id such as 20261124-0012-ab12, or with `name`.
 
         Raises StorageRefused if the disk refuses; nothing is left behind.
         """
-        name = f"{datetime.now():%Y%m%d-%H%M}-{secrets.token_hex(2)}"
+        name = name or f"{datetime.now():%Y%m%d-%H%M}-{secrets.token_hex(2)}"
         folder = cls(runs / name)
         try:
             with disk(folder.path):
-                folder.stages.mkdir(parents=True)
+                folder.stages.mkdir(parents=True, exist_ok=True)  # of an attempt that was killed here
             write_json(folder.path / "run.json", settings)
         except StorageRefused:
             shutil.rmtree(folder.path, ignore_errors=True)

