@@ -29,7 +29,8 @@ def pretraining(store: str, overrides: str = "{}", seed: int = 0) -> None:
         seed=run_seed,
         cache_key=start["cache_key"],
     )
-    if traced_settings().corpus.sources:
+    own = traced_settings().corpus
+    if own.sources or own.given:
         corpus_task.set_caching_options(False)  # their content may have changed
     pretrain_task = add_training(
         pretrain, store=store, corpus=corpus_task.outputs["corpus"], settings=start["pretrain"], seed=run_seed

@@ -116,7 +116,9 @@ def _with_locations(settings: Settings) -> Settings:
         file.model_copy(update={"path": _location(Path(file.path).expanduser())})
         for file in settings.problems.files
     )
+    corpus = {name: _located(getattr(settings.corpus, name)) for name in ("given", "written")}
     updates = {
+        "corpus": settings.corpus.model_copy(update=corpus),
         "problems": settings.problems.model_copy(update={"files": files}),
         "writing": _writing_with_locations(settings.writing),
     }
@@ -124,12 +126,13 @@ def _with_locations(settings: Settings) -> Settings:
 
 
 def _writing_with_locations(config: WritingConfig) -> WritingConfig:
-    def located(path: str) -> str:
-        return str(Path(path).expanduser().absolute()) if path and "://" not in path else path
-
-    templates = tuple(located(name) if is_file(name) else name for name in config.templates)
-    places = {name: located(getattr(config, name)) for name in ("model", "cache")}
+    templates = tuple(_located(name) if is_file(name) else name for name in config.templates)
+    places = {name: _located(getattr(config, name)) for name in ("model", "cache")}
     return config.model_copy(update={"templates": templates, **places})
+
+
+def _located(path: str) -> str:
+    return str(Path(path).expanduser().absolute()) if path and "://" not in path else path
 
 
 def _location(path: Path) -> str:

@@ -48,7 +48,7 @@ def begin(settings: Settings, out: Path) -> Place:
             raise BadConfig(f"--out {out}: {place.path} holds something else; choose another folder")
         place.path.mkdir(parents=True, exist_ok=True)
         write_json(path, settings.model_dump(mode="json"))
-    elif check_profile(before, str(path)) != settings:
+    elif _plan(check_profile(before, str(path))) != _plan(settings):
         raise BadConfig(
             f"{place.path} was begun with other settings; resume it with the same profile and --set, or "
             "choose another --out"
@@ -58,6 +58,11 @@ def begin(settings: Settings, out: Path) -> Place:
     if not (place.path / UNSEEN).exists():
         write_file(place.path / UNSEEN, "".join(lines).encode())
     return place
+
+
+def _plan(settings: Settings) -> Settings:
+    """What must be the same to resume."""
+    return settings.model_copy(update={"description": ""})
 
 
 def _row(problem: Problem) -> dict[str, Any]:

@@ -129,6 +129,7 @@ def test_the_report_has_the_summary_of_every_stage(compiled: Path) -> None:
 def test_stages_get_their_own_section_of_preflights_settings(compiled: Path, name: str) -> None:
     """A section, component and task have one name, and KFP's cache is keyed by the section."""
     shared = {"champion-evaluation": "evaluation", "judgment": "gate"}
+    shared |= {"statements": "problems", "written-problems": "writing"}
     seen = 0
     for task, said in _tasks(_spec(compiled, name)).items():
         source = said["inputs"].get("parameters", {}).get("settings")
@@ -138,6 +139,7 @@ def test_stages_get_their_own_section_of_preflights_settings(compiled: Path, nam
         assert _source(source) == shared.get(component, component.replace("-", "_")), task
         seen += 1
     counts = {"improvement-round": 12, "data": 4, "evaluation": 2, "pretraining": 2, "writing": 2}
+    counts["written-corpus"] = 4
     assert seen == counts.get(name, 0)
 
 
