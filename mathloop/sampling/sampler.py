@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Protocol
 
 from mathloop.records import Mode, Problem, Response
+from mathloop.sampling.closing import Closing
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,23 +38,11 @@ def leaves_room(prompt: int, max_tokens: int, context: int | None) -> bool:
     return context is None or prompt + min(max_tokens, context // 2) <= context
 
 
-class Sampler(Protocol):
+class Sampler(Closing, Protocol):
     """Draws responses of one model. As a context manager it closes itself; `engines` makes one."""
 
     config: SamplingConfig
     """What the next `stream` goes by: prompt, stop texts and limits may be others than when it was made."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Frees what it holds."""
-        ...
 
     def sample(
         self, problems: Sequence[Problem], *, mode: Mode, samples: int, temperature: float, seed: int

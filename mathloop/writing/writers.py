@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Literal, Protocol, Self
+from typing import Literal, Protocol
 
 from mathloop.records import Problem
+from mathloop.sampling.closing import Closing
 from mathloop.sampling.sampler import Sampler
 
 Finish = Literal["stop", "length", "refused"]
@@ -25,23 +25,11 @@ class Text:
     """0 where the writer does not say."""
 
 
-class Writer(Protocol):
+class Writer(Closing, Protocol):
     """Draws one text per prompt. As a context manager it closes itself."""
 
     digest: str
     """Names the model: writers with equal digests write alike."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Frees what it holds."""
-        ...
 
     def write(
         self, prompts: Sequence[str], temperature: float, seed: int

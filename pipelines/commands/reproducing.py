@@ -64,8 +64,7 @@ def _report(folder: Path, as_json: bool) -> None:
     from mathloop.files import write_file
     from mathloop.reports import reproduction as showing
     from pipelines.paths import check_page
-    from pipelines.reproduction.running import finished
-    from pipelines.reproduction.scoring import read_scores
+    from pipelines.reproduction.scoring import finished, read_scores
 
     seeds = [read_scores(path) for path in finished(folder)]
     page = folder / "report.html"

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from mathloop.settings import Settings
 from mathloop.settings.resolving import merged
-from pipelines.local.folder import RunFolder
+from pipelines.local.folder import RunFolder, read_done
 from pipelines.local.results import reports_of
 from pipelines.profile import check_profile
 
@@ -56,6 +56,12 @@ def pretrained_tokens(run: RunFolder) -> int:
     """Tokens that a run's pretraining trained on; 0 where it has not ended."""
     reports = [one for one in reports_of(run) if one.stage == "pretrain"]
     return int(reports[-1].values["tokens"]) if reports else 0
+
+
+def part_seconds(run: RunFolder) -> float:
+    """Seconds that a run's finished stages took, in the attempts that finished them."""
+    done = [read_done(path.parent) for path in run.stages.glob("*/done.json")]
+    return float(sum(one["seconds"] for one in done if one is not None))
 
 
 def _v1(place: Place) -> Overrides:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +16,12 @@ from mathloop.settings import Settings
 from mathloop.stages import duration
 from mathloop.writing.templates import load_template
 from pipelines.local.cleaning import is_finished
-from pipelines.local.folder import RunFolder, read_done, read_json, write_json
+from pipelines.local.folder import RunFolder, read_json, write_json
 from pipelines.local.launcher import Launcher
 from pipelines.local.round import begin_round, resume_round
 from pipelines.paths import check_folder
 from pipelines.profile import check_profile
-from pipelines.reproduction.parts import PARTS, UNSEEN, Part, Place, settings_of
+from pipelines.reproduction.parts import PARTS, UNSEEN, Part, Place, part_seconds, settings_of
 from pipelines.reproduction.scoring import SCORES, collect
 
 PLAN = "reproduce.json"
@@ -121,20 +120,3 @@ def _progress(place: Place, part: Part) -> str:
         words.append(f"{duration(taken)} so far")
         words.append(f"about {duration(taken * rest / sum(one.minutes for one in done))} left in all")
     return " · ".join(words)
-
-
-def part_seconds(run: RunFolder) -> float:
-    """Seconds that a run's finished stages took, in the attempts that finished them."""
-    done = [read_done(path.parent) for path in run.stages.glob("*/done.json")]
-    return float(sum(one["seconds"] for one in done if one is not None))
-
-
-def finished(folder: Path) -> Sequence[Path]:
-    """The scores of the seeds in a folder: of its seeds' folders, or of one itself; raises BadConfig."""
-    found = sorted(folder.glob(f"seed-*/{SCORES}"), key=lambda path: int(path.parent.name[5:]))
-    found = found or list(folder.glob(SCORES))
-    if not found:
-        raise BadConfig(
-            f"--report {folder}: no seed has finished there; run mathloop reproduce --out {folder}"
-        )
-    return found

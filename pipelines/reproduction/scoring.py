@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from mathloop.errors import BadData
+from mathloop.errors import BadConfig, BadData
 from mathloop.evaluation import Outcomes
 from mathloop.evaluation.reproduction import Asked, Scores, SeedScores, asked_of, scores_of
 from mathloop.evaluation.roles import CHALLENGER
 from mathloop.settings import Settings
 from mathloop.validation import first_mistake
 from pipelines.local.results import outcomes_of
-from pipelines.reproduction.parts import PARTS, Place, pretrained_tokens
+from pipelines.reproduction.parts import PARTS, Place, part_seconds, pretrained_tokens
 
 SCORES = "scores.json"
 """File of a seed's folder, written when all parts have ended."""
@@ -28,8 +29,6 @@ def collect(place: Place, settings: Settings) -> SeedScores:
     Raises:
         BadData: two parts were not asked the same problems.
     """
-    from pipelines.reproduction.running import part_seconds
-
     models: dict[str, Scores] = {}
     notes: list[str] = []
     asked: tuple[Asked, ...] = ()
@@ -83,6 +82,17 @@ def read_scores(path: Path) -> SeedScores:
     except ValidationError as error:
         line = first_mistake(error, SeedScores).line(str(path))
         raise BadData(f"{line}; run mathloop reproduce again to write it anew") from None
+
+
+def finished(folder: Path) -> Sequence[Path]:
+    """The scores of the seeds in a folder: of its seeds' folders, or of one itself; raises BadConfig."""
+    found = sorted(folder.glob(f"seed-*/{SCORES}"), key=lambda path: int(path.parent.name[5:]))
+    found = found or list(folder.glob(SCORES))
+    if not found:
+        raise BadConfig(
+            f"--report {folder}: no seed has finished there; run mathloop reproduce --out {folder}"
+        )
+    return found
 
 
 def _greedy(outcomes: Outcomes, label: str) -> Scores:
