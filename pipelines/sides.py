@@ -172,10 +172,17 @@ def _of_evaluation(name: str, role: str, copies: ExitStack) -> Side:
                 if not role or label == role:
                     yield problem, replace(response, text=str(one.row.get("text") or ""), **details)
 
+    def prompts() -> Iterator[tuple[str, str, str]]:
+        for one in saved_rows(place, also=("prompt",)):
+            if prompt := one.row.get("prompt"):
+                for response in one.responses[:1]:
+                    if not role or response.model.partition("\0")[0] == role:
+                        yield one.asked.problem.id, response.mode, str(prompt)
+
     labels = {response.model.partition("\0")[0] for _, response in rows()}
     if len(labels) != 1:
         found = ", ".join(sorted(labels)) or "none"
         raise BadData(f"{name}: expected the responses of one model, found {found}: NAME:ROLE chooses one")
     (label,) = labels
     complete = not place.is_dir() or is_complete(place)
-    return Side(f"evaluation {name}, {label}", rows, plan or {}, own_counts=True, complete=complete)
+    return Side(f"evaluation {name}, {label}", rows, plan or {}, True, complete, prompts)

@@ -37,6 +37,8 @@ class Side:
     """Each problem is scored over the samples that it has, as an evaluation's are (see `Outcomes`)."""
     complete: bool = True
     """Whether its evaluation has finished."""
+    prompts: Callable[[], Iterable[tuple[str, str, str]]] = tuple
+    """(problem's id, mode, prompt), where prompts were saved."""
 
 
 class Row(NamedTuple):

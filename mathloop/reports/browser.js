@@ -21,10 +21,12 @@
     made.append(...pieces(children));
     return made;
   }
-  const pieces = (list) => list.map((one) => (typeof one === "string" ? one : formula(one)));
-  const block = ([kind, list]) =>
-    kind === "prose" ? h("p", {}, pieces(list)) : h("pre", { class: kind }, h("code", {}, pieces(list)));
-  const prose = (blocks) => h("div", { class: "prose", dir: "auto" }, blocks.map(block));
+  // A piece is a text, a formula, or the number of one in the problem's table.
+  const pieces = (list, table) =>
+    list.map((one) => (typeof one === "string" ? one : formula(typeof one === "number" ? table[one] : one)));
+  const block = ([kind, list], table) =>
+    kind === "prose" ? h("p", {}, pieces(list, table)) : h("pre", { class: kind }, h("code", {}, pieces(list, table)));
+  const prose = (blocks, table) => h("div", { class: "prose", dir: "auto" }, blocks.map((one) => block(one, table)));
 
   // Texts: in elements of this page or in files beside it, each of which calls mathloopData.
   const waiting = new Map();
@@ -168,23 +170,25 @@
       const problem = index.problems[number];
       const all = (await piece(problem[7]))[number];
       const ending = [where(problem), " · ", MODES[its] ?? its, " · gold ", h("b", {}, problem[1] ?? "none")];
-      return h("div", { lang: problem[5] }, h("p", { class: "problem", dir: "auto" }, pieces(all.text)),
-        h("p", { class: "caption" }, ending), h("div", { class: "sides" }, all.modes[its].map(side)));
+      return h("div", { lang: problem[5] }, h("p", { class: "problem", dir: "auto" }, pieces(all.text, all.formulas)),
+        h("p", { class: "caption" }, ending), h("div", { class: "sides" }, all.modes[its].map((one, at) => side(one, at, all.formulas))));
     };
     browser(place, filters, find, row, detail, "");
   }
 
-  function side(one, at) {
+  function side(one, at, table) {
     const heading = h("h3", {}, `${names[at]} ${index.sides[at]}`.trim());
     if (!one) return h("div", {}, heading, h("p", { class: "caption" }, "No response."));
-    const greedy = one.greedy && [h("h4", {}, "Greedy"), response(one.greedy)];
-    return h("div", {}, heading, greedy, one.votes.length ? votes(one.votes) : null, one.samples.map(folded));
+    const prompt = one.prompt && h("details", {}, h("summary", {}, "prompt"), h("pre", { class: "code", dir: "auto" }, h("code", {}, one.prompt)));
+    const greedy = one.greedy && [h("h4", {}, "Greedy"), response(one.greedy, table)];
+    return h("div", {}, heading, prompt, greedy, one.votes.length ? votes(one.votes, table) : null,
+      one.samples.map((sample) => folded(sample, table)));
   }
 
   const number = (value) => (value == null ? "–" : String(Math.round(value * 1000) / 1000));
-  function votes(groups) {
+  function votes(groups, table) {
     const head = ["answer", "", "votes", "Σ σ(reward)", "best reward", "chosen by"].map((one) => h("th", { scope: "col" }, one));
-    const rows = groups.map((one) => h("tr", {}, h("td", {}, one.answer ? pieces(one.answer) : "no answer"), h("td", {}, mark(one.correct)),
+    const rows = groups.map((one) => h("tr", {}, h("td", {}, one.answer ? pieces(one.answer, table) : "no answer"), h("td", {}, mark(one.correct)),
       [one.votes, number(one.weight), number(one.best), one.chosen.join(", ")].map((cell) => h("td", {}, String(cell)))));
     return h("table", { class: "votes" }, h("thead", {}, h("tr", {}, head)), h("tbody", {}, rows));
   }
@@ -199,16 +203,16 @@
     ];
     return [mark(one.correct), ...facts.filter(Boolean).map((fact) => h("span", { class: "reward" }, fact))];
   }
-  const answer = (one) => [" answer ", h("b", {}, one.answer ? pieces(one.answer) : "none")];
-  function response(one) {
-    return h("article", {}, h("div", { class: "badges" }, badges(one)), prose(one.blocks),
-      h("p", { class: "caption" }, answer(one), one.reason ? ` · ${one.reason}` : ""));
+  const answer = (one, table) => [" answer ", h("b", {}, one.answer ? pieces(one.answer, table) : "none")];
+  function response(one, table) {
+    return h("article", {}, h("div", { class: "badges" }, badges(one)), prose(one.blocks, table),
+      h("p", { class: "caption" }, answer(one, table), one.reason ? ` · ${one.reason}` : ""));
   }
   // Drawn when it is opened first.
-  function folded(one) {
-    const details = h("details", {}, h("summary", {}, `sample ${one.sample} `, mark(one.correct), answer(one),
+  function folded(one, table) {
+    const details = h("details", {}, h("summary", {}, `sample ${one.sample} `, mark(one.correct), answer(one, table),
       one.reward == null ? "" : ` · reward ${number(one.reward)}`));
-    details.addEventListener("toggle", () => details.append(response(one)), { once: true });
+    details.addEventListener("toggle", () => details.append(response(one, table)), { once: true });
     return details;
   }
 

@@ -107,6 +107,11 @@ def _read(sides: Sequence[Side], spill: Spill) -> dict[str, list[Any]]:
             if number == len(problems):
                 problems[problem.id] = _listed(problem)
             spill.add(number, _record(place, response))
+        prompted = set()
+        for name, mode, prompt in side.prompts():
+            if (name, mode) not in prompted:  # a problem's samples share it
+                prompted.add((name, mode))
+                spill.add(numbers[name], {"side": place, "mode": mode, "prompt": prompt})
     return problems
 
 

@@ -8,10 +8,12 @@ have spaces there, as several benchmarks write it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from mathloop.typesetting.mathml import LONGEST, Node, to_mathml
 
+Convert = Callable[[str, bool], Node | None]
+"""`to_mathml`, or something that remembers what it gave: source and whether it has a line of its own."""
 MOST = 1_000
 """Openings of formulas that are looked at in one text; the rest stays as it is written."""
 _OPENING = re.compile(
@@ -25,12 +27,12 @@ _BLANK_LINE = re.compile(r"\n[ \t]*+\n")
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 
 
-def typeset(text: str, most: int = MOST) -> list[str | Node]:
+def typeset(text: str, most: int = MOST, convert: Convert = to_mathml) -> list[str | Node]:
     """The text in pieces: strings are text, nodes are MathML, or `code` with the source of a formula that
     cannot be rendered. Takes time linear in the length of the text."""
     pieces: list[str | Node] = []
     plain: list[str] = []
-    for piece in _pieces(text, most):
+    for piece in _pieces(text, most, convert):
         if isinstance(piece, Node):
             if any(plain):
                 pieces.append("".join(plain))
@@ -41,13 +43,13 @@ def typeset(text: str, most: int = MOST) -> list[str | Node]:
     return [*pieces, "".join(plain)] if any(plain) else pieces
 
 
-def typeset_answer(answer: str) -> list[str | Node]:
+def typeset_answer(answer: str, convert: Convert = to_mathml) -> list[str | Node]:
     """A final answer, which is LaTeX without dollar signs where it is more than a number or words."""
-    node = to_mathml(answer) if _LATEX.search(answer) and "$" not in answer else None
+    node = convert(answer, False) if _LATEX.search(answer) and "$" not in answer else None
     return [answer] if node is None else [node]
 
 
-def _pieces(text: str, most: int) -> Iterator[str | Node]:
+def _pieces(text: str, most: int, convert: Convert) -> Iterator[str | Node]:
     end = position = openings = 0
     closing: dict[int, int] | None = None
     while openings < most and (opening := _OPENING.search(text, position)):
@@ -66,7 +68,7 @@ def _pieces(text: str, most: int) -> Iterator[str | Node]:
             continue
         source, display, position = formula
         yield text[end:start]
-        node = to_mathml(source, display=display)
+        node = convert(source, display)
         yield Node("code", {"class": "tex"}, (text[start:position],)) if node is None else node
         end = position
     yield text[end:]

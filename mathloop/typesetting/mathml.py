@@ -71,7 +71,7 @@ class Node(NamedTuple):
     children: tuple[Node | str, ...]
 
 
-def to_mathml(source: str, *, display: bool = False) -> Node | None:
+def to_mathml(source: str, display: bool = False) -> Node | None:
     """The formula's `math` node; None if it is unbalanced, too long or deep, or unknown.
 
     `display` gives it a line of its own.

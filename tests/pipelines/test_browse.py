@@ -68,6 +68,7 @@ def test_one_evaluation_and_two(in_process: Call, tmp_path: Path) -> None:
     texts = data_of(tmp_path / "problems.html", f"data-{problem[7]}")["7"]
     assert texts["text"] == ["How many are 7 apples?"]
     assert [side["greedy"]["correct"] for side in texts["modes"]["cot"]] == [False, True]
+    assert [side["prompt"] for side in texts["modes"]["cot"]] == ["prompt", "prompt"], "as it was saved"
 
 
 @pytest.mark.parametrize(

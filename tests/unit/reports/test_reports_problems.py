@@ -11,6 +11,7 @@ from mathloop.errors import BadConfig
 from mathloop.evaluation.comparing import Side, compare
 from mathloop.records import Problem, Response
 from mathloop.reports import browser as problems
+from mathloop.reports.problem_rows import details_of, packed
 from tests.chromium import launched
 from tests.unit.reports.conftest import HOSTILE
 
@@ -40,7 +41,11 @@ def make_side(label, skill):
                 text = f"{HOSTILE} It is {answer}: <!-- </script> \\boxed{{{answer}}} \u2028"
                 rest = {"reward": chance.gauss(0, 1) if n % 5 else None, "reason": "<b>why</b>", "tokens": 7}
                 rows.append((problem, Response(problem.id, sample, mode, text, answer, right, **rest)))
-    return Side(label, lambda: iter(rows), own_counts=True)
+    return Side(label, lambda: iter(rows), own_counts=True, prompts=lambda: prompts_of(rows))
+
+
+def prompts_of(rows):
+    return ((problem.id, one.mode, f"<b>Solve</b> {problem.problem} by {one.mode}") for problem, one in rows)
 
 
 SIDES = [make_side("before </script>", 0.4), make_side("after", 0.6)]
@@ -161,13 +166,17 @@ def test_a_row_opens_with_both_sides_votes_and_samples_and_runs_nothing(visit):
         assert sum(int(votes.nth(n).locator("td").nth(2).inner_text()) for n in range(votes.count())) == 4
         chosen = votes.filter(has_text="maj@4").locator("td").first.inner_text()
         assert chosen == _head(own[1:]).answer
-        folded = sides.nth(place).locator("details")
+        folded = sides.nth(place).locator("details").filter(has_text="sample")
         assert folded.count() == 4
         folded.first.locator("summary").click()
         folded.first.locator("article").wait_for()
         text = folded.first.inner_text()
         assert "<script>document.title='owned'</script>" in text
         assert "<b>why</b>" in text
+        assert folded.first.locator("math menclose").count() > 0, "formulas of samples are drawn"
+        prompt = sides.nth(place).get_by_text("prompt", exact=True)
+        prompt.click()
+        assert "<b>Solve</b> Mia has 9 apples and $9^2$ pears. by cot" in sides.nth(place).inner_text()
         assert f"reward {round(own[1].reward * 1000) / 1000:g}" in text
     assert page.locator(".sides pre.python").count() > 0
     assert page.locator(".sides pre.output").count() > 0
@@ -228,6 +237,22 @@ def test_texts_wait_on_disk(tmp_path):
     assert peak < 5_000_000
     assert (tmp_path / "p.html").stat().st_size < 100_000
     assert sorted(path.name for path in tmp_path.iterdir()) == ["p-data", "p.html"]
+
+
+def test_a_formula_that_samples_repeat_is_written_once():
+    def record(sample):
+        text = f"$\\frac{{1}}{{2}}$ and \\[{sample}\\] so $\\frac{{1}}{{2}}$ $\\bad{{$ is \\boxed{{7}}"
+        own = {"sample": sample, "text": text, "answer": r"\frac{1}{2}", "correct": True, "reward": None}
+        rest = {"finish": "stop", "tokens": 1, "calls": 0, "temperature": 0.0, "reason": ""}
+        return {"side": 0, "mode": "cot", **own, **rest}
+
+    found = packed("What is $\\frac{1}{2}$?", details_of([record(n) for n in range(-1, 4)], 1))
+    half, first = found["text"][1], found["modes"]["cot"][0]["samples"][0]
+    assert [half, *(one["answer"] for one in found["modes"]["cot"][0]["votes"])] == [0, [0]]
+    assert first["blocks"] == [["prose", [0, " and ", 3, " so ", 0, *first["blocks"][0][1][5:]]]]
+    assert len(found["formulas"]) == 1 + 5 + 1, "a half, five numbers, a box"
+    code = first["blocks"][0][1][6]
+    assert (code.name, code.children) == ("code", (r"$\bad{$",))
 
 
 def test_the_folder_is_ours_or_refused(tmp_path):
