@@ -23,7 +23,8 @@ def benchmark(
             " latency compared with python -c, hostile programs, leaks. train: the recipes compared with TRL."
             " decontaminate: recall, speed and memory compared with open-r1. data: rate and memory of the"
             " stages that handle data. corpus: recall, near-copies, speed and memory of the corpus' steps."
-            " serve: throughput of the solver, compared with its engine alone.",
+            " serve: throughput of the solver, compared with its engine alone. browse: size, time and memory"
+            " of the page of a large run, in Chromium.",
         ),
     ],
     profile: Profile = "laptop",
@@ -58,9 +59,9 @@ def benchmark(
         str,
         typer.Option(
             metavar="N,N,…",
-            help="With decontaminate: numbers of rows to decontaminate; default 10000,100000. With data: the"
-            " number of problems; default 100000. With corpus: numbers of pages; default 10000,100000. With"
-            " serve: the number of questions; default 40.",
+            help="With decontaminate: numbers of rows to decontaminate; default 10000,100000. With data and"
+            " browse: the number of problems; default 100000, 5000. With corpus: numbers of pages; default"
+            " 10000,100000. With serve: the number of questions; default 40.",
         ),
     ] = "",
     reward_model: Annotated[
@@ -96,6 +97,7 @@ def benchmark(
         "data": ("rows",),
         "corpus": ("data", "pages", "rows", "model"),
         "serve": ("saved", "fields", "model", "reward_model", "rows"),
+        "browse": ("rows",),
     }
     if name not in accepted:
         raise BadConfig(f"no benchmark {name!r}; known: {', '.join(accepted)}")
@@ -132,6 +134,11 @@ def benchmark(
         else:
             for count in _counts(rows or "40"):
                 serving_load.run(None if model is None else Path(model), reward_model, count)
+    elif name == "browse":
+        from pipelines.benchmarks import browsing
+
+        for count in _counts(rows or "5000"):
+            browsing.run(count)
     elif name == "train":
         from pipelines.benchmarks import training
         from pipelines.benchmarks.training_inputs import Sizes
