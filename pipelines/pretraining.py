@@ -36,6 +36,12 @@ def pretraining(store: str, overrides: str = "{}", seed: int = 0) -> None:
         pretrain, store=store, corpus=corpus_task.outputs["corpus"], settings=start["pretrain"], seed=run_seed
     )
     published = base_publication(
-        store=store, round_id=ROUND_ID, model=model_of(pretrain_task)
+        store=store,
+        round_id=ROUND_ID,
+        model=model_of(pretrain_task),
+        corpus_summary=corpus_task.outputs["summary"],
+        pretrain_summary=pretrain_task.outputs["summary"],
+        configuration=start["settings"],
+        tracking=start["tracking"],
     ).set_caching_options(False)
     place("control", corpus_task, published)

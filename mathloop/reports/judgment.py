@@ -17,13 +17,12 @@ from mathloop.records import read_problems, read_responses
 from mathloop.registry.stages import publish_round
 from mathloop.reports import round as round_report
 from mathloop.reports.records import publish_record
+from mathloop.reports.sending import send
 from mathloop.reports.summary import read_summary
-from mathloop.settings.flat import flatten
 from mathloop.stages import StageReport
 from mathloop.storage import open_store
 from mathloop.tracking.config import NO_TRACKING, TrackingConfig
-from mathloop.tracking.sinks import is_on, track
-from mathloop.tracking.tracked import Tracked, stage_numbers
+from mathloop.tracking.sinks import is_on
 
 
 def run(
@@ -107,31 +106,20 @@ def run(
             traceback.print_exc()
         stages[-1].notes.append(f"The round's record could not be published: {_reason(error)}")
     if is_on(tracking):
-        stages.append(_tracked(tracking, round_id, configuration, stages, benchmark, results))
+        scores = partial(_scores, benchmark, results)
+        stages.append(send(tracking, round_id, configuration, list(stages), scores))
         return stages[-4:]
     return stages[-3:]
 
 
-def _tracked(
-    config: TrackingConfig,
-    round_id: str,
-    configuration: str,
-    stages: Sequence[StageReport],
-    benchmark: Path,
-    results: Path,
-) -> StageReport:
-    """Sends scores, as fractions under `model/mode/metric` or `benchmark/model/mode/metric`, and curves."""
-    try:
-        numbers, curves = stage_numbers(stages)
-        for one in tabulate(Outcomes(read_problems(benchmark), read_responses(results))).scores:
-            kind, _, name = one.group.partition(":")
-            if kind in ("all", "benchmark"):
-                numbers["/".join(filter(None, (name, one.model, one.mode, one.metric)))] = one.value
-        shown = {key: str(value) for key, value in flatten(json.loads(configuration)).items()}
-        return track(config, Tracked(round_id, shown, numbers, curves))
-    except Exception as error:  # the round is decided
-        traceback.print_exc()
-        return StageReport("tracking", notes=[f"The round could not be tracked: {_reason(error)}"])
+def _scores(benchmark: Path, results: Path) -> dict[str, float]:
+    """Scores as fractions, under `model/mode/metric` or `benchmark/model/mode/metric`."""
+    found = {}
+    for one in tabulate(Outcomes(read_problems(benchmark), read_responses(results))).scores:
+        kind, _, name = one.group.partition(":")
+        if kind in ("all", "benchmark"):
+            found["/".join(filter(None, (name, one.model, one.mode, one.metric)))] = one.value
+    return found
 
 
 def _never_failing(write_report: Callable[[], StageReport], page: Path) -> StageReport:

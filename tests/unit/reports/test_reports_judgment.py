@@ -11,7 +11,7 @@ from mathloop.errors import BadData
 from mathloop.evaluation.config import GateConfig
 from mathloop.registry import Registry
 from mathloop.registry.stages import preflight, publish_base
-from mathloop.reports import judgment
+from mathloop.reports import first_model, judgment, sending
 from mathloop.reports.summary import write_summary
 from mathloop.stages import StageReport
 from mathloop.storage import open_store
@@ -88,7 +88,7 @@ def test_a_dead_tracker_stops_nothing_and_a_live_one_has_the_scores(
         sent.append(tracked)
         return StageReport("tracking", kept=1)
 
-    monkeypatch.setattr(judgment, "track", takes)
+    monkeypatch.setattr(sending, "track", takes)
     on = TrackingConfig(mlflow="http://127.0.0.1:1")
     assert judge(made, tmp_path, tracking=on)[-1].stage == "tracking"
     (tracked,) = sent
@@ -100,7 +100,33 @@ def test_a_dead_tracker_stops_nothing_and_a_live_one_has_the_scores(
     def breaks(*_: Any) -> StageReport:
         raise RuntimeError("no such thing")
 
-    monkeypatch.setattr(judgment, "track", breaks)
+    monkeypatch.setattr(sending, "track", breaks)
     *_, report, last = judge(made, tmp_path, tracking=on)
     assert report.stage == "report"
     assert last.notes == ["The round could not be tracked: no such thing"]
+
+
+def test_the_first_model_is_published_and_its_training_is_tracked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent = []
+    monkeypatch.setattr(sending, "track", lambda _, tracked: sent.append(tracked) or StageReport("tracking"))
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base" / "weights").write_text("base")
+    curve = [(step, 3 / step) for step in range(1, 4)]
+    write_summary([StageReport("pretrain", 9.0, kept=5, curves={"loss": curve})], tmp_path / "pretrain")
+    first = {"store_url": str(tmp_path / "store"), "model": tmp_path / "base", "round_id": "r-pretraining"}
+    (report,) = first_model.run(**first, out=tmp_path / "out", summaries=[tmp_path / "pretrain"])
+    assert (report.stage, sent) == ("base_publication", [])
+    reports = first_model.run(
+        **first,
+        out=tmp_path / "out",
+        summaries=[tmp_path / "pretrain"],
+        configuration='{"pretrain": {"steps": 3}}',
+        tracking=TrackingConfig(wandb="offline"),
+    )
+    assert [one.stage for one in reports] == ["base_publication", "tracking"]
+    (tracked,) = sent
+    assert (tracked.run, tracked.settings) == ("r-pretraining", {"pretrain.steps": "3"})
+    assert tracked.curves == {"pretrain/loss": curve}
+    assert (tracked.scores["pretrain/kept"], tracked.scores["base_publication/champion"]) == (5, 0)
