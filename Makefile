@@ -6,7 +6,7 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 
-.PHONY: install demo test test-fast test-vllm test-cluster cluster lint format docs images sbom manifests clean
+.PHONY: install demo test test-fast test-vllm test-tracking test-cluster cluster lint format docs images sbom manifests clean
 install: $(STAMP)
 
 $(STAMP): pyproject.toml
@@ -48,6 +48,20 @@ $(VLLM_STAMP): tests/vllm.txt | install
 test-vllm: $(VLLM_STAMP)
 	$(VLLM_VENV)/bin/python -m pytest -n0 tests/unit/sampling/test_sampling_vllm.py
 
+# Experiment trackers: a real MLflow server and a real wandb, in an environment of their own: MLflow's pins clash
+# with kfp's. 1.1 GB; about 5 minutes, most of them to install it.
+TRACKING_VENV := .venv-tracking
+TRACKING_STAMP := $(TRACKING_VENV)/.installed
+
+$(TRACKING_STAMP): pyproject.toml
+	test -x $(TRACKING_VENV)/bin/python || $(PYTHON) -m venv $(TRACKING_VENV)
+	$(TRACKING_VENV)/bin/python -m pip install --quiet "pip<27"
+	$(TRACKING_VENV)/bin/python -m pip install --quiet -e ".[test-tracking]"
+	touch $(TRACKING_STAMP)
+
+test-tracking: $(TRACKING_STAMP)
+	$(TRACKING_VENV)/bin/python -m pytest tests/unit/tracking
+
 # make test-cluster [CASES=tests/cluster/test_logins.py]: on the cluster that KUBECONFIG names, one case after
 # another, and which of them ran; docs/cluster.md says what it needs.
 CASES ?= tests/cluster
@@ -87,4 +101,4 @@ manifests: install
 	$(PY) -m tests.manifests.manifest_rules build/manifests
 
 clean:
-	rm -rf $(VENV) $(VLLM_VENV) runs build *.egg-info
+	rm -rf $(VENV) $(VLLM_VENV) $(TRACKING_VENV) runs build *.egg-info

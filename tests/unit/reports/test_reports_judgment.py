@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,11 @@ from mathloop.tracking.tracked import Tracked
 
 
 def judge(
-    made: Any, folder: Path, margin: float = 0.0, tracking: TrackingConfig = NO_TRACKING
+    made: Any,
+    folder: Path,
+    margin: float = 0.0,
+    tracking: TrackingConfig = NO_TRACKING,
+    learning: Sequence[StageReport] = (StageReport("sft", 1.0),),
 ) -> list[StageReport]:
     url = str(folder / "store")
     for name in ("base", "policy", "reward_model"):
@@ -30,7 +35,7 @@ def judge(
         publish_base(store_url=url, model=folder / "base", round_id="start", out=folder / "started.json")
         _, champion = preflight(store_url=url)
         (folder / "champion").write_bytes(champion.to_json())
-    write_summary([StageReport("sft", 1.0)], folder / "learning")
+    write_summary(list(learning), folder / "learning")
     return judgment.run(
         store_url=url,
         round_id="round-1",

@@ -1,7 +1,6 @@
 """Experiment trackers: scores and curves arrive once, logins come from the environment, failures are a line.
 
-The server of most tests is a stand-in (`fake_mlflow`); where MLflow is installed, its own server and client
-say the same.
+The server is a stand-in (`fake_mlflow`); in test_tracking_rounds.py it is MLflow's own.
 """
 
 from __future__ import annotations
@@ -9,12 +8,7 @@ from __future__ import annotations
 import importlib.util
 import math
 import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -134,57 +128,7 @@ def test_nothing_is_sent_unless_asked_for() -> None:
     assert (report.inputs, report.notes) == (0, [])
 
 
-@pytest.mark.skipif(importlib.util.find_spec("wandb") is None, reason="the package wandb is not installed")
-def test_wandb_offline_has_scores_and_curves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    report = track(TrackingConfig(wandb="offline"), ROUND)
-    assert report.kept == 1, report.notes
-    (written,) = (tmp_path / "wandb").glob("offline-run-*/run-r-1.wandb")
-    data = written.read_bytes()
-    for name in (b"sft/loss", b"challenger/cot/maj@8", b"grpo.steps"):
-        assert name in data
-    for name in (sys.executable, str(tmp_path)):
-        assert name.encode() not in data, "nothing of the machine goes along"
-
-
 @pytest.mark.skipif(importlib.util.find_spec("wandb") is not None, reason="wandb is installed")
 def test_wandb_that_is_not_installed_is_one_line() -> None:
     (note,) = track(TrackingConfig(wandb="offline"), ROUND).notes
     assert note.endswith("the package wandb is not installed: pip install 'mathloop[tracking]'")
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(importlib.util.find_spec("mlflow") is None, reason="the package mlflow is not installed")
-def test_a_real_server_holds_the_round_as_its_own_client_reads_it(tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", f"sqlite:///{tmp_path}/runs.db"]
-    with subprocess.Popen(command, cwd=tmp_path) as process:
-        try:
-            client: Any = _client(f"http://127.0.0.1:{port}")
-            report = track(TrackingConfig(mlflow=f"http://127.0.0.1:{port}"), ROUND)
-            assert report.kept == 1, report.notes
-            experiment = client.get_experiment_by_name("mathloop")
-            (run,) = client.search_runs([experiment.experiment_id])
-            assert (run.info.run_name, run.info.status) == ("r-1", "FINISHED")
-            assert run.data.metrics["challenger/cot/maj_at_8"] == 0.75
-            assert run.data.params["grpo.steps"] == "3"
-            history = client.get_metric_history(run.info.run_id, "sft/loss")
-            assert sorted(one.step for one in history if one.step) == list(range(1, 1200))
-        finally:
-            process.terminate()
-
-
-def _client(url: str) -> Any:
-    from mlflow.tracking import MlflowClient
-
-    client = MlflowClient(url)
-    for _ in range(240):
-        try:
-            with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))):
-                return client
-        except OSError:
-            time.sleep(0.5)
-    raise AssertionError("the server did not start")
