@@ -183,12 +183,12 @@ class ContinuousDecoder:
         if len(free) < len(joining) or not self._cache.room_for(longest):
             self._rebuild(len(joining), longest, [row for row, _ in joining])
             free = [place for place, row in enumerate(self._rows) if row is None]
-        places: dict[int, tuple[Prefix, list[int]]] = {}
+        alike: dict[int, list[tuple[int, Prefix]]] = {}
         for place, (row, prefix) in zip(free, joining, strict=False):
             self._rows[place] = row
-            places.setdefault(id(prefix), (prefix, []))[1].append(place)
-        for prefix, rows in places.values():
-            self._cache.join(rows, prefix)
+            alike.setdefault(prefix.length, []).append((place, prefix))
+        for together in alike.values():
+            self._cache.join([place for place, _ in together], [prefix for _, prefix in together])
 
     def _rebuild(self, more: int, prompt: int, joining: Sequence[_Row]) -> None:
         assert self._prefixes.newest is not None

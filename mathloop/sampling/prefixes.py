@@ -64,9 +64,10 @@ class Prefixes:
             use_cache=True,
             logits_to_keep=1,
         ).logits[:, -1]
+        # One tensor of all layers, so that a prompt takes one copy; a view would keep all of the batch.
+        states = torch.stack([*(each.keys for each in cache.layers), *(each.values for each in cache.layers)])
         for row, prompt in enumerate(prompts):
-            span = slice(width - len(prompt), None)
-            # Copies: a view would keep all of the batch.
-            keys = [layer.keys[row, :, span].clone() for layer in cache.layers]
-            values = [layer.values[row, :, span].clone() for layer in cache.layers]
-            self._read[prompt] = self.newest = Prefix(keys, values, logits[row].clone())
+            copied = states[:, row, :, width - len(prompt) :].clone().unbind()
+            half = len(copied) // 2
+            self.newest = Prefix(list(copied[:half]), list(copied[half:]), logits[row].clone())
+            self._read[prompt] = self.newest

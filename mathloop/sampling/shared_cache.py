@@ -111,17 +111,17 @@ class SharedCache:
                 new.values[: len(keep), :, end - used : end] = layer.values[rows, :, span]
         self.cache = Cache(layers=layers)
 
-    def join(self, rows: Sequence[int], prefix: Prefix) -> None:
-        """Puts a prompt into the rows, whose tokens follow from the next column on."""
+    def join(self, rows: Sequence[int], prefixes: Sequence[Prefix]) -> None:
+        """Puts a prompt of one length into each row, whose tokens follow from the next column on."""
         assert self.cache is not None
-        first = self.end - prefix.length
+        first = self.end - prefixes[0].length
         index = torch.tensor(rows, device=self.mask.device)
         self.mask[index] = False
         self.mask[index, first : self.end] = True
-        for layer, keys, values in zip(self.cache.layers, prefix.keys, prefix.values, strict=True):
-            layer.values[index] = 0
-            layer.keys[index, :, first : self.end] = keys
-            layer.values[index, :, first : self.end] = values
+        for number, layer in enumerate(self.cache.layers):
+            layer.values[index, :, self.begin : first] = 0
+            layer.keys[index, :, first : self.end] = torch.stack([each.keys[number] for each in prefixes])
+            layer.values[index, :, first : self.end] = torch.stack([each.values[number] for each in prefixes])
         for row in rows:
             self._first[row] = first
         self.begin = min(self.begin, first)
