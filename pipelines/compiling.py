@@ -16,6 +16,7 @@ from kfp import compiler
 import mathloop
 from mathloop.cluster.preflight import CODE_VERSION_VARIABLE, DRAWN
 from mathloop.settings import Settings
+from mathloop.settings.engines import check_engines
 from pipelines.overhead import Overhead, overhead
 from pipelines.paths import tidied
 from pipelines.table import PIPELINES, find_pipeline
@@ -86,7 +87,11 @@ def arguments_of(pipeline: Any, profile: Settings) -> dict[str, Any]:
 
 
 def for_cluster(profile: Settings) -> Settings:
-    """A copy of the profile for a cluster, without local folders as store or model."""
+    """A copy of the profile for a cluster, without local folders as store or model.
+
+    Raises BadConfig where no pool can run an engine that a stage needs.
+    """
+    check_engines(profile)
     changes = {}
     if not profile.store.startswith("s3://"):
         changes["store"] = CLUSTER_STORE

@@ -20,6 +20,8 @@ from mathloop.evaluation.benchmarks.named import NamedBenchmarks
 from mathloop.files import content_digest, reading
 from mathloop.registry import Registry, stages
 from mathloop.settings import Settings, resolve
+from mathloop.settings.engines import check_engines
+from mathloop.settings.pools import PoolsConfig
 from mathloop.settings.settings import STAGE_SECTIONS
 from mathloop.stages import StageReport, timed
 from mathloop.storage import local_copy, open_store
@@ -71,6 +73,8 @@ def run(
     _check_timeout(settings, compiled)
     _check_writing(settings, compiled)
     _check_iterations(settings, compiled)
+    if settings != compiled and compiled.pools != PoolsConfig():  # a local run's settings are its profile's
+        check_engines(settings, "overrides: ")
     if first:
         report, entry, inputs = _without_champion(store_url, round_id), "", {}
     else:

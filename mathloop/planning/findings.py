@@ -118,15 +118,19 @@ def _remedy(
         return not lacks(again, changed, shape, on, gpus_of(again, changed)[1])
 
     changes: list[Change] = []
+    tried = [changes]
     for one in candidates(work, settings):
         changes = [*(c for c in changes if c[0] != one[0]), one]
+        tried.append(changes)
         if fits(changes):
             return f"set {_shown(_least(changes, fits))}"
     if work.engine is not None:
-        for nodes in (n for n in NODES if n > settings.pools.trainer.nodes):
-            more = [*changes, ("pools.trainer.nodes", nodes)]
-            if fits(more):
-                return f"set {_shown(_least(more, fits))}"
+        offloads = [(f"{work.stage}.engine.offload", what) for what in ("optimizer", "parameters")]
+        nodes = [("pools.trainer.nodes", n) for n in NODES if n > settings.pools.trainer.nodes]
+        for one in (*offloads, *nodes):  # slower on the same GPUs, or more of them
+            for before in tried:
+                if fits([*before, one]):
+                    return f"set {_shown(_least([*before, one], fits))}"
     larger = [kind for kind, other in GPUS.items() if other.memory > gpu.memory and fits(changes, other)]
     if larger:
         changes = _least(changes, lambda some: all(fits(some, GPUS[kind]) for kind in larger))

@@ -18,6 +18,8 @@ from mathloop.training.memory import (
     gathered,
     grpo_models,
     learning,
+    on_device,
+    on_host,
     states,
     trained_parameters,
 )
@@ -49,10 +51,12 @@ def need(work: Work, settings: Settings, shape: Shape, gpu: Gpu, world: int) -> 
     reward = work.stage == "reward_model"
     weights = shape.reward_parameters if reward else shape.parameters
     trained = weights if reward else trained_parameters(shape, work.lora)
-    lasting |= states(weights, trained, work.engine, world)
+    every = states(weights, trained, work.engine, world)
+    lasting |= every if gpu is HOST else on_device(every, work.engine)
+    host: Parts = {} if gpu is HOST else on_host(every, work.engine)
     learned = learning(shape, work.engine, world, work.longest, head=not reward)
     if work.sampling is None:
-        return Need(lasting, {"learning": learned})
+        return Need(lasting, {"learning": learned}, host)
     lasting |= grpo_models(shape, settings.grpo)
     sampling: Parts = {}
     if whole := gathered(shape, work.engine, world, whole=True):
@@ -61,7 +65,7 @@ def need(work: Work, settings: Settings, shape: Shape, gpu: Gpu, world: int) -> 
         sampling |= sampler_parts(work, shape, gpu)
     else:
         sampling |= _decoding_parts(work, shape, gpu, FLOAT32)
-    return Need(lasting, {"sampling": sampling, "learning": learned})
+    return Need(lasting, {"sampling": sampling, "learning": learned}, host)
 
 
 def sampler_parts(work: Work, shape: Shape, gpu: Gpu) -> Parts:
@@ -114,6 +118,13 @@ def lacks(work: Work, settings: Settings, shape: Shape, gpu: Gpu, world: int) ->
     if wanted.peak > usable(gpu):
         phase = f" while {wanted.largest}" if len(wanted.phases) > 1 else ""
         return f"needs {wanted.peak / 1e9:.0f} GB per GPU{phase}, of which {usable(gpu) / 1e9:.0f} are usable"
+    pool = getattr(settings.pools, work.pool)
+    per_pod = sum(wanted.host.values()) * ((work.engine and work.engine.processes) or max(1, pool.gpus))
+    if (limit := pool.limit_bytes) and per_pod > limit:
+        return (
+            f"offloads {per_pod / 1e9:.0f} GB per pod to the host's memory, of which pools.{work.pool}."
+            f"memory_limit allows {limit / 1e9:.0f}"
+        )
     if work.sampling is not None and work.sampling.engine == "vllm":
         size = BFLOAT16 if work.sampling.dtype == "bfloat16" else FLOAT32
         cache = sampler_parts(work, shape, gpu)["vLLM's cache"]

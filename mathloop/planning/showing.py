@@ -105,6 +105,7 @@ def _stage_json(plan: Plan, one: StagePlan) -> dict[str, Any]:
         "memory_bytes": one.need.parts,
         "phase_bytes": {name: sum(parts.values()) for name, parts in one.need.phases.items()},
         "peak_bytes": one.need.peak,
+        "host_bytes": one.need.host,
         "seconds": one.seconds.total,
         "decoding_seconds": one.seconds.decoding,
         "gpu_hours": one.gpu_hours,
@@ -139,6 +140,9 @@ def _memory(plan: Plan) -> str:
         parts = sorted(one.need.parts.items(), key=lambda part: -part[1])
         phase = f" ({one.need.largest})" if len(one.need.phases) > 1 else ""
         shown = ", ".join(f"{name} {_gb(size)}" for name, size in parts if size >= 5e7) or "under 0.1"
+        if one.need.host:
+            offloaded = sorted(one.need.host.items(), key=lambda part: -part[1])
+            shown += f"; in the host's memory {', '.join(f'{name} {_gb(size)}' for name, size in offloaded)}"
         rows.append((one.work.stage + phase, _gb(one.need.peak), shown))
     limit = "" if plan.gpu is HOST else f" of {_gb(usable(plan.gpu))}"
     return _table(("memory of a process at its peak", f"GB{limit}", "parts in GB"), rows)

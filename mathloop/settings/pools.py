@@ -117,6 +117,11 @@ class Pool(BaseModel):
             raise ValueError(f"gpus ({self.gpus}) needs accelerator, such as nvidia.com/gpu: add it")
         return self
 
+    @property
+    def limit_bytes(self) -> float:
+        """`memory_limit` in bytes; 0: none."""
+        return _amount(self.memory_limit) if self.memory_limit else 0.0
+
     def request(self, name: Literal["cpu", "memory"]) -> str:
         """The request of a pod; empty where Kubernetes takes the limit."""
         return getattr(self, name) or ("" if getattr(self, f"{name}_limit") else self.least[name])

@@ -15,7 +15,7 @@ from mathloop.models.memory import ran_out
 from mathloop.models.shapes import read_shape
 from mathloop.training.config import EngineConfig, GRPOConfig, RewardModelConfig, SFTConfig
 from mathloop.training.gpus import peak_tflops
-from mathloop.training.memory import states, training_need
+from mathloop.training.memory import on_device, states, training_need
 from mathloop.training.ranks import Ranks
 
 GIB = 1 << 30
@@ -39,6 +39,13 @@ def check_recipe(
         return
     total, free = _memory(ranks.device)
     need = training_need(recipe, shape, config, ranks.world, total if ranks.device.type == "cuda" else None)
+    offloaded, room = sum(need.host.values()), _free_memory() / _processes_here()
+    if offloaded > room:
+        raise BadConfig(
+            f"{recipe} offloads {offloaded / GIB:.1f} GiB per process, and {room / GIB:.1f} GiB of this "
+            f"machine's memory are free for each: set {recipe}.engine.offload to none, or use more nodes; "
+            "`mathloop plan` shows what fits"
+        )
     if need.peak <= free / _sharing(ranks):
         return
     parts = sorted(need.parts.items(), key=lambda part: -part[1])
@@ -70,7 +77,10 @@ def check_memory(module: nn.Module, config: EngineConfig, ranks: Ranks) -> None:
     """Raises BadConfig if weights, gradients and optimizer alone exceed a device's free memory."""
     weights = sum(_size(p) for p in module.parameters())
     trained = sum(_size(p) for p in module.parameters() if p.requires_grad)
-    need, free = sum(states(weights, trained, config, ranks.world).values()), _memory(ranks.device)[1]
+    parts = states(weights, trained, config, ranks.world)
+    if ranks.device.type == "cuda":
+        parts = on_device(parts, config)
+    need, free = sum(parts.values()), _memory(ranks.device)[1]
     # What is there already is no longer free, and is not loaded twice.
     held = [getattr(p, "ds_tensor", p) for p in module.parameters()]
     there = sum(tensor.numel() * tensor.element_size() for tensor in held if tensor.device == ranks.device)
@@ -89,7 +99,11 @@ def _size(parameter: torch.Tensor) -> int:
 
 def _sharing(ranks: Ranks) -> int:
     """Processes that share this device's memory."""
-    return int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if ranks.device.type == "cpu" else 1
+    return _processes_here() if ranks.device.type == "cpu" else 1
+
+
+def _processes_here() -> int:
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
 def out_of_memory(error: BaseException, config: EngineConfig) -> str | None:

@@ -29,6 +29,12 @@ class EngineConfig(BaseModel):
         description="DeepSpeed ZeRO stage: 1 shards optimizer state across ranks, 2 also gradients, "
         "3 also parameters; 0: nothing is sharded and DeepSpeed is not used",
     )
+    offload: Literal["none", "optimizer", "parameters"] = Field(
+        "none",
+        description="What is kept in the host's memory: optimizer is optimizer state, float32 weights and "
+        "summed gradients, with zero 1 to 3; parameters is the shards of the weights too, with zero 3. "
+        "Slower: the processor does the optimizer's step",
+    )
     dtype: Literal["float32", "bfloat16"] = Field(
         "float32",
         description="Compute precision; weights and optimizer state are always float32. A CPU that only "
@@ -54,6 +60,16 @@ class EngineConfig(BaseModel):
         gt=0,
         description="Peak of one device in TFLOP/s, for utilization; null: built-in value for common GPUs",
     )
+
+    @model_validator(mode="after")
+    def _offloads_what_is_sharded(self) -> Self:
+        least = {"none": 0, "optimizer": 1, "parameters": 3}[self.offload]
+        if self.zero < least:
+            raise ValueError(
+                f"offload ({self.offload}) needs zero {least}{'' if least == 3 else ' or more'}, which "
+                f"shards it, and zero is {self.zero}: raise it, or set offload to none"
+            )
+        return self
 
 
 class LoRAConfig(BaseModel):

@@ -34,6 +34,8 @@ class Need:
     lasting: Parts
     phases: Mapping[str, Parts] = field(default_factory=dict)
     """Name → parts, such as sampling and learning of GRPO."""
+    host: Parts = field(default_factory=dict)
+    """What is offloaded to the host's memory instead."""
 
     @property
     def peak(self) -> float:
@@ -51,8 +53,25 @@ class Need:
         return {**self.lasting, **self.phases.get(self.largest, {})}
 
 
+def on_device(parts: Parts, engine: EngineConfig) -> Parts:
+    """Those of the `states` that are on the GPU."""
+    return {name: size for name, size in parts.items() if name not in _offloaded(engine)}
+
+
+def on_host(parts: Parts, engine: EngineConfig) -> Parts:
+    """Those that are offloaded: DeepSpeed keeps them in the host's memory."""
+    return {name: size for name, size in parts.items() if name in _offloaded(engine)}
+
+
+def _offloaded(engine: EngineConfig) -> set[str]:
+    if engine.offload == "none" or not engine.zero:
+        return set()
+    states = {"optimizer", "gradients"}
+    return states | {"weights"} if engine.offload == "parameters" and engine.zero == 3 else states
+
+
 def states(weights: float, trained: float, engine: EngineConfig, world: int) -> Parts:
-    """Weights, gradients and optimizer of one process.
+    """Weights, gradients and optimizer of one process, wherever they are.
 
     ZeRO (arXiv 1910.02054, section 3): 2 + 2 + 12 bytes per parameter in mixed precision. Here gradients are
     summed in float32, so 2 + 4 + 12; without ZeRO the weights are float32 themselves, 4 + 4 + 8.
@@ -91,11 +110,12 @@ _SHARDED = {"optimizer": 1, "gradients": 2, "weights": 3}
 
 def gathered(shape: Shape, engine: EngineConfig, world: int, *, whole: bool = False) -> float:
     """Weights that ZeRO-3 has gathered from other processes: those of a pass, or the `whole` model."""
-    if engine.zero < 3 or world == 1:
+    offloaded = engine.offload == "parameters"
+    if engine.zero < 3 or (world == 1 and not offloaded):
         return 0.0
     size = BFLOAT16 if engine.dtype == "bfloat16" else FLOAT32
     most = shape.parameters if whole else min(shape.parameters, max(LIVE, shape.embedding))
-    return float(size * most) * (1 - 1 / world)
+    return float(size * most) * (1 if offloaded else 1 - 1 / world)
 
 
 def activations(shape: Shape, tokens: float, engine: EngineConfig) -> float:
@@ -185,7 +205,9 @@ def training_need(
         trained = weights
     else:
         weights, trained = float(shape.parameters), trained_parameters(shape, config.lora)
-    lasting |= states(weights, trained, config.engine, world)
+    every = states(weights, trained, config.engine, world)
+    # On a CPU it is all the same memory.
+    lasting |= every if gpu_bytes is None else on_device(every, config.engine)
     phases: dict[str, Parts] = {}
     if gpu_bytes is not None:
         longest = config.sampling.max_tokens if isinstance(config, GRPOConfig) else config.max_tokens
@@ -198,4 +220,4 @@ def training_need(
         if config.sampling.engine == "vllm" and gpu_bytes is not None:
             sampling["vLLM"] = config.sampling.gpu_memory * gpu_bytes
         phases["sampling"] = sampling
-    return Need(lasting, phases)
+    return Need(lasting, phases, {} if gpu_bytes is None else on_host(every, config.engine))

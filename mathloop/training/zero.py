@@ -139,13 +139,17 @@ def begin_deepspeed(ranks: Ranks) -> Any:
 
 def settings_of(engine: EngineConfig, clip: float = 1.0) -> dict[str, Any]:
     """DeepSpeed's configuration. `clip`: largest norm of the gradient."""
+    host = {"device": "cpu", "pin_memory": torch.cuda.is_available()}
+    offload = {} if engine.offload == "none" else {"offload_optimizer": host}
+    if engine.offload == "parameters":
+        offload["offload_param"] = host
     return {
         "train_micro_batch_size_per_gpu": 1,  # unused: `step` is called when a step is due
         "managed_gradient_accumulation": False,
         "gradient_clipping": clip,
-        "zero_optimization": {"stage": engine.zero, "overlap_comm": False},
+        "zero_optimization": {"stage": engine.zero, "overlap_comm": False, **offload},
         "zero_allow_untested_optimizer": True,
-        "zero_force_ds_cpu_optimizer": False,
+        "zero_force_ds_cpu_optimizer": False,  # torch's steps on a processor too, without a compiler
         "bf16": {"enabled": working_dtype(engine.dtype) == torch.bfloat16},
         # Otherwise in bfloat16, where a sum over many micro-batches loses its small terms.
         "data_types": {"grad_accum_dtype": "fp32"},

@@ -262,6 +262,14 @@ def test_what_keeps_kfp_away_is_one_line(fake: FakeCluster, call: Run, command: 
             "only trainer and sampler span nodes",
         ),
         (["submit", "--profile", "gpu", "--set", "pools.sampler.accelerator="], "needs accelerator"),
+        (
+            ["submit", "--set", "cot.sampling.engine=vllm", "--set", "tir.sampling.engine=vllm"],
+            "cot.sampling.engine, tir.sampling.engine: vllm needs GPUs, and pools.sampler has none: set",
+        ),
+        (
+            ["submit", "--set", "grpo.sampling.engine=vllm"],
+            "vllm needs GPUs, and pools.trainer has none: set",
+        ),
         (["submit", "--pipeline", "round"], "no pipeline 'round'; known: improvement-round"),
         (["submit", "--pipeline", "evalution"], "no pipeline 'evalution', did you mean 'evaluation'"),
         (["submit", "--set", "grop.steps=1"], "--set grop.steps=1: no such field, did you mean 'grpo'"),

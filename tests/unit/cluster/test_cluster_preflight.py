@@ -73,6 +73,19 @@ def test_iterations_that_sampler_pods_cannot_train_end_a_run(store: str) -> None
     begin(store, overrides='{"tir": {"iterations": 2}}')
 
 
+def test_an_engine_that_the_compiled_pools_cannot_run_ends_a_run(store: str) -> None:
+    vllm = '{"grpo": {"sampling": {"engine": "vllm"}}}'
+    none = parse_settings({"pools": {"trainer": {"cpu": "4"}}}).model_dump_json()
+    with pytest.raises(
+        BadConfig, match=r"^overrides: grpo\.sampling\.engine: vllm needs GPUs, .*transformers$"
+    ):
+        begin(store, profile=none, overrides=vllm)
+    gpus = {"trainer": {"gpus": 1, "accelerator": "nvidia.com/gpu"}}
+    begin(store, profile=parse_settings({"pools": gpus}).model_dump_json(), overrides=vllm)
+    # A run on one machine has all its settings in the profile, and that machine's GPUs.
+    begin(store, profile=parse_settings({"grpo": {"sampling": {"engine": "vllm"}}}).model_dump_json())
+
+
 def test_every_stages_own_defaults_are_right(store: str) -> None:
     report, start = begin(store)
     assert start.seed == 0

@@ -116,6 +116,34 @@ def test_what_a_misfit_tells_to_change_makes_it_fit(stage: str, sets: list[str])
         assert any(line.startswith(f"{stage} ") for line in fewer.misfits)
 
 
+def test_what_is_offloaded_is_counted_on_the_host() -> None:
+    sets = ["sft.engine.zero=3", "sft.engine.offload=optimizer"]
+    (sft,) = (one for one in plan("qwen2.5-math-7b", "1x1xH100", *sets).stages if one.work.stage == "sft")
+    weights = SHAPES["Qwen2.5-Math-7B"].parameters
+    assert sft.fits
+    assert sft.need.host == {"optimizer": 12 * weights, "gradients": 4 * weights}
+    assert sft.need.parts["weights"] == 2 * weights
+    assert not sft.need.host.keys() & sft.need.parts.keys()
+    made = plan("qwen2.5-math-7b", "1x1xH100", *sets, "sft.engine.offload=parameters")
+    assert "in the host's memory optimizer 91.4, gradients 30.5, weights 15.2" in to_markdown(made)
+    small = ["pools.trainer.memory=100Gi", "pools.trainer.memory_limit=100Gi"]
+    (line,) = [
+        line for line in plan("qwen2.5-math-7b", "1x1xH100", *sets, *small).misfits if line.startswith("sft ")
+    ]
+    assert (
+        "offloads 122 GB per pod to the host's memory, of which pools.trainer.memory_limit allows 107" in line
+    )
+
+
+def test_a_model_too_large_for_one_gpu_is_told_to_offload() -> None:
+    made = plan("qwen2.5-math-7b", "1x1xH100")
+    told = {line.partition(" ")[0]: line for line in made.misfits}
+    for stage in ("sft", "reward_model", "grpo"):
+        assert f"set {stage}.engine.offload=optimizer" in told[stage]
+        again = plan("qwen2.5-math-7b", "1x1xH100", f"{stage}.engine.offload=optimizer")
+        assert not any(line.startswith(f"{stage} ") for line in again.misfits)
+
+
 def test_groups_that_cannot_be_dealt_out_are_told() -> None:
     made = plan("qwen2.5-math-1.5b", "3x8xH100")
     assert any("grpo: mini-batches of 16 groups" in line and "24 processes" in line for line in made.misfits)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import nn
 
 from mathloop.errors import BadConfig
@@ -121,6 +122,31 @@ def test_a_training_that_cannot_fit_is_refused_before_anything_is_loaded(
         assert phrase in message, message
     free(monkeypatch, 300e9)
     check_recipe(name, policy, config, ranks(world))
+
+
+def test_what_is_offloaded_is_compared_with_the_hosts_memory(
+    policy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free(monkeypatch, 66e9)
+    with pytest.raises(BadConfig):
+        check_recipe("sft", policy, recipe("sft", zero=3), ranks(1))
+    config = recipe("sft", zero=3, offload="optimizer")
+    monkeypatch.setattr(capacity, "_free_memory", lambda: 200e9)
+    check_recipe("sft", policy, config, ranks(1))
+    monkeypatch.setattr(capacity, "_free_memory", lambda: 100e9)
+    with pytest.raises(
+        BadConfig, match=r"^sft offloads 1\d\d\.\d GiB per process, and 93\.1 GiB of this"
+    ) as refused:
+        check_recipe("sft", policy, config, ranks(1))
+    assert "set sft.engine.offload to none, or use more nodes" in str(refused.value)
+
+
+@pytest.mark.parametrize(("offload", "zero"), [("optimizer", 0), ("parameters", 2)])
+def test_only_what_is_sharded_is_offloaded(offload: str, zero: int) -> None:
+    with pytest.raises(
+        ValidationError, match=rf"offload \({offload}\) needs zero .* and zero is {zero}: raise it"
+    ):
+        EngineConfig.model_validate({"offload": offload, "zero": zero})
 
 
 def test_recipes_ask_before_they_load(policy: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,6 +61,20 @@ def test_a_stage_goes_on_where_one_plain_process_stopped(folder: Path, stage: in
 
 
 @pytest.fixture(scope="module")
+def offloaded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("offloaded")
+    two_ranks.train(folder / "one")
+    two_ranks.run(folder, "offload")
+    return folder
+
+
+@pytest.mark.parametrize(("what", "stage"), two_ranks.OFFLOADS)
+def test_what_is_offloaded_learns_alike_and_goes_on(offloaded: Path, what: str, stage: int) -> None:
+    check_alike(offloaded / "one", offloaded / f"{what}{stage}")
+    check_alike(offloaded / f"{what}{stage}", offloaded / f"{what}{stage}-half")
+
+
+@pytest.fixture(scope="module")
 def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wide")
     for tied in (False, True):

@@ -214,6 +214,17 @@ def zero(folder: Path) -> None:
         train(folder / f"one-then-zero{stage}", zero=stage)
 
 
+OFFLOADS = (("optimizer", 1), ("optimizer", 2), ("optimizer", 3), ("parameters", 3))
+
+
+def offload(folder: Path) -> None:
+    """Each stage with its state in the host's memory: all steps; two and then the rest."""
+    for what, stage in OFFLOADS:
+        train(folder / f"{what}{stage}", zero=stage, offload=what)
+        train(folder / f"{what}{stage}-half", until=2, zero=stage, offload=what)
+        train(folder / f"{what}{stage}-half", zero=stage, offload=what)
+
+
 def train_wide(work: Path, *, tied: bool, **engine: Any) -> Engine:
     """Two steps of a policy with the vocabulary of Qwen2.5, whose head needs several chunks for a sample."""
     torch.manual_seed(0)
