@@ -67,12 +67,12 @@ class Candidates:
         vocabulary, counts = np.unique(words.hashes, return_counts=True)
         frequency = Table.build(vocabulary, counts)
         sketches = sketch(items, variables, words, numbers)
-        _, sets = _Sets.of(numbers, len(items.offsets) - 1).with_words(of_items=True)
+        set_owners, sets = _Sets.of(numbers, len(items.offsets) - 1).with_words(of_items=True)
         owners, keys = _keys(items, words, numbers, sketches.symbolic, frequency, None)
         return {
             **Table.build(keys, owners, _MOST).named("likeness"),
             **Table.build(words.hashes, words.owners, _MOST).named("rare"),
-            **Table.build(sets, np.zeros(len(sets), np.int64)).named("sets"),
+            **Table.build(sets, set_owners).named("sets"),
             **frequency.named("words"),
             **{f"sketches.{name}": array for name, array in sketches._asdict().items()},
             "likeness.answers": answers,

@@ -15,6 +15,7 @@ from math import sqrt
 from typing import NamedTuple
 
 from mathloop.decontamination.normalization import FUNCTIONS, IDEOGRAPHS, KEPT_COMMANDS, compact, normalize
+from mathloop.decontamination.stock import without_instructions
 from mathloop.decontamination.symbols import CHINESE_NAMES, OPERATORS, PLAIN_OPERATORS, SYMBOL_NAMES
 from mathloop.decontamination.tokenization import stem
 from mathloop.decontamination.words import (
@@ -68,7 +69,7 @@ class Features:
 def extract(text: str) -> Features:
     """The features of a problem's statement."""
     reader = _Reader()
-    plain = compact(normalize(text[:LONGEST]))
+    plain = compact(normalize(without_instructions(text[:LONGEST])))
     if "$" in plain:
         plain = _PRICE.sub(r"\\$\1", plain)
     reader.read((_ASCII_PIECE if plain.isascii() else _PIECE).findall(plain))

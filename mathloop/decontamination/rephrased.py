@@ -17,7 +17,7 @@ from mathloop.decontamination.features import Features, extract
 from mathloop.decontamination.formulas import Formulas
 from mathloop.decontamination.hashed_features import numbers_of, variables_of
 from mathloop.decontamination.items import Item, Items
-from mathloop.decontamination.similarity import formulas_differ, likeness
+from mathloop.decontamination.similarity import coincide, formulas_differ, likeness, unknown_likeness
 from mathloop.decontamination.tokenization import Tokens
 
 _SHOWN = 8
@@ -67,10 +67,11 @@ class Rephrased:
         if score <= self._likeness:
             return None
         texts = self._items[item].text, batch.passages[text].text
-        if disagree(*map(known_answer, answers, texts)):
+        ours, theirs = map(known_answer, answers, texts)
+        known = ours is not None and theirs is not None
+        if score <= (self._likeness if known else unknown_likeness(self._likeness)):
             return None
-        # Of a row without an answer, likeness alone decides: it prefers losing data to keeping a copy.
-        if answers[1] is not None and formulas_differ(wanted, own):
+        if coincide(wanted, own, known=known) or formulas_differ(wanted, own) or disagree(ours, theirs):
             return None
         return Finding(f"{_common(wanted, own)} ({score:.2f})", score)
 

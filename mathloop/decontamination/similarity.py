@@ -21,6 +21,13 @@ _SHARED_FORMULAS, _SHARED_WORDS, _SHARED_BOTH = 0.5, 0.5, 0.95
 """Common share of two statements of one problem: of formulas, of words where one has no formulas, and of both
 together."""
 
+_FEW_NUMBERS, _FEW_WORDS, _SHARED_THINGS = 2, 9, 0.45
+"""Numbers and words up to which a word problem is short, and the common share that two short ones need: of
+words, or of those next to numbers."""
+_ANYTHING, _MOST_WORDS = 0.2, 0.6
+"""Where an answer is unknown, the common share of words, bonds or formulas; and of many words without a
+number."""
+
 
 def likeness(item: Features, text: Features) -> float:
     """From 0 to 1: a logistic regression, fitted on rephrased problems and on similar but different ones.
@@ -47,7 +54,7 @@ def likeness(item: Features, text: Features) -> float:
         log1p(words.rarity),
         agreement * similar,
     )
-    with_formulas = min(formulas.common + formulas.lost, formulas.common + formulas.new) > _FEW_FORMULAS
+    with_formulas = _both_have_formulas(formulas)
     weights = _WITH_FORMULAS if with_formulas else _PLAIN
     score = -2.76 + sum(weight * value for weight, value in zip(weights, inputs, strict=True))
     if with_formulas:
@@ -67,6 +74,11 @@ def likeness(item: Features, text: Features) -> float:
     return 1 / (1 + exp(-score))
 
 
+def unknown_likeness(least: float) -> float:
+    """The minimum likeness where an answer is unknown: half as far from certain as where both are known."""
+    return (1 + least) / 2
+
+
 def formulas_differ(one: Features, other: Features) -> bool:
     """Whether the formulas of two statements show that they are different problems.
 
@@ -75,8 +87,7 @@ def formulas_differ(one: Features, other: Features) -> bool:
     more the fewer words are. False where neither side has formulas with variables.
     """
     total = [sum(each.formulas.values()) for each in (one, other)]
-    named = [sum(weight for name, weight in each.formulas.items() if "@" in name) for each in (one, other)]
-    if max(named) <= _FEW_FORMULAS:
+    if not _has_variables(one, other):
         return False
     numbers = _overlap(one.numbers, other.numbers)
     several = len(set(one.order) & set(other.order)) > 1
@@ -87,6 +98,36 @@ def formulas_differ(one: Features, other: Features) -> bool:
         return similar < _SHARED_WORDS
     alike = _share(_overlap(one.formulas, other.formulas))
     return alike < _SHARED_FORMULAS or alike + similar < _SHARED_BOTH
+
+
+def coincide(one: Features, other: Features, *, known: bool) -> bool:
+    """Whether two likely statements share no more than different problems do; `known`: both answers are.
+
+    Many one-step problems have the same two numbers and the same answer, so of short ones the things must
+    agree as well. Where an answer is unknown, numbers alone are not enough, and of many words without a
+    number (parabolas and their foci) most must agree.
+    """
+    formulas = _overlap(one.formulas, other.formulas)
+    words, bonds = (_share(_overlap(*pair)) for pair in ((one.words, other.words), (one.bonds, other.bonds)))
+    numbers, count = min(len(one.order), len(other.order)), min(len(one.words), len(other.words))
+    if numbers <= _FEW_NUMBERS and count <= _FEW_WORDS and not _both_have_formulas(formulas):
+        return max(words, bonds) < _SHARED_THINGS
+    if known:
+        return False
+    if not numbers and count > _FEW_WORDS:
+        return words < _MOST_WORDS
+    # 1/3 and 20 % are numbers too.
+    return max(words, bonds, _share(formulas) if _has_variables(one, other) else 0.0) < _ANYTHING
+
+
+def _has_variables(*statements: Features) -> bool:
+    """Whether one of the statements has formulas with variables."""
+    sums = [sum(weight for name, weight in each.formulas.items() if "@" in name) for each in statements]
+    return max(sums) > _FEW_FORMULAS
+
+
+def _both_have_formulas(formulas: _Overlap) -> bool:
+    return min(formulas.common + formulas.lost, formulas.common + formulas.new) > _FEW_FORMULAS
 
 
 def _is_chinese(features: Features) -> bool:

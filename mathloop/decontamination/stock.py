@@ -1,6 +1,7 @@
 """Stock sentences: "Find x.", "Solve the equation.", "Which of the following is true?".
 
-They occur in many problems. An item that is nothing else matches only a text that is nothing else either.
+They occur in many problems. An item that is nothing else matches only a text that is nothing else either. How
+a choice is to be made ("选出所有你认为正确的选项。") is no part of a problem either.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ _CHINESE = STOP_CHARACTERS | frozenset(
 )
 _VARIABLE = re.compile(rf"[a-z]|{'|'.join(GREEK.values())}")
 _FORMULA = re.compile(r"[\\+=<>^≤≥√*/×÷]")
+_CHOOSING = re.compile("选择题|填空题|选出|的选项|符合题目要求")
+_SENTENCE, _MATH = re.compile(r"[^。！？!?\n]*[。！？!?\n]?"), re.compile(r"[\d$]")
 _MOST_LETTERS = 2
 """Variables of a stock sentence; more are a formula."""
 
@@ -34,3 +37,11 @@ def is_stock(text: str) -> bool:
     letters = sum(_VARIABLE.fullmatch(token) is not None for token in found)
     known = all(token in _WORDS or token in _CHINESE or _VARIABLE.fullmatch(token) for token in found)
     return bool(found) and letters <= _MOST_LETTERS and known
+
+
+def without_instructions(text: str) -> str:
+    """The text without sentences, free of numbers and formulas, that say how a choice is to be made."""
+    if _CHOOSING.search(text) is None:
+        return text
+    sentences = _SENTENCE.findall(text)
+    return "".join(each for each in sentences if _MATH.search(each) or not _CHOOSING.search(each))

@@ -61,7 +61,11 @@ class Filter(ctypes.Structure):
         ("rephrased", ctypes.c_int64),
         *_fields(" ".join(f"table_{name}" for name in _TABLES), _Table),
         *_fields(
-            "item_offsets item_bones anchor_places item_runs item_answers key_entries rare_entries",
+            "item_offsets item_bones anchor_places item_runs item_answers",
+            ctypes.c_void_p,
+        ),
+        *_fields(
+            "key_entries rare_entries set_entries",
             ctypes.c_void_p,
         ),
         *_fields("sketch_bits sketch_masses sketch_symbolic coarse", ctypes.c_void_p),
@@ -115,6 +119,7 @@ def index_fields(arrays: Arrays, pointers: Pointers) -> dict[str, Any]:
         "item_answers": pointers.to(arrays["likeness.answers"], np.float64),
         "key_entries": pointers.to(_entries(arrays, "likeness"), np.uint64),
         "rare_entries": pointers.to(_entries(arrays, "rare"), np.uint64),
+        "set_entries": pointers.to(_entries(arrays, "sets"), np.uint64),
         "runs": pointers.to(runs, np.uint64),
         "run_shift": 65 - len(runs).bit_length(),
         "sketch_bits": pointers.to(arrays["sketches.bits"], np.uint64),
@@ -146,7 +151,7 @@ def _table(arrays: Arrays, name: str, items: int, pointers: Pointers) -> _Table:
     sizes = all(size > 0 and size & (size - 1) == 0 for size in (bits, buckets))
     starts = len(table.starts) == count + 1 and bool((np.diff(table.starts.astype(np.int64)) > 0).all())
     inside = starts and int(table.starts[0]) == 0 and int(table.starts[-1]) == len(table.values)
-    numbers = name in ("sets", "words") or not len(table.values)
+    numbers = name == "words" or not len(table.values)
     inside &= numbers or (int(table.values.min()) >= 0 and int(table.values.max()) < items)
     _check(name, sizes and inside and buckets > 1 and int(table.buckets.max()) <= count)
     return _Table(

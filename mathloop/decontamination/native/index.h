@@ -42,7 +42,7 @@ typedef struct {
     const uint64_t *item_runs;       /* [items] */
     const double *item_answers;      /* [items, 4] */
     const uint64_t *key_entries;     /* [keys, 2] a key, and a bit per answer of its items, see `answer_bits` */
-    const uint64_t *rare_entries;
+    const uint64_t *rare_entries, *set_entries;
     const uint64_t *sketch_bits;     /* [items, 24] */
     const float *sketch_masses;      /* [items, 3] */
     const uint8_t *sketch_symbolic;  /* [items] */

@@ -141,7 +141,8 @@ static void want_set_and_words(State *state, uint64_t set)
 {
     const Features *features = &state->features;
     uint64_t base = mix(set);
-    if (locate(&state->filter->sets, base) >= 0)
+    int64_t key = locate(&state->filter->sets, base);
+    if (key >= 0 && state->filter->set_entries[2 * key + 1] & state->answer_bits)
         for (int64_t i = 0; i < features->word_count; i++)
             want(state, &state->filter->keys, mix(base + features->words[i].hash));
 }

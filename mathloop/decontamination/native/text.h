@@ -132,14 +132,17 @@ static int64_t load(const Filter *filter, Text *text, const void *raw, int64_t s
         text->classes[text->marks[dot]] = DIGIT;
     if (!gone)
         return end;
-    int64_t kept = PAD;
-    for (int64_t i = PAD; i < end + PAD; i++) {
+    int64_t kept = PAD, stop = end + PAD;
+    for (int64_t at = PAD; at < stop; at++) { /* a few are left out: the others move together */
+        const uint8_t *next = memchr(text->gone + at, 1, (size_t)(stop - at));
+        int64_t size = (next ? next - text->gone : stop) - at;
         if (text->wide)
-            text->codes[kept] = text->codes[i];
-        text->narrow[kept] = text->narrow[i];
-        text->classes[kept] = text->classes[i];
-        kept += !text->gone[i];
-        text->gone[i] = 0;
+            memmove(text->codes + kept, text->codes + at, (size_t)size * sizeof *text->codes);
+        memmove(text->narrow + kept, text->narrow + at, (size_t)size);
+        memmove(text->classes + kept, text->classes + at, (size_t)size);
+        kept += size, at += size;
+        if (next)
+            text->gone[at] = 0;
     }
     return end - gone;
 }

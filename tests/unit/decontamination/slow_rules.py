@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from mathloop.decontamination.answer_conflicts import disagree, known_answer, share_no_number
 from mathloop.decontamination.features import extract
-from mathloop.decontamination.similarity import formulas_differ, likeness
+from mathloop.decontamination.similarity import coincide, formulas_differ, likeness, unknown_likeness
 from mathloop.decontamination.stock import is_stock
 from mathloop.decontamination.words import STOP, STOP_CHARACTERS
 
@@ -253,4 +253,8 @@ def rephrased(item: str, text: str, answers: tuple[str | None, str | None]) -> f
     wanted, own = extract(item), extract(text)
     if is_stock(item) or share_no_number(*answers) or disagree(*map(known_answer, answers, (item, text))):
         return 0.0
-    return 0.0 if answers[1] is not None and formulas_differ(wanted, own) else likeness(wanted, own)
+    known = None not in answers
+    score = likeness(wanted, own)
+    if not known and score <= unknown_likeness(0.6):
+        return 0.0
+    return 0.0 if formulas_differ(wanted, own) or coincide(wanted, own, known=known) else score

@@ -171,6 +171,54 @@ def test_rephrased_problems_with_equal_answers_are_found() -> None:
         assert sum(match is not None for match in find(index, texts)) >= 0.92 * len(told)
 
 
+SHORT = "How many cookies are in each of 4 bags, if 36 cookies are in all bags and each has equally many?"
+PARABOLA = "已知抛物线 $C: y^{2}=2 p x(p>0)$ 的准线与 $x$ 轴交于 $M$, 过 $M$ 的直线与 $C$ 相切于 $A$, "
+CHOICE = (
+    "请完成下面一道选择题，在每小题给出的选项中，有一项或多项符合题目要求，请选出所有你认为正确的选项。\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("item", "text", "answers", "same"),
+    [
+        # One step, the same two numbers and answer: the things must be the same.
+        (SHORT, "What number multiplied by 4 equals 36?", ("9", "9"), False),
+        (SHORT, "Of 36 cookies each of 4 bags has equally many. How many cookies has one?", ("9", "9"), True),
+        # An answer is missing: numbers that agree are not enough.
+        (
+            "Peter has 15 birds. 1/3 are ducks, the rest hens that need food for $2 each. What does it cost?",
+            "Shiela must write a 15-page paper. She finished 1/3 of it in 2 days. How many pages are left?",
+            (None, "10"),
+            False,
+        ),
+        (
+            "Peter has 15 birds. 1/3 are ducks, the rest hens that need food for $2 each. What does it cost?",
+            "Of Peter's 15 birds a third are ducks, the others hens. Food is $2 per hen. What is the cost?",
+            (None, "20"),
+            True,
+        ),
+        (
+            PARABOLA + "求直线的方程.",
+            "已知抛物线 $C: y^{2}=2 p x(p>0)$ 的焦点为 $F$, 求 $p$ 的值",
+            (None, None),
+            False,
+        ),
+        # How to choose is no part of a problem.
+        (
+            CHOICE + "函数 $f(x) = \\sin 2x$ 有：\nA. 零点 $0$\nB. 最大值 $1$",
+            CHOICE + "抛物线 $y^2 = 2x$ 上有：\nA. 点 $(0, 0)$\nB. 点 $(2, 2)$",
+            (None, None),
+            False,
+        ),
+    ],
+)
+def test_little_in_common_is_no_rephrasing(
+    item: str, text: str, answers: tuple[str | None, str | None], same: bool
+) -> None:
+    index = Index.build([Item("bench", item, answers[0])], ngram=13)
+    assert [match is not None for match in find(index, [Passage(text, True, answers[1])])] == [same]
+
+
 def test_equal_answers_do_not_make_two_short_equations_one_problem() -> None:
     item = "How many solutions does the equation $4(x-2)=-2(x+4)$ have?"
     index = Index.build([Item("bench", item, "1")], ngram=13)

@@ -32,10 +32,12 @@ PIECES += ["3.5", "+", "-", ".", "?", "\n", "(", "it's", "divided", "by", "How",
 TEXTS = st.lists(st.sampled_from(PIECES), max_size=14).map(" ".join)
 
 
-def find(items: list[str], texts: list[str], rule: str, ngram: int = NGRAM) -> list[Match | None]:
-    index = Index.build([Item("bench", item) for item in items], ngram=ngram)
+def find(
+    items: list[str], texts: list[str], rule: str, ngram: int = NGRAM, answer: str | None = None
+) -> list[Match | None]:
+    index = Index.build([Item("bench", item, answer) for item in items], ngram=ngram)
     rules = index.rules([rule], lcs_ratio=0.6, structure_ratio=0.65, likeness=0.6)
-    return find_matches([[Passage(text, True)] for text in texts], rules, index.items)
+    return find_matches([[Passage(text, True, answer)] for text in texts], rules, index.items)
 
 
 @settings(max_examples=300)
@@ -282,7 +284,7 @@ def test_a_decision_does_not_depend_on_the_next_row(item: str, text: str, follow
 def test_chinese_numerals_are_numbers() -> None:
     item = "果园里有25棵梨树和48棵苹果树，一共有多少棵树？"
     text = "园子中种着二十五株梨树，另有四十八株苹果树，合计几株？"
-    assert find([item], [text], "rephrased") != [None]
+    assert find([item], [text], "rephrased", answer="73") != [None]
     # A numeral of any length raises no error.
     assert len(find([f"刺猬偷走几只蘑菇一{'万' * 1100}"], ["刺猬偷走几只，松鼠采集蘑菇"], "rephrased")) == 1
 
