@@ -7,6 +7,11 @@ from itertools import pairwise
 
 Point = tuple[float, float]
 """(step, value)."""
+AXES = {
+    "calibration: share right over predicted": ("predicted probability", "share right"),
+    "problems by right samples": ("right samples", "problems"),
+}
+"""Curve → what its x and y axes count, where that is not a step and the curve's own name."""
 
 
 def thin(curve: Sequence[Point], points: int = 200) -> list[Point]:

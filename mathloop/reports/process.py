@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mathloop.curves import AXES
 from mathloop.reports.charts import curve_chart
 from mathloop.reports.data_files import data_note
 from mathloop.reports.decontamination import is_decontamination
@@ -13,11 +14,6 @@ from mathloop.reports.markup import Child, Markup, clip, element
 from mathloop.reports.samples import prose
 from mathloop.stages import StageReport
 
-AXES = {
-    "calibration: share right over predicted": ("predicted probability", "share right"),
-    "problems by right samples": ("right samples", "problems"),
-}
-"""Curve → what its x and y axes count, where that is not a step and the curve's own name."""
 _SHOWN_NOTES = 3
 _SHOWN_SAMPLES = 6
 """Samples shown per stage; its report may hold more."""

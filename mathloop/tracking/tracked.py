@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from mathloop.curves import Point
+from mathloop.curves import AXES, Point
 from mathloop.stages import StageReport
 
 
@@ -27,7 +27,8 @@ class Tracked:
 def stage_numbers(stages: Sequence[StageReport]) -> tuple[dict[str, float], dict[str, list[Point]]]:
     """(numbers, curves) of the stages' reports, named `stage/name`.
 
-    Curves over something other than steps, such as calibration, are left out: trackers have no such axis.
+    Curves over something other than steps, such as calibration, are left out: trackers have no such axis. A
+    number with the name of a curve is `stage/name at the end`: trackers would take it for one more point.
     """
     numbers: dict[str, float] = {}
     curves: dict[str, list[Point]] = {}
@@ -37,10 +38,11 @@ def stage_numbers(stages: Sequence[StageReport]) -> tuple[dict[str, float], dict
         own["dropped"] = sum(stage.dropped.values())
         for name, value in {**own, **stage.values, **stage.scores}.items():
             if math.isfinite(value):
-                numbers[f"{stage.stage}/{_part(name)}"] = float(value)
+                shown = f"{name} at the end" if name in stage.curves else name
+                numbers[f"{stage.stage}/{_part(shown)}"] = float(value)
         for name, curve in stage.curves.items():
             points = [(float(step), float(value)) for step, value in curve]
-            if points and all(step.is_integer() for step, _ in points):
+            if points and name not in AXES and all(step.is_integer() for step, _ in points):
                 finite = [(step, value) for step, value in points if math.isfinite(value)]
                 curves[f"{stage.stage}/{_part(name)}"] = finite
     return numbers, curves

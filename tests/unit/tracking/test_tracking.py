@@ -31,6 +31,7 @@ STAGES = [
         curves={"loss": [(step, 1 / step) for step in range(1, 1200)], "calibration": [(0.5, 1.0)]},
     ),
     StageReport("grpo", curves={"tokens/s": [(1, 2.0), (2, math.inf)]}),
+    StageReport("selection", curves={"problems by right samples": [(0, 3.0), (1, 4.0)]}),
 ]
 NUMBERS, CURVES = stage_numbers(STAGES)
 SETTINGS = {"grpo.steps": "3", "long": "x" * 9000, **{f"key{n}": "" for n in range(150)}}
@@ -56,7 +57,8 @@ def send(url: str, project: str, tracked: Tracked = ROUND) -> str:
 def test_numbers_and_curves_of_stages_are_finite_and_over_steps() -> None:
     assert NUMBERS["sft/kept"] == 7
     assert NUMBERS["sft/dropped"] == 2
-    assert NUMBERS["sft/loss"] == 0.5
+    assert NUMBERS["sft/loss at the end"] == 0.5, "not one more point of the curve"
+    assert "sft/loss" not in NUMBERS
     assert "sft/broken" not in NUMBERS
     assert {"sft/loss": STAGES[0].curves["loss"], "grpo/tokens per s": [(1.0, 2.0)]} == CURVES
 

@@ -31,7 +31,7 @@ from tests.unit.reports.test_reports_judgment import judge
 
 LOSS = [(step, 3 / step) for step in range(1, 1200)]
 KL = [(1, 0.01), (2, 0.02)]
-LEARNING = [StageReport("grpo", 3.0, kept=7, curves={"loss": LOSS, "KL": KL})]
+LEARNING = [StageReport("grpo", 3.0, kept=7, values={"loss": 0.5}, curves={"loss": LOSS, "KL": KL})]
 
 
 @pytest.fixture(autouse=True)
