@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from mathloop.records import Response
-from mathloop.serving.solver import Answer
+from mathloop.serving.answer import Answer
 from mathloop.voting import STRATEGIES, Group
 
 _LATEX = re.compile(r"\\[A-Za-z]|[\^_]")

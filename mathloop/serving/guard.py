@@ -28,7 +28,11 @@ KSERVE_ROOT = "/openai"
 PREDICT, INFER = f"/v1/models/{MODEL}:predict", f"/v2/models/{MODEL}/infer"
 """KServe's own protocols, V1 and V2."""
 TYPESET = "/page/typeset"
-PAGE_FILES = {"/page/page.css": "text/css", "/page/page.js": "text/javascript"}
+PAGE_FILES = {
+    "/page/page.css": "text/css",
+    "/page/page.js": "text/javascript",
+    "/page/typesetting.js": "text/javascript",
+}
 OPEN = frozenset({"/", "/metrics", "/v2/health/live", "/v2/health/ready", *PAGE_FILES})
 """Paths of probes, Prometheus and the page's files, which have no key."""
 ASK = frozenset({CHAT, KSERVE_ROOT + CHAT, PREDICT, INFER, TYPESET})

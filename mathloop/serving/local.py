@@ -15,23 +15,20 @@ from typing import Any, TypeVar
 
 from mathloop.errors import BadModel, SandboxError
 from mathloop.models.loading import load_policy, load_reward_model
-from mathloop.models.packing import Sample
 from mathloop.models.reward_model import RewardModel
 from mathloop.models.tokenizers import end_tokens
-from mathloop.records import Mode, Problem, Response
+from mathloop.records import Mode, Response
 from mathloop.registry import Champion, Registry
 from mathloop.sampling.config import SamplingConfig
-from mathloop.sampling.decoding import Decoded, as_rollout
+from mathloop.sampling.decoding import Decoded
 from mathloop.sampling.draws import Draw
 from mathloop.sampling.interpreter import Interpreter
-from mathloop.sampling.prompts import Turn, encode_prompt
-from mathloop.sampling.scoring import dialogue_tokens, share_prefix
 from mathloop.sampling.stopping import stop_at
 from mathloop.sandbox import Sandbox, SandboxConfig
 from mathloop.serving import metrics
 from mathloop.serving.config import SolverConfig
 from mathloop.serving.engines import Generation
-from mathloop.serving.messages import Message
+from mathloop.serving.local_texts import LocalTexts
 from mathloop.serving.progress import text_sender
 from mathloop.serving.questions import MODES, Question
 from mathloop.serving.refusals import UNAVAILABLE, Refused
@@ -69,7 +66,9 @@ class LocalEngine:
         self._model, self._tokenizer = policy
         self._scorer = reward_model
         self._config = config
-        self._context = _context(self._model, self._tokenizer)
+        self._language = LocalTexts(
+            self._model, self._tokenizer, None if reward_model is None else reward_model[1]
+        )
         self._ends = ends = end_tokens(self._tokenizer, getattr(self._model, "generation_config", None))
         scorer = None if reward_model is None else reward_model[0]
         self._scheduler = Scheduler(self._model.eval(), ends, scorer, config.tokens_at_once)
@@ -136,9 +135,9 @@ class LocalEngine:
 
     async def draw(self, question: Question, begin: int, count: int) -> Generation:
         prompt, stop = await self._with_texts(
-            lambda: (self._encode(question), stop_at(self._tokenizer, question.stop))
+            lambda: (self._language.encode(question), stop_at(self._tokenizer, question.stop))
         )
-        limit = self._limit(question, len(prompt))
+        limit = self._language.limit(question, len(prompt))
         settings = SamplingConfig(max_tokens=limit, top_p=question.top_p, stop=question.stop)
         interpreter, tool = None, None
         if question.mode == "tir":
@@ -172,7 +171,7 @@ class LocalEngine:
             if interpreter is not None:
                 interpreter.forget()
                 metrics.TIMEOUTS.inc(interpreter.timeouts)
-        responses = await self._with_texts(lambda: self._responses(question, prompt, decoded, begin))
+        responses = await self._with_texts(lambda: self._language.responses(question, prompt, decoded, begin))
         logprobs = None
         if question.logprobs:
             pairs = list(zip(decoded, responses, strict=True))
@@ -183,7 +182,7 @@ class LocalEngine:
         return Generation(responses, len(prompt), tokens, question.seed, logprobs)
 
     async def rewards(self, question: Question, responses: Sequence[Response]) -> list[float]:
-        samples = await self._with_texts(lambda: self._dialogues(question, responses))
+        samples = await self._with_texts(lambda: self._language.dialogues(question, responses))
         rewards: list[float] = await self._scheduled(lambda gone, done: Scoring(samples, done, gone))
         if not all(map(math.isfinite, rewards)):
             raise Refused(500, "the reward model's scores are not finite; choose maj", code="internal_error")
@@ -242,26 +241,6 @@ class LocalEngine:
 
         return hear
 
-    def _encode(self, question: Question) -> list[int]:
-        """Tokens of the prompt. Raises Refused if the model takes no such messages."""
-        try:
-            return encode_prompt(
-                self._tokenizer, question.problem, question.mode, earlier=_turns(question.earlier)
-            )
-        except BadModel as error:
-            if not question.earlier:
-                raise
-            raise Refused(400, f"messages: {error}", param="messages", code="unsupported_value") from None
-
-    def _limit(self, question: Question, prompt: int) -> int:
-        """Most tokens of a response after a prompt of so many. Raises Refused."""
-        left = self._context - prompt
-        if left < 1 or (left < question.max_tokens and not question.may_cut):
-            more = "" if question.may_cut else f", and max_tokens asks for {question.max_tokens} more"
-            message = f"the problem has {prompt} tokens{more}; the model's context has {self._context}"
-            raise Refused(400, message, param="messages", code="context_length_exceeded")
-        return min(left, question.max_tokens)
-
     def _started_sandbox(self) -> Sandbox:
         """One sandbox for all questions."""
         with self._starting:
@@ -271,36 +250,3 @@ class LocalEngine:
                     SandboxConfig(seconds=usual.tool_seconds, output_chars=usual.tool_chars, workers=WORKERS)
                 )
             return self._sandbox
-
-    def _responses(
-        self, question: Question, prompt: list[int], decoded: Sequence[Decoded], begin: int
-    ) -> list[Response]:
-        problem = Problem("question", question.problem, language=question.language)
-        numbered = enumerate(decoded, begin)
-        return [
-            as_rollout(
-                self._tokenizer, problem, prompt, one, number, question.mode, question.temperature
-            ).response
-            for number, one in numbered
-        ]
-
-    def _dialogues(self, question: Question, responses: Sequence[Response]) -> list[Sample]:
-        assert self._scorer is not None
-        turns = _turns(question.earlier)
-        rows = [
-            dialogue_tokens(
-                self._scorer[1], question.problem, question.mode, response.text, self._context, turns
-            )
-            for response in responses
-        ]
-        return share_prefix(rows)
-
-
-def _turns(earlier: Sequence[Message]) -> list[Turn]:
-    return [Turn(message.role, message.content) for message in earlier]
-
-
-def _context(model: Any, tokenizer: Any) -> int:
-    """Context length of the model, in tokens; a tokenizer without a bound has 10^30."""
-    bound = getattr(model.config, "max_position_embeddings", None) or 4096
-    return int(min(bound, getattr(tokenizer, "model_max_length", bound)))

@@ -11,11 +11,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from mathloop.lines import parse_object
+from mathloop.serving.answer import Answer
 from mathloop.serving.choosing import explain
 from mathloop.serving.config import MODEL
 from mathloop.serving.questions import Question
 from mathloop.serving.refusals import Refused
-from mathloop.serving.solver import Answer, Solver
+from mathloop.serving.solver import Solver
 
 MOST = 32
 """Problems of one request."""

@@ -14,6 +14,7 @@ from starlette.requests import ClientDisconnect
 
 from mathloop.serving import metrics, wire
 from mathloop.serving import predict as kserve
+from mathloop.serving.answer import Answer
 from mathloop.serving.config import MODEL
 from mathloop.serving.guard import CHAT, INFER, KSERVE_ROOT, PREDICT
 from mathloop.serving.openapi import describe_api
@@ -21,7 +22,7 @@ from mathloop.serving.progress import TEXT, Progress
 from mathloop.serving.questions import Question, read_question
 from mathloop.serving.refusals import Refused
 from mathloop.serving.request_ids import new_id
-from mathloop.serving.solver import Answer, Solver
+from mathloop.serving.solver import Solver
 
 BODY_SECONDS = 30.0
 """Longest wait for a request's body."""

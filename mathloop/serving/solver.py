@@ -7,21 +7,22 @@ import json
 import logging
 import math
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from mathloop.errors import MathloopError
 from mathloop.records import Response
 from mathloop.serving import metrics
+from mathloop.serving.answer import Answer, Work
 from mathloop.serving.clients import current_client
 from mathloop.serving.comparing import Comparer
 from mathloop.serving.config import SolverConfig
-from mathloop.serving.engines import Engine, Generation
+from mathloop.serving.engines import Engine
 from mathloop.serving.progress import is_listening, report, report_responses, report_rewards
 from mathloop.serving.questions import Question
 from mathloop.serving.queueing import Place, Queue
 from mathloop.serving.refusals import Refused
 from mathloop.serving.request_ids import log_fields
-from mathloop.voting import STRATEGIES, Group, choose
+from mathloop.voting import STRATEGIES, choose
 from mathloop.voting.adaptive import THRESHOLD, leader_stays, next_count
 
 MOST_CHECK_SECONDS = 20.0
@@ -32,69 +33,6 @@ QUEUE_SECONDS = 1.0
 PAUSE_SECONDS = 10.0
 """For so long after a failure the reward model is not asked: questions do not wait for it one by one."""
 LOG = logging.getLogger("mathloop.serving")
-
-
-@dataclass(frozen=True)
-class Answer:
-    """The result of a question."""
-
-    question: Question
-    chosen: Group[Response]
-    candidates: list[Group[Response]]
-    """One per distinct answer: the chosen one first, then by the strategy's rank."""
-    generation: Generation
-    strategy: str
-    """The one that chose; another than the question's if the answer is degraded."""
-    degraded: tuple[str, ...]
-    """What the answer lacks and why, one line each."""
-    seconds: dict[str, float]
-    """Wall time by part: queue, draw, reward, total."""
-
-    @property
-    def responses(self) -> list[Response]:
-        """As many as the question asks for: the best of each candidate, then their others."""
-        best = [candidate.best for candidate in self.candidates]
-        others = [
-            response
-            for candidate in self.candidates
-            for response in candidate.responses
-            if response is not candidate.best
-        ]
-        return [*best, *others][: self.question.choices]
-
-
-class _Work:
-    """What there is of an answer."""
-
-    def __init__(self, question: Question) -> None:
-        self.question = question
-        self.generation = Generation([], 0, 0, None)
-        self.candidates: list[Group[Response]] = []
-        self.lost: tuple[str, ...] = ()
-        """Why there are no rewards."""
-        self.rough: tuple[str, ...] = ()
-        """Why equal answers may be apart."""
-        self.seconds = {"queue": 0.0, "draw": 0.0, "reward": 0.0}
-
-    @property
-    def responses(self) -> list[Response]:
-        """Those drawn so far."""
-        return self.generation.responses
-
-    @property
-    def strategy(self) -> str:
-        """The one that chooses."""
-        return "maj" if self.lost else self.question.strategy
-
-    def add(self, more: Generation) -> None:
-        tokens = self.generation.completion_tokens + more.completion_tokens
-        self.generation = Generation(
-            [*self.responses, *more.responses],
-            more.prompt_tokens,
-            tokens,
-            more.seed,
-            None if more.logprobs is None else [*(self.generation.logprobs or []), *more.logprobs],
-        )
 
 
 class Solver:
@@ -206,7 +144,7 @@ class Solver:
 
     async def _answer(self, question: Question, place: Place) -> Answer:
         started = time.monotonic()
-        work = _Work(question)
+        work = Work(question)
         try:
             async with asyncio.timeout(self.config.deadline):
                 await self._turn(place)
@@ -244,7 +182,7 @@ class Solver:
         finally:
             turn.cancel()
 
-    async def _vote(self, work: _Work, place: Place, started: float) -> None:
+    async def _vote(self, work: Work, place: Place, started: float) -> None:
         """Draws, scores and groups responses: all at once, or in small batches until the vote is settled."""
         question = work.question
         adaptive = question.adaptive if question.adaptive is not None else self._queue.busy

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from mathloop.records import Response
+from mathloop.serving.answer import Answer
 from mathloop.serving.choosing import explain
 from mathloop.serving.config import MODEL
 from mathloop.serving.progress import TEXT
 from mathloop.serving.questions import default_strategy, strategies
 from mathloop.serving.refusals import Refused
-from mathloop.serving.solver import Answer, Solver
+from mathloop.serving.solver import Solver
 from mathloop.serving.token_logprobs import to_openai
 from mathloop.voting import STRATEGIES, Group
 

@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 
 from mathloop.serving import endpoint
+from mathloop.serving.answer import Answer
 from mathloop.serving.config import SolverConfig
 from mathloop.serving.questions import Question
 from mathloop.serving.refusals import Refused
 from mathloop.serving.remote import RemoteEngine
-from mathloop.serving.solver import Answer, Solver
+from mathloop.serving.solver import Solver
 from tests.unit.serving.standins import VLLMStandIn
 
 POLICY, REWARD_MODEL = "/v1/chat/completions", "/pooling"

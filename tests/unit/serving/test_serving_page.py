@@ -72,8 +72,9 @@ def test_the_page_is_for_people_and_the_probe_for_machines(serve: Serve) -> None
     assert "unsafe" not in policy
     assert "http" not in page.text.replace("https://", "").split("<body>")[0]
     assert served.client.get("/").json() == {"status": "alive"}
-    for name, kind in (("page.css", "text/css"), ("page.js", "text/javascript")):
+    for name in ("page.css", "page.js", "typesetting.js"):
         reply = served.client.get(f"/page/{name}")
+        kind = "text/css" if name.endswith("css") else "text/javascript"
         assert (reply.status_code, reply.headers["content-type"].partition(";")[0]) == (200, kind)
     assert served.client.get("/page/page.py").status_code == 404
     assert served.client.post("/page/typeset", json={"texts": ["x"]}).status_code == 401

@@ -18,12 +18,13 @@ import pytest
 from mathloop.errors import BadConfig
 from mathloop.sampling.prompts import INSTRUCTIONS
 from mathloop.serving import endpoint
+from mathloop.serving.answer import Answer
 from mathloop.serving.config import ENDPOINT_KEY_VARIABLE, SolverConfig
 from mathloop.serving.messages import Message
 from mathloop.serving.questions import Question
 from mathloop.serving.refusals import Refused
 from mathloop.serving.remote import RemoteEngine
-from mathloop.serving.solver import Answer, Solver
+from mathloop.serving.solver import Solver
 from tests.unit.serving.standins import VLLMStandIn
 
 SECRET = "an-endpoint-key-that-no-message-may-hold"
