@@ -3,6 +3,10 @@
 No step behind `champion` and `statements` has an input with a gold answer, and the statements have none.
 """
 
+from typing import NamedTuple
+
+from kfp import dsl
+
 from components.champion import champion as fetch_champion
 from components.cot import cot
 from components.statements import statements
@@ -11,10 +15,63 @@ from components.written_corpus import written_corpus as make_corpus
 from components.written_problems import written_problems
 from pipelines.placement import place, traced_settings
 from pipelines.preflight import add_preflight
-from pipelines.tracing import pipeline
+from pipelines.tracing import nested, pipeline
 
 
-@pipeline("written-corpus")
+class Corpora(NamedTuple):
+    filtered: dsl.Dataset
+    unfiltered: dsl.Dataset
+    summary: dsl.Markdown
+
+
+@nested("solutions")
+def solutions(
+    problems: dsl.Input[dsl.Dataset],
+    policy: dsl.Input[dsl.Model],
+    reward_model: dsl.Input[dsl.Model],
+    champion_summary: dsl.Input[dsl.Markdown],
+    cot_settings: str,
+    tir_settings: str,
+    sft_settings: str,
+    seed: int,
+) -> Corpora:
+    """The champion's CoT and TIR responses to its own problems, and the corpora that they make.
+
+    Args:
+        problems: The written problems; none has an answer.
+        policy: The champion's policy.
+        reward_model: Its reward model; may be empty.
+        champion_summary: Summary of fetching the champion.
+        cot_settings: Settings of CoT responses as JSON.
+        tir_settings: Settings of TIR responses as JSON.
+        sft_settings: Settings of the fine-tuning between TIR iterations as JSON.
+        seed: Seed of every stage.
+    """
+    cot_task = cot(
+        problems=problems,
+        policy=policy,
+        reward_model=reward_model,
+        champion_summary=champion_summary,
+        settings=cot_settings,
+        seed=seed,
+    )
+    tir_task = tir(
+        problems=problems, policy=policy, settings=tir_settings, sft_settings=sft_settings, seed=seed
+    )
+    corpus_task = make_corpus(
+        problems=problems,
+        cot_responses=cot_task.outputs["responses"],
+        cot_dropped=cot_task.outputs["dropped"],
+        tir_responses=tir_task.outputs["responses"],
+        tir_dropped=tir_task.outputs["dropped"],
+    )
+    place("sampler", cot_task)
+    place("trainer" if traced_settings().tir.iterations > 1 else "sampler", tir_task)
+    place("control", corpus_task)
+    return Corpora(*(corpus_task.outputs[name] for name in Corpora._fields))
+
+
+@pipeline("written-corpus", nests=[solutions])
 def written_corpus(store: str, problems: str = "", overrides: str = "{}", seed: int = 0) -> None:
     """Has the champion write problems from nothing, solve them, and choose among its solutions.
 
@@ -43,25 +100,15 @@ def written_corpus(store: str, problems: str = "", overrides: str = "{}", seed: 
         decontamination=start["decontamination"],
         seed=run_seed,
     )
-    written = problems_task.outputs["problems"]
-    cot_task = cot(
-        problems=written,
+    solutions(
+        problems=problems_task.outputs["problems"],
         policy=policy,
         reward_model=champion_task.outputs["reward_model"],
         champion_summary=champion_task.outputs["summary"],
-        settings=start["cot"],
+        cot_settings=start["cot"],
+        tir_settings=start["tir"],
+        sft_settings=start["sft"],
         seed=run_seed,
     )
-    tir_task = tir(
-        problems=written, policy=policy, settings=start["tir"], sft_settings=start["sft"], seed=run_seed
-    )
-    corpus_task = make_corpus(
-        problems=written,
-        cot_responses=cot_task.outputs["responses"],
-        cot_dropped=cot_task.outputs["dropped"],
-        tir_responses=tir_task.outputs["responses"],
-        tir_dropped=tir_task.outputs["dropped"],
-    )
-    place("control", champion_task, statements_task, corpus_task)
-    place("sampler", problems_task, cot_task)
-    place("trainer" if traced_settings().tir.iterations > 1 else "sampler", tir_task)
+    place("control", champion_task, statements_task)
+    place("sampler", problems_task)

@@ -54,24 +54,26 @@ def test_statements_have_no_answers_whatever_those_are(tmp_path: Path) -> None:
 
 def test_the_steps_that_write_the_corpus_read_models_statements_and_each_other_alone() -> None:
     """What has an answer (the problems, a benchmark, the champion's record) is no input of theirs."""
-    tasks = find_pipeline("written-corpus").pipeline_spec.root.dag.tasks
+    spec = find_pipeline("written-corpus").pipeline_spec
     seen = set()
-    for task in tasks.values():
-        if task.component_ref.name not in MAKERS:
-            continue
-        seen.add(task.component_ref.name)
-        sources = {
-            (one.task_output_artifact.producer_task, one.task_output_artifact.output_artifact_key)
-            for one in task.inputs.artifacts.values()
-        }
-        own = {name.removeprefix("comp-") for name in MAKERS}
-        outside = {source for source in sources if source[0] not in own}
-        models = {("champion", name) for name in ("policy", "reward_model", "summary")}
-        assert outside <= {("statements", "statements"), *models}
-        parameters = task.inputs.parameters
-        assert set(parameters) <= {"settings", "sft_settings", "decontamination", "seed"}
-        assert {one.task_output_parameter.producer_task for one in parameters.values()} <= {"preflight"}
-    assert seen == MAKERS
+    allowed = {("champion", name) for name in ("policy", "reward_model", "summary")}
+    allowed |= {("statements", "statements")}
+    for name, dag in (("", spec.root.dag), ("solutions", spec.components["comp-solutions"].dag)):
+        for task in dag.tasks.values():
+            if task.component_ref.name not in {*MAKERS, "comp-solutions"}:
+                continue
+            seen.add(task.component_ref.name)
+            made = [one.task_output_artifact for one in task.inputs.artifacts.values()]
+            sources = {(one.producer_task, one.output_artifact_key) for one in made}
+            # Inside the nested pipeline, others are its own inputs, which the outer loop has seen.
+            own = {maker.removeprefix("comp-") for maker in MAKERS} | ({""} if name else set())
+            assert {source for source in sources if source[0] not in own} <= allowed
+            parameters = task.inputs.parameters
+            names = {one.removeprefix("cot_").removeprefix("tir_") for one in parameters}
+            assert names <= {"settings", "sft_settings", "decontamination", "seed"}
+            producers = {one.task_output_parameter.producer_task for one in parameters.values()}
+            assert producers <= ({""} if name else {"preflight"})
+    assert seen == {*MAKERS, "comp-solutions"}
 
 
 def test_votes_fill_the_filtered_corpus_and_first_answers_the_other(tmp_path: Path, monkeypatch) -> None:
