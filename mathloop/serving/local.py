@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,7 +26,7 @@ from mathloop.sampling.draws import Draw
 from mathloop.sampling.interpreter import Interpreter
 from mathloop.sampling.stopping import stop_at
 from mathloop.sandbox import Sandbox, SandboxConfig
-from mathloop.serving import metrics
+from mathloop.serving import metrics, tracing
 from mathloop.serving.config import SolverConfig
 from mathloop.serving.engines import Generation
 from mathloop.serving.local_texts import LocalTexts
@@ -143,6 +144,7 @@ class LocalEngine:
         if question.mode == "tir":
             interpreter = Interpreter(self._tokenizer, await self._with_texts(self._started_sandbox))
             tool = await self._with_texts(lambda: interpreter.tool(settings))
+            tool = replace(tool, run=tracing.traced("sandbox", tool.run))
 
         heard = self._heard(question) if question.by_token else None
 

@@ -17,7 +17,7 @@ from mathloop.sampling.config import SamplingConfig
 from mathloop.sampling.interpreter import Interpreter
 from mathloop.sampling.prompts import TOOL_MARK
 from mathloop.sandbox import Sandbox, SandboxConfig
-from mathloop.serving import metrics
+from mathloop.serving import metrics, tracing
 from mathloop.serving.endpoint import Endpoint
 from mathloop.serving.questions import Question
 
@@ -102,7 +102,8 @@ class ToolLoop:
                 one.finish_reason = "tool_limit"
                 break
             one.tool_calls += 1
-            (output,) = await asyncio.to_thread(interpreter.run, [one.text], USUAL.tool_chars)
+            with tracing.span("sandbox"):
+                (output,) = await asyncio.to_thread(interpreter.run, [one.text], USUAL.tool_chars)
             one.text += output
             written = await self._tokens(one.text)
             left = most - len(written)

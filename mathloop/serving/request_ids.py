@@ -11,9 +11,13 @@ from contextvars import ContextVar
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from mathloop.serving import tracing
+
 REQUEST_ID, TRACE = b"x-request-id", b"traceparent"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
-_TRACE = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})(?:-.*)?")
+_TRACE = re.compile(
+    r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?"
+)
 _RANDOM = random.Random()
 """Seeded by the system once: names need to be unique, not secret, and each system call costs CPU time."""
 _CURRENT: ContextVar[dict[str, str] | None] = ContextVar("request", default=None)
@@ -43,8 +47,10 @@ class RequestIds:
         given = headers.get(REQUEST_ID, b"").decode("latin-1")
         name = given if _REQUEST_ID.fullmatch(given) else new_id(32)
         parent = _TRACE.fullmatch(headers.get(TRACE, b"").decode("latin-1"))
-        trace_id, flags = (parent[1], parent[2]) if parent else (new_id(32), "00")
+        trace_id, flags = (parent[1], parent[3]) if parent else (new_id(32), "00")
         span = f"00-{trace_id}-{new_id(16)}-{flags}"
+        if parent:
+            tracing.set_parent(trace_id, parent[2], flags)
         _CURRENT.set({"request_id": name, "trace_id": trace_id})
 
         async def reply(message: Message) -> None:

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from mathloop.errors import BadConfig, UserError
+from mathloop.serving import tracing
 from mathloop.serving.config import MODEL
 from mathloop.serving.keys import Keys
 from mathloop.serving.refusals import Refused
@@ -89,6 +90,7 @@ def serve(
     from mathloop.serving.routes import add_routes
 
     logging.config.dictConfig(LOGGING)
+    tracing.start()
     warnings.filterwarnings("ignore", message="ORJSONResponse is deprecated")  # in kserve's routes
 
     class SolverModel(kserve.Model):  # type: ignore[misc, name-defined]

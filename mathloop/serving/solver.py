@@ -11,12 +11,13 @@ from dataclasses import replace
 
 from mathloop.errors import MathloopError
 from mathloop.records import Response
-from mathloop.serving import metrics
+from mathloop.serving import metrics, tracing
 from mathloop.serving.answer import Answer, Work
 from mathloop.serving.clients import current_client
 from mathloop.serving.comparing import Comparer
 from mathloop.serving.config import SolverConfig
 from mathloop.serving.engines import Engine
+from mathloop.serving.freed_memory import return_memory
 from mathloop.serving.progress import is_listening, report, report_responses, report_rewards
 from mathloop.serving.questions import Question
 from mathloop.serving.queueing import Place, Queue
@@ -28,6 +29,8 @@ from mathloop.voting.adaptive import THRESHOLD, leader_stays, next_count
 MOST_CHECK_SECONDS = 20.0
 USUAL_SAMPLES = 8
 """A question with fewer takes less than one of the engine's places: so many greedy ones take one together."""
+TRIM_SECONDS = 60.0
+"""Pause between two times that freed memory is given back."""
 QUEUE_SECONDS = 1.0
 """Pause between two looks at the place in the queue."""
 PAUSE_SECONDS = 10.0
@@ -66,8 +69,12 @@ class Solver:
     async def watch(self) -> None:
         """Checks the engine's parts again and again: the solver is ready only while all answer."""
         await self._comparer.start()
+        trimmed = time.monotonic()
         while True:
             await self.check()
+            if time.monotonic() > trimmed + TRIM_SECONDS:
+                await asyncio.to_thread(return_memory)
+                trimmed = time.monotonic()
             await asyncio.sleep(self.config.check_seconds)
 
     async def close(self) -> None:
@@ -114,7 +121,10 @@ class Solver:
     async def _observe(self, question: Question, place: Place) -> Answer:
         started, status = time.monotonic(), "cancelled"
         try:
-            answer = await self._answer(question, place)
+            with tracing.question_span(
+                strategy=question.strategy, mode=question.mode, samples=question.samples
+            ):
+                answer = await self._answer(question, place)
             status = "ok"
             return answer
         except Refused as refused:
@@ -147,7 +157,8 @@ class Solver:
         work = Work(question)
         try:
             async with asyncio.timeout(self.config.deadline):
-                await self._turn(place)
+                with tracing.span("queue"):
+                    await self._turn(place)
                 report("draw")
                 work.seconds["queue"] = time.monotonic() - started
                 metrics.QUEUE_SECONDS.observe(work.seconds["queue"])
@@ -191,7 +202,8 @@ class Solver:
             marks = [time.monotonic()]
             count = next_count(len(work.responses), question.samples) if adaptive else left
             count = max(count, question.choices - len(work.responses))
-            work.add(await self.engine.draw(question, len(work.responses), count))
+            with tracing.span("sampling", samples=count):
+                work.add(await self.engine.draw(question, len(work.responses), count))
             report_responses(work.responses[-count:], len(work.responses) - count)
             marks.append(time.monotonic())
             last = count == left
@@ -209,7 +221,8 @@ class Solver:
                 place.leave()
             elif work.rough:
                 continue  # comparing has had its time: the last look decides
-            work.candidates, work.rough = await self._comparer.group(work.responses, max(comparing, 0.0))
+            with tracing.span("comparing"):
+                work.candidates, work.rough = await self._comparer.group(work.responses, max(comparing, 0.0))
             comparing -= time.monotonic() - marks[-1]
             if leader_stays(work.strategy, work.candidates, left - count) >= THRESHOLD:
                 return
@@ -228,7 +241,8 @@ class Solver:
         seconds = min(self.config.reward_seconds, left - min(1.0, 0.1 * self.config.deadline))
         try:
             async with asyncio.timeout(seconds) as limit:
-                rewards = await self.engine.rewards(question, responses)
+                with tracing.span("scoring", responses=len(responses)):
+                    rewards = await self.engine.rewards(question, responses)
         except TimeoutError:
             if not limit.expired():
                 raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from itertools import count
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from mathloop.serving import solver
 from mathloop.serving.comparing import SAME, Comparer
 from mathloop.serving.config import SolverConfig
+from mathloop.serving.freed_memory import return_memory
 from mathloop.serving.questions import Question
 from mathloop.voting import Group, group_answers
 from tests.unit.serving.standins import ScriptedEngine, response
@@ -96,3 +98,19 @@ def test_draws_after_a_comparison_that_took_too_long_count_too(monkeypatch: pyte
 
     seconds = asyncio.run(run())
     assert (seconds["draw"], seconds["reward"]) == (7.0, 7.0)  # one tick each
+
+
+def test_freed_memory_is_given_back_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    given_back = threading.Event()
+    monkeypatch.setattr(solver, "TRIM_SECONDS", 0.0)
+    monkeypatch.setattr(solver, "return_memory", given_back.set)
+
+    async def run() -> None:
+        one = solver.Solver(ScriptedEngine(["7"]), SolverConfig(check_seconds=0.01))
+        watching = asyncio.create_task(one.watch())
+        assert await asyncio.to_thread(given_back.wait, 60)
+        watching.cancel()
+        await one.close()
+
+    asyncio.run(run())
+    return_memory()  # whatever the C library
