@@ -100,7 +100,7 @@ def test_every_layer_fits_the_canvas(
 ) -> None:
     from pipelines.profile import load_profile
 
-    sets = ["pools.trainer.nodes=2"] if profile == "nodes" else []
+    sets = ["pools.trainer.nodes=2", "pools.sampler.nodes=2"] if profile == "nodes" else []
     compiling.write_compiled(tmp_path, load_profile("gpu", sets) if profile else None)
     for name in PIPELINES:
         spec = next(yaml.safe_load_all((tmp_path / f"{name}.yaml").read_text()))
