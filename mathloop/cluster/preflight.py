@@ -21,7 +21,6 @@ from mathloop.files import content_digest, reading
 from mathloop.registry import Registry, stages
 from mathloop.settings import Settings, resolve
 from mathloop.settings.engines import check_engines
-from mathloop.settings.pools import PoolsConfig
 from mathloop.settings.settings import STAGE_SECTIONS
 from mathloop.stages import StageReport, timed
 from mathloop.storage import local_copy, open_store
@@ -73,7 +72,7 @@ def run(
     _check_timeout(settings, compiled)
     _check_writing(settings, compiled)
     _check_iterations(settings, compiled)
-    if settings != compiled and compiled.pools != PoolsConfig():  # a local run's settings are its profile's
+    if settings != compiled:  # a local run, whose GPUs no setting tells, has no overrides
         check_engines(settings, "overrides: ")
     if first:
         report, entry, inputs = _without_champion(store_url, round_id), "", {}

@@ -75,7 +75,7 @@ def test_iterations_that_sampler_pods_cannot_train_end_a_run(store: str) -> None
 
 def test_an_engine_that_the_compiled_pools_cannot_run_ends_a_run(store: str) -> None:
     vllm = '{"grpo": {"sampling": {"engine": "vllm"}}}'
-    none = parse_settings({"pools": {"trainer": {"cpu": "4"}}}).model_dump_json()
+    none = parse_settings({}).model_dump_json()
     with pytest.raises(
         BadConfig, match=r"^overrides: grpo\.sampling\.engine: vllm needs GPUs, .*transformers$"
     ):
