@@ -85,7 +85,12 @@ def _untold(one: Ordering) -> str:
 
 def _summary(orderings: Sequence[Ordering], untrained: Mapping[str, str]) -> str:
     counts = Counter(mark(one, untrained) for one in orderings)
-    words = {"within noise": "are within noise", "fails": "fail", UNTESTED: "are not tested"}
-    parts = [f"{counts['holds']} of {len(orderings)} claims hold in this round"]
-    parts += [f"{counts[one]} {said}" for one, said in words.items() if counts[one]]
+    words = {
+        "within noise": ("is within noise", "are within noise"),
+        "fails": ("fails", "fail"),
+        UNTESTED: ("is not tested", "are not tested"),
+    }
+    verb = "holds" if counts["holds"] == 1 else "hold"
+    parts = [f"{counts['holds']} of {len(orderings)} claims {verb} in this round"]
+    parts += [f"{counts[one]} {said[counts[one] > 1]}" for one, said in words.items() if counts[one]]
     return f"{', '.join(parts)}."

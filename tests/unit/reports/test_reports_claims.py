@@ -49,7 +49,7 @@ def test_each_mark_is_shown_with_the_difference_and_its_interval() -> None:
     assert "+10.5 [+1.0, +20.0] points on 300 problems" in text[0]
     assert "<b>+10.5</b> (+1.0 to +20.0)" in page
     assert "which differ alike: no certainty" in text[3]
-    assert "1 of 4 claims hold in this round, 2 are within noise, 1 fail." in page
+    assert "1 of 4 claims holds in this round, 2 are within noise, 1 fails." in page
 
 
 def test_an_sft_that_never_ran_does_not_fail() -> None:
