@@ -61,7 +61,7 @@ def test_an_sft_that_never_ran_does_not_fail() -> None:
     assert text.count("fails") == 1
     page = claims_section(claims, untrained)
     assert ">not tested</span>" in page
-    assert "0 of 2 claims hold in this round, 1 fail, 1 are not tested." in page
+    assert "0 of 2 claims hold in this round, 1 fails, 1 is not tested." in page
 
 
 def test_that_nothing_was_learned_is_said_with_the_counts() -> None:
