@@ -18,11 +18,12 @@ import numpy as np
 import numpy.typing as npt
 
 from mathloop.corpus.config import DeduplicationConfig
-from mathloop.corpus.steps import Outcome, run_step, working
+from mathloop.corpus.steps import Outcome, run_step
 from mathloop.decontamination.minhash import BANDS, PERMUTATIONS, U32, least_estimate, resemblance, signatures
 from mathloop.files import disk, write_file
 from mathloop.records import Document, read_documents
 from mathloop.stages import Progress, StageReport, timed
+from mathloop.work_folders import working
 
 PART = 2_000
 """Documents per part: a killed step repeats at most one part."""

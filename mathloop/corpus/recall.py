@@ -24,12 +24,13 @@ import xxhash
 from mathloop.corpus.classifier import Classifier, Scores, line_of, train
 from mathloop.corpus.config import RecallConfig
 from mathloop.corpus.extraction import text_of_row
-from mathloop.corpus.steps import Outcome, run_step, working
+from mathloop.corpus.steps import Outcome, run_step
 from mathloop.errors import BadData
 from mathloop.files import disk, replacing, write_file
 from mathloop.problems.sources.files import file_rows
 from mathloop.records import Document, read_documents
 from mathloop.stages import Progress, StageReport, timed
+from mathloop.work_folders import working
 
 PART = 5_000
 """Documents per part: a killed recall repeats at most one part, or one training."""

@@ -9,24 +9,20 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import xxhash
-
-from mathloop import __version__
-from mathloop.errors import MathloopError
-from mathloop.files import check_target, disk, make_parents, reading, remove_empty, write_file
+from mathloop.files import check_target, disk, write_file
 from mathloop.records import Document, read_documents, write_documents
 from mathloop.records.drops import DROP_REASON
 from mathloop.records.rows import check_suffix, json_line, line_writer
 from mathloop.stages import Progress, StageReport
+from mathloop.work_folders import working
 
 Outcome: TypeAlias = tuple[str, Document]
 """Why a document was dropped, or an empty text and the document that is kept."""
@@ -92,34 +88,6 @@ def run_step(
         values=values,
         samples=tally.samples,
     )
-
-
-@contextmanager
-def working(name: str, out: Path, inputs: Sequence[Path], settings: str) -> Iterator[Path]:
-    """A work folder that a killed step finds again; deleted at the end, and after a user's mistake."""
-    work = _work_folder(name, out, inputs, settings)
-    made = make_parents(work)
-    try:
-        with disk(work):
-            work.mkdir(exist_ok=True)
-        yield work
-    except MathloopError:
-        shutil.rmtree(work, ignore_errors=True)
-        remove_empty(made)
-        raise
-    shutil.rmtree(work, ignore_errors=True)
-
-
-def _work_folder(name: str, out: Path, inputs: Sequence[Path], settings: str) -> Path:
-    """A hidden folder beside `out` that depends on the arguments and on the inputs' sizes and times."""
-    place = Path(os.path.realpath(out))
-    key = xxhash.xxh3_64(f"{__version__}\0{name}\0{settings}\0{place}")
-    for path in inputs:
-        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-            with reading(file):
-                stat = os.stat(file)
-            key.update(f"\0{os.path.realpath(file)}\0{stat.st_size}\0{stat.st_mtime_ns}")
-    return place.with_name(f".mathloop-{key.hexdigest()}.shards")
 
 
 def _shards(name: str, apply: Apply, records: Iterable[Any], work: Path) -> tuple[Tally, int]:

@@ -8,7 +8,6 @@ killed run that is started again with the same arguments resumes, and writes the
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -16,9 +15,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import xxhash
-
-from mathloop import __version__
 from mathloop.decontamination.config import DecontaminationConfig
 from mathloop.decontamination.index import FORMAT, open_index
 from mathloop.decontamination.native import loaded
@@ -30,12 +26,13 @@ from mathloop.decontamination.training_rows import (
     write_lines,
 )
 from mathloop.decontamination.workers import filter_shards
-from mathloop.errors import BadData, MathloopError
-from mathloop.files import check_plain, check_target, disk, make_parents, reading, remove_empty
+from mathloop.errors import BadData
+from mathloop.files import check_plain, check_target, reading
 from mathloop.records import read_responses, response_of, write_responses
 from mathloop.records.filtering import filter_rows
 from mathloop.records.rows import is_parquet, line_writer, numbered_rows
 from mathloop.stages import Progress, StageReport, timed
+from mathloop.work_folders import working
 
 _SAMPLES = 24
 """Examples in the report: the strongest per benchmark and rule."""
@@ -87,35 +84,25 @@ def run(
     compiled, state = loaded()
     if compiled is None:
         print(f"filter: {state}: the same rows are removed, more slowly", file=sys.stderr, flush=True)
-    new_folders: list[Path] = []
-    work, rows = None, problems
-    try:
-        with disk(out):
-            new_folders = make_parents(Path(os.path.realpath(out)))
-            work = _work_folder(out, inputs, config)
-            work.mkdir(exist_ok=True)
-        index = index or work / "index"
-        opened = open_index(benchmarks, ngram=config.ngram, folder=index)
-        values = {"benchmark_items": float(opened.source_items), "benchmarks": float(len(opened.benchmarks))}
-        report = StageReport(name, values=values)
-        rules = (config.rules, config.lcs_ratio, config.structure_ratio, config.likeness)
-        if responses is None and not is_cut_as_it_is(problems):
-            rows = write_lines(problems, files, work)
-        job = Job(rows, work, index, rules)
-        if responses is not None:
-            next(read_responses(responses), None)  # raises if the file has no rows
-            job = replace(job, source=responses, problems=problems)
-        tally = _filter(job, out, removed, workers or len(os.sched_getaffinity(0)))
-    except MathloopError as error:
-        told = at_its_place(error, rows) if isinstance(error, BadData) and rows != problems else error
-        # A user's mistake leaves nothing behind; after a killed worker the next run resumes.
-        if work is not None and type(error) is not MathloopError:
-            shutil.rmtree(work, ignore_errors=True)
-            remove_empty(new_folders)
-        if told is not error:
-            raise told from None
-        raise
-    shutil.rmtree(work, ignore_errors=True)
+    rows = problems
+    with working(name, out, inputs, f"{FORMAT} {config.model_dump_json()}") as work:
+        try:
+            index = index or work / "index"
+            opened = open_index(benchmarks, ngram=config.ngram, folder=index)
+            values = {"benchmark_items": float(opened.source_items)}
+            report = StageReport(name, values=values | {"benchmarks": float(len(opened.benchmarks))})
+            rules = (config.rules, config.lcs_ratio, config.structure_ratio, config.likeness)
+            if responses is None and not is_cut_as_it_is(problems):
+                rows = write_lines(problems, files, work)
+            job = Job(rows, work, index, rules)
+            if responses is not None:
+                next(read_responses(responses), None)  # raises if the file has no rows
+                job = replace(job, source=responses, problems=problems)
+            tally = _filter(job, out, removed, workers or len(os.sched_getaffinity(0)))
+        except BadData as error:
+            if rows == problems:
+                raise
+            raise at_its_place(error, rows) from None
     report.inputs, report.dropped = tally.taken, dict(tally.dropped)
     report.kept = tally.taken - sum(tally.dropped.values())
     report.values |= {f"removed: {pair}": float(count) for pair, count in sorted(tally.matrix.items())}
@@ -133,15 +120,6 @@ def _check_places(inputs: Sequence[Path], out: Path, removed: Path) -> None:
     nested = places[0] in places[1].parents or places[1] in places[0].parents
     if len(set(places)) < 2 or nested or {*places} & {Path(os.path.realpath(path)) for path in inputs}:
         raise BadData("out and removed must differ from each other and from every input", path=out)
-
-
-def _work_folder(out: Path, inputs: Sequence[Path], config: DecontaminationConfig) -> Path:
-    """A folder that depends on the arguments and on the inputs' sizes and modification times."""
-    key = xxhash.xxh3_64(f"{__version__} {FORMAT} {config.model_dump_json()} {os.path.realpath(out)}")
-    for path in inputs:
-        stat = os.stat(path)
-        key.update(f"\0{os.path.realpath(path)}\0{stat.st_size}\0{stat.st_mtime_ns}")
-    return Path(os.path.realpath(out)).with_name(f".mathloop-{key.hexdigest()}.shards")
 
 
 def _filter(job: Job, out: Path, removed: Path, workers: int) -> Tally:
