@@ -29,16 +29,19 @@ def _table(pairs: str) -> dict[int, str]:
 
 
 _LETTERS, _GREEK_LETTERS = _table(_ALWAYS), _table(_GREEK)
-_EVERY = _LETTERS | _GREEK_LETTERS
+LATIN = _LETTERS | _GREEK_LETTERS
+"""For `str.translate`: Latin letters for all that look like them."""
 _MASKED = re.compile(f"[{''.join(map(chr, _LETTERS))}]")
 _MASKED_GREEK = re.compile(f"[{''.join(map(chr, _GREEK_LETTERS))}]")
 _WORD = re.compile(rf"(?<![A-Za-z])[A-Za-z]*{_MASKED_GREEK.pattern}[A-Za-z{_MASKED_GREEK.pattern[1:]}*")
-_STRANGE = re.compile(f"{_INVISIBLE.pattern[:-2]}{''.join(map(chr, _EVERY))}]")
+_STRANGE = re.compile(f"{_INVISIBLE.pattern[:-2]}{''.join(map(chr, LATIN))}]")
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 _LATIN = re.compile(r"[A-Za-z]+")
 _FUNCTIONS = "sin cos tan cot sec csc log ln lg exp lim arcsin arccos arctan sinh cosh tanh"
 _NAMES = frozenset(_FUNCTIONS.split())
 """They may stand right before a Greek variable."""
+_LONG = 7
+"""Letters of a word in turns Latin and Greek that is no product of variables: Εναlυατe."""
 
 
 def looks_strange(text: str) -> bool:
@@ -54,7 +57,7 @@ def visible(text: str) -> str:
 def unmasked(text: str) -> str:
     """The text with Latin letters in place of those that look like them."""
     if _MASKED_GREEK.search(text) and any(map(_is_masked, _WORD.findall(text))):
-        return text.translate(_EVERY)
+        return text.translate(LATIN)
     return text.translate(_LETTERS) if _MASKED.search(text) else text
 
 
@@ -63,5 +66,7 @@ def _is_masked(word: str) -> bool:
     if not parts:
         return False
     greek = _LATIN.sub("", word)
+    if len(parts) > 1 and len(word) >= _LONG:
+        return True
     # Single letters and names of points go together with variables: xα, ABα.
     return greek.isupper() or "ο" in greek or any(len(part) > 1 and not part.isupper() for part in parts)

@@ -52,11 +52,11 @@ def normalize(text: str) -> str:
     """NFKC and lower case, with one kind of apostrophe; \\frac12 becomes \\frac 1 2, drawings are removed."""
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text)
-        if looks_strange(text):
-            # Without what is between them, a letter and its accent are one.
-            text = unmasked(unicodedata.normalize("NFKC", visible(text)))
         for apostrophe in APOSTROPHES:
             text = text.replace(apostrophe, "'")
+        if not text.isascii() and looks_strange(text):
+            # Without what is between them, a letter and its accent are one.
+            text = unmasked(unicodedata.normalize("NFKC", visible(text)))
     if "[asy]" in text:
         text = _DRAWING.sub(" ", text)
     if "\\" in text:

@@ -20,6 +20,7 @@ from mathloop.decontamination.batches import Arrays, Passage
 from mathloop.decontamination.hashing import Ints
 from mathloop.decontamination.native import library
 from mathloop.decontamination.native.arrays import Filter, Pointers, bits_near, index_fields, language
+from mathloop.decontamination.normalization import APOSTROPHES, is_plain
 from mathloop.decontamination.prompts import hinted
 from mathloop.decontamination.structure import NUMBER
 from mathloop.decontamination.tokenization import encoded
@@ -69,12 +70,14 @@ class Prefilter:
             return Marks(np.ones(len(texts), np.bool_), _hints(texts, range(len(texts))))
         marks = np.zeros(len(texts), np.uint8)
         are_ascii = np.fromiter(map(str.isascii, texts), np.bool_, len(texts))
+        normal, changed = _normal(texts, np.flatnonzero(~are_ascii).tolist())
+        are_ascii[changed] = True
         are_statements = np.array(statements, np.bool_)
         answers = values(map(_answer, passages))
-        near, others = bits_near(answers), []
+        near, others = bits_near(answers), [np.array(changed, np.int64)]
         for places in (np.flatnonzero(are_ascii), np.flatnonzero(~are_ascii)):
-            for own in _batches(places, texts):
-                codes, offsets, plain = encoded([texts[place] for place in own.tolist()])
+            for own in _batches(places, normal):
+                codes, offsets, plain = encoded([normal[place] for place in own.tolist()])
                 found = np.zeros(len(own), np.uint8)
                 of_texts = are_statements[own], answers[own], near[own], found
                 arguments = (codes, codes.itemsize > 1, offsets, len(own), *of_texts)
@@ -83,10 +86,23 @@ class Prefilter:
                 marks[own] = found
                 others.append(own[~plain])
         # Those that were normalized; the compiled code has seen the others as they are.
-        changed = np.concatenate(others)
+        unseen = np.concatenate(others)
         prompted = (marks & _PROMPTED).astype(np.bool_)
-        prompted[changed] = _hints(texts, changed.tolist())[changed]
+        prompted[unseen] = _hints(texts, unseen.tolist())[unseen]
         return Marks((marks & _MATCHES).astype(np.bool_), prompted & are_statements)
+
+
+def _normal(texts: list[str], places: Sequence[int]) -> tuple[list[str], list[int]]:
+    """The texts, and the places of those that are ASCII but for their apostrophes, which are replaced."""
+    normal, changed = list(texts), []
+    for place in places:
+        text = texts[place]
+        for apostrophe in APOSTROPHES:
+            text = text.replace(apostrophe, "'")
+        if is_plain(text):
+            normal[place] = text
+            changed.append(place)
+    return normal, changed
 
 
 def _hints(texts: Sequence[str], places: Sequence[int]) -> npt.NDArray[np.bool_]:

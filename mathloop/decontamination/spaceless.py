@@ -14,6 +14,7 @@ import numpy as np
 from mathloop.decontamination.batches import Arrays, Batch
 from mathloop.decontamination.hashing import U64, Ints, mix
 from mathloop.decontamination.items import Items
+from mathloop.decontamination.look_alikes import LATIN
 from mathloop.decontamination.normalization import compact, normalize
 from mathloop.decontamination.tables import Table
 from mathloop.decontamination.tokenization import LETTER
@@ -32,8 +33,12 @@ _CACHED = 4096
 
 
 def spaceless(text: str) -> str:
-    """Letters, digits and operators of a text; commas between digits stay."""
+    """Letters, digits and operators of a text; commas between digits stay.
+
+    Greek letters are the Latin ones that they look like: without spaces α may be part of a word.
+    """
     plain = compact("".join(normalize(text).split()))
+    plain = plain if plain.isascii() else plain.translate(LATIN)
     return _OTHERS.sub("", plain.translate(_OPERATORS))
 
 

@@ -41,7 +41,7 @@ def is_stock(text: str) -> bool:
 
 def without_instructions(text: str) -> str:
     """The text without sentences, free of numbers and formulas, that say how a choice is to be made."""
-    if _CHOOSING.search(text) is None:
+    if text.isascii() or _CHOOSING.search(text) is None:
         return text
     sentences = _SENTENCE.findall(text)
     return "".join(each for each in sentences if _MATH.search(each) or not _CHOOSING.search(each))

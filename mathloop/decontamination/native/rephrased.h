@@ -2,7 +2,7 @@
 
 enum { MOST_NUMBERS = 12, RAREST = 8, LEFT_OUT = 3, KINDS = 5 };
 static const double RARE_NUMBER = 0.85, INFORMATIVE = 0.5, FAMILIAR = 0.5, COMMONPLACE = 0.45;
-static const double TOLERANCE = 1e-6, MARGIN = 1e-3;
+static const double TOLERANCE = 1e-6, MARGIN = 1e-3, WORTHWHILE = 0.25;
 static const uint64_t SALT_SET = 0x9FB21C651E98DF25u, SALT_LESS_ONE = 0xA24BAED4963EE407u;
 static const uint64_t SALT_RARE = 0x8CB92BA72F3D8DD7u, SALT_WORD_LESS_ONE = 0xD8163841FDE6A8F9u;
 static const int BITS[KINDS] = {512, 512, 256, 128, 128}, BEGIN[KINDS + 1] = {0, 8, 16, 20, 22, 24};
@@ -124,7 +124,7 @@ static int is_any_likely(State *state, const Table *table, const uint64_t *entri
             if (rules_out(state->answer, state->filter->item_answers + 4 * item))
                 continue;
             make_sketch(state);
-            if (!(score(state, item) < -MARGIN))
+            if (!(score(state, item) < WORTHWHILE - MARGIN))
                 return 1;
         }
     }

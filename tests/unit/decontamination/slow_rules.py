@@ -8,6 +8,7 @@ from itertools import pairwise
 
 from mathloop.decontamination.answer_conflicts import disagree, known_answer, share_no_number
 from mathloop.decontamination.features import extract
+from mathloop.decontamination.look_alikes import LATIN
 from mathloop.decontamination.similarity import coincide, formulas_differ, likeness, unknown_likeness
 from mathloop.decontamination.stock import is_stock
 from mathloop.decontamination.words import STOP, STOP_CHARACTERS
@@ -192,7 +193,7 @@ def spaceless(item: str, text: str) -> bool:
 
 
 def squeezed(text: str) -> str:
-    plain = without_marks("".join(normalized(text).split()))
+    plain = without_marks("".join(normalized(text).split())).translate(LATIN)
     signs = {**dict.fromkeys("−–", "-"), **dict.fromkeys("×·•", "*"), "÷": "/"}
     kept = []
     for place, letter in enumerate(plain):

@@ -70,6 +70,16 @@ def test_tuples_keep_their_numbers_and_look_alikes_are_read(text: str, expected:
     assert " ".join(tokens(text)) == expected
 
 
+def test_greek_letters_hide_no_copy_in_turns_with_latin_ones_or_without_spaces() -> None:
+    items = [
+        "Evaluate $(1+2i)6-3i$.",
+        "The charge density σ of a plane and its radius α are given.",
+        "计算：(1+1/a)÷(a^2-1)",
+    ]
+    copies = ["Εναlυατe $(1+2ι)6-3ι$.", items[1].replace(" ", ""), "计算：(1+1/α)÷(α^2-1)"]
+    assert found([Item("bench", item) for item in items], copies) == [True, True, True]
+
+
 def test_missing_spaces_do_not_join_numbers_or_lose_operators() -> None:
     item = "Find the sum of 12 and 7, 30 - 4 and 5."
     copy = "Findthesumof12and7,30-4and5."
