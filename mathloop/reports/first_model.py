@@ -33,9 +33,9 @@ def run(
 
     Raises:
         BadModel: the store already has another first champion; nothing was changed.
+        BadData: a summary is damaged, and a tracker wants it.
     """
-    stages = [report for path in summaries for report in read_summary(path)]
+    on = is_on(tracking)
+    stages = [report for path in summaries for report in read_summary(path)] if on else []
     published = publish_base(store_url=store_url, model=model, round_id=round_id, out=out)
-    if not is_on(tracking):
-        return [published]
-    return [published, send(tracking, round_id, configuration, [*stages, published])]
+    return [published, send(tracking, round_id, configuration, [*stages, published])] if on else [published]

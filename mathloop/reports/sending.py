@@ -33,4 +33,4 @@ def send(
     except Exception as error:  # what it is about has happened already
         traceback.print_exc()
         reason = " ".join(str(error).split()) or type(error).__name__
-        return StageReport("tracking", notes=[f"The round could not be tracked: {reason}"])
+        return StageReport("tracking", notes=[f"The run could not be tracked: {reason}"])

@@ -108,7 +108,7 @@ def test_a_dead_tracker_stops_nothing_and_a_live_one_has_the_scores(
     monkeypatch.setattr(sending, "track", breaks)
     *_, report, last = judge(made, tmp_path, tracking=on)
     assert report.stage == "report"
-    assert last.notes == ["The round could not be tracked: no such thing"]
+    assert last.notes == ["The run could not be tracked: no such thing"]
 
 
 def test_the_first_model_is_published_and_its_training_is_tracked(
