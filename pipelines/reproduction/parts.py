@@ -27,7 +27,7 @@ class Part(NamedTuple):
     store: str
     """Name of its store: the line of champions that it begins or continues."""
     minutes: float
-    """Time that it takes on two cores, relative to the other parts."""
+    """Minutes that it takes on one core; the time that is left is estimated by their proportions."""
     seeds: int = 0
     """Its seed is this many times further on."""
     overrides: Callable[[Place], Overrides] = lambda place: {}
@@ -86,17 +86,17 @@ def _round(place: Place) -> Overrides:
 
 
 PARTS = (
-    Part("v1", "pretraining", "v1", 4),
-    Part("round-1", "improvement-round", "v1", 4, 1, _round),
-    Part("round-2", "improvement-round", "v1", 4, 2, _round),
-    Part("written", "written-corpus", "v1", 4, 3),
-    Part("v2", "pretraining", "v2", 4, 0, _v2),
-    Part("round-3", "improvement-round", "v2", 4, 1, _round),
-    Part("inference", "evaluation", "v2", 2, 1),
-    Part("v1-again", "pretraining", "v1-again", 4, 4, _v1),
-    Part("v1-again-evaluation", "evaluation", "v1-again", 1, 1, _once),
-    Part("v2-unfiltered", "pretraining", "v2-unfiltered", 4, 0, _unfiltered),
-    Part("v2-unfiltered-evaluation", "evaluation", "v2-unfiltered", 1, 1, _once),
+    Part("v1", "pretraining", "v1", 9),
+    Part("round-1", "improvement-round", "v1", 6, 1, _round),
+    Part("round-2", "improvement-round", "v1", 6, 2, _round),
+    Part("written", "written-corpus", "v1", 3, 3),
+    Part("v2", "pretraining", "v2", 9, 0, _v2),
+    Part("round-3", "improvement-round", "v2", 6, 1, _round),
+    Part("inference", "evaluation", "v2", 1.5, 1),
+    Part("v1-again", "pretraining", "v1-again", 9, 4, _v1),
+    Part("v1-again-evaluation", "evaluation", "v1-again", 0.5, 1, _once),
+    Part("v2-unfiltered", "pretraining", "v2-unfiltered", 9, 0, _unfiltered),
+    Part("v2-unfiltered-evaluation", "evaluation", "v2-unfiltered", 0.5, 1, _once),
 )
 """In the order in which they run; a part may read what earlier ones made."""
 
