@@ -19,7 +19,7 @@ from mathloop.cluster.kubernetes import Cluster
 from mathloop.cluster.sampling_node import CONFIGS, DROPPED, MODELS, REPORT, RESPONSES, Task
 from mathloop.cluster.train_job_launching import NAMESPACE, Access
 from mathloop.cluster.train_job_spec import job_name
-from mathloop.errors import BadConfig
+from mathloop.errors import BadConfig, Corrupt
 from mathloop.files import disk, filled, replacing
 from mathloop.records import Response, read_problems, read_responses, write_responses
 from mathloop.settings.pools import SamplerPool
@@ -62,6 +62,7 @@ def run(
 
     Raises:
         BadConfig: `pool`, `access` or `config` does not fit its model.
+        Corrupt: a shard is not what a pod published; it is removed.
         ClusterRefused: the cluster lacks permission or an answer.
         TrainJobFailed: the job failed or took too long.
     """
@@ -141,7 +142,13 @@ def _join(store: Store, task: Task, out: Path, dropped: Path) -> StageReport:
         def responses() -> Iterator[Response]:
             for shard in range(task.shards):
                 results = Path(folder, str(shard))
-                store.fetch(task.artifact(shard), results)
+                try:
+                    store.fetch(task.artifact(shard), results)
+                except Corrupt as error:  # two pods of one index may have published at the same moment
+                    store.remove(task.artifact(shard))
+                    raise Corrupt(
+                        f"{error} (shard {shard + 1} was removed; retry the step, which draws it alone again)"
+                    ) from None
                 reports.append(StageReport.read(results / REPORT))
                 with disk(dropped), (results / DROPPED).open("rb") as lines:
                     file.writelines(lines)

@@ -13,6 +13,7 @@ import sys
 import tempfile
 from itertools import islice
 from pathlib import Path
+from shutil import rmtree
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -121,6 +122,7 @@ def _draw(
         # The pod that this one replaces was only cut off, and has published the shard meanwhile.
         if not store.exists(task.artifact(shard)):
             raise
+    rmtree(folder)
     print(f"{task.stage}: shard {shard + 1} of {task.shards} is done", flush=True)
 
 

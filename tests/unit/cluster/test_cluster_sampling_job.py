@@ -16,7 +16,7 @@ import pytest
 from mathloop.cluster import sampling_job_spec, sampling_launching, sampling_node, train_job
 from mathloop.cluster.kubernetes import Cluster
 from mathloop.cluster.train_job_spec import NODE
-from mathloop.errors import BadConfig, MathloopError, StorageAway
+from mathloop.errors import BadConfig, Corrupt, MathloopError, StorageAway
 from mathloop.records import Problem, Response, read_responses, write_problems
 from mathloop.sampling import engines
 from mathloop.sampling.config import SamplingConfig
@@ -130,6 +130,20 @@ def test_a_step_that_starts_again_has_only_the_missing_shards_drawn(
     launch(cluster, store, inputs, tmp_path)
     assert len(list(read_responses(tmp_path / "responses"))) == 8
     assert all(path.stat().st_mtime_ns == before[path] for path in before if path.exists())
+
+
+def test_a_shard_that_two_pods_published_at_once_is_drawn_again(
+    fake: FakeCluster, cluster: Cluster, store: str, inputs: dict[str, Path], tmp_path: Path, answers: None
+) -> None:
+    run_pods(fake, lambda task, index: sampling_node.run(task, str(index)))
+    launch(cluster, store, inputs, tmp_path)
+    shard = tmp_path / "store" / "sampling" / "round-1" / "cot" / "shards" / "1"
+    (shard / "dropped.jsonl").write_text("another pod's")
+    with pytest.raises(Corrupt, match=r"shard 2 was removed; retry the step") as caught:
+        launch(cluster, store, inputs, tmp_path, out=tmp_path / "again")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "again").exists()
+    assert launch(cluster, store, inputs, tmp_path, out=tmp_path / "again").generated == 16
 
 
 def test_the_job_is_valid_holds_no_key_and_has_the_pools_settings() -> None:
