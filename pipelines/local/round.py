@@ -17,6 +17,7 @@ import mathloop
 from mathloop.errors import BadConfig, BadData, StorageRefused
 from mathloop.files import content_digest, joined_digest
 from mathloop.settings import Settings
+from mathloop.settings.engines import check_installed
 from mathloop.validation import first_mistake
 from mathloop.writing.config import WritingConfig
 from mathloop.writing.templates import is_file, load_template, template_names
@@ -63,6 +64,8 @@ def begin_round(
     if pipeline not in SUFFIXES:
         _check_benchmarks(settings)
         _check_writing(settings, pipeline)
+    if pipeline == ROUND:
+        check_installed(settings)
     if problems_file is not None and pipeline in SUFFIXES:
         message = f"pipeline {pipeline} takes no problems; remove the option"
         raise BadConfig(f"--problems {problems_file}: {message}")

@@ -18,6 +18,7 @@ from safetensors.numpy import save_file
 from mathloop.errors import BadConfig, BadModel, StorageRefused, UserError
 from mathloop.models.saving import save_folder
 from mathloop.registry import Registry
+from mathloop.settings import engines
 from mathloop.storage import open_store
 from pipelines.local import folder as folders
 from pipelines.local.round import begin_round
@@ -87,6 +88,18 @@ def test_a_benchmark_that_is_not_there_is_refused_before_the_run_has_a_folder(
     assert said in str(error.value)
     assert "\n" not in str(error.value)
     assert not list(here.iterdir())
+
+
+def test_an_engine_that_is_not_installed_is_refused_before_the_run_has_a_folder(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "find_spec", lambda name: None)
+    with pytest.raises(
+        BadConfig, match=r"^cot\.sampling\.engine, grpo\.sampling\.engine: vllm is not installed"
+    ):
+        begin_round(load_profile("tiny", ["cot.sampling.engine=vllm", "grpo.sampling.engine=vllm"]), None)
+    assert not list(here.iterdir())
+    begin_round(load_profile("tiny", []), None)
 
 
 def test_a_models_folder_is_kept_as_an_absolute_path(here: Path) -> None:
