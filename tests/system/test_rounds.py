@@ -228,38 +228,50 @@ def test_kill_9_in_every_stage_changes_nothing(
     assert decisions[0] == decisions[1]
 
 
-def test_a_second_round_starts_from_the_champion_and_moves_it_only_if_better(
-    undisturbed: tuple[Path, rounds.Outcome], tmp_path: Path
-) -> None:
-    shutil.copytree(undisturbed[0] / "runs" / "store", tmp_path / "runs" / "store")
-    registry = Registry(open_store(str(tmp_path / "runs" / "store")))
-    before = registry.history()
-    outcome = rounds.finish(rounds.start(tmp_path, "run", "--profile", "tiny", "--seed", "6"))
+@pytest.fixture(scope="module")
+def second(
+    undisturbed: tuple[Path, rounds.Outcome], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, rounds.Outcome]:
+    """A round from the first one's champion, and the folder that it was run in."""
+    folder = tmp_path_factory.mktemp("second")
+    shutil.copytree(undisturbed[0] / "runs" / "store", folder / "runs" / "store")
+    outcome = rounds.finish(rounds.start(folder, "run", "--profile", "tiny", "--seed", "6"))
     assert outcome.code == 0, outcome.stdout + outcome.stderr
-    run = rounds.only_run(tmp_path)
+    return folder, outcome
+
+
+def test_a_second_round_starts_from_the_champion_and_moves_it_only_if_better(
+    undisturbed: tuple[Path, rounds.Outcome], second: tuple[Path, rounds.Outcome]
+) -> None:
+    before, after = (
+        Registry(open_store(str(folder / "runs" / "store"))).history() for folder, _ in (undisturbed, second)
+    )
+    run = rounds.only_run(second[0])
     assert sorted(path.name for path in (run / "stages").iterdir()) == sorted(ROUND)
     verdict = rounds.artifact(run, "judgment", "verdict")
     published = rounds.artifact(run, "judgment", "published")
     assert published["promoted"] == verdict["promote"] == (verdict["low"] > 0)
-    assert registry.history()[: len(before)] == before
-    assert len(registry.history()) == len(before) + published["promoted"]
+    assert after[: len(before)] == before
+    assert len(after) == len(before) + published["promoted"]
 
 
 def test_a_damaged_challenger_is_refused_and_the_champion_stays(
-    undisturbed: tuple[Path, rounds.Outcome], tmp_path: Path
+    undisturbed: tuple[Path, rounds.Outcome], second: tuple[Path, rounds.Outcome], tmp_path: Path
 ) -> None:
+    """The second round as it was before its evaluation, but for the challenger's weights."""
     shutil.copytree(undisturbed[0] / "runs" / "store", tmp_path / "runs" / "store")
+    run = tmp_path / "runs" / rounds.only_run(second[0]).name
+    shutil.copytree(rounds.only_run(second[0]), run)
+    for stage in ("evaluation", "judgment"):
+        shutil.rmtree(run / "stages" / stage)
     registry = Registry(open_store(str(tmp_path / "runs" / "store")))
     before = registry.history()
-    process = rounds.start(tmp_path, "run", "--profile", "tiny", "--seed", "6")
-    run = rounds.wait_until_begun(tmp_path, "evaluation", process)
-    process.kill()
-    process.communicate()
     (weights,) = (run / "stages" / "grpo" / "challenger").glob("*.safetensors")
     noise = {name: torch.randn_like(tensor) for name, tensor in load_file(weights).items()}
     save_file(noise, weights, metadata={"format": "pt"})
     outcome = rounds.finish(rounds.start(tmp_path, "run", "--resume", run.name))
     assert outcome.code == 0, outcome.stdout + outcome.stderr
+    assert outcome.stdout.count("from an earlier attempt") == len(ROUND) - 2
     assert "not promoted" in outcome.stdout
     assert rounds.artifact(run, "judgment", "verdict")["promote"] is False
     assert registry.history() == before
