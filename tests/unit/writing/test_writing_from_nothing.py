@@ -44,8 +44,8 @@ def _writer(monkeypatch: pytest.MonkeyPatch) -> None:
 
         def answer(prompt: str) -> str:
             if ": " in prompt:
-                told = prompt.partition(": ")[2].removeprefix("Ann packs").split(".")[0]
-                return f"How many melons are in all {told}, packed by Ann?"
+                scene = prompt.partition(": ")[2].removeprefix("Ann packs").split(".")[0]
+                return f"How many melons are in all {scene}, packed by Ann?"
             number = next(numbers)
             return f"Ann packs {number} crates of {COUNTS[number % 6]} melons. How many melons?"
 
