@@ -167,7 +167,7 @@ def _rephrased(index: Index, path: Path) -> None:
     kinds = sorted({row.get("kind", "") for row in rows})
     print(f"\nrephrased problems detected, of {path.name}; open-r1, 13-gram: {theirs} of {len(rows)}")
     lines = []
-    for kind in (*kinds, None):
+    for kind in (*filter(None, kinds), None):
         chosen = [
             match for row, match in zip(rows, matches, strict=True) if kind in (None, row.get("kind", ""))
         ]
