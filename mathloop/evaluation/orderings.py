@@ -43,8 +43,9 @@ def check_orderings(*rounds: Outcomes, challenger: str = CHALLENGER, seed: int =
     Training: SFT above base, and the challenger above SFT (greedy). Selection: for the challenger, maj@k
     above greedy, and rm@k above maj@k, with the k that was drawn. These compare means over the modes that
     both sides have. Tools: for the challenger, TIR above CoT (greedy) on the family `large_numbers`. Claims
-    about models, metrics or families without scores in each round are left out. A problem of several rounds
-    is one cluster.
+    about models, metrics or families without scores in each round are left out, and those about selection
+    where a round drew one sample: there is nothing to choose among. A problem of several rounds is one
+    cluster.
     """
     name = NAMES.get(challenger, challenger)
     candidates = [
@@ -89,6 +90,8 @@ def _ordering(
 ) -> Ordering | None:
     below, above, clusters = [], [], []
     for outcomes in rounds:
+        if greater[1] != "greedy" and outcomes.drawn < 2:
+            return None
         modes = sorted({mode for _, mode in outcomes.entries})
         pairs = [(_scores(outcomes, mode, lesser), _scores(outcomes, mode, greater)) for mode in modes]
         both = [(one, other) for one, other in pairs if one is not None and other is not None]

@@ -296,3 +296,10 @@ def test_an_ordering_averages_over_the_modes_that_both_sides_have():
     assert found(rows)["SFT improves on the base model"][1::2][:2] == pytest.approx((0.3, 0.35))
     rows = [row for row in rows if (row.model, row.mode) != ("sft", "tir")]
     assert found(rows)["SFT improves on the base model"][1::2][:2] == pytest.approx((0.2, 0.1))
+
+
+def test_of_one_sample_nothing_is_chosen():
+    rows = answered("challenger", "cot", range(9)) + answered("challenger", "cot", range(5), 0, 0.1)
+    assert found(rows) == {}
+    rows += answered("challenger", "cot", range(5), 1, 0.2)
+    assert len(found(rows)) == 2
