@@ -159,8 +159,14 @@ def _copies(index: Index, items: Sequence[Item]) -> None:
 
 
 def _rephrased(index: Index, path: Path) -> None:
-    """Recall on rephrased benchmark items, in total and by kind."""
-    rows = [row for _, row in numbered_rows(path)]
+    """Recall on rephrased items of the benchmarks in the index, in total and by kind."""
+    known = {index.items[number].benchmark for number in range(len(index.items))}
+    given = [row for _, row in numbered_rows(path)]
+    rows = [row for row in given if row.get("benchmark") in {None, *known}]
+    if left_out := len(given) - len(rows):
+        print(f"\n{path.name}: {left_out} of {len(given)} rows are of benchmarks that the index lacks")
+    if not rows:
+        return
     texts = [row["rephrased"] for row in rows]
     matches = _find([[Passage(text, True)] for text in texts], _rules(index), index.items)
     theirs = OpenR1([[index.items[number].text for number in range(len(index.items))]], 13).count(texts)
