@@ -33,4 +33,4 @@ def test_the_share_drawn_and_the_paired_difference_are_printed(
         r"^saved +cot +(\w+) +([\d.]+) % +([\d.]+) +\+0\.00 \[\+0\.00, \+0\.00\] +2$", printed, re.M
     )
     assert [name for name, *_ in found] == ["maj", "rm", "weighted"]
-    assert found[0][1] == "68.8"  # 3 of 8 and 8 of 8
+    assert found[0][1] == "56.2"  # 2 of 8 and 7 of 8
