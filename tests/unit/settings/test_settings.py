@@ -13,6 +13,7 @@ from components.preflight import preflight
 from mathloop.cluster.preflight import Start
 from mathloop.errors import BadConfig
 from mathloop.settings import SECTIONS, Settings, parse_settings, resolve
+from mathloop.settings.flat import changes
 from mathloop.settings.pools import Pool
 from mathloop.settings.settings import STAGE_SECTIONS
 from mathloop.validation import first_mistake
@@ -214,3 +215,12 @@ def test_a_pools_limit_is_its_request_unless_one_is_named() -> None:
         ValidationError, match=r"memory \(2Gi\) is more than memory_limit \(1500Mi\): lower it"
     ):
         Pool(memory="2Gi", memory_limit="1500Mi")
+
+
+def test_a_setting_that_an_older_round_lacks_is_a_change_only_if_it_is_not_the_default() -> None:
+    steps = Settings().grpo.steps
+    older, newer = {"grpo": {"group_size": 8}}, {"grpo": {"group_size": 8, "steps": steps}}
+    assert changes(older, newer) == changes(newer, older) == []
+    newer["grpo"]["steps"] += 1
+    assert changes(older, newer) == [("grpo.steps", None, steps + 1)]
+    assert changes({"model": "a"}, {"samples": 8}) == [("model", "a", None), ("samples", None, 8)]
