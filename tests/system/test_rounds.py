@@ -256,20 +256,24 @@ def test_a_second_round_starts_from_the_champion_and_moves_it_only_if_better(
 
 
 def test_a_damaged_challenger_is_refused_and_the_champion_stays(
-    undisturbed: tuple[Path, rounds.Outcome], second: tuple[Path, rounds.Outcome], tmp_path: Path
+    undisturbed: tuple[Path, rounds.Outcome], second: tuple[Path, rounds.Outcome]
 ) -> None:
-    """The second round as it was before its evaluation, but for the challenger's weights."""
-    shutil.copytree(undisturbed[0] / "runs" / "store", tmp_path / "runs" / "store")
-    run = tmp_path / "runs" / rounds.only_run(second[0]).name
-    shutil.copytree(rounds.only_run(second[0]), run)
+    """The second round as it was before its evaluation, but for the challenger's weights.
+
+    In its own folder, since a run that was moved begins anew; no later test uses that round.
+    """
+    folder = second[0]
+    shutil.rmtree(folder / "runs" / "store")
+    shutil.copytree(undisturbed[0] / "runs" / "store", folder / "runs" / "store")
+    run = rounds.only_run(folder)
     for stage in ("evaluation", "judgment"):
         shutil.rmtree(run / "stages" / stage)
-    registry = Registry(open_store(str(tmp_path / "runs" / "store")))
+    registry = Registry(open_store(str(folder / "runs" / "store")))
     before = registry.history()
     (weights,) = (run / "stages" / "grpo" / "challenger").glob("*.safetensors")
     noise = {name: torch.randn_like(tensor) for name, tensor in load_file(weights).items()}
     save_file(noise, weights, metadata={"format": "pt"})
-    outcome = rounds.finish(rounds.start(tmp_path, "run", "--resume", run.name))
+    outcome = rounds.finish(rounds.start(folder, "run", "--resume", run.name))
     assert outcome.code == 0, outcome.stdout + outcome.stderr
     assert outcome.stdout.count("from an earlier attempt") == len(ROUND) - 2
     assert "not promoted" in outcome.stdout
