@@ -21,8 +21,8 @@ from kfp import kubernetes
 from kfp.dsl import PipelineTask
 
 from mathloop.cluster import reuse
+from mathloop.cluster.job_pods import SECRET_KEYS, STORE_PATIENCE
 from mathloop.cluster.preflight import CODE_VERSION_VARIABLE
-from mathloop.cluster.train_job_spec import SECRET_KEYS, STORE_PATIENCE
 from mathloop.retrying import PATIENCE_VARIABLE
 from mathloop.settings import Settings
 from mathloop.settings.pools import CA_FOLDER, CA_KEY, DAY, Affinity, Pool, PoolsConfig

@@ -6,9 +6,10 @@ import hashlib
 import json
 from typing import Any
 
+from mathloop.cluster.job_pods import labels, mounted, placement, pod_variables
 from mathloop.cluster.kinds import JOB
-from mathloop.cluster.train_job_spec import HASH_LABEL, NODE, SERVICE_ACCOUNT, node_affinity, pod_variables
-from mathloop.settings.pools import CA_FOLDER, Pool
+from mathloop.cluster.train_job_spec import HASH_LABEL, NODE, SERVICE_ACCOUNT
+from mathloop.settings.pools import Pool
 
 TASK_VARIABLE = "MATHLOOP_SAMPLING_TASK"
 COMMAND = ("python3", "-m", "mathloop.cluster.sampling_node")
@@ -41,12 +42,7 @@ def build(
         config_map: name of the ConfigMap with the S3 endpoint.
         ca_config_map: name of the ConfigMap with the authorities of its certificate, as ca.crt; empty: none.
     """
-    labels = {
-        "app.kubernetes.io/name": "mathloop",
-        "app.kubernetes.io/part-of": "mathloop",
-        "app.kubernetes.io/component": "sampler",
-        "app.kubernetes.io/managed-by": "mathloop",
-    }
+    own = labels("sampler")
     pod = _pod(task, image, pool, secret, config_map, ca_config_map)
     spec = {
         "completionMode": "Indexed",
@@ -67,7 +63,7 @@ def build(
         # Should no launcher come back, the cluster itself ends the job.
         "activeDeadlineSeconds": pool.queue_seconds + pool.run_seconds,
         "template": {
-            "metadata": {"labels": {**labels, "mathloop.dev/store-client": "true"}},
+            "metadata": {"labels": {**own, "mathloop.dev/store-client": "true"}},
             "spec": pod,
         },
     }
@@ -78,7 +74,7 @@ def build(
         "metadata": {
             "name": name,
             "namespace": namespace,
-            "labels": {**labels, HASH_LABEL: digest, **pool.labels()},
+            "labels": {**own, HASH_LABEL: digest, **pool.labels()},
         },
         "spec": spec,
     }
@@ -87,17 +83,8 @@ def build(
 def _pod(
     task: str, image: str, pool: Pool, secret: str, config_map: str, ca_config_map: str
 ) -> dict[str, Any]:
-    volumes: list[dict[str, Any]] = [{"name": "tmp", "emptyDir": {}}]
-    mounts: list[dict[str, Any]] = [{"name": "tmp", "mountPath": "/tmp"}]
-    if pool.shared_memory:
-        memory = {"medium": "Memory", "sizeLimit": pool.shared_memory}
-        volumes.append({"name": "shared-memory", "emptyDir": memory})
-        mounts.append({"name": "shared-memory", "mountPath": "/dev/shm"})
-    if ca_config_map:
-        volumes.append({"name": "store-ca", "configMap": {"name": ca_config_map}})
-        mounts.append({"name": "store-ca", "mountPath": CA_FOLDER, "readOnly": True})
+    volumes, mounts = mounted(pool, ca_config_map)
     user = pool.run_as_user or USER
-    tolerations = [item.to_kubernetes() for item in pool.tolerations]
     return {
         "serviceAccountName": SERVICE_ACCOUNT,
         "automountServiceAccountToken": False,
@@ -110,9 +97,7 @@ def _pod(
             "fsGroup": user,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        **({"nodeSelector": dict(pool.node_selector)} if pool.node_selector else {}),
-        **({"tolerations": tolerations} if tolerations else {}),
-        **({"affinity": {"nodeAffinity": node_affinity(pool.affinity)}} if pool.affinity else {}),
+        **placement(pool),
         "containers": [
             {
                 "name": NODE,
@@ -131,8 +116,8 @@ def _pod(
                     "capabilities": {"drop": ["ALL"]},
                     "readOnlyRootFilesystem": True,
                 },
-                "volumeMounts": mounts,
+                "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}, *mounts],
             }
         ],
-        "volumes": volumes,
+        "volumes": [{"name": "tmp", "emptyDir": {}}, *volumes],
     }

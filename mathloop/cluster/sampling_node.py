@@ -16,14 +16,14 @@ from pathlib import Path
 from shutil import rmtree
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
+from mathloop.cluster.node_tasks import read_task
 from mathloop.cluster.sampling_job_spec import TASK_VARIABLE
-from mathloop.errors import BadConfig, MathloopError, StorageRefused
+from mathloop.errors import MathloopError, StorageRefused
 from mathloop.records import read_problems, write_problems
 from mathloop.storage import Store, open_store
 from mathloop.synthesis.config import CoTConfig, RewardDataConfig, TIRConfig
-from mathloop.validation import first_mistake
 
 INDEX_VARIABLE = "JOB_COMPLETION_INDEX"
 """Kubernetes sets it in the pods of an Indexed Job."""
@@ -73,14 +73,7 @@ def main() -> None:
 
 def run(text: str, index: str) -> None:
     """Does the shards of pod `index` that the store lacks. Raises BadConfig and the stage's errors."""
-    checked: type[BaseModel] = Task
-    try:
-        task = Task.model_validate_json(text)
-        checked = CONFIGS[task.stage]
-        config = CONFIGS[task.stage].model_validate_json(task.config)
-    except ValidationError as error:
-        line = first_mistake(error, checked).line(TASK_VARIABLE)
-        raise BadConfig(f"{line}; launch the step again") from None
+    task, config = read_task(TASK_VARIABLE, text, Task, lambda task: (CONFIGS[task.stage], task.config))
     store = open_store(task.store_url)
     mine = range(int(index), task.shards, task.pods)
     left = [shard for shard in mine if not store.exists(task.artifact(shard))]

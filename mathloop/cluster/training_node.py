@@ -15,14 +15,14 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
+from mathloop.cluster.node_tasks import read_task
 from mathloop.cluster.train_job_spec import TASK_VARIABLE
-from mathloop.errors import BadConfig, MathloopError
+from mathloop.errors import MathloopError
 from mathloop.storage import Store, open_store
 from mathloop.training.config import CHECKPOINTS_VARIABLE
 from mathloop.training.processes import CONFIGS, Recipe, run_recipe
-from mathloop.validation import first_mistake
 
 
 class Task(BaseModel):
@@ -51,14 +51,7 @@ def main() -> None:
 
 def run(text: str) -> None:
     """Fetches the task's inputs, trains, and publishes model and report."""
-    checked: type[BaseModel] = Task
-    try:
-        task = Task.model_validate_json(text)
-        checked = CONFIGS[task.recipe]
-        config = CONFIGS[task.recipe].model_validate_json(task.config)
-    except ValidationError as error:
-        line = first_mistake(error, checked).line(TASK_VARIABLE)
-        raise BadConfig(f"{line}; launch the step again") from None
+    task, config = read_task(TASK_VARIABLE, text, Task, lambda task: (CONFIGS[task.recipe], task.config))
     from mathloop.training.ranks import join_ranks
 
     os.environ.setdefault(CHECKPOINTS_VARIABLE, task.store_url)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from mathloop.chances import beta_binomial
+from mathloop.planning.chances import beta_binomial
 
 
 @dataclass(frozen=True)

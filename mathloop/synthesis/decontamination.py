@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from mathloop.decontamination import stage
 from mathloop.decontamination.config import DecontaminationConfig
-from mathloop.records import Drops, open_drops, read_rows
+from mathloop.records import open_drops, read_rows
 from mathloop.records.drops import DROP_REASON
 from mathloop.stages import StageReport
 from mathloop.synthesis.references import Named, references
@@ -51,14 +51,14 @@ def run(
         )
         for mode in responses
     ]
-    with open_drops(dropped) as merged:
-        for report, path in zip(reports, removed.values(), strict=True):
-            add_dropped(merged, report.stage, path)
+    merge_dropped(dropped, zip(reports, removed.values(), strict=True))
     return reports
 
 
-def add_dropped(merged: Drops, stage: str, path: Path) -> None:
-    """Adds the rows that a stage wrote as dropped or removed, with `stage` as a field."""
-    for row in read_rows(path):
-        reason = row.pop(DROP_REASON, None) or f"{row['benchmark']}: {row['rule']}"
-        merged.add(reason, row, stage=stage)
+def merge_dropped(dropped: Path, stages: Iterable[tuple[StageReport, Path]]) -> None:
+    """Joins the rows that stages wrote as dropped or removed in one file, with `stage` as a field."""
+    with open_drops(dropped) as merged:
+        for report, path in stages:
+            for row in read_rows(path):
+                reason = row.pop(DROP_REASON, None) or f"{row['benchmark']}: {row['rule']}"
+                merged.add(reason, row, stage=report.stage)

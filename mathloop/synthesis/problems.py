@@ -13,9 +13,8 @@ from mathloop.decontamination import stage as decontamination_stage
 from mathloop.decontamination.config import DecontaminationConfig
 from mathloop.problems import build, evolve
 from mathloop.problems.config import EvolutionConfig, ProblemsConfig
-from mathloop.records import open_drops
 from mathloop.stages import StageReport
-from mathloop.synthesis.decontamination import add_dropped
+from mathloop.synthesis.decontamination import merge_dropped
 from mathloop.synthesis.references import Named, add_measured, references
 
 
@@ -75,7 +74,5 @@ def run(
             name="decontamination_problems",
         ),
     ]
-    with open_drops(dropped) as merged:
-        for report, path in zip(reports, drops, strict=True):
-            add_dropped(merged, report.stage, path)
+    merge_dropped(dropped, zip(reports, drops, strict=True))
     return reports

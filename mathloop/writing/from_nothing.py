@@ -12,9 +12,9 @@ from pathlib import Path
 from mathloop.decontamination import stage as decontamination_stage
 from mathloop.decontamination.config import DecontaminationConfig
 from mathloop.errors import BadConfig
-from mathloop.records import open_drops, read_problems, write_problems
+from mathloop.records import read_problems, write_problems
 from mathloop.stages import StageReport
-from mathloop.synthesis.decontamination import add_dropped
+from mathloop.synthesis.decontamination import merge_dropped
 from mathloop.writing import write
 from mathloop.writing.config import WritingConfig
 from mathloop.writing.templates import load_template
@@ -85,7 +85,5 @@ def run(
             name="decontamination_writing",
         )
     )
-    with open_drops(dropped) as all_drops:
-        for report, path in zip(reports, drops, strict=True):
-            add_dropped(all_drops, report.stage, path)
+    merge_dropped(dropped, zip(reports, drops, strict=True))
     return reports

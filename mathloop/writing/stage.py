@@ -7,9 +7,9 @@ from pathlib import Path
 
 from mathloop.decontamination import stage as decontamination_stage
 from mathloop.decontamination.config import DecontaminationConfig
-from mathloop.records import open_drops, read_problems, write_problems
+from mathloop.records import read_problems, write_problems
 from mathloop.stages import StageReport
-from mathloop.synthesis.decontamination import add_dropped
+from mathloop.synthesis.decontamination import merge_dropped
 from mathloop.synthesis.references import Named, references
 from mathloop.writing import write
 from mathloop.writing.config import WritingConfig
@@ -65,7 +65,5 @@ def run(
             )
         )
     write_problems(out, chain(read_problems(problems), read_problems(clean) if reports[1:] else ()))
-    with open_drops(dropped) as merged:
-        for report, path in zip(reports, drops, strict=False):
-            add_dropped(merged, report.stage, path)
+    merge_dropped(dropped, zip(reports, drops, strict=False))
     return reports

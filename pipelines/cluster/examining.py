@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from mathloop.cluster import reuse
 from mathloop.cluster.inference_services import RUNTIMES, SOLVER, STORAGE_CONTAINER
+from mathloop.cluster.job_pods import SECRET_KEYS
 from mathloop.cluster.kinds import (
     CONFIG_MAP,
     INFERENCE_SERVICE,
@@ -23,7 +24,7 @@ from mathloop.cluster.kinds import (
 from mathloop.cluster.kubernetes import Cluster
 from mathloop.cluster.refusals import MANIFESTS
 from mathloop.cluster.train_job_launching import NAMESPACE
-from mathloop.cluster.train_job_spec import RUNTIME, SECRET_KEYS
+from mathloop.cluster.train_job_spec import RUNTIME
 from mathloop.errors import MathloopError
 from mathloop.settings.pools import CA_KEY, DeploymentConfig, Pool, PoolsConfig
 from mathloop.storage import open_store

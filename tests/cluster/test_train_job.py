@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from mathloop.cluster import train_job, train_job_spec, train_job_waiting
+from mathloop.cluster import job_pods, train_job, train_job_spec, train_job_waiting
 from mathloop.cluster.refusals import ClusterRefused
 from mathloop.retrying import PATIENCE_VARIABLE
 from mathloop.settings.pools import Pool
@@ -45,7 +45,7 @@ class Launcher:
             stderr=subprocess.STDOUT,
             text=True,
             cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(ROOT), PATIENCE_VARIABLE: train_job_spec.STORE_PATIENCE},
+            env={**os.environ, "PYTHONPATH": str(ROOT), PATIENCE_VARIABLE: job_pods.STORE_PATIENCE},
         )
         self.lines: list[str] = []
         self._reader = threading.Thread(target=self._read, daemon=True)

@@ -1,4 +1,4 @@
-"""The beta-binomial distribution, which votes and plans share."""
+"""The beta-binomial distribution."""
 
 from __future__ import annotations
 
