@@ -1,6 +1,7 @@
 """Takes the pictures of docs/: a run's report, claims, problems, SFT beside RL, and its store's rounds.
 
 $ python -m tests.pictures runs/20261201-2340-4c7a
+$ python -m tests.pictures --reproduction runs/reproduce     # the claims of docs/reproduce.md
 """
 
 from __future__ import annotations
@@ -49,6 +50,17 @@ def take(run: str) -> None:
                 _save(page.locator("#claims"), "claims")
 
 
+def take_reproduction(out: str) -> None:
+    """The claims on the usual benchmark, of the report in a reproduction's folder."""
+    with launched() as browser:
+        page = browser.new_page(viewport={"width": 1120, "height": 900})
+        page.goto((Path(out).resolve() / "report.html").as_uri())
+        page.evaluate(
+            "[...document.querySelectorAll('#claims h3, #claims ul')].slice(2).forEach((one) => one.remove())"
+        )
+        _save(page.locator("#claims"), "reproduction")
+
+
 def _save(shown: Any, name: str) -> None:
     """What is shown, with a palette: a quarter of the size."""
     out = ROOT / "docs" / f"{name}.png"
@@ -78,4 +90,7 @@ def _open_a_fixed_problem(page: Any) -> None:
 
 
 if __name__ == "__main__":
-    take(*sys.argv[1:])
+    if sys.argv[1] == "--reproduction":
+        take_reproduction(sys.argv[2])
+    else:
+        take(sys.argv[1])

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from mathloop.evaluation.reproduction import Finding, SeedScores, check_claims, mean_scores
-from mathloop.reports.claims import CLASSES
-from mathloop.reports.figures import count, difference_range, duration, percent, points
+from mathloop.reports.claims import claim_row, compared
+from mathloop.reports.figures import count, duration, percent, points
 from mathloop.reports.markup import Child, Markup, element
 from mathloop.reports.page import page
 
@@ -108,37 +108,39 @@ def _seeds(number: int) -> str:
 def _claims(findings: Sequence[Finding]) -> Markup:
     explained = (
         "Greedy scores unless a metric is named, in percent, as means over CoT and TIR; the difference in "
-        "points, paired over problems and resampled over seeds and problems. A claim holds if all of the "
-        "interval is above zero, fails if all of it is below, and is within noise if it contains zero."
+        "points, paired over problems and resampled over seeds and problems, with its 95 % interval. A claim "
+        "holds if all of the interval is above zero, fails if all of it is below, and is within noise if it "
+        "contains zero."
     )
-    names = ("benchmark", "problems", "seeds", "below", "above", "difference", "95 % interval", "")
-    rows = []
-    for one in findings:
-        shown = one.difference
-        mark = shown.mark()
-        cells: list[Child] = [
-            one.benchmark,
-            count(shown.n),
-            one.seeds,
-            f"{one.lesser} {percent(one.lesser_value)}",
-            f"{one.greater} {percent(one.greater_value)}",
-            points(shown.value),
-            difference_range(shown.low, shown.high, shown.n, bare=True),
-            element("span", mark, class_=f"mark {CLASSES[mark]}"),
+    lists: list[Markup] = []
+    for benchmark in dict.fromkeys(one.benchmark for one in findings):
+        own = [one for one in findings if one.benchmark == benchmark]
+        problems = count(max(one.difference.n for one in own))
+        rows = [
+            claim_row(
+                one.difference.mark(),
+                one.claim,
+                compared(one.lesser, one.lesser_value, one.greater, one.greater_value, one.difference),
+            )
+            for one in own
         ]
-        rows.append((one.claim, cells))
-    return _section("claims", "The paper's claims", explained, "claim", names, rows)
+        lists += [element("h3", f"{benchmark}, {problems} problems"), element("ul", rows, class_="claims")]
+    return _section("claims", "The paper's claims", explained, lists)
 
 
 def _scores(seeds: Sequence[SeedScores]) -> Markup:
     means = mean_scores(seeds)
-    metrics = list(dict.fromkeys(name for row in means.values() for name in row))
-    rows = [
-        (benchmark, [model, *(percent(row[name]) if name in row else "" for name in metrics)])
-        for (benchmark, model), row in means.items()
-    ]
+    tables: list[Markup] = []
+    for benchmark in dict.fromkeys(benchmark for benchmark, _ in means):
+        own = {model: row for (named, model), row in means.items() if named == benchmark}
+        metrics = list(dict.fromkeys(name for row in own.values() for name in row))
+        rows = [
+            (model, [percent(row[name]) if name in row else "" for name in metrics])
+            for model, row in own.items()
+        ]
+        tables += [element("h3", benchmark), _table("model", metrics, rows)]
     about = "Percent of problems right, means over seeds and over CoT and TIR."
-    return _section("scores", "Scores", about, "benchmark", ("model", *metrics), rows)
+    return _section("scores", "Scores", about, tables)
 
 
 def _parts(seeds: Sequence[SeedScores]) -> Markup:
@@ -155,27 +157,17 @@ def _parts(seeds: Sequence[SeedScores]) -> Markup:
     ]
     names = [*(f"seed {one.seed}" for one in seeds), *(f"tokens, seed {one.seed}" for one in seeds)]
     about = "Time that each part's stages took, and tokens that each pretraining trained on."
-    return _section("stages", "Parts", about, "part", names, rows)
+    return _section("stages", "Parts", about, [_table("part", names, rows)])
 
 
-def _section(
-    name: str,
-    heading: str,
-    about: str,
-    first: str,
-    names: Sequence[str],
-    rows: Sequence[tuple[str, Sequence[Child]]],
-) -> Markup:
+def _table(first: str, names: Sequence[str], rows: Sequence[tuple[str, Sequence[Child]]]) -> Markup:
     head = element("tr", [element("th", one, scope="col") for one in (first, *names)])
     body = [
         element("tr", element("th", key, scope="row"), [element("td", cell) for cell in cells])
         for key, cells in rows
     ]
-    table = element("table", element("thead", head), element("tbody", body))
-    return element(
-        "section",
-        element("h2", heading),
-        element("p", about, class_="caption"),
-        element("div", table, class_="wide"),
-        id=name,
-    )
+    return element("div", element("table", element("thead", head), element("tbody", body)), class_="wide")
+
+
+def _section(name: str, heading: str, about: str, content: Sequence[Markup]) -> Markup:
+    return element("section", element("h2", heading), element("p", about, class_="caption"), content, id=name)

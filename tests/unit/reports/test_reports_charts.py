@@ -96,10 +96,13 @@ def test_figures():
         "−0.123",
         "nan",
     ]
-    assert [duration(0.25), duration(59.9), duration(200), duration(7500)] == [
+    assert [duration(one) for one in (0.25, 9.97, 59.9, 179.6, 200, 3599.7, 7500)] == [
         "0.2 s",
-        "60 s",
+        "10 s",
+        "1 min 0 s",
+        "3 min 0 s",
         "3 min 20 s",
+        "1 h 0 min",
         "2 h 5 min",
     ]
 
