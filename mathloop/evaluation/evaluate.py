@@ -15,11 +15,10 @@ from mathloop.evaluation.passes import MODES, passes_of, shards
 from mathloop.evaluation.responding import draw
 from mathloop.evaluation.roles import role_scores
 from mathloop.files import filled
-from mathloop.models.dtypes import working_dtype
-from mathloop.models.loading import load_reward_model
 from mathloop.records import Response, benchmark_of, read_problems, read_responses, write_responses
 from mathloop.registry import Champion
 from mathloop.sampling.engines import load_sampler
+from mathloop.sampling.rewarding import load_scorer
 from mathloop.stages import Progress, StageReport, timed
 from mathloop.storage import open_store
 
@@ -83,9 +82,7 @@ def run(
     """
     started = time.monotonic()
     counts = Counter(benchmark_of(problem) for problem in read_problems(benchmark))
-    ranking = filled(reward_model)
-    dtype = working_dtype(config.sampling.dtype)
-    scorer = load_reward_model(ranking, dtype) if ranking is not None else None
+    scorer = load_scorer(filled(reward_model), config.sampling.dtype)
     asking = NamedBenchmarks(named).asking(config.sampling.prompt)
     passes = [
         (one, name)

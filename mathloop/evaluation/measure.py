@@ -16,12 +16,12 @@ from mathloop.evaluation.saved import SavedEvaluation, digest, write_shard
 from mathloop.evaluation.scoring import tabulate
 from mathloop.evaluation.table import Table
 from mathloop.files import content_digest
-from mathloop.models.dtypes import working_dtype
-from mathloop.models.loading import check_model, load_reward_model
+from mathloop.models.loading import check_model
 from mathloop.models.tokenizers import load_tokenizer
 from mathloop.records import Mode, Problem, Response
 from mathloop.sampling.config import PromptConfig
 from mathloop.sampling.engines import load_sampler
+from mathloop.sampling.rewarding import load_scorer
 from mathloop.stages import Progress
 
 
@@ -104,11 +104,7 @@ def run(
     }
     responses = sum(counts[name] * one.samples for name, own_passes in passes.items() for one in own_passes)
     progress = Progress("evaluation", responses, "responses")
-    scorer = (
-        load_reward_model(reward_model, working_dtype(config.sampling.dtype))
-        if reward_model is not None
-        else None
-    )
+    scorer = load_scorer(reward_model, config.sampling.dtype)
     tokenizer = load_tokenizer(model, chat=chat)
     first = config.sampling.model_copy(update={"prompt": benchmarks[0].prompt})
     with load_sampler(model, config.sampling if chat else first) as sampler:

@@ -7,11 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 from mathloop.evaluation.passes import GREEDY, Pass
-from mathloop.models.reward_model import RewardModel
 from mathloop.records import Problem, Response
 from mathloop.sampling.judging import judge
+from mathloop.sampling.rewarding import Scorer
 from mathloop.sampling.sampler import Sampler
-from mathloop.sampling.scoring import score
 from mathloop.stages import Progress
 
 TOO_LONG = "the problem does not fit the model's context"
@@ -20,7 +19,7 @@ TOO_LONG = "the problem does not fit the model's context"
 
 def draw(
     sampler: Sampler,
-    scorer: tuple[RewardModel, Any] | None,
+    scorer: Scorer | None,
     problems: Sequence[Problem],
     one: Pass,
     *,
@@ -59,7 +58,7 @@ def draw(
 
 def _drawn(
     stream: Iterator[list[Any]],
-    scorer: tuple[RewardModel, Any] | None,
+    scorer: Scorer | None,
     problems: Sequence[Problem],
     one: Pass,
     progress: Progress,
@@ -72,7 +71,7 @@ def _drawn(
         if scorer is not None:
             sources = [problems[(at + index) // one.samples] for index in range(len(responses))]
             dialogues = [(p.problem, one.mode, r.text) for p, r in zip(sources, responses, strict=True)]
-            rewards = score(*scorer, dialogues)
+            rewards = scorer(dialogues)
         at += len(responses)
         for rollout, response, reward in zip(rollouts, responses, rewards, strict=True):
             yield replace(response, reward=reward), rollout.prompt_tokens

@@ -1,4 +1,4 @@
-"""Whether an error means that memory ran out."""
+"""Whether an error means that memory ran out; giving memory back."""
 
 from __future__ import annotations
 
@@ -8,6 +8,12 @@ from typing import TypeVar
 import torch
 
 T = TypeVar("T")
+
+
+def give_back() -> None:
+    """Leaves what PyTorch has in reserve on a GPU to others, such as an engine's process."""
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def ran_out(error: BaseException) -> bool:

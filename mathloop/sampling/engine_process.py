@@ -19,7 +19,7 @@ from typing import Any
 from mathloop.errors import MathloopError
 from mathloop.models.memory import ran_out
 from mathloop.sampling.config import SamplingConfig
-from mathloop.sampling.engines import ENGINES
+from mathloop.sampling.engines import engine
 from mathloop.sampling.shards import Shard, write_rollouts
 
 
@@ -38,7 +38,7 @@ def main(folder: str, config: str) -> None:
     def draw(line: str) -> None:
         nonlocal sampler
         if sampler is None:
-            sampler = ENGINES[sampling.engine].load(Path(folder), sampling)
+            sampler = engine(sampling.engine).load(Path(folder), sampling)
         shard = Shard.from_json(line)
         sampler.config = shard.config
         drawn = sampler.stream(

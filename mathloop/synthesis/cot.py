@@ -11,11 +11,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from mathloop.models.dtypes import working_dtype
-from mathloop.models.loading import load_reward_model
 from mathloop.records import Drops, Problem, Response, open_drops, read_problems, write_responses
 from mathloop.sampling.engines import load_sampler
 from mathloop.sampling.judging import judge
+from mathloop.sampling.rewarding import load_scorer
 from mathloop.stages import Progress, StageReport, timed
 from mathloop.synthesis.config import CoTConfig
 from mathloop.synthesis.response_sampling import add_rewards, report_sample, sample_responses, that_fit
@@ -40,7 +39,7 @@ def run(
         dropped: becomes JSON lines of the other responses, each with its problem and why it was dropped.
     """
     read = list(read_problems(problems))
-    scorer = load_reward_model(reward_model, working_dtype(config.sampling.dtype)) if reward_model else None
+    scorer = load_scorer(reward_model, config.sampling.dtype)
     samples: list[dict[str, Any]] = []
     drawn = 0
 

@@ -6,11 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from mathloop.models.reward_model import RewardModel
 from mathloop.records import Drops, Mode, Problem, Response
 from mathloop.sampling.judging import judge
+from mathloop.sampling.rewarding import Scorer
 from mathloop.sampling.sampler import Sampler
-from mathloop.sampling.scoring import score
 from mathloop.stages import Progress
 
 
@@ -59,12 +58,9 @@ def sample_responses(
             yield problem, [judge(problem.answer, r.response) for r in rollouts[start : start + samples]]
 
 
-def add_rewards(
-    scorer: tuple[RewardModel, Any], problem: Problem, responses: Sequence[Response]
-) -> list[Response]:
-    """The responses to a problem with the rewards of a reward model, given with its tokenizer."""
-    model, tokenizer = scorer
-    rewards = score(model, tokenizer, [(problem.problem, r.mode, r.text) for r in responses])
+def add_rewards(scorer: Scorer, problem: Problem, responses: Sequence[Response]) -> list[Response]:
+    """The responses to a problem with their rewards."""
+    rewards = scorer([(problem.problem, r.mode, r.text) for r in responses])
     return [replace(r, reward=reward) for r, reward in zip(responses, rewards, strict=True)]
 
 

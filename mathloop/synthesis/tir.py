@@ -18,8 +18,6 @@ from pathlib import Path
 from shutil import rmtree
 from typing import Any
 
-import torch
-
 from mathloop.errors import BadConfig
 from mathloop.files import content_digest
 from mathloop.records import (
@@ -140,9 +138,10 @@ class _Stage:
                     work=folder / "sft",
                     seed=self._seed + number,
                 ).write(folder / "tuned.json")
+                from mathloop.models.memory import give_back  # only who trains has torch
+
                 gc.collect()
-                if torch.cuda.is_available():  # the next sampler may be another process
-                    torch.cuda.empty_cache()
+                give_back()  # the next sampler may be another process
         report = StageReport(
             "tir",
             inputs=len(self._problems),

@@ -34,10 +34,20 @@ def run(rows: int) -> None:
             progress.step(f"{stage}: {count:,} {items}")
             measured = _measure(stage, folder)
             rate = count / measured["seconds"]
-            memory = (f"{measured[name]:,.0f}" for name in ("mib", "added"))
+            memory = (f"{measured[name]:,.0f}" for name in ("mib", "files", "added"))
             cells.append((stage, f"{count:,} {items}", f"{rate:,.0f}", *memory))
-    print(aligned(("stage", "input", "a second", "peak MiB", "of it data"), cells, left=(0, 1)))
-    print("The peak is the whole process's; the data's part is what came after torch and the libraries.")
+        progress.step("engine: imports")
+        engine = _measure("engine")
+    heads = ("stage", "input", "a second", "peak MiB", "of it files", "of it data")
+    print(aligned(heads, cells, left=(0, 1)))
+    print(
+        "The peak is the whole process's. Files are pages of libraries, which processes share; the data's "
+        "part is what came after the imports."
+    )
+    print(
+        f"Not in it: a sampler or reward model in the stage's own process adds {engine['mib']:,.0f} MiB of "
+        f"torch and transformers ({engine['files']:,.0f} of it files), and its weights."
+    )
 
 
 def _prepare(stage: str, folder: Path, rows: int) -> tuple[int, str]:
@@ -68,8 +78,8 @@ def _problems(count: int) -> Iterator[Problem]:
         yield Problem(f"p{number}", statement, str(2 * (first * second - third)), source="data")
 
 
-def _measure(stage: str, folder: Path) -> dict[str, float]:
-    command = [sys.executable, "-m", "pipelines.benchmarks.stage_process", stage, str(folder)]
+def _measure(stage: str, *folder: Path) -> dict[str, float]:
+    command = [sys.executable, "-m", "pipelines.benchmarks.stage_process", stage, *map(str, folder)]
     process = subprocess.run(command, capture_output=True, text=True)
     if process.returncode:
         raise MathloopError(f"{stage} failed: {(process.stderr.strip() or 'no message').splitlines()[-1]}")

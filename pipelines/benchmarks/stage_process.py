@@ -1,6 +1,9 @@
 """One stage in a process of its own, with a sampler that answers by a script; prints time and peak memory.
 
 python -m pipelines.benchmarks.stage_process STAGE FOLDER
+python -m pipelines.benchmarks.stage_process engine
+
+The second prints the memory of what a real sampler imports besides.
 """
 
 from __future__ import annotations
@@ -164,12 +167,28 @@ def synthesis_stage(stage: str, folder: Path) -> None:
     )
 
 
+def engine_imports() -> dict[str, float]:
+    """MiB that transformers' engine and a model's code add to a stage's process, and of it pages of files."""
+    from mathloop.synthesis import cot  # noqa: F401  # what the stage itself has imported
+
+    before = {name: memory(name) for name in ("VmRSS", "RssFile")}
+    from transformers.models.qwen2 import modeling_qwen2  # noqa: F401
+
+    from mathloop.sampling.engines import engine
+
+    engine("transformers")
+    return {"mib": memory("VmRSS") - before["VmRSS"], "files": memory("RssFile") - before["RssFile"]}
+
+
 def main() -> None:
     """Runs the stage of the command line."""
+    if sys.argv[1:] == ["engine"]:
+        print(json.dumps(engine_imports()))
+        return
     stage, folder = sys.argv[1], Path(sys.argv[2])
     known = SYNTHESIS | EVALUATION
     if stage in known:
-        known[stage](folder)  # imports torch
+        known[stage](folder)  # imports the stage
     before = memory("VmRSS")
     started = time.perf_counter()
     if stage == "problems":
@@ -178,8 +197,9 @@ def main() -> None:
         evaluation_stage(stage, folder)
     else:
         synthesis_stage(stage, folder)
+    seconds = time.perf_counter() - started
     peak = memory("VmHWM")
-    print(json.dumps({"seconds": time.perf_counter() - started, "mib": peak, "added": peak - before}))
+    print(json.dumps({"seconds": seconds, "mib": peak, "files": memory("RssFile"), "added": peak - before}))
 
 
 if __name__ == "__main__":

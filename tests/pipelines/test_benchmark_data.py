@@ -16,16 +16,20 @@ from tests.pipelines.command import refused
 
 def test_each_stage_has_a_row_with_rate_and_memory(capsys: pytest.CaptureFixture[str]) -> None:
     data_stages.run(20)
+    out = capsys.readouterr().out
     rows = re.findall(
-        r"^([a-z ]+?) +([\d,]+) (rows|responses) +([\d,]+) +([\d,]+) +([\d,]+)$",
-        capsys.readouterr().out,
+        r"^([a-z ]+?) +([\d,]+) (rows|responses) +([\d,]+) +([\d,]+) +([\d,]+) +([\d,]+)$",
+        out,
         re.MULTILINE,
     )
     assert [row[0] for row in rows] == ["problems", *SYNTHESIS, *EVALUATION]
     counts = {name: count for name, count, *_ in rows}
     assert (counts["problems"], counts["tir"], counts["evaluation"]) == ("200", "160", "360")
-    for *_, peak, data in rows:
-        assert int(data.replace(",", "")) < int(peak.replace(",", ""))
+    for *_, peak, files, data in rows:
+        assert int(files) + int(data) <= int(peak)
+    engine = re.search(r"process adds ([\d,]+) MiB of torch and transformers \(([\d,]+) of it files\)", out)
+    assert engine is not None
+    assert 0 < int(engine[2]) < int(engine[1])
 
 
 def test_a_stage_that_fails_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

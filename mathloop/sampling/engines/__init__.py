@@ -1,23 +1,37 @@
-"""The engines of samplers. A new one is a module here, a line in ENGINES, and a name in `SamplingConfig`."""
+"""The engines of samplers. A new one is a module here, a line in ENGINES, and a name in `SamplingConfig`.
+
+Engines, and torch with them, are imported when one is asked for: a stage's process holds no libraries of an
+engine that runs elsewhere.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from mathloop.sampling.config import SamplingConfig
-from mathloop.sampling.engines.transformers_engine import TransformersSampler
-from mathloop.sampling.engines.vllm_engine import VllmSampler
-from mathloop.sampling.parallel import ParallelSampler, engines_here
 from mathloop.sampling.sampler import Sampler
 
-ENGINES: dict[str, type[TransformersSampler] | type[VllmSampler]] = {
-    "transformers": TransformersSampler,
-    "vllm": VllmSampler,
+if TYPE_CHECKING:
+    from mathloop.sampling.engines.transformers_engine import TransformersSampler
+    from mathloop.sampling.engines.vllm_engine import VllmSampler
+
+ENGINES = {
+    "transformers": "transformers_engine.TransformersSampler",
+    "vllm": "vllm_engine.VllmSampler",
 }
-"""By their names in `SamplingConfig`; a library that only one of them needs is imported when it loads."""
+"""Module and class of each, by its name in `SamplingConfig`."""
+
+
+def engine(name: str) -> type[TransformersSampler] | type[VllmSampler]:
+    """The class of an engine in `ENGINES`, imported if need be."""
+    module, _, sampler = ENGINES[name].partition(".")
+    found: type[TransformersSampler] | type[VllmSampler]
+    found = getattr(import_module(f"{__name__}.{module}"), sampler)
+    return found
 
 
 def load_sampler(folder: Path, config: SamplingConfig) -> Sampler:
@@ -84,9 +98,11 @@ class _Open:
 
 
 def _load(folder: Path, config: SamplingConfig) -> Sampler:
+    from mathloop.sampling.parallel import ParallelSampler, engines_here
+
     if (count := engines_here(config)) > 1:
-        return ParallelSampler(folder, config, count, ENGINES[config.engine].context(folder, config))
-    return ENGINES[config.engine].load(folder, config)
+        return ParallelSampler(folder, config, count, engine(config.engine).context(folder, config))
+    return engine(config.engine).load(folder, config)
 
 
 def begin_sampler(folder: Path, net: Any, tokenizer: Any, config: SamplingConfig) -> Sampler:
@@ -95,4 +111,4 @@ def begin_sampler(folder: Path, net: Any, tokenizer: Any, config: SamplingConfig
     transformers draws with `net` itself; vLLM has a copy, which `take_weights` renews. Raises the errors of
     `load_sampler`.
     """
-    return ENGINES[config.engine].beside_trainer(folder, net, tokenizer, config)
+    return engine(config.engine).beside_trainer(folder, net, tokenizer, config)
