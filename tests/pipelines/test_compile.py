@@ -5,15 +5,18 @@ from __future__ import annotations
 import ast
 import itertools
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
 from google.protobuf import json_format
+from kfp.dsl import PipelineTask
 from kfp.pipeline_spec import pipeline_spec_pb2
 
 from mathloop.errors import BadConfig
 from pipelines import compiling, improvement_round, table
+from pipelines.profile import load_profile
 from pipelines.table import PIPELINES, find_pipeline
 from tests.paths import ROOT
 
@@ -235,3 +238,13 @@ def test_a_new_pipeline_is_its_file_and_one_line(monkeypatch: pytest.MonkeyPatch
     assert (path.name, cost.steps, cost.seconds) == ("champion-only.yaml", 1, 20)
     assert list(_spec(tmp_path / "out", "champion-only")["root"]["dag"]["tasks"]) == ["champion"]
     assert find_pipeline("champion-only").name == "champion-only"
+
+
+def test_tasks_are_configured_without_a_look_at_the_callers_sources(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """KFP's own look grows with the modules that are loaded, for each setting of each task."""
+    monkeypatch.setattr("inspect.stack", lambda *_: pytest.fail("inspect.stack() was called"))
+    compiling.compile_one(find_pipeline("model-import"), tmp_path / "one.yaml", load_profile("gpu"))
+    with pytest.raises(ValueError, match="only a task of a single step"):
+        PipelineTask._ensure_container_spec_exists(SimpleNamespace(container_spec=None))
