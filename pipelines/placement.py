@@ -48,8 +48,8 @@ def _ensure_container_spec_exists(task: PipelineTask) -> None:
         raise ValueError("only a task of a single step has resources and environment variables")
 
 
-# KFP's own asks inspect.stack() for its caller's name, for every setting of every task: that looks through all
-# loaded modules for each frame, which was a fifth of a `mathloop compile` and four fifths of one in pytest.
+# KFP's own asks inspect.stack() for its caller's name, for every setting of every task: that looks through
+# all loaded modules for each frame, a fifth of a `mathloop compile` and four fifths of one in pytest.
 PipelineTask._ensure_container_spec_exists = _ensure_container_spec_exists
 
 PoolName = Literal["sampler", "trainer", "control"]

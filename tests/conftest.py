@@ -36,12 +36,12 @@ KEY, SECRET = "test-key", "test-secret-that-no-message-may-hold"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks tests by their folder, and runs the long files first, so that no worker is left with one."""
+    """Marks tests by their folder, and runs the longest files first, so that no worker is left with one."""
     for item in items:
         folder = item.path.relative_to(ROOT / "tests").parts[0]
         item.add_marker(folder if folder in ("system", "cluster") else "unit")
-    long = {item.path for item in items if {"system", "slow"} & {mark.name for mark in item.iter_markers()}}
-    items.sort(key=lambda item: item.path not in long)
+    slow = {item.path for item in items if any(item.iter_markers("slow"))}
+    items.sort(key=lambda item: (not any(item.iter_markers("system")), item.path not in slow))
 
 
 class S3Server:
