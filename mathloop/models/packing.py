@@ -21,6 +21,14 @@ class Sample:
     """Leading tokens that are not learned and that samples of one problem may share."""
 
 
+def common_prefix(rows: Sequence[Sequence[int]]) -> int:
+    """Tokens that all rows begin with; of each row one is left over at least."""
+    shortest = min(map(len, rows))
+    columns = zip(*rows, strict=False)  # up to the shortest
+    common = next((i for i, column in enumerate(columns) if len(set(column)) > 1), shortest)
+    return min(common, shortest - 1)
+
+
 @dataclass(frozen=True)
 class Layout:
     """The segments of a row, in order: shared prompts, the responses to each of them, then whole samples."""

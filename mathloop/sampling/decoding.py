@@ -1,8 +1,9 @@
 """Batched decoding with any causal language model of transformers, on CPU or GPU.
 
-It is fast for many short samples: a prompt is read once for all its samples, keys and values are in one
-preallocated slab per layer (no growing copies), finished sequences leave the batch, and interpreter output is
-fed into the cache instead of starting a second prompt.
+It is fast for many short samples: a prompt is read once for all its samples, and what all prompts begin with
+(few-shot examples) once for all prompts; keys and values are in one preallocated slab per layer (no
+growing copies), finished sequences leave the batch, and interpreter output is fed into the cache instead of
+starting a second prompt.
 """
 
 from __future__ import annotations
@@ -15,11 +16,15 @@ import torch
 from transformers.cache_utils import Cache, CacheLayerMixin
 
 from mathloop.answers import extract_answer
+from mathloop.models.packing import common_prefix
 from mathloop.records import FinishReason, Mode, Problem, Response
 from mathloop.sampling.operators import decoding_operators
 from mathloop.sampling.sampler import Rollout
 from mathloop.sampling.stopping import Stop
 from mathloop.sampling.token_drawing import draw
+
+SHARED_TOKENS = 32
+"""Tokens that prompts must begin with alike, at least, to be read by themselves first."""
 
 ToolRunner = Callable[[list[str]], list[str]]
 """Texts so far (each ends in the tool mark) → the text to insert after each mark."""
@@ -133,29 +138,15 @@ def decode_batch(
     """
     device = next(model.parameters()).device
     width = max(map(len, prompts))
-    ids = torch.zeros(len(prompts), width, dtype=torch.long)
-    mask = torch.zeros(len(prompts), width + max_tokens, dtype=torch.long)
-    for row, prompt in enumerate(prompts):
-        ids[row, width - len(prompt) :] = torch.tensor(prompt)
-        mask[row, width - len(prompt) :] = 1
-    ids, mask = ids.to(device), mask.to(device)
     cache = Cache(layers=[_Slab(width + max_tokens) for _ in range(model.config.num_hidden_layers)])
-    positions = (mask[:, :width].cumsum(1) - 1).clamp(min=0)
     sequences = [Decoded(prompt) for prompt in range(len(prompts)) for _ in range(samples)]
     running = list(sequences)
     with decoding_operators(model, len(sequences)):
-        logits = model(
-            input_ids=ids,
-            attention_mask=mask[:, :width],
-            position_ids=positions,
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1,
-        ).logits[:, -1]
+        logits, mask, positions = _read(model, prompts, cache, width + max_tokens)
         repeated = torch.arange(len(prompts), device=device).repeat_interleave(samples)
         if samples > 1:
             _select(cache, repeated)
-        logits, mask, position = logits[repeated], mask[repeated].bool(), positions[repeated, -1:] + 1
+        logits, mask, position = logits[repeated], mask[repeated].bool(), positions[repeated] + 1
         if not getattr(model.config, "sliding_window", None):
             # [batch, 1, 1, seq]: transformers would build it anew from two dimensions at every step.
             mask = mask[:, None, None]
@@ -178,6 +169,43 @@ def decode_batch(
             ).logits[:, -1]
             position = position + 1
     return sequences
+
+
+def _read(
+    model: Any, prompts: Sequence[Sequence[int]], cache: Cache, columns: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Fills the cache with the prompts: what all of them begin with, padding, the rest of each.
+
+    Returns the logits [prompts, vocabulary] after each prompt, the mask [prompts, columns] of the cache, with
+    ones after the prompts, and the position [prompts, 1] of each prompt's last token.
+    """
+    device = next(model.parameters()).device
+    width = max(map(len, prompts))
+    shared = common_prefix(prompts) if len(prompts) > 1 else 0
+    if shared < SHARED_TOKENS:
+        shared = 0
+    ids = torch.zeros(len(prompts), width, dtype=torch.long)
+    mask = torch.zeros(len(prompts), columns, dtype=torch.long)
+    mask[:, :shared] = mask[:, width:] = 1
+    for row, prompt in enumerate(prompts):
+        rest = prompt[shared:]
+        ids[row, width - len(rest) :] = torch.tensor(rest)
+        mask[row, width - len(rest) :] = 1
+    mask = mask.to(device)
+    if shared:
+        beginning = torch.tensor([prompts[0][:shared]], device=device)
+        model(input_ids=beginning, past_key_values=cache, use_cache=True, logits_to_keep=1)
+        _select(cache, torch.zeros(len(prompts), dtype=torch.long, device=device))
+    positions = (mask[:, :width].cumsum(1) - 1).clamp(min=0)
+    logits = model(
+        input_ids=ids[:, shared:].to(device),
+        attention_mask=mask[:, :width],
+        position_ids=positions[:, shared:],
+        past_key_values=cache,
+        use_cache=True,
+        logits_to_keep=1,
+    ).logits[:, -1]
+    return logits, mask, positions[:, -1:]
 
 
 def _select(cache: Cache, rows: torch.Tensor) -> None:

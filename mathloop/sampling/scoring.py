@@ -9,7 +9,7 @@ import torch
 
 from mathloop.errors import BadConfig
 from mathloop.models.memory import if_it_fits
-from mathloop.models.packing import Sample, pack, share_prompts
+from mathloop.models.packing import Sample, common_prefix, pack, share_prompts
 from mathloop.models.reward_model import RewardModel
 from mathloop.models.tokenizers import end_of_turn
 from mathloop.records import Mode
@@ -28,10 +28,8 @@ def dialogue_tokens(
 
 def share_prefix(rows: Sequence[Sequence[int]]) -> list[Sample]:
     """Samples of the tokens `rows`, of which none is learned and whose common prefix is their prompt."""
-    shortest = min(map(len, rows))
-    columns = zip(*rows, strict=False)  # up to the shortest
-    common = next((i for i, column in enumerate(columns) if len(set(column)) > 1), shortest)
-    return [Sample(list(row), [0.0] * len(row), min(common, shortest - 1)) for row in rows]
+    common = common_prefix(rows)
+    return [Sample(list(row), [0.0] * len(row), common) for row in rows]
 
 
 @torch.inference_mode()

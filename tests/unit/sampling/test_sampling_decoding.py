@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from mathloop.sampling.decoding import Decoded, decode_batch
+from mathloop.sampling.decoding import SHARED_TOKENS, Decoded, decode_batch
 
 VOCABULARY = 61
 PROMPTS = [[5, 9, 2], [7], [11, 3, 8, 50, 4, 4, 19, 33, 6], [1, 2], [40, 41, 42, 43, 44], [60, 1, 60, 1]]
@@ -46,6 +46,27 @@ def test_greedy_is_generate(model: Any, ends: frozenset[int]) -> None:
         )
         assert sequence.tokens == expected[0, len(prompt) :].tolist()
     assert len({tuple(s.tokens) for s in batch}) == len(PROMPTS)
+
+
+@pytest.mark.parametrize(
+    "rest", [PROMPTS, [[], *PROMPTS[1:]], PROMPTS[:1]], ids=["", "one is all shared", "one"]
+)
+def test_what_all_prompts_begin_with_is_read_once(model: Any, rest: list[list[int]]) -> None:
+    beginning = [(7 * i) % VOCABULARY for i in range(SHARED_TOKENS + 1)]
+    prompts = [beginning + one for one in rest]
+    read: list[int] = []
+    hook = model.register_forward_pre_hook(
+        lambda _, __, given: read.append(given["input_ids"].numel()), with_kwargs=True
+    )
+    batch = decode(model, prompts, samples=2)
+    hook.remove()
+    if len(rest) > 1:
+        shared = len(beginning) - ([] in rest)
+        assert read[:2] == [shared, len(rest) * (len(beginning) - shared + max(map(len, rest)))]
+    for i, sequence in enumerate(batch):
+        (alone,) = decode(model, [prompts[i // 2]])
+        assert sequence.tokens == alone.tokens
+        assert sequence.logprobs == pytest.approx(alone.logprobs, abs=1e-4)
 
 
 def test_sequences_that_end_leave_the_others_as_they_were(model: Any) -> None:
