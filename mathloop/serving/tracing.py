@@ -18,6 +18,7 @@ LOG = logging.getLogger("mathloop.serving")
 
 Result = TypeVar("Result")
 _tracer: Any = None
+_provider: Any = None
 _PARENT: ContextVar[tuple[str, str, str] | None] = ContextVar("parent", default=None)
 """Trace, span and flags of the request's traceparent, in hexadecimal digits."""
 
@@ -36,18 +37,23 @@ def start() -> None:
 
 
 def record(processor: Any) -> None:
-    """Gives all further spans to this span processor; None ends it. Requires OpenTelemetry's SDK."""
-    global _tracer
+    """Gives all further spans to this span processor; None ends it, once those it has are sent.
+
+    Requires OpenTelemetry's SDK.
+    """
+    global _tracer, _provider
     if processor is None:
-        _tracer = None
+        if _provider is not None:
+            _provider.shutdown()
+        _tracer = _provider = None
         return
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider
 
     name = os.environ.get("OTEL_SERVICE_NAME", "mathloop")
-    provider = TracerProvider(resource=Resource.create({"service.name": name}))
-    provider.add_span_processor(processor)
-    _tracer = provider.get_tracer("mathloop.serving")
+    _provider = TracerProvider(resource=Resource.create({"service.name": name}))
+    _provider.add_span_processor(processor)
+    _tracer = _provider.get_tracer("mathloop.serving")
 
 
 def set_parent(trace_id: str, span_id: str, flags: str) -> None:

@@ -51,12 +51,12 @@ def run(model: Path | None, reward_model: Path | None, questions: int) -> None:
 
     Raises BadModel if a folder is not a model's.
     """
-    problems = _problems(questions + ALONE)
+    problems = nano_problems(questions + ALONE)
     texts = [problem.problem for problem in problems]
     with tempfile.TemporaryDirectory(prefix="mathloop-benchmark-") as folder, Progress() as progress:
         if model is None:
             progress.step("making a policy and a reward model of random weights")
-            model, reward_model = _random_models(Path(folder), problems)
+            model, reward_model = random_models(Path(folder), problems)
         rows = asyncio.run(_measure(model, reward_model, texts, progress))
     print(f"{machine()}; {questions} questions, {CLIENTS} clients, at most {TOKENS} tokens")
     head = ("", "ours", "batches", "loop", "ours to batches", "ours to loop", "one client, to loop")
@@ -92,7 +92,7 @@ async def _measure(
             await _ours(solver, problems[:2], chosen, samples, adaptive, 1)  # warm-up
             _loop(models, problems[:1], chosen, samples)
             ours = await _ours(solver, many, chosen, samples, adaptive, CLIENTS)
-            batches = _batches(models, many, chosen, samples)
+            batches = engine_batches(models, many, chosen, samples)
             loop = _loop(models, many, chosen, samples)
             alone = await _ours(solver, few, chosen, samples, adaptive, 1)
             alone_loop = _loop(models, few, chosen, samples)
@@ -139,7 +139,8 @@ async def _ours(
     return clock.cost()
 
 
-def _batches(models: Models, problems: Sequence[str], strategy: str, samples: int) -> Cost:
+def engine_batches(models: Models, problems: Sequence[str], strategy: str, samples: int) -> Cost:
+    """What sampling the answers in one batch costs, with rewards where the strategy needs them."""
     clock = _Clock(len(problems))
     _sample(models, problems, strategy, samples)
     return clock.cost()
@@ -186,13 +187,15 @@ class _Clock:
         return Cost(cpu / self._questions, wall / self._questions)
 
 
-def _problems(count: int) -> list[Problem]:
+def nano_problems(count: int) -> list[Problem]:
+    """Generated problems, which no model needs to be able to solve."""
     from mathloop.problems.nano import generate
 
     return [one.problem for one in generate("benchmark", count, seed=0)]
 
 
-def _random_models(folder: Path, problems: list[Problem]) -> tuple[Path, Path]:
+def random_models(folder: Path, problems: list[Problem]) -> tuple[Path, Path]:
+    """Folders of a policy and a reward model of random weights, with a tokenizer made of these problems."""
     from pipelines.benchmarks.training_inputs import Sizes, prepare
 
     inputs, _ = prepare(folder, Sizes(vocabulary=600, hidden=128, layers=4, heads=4), problems, None)

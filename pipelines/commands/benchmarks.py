@@ -77,6 +77,18 @@ def benchmark(
     fields: Annotated[
         str | None, typer.Option(metavar="PART=COLUMN,…", help="With serve: columns of --saved, as in score.")
     ] = None,
+    load: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            min=1,
+            max=3600,
+            help="With serve: ask a server for so long with many clients, over HTTP.",
+        ),
+    ] = None,
+    clients: Annotated[
+        int, typer.Option(metavar="N", min=1, max=10_000, help="With serve and --load: clients.")
+    ] = 200,
     rephrased: Annotated[
         Path | None,
         typer.Option(
@@ -96,7 +108,7 @@ def benchmark(
         "decontaminate": ("data", "rows", "rephrased"),
         "data": ("rows",),
         "corpus": ("data", "pages", "rows", "model"),
-        "serve": ("saved", "fields", "model", "reward_model", "rows"),
+        "serve": ("saved", "fields", "model", "reward_model", "rows", "load", "clients"),
         "browse": ("rows",),
     }
     if name not in accepted:
@@ -127,10 +139,12 @@ def benchmark(
 
         corpus.run(data, pages or [], _counts(rows or "10000,100000"), model)
     elif name == "serve":
-        from pipelines.benchmarks import serving, serving_load
+        from pipelines.benchmarks import serving, serving_clients, serving_load
 
         if saved:
             serving.run_saved(saved, fields)
+        elif load is not None:
+            serving_clients.run(None if model is None else Path(model), reward_model, load, clients)
         else:
             for count in _counts(rows or "40"):
                 serving_load.run(None if model is None else Path(model), reward_model, count)

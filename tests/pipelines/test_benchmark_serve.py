@@ -1,14 +1,20 @@
-"""`mathloop benchmark serve`: what is printed, on saved responses."""
+"""`mathloop benchmark serve`: what is printed, on saved responses and of a load."""
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 import re
+from collections import Counter
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pipelines.benchmarks import serving
+from pipelines.benchmarks.serving_clients import Load, load, report
 
 FIELDS = "prediction=pred,answer=gold,reward=score,label=correct"
 
@@ -34,3 +40,53 @@ def test_the_share_drawn_and_the_paired_difference_are_printed(
     )
     assert [name for name, *_ in found] == ["maj", "rm", "weighted"]
     assert found[0][1] == "56.2"  # 2 of 8 and 7 of 8
+
+
+def test_a_load_counts_answers_per_client_and_refusals_by_status() -> None:
+    """Stands for a server: client 1 gets a 429 first and a broken connection later."""
+    asked: Counter[str] = Counter()
+    body = json.dumps({"usage": {"completion_tokens": 5}}).encode()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(EOFError):
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                length = re.search(rb"Content-Length: (\d+)", head)
+                assert length is not None
+                question = json.loads(await reader.readexactly(int(length[1])))["messages"][0]["content"]
+                asked[question] += 1
+                await asyncio.sleep(0.01)
+                if question == "one" and asked[question] == 1:
+                    writer.write(b"HTTP/1.1 429 No\r\nRetry-After: 0\r\nContent-Length: 0\r\n\r\n")
+                    continue
+                if question == "one" and asked[question] == 3:
+                    break
+                writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
+        writer.close()
+
+    async def run() -> Load:
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        async with server:
+            port = server.sockets[0].getsockname()[1]
+            return await load(port, os.getpid(), ["zero", "one", "two"], 0.5)
+
+    found = asyncio.run(run())
+    assert found.statuses[429] == 1
+    assert found.statuses[0] == 1
+    assert found.total == found.statuses[200] == sum(asked.values()) - 2
+    assert found.tokens == 5 * found.total
+    assert 1 <= found.answers[1] < min(found.answers[0], found.answers[2])
+    assert len(found.memory) >= 2
+    assert all(mib > 1 for _, mib in found.memory)
+    lines = report(replace(found, server_cpu=0.02 * found.total), 0.5, 0.01)
+    assert lines[0].startswith(f"3 clients for 0.5 s: {found.total} answers; replies by status: ")
+    assert "429: 1" in lines[0]
+    assert "broken connection: 1" in lines[0]
+    assert re.search(r"^ +20\.00 +10\.00 +0\.50x ", lines[2], re.M)
+
+
+def test_the_report_shows_the_first_and_the_last_memory_of_many() -> None:
+    found = Load([1], memory=[(float(at), 100.0 + at) for at in range(30)])
+    last = report(found, 30.0, 0.01)[-1]
+    assert last.startswith("memory of the server, MiB: 100 (0 s), ")
+    assert last.endswith("129 (29 s)")
+    assert last.count("s)") <= 9

@@ -1,0 +1,216 @@
+"""`mathloop benchmark serve --load`: a server under many clients for a while, next to its engine's batches.
+
+The server is a process of its own, so that its CPU time is told from the clients'. Each client has a key,
+sends one question after the other over one connection, and waits as long as a 429's Retry-After says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+
+from mathloop.errors import MathloopError
+from pipelines.benchmarks.printing import Progress, aligned, machine
+from pipelines.benchmarks.serving_load import TOKENS, Models, engine_batches, nano_problems, random_models
+
+WARM_SECONDS = 2.0
+WARM_CLIENTS = 8
+LOOK_SECONDS = 1.0
+"""Between two looks at the server's memory."""
+SHOWN_LOOKS = 8
+BATCHES = 2
+"""Batches of the engine, each with one question per client."""
+ANSWER_SECONDS = 300.0
+"""Longest wait for an answer: the server's default deadline."""
+
+
+@dataclass
+class Load:
+    """What clients got, and what it cost the server."""
+
+    answers: list[int]
+    """Per client, those that came before the end."""
+    total: int = 0
+    """Answers, with those that came after the end."""
+    statuses: Counter[int] = field(default_factory=Counter)
+    """Of all replies; 0: the connection broke."""
+    tokens: int = 0
+    memory: list[tuple[float, float]] = field(default_factory=list)
+    """Seconds since the start, MiB of the server's process."""
+    server_cpu: float = 0.0
+    """Seconds, of the server and its children."""
+    clients_cpu: float = 0.0
+
+
+def run(policy: Path | None, reward_model: Path | None, seconds: float, clients: int) -> None:
+    """Prints what the clients got, the server's memory, and its cost per answer next to the engine's.
+
+    Raises BadModel if a folder is not a model's, and MathloopError if the server does not start.
+    """
+    from mathloop.models.loading import load_policy
+
+    asked = nano_problems(clients)
+    texts = [one.problem for one in asked]
+    with tempfile.TemporaryDirectory(prefix="mathloop-benchmark-") as name, Progress() as progress:
+        if policy is None:
+            progress.step("making a policy and a reward model of random weights")
+            policy, reward_model = random_models(Path(name), asked)
+        progress.step("starting the server")
+        with _server(Path(name), policy, reward_model, clients) as (process, port):
+            progress.step("warming up")
+            asyncio.run(load(port, process.pid, texts[:WARM_CLIENTS], WARM_SECONDS))
+            progress.step(f"{clients} clients for {seconds:g} seconds")
+            found = asyncio.run(load(port, process.pid, texts, seconds))
+        progress.step("the engine alone, in batches")
+        models = Models(load_policy(policy), None)
+        engine_batches(models, texts[:2], "greedy", 1)  # warm-up
+        costs = [engine_batches(models, texts, "greedy", 1).cpu for _ in range(BATCHES)]
+    print(f"{machine()}; greedy, at most {TOKENS} tokens")
+    for line in report(found, seconds, min(costs)):
+        print(line)
+
+
+def report(found: Load, seconds: float, batch: float) -> list[str]:
+    """Lines that are printed; `batch` is the engine's CPU time per question in batches, in seconds."""
+    total, ordered = found.total, sorted(found.answers)
+    mean = sum(ordered) / len(ordered)
+    statuses = ", ".join(f"{n or 'broken connection'}: {count:,}" for n, count in found.statuses.items())
+    replies = f"{total:,} answers; replies by status: {statuses or 'none'}"
+    lines = [
+        f"{len(ordered)} clients for {seconds:g} s: {replies}",
+        f"answers per client: {ordered[0]} to {ordered[-1]}, mean {mean:.1f}",
+    ]
+    if total:
+        cost, each = found.server_cpu / total, found.clients_cpu / total
+        head = ("CPU ms per answer", "server", "engine in batches", "batches to server", "clients", "tokens")
+        row = ("", f"{1e3 * cost:.2f}", f"{1e3 * batch:.2f}", f"{batch / cost:.2f}x", f"{1e3 * each:.2f}")
+        lines.append(aligned(head, [(*row, f"{found.tokens / total:.1f}")]))
+    step = max(1, -(-len(found.memory) // SHOWN_LOOKS))
+    looks = found.memory[::step] + ([] if (len(found.memory) - 1) % step == 0 else found.memory[-1:])
+    shown = ", ".join(f"{mib:,.0f} ({at:.0f} s)" for at, mib in looks)
+    lines.append(f"memory of the server, MiB: {shown}")
+    return lines
+
+
+async def load(port: int, pid: int, texts: Sequence[str], seconds: float) -> Load:
+    """One client per text asks the server in process `pid` until the time is over, and ends its question."""
+    found = Load([0] * len(texts))
+    start, cpu, own = time.monotonic(), _cpu(pid), time.process_time()
+
+    async def watch() -> None:
+        while True:
+            found.memory.append((time.monotonic() - start, _mib(pid)))
+            await asyncio.sleep(LOOK_SECONDS)
+
+    watching = asyncio.create_task(watch())
+    try:
+        await asyncio.gather(
+            *(_client(port, n, text, start + seconds, found) for n, text in enumerate(texts))
+        )
+    finally:
+        watching.cancel()
+    found.memory.append((time.monotonic() - start, _mib(pid)))
+    found.server_cpu, found.clients_cpu = _cpu(pid) - cpu, time.process_time() - own
+    return found
+
+
+async def _client(port: int, number: int, text: str, end: float, found: Load) -> None:
+    fields = {"messages": [{"role": "user", "content": text}], "max_tokens": TOKENS, "strategy": "greedy"}
+    body = json.dumps(fields).encode()
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {_key(number)}\r\n"
+    request = f"{head}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+    while (left := end - time.monotonic()) > 0:
+        try:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        except OSError:
+            found.statuses[0] += 1
+            await asyncio.sleep(min(1.0, left))
+            continue
+        try:
+            while (left := end - time.monotonic()) > 0:
+                async with asyncio.timeout(ANSWER_SECONDS):
+                    status, pause, reply = await _exchange(reader, writer, request)
+                found.statuses[status] += 1
+                if status == 200:
+                    found.total += 1
+                    found.answers[number] += time.monotonic() < end
+                    found.tokens += json.loads(reply)["usage"]["completion_tokens"]
+                else:
+                    await asyncio.sleep(min(max(pause, 0.1), max(0.0, end - time.monotonic())))
+        except (OSError, EOFError, TimeoutError):
+            found.statuses[0] += 1
+            await asyncio.sleep(min(1.0, left))
+        finally:
+            writer.close()
+
+
+async def _exchange(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes
+) -> tuple[int, float, bytes]:
+    """Status, Retry-After in seconds, and body."""
+    writer.write(request)
+    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+    headers = dict(re.findall(r"^([\w-]+): *(.*?)\r$", head.lower(), re.M))
+    body = await reader.readexactly(int(headers.get("content-length", 0)))
+    return int(head.split()[1]), float(headers.get("retry-after", 0)), body
+
+
+@contextmanager
+def _server(
+    folder: Path, policy: Path, reward_model: Path | None, clients: int
+) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """A server with a key per client, and its port."""
+    keys, log = folder / "keys", folder / "log"
+    keys.write_text("".join(f"c{n} {sha256(_key(n).encode()).hexdigest()}\n" for n in range(clients)))
+    keys.chmod(0o600)
+    models = ["--model", str(policy.absolute())]
+    if reward_model is not None:
+        models += ["--reward-model", str(reward_model.absolute())]
+    command = [sys.executable, "-m", "pipelines.cli", "serve", *models, "--port", "0", "--keys", str(keys)]
+    with (
+        log.open("w") as errors,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True) as process,
+    ):
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            address = re.search(r"http://[^ ]+:(\d+)", line)
+            if address is None:
+                raise MathloopError(f"the server did not start: {line or log.read_text()[-500:]}".strip())
+            yield process, int(address[1])
+        finally:
+            process.terminate()
+
+
+def _key(client: int) -> str:
+    return f"benchmark-client-{client:05d}-of-this-machine-only"
+
+
+def _cpu(pid: int) -> float:
+    """CPU seconds of a process and of those that it started."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    spent = sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in children.read_text().split():
+            try:
+                spent += _cpu(int(child))
+            except OSError:  # it has ended since
+                continue
+    return spent
+
+
+def _mib(pid: int) -> float:
+    found = re.search(r"VmRSS:\s*(\d+)", Path(f"/proc/{pid}/status").read_text())
+    return int(found[1]) / 1024 if found else float("nan")
