@@ -30,7 +30,7 @@ from mathloop.decontamination.tokenization import tokenize
 from mathloop.errors import BadData, Corrupt
 from mathloop.files import disk, reading, replacing_folder
 
-FORMAT = 7
+FORMAT = 8
 """Increased whenever the arrays or the hash functions change."""
 CONTENTS = "index.json"
 

@@ -1,7 +1,8 @@
 """Characters that hide a copy: invisible ones, and Cyrillic and Greek letters that look like Latin ones.
 
 NFKC already maps full-width and mathematical letters. Cyrillic letters are always replaced; Greek ones, which
-are also variables, only in a text that has them in a word with Latin letters: αpple, but not sinα.
+are also variables, only in a text that has them in a word with Latin letters, αpple but not sinα, or has a
+capital that no variable is, since it is written as the Latin one: Α, not Ω.
 """
 
 from __future__ import annotations
@@ -63,9 +64,9 @@ def unmasked(text: str) -> str:
 
 def _is_masked(word: str) -> bool:
     parts = [part for part in _LATIN.findall(word) if part.lower() not in _NAMES]
-    if not parts:
-        return False
     greek = _LATIN.sub("", word)
+    if not parts:
+        return any(map(str.isupper, greek))
     if len(parts) > 1 and len(word) >= _LONG:
         return True
     # Single letters and names of points go together with variables: xα, ABα.

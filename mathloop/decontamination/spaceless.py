@@ -1,6 +1,6 @@
 """Copies without spaces between words, whose tokens differ from the item's.
 
-Only suspicious texts are compared letter by letter: with very long words, few tokens or long ones.
+Only suspicious texts are compared letter by letter: with very long words, few or long tokens, or no space.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 import numpy as np
+import numpy.typing as npt
 
 from mathloop.decontamination.batches import Arrays, Batch
 from mathloop.decontamination.hashing import U64, Ints, mix
@@ -17,11 +18,11 @@ from mathloop.decontamination.items import Items
 from mathloop.decontamination.look_alikes import LATIN
 from mathloop.decontamination.normalization import compact, normalize
 from mathloop.decontamination.tables import Table
-from mathloop.decontamination.tokenization import LETTER
+from mathloop.decontamination.tokenization import LETTER, Tokens
 
 JOINED, FEW, DENSE = 16, 16, 6.5
-"""Spaces may be missing where a word has as many letters, and in a statement of at most so many tokens or
-with more characters per token."""
+"""Spaces may be missing where a word has as many letters, and in a statement of at most so many tokens, with
+more characters per token, or with words or LaTeX commands and no space."""
 ANCHOR, _LEAST_LETTERS = 32, 4
 """Characters of an item that are looked up anywhere in a text; letters that a shorter item must have."""
 _OTHERS = re.compile(r"[^\w+\-*/^=<>,]|_|,(?!\d)|(?<!\d),")
@@ -30,14 +31,16 @@ _LETTER = re.compile(r"[^\W\d_]")
 _NUMBER = re.compile(r"\d+")
 _POWERS = np.cumprod(np.full(ANCHOR, 0x9E3779B97F4A7C15, np.uint64), dtype=np.uint64)
 _CACHED = 4096
+_SPACE, _BACKSLASH = ord(" "), ord("\\")
 
 
 def spaceless(text: str) -> str:
     """Letters, digits and operators of a text; commas between digits stay.
 
-    Greek letters are the Latin ones that they look like: without spaces α may be part of a word.
+    Greek letters are the Latin ones that they look like: without spaces α may be part of a word, and a
+    capital sigma its end, whose small letter is another.
     """
-    plain = compact("".join(normalize(text).split()))
+    plain = compact("".join(normalize(text).split())).replace("ς", "σ")
     plain = plain if plain.isascii() else plain.translate(LATIN)
     return _OTHERS.sub("", plain.translate(_OPERATORS))
 
@@ -101,7 +104,18 @@ def _suspects(batch: Batch) -> Ints:
     filled = np.flatnonzero(np.diff(statements.offsets))
     first, last = statements.offsets[filled], statements.offsets[filled + 1] - 1
     dense = statements.ends[last] - statements.starts[first] > DENSE * (last - first + 1)
-    return np.unique(np.concatenate((tokens.texts(long), short, filled[dense])))
+    bare = _have(statements, statements.codes == _SPACE, first, last) == 0
+    words = np.concatenate(([0], np.cumsum(statements.kinds == LETTER)))
+    bare &= (words[last + 1] > words[first]) | (
+        _have(statements, statements.codes == _BACKSLASH, first, last) > 0
+    )
+    return np.unique(np.concatenate((tokens.texts(long), short, filled[dense], filled[bare])))
+
+
+def _have(tokens: Tokens, characters: npt.NDArray[np.bool_], first: Ints, last: Ints) -> Ints:
+    """How many of the `characters`, a mask, are between the first and the last token of each text."""
+    places = np.flatnonzero(characters)
+    return np.searchsorted(places, tokens.ends[last]) - np.searchsorted(places, tokens.starts[first])
 
 
 def _grams(text: str) -> U64:

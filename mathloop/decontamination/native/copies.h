@@ -58,6 +58,15 @@ static int has_item_at(const Filter *filter, const Text *text, int64_t at)
     return 0;
 }
 
+/* Between its first and its last token. */
+static int has_character(const Text *text, uint32_t wanted)
+{
+    for (int64_t at = text->starts[0]; at < text->ends[text->count - 1]; at++)
+        if (code(text, at) == wanted)
+            return 1;
+    return 0;
+}
+
 /* Where spaces between words may be missing, see spaceless.py. */
 static int may_lack_spaces(const Text *text, int is_statement)
 {
@@ -65,7 +74,9 @@ static int may_lack_spaces(const Text *text, int is_statement)
         return 1;
     if (!is_statement)
         return 0;
-    return text->count <= FEW || (double)(text->ends[text->count - 1] - text->starts[0]) > DENSE * (double)text->count;
+    if (text->count <= FEW || (double)(text->ends[text->count - 1] - text->starts[0]) > DENSE * (double)text->count)
+        return 1;
+    return !has_character(text, ' ') && (text->longest_word > 1 || has_character(text, '\\'));
 }
 
 /* No two skeletons have more tokens in common. */

@@ -65,7 +65,10 @@ def latin(text: str) -> str:
         parts = [part for part in re.findall("[A-Za-z]+", word) if part.lower() not in NAMES]
         greek = "".join(letter for letter in word if letter in LIKE_LATIN)
         long = any(len(part) > 1 and not part.isupper() for part in parts)
-        masked |= bool(parts and greek) and (greek.isupper() or "ο" in greek or long)
+        if parts:
+            masked |= bool(greek) and (greek.isupper() or "ο" in greek or long)
+        else:
+            masked |= any(letter.isupper() for letter in greek)
     return "".join((LIKE_LATIN if masked else {}).get(one, CYRILLIC.get(one, one)) for one in text)
 
 
@@ -179,12 +182,17 @@ def exact(item: str, text: str) -> bool:
 def spaceless(item: str, text: str) -> bool:
     have = words(text)
     suspect = len(have) <= 16 or any(kind(token[0]) == "letter" and len(token) >= 16 for token in have)
-    suspect |= len(have) > 0 and tokens(text)[-1][2] - tokens(text)[0][1] > 6.5 * len(have)
-    wanted, found = squeezed(item), squeezed(text)
+    if found := tokens(text):
+        inside = compacted(text)[found[0][1] : found[-1][2]]
+        wordy = "\\" in inside or any(
+            kind(inside[start - found[0][1]]) == "letter" and end - start > 1 for _, start, end in found
+        )
+        suspect |= len(inside) > 6.5 * len(have) or (" " not in inside and wordy)
+    wanted, letters = squeezed(item), squeezed(text)
     if not suspect or sum(letter.isalnum() and not letter.isdecimal() for letter in wanted) < 4:
         return False
     if len(wanted) >= 32:
-        return wanted in found
+        return wanted in letters
     digits = re.findall(r"\d+", compacted(item))
     return any(
         squeezed(line) == wanted and (len(line.split()) == 1 or re.findall(r"\d+", compacted(line)) == digits)
@@ -193,7 +201,7 @@ def spaceless(item: str, text: str) -> bool:
 
 
 def squeezed(text: str) -> str:
-    plain = without_marks("".join(normalized(text).split())).translate(LATIN)
+    plain = without_marks("".join(normalized(text).split())).replace("ς", "σ").translate(LATIN)
     signs = {**dict.fromkeys("−–", "-"), **dict.fromkeys("×·•", "*"), "÷": "/"}
     kept = []
     for place, letter in enumerate(plain):

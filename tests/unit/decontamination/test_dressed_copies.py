@@ -80,6 +80,35 @@ def test_greek_letters_hide_no_copy_in_turns_with_latin_ones_or_without_spaces()
     assert found([Item("bench", item) for item in items], copies) == [True, True, True]
 
 
+@pytest.mark.parametrize(
+    ("dress", "item"),
+    [
+        ("Greek letters", "下列各式运算结果为a^5的是（       ）\nA.a^2+a^3  B.a^2a^3  C.(a^2)^3  D.a^10÷a^2"),
+        (
+            "no spaces",
+            "（5 分）已知函数 $f(x)=2 \\sin x+\\sin 2 x$, 则 $f(x)$ 的最小值是 $(\\quad)$.",
+        ),
+        (
+            "no spaces",
+            "Let A and B be two sets of words from Σ*, for an alphabet of symbols Σ. Is A in B?",
+        ),
+        (
+            "no spaces",
+            "In triangle $A B C, A B=B C$. A trisector of $\\angle B$ intersects $\\overline{A C}$ at $D$. "
+            "If $A B, A C$, and $B D$ are integers and $A B-B D=7$, compute $A C$.",
+        ),
+    ],
+)
+def test_copies_that_consist_mostly_of_formulas_are_caught(dress: str, item: str) -> None:
+    assert found([Item("bench", item)], [COPIES[dress](item)]) == [True]
+
+
+def test_a_text_without_spaces_is_still_no_copy_of_another_item() -> None:
+    item = "设函数 $f(x)=3 \\cos x+\\cos 2 x$, 求 $f(x)$ 的最大值和最小值分别是多少"
+    other = "已知数列$a_n=2\\sinn+\\sin2n$,证明该数列有界并且不收敛,再求$a_1$和$a_2$之和的近似值是多少"
+    assert found([Item("bench", item)], [other]) == [False]
+
+
 def test_missing_spaces_do_not_join_numbers_or_lose_operators() -> None:
     item = "Find the sum of 12 and 7, 30 - 4 and 5."
     copy = "Findthesumof12and7,30-4and5."
