@@ -19,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
+from itertools import cycle
 from pathlib import Path
 
 from mathloop.errors import MathloopError
@@ -27,6 +28,8 @@ from pipelines.benchmarks.serving_load import TOKENS, Models, engine_batches, na
 
 WARM_SECONDS = 2.0
 WARM_CLIENTS = 8
+QUESTIONS = 32
+"""Of each client, all different, since the server remembers prompts; after them it begins again."""
 LOOK_SECONDS = 1.0
 """Between two looks at the server's memory."""
 SHOWN_LOOKS = 8
@@ -61,8 +64,9 @@ def run(policy: Path | None, reward_model: Path | None, seconds: float, clients:
     """
     from mathloop.models.loading import load_policy
 
-    asked = nano_problems(clients)
+    asked = nano_problems(WARM_CLIENTS + clients * QUESTIONS)
     texts = [one.problem for one in asked]
+    warming, measured = texts[:WARM_CLIENTS], texts[WARM_CLIENTS:]
     with tempfile.TemporaryDirectory(prefix="mathloop-benchmark-") as name, Progress() as progress:
         if policy is None:
             progress.step("making a policy and a reward model of random weights")
@@ -70,15 +74,17 @@ def run(policy: Path | None, reward_model: Path | None, seconds: float, clients:
         progress.step("starting the server")
         with _server(Path(name), policy, reward_model, clients) as (process, port):
             progress.step("warming up")
-            asyncio.run(load(port, process.pid, texts[:WARM_CLIENTS], WARM_SECONDS))
+            asyncio.run(load(port, process.pid, [[one] for one in warming], WARM_SECONDS))
             progress.step(f"{clients} clients for {seconds:g} seconds")
-            found = asyncio.run(load(port, process.pid, texts, seconds))
+            each = [measured[number::clients] for number in range(clients)]
+            found = asyncio.run(load(port, process.pid, each, seconds))
         progress.step("the engine alone, in batches")
         models = Models(load_policy(policy), None)
-        engine_batches(models, texts[:2], "greedy", 1)  # warm-up
-        costs = [engine_batches(models, texts, "greedy", 1).cpu for _ in range(BATCHES)]
+        engine_batches(models, warming[:2], "greedy", 1)  # warm-up
+        batches = [measured[number * clients :][:clients] for number in range(BATCHES)]
+        costs = [engine_batches(models, batch, "greedy", 1).cpu for batch in batches]
     print(f"{machine()}; greedy, at most {TOKENS} tokens")
-    for line in report(found, seconds, min(costs)):
+    for line in report(found, seconds, sum(costs) / BATCHES):
         print(line)
 
 
@@ -104,9 +110,12 @@ def report(found: Load, seconds: float, batch: float) -> list[str]:
     return lines
 
 
-async def load(port: int, pid: int, texts: Sequence[str], seconds: float) -> Load:
-    """One client per text asks the server in process `pid` until the time is over, and ends its question."""
-    found = Load([0] * len(texts))
+async def load(port: int, pid: int, questions: Sequence[Sequence[str]], seconds: float) -> Load:
+    """Clients ask the server in process `pid`, each its own questions, until the time is over.
+
+    A question that was asked by then is waited for. After its last one a client begins again.
+    """
+    found = Load([0] * len(questions))
     start, cpu, own = time.monotonic(), _cpu(pid), time.process_time()
 
     async def watch() -> None:
@@ -117,7 +126,7 @@ async def load(port: int, pid: int, texts: Sequence[str], seconds: float) -> Loa
     watching = asyncio.create_task(watch())
     try:
         await asyncio.gather(
-            *(_client(port, n, text, start + seconds, found) for n, text in enumerate(texts))
+            *(_client(port, n, own, start + seconds, found) for n, own in enumerate(questions))
         )
     finally:
         watching.cancel()
@@ -126,11 +135,9 @@ async def load(port: int, pid: int, texts: Sequence[str], seconds: float) -> Loa
     return found
 
 
-async def _client(port: int, number: int, text: str, end: float, found: Load) -> None:
-    fields = {"messages": [{"role": "user", "content": text}], "max_tokens": TOKENS, "strategy": "greedy"}
-    body = json.dumps(fields).encode()
-    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {_key(number)}\r\n"
-    request = f"{head}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+async def _client(port: int, number: int, questions: Sequence[str], end: float, found: Load) -> None:
+    requests = cycle([_request(number, text) for text in questions])
+    request = next(requests)
     while (left := end - time.monotonic()) > 0:
         try:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -147,6 +154,7 @@ async def _client(port: int, number: int, text: str, end: float, found: Load) ->
                     found.total += 1
                     found.answers[number] += time.monotonic() < end
                     found.tokens += json.loads(reply)["usage"]["completion_tokens"]
+                    request = next(requests)
                 else:
                     await asyncio.sleep(min(max(pause, 0.1), max(0.0, end - time.monotonic())))
         except (OSError, EOFError, TimeoutError):
@@ -154,6 +162,13 @@ async def _client(port: int, number: int, text: str, end: float, found: Load) ->
             await asyncio.sleep(min(1.0, left))
         finally:
             writer.close()
+
+
+def _request(client: int, text: str) -> bytes:
+    fields = {"messages": [{"role": "user", "content": text}], "max_tokens": TOKENS, "strategy": "greedy"}
+    body = json.dumps(fields).encode()
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {_key(client)}\r\n"
+    return f"{head}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
 
 
 async def _exchange(

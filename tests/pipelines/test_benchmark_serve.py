@@ -67,7 +67,7 @@ def test_a_load_counts_answers_per_client_and_refusals_by_status() -> None:
         server = await asyncio.start_server(answer, "127.0.0.1", 0)
         async with server:
             port = server.sockets[0].getsockname()[1]
-            return await load(port, os.getpid(), ["zero", "one", "two"], 0.5)
+            return await load(port, os.getpid(), [["zero", "none"], ["one"], ["two"]], 0.5)
 
     found = asyncio.run(run())
     assert found.statuses[429] == 1
@@ -75,6 +75,7 @@ def test_a_load_counts_answers_per_client_and_refusals_by_status() -> None:
     assert found.total == found.statuses[200] == sum(asked.values()) - 2
     assert found.tokens == 5 * found.total
     assert 1 <= found.answers[1] < min(found.answers[0], found.answers[2])
+    assert abs(asked["zero"] - asked["none"]) <= 1  # a question follows the other
     assert len(found.memory) >= 2
     assert all(mib > 1 for _, mib in found.memory)
     lines = report(replace(found, server_cpu=0.02 * found.total), 0.5, 0.01)
