@@ -117,12 +117,15 @@ def measured_problems(settings: Settings) -> tuple[int, list[str]]:
 def _pretrain(settings: Settings) -> Work:
     config = settings.pretrain
     length = 75.0  # of a document of the generator, in tokens
+    steps = config.steps
+    if config.tokens:  # the budget sets the steps, as in pretrain.py
+        steps = max(1, round(config.tokens / (config.batch_size * length)))
     return Work(
         "pretrain",
         "trainer",
         problems=0,
-        trained=config.steps * config.batch_size * length,
-        steps=config.steps,
+        trained=steps * config.batch_size * length,
+        steps=steps,
         length=length,
         engine=config.engine,
         longest=256,

@@ -6,6 +6,7 @@ import re
 
 from mathloop.records import Language
 from mathloop.writing.config import WritingConfig
+from mathloop.writing.consistency import inconsistent
 
 _CHINESE = re.compile(r"[\u4e00-\u9fff]")
 _LATIN = re.compile(r"[A-Za-z]{2,}")
@@ -47,7 +48,7 @@ def wrong_with(statement: str, language: Language, config: WritingConfig) -> str
         return "not self-contained: it compares with somebody of whom it says nothing"
     if not _ASKS.search(statement):
         return "it asks nothing"
-    return ""
+    return inconsistent(statement) if config.consistent else ""
 
 
 def _is_language(statement: str, language: Language) -> bool:

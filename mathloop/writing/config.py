@@ -42,6 +42,11 @@ class WritingConfig(BaseModel):
     )
     shortest: int = Field(12, ge=1, description="Fewest characters of a problem")
     longest: int = Field(2000, ge=1, validate_default=True, description="Most characters of a problem")
+    consistent: bool = Field(
+        False,
+        description="Whether to drop statements whose parts do not fit together: the question names another "
+        "thing, somebody is compared with himself. Strict: it drops some good problems too",
+    )
     similarity: float = Field(
         0.8,
         gt=0,

@@ -122,3 +122,14 @@ def test_shares_are_those_of_drawn_problems(assumed: Assumptions) -> None:
     assert assumed.between(2, 5, 8) == pytest.approx(sum(counts[k] for k in (2, 3, 4, 5)) / 20_000, abs=0.01)
     kept = sum(min(3, k) * n for k, n in counts.items()) / 20_000
     assert assumed.kept(8, 3) == pytest.approx(kept, abs=0.04)
+
+
+def test_a_budget_of_tokens_sets_the_steps_of_pretraining() -> None:
+    def pretraining(**config: int) -> Work:
+        settings = parse_settings({"model": "nano", "pretrain": {"steps": 100, "batch_size": 4, **config}})
+        return next(work for work in workload(settings, ASSUMED) if work.stage == "pretrain")
+
+    by_steps = pretraining()
+    by_tokens = pretraining(tokens=60_000)  # documents of 75 tokens, 4 per step
+    assert (by_steps.steps, by_steps.trained) == (100, 30_000)
+    assert (by_tokens.steps, by_tokens.trained) == (200, 60_000)
