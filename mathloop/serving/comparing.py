@@ -37,6 +37,7 @@ class Comparer:
         self._idle: asyncio.Queue[asyncio.subprocess.Process] = asyncio.Queue()
         self._workers: set[asyncio.subprocess.Process] = set()
         self._starting: set[asyncio.Task[None]] = set()
+        self._ending: set[asyncio.Task[int]] = set()
 
     async def start(self) -> None:
         """Starts the workers; returns once they are ready."""
@@ -68,7 +69,8 @@ class Comparer:
             task.cancel()
         for worker in workers:
             self._kill(worker)
-        await asyncio.gather(*starting, *(worker.wait() for worker in workers), return_exceptions=True)
+        await asyncio.gather(*starting, return_exceptions=True)
+        await asyncio.gather(*self._ending, return_exceptions=True)  # of the killed ones, earlier too
 
     async def _ask(self, texts: list[str]) -> list[int]:
         self._start_missing()
@@ -109,7 +111,6 @@ class Comparer:
         except OSError as error:
             LOG.warning("no process to compare answers: %s", error)
             return
-        self._workers.add(worker)
         assert worker.stdout is not None
         try:
             if not await worker.stdout.readline():
@@ -120,12 +121,16 @@ class Comparer:
                 LOG.warning("a process to compare answers does not start")
                 return
             raise
+        self._workers.add(worker)  # not before: one that starts would count twice, and a dead one be missed
         self._idle.put_nowait(worker)
 
     def _kill(self, worker: asyncio.subprocess.Process) -> None:
         self._workers.discard(worker)
         with suppress(ProcessLookupError):
             worker.kill()
+        ending = asyncio.create_task(worker.wait())
+        self._ending.add(ending)
+        ending.add_done_callback(self._ending.discard)
 
 
 def _grouped(responses: Sequence[Response], labels: Sequence[str | int]) -> list[Group[Response]]:

@@ -58,6 +58,28 @@ def test_groups_are_those_of_the_vote_and_what_takes_too_long_is_grouped_as_writ
     asyncio.run(run())
 
 
+def test_while_one_worker_starts_the_other_ones_death_is_made_good() -> None:
+    """Else a question could wait its whole bound for a worker that nobody starts."""
+
+    async def run() -> None:
+        comparer = Comparer(60)
+        try:
+            comparer._start_missing()
+            first = await comparer._idle.get()  # one of the two may still be starting
+            await asyncio.sleep(0)  # the task that started it is forgotten
+            second = set(comparer._starting)
+            comparer._kill(first)
+            comparer._start_missing()
+            assert len(comparer._workers | comparer._starting) == 2
+            assert len(comparer._starting - second) == 1
+            assert len(comparer._ending) == 1
+        finally:
+            await comparer.close()
+        assert not comparer._ending  # all are waited for: a pipe that outlives its event loop is an error
+
+    asyncio.run(run())
+
+
 def test_a_comparison_that_nobody_waits_for_is_killed_and_the_loop_is_free() -> None:
     awkward = [response(f"{{{{{n}}}^{{{n}}}}}^{{x_{n}}}+\\sqrt[{n}]{{x+{n}}}") for n in range(2, 66)]
 
