@@ -91,7 +91,8 @@ class Comparer:
         return labels
 
     def _start_missing(self) -> None:
-        for _ in range(WORKERS - len(self._workers) - len(self._starting)):
+        starting = sum(not task.done() for task in self._starting)
+        for _ in range(WORKERS - len(self._workers) - starting):
             task = asyncio.create_task(self._start_one())
             self._starting.add(task)
             task.add_done_callback(self._starting.discard)

@@ -66,12 +66,10 @@ def test_while_one_worker_starts_the_other_ones_death_is_made_good() -> None:
         try:
             comparer._start_missing()
             first = await comparer._idle.get()  # one of the two may still be starting
-            await asyncio.sleep(0)  # the task that started it is forgotten
             second = set(comparer._starting)
             comparer._kill(first)
             comparer._start_missing()
-            assert len(comparer._workers | comparer._starting) == 2
-            assert len(comparer._starting - second) == 1
+            assert len(comparer._starting - second) == 1  # in the place of the killed one
             assert len(comparer._ending) == 1
         finally:
             await comparer.close()
