@@ -6,7 +6,7 @@ import re
 
 from mathloop.records import Language
 from mathloop.writing.config import WritingConfig
-from mathloop.writing.consistency import inconsistent
+from mathloop.writing.consistency import STRANGER, inconsistent, names_once
 
 _CHINESE = re.compile(r"[\u4e00-\u9fff]")
 _LATIN = re.compile(r"[A-Za-z]{2,}")
@@ -44,8 +44,8 @@ def wrong_with(statement: str, language: Language, config: WritingConfig) -> str
         return "it states an answer or a solution"
     if _OUTSIDE.search(statement):
         return "not self-contained: it speaks of something that is not there"
-    if any(statement.count(name) < 2 for pair in _COMPARED.findall(statement) for name in pair if name):
-        return "not self-contained: it compares with somebody of whom it says nothing"
+    if names_once(statement, (name for pair in _COMPARED.findall(statement) for name in pair if name)):
+        return STRANGER
     if not _ASKS.search(statement):
         return "it asks nothing"
     return inconsistent(statement) if config.consistent else ""

@@ -7,7 +7,9 @@ many children there are. Hence it is a setting, for writers whose texts often fa
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
+STRANGER = "not self-contained: it compares with somebody of whom it says nothing"
 _ASKED = re.compile(
     r"\bhow many (?:(?:more|fewer|total|new|other|additional|of the) )?([a-z]+)", re.IGNORECASE
 )
@@ -49,15 +51,20 @@ def inconsistent(statement: str) -> str:
     if _asks_for_another(statement):
         return "inconsistent: it asks for something that it does not mention"
     sentences = _SENTENCE.split(statement)
-    if any(pattern.search(sentence) for pattern in _WITH_ITSELF for sentence in sentences):
+    if any(pattern.search(sentence) for pattern in _WITH_ITSELF for sentence in sentences) or any(
+        pattern.search(statement) for pattern in _MORE_THAN_ITSELF
+    ):
         return "inconsistent: somebody is compared with himself or gives himself something"
-    if any(pattern.search(statement) for pattern in _MORE_THAN_ITSELF):
-        return "inconsistent: somebody is compared with himself or gives himself something"
-    if any(statement.count(name) < 2 for name in _OWNED.findall(statement)):
-        return "not self-contained: it compares with somebody of whom it says nothing"
+    if names_once(statement, _OWNED.findall(statement)):
+        return STRANGER
     if _CHINESE.search(statement) and _LATIN_WORD.search(_FORMULA.sub("", statement)):
         return "inconsistent: it is in two languages"
     return ""
+
+
+def names_once(statement: str, names: Iterable[str]) -> bool:
+    """Whether the statement has one of the names in a single place."""
+    return any(statement.count(name) < 2 for name in names)
 
 
 def _asks_for_another(statement: str) -> bool:

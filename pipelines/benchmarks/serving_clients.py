@@ -126,7 +126,7 @@ async def load(port: int, pid: int, questions: Sequence[Sequence[str]], seconds:
     watching = asyncio.create_task(watch())
     try:
         await asyncio.gather(
-            *(_client(port, n, own, start + seconds, found) for n, own in enumerate(questions))
+            *(_client(port, n, asked, start + seconds, found) for n, asked in enumerate(questions))
         )
     finally:
         watching.cancel()
