@@ -10,6 +10,7 @@ from typing import Any
 
 from mathloop.errors import BadConfig, BadData
 from mathloop.evaluation.comparing import Side
+from mathloop.evaluation.response_layouts import samples_of
 from mathloop.evaluation.response_rows import saved_rows
 from mathloop.evaluation.roles import CHALLENGER, CHAMPIONS
 from mathloop.evaluation.saved import is_complete, read_plan
@@ -167,10 +168,10 @@ def _of_evaluation(name: str, role: str, copies: ExitStack) -> Side:
         for one in saved_rows(place, also=_ALSO):
             problem = replace(one.asked.problem, problem=str(one.row.get("problem") or ""))
             details = {name: one.row[name] for name in _ALSO if one.row.get(name) is not None}
-            for response in one.responses:
+            for response, text in zip(one.responses, samples_of(one.row.get("text")), strict=True):
                 label = response.model.partition("\0")[0]
                 if not role or label == role:
-                    yield problem, replace(response, text=str(one.row.get("text") or ""), **details)
+                    yield problem, replace(response, text=str(text or ""), **details)
 
     def prompts() -> Iterator[tuple[str, str, str]]:
         for one in saved_rows(place, also=("prompt",)):

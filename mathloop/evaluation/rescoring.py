@@ -13,8 +13,10 @@ from pathlib import Path
 
 from mathloop.errors import BadConfig, BadData
 from mathloop.evaluation.metrics import Outcomes
-from mathloop.evaluation.response_rows import AT, SAVED, Asked, Fields, in_row, saved_rows
+from mathloop.evaluation.response_fields import SAVED, Fields
+from mathloop.evaluation.response_rows import AT, Asked, in_row, saved_rows
 from mathloop.evaluation.saved import is_complete
+from mathloop.problems.sources.places import value_at
 from mathloop.records import Problem, Response
 from mathloop.sampling.judging import judge
 from mathloop.validation import closest
@@ -28,6 +30,8 @@ class Rescored:
     def __init__(self) -> None:
         self.by_verifier, self.by_labels = Outcomes(), Outcomes()
         self.by_verifier.own_counts = self.by_labels.own_counts = True
+        self.layouts: dict[str, dict[Path, None]] = {}
+        """Name of another program's layout → the files that were read as it."""
         self.differing = 0
         """Responses whose label is not the verifier's verdict."""
 
@@ -70,7 +74,11 @@ def fold(places: Sequence[Path], fields: Fields = SAVED, *, verify: bool = False
     lacking = set() if fields is SAVED else {name for name in dict(fields).values() if name}
     for place in places:
         for one in saved_rows(place, fields):
-            lacking.difference_update(one.row)
+            if one.layout and (
+                not (files := found.layouts.setdefault(one.layout, [])) or files[-1] != one.path
+            ):
+                files.append(one.path)
+            lacking = {name for name in lacking if name not in one.row and value_at(one.row, name) is None}
             try:
                 for response in one.responses:
                     _add(found, one.asked.problem, response, verify)

@@ -5,59 +5,25 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
-
 from mathloop.answers import extract_answer
 from mathloop.errors import BadData
+from mathloop.evaluation.response_fields import SAVED, Fields
+from mathloop.evaluation.response_layouts import ResponseLayout, outer_columns, recognize, samples_of
 from mathloop.evaluation.saved import response_files
 from mathloop.lines import describe
-from mathloop.problems.sources.files import file_rows
+from mathloop.problems.sources.files import column_names, file_rows
+from mathloop.problems.sources.places import value_at
 from mathloop.records import Language, Mode, Problem, Response
 
-Row = Mapping[str, Any]
+Row = dict[str, Any]
 AT = "\0"
 """Between a model's label and its place, until all places are read."""
 _VERDICTS = {"true": True, "false": False, "1": True, "0": False, "1.0": True, "0.0": False}
-
-
-class Fields(BaseModel):
-    """The columns of a file of responses; empty where there is none."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    response: str = Field("", description="Text of the response, or a list with all samples of a problem")
-    answer: str = Field("", description="Gold answer")
-    reward: str = Field("", description="Reward model's score (a logit), or a list of them")
-    label: str = Field("", description="Stored verdict: true, false, 1, 0 or null, or a list of them")
-    prediction: str = Field("", description="Final answer, where it is not to be extracted from the text")
-    problem: str = Field("", description="The problem's statement")
-    id: str = Field("", description="The problem's id; default: its statement, else the row's number")
-    sample: str = Field("", description="Number of the sample from 0; -1 is the greedy response")
-    model: str = Field("", description="Label of the model; default: the file's or folder's name")
-    mode: str = Field("", description="cot or tir; default: cot")
-    benchmark: str = Field("", description="Name of the benchmark")
-    language: str = Field("", description="en or zh; default: by its characters")
-    level: str = Field("", description="Difficulty, a number or a text that ends in one")
-    family: str = Field("", description="Subject")
-    parent: str = Field("", description="What the problem is a variant of, for clusters")
-
-
-SAVED = Fields(
-    response="text",
-    answer="gold",
-    reward="reward",
-    label="correct",
-    problem="problem",
-    id="problem_id",
-    **{name: name for name in ("sample", "model", "mode", "benchmark", "language", "level", "family")},
-    parent="parent",
-)
-"""The columns that `mathloop evaluate` writes."""
 
 
 class Asked(NamedTuple):
@@ -77,6 +43,8 @@ class SavedRow(NamedTuple):
     asked: Asked
     responses: list[Response]
     """Without their texts. A row of lists holds several, or none."""
+    layout: str = ""
+    """Name of the layout in which another program wrote it."""
 
 
 def saved_rows(place: Path, fields: Fields = SAVED, also: Sequence[str] = ()) -> Iterator[SavedRow]:
@@ -92,14 +60,28 @@ def saved_rows(place: Path, fields: Fields = SAVED, also: Sequence[str] = ()) ->
     counts: Counter[tuple[str, str, str]] = Counter()
     before = 0
     for path in response_files(place):
-        number = 0
-        for number, row in file_rows(path, columns):
+        layout = layout_of(path) if fields is SAVED else None
+        read = outer_columns(columns) if layout is None else layout.columns()
+        number, first = 0, None
+        for number, found in file_rows(path, read):
+            if layout is not None and layout.once:
+                first = found.get(layout.once) if number == 1 else first
+                if found.get(layout.once) != first:
+                    continue
+            row = found if layout is None else layout.as_saved(found, path)
             try:
                 asked = _asked_of(row, fields, place, before + number)
-                yield SavedRow(path, number, row, asked, list(_responses_of(row, fields, asked, counts)))
+                responses = list(_responses_of(row, fields, asked, counts))
+                yield SavedRow(path, number, row, asked, responses, layout.name if layout else "")
             except BadData as error:
-                raise in_row(error, path, number) from None
+                raise in_row(error if layout is None else layout.blamed(error), path, number) from None
         before += number
+
+
+def layout_of(path: Path) -> ResponseLayout | None:
+    """The layout in which another program wrote this file; None if it has our columns or unknown ones."""
+    columns = column_names(path) or next((list(row) for _, row in file_rows(path, None)), [])
+    return None if SAVED.response in columns else recognize(columns)
 
 
 def in_row(error: BadData, path: Path, number: int) -> BadData:
@@ -123,9 +105,8 @@ def _responses_of(
 ) -> Iterator[Response]:
     """The responses of one row."""
     problem, model, mode = asked
-    main = fields.response or fields.prediction
-    nested = isinstance(row.get(main), list)
-    count = len(row[main]) if nested else 1
+    main = value_at(row, fields.response or fields.prediction)
+    nested, count = isinstance(main, list), len(samples_of(main))
     texts, rewards, labels, predictions = (
         _samples(row, name, nested, count)
         for name in (fields.response, fields.reward, fields.label, fields.prediction)
@@ -133,7 +114,7 @@ def _responses_of(
     key = model, mode, problem.id
     for text, reward, label, prediction in zip(texts, rewards, labels, predictions, strict=True):
         written = _string(text, fields.response) or ""
-        sample = row.get(fields.sample) if fields.sample and not nested else None
+        sample = value_at(row, fields.sample) if fields.sample and not nested else None
         if sample is None:
             sample = counts[key]
             counts[key] += 1
@@ -155,7 +136,7 @@ def _responses_of(
 
 
 def _problem(row: Row, fields: Fields, number: int) -> Problem:
-    if fields.response and fields.response not in row:
+    if fields.response and not ({fields.response, fields.response.partition(".")[0]} & row.keys()):
         listed = ", ".join(map(str, row))[:300]
         raise BadData(
             f"missing; the row has {listed}: name the columns, such as --fields response=TEXT,answer=GOLD",
@@ -164,7 +145,7 @@ def _problem(row: Row, fields: Fields, number: int) -> Problem:
     statement = _text(row, fields.problem)
     benchmark = _text(row, fields.benchmark)
     name = _text(row, fields.id)
-    gold = _string(row.get(fields.answer), fields.answer) if fields.answer else None
+    gold = _string(value_at(row, fields.answer), fields.answer) if fields.answer else None
     if not name:
         # With the gold answer: public sets have one statement with several (CARP, CollegeMath).
         both = f"{statement}\0{gold}".encode("utf-8", "surrogatepass")
@@ -189,7 +170,7 @@ def _language(row: Row, fields: Fields, statement: str) -> Language:
         return "zh" if named == "zh" else "en"
     if named:
         raise BadData(f"expected en or zh, found {named!r}", field=fields.language)
-    sample = statement or str(row.get(fields.response) or "")[:2_000]
+    sample = statement or str(value_at(row, fields.response) or "")[:2_000]
     return "zh" if sum("\u4e00" <= letter <= "\u9fff" for letter in sample) > 0.2 * len(sample) else "en"
 
 
@@ -200,18 +181,19 @@ def _level(text: str) -> int:
 
 
 def _samples(row: Row, name: str, nested: bool, count: int) -> Sequence[Any]:
-    value = row.get(name) if name else None
+    value = value_at(row, name) if name else None
     if not nested:
         return [value]
     if value is None:
         return [None] * count
-    if not isinstance(value, list) or len(value) != count:
+    found = samples_of(value)
+    if len(found) != count or (count > 1 and not isinstance(value, list)):
         raise BadData(f"expected a list of {count}, one per response, found {describe(value)}", field=name)
-    return value
+    return found
 
 
 def _text(row: Row, name: str) -> str:
-    return (_string(row.get(name), name) or "") if name else ""
+    return (_string(value_at(row, name), name) or "") if name else ""
 
 
 def _string(value: Any, name: str) -> str | None:

@@ -21,6 +21,7 @@ import pyarrow as pa
 
 from mathloop.errors import BadConfig, BadData
 from mathloop.evaluation.passes import SHARD, Pass
+from mathloop.evaluation.response_layouts import files_beside_others
 from mathloop.files import disk, write_file
 from mathloop.lines import parse_object
 from mathloop.problems.files import Repeats
@@ -157,7 +158,7 @@ def response_files(place: Path) -> list[Path]:
     Raises BadData if there is none, or one that cannot be read.
     """
     if read_plan(place) is None:
-        return data_files(place)
+        return (files_beside_others(place) if place.is_dir() else []) or data_files(place)
     return sorted(place.rglob("*.parquet"))
 
 

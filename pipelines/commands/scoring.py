@@ -122,8 +122,9 @@ def score(
         str | None,
         typer.Option(
             metavar="PART=COLUMN,…",
-            help="Columns of other people's files: response=code,answer=gt,reward=pred_score,label=score. "
-            "A column of lists holds a problem's samples.",
+            help="Columns of other people's files, where they are not recognized, or paths into columns: "
+            "response=code,answer=doc.gold,reward=pred_score,label=score. A column of lists holds a problem's "
+            "samples.",
         ),
     ] = None,
     k: Counts = None,
@@ -151,6 +152,9 @@ def score(
                 "the same `mathloop evaluate` resumes it",
                 file=sys.stderr,
             )
+    for layout, paths in found.layouts.items():
+        rest = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+        print(visible(f"{next(iter(paths))}{rest}: read as {layout} writes them"), file=sys.stderr)
     tables = {"verifier": found.by_verifier, "labels": found.by_labels}
     if found.differing == 0 and found.by_verifier.responses >= found.by_labels.responses:
         del tables["labels"]
