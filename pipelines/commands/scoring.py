@@ -122,9 +122,9 @@ def score(
         str | None,
         typer.Option(
             metavar="PART=COLUMN,…",
-            help="Columns of other people's files, where they are not recognized, or paths into columns: "
-            "response=code,answer=doc.gold,reward=pred_score,label=score. A column of lists holds a problem's "
-            "samples.",
+            help="Columns, or paths into them, of files that are not recognized: "
+            "response=code,answer=doc.gold,reward=pred_score,label=score. "
+            "A column of lists holds a problem's samples.",
         ),
     ] = None,
     k: Counts = None,
