@@ -74,10 +74,8 @@ def fold(places: Sequence[Path], fields: Fields = SAVED, *, verify: bool = False
     lacking = set() if fields is SAVED else {name for name in dict(fields).values() if name}
     for place in places:
         for one in saved_rows(place, fields):
-            if one.layout and (
-                not (files := found.layouts.setdefault(one.layout, [])) or files[-1] != one.path
-            ):
-                files.append(one.path)
+            if one.layout:
+                found.layouts.setdefault(one.layout, {})[one.path] = None
             lacking = {name for name in lacking if name not in one.row and value_at(one.row, name) is None}
             try:
                 for response in one.responses:
