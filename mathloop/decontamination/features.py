@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from math import sqrt
 from typing import NamedTuple
 
@@ -53,17 +53,22 @@ _REPEATED = (0.0, 1.0, 1.2, 1.3)
 """Factor of a feature's weight by how often it occurs in a text, up to three times."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Features:
     """Feature → its weight in this text, larger where it occurs several times."""
 
     numbers: dict[str, float]
     words: dict[str, float]
     formulas: dict[str, float]
-    bonds: dict[str, float]
-    """A number with a nearby word: the thing that is counted, priced or measured."""
+    line: list[tuple[bool, str]]
+    """Numbers (True) and words, in order."""
     order: tuple[str, ...]
     """The numbers larger than two, in order of first occurrence."""
+
+    @cached_property
+    def bonds(self) -> dict[str, float]:
+        """A number with a nearby word: the thing that is counted, priced or measured."""
+        return _bonds(self.line)
 
 
 def extract(text: str) -> Features:
@@ -77,7 +82,7 @@ def extract(text: str) -> Features:
         _weighed(reader.numbers, number_weight),
         _weighed(reader.words, word_weight),
         _weighed(reader.windows, _formula_weight),
-        _bonds(reader.line),
+        reader.line,
         tuple(dict.fromkeys(name for is_number, name in reader.line if is_number and name not in _SMALL)),
     )
 

@@ -1,5 +1,6 @@
 """Marks the few texts that a rule may match, in compiled code, so that only these are checked by the rules.
 
+ASCII texts are read where they are; those with LaTeX, and others, are normalized first.
 The compiled code (`native/prefilter.c`) repeats the tokens, hashes and lookups of the rules for one text at a
 time and stops at the first candidate. It never decides: a text that it passes over has no candidate that a
 rule would accept, and all others take the way that they take without it.
@@ -27,7 +28,9 @@ from mathloop.decontamination.tokenization import encoded
 
 _BATCH = 1 << 18
 """Characters that are encoded at once, so that they are still in the processor's cache when they are read."""
-_MATCHES, _PROMPTED = np.uint8(1), np.uint8(2)
+_MATCHES, _PROMPTED, _UNREAD = np.uint8(1), np.uint8(2), np.uint8(4)
+_LETTERS = ctypes.cast(ctypes.pythonapi.PyUnicode_AsUTF8AndSize, ctypes.c_void_p)
+"""Gives the compiled code the characters of an ASCII string without a copy."""
 _text, _is_statement, _answer = map(itemgetter, range(3))
 """Of a passage; faster than its attributes."""
 
@@ -68,25 +71,31 @@ class Prefilter:
         texts, statements = list(map(_text, passages)), list(map(_is_statement, passages))
         if compiled is None:
             return Marks(np.ones(len(texts), np.bool_), _hints(texts, range(len(texts))))
-        marks = np.zeros(len(texts), np.uint8)
         are_ascii = np.fromiter(map(str.isascii, texts), np.bool_, len(texts))
         normal, changed = _normal(texts, np.flatnonzero(~are_ascii).tolist())
         are_ascii[changed] = True
         are_statements = np.array(statements, np.bool_)
         answers = values(map(_answer, passages))
-        near, others = bits_near(answers), [np.array(changed, np.int64)]
-        for places in (np.flatnonzero(are_ascii), np.flatnonzero(~are_ascii)):
+        near, marks = bits_near(answers), np.zeros(len(texts), np.uint8)
+
+        def mark(function: Any, own: Ints, *data: Any) -> None:
+            found = np.zeros(len(own), np.uint8)
+            arguments = (*data, len(own), are_statements[own], answers[own], near[own], found)
+            if function(ctypes.byref(self._filter), *map(_argument, arguments)):
+                raise MemoryError
+            marks[own] = found
+
+        own = np.flatnonzero(are_ascii)
+        strings = np.fromiter(map(id, normal), np.uint64, len(normal))
+        mark(compiled.mark_strings, own, _LETTERS, strings[own])
+        unread = np.flatnonzero(marks & _UNREAD)
+        wide = np.flatnonzero(~are_ascii)
+        for places in (unread, wide):
             for own in _batches(places, normal):
-                codes, offsets, plain = encoded([normal[place] for place in own.tolist()])
-                found = np.zeros(len(own), np.uint8)
-                of_texts = are_statements[own], answers[own], near[own], found
-                arguments = (codes, codes.itemsize > 1, offsets, len(own), *of_texts)
-                if compiled.mark_texts(ctypes.byref(self._filter), *map(_argument, arguments)):
-                    raise MemoryError
-                marks[own] = found
-                others.append(own[~plain])
-        # Those that were normalized; the compiled code has seen the others as they are.
-        unseen = np.concatenate(others)
+                codes, offsets = encoded([normal[place] for place in own.tolist()])
+                mark(compiled.mark_texts, own, codes, codes.itemsize > 1, offsets)
+        # The compiled code has looked for hints in the texts that it has seen as they are.
+        unseen = np.concatenate((unread, wide, np.array(changed, np.int64)))
         prompted = (marks & _PROMPTED).astype(np.bool_)
         prompted[unseen] = _hints(texts, unseen.tolist())[unseen]
         return Marks((marks & _MATCHES).astype(np.bool_), prompted & are_statements)
@@ -123,7 +132,9 @@ def _batches(places: Ints, texts: Sequence[str]) -> Iterator[Ints]:
         start = end
 
 
-def _argument(value: npt.NDArray[Any] | int) -> Any:
+def _argument(value: npt.NDArray[Any] | ctypes.c_void_p | int) -> Any:
     if isinstance(value, np.ndarray):
         return ctypes.c_void_p(value.ctypes.data)
+    if isinstance(value, ctypes.c_void_p):
+        return value
     return ctypes.c_int64(value)

@@ -63,7 +63,7 @@ class Rephrased:
         if share_no_number(*answers) or self._items.is_stock(item):
             return None
         wanted, own = self._items.features(item), batch.features(text)
-        score = likeness(wanted, own)
+        score = likeness(wanted, own, self._likeness)
         if score <= self._likeness:
             return None
         texts = self._items[item].text, batch.passages[text].text

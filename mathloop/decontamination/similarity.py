@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import exp, log1p
+from math import exp, log, log1p
 from typing import NamedTuple
 
 from rapidfuzz.distance import LCSseq
@@ -29,8 +29,14 @@ _ANYTHING, _MOST_WORDS = 0.2, 0.6
 number."""
 
 
-def likeness(item: Features, text: Features) -> float:
+_MOST_ADDED = 2.28 + 0.82 - 0.79 + 0.66 + 1e-6
+"""What bonds, order and language add to a score at most."""
+
+
+def likeness(item: Features, text: Features, least: float = 0.0) -> float:
     """From 0 to 1: a logistic regression, fitted on rephrased problems and on similar but different ones.
+
+    0 where it is at most `least` whatever the bonds are, which take the longest.
 
     Rephrasing keeps all numbers and adds few; it keeps formulas up to the names of variables, and some of the
     words. So the strongest evidence is numbers that one side lacks, their order and the words next to them;
@@ -61,6 +67,8 @@ def likeness(item: Features, text: Features) -> float:
         alike = formulas.common / (formulas.common + (formulas.lost + formulas.new) / 2)
         score += (1.15 * agreement + 0.78) * alike + 1.33
     else:
+        if least and score + _MOST_ADDED < log(least / (1 - least)):
+            return 0.0
         bonds = _overlap(item.bonds, text.bonds)
         score += 2.28 * _share(bonds)
         score -= 0.15 * log1p(bonds.rarity)

@@ -122,7 +122,10 @@ def _grams(text: str) -> U64:
     """[characters - ANCHOR + 1] The key of the characters from each position."""
     if len(text) < ANCHOR:
         return np.zeros(0, np.uint64)
-    return mix(np.lib.stride_tricks.sliding_window_view(_codes(text), ANCHOR) @ _POWERS)
+    sums, size = _codes(text) * _POWERS[0], 1
+    while size < ANCHOR:  # of twice as many characters each time
+        sums, size = sums[:-size] + sums[size:] * _POWERS[size - 1], 2 * size
+    return mix(sums)
 
 
 def _keys(texts: Iterable[str]) -> U64:

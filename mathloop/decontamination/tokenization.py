@@ -126,19 +126,12 @@ def stem(word: str) -> str:
     return word[:-1] if 3 < len(word) <= STEM and word[-1] == "s" else word[:STEM]
 
 
-def encoded(texts: Sequence[str]) -> tuple[Codes, Ints, npt.NDArray[np.bool_]]:
-    """The normalized characters of all texts, between line ends, and where each begins: [texts + 1].
-
-    ASCII letters may be capital ones. The last array tells which texts are as they were: [texts].
-    """
-    joined, plain = "\n".join(texts), np.ones(len(texts), np.bool_)
-    if not is_plain(joined):
-        plain = np.fromiter(map(is_plain, texts), np.bool_, len(texts))
-        texts = [text if own else normalize(text) for text, own in zip(texts, plain.tolist(), strict=True)]
-        joined = "\n".join(texts)
+def encoded(texts: Sequence[str]) -> tuple[Codes, Ints]:
+    """The normalized characters of all texts, between line ends, and where each begins: [texts + 1]."""
+    normal = list(map(normalize, texts))
     offsets = np.zeros(len(texts) + 1, np.int64)
-    np.cumsum(np.fromiter(map(len, texts), np.int64, len(texts)) + 1, out=offsets[1:])
-    return _codes(joined), offsets, plain
+    np.cumsum(np.fromiter(map(len, normal), np.int64, len(normal)) + 1, out=offsets[1:])
+    return _codes("\n".join(normal)), offsets
 
 
 def _codes(text: str) -> Codes:

@@ -27,24 +27,27 @@ _SECONDS = 120
 """A compiler that takes longer is stopped."""
 
 
-def library() -> ctypes.CDLL | None:
-    """The library, compiled if it is not in the cache; None if that is not possible."""
+def library() -> ctypes.PyDLL | None:
+    """The library, compiled if it is not in the cache; None if that is not possible.
+
+    It is called with the interpreter's lock, since it reads strings.
+    """
     return loaded()[0]
 
 
 @cache
-def loaded() -> tuple[ctypes.CDLL | None, str]:
+def loaded() -> tuple[ctypes.PyDLL | None, str]:
     """The library, and `compiled`; or None, and `not compiled (REASON)`."""
     name = f"decontamination-{_digest()}.so"
     try:
         if (_HERE / name).exists():  # as trustworthy as this file
-            return ctypes.CDLL(str(_HERE / name)), "compiled"
+            return ctypes.PyDLL(str(_HERE / name)), "compiled"
         folder = _folder()
         path = folder / name
         if not path.exists():
             _compile(path)
         if _is_own(folder) and _is_own(path):
-            return ctypes.CDLL(str(path)), "compiled"
+            return ctypes.PyDLL(str(path)), "compiled"
         reason = f"others can write to {folder}"
     except subprocess.SubprocessError:
         reason = "the C compiler failed"

@@ -138,15 +138,20 @@ static void read_words(const Filter *filter, const Text *text, Features *feature
             features->words[features->word_count++] = (Feature){hash, weight, 0};
     }
     for (int64_t token = 0; token + 2 < text->count; token++) {
+        const uint8_t *own = kinds + token, *variable = features->is_variable + token;
         uint64_t parts[3];
-        int members = 0, digits = 0;
-        for (int i = 0; i < 3; i++) {
-            int is_digit = kinds[token + i] == DIGIT, is_variable = features->is_variable[token + i];
-            members += is_digit || is_variable;
-            digits += is_digit;
-            parts[i] = is_variable ? VARIABLE : text->hashes[token + i];
+        int digits = 0;
+        if (own[2] != DIGIT && !variable[2]) {
+            token += 2; /* no formula of three has this token */
+            continue;
         }
-        if (members == 3 && digits) {
+        if ((own[0] != DIGIT && !variable[0]) || (own[1] != DIGIT && !variable[1]))
+            continue;
+        for (int i = 0; i < 3; i++) {
+            digits += own[i] == DIGIT;
+            parts[i] = variable[i] ? VARIABLE : text->hashes[token + i];
+        }
+        if (digits) {
             uint64_t hash = mix(parts[0] * FIRST + parts[1] * SECOND + parts[2]);
             features->words[features->word_count++] = (Feature){hash, 0, 1};
         }

@@ -175,13 +175,31 @@ static uint64_t hash_characters(const Text *text, int64_t start, int64_t end)
 
 /* Fills `marks` with the places where the class changes, and every ideograph; returns how many. A separator is
  * before and after every text. Without branches, which would depend on the text. */
-static int64_t find_edges(Text *text, int64_t stop)
+static int64_t find_wide_edges(Text *text, int64_t stop)
 {
     const uint8_t *classes = text->classes;
     int64_t *edges = text->marks, count = 0;
     for (int64_t at = PAD; at <= stop; at++) {
         edges[count] = at;
         count += (classes[at] != classes[at - 1]) | (classes[at] >= IDEOGRAPH);
+    }
+    return count;
+}
+
+/* The same for the classes 0 to 2, eight characters at a time. After `stop` are separators alone. */
+static int64_t find_edges(Text *text, int64_t stop)
+{
+    const uint8_t *classes = text->classes;
+    int64_t *edges = text->marks, count = 0;
+    if (text->wide)
+        return find_wide_edges(text, stop);
+    for (int64_t at = PAD; at <= stop; at += 8) {
+        uint64_t own, before;
+        memcpy(&own, classes + at, 8);
+        memcpy(&before, classes + at - 1, 8);
+        own ^= before;
+        for (own = (own | own >> 1) & 0x0101010101010101u; own; own &= own - 1)
+            edges[count++] = at + (__builtin_ctzll(own) >> 3);
     }
     return count;
 }
@@ -218,8 +236,9 @@ static void tokenize(const Filter *filter, Text *text, const void *raw, int64_t 
         uint8_t kind = text->classes[start];
         if (!kind)
             continue;
-        uint64_t hash = kind == GREEK_LETTER ? greek_name(filter, text->codes[start])
-                                             : hash_characters(text, start, end);
+        uint64_t hash = !text->wide            ? hash_narrow(text->narrow + start, end - start)
+                        : kind == GREEK_LETTER ? greek_name(filter, text->codes[start])
+                                               : hash_characters(text, start, end);
         if (kind == LETTER && code(text, start - 1) == '\\') {
             int64_t command = place_of(filter->command_keys, filter->command_count, hash);
             if (command < 0)

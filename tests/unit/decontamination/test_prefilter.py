@@ -104,6 +104,29 @@ def test_the_compiled_hints_of_prompts_are_those_of_the_rules() -> None:
     assert 100 < len(found) < 1200
 
 
+@needs_compiler
+def test_a_text_is_marked_alike_alone_and_among_texts_of_every_kind() -> None:
+    items = [
+        "A rope of 54 meters is cut into pieces of 9 meters. How many cuts?",
+        "计算三十四除以十七的商是多少？",
+    ]
+    dress = ("", " \\frac12", " [asy] draw(); [/asy]", " [asy]", " [as", "\\", " don’t", " 小", "\n", "\0")
+    rng = Random(8)
+    texts = [rng.choice(items)[: rng.randrange(4, 80)] + rng.choice(dress) for _ in range(400)] + ["", "["]
+    texts = [f"{rng.choice(('', 'Problem: '))}{text}" for text in texts]
+    passages = [Passage(text, place % 3 > 0, rng.choice((None, "5"))) for place, text in enumerate(texts)]
+    _, rules = indexed([Item("bench", item, "5") for item in items])
+    together = rules.prefilter.marks(passages)
+    for place, passage in enumerate(passages):
+        alone = rules.prefilter.marks([passage])
+        assert (alone.may_match[0], alone.may_have_prompt[0]) == (
+            together.may_match[place],
+            together.may_have_prompt[place],
+        )
+    assert 0 < together.may_match.sum() < len(texts)
+    assert 0 < together.may_have_prompt.sum() < len(texts)
+
+
 def tales(rng: Random, count: int) -> Iterator[str]:
     """Problems in other words with the same numbers, which are digits, words or Chinese numerals."""
     spelled = {3: "three", 21: "twenty-one", 54: "fifty four", 40: "四十", 12: "一十二", 300: "三百"}

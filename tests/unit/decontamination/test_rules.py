@@ -12,12 +12,15 @@ from hypothesis import strategies as st
 
 from mathloop.decontamination import hashing
 from mathloop.decontamination.batches import Passage
+from mathloop.decontamination.features import extract
 from mathloop.decontamination.hashing import hash_token, mix
 from mathloop.decontamination.index import Index
 from mathloop.decontamination.items import Item
 from mathloop.decontamination.matching import LONGEST, Match, find_matches
 from mathloop.decontamination.normalization import tokens
+from mathloop.decontamination.similarity import likeness
 from mathloop.decontamination.sources import read_items
+from mathloop.decontamination.spaceless import _grams, _keys
 from mathloop.decontamination.stock import is_stock
 from mathloop.decontamination.structure import CONTENT, SHARED
 from mathloop.decontamination.tables import Vocabulary
@@ -354,3 +357,25 @@ def test_a_stock_sentence_is_no_item_by_itself(item: str, is_item: bool) -> None
         found = find([item], [text, item], rule)
         assert (found[0] is not None) is (is_item and rule == "exact")
         assert rule != "exact" or found[1] is not None
+
+
+def test_a_likeness_that_can_be_no_match_is_given_up_early_and_no_other() -> None:
+    rng = Random(4)
+    texts = [
+        rng.choice(TALES).format(a=rng.choice((3, 54)), b=rng.choice((7, 9)), c=rng.choice((11, 54)))
+        for _ in range(60)
+    ]
+    features = [extract(text) for text in texts]
+    given_up = 0
+    for one in features:
+        for other in features:
+            whole, early = likeness(one, other), likeness(one, other, 0.6)
+            assert early == whole or (early == 0 and whole <= 0.6)
+            given_up += early != whole
+    assert 0 < given_up < len(texts) ** 2
+
+
+def test_keys_of_texts_without_spaces_are_those_of_their_parts() -> None:
+    text = "findthesumof12and7,30-4and5αβγ小明有多少个苹果"
+    assert _grams(text).tolist() == [int(_keys([text[at : at + 32]])[0]) for at in range(len(text) - 31)]
+    assert not len(_grams(text[:31]))
