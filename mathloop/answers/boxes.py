@@ -21,6 +21,8 @@ _CONNECTIVE = re.compile(r"\b(?:and|or)\b|[和或与及、]")
 _WORD = re.compile(r"[a-zA-Z\u4e00-\u9fff]")
 _COMMAND = re.compile(r"\\+[a-zA-Z]+|(?<![a-zA-Z])[a-zA-Z](?:_\{?\w+\}?)?\s*=")
 _SECOND_BLANK = re.compile(r"第[二三四2-4]个?空|(?<![a-zA-Z])[a-zA-Z]_\{?\w+\}?")
+_PART = re.compile(r"(?:\b[Pp]art\s*)?\(\s?(?:[b-h]|[2-9]|ii|iii|iv)\s?\)\s*[:：]?")
+"""The mark of a later part of a problem: (b)."""
 _SUSPICIOUS = (
     "not", "n't", "n’t", "never", "wrong", "incorrect", "false", "except", "exclud", "other than",
     "anything but", "would", "could", "might", "unless", "than", "exceed", "least", "most", "above", "below",
@@ -93,12 +95,18 @@ def last_box(text: str, last: Box | None = None) -> str | None:
         if "}" not in near and "boxed" not in near:
             return last.content.strip() or None
     parts: list[str] = []
+    marked = False
     start = len(text)
     for box_start, box_end, content in _boxes_from_the_end(text):
-        if parts and not _joins(text[box_end:start]):
-            break
+        if parts:
+            gap = text[box_end:start]
+            if not _joins(gap):
+                break
+            marked = marked or _PART.search(gap) is not None
         parts.append(content.strip())
         start = box_start
+    if marked:  # the order of parts (a) and (b) matters
+        return "; ".join(reversed(parts))
     return ", ".join(dict.fromkeys(reversed(parts))) or None
 
 
@@ -172,5 +180,5 @@ def _closing_brace(text: str, opening: int) -> int | None:
 def _joins(gap: str) -> bool:
     if len(gap) > LONGEST_GAP:
         return False
-    words = _COMMAND.sub(" ", _SECOND_BLANK.sub(" ", gap))
+    words = _COMMAND.sub(" ", _SECOND_BLANK.sub(" ", _PART.sub(" ", gap)))
     return _CONNECTIVE.search(words) is not None or _WORD.search(words) is None

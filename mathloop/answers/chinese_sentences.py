@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from mathloop.answers.masking import BROKEN_FORMULA, FORMULA, NUMBER, is_cut_off
+from mathloop.answers.masking import FORMULA, NUMBER, has_broken_formula, is_cut_off
 from mathloop.answers.retractions import is_temptation
 from mathloop.answers.statements import is_premise
 from mathloop.answers.units import UNITS
@@ -145,7 +145,7 @@ def _begins_with_value(tail: str) -> bool:
 
 def last_formula_or_number(text: str) -> str | None:
     """The last formula or expression around a number, if no word before or after it changes it."""
-    if BROKEN_FORMULA.search(text):
+    if has_broken_formula(text):
         return None
     last, end = None, -1
     for match in FORMULA.finditer(text):

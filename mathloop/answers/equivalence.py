@@ -16,7 +16,7 @@ from mathloop.answers.simplification import (
     has_quotient,
     is_opaque,
     is_rational,
-    simplify,
+    simplified,
     without_degrees,
     words_of,
 )
@@ -58,7 +58,7 @@ class Comparison(Matching):
             if self._depth == 0:
                 self.rule = "structure" if left == right else "expression"
             return left == right
-        left, right = simplify(left), simplify(right)
+        left, right = simplified(left, right)
         rule, compare = self._kind(left, right)
         self._depth += 1
         try:
@@ -95,7 +95,7 @@ class Comparison(Matching):
         for decimal, other in ((left, right), (right, left)):
             if isinstance(decimal, Number) and decimal.places and rounded(decimal, other, self.places):
                 return True
-        if equal_expressions(left, right, self.prover):
+        if any(equal_expressions(left, each, self.prover) for each in families.with_constants(left, right)):
             return True
         bare = without_degrees(left), without_degrees(right)
         return bare != (left, right) and equal_expressions(*bare, self.prover)

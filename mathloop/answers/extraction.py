@@ -26,7 +26,7 @@ from mathloop.answers.cues import (
     in_first_sentence,
     is_list,
 )
-from mathloop.answers.masking import BROKEN_FORMULA, FORMULA, NUMBER, PROSE, is_cut_off, masked
+from mathloop.answers.masking import FORMULA, NUMBER, PROSE, has_broken_formula, is_cut_off, masked
 from mathloop.answers.normalization import normalize
 from mathloop.answers.numbers import read_number
 from mathloop.answers.objects import json_answer
@@ -228,7 +228,7 @@ def _without_cue(text: str) -> str | None:
 
 
 def _in_last_sentence(ending: str) -> str | None:
-    if BROKEN_FORMULA.search(ending):
+    if has_broken_formula(ending):
         return None
     last = re.split(r"(?:(?<=[.!?])|(?<=[.!?]\$)|(?<=[.!?]\$\$))\s+(?=[A-Z$\\])|\n+", ending)[-1]
     last = CONNECTIVES.sub("", last.strip()).rstrip(".!").replace("**", "")

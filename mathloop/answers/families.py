@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
+from itertools import permutations
 from math import lcm
 from typing import NamedTuple
 
@@ -24,8 +25,11 @@ from mathloop.answers.syntax import (
     multiply,
     negate,
     rebuild,
+    walk,
 )
 
+MOST_CONSTANTS = 3
+"""Constants of one general solution: 3! ways to name them."""
 MOST_MEMBERS = 60
 """Values in one common period."""
 _INTEGERS = (Symbol("Z"), Symbol("mathbb Z"))
@@ -170,3 +174,49 @@ def _without_constant(node: Node) -> tuple[Node, str] | None:
             if term.name not in variables(function) and variables(function):
                 return function, term.name
     return None
+
+
+def with_constants(left: Node, right: Node) -> Iterator[Node]:
+    """The right node, and with its arbitrary constants named as the left one's, in every way.
+
+    That is for general solutions, C_1 e^x + C_2 e^{-x}: sums of functions of one variable with constants as
+    coefficients.
+    """
+    yield right
+    ours, theirs = _coefficients(left), _coefficients(right)
+    if not ours or not theirs or len(ours) != len(theirs) or len(ours) > MOST_CONSTANTS:
+        return
+    if not any(map(_is_arbitrary, ours)) and not any(map(_is_arbitrary, theirs)):
+        return
+    names = [
+        variables(rebuild(node, dict.fromkeys(constants, ONE)))
+        for node, constants in ((left, ours), (right, theirs))
+    ]
+    if names[0] != names[1] or len(names[0]) != 1 or not min(names[0]).islower():
+        return
+    ways = (dict(zip(theirs, order, strict=True)) for order in permutations(ours))
+    yield from (rebuild(right, way) for way in ways if any(old != new for old, new in way.items()))
+
+
+def _coefficients(node: Node) -> list[Node] | None:
+    """The constants that a node is linear in, in order; None if one of them is elsewhere or occurs twice."""
+    if _is_constant(node):
+        return [node]
+    if isinstance(node, Apply) and node.operation in ("add", "mul"):
+        found = [_coefficients(part) for part in node.arguments]
+        constants = [constant for each in found for constant in each or ()]
+        return None if None in found or len(set(constants)) < len(constants) else constants
+    return None if any(map(_is_constant, walk(node))) else []
+
+
+def _is_constant(node: Node) -> bool:
+    return _is_arbitrary(node) or node in (Symbol("A"), Symbol("B"))
+
+
+def _is_arbitrary(node: Node) -> bool:
+    match node:
+        case Symbol("C"):
+            return True
+        case Apply("index", (Symbol("C" | "c"), Number())):
+            return True
+    return False

@@ -13,6 +13,18 @@ BROKEN_FORMULA = re.compile(r"(?<![\\$])\$[ \t]*\n|\\\([ \t]*\n")
 
 """As in Markdown, inline math does not span lines, so no answer follows such an opening."""
 
+_DOLLAR = re.compile(r"(?<!\\)\$")
+
+
+def has_broken_formula(text: str) -> bool:
+    """Whether a line ends with the opening of a formula; the closing dollar of one is none."""
+    for match in BROKEN_FORMULA.finditer(text):
+        line = text[text.rfind("\n", 0, match.start()) + 1 : match.start()]
+        if match.group()[0] == "\\" or len(_DOLLAR.findall(line)) % 2 == 0:
+            return True
+    return False
+
+
 _TYPESET = re.compile(
     r"\\(?:text\w*|mbox|mathrm|mathbf|operatorname|begin|end)\s*\{[^{}]*\}(?:\{[lcr|]{1,8}\})?|\\[a-zA-Z]+"
 )

@@ -61,7 +61,7 @@ from mathloop.answers.syntax import (
     walk,
 )
 from mathloop.answers.tokens import CONSTANTS
-from mathloop.answers.units import scale, spelled_out
+from mathloop.answers.units import scale
 from mathloop.answers.verification import THOUSANDS, choices, explained_choice, is_word, readings
 from mathloop.answers.words import phrase
 
@@ -124,7 +124,7 @@ def _read(answer: str, text: str) -> Form:
     letter = explained_choice(text)
     if letter and not text.lstrip("( ")[1:].lstrip(" )").startswith(":"):  # A: 3 names a value
         return Form(f"choice {letter}")
-    nodes = readings(spelled_out(answer))
+    nodes = readings(answer)
     node = nodes[-1] if THOUSANDS.search(text) else nodes[0]
     if is_word(text) and not isinstance(node, Number) and text.lower() not in CONSTANTS:
         return Form(f"words {phrase(text)}")

@@ -53,7 +53,7 @@ _SPACING = re.compile(
 _BRACED_COMMA = re.compile(r"(?<=\d)\s*\{\s*,\s*\}\s*(?:\\!)?\s*(?=\d)")
 _TIGHT_COMMA = re.compile(r"(?<=\d),\s*\\!\s*(?=\d)")
 _QUAD = re.compile(r"\\q?quad")
-_ESCAPED_COMMAND = re.compile(r"\\\\(?=[a-zA-Z]{2})")
+_ESCAPED_COMMAND = re.compile(r"\\\\(?=[a-zA-Z]{2}|[%$])")
 _RANGE = re.compile(r"(?<=\d)\s*~\s*(?=\d)")
 _OPEN_ARRAY = re.compile(r"\\\{\s*\\begin\s*\{array\}\s*\{[lcr\s]{1,3}\}(.*?)\\end\s*\{array\}", re.DOTALL)
 """A system of equations typeset as an array with a single brace."""

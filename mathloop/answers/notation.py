@@ -35,6 +35,19 @@ _DATE = re.compile(
     r"(?:(\d{4}|[零〇一二三四五六七八九]{4})年)?(\d{1,2}|[一二三四五六七八九十]{1,2})月(\d{1,2}|[一二三四五六七八九十]{1,3})[日号]"
     r"|(\d{4})-(\d{1,2})-(\d{1,2})"
 )
+LONGEST_DATE = 40
+"""Characters of a date in English."""
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_MONTH = (
+    r"(jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?"
+    r"|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)\.?"
+)
+_DAY = r"(?:the\s+)?(\d{1,2})(?:st|nd|rd|th)?"
+_CALENDAR = re.compile(
+    rf"(?:{_MONTH}\s+{_DAY}|{_DAY}\s+(?:of\s+)?{_MONTH})(?:\s*,?\s*(\d{{4}}))?", re.IGNORECASE
+)
+"""July 4, 2021; 4th of July."""
+_NOON = re.compile(r"(?:12(?::00)?\s*)?(noon|midnight)", re.IGNORECASE)
 _BASES = {
     word: index + 2
     for index, word in enumerate(("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"))
@@ -61,6 +74,7 @@ _CYCLES = re.compile(r"(?:\(\s?[1-9](?:\s?[1-9]){1,8}\s?\)\s?){2,20}")
 _CIRCLED = {chr(0x2460 + index): str(index + 1) for index in range(20)}
 _TEXT_CIRCLED = re.compile(r"\\textcircled\s*\{?\s*(\d+)\s*\}?")
 _COUNTERS = frozenset("个只人本件条张组颗袋棵辆名岁支枚位次种倍页块片头匹朵层排行道题步圈把台双套份箱瓶杯盒")
+_IN_TEXT = re.compile(r"\\(?:text|mathrm|textbf|mbox)\s*\{([^{}]*)\}")
 _WORDS = re.compile(r"\\(?:text|mathrm|textbf|mbox)\s*\{([a-zA-Z\u4e00-\u9fff ()\d.,-]*)\}")
 _APPLIED = re.compile(
     r"(-?\d{1,30}(?:\.\d{1,30})?)的(算术平方根|立方根|倒数|相反数|绝对值|平方|立方|一半|\d{1,3}倍)"
@@ -77,7 +91,13 @@ _COUNTED = re.compile(r"([\d.,]*[零一二两三四五六七八九十百千万�
 
 def read_notation(text: str) -> Node | None:
     """Times, numbers in a base, circled numbers and numbers in words; None for anything else."""
-    if ":" in text or text.lower().endswith(("m", "m.")) or any(mark in text for mark in "点时"):
+    bare = _IN_TEXT.sub(r"\1", text).strip() if text.startswith("\\") else text
+    if len(bare) < LONGEST_DATE and bare[:1].isalnum():
+        if (match := _CALENDAR.fullmatch(bare)) is not None and (date := _calendar_date(match)) is not None:
+            return date
+        if (match := _NOON.fullmatch(bare)) is not None:
+            return Symbol("time 12:00" if match[1].lower() == "noon" else "time 0:00")
+    if ":" in text or text.lower().endswith(("m", "m.", "m}", "m.}")) or any(mark in text for mark in "点时"):
         match = _TIME.fullmatch(text)
         if match is not None and int(match.group(2)) < 25 and (time := _time(match)) is not None:
             return time
@@ -202,6 +222,14 @@ def _date(match: re.Match[str]) -> Node:
     parts = numeric if month is None else [year, month, day]
     numbers = [chinese_integer(part) if part else None for part in parts]
     return Symbol("date " + "-".join("" if number is None else str(number) for number in numbers))
+
+
+def _calendar_date(match: re.Match[str]) -> Node | None:
+    """The same symbol as for 7月4日; None for a day that no month has."""
+    month, day, other_day, other_month, year = match.groups()
+    number = _MONTHS.index((month or other_month)[:3].lower()) + 1
+    date = int(day or other_day)
+    return Symbol(f"date {year or ''}-{number}-{date}") if 0 < date < 32 else None
 
 
 def _residues(match: re.Match[str]) -> Node:

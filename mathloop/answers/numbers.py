@@ -11,6 +11,8 @@ LONGEST_NUMBER = 400
 _PLAIN = re.compile(r"[-+]?\d+(?:\.\d+)?")
 _DECIMAL = re.compile(r"([-+]?)(\d*)(?:\.(\d*))?")
 _THOUSANDS = re.compile(r"[-+]?\d{1,3}(?:,\d{3})+(?:\.\d*)?|[-+]?\d{1,3}(?: \d{3})+(?:\.\d*)?")
+_GROUPED = re.compile(r"[-+]?[1-9]\d{0,2}(?:(?:\.\d{3}){2,}|(?:_\d{3})+)")
+"""1.234.567 of Europe and 1_234_567 of Python; 1.234 is a decimal."""
 _SCIENTIFIC = re.compile(
     r"([-+]?\d+(?:\.\d*)?)(?:[eE]|\s*(?:\*|×|\\times|\\cdot)\s*10\s*(?:\^|\*\*)\s*)\{?([-+]?\d{1,4})\}?"
 )
@@ -28,6 +30,8 @@ def read_number(text: str) -> Fraction | None:
         return Fraction(f"{match.group(1)}{match.group(2) or 0}.{match.group(3) or 0}")
     if _THOUSANDS.fullmatch(text) and not text.lstrip("-+").startswith("0"):
         return read_number(text.replace(",", "").replace(" ", ""))
+    if (text.count(".") > 1 or "_" in text) and _GROUPED.fullmatch(text):
+        return Fraction(text.replace(".", "").replace("_", ""))
     if match := _MIXED.fullmatch(text):
         sign, whole, top, bottom = match.groups()
         if int(bottom) == 0 or int(top) >= int(bottom):

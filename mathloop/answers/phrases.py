@@ -20,7 +20,7 @@ _FILLER = re.compile(
     r"|about|roughly|around"
     r"|therefore|thus|hence|then|also|now|indeed|clearly|obviously|a\s+total\s+of|the\s+number"
     r"|the\s+value|the\s+letter"
-    r"|option|choice|indeed|=|:)(?:\s*[:,])?\s+|[=:]\s*|as\s+follows\s*:?\s*",
+    r"|option|choice|indeed|=|:)(?:\s*[:,])?\s+|(?:located\s+)?at\s+(?:the\s+point\s+)?(?=\$?\\?\(?\s*(?:\\left)?\()|[=:]\s*|as\s+follows\s*:?\s*",
     re.IGNORECASE,
 )
 _MINUS = re.compile(r"(?:negative|minus)\s+(?=[\d\\$(]|[a-z]\b)", re.IGNORECASE)

@@ -20,7 +20,7 @@ from mathloop.answers.syntax import (
     multiply,
     walk,
 )
-from mathloop.answers.units import scale
+from mathloop.answers.units import SINGLE, scale
 
 _OF_ANGLES = frozenset(("arcsin", "arccos", "arctan"))
 
@@ -51,7 +51,7 @@ def same_quantities(left: Node, right: Node, same: Callable[[Node, Node], bool])
             return True
         value = constant_value(right)  # 15 may mean 15 %, but 0.98 does not mean 0.98 %
         return size[1] == 1 and value is not None and abs(value) > 1 and same(left.value, right)
-    if same(left.value, right):
+    if left.unit not in SINGLE and same(left.value, right):
         return True
     if size and isinstance(right, Symbol) and right.name.startswith("time "):  # 3时 and 3:00
         hours, _, minutes = right.name.removeprefix("time ").partition(":")

@@ -60,7 +60,7 @@ def _find(text: str) -> str:
     ):
         return text.partition("boxed")[2].strip(" {")  # a gold answer whose brace was lost
     if _MARKED.search(text):
-        answer = extract_answer(text)
+        answer = extract_answer(_UNWRAPPED.sub(r"\1", text) if text.startswith("\\text") else text)
         return without_remarks(_of_prose(answer)) if answer else ""
     return _of_prose(text)
 

@@ -35,7 +35,10 @@ _ARC = re.compile(r"(\d+)\s*\^\s*\{?\\circ\s*\}?\s*(\d{1,2})\s*'(?:\s*(\d{1,2})\
 
 _CONDITION = re.compile(r"\s*\\?\s*\(\s*([a-z]\s*\\in\s*[^()]+)\)$")
 
-_POINT = re.compile(r"^\\text\s*\{\s*(?:the\s+)?(?:points?|vertex|center|answer is)\s*\}\s*(?=\()")
+_POINT = re.compile(
+    r"^\\text\s*\{\s*(?:the\s+)?(?:(?:open|closed|half-open)\s+)?"
+    r"(?:points?|vertex|center|answer is|interval)\s*\}\s*(?=[\[(])"
+)
 
 _MEASURED_AND = re.compile(
     r"(?<=\d)(\s*(?:hours?|hrs?|minutes|mins?|feet|ft|pounds|lbs?|dollars|yards|miles))\s+and\s+(?=\d)"
@@ -68,7 +71,17 @@ _ALWAYS = re.compile(
 
 _CURRENCY_SIGNS = {"RS": "₹", "INR": "₹", "USD": MONEY, "EUR": "€", "GBP": "£", "RMB": "¥"}
 
-_CURRENCY = re.compile(r"^(Rs\.? ?|INR ?|USD ?|EUR ?|GBP ?|RMB ?)(?=\d)", re.IGNORECASE)
+_CURRENCY = re.compile(
+    r"^(?:\\(?:text|mathrm|mbox)\s*\{\s*)?(Rs\.?|INR|USD|EUR|GBP|RMB)\s*\}?\s*(?=\d)", re.IGNORECASE
+)
+
+_INFINITY = re.compile(r"^(?:(negative|minus|-)|positive|plus)\s*infinity$", re.IGNORECASE)
+
+_EVERYWHERE = re.compile(
+    r"^([a-zA-Z]\([a-z]\)\s*=[^,;]{1,200}?),?\s+for\s+(?:all|every|any)\s+(?:(?:positive|non-?negative|real)\s+)?"
+    r"(?:(?:integers?|numbers?|reals?|rationals?|naturals?)(?:\s+numbers?)?(?:\s+[a-z])?|[a-z])$"
+)
+"""A function and that it is so for all numbers of its domain."""
 
 _OVERLINE = re.compile(r"(\d*)\.(\d*)\s*(?:\\(?:overline|bar)\s*\{?\s*(\d+)\s*\}?|\((\d+)\))(?!\s*\d)")
 
@@ -94,8 +107,12 @@ def rewrite(text: str) -> str:
         text = _COMPARED.sub(_as_relation, text)
     if "\\text" in text:
         text = _ALWAYS.sub("", text)
-    if text[:1].isalpha():
+    if text[:1].isalpha() or text[:1] == "\\":
         text = _CURRENCY.sub(lambda match: _CURRENCY_SIGNS[match[1].rstrip(". ").upper()], text)
+    if text.endswith("infinity"):
+        text = _INFINITY.sub(_as_infinity, text)
+    if " for " in text and "(" in text:
+        text = _EVERYWHERE.sub(r"\1", text)
     text = _ABOUT.sub("", _POINT.sub("", text)).removeprefix("\\approx").strip()
     if text.startswith("(1)"):
         text = _without_part_numbers(text)
@@ -129,6 +146,10 @@ def rewrite(text: str) -> str:
     if "dots" in text or "..." in text:
         text = _ELLIPSIS.sub(lambda match: _repeating(match.group(1), match.group(2), match.group(3)), text)
     return text
+
+
+def _as_infinity(match: re.Match[str]) -> str:
+    return rf"{'-' if match[1] else ''}\infty "
 
 
 def _as_relation(match: re.Match[str]) -> str:
@@ -177,7 +198,8 @@ def _without_part_numbers(text: str) -> str:
 
 
 _SCIENTIFIC = re.compile(
-    r"(^|[=,;(\[{:<>~])( ?[-+]? ?)(\d{1,40}(?:\.\d{1,40})?)[eE]([-+]?\d{1,3})(?= ?(?:$|[,;)\]}:<>=]))"
+    r"(^|[=,;(\[{:<>~])( ?[-+]? ?)(\d{1,40}(?:\.\d{1,40})?)[eE]([-+]?\d{1,3})"
+    r"(?= ?(?:$|[,;)\]}:<>=]|\\text| [a-zA-Z]{3}))"
 )
 
 

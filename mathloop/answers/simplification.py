@@ -16,6 +16,7 @@ from mathloop.answers.syntax import (
     Relation,
     Symbol,
     Text,
+    add,
     multiply,
     negate,
     rebuild,
@@ -70,12 +71,50 @@ def simplify(node: Node) -> Node:
             if len(items) == 1 and node.kind != "set":
                 return simplify(items[0])
             return Collection(node.kind, items, node.ends) if items != node.items else node
+        case Collection("tuple", _) if sum(map(_is_plus_minus, walk(node))) == 1:
+            return Collection("list", tuple(_plus_minus(node)))
         case Apply() | Relation() | Quantity():
             readings = _plus_minus(node)
             if len(readings) > 1:
                 return Collection("list", tuple(readings))
             return names.evaluate_matrices(node) if isinstance(node, Apply) else node
     return node
+
+
+def simplified(left: Node, right: Node) -> tuple[Node, Node]:
+    """Both simplified; a sum of unit vectors beside a vector as its components."""
+    left, right = simplify(left), simplify(right)
+    if isinstance(left, Collection) != isinstance(right, Collection):
+        left, right = _components(left, right), _components(right, left)
+    return left, right
+
+
+_BASIS = (Symbol("i"), Symbol("j"), Symbol("k"))
+
+
+def _components(node: Node, beside: Node) -> Node:
+    """2i − 3j beside a vector or point as (2, −3); any other node as it is."""
+    if not (
+        isinstance(node, Apply) and isinstance(beside, Collection) and beside.kind in ("tuple", "matrix")
+    ):
+        return node
+    entries: dict[Node, list[Node]] = {letter: [] for letter in _BASIS[: len(beside.items)]}
+    for term in node.arguments if node.operation == "add" else (node,):
+        factors = term.arguments if isinstance(term, Apply) and term.operation == "mul" else (term,)
+        found = [factor for factor in factors if factor in entries]
+        rest = multiply(*(factor for factor in factors if factor not in entries))
+        if len(found) != 1 or any(part in entries for part in walk(rest)):
+            return node
+        entries[found[0]].append(rest)
+    if not any(entries[letter] for letter in entries if letter != _BASIS[0]):
+        return node  # 2i may be a complex number
+    return Collection(
+        "tuple", tuple(add(*parts) if parts else Number(Fraction(0)) for parts in entries.values())
+    )
+
+
+def _is_plus_minus(node: Node) -> bool:
+    return isinstance(node, Apply) and node.operation == "pm"
 
 
 def _is_labeled(node: Node) -> bool:
@@ -102,7 +141,7 @@ def _is_minus_plus(part: Apply) -> bool:
 
 def _plus_minus(node: Node) -> list[Node]:
     """The two readings of an answer with ±, or the answer itself."""
-    signs = {part for part in walk(node) if isinstance(part, Apply) and part.operation == "pm"}
+    signs = {part for part in walk(node) if isinstance(part, Apply) and _is_plus_minus(part)}
     if not signs:
         return [node]
     if len(signs) > 1 and len({_is_minus_plus(part) for part in signs}) == 1:

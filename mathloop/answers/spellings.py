@@ -28,11 +28,18 @@ _SYMPY = re.compile(
 )
 _TAGS = re.compile(r"\\(?:tag\*?|label|ref|phantom|vphantom|hphantom|footnote)\s*\{[^{}]*\}")
 _BOLD_GROUP = re.compile(
-    r"\\(?:boldsymbol|bm|pmb|mathbf|mathit|mathrm|mathsf|mathnormal)\s*(?=\{\s*[-+]?[\d\\(])"
+    r"\\(?:boldsymbol|bm|pmb|mathbf|mathit|mathrm|mathsf|mathnormal)\s*(?=\{\s*(?:[-+]?[\d\\(]|[^{}]{1,80}=))"
 )
 _BOLD_TIMES = re.compile(
     r"(\\(?:mathbf|boldsymbol|bm|pmb)\s?\{?\s?[a-zA-Z]\s?\}?\s?)\\times(?=\s?\\(?:mathbf|bold|bm|pmb))"
 )
+_ARROWED = r"\\(?:hat|widehat|vec|overrightarrow|mathbf|boldsymbol|bm)\s*"
+_LETTER_OF_BASIS = r"(?:[ijk](?![a-zA-Z])|\\[ij]math(?![a-zA-Z]))"
+_BASIS = re.compile(
+    rf"{_ARROWED}(?:{_LETTER_OF_BASIS}|\{{\s*{_LETTER_OF_BASIS}\s*\}}"
+    rf"|\{{\s*{_ARROWED}(?:{_LETTER_OF_BASIS}|\{{\s*{_LETTER_OF_BASIS}\s*\}})\s*\}})"
+)
+"""Unit vectors with a hat, an arrow, or in bold with a hat."""
 _NICE = re.compile(r"\\(?:nicefrac|sfrac|flatfrac|xfrac)(?=\s*\{)")
 _DEGREES = re.compile(
     r"\^\s*\{?\s*\\(?:text|mathrm)\s*\{\s*[o0º°]\s*\}\s*\}?|\^\s*\{?\s*º\s*\}?|º"
@@ -58,6 +65,14 @@ _CHOSEN = re.compile(
     r"(?:\{\s?\}\s?|(?<![\w}\])'])\s?)[_^]\s?\{?\s?(\d{1,9}|[a-z])\s?\}?\s?\\?(?:mathrm\{"
     r"|text\{)?([CP])\}?\s?_\s?\{?\s?(\d{1,9}|[a-z])\s?\}?"
 )
+_MULTIPLIED = re.compile(r"\\(?:times|cdot)(?![a-zA-Z])")
+_HATTED = re.compile(r"\\(?:hat|widehat|vec|overrightarrow)\s*\{?\s*\\?(?:[a-z]+\s*\{?\s*)?\\?[ijk]")
+_DICTIONARY = re.compile(
+    r"\{\s*[a-z]\w?\s*:\s*[^{}:|<>=,]{1,100}(?:,\s*[a-z]\w?\s*:\s*[^{}:|<>=,]{1,100}){0,9}\}"
+)
+"""Solutions as sympy prints them: {x: 2, y: 3}."""
+_COMPLEX = re.compile(r"\(([-+]?\d{1,40}(?:\.\d{1,40})?[-+]\d{1,40}(?:\.\d{1,40})?)j\)")
+"""A complex number as Python prints it: (3+2j)."""
 _ENTITY = re.compile(r"&(lt|gt|le|ge|ne|times|minus|nbsp|pi|deg|frac12|frac14|frac34);")
 _ENTITIES = {
     "lt": "<", "gt": ">", "le": r"\le ", "ge": r"\ge ", "ne": r"\ne ", "times": r"\times ", "minus": "-",
@@ -105,6 +120,16 @@ def respelled(text: str) -> str:
         text = _GENERATED.sub(r"\\operatorname{span}(\1)", text)
     if "mathcal" in text:
         text = _BIG_O.sub("O", text)
+    if (
+        ("hat" in text or "vec" in text or "arrow" in text)
+        and _HATTED.search(text)
+        and not _MULTIPLIED.search(text)
+    ):
+        text = _BASIS.sub(_unit_vector, text)
+    if ":" in text and text[0] == "{" and (found := _DICTIONARY.fullmatch(text)):
+        text = _as_equations(found)
+    if text.endswith("j)") and (found := _COMPLEX.fullmatch(text)):
+        text = f"{found[1]} i"
     if "~" in text:
         text = _TILDE_THOUSANDS.sub("", text)
     if "<" in text and _HTML.search(text):
@@ -139,6 +164,19 @@ def _from_sympy(text: str) -> str:
     text = _INTEGER.sub(r"\1", _RATIONAL.sub(r"((\1)/(\2))", text))
     text = _FINITE.sub(r"\\{\1\\}", text)
     return _INTERVAL.sub(_interval, text)
+
+
+def _unit_vector(match: re.Match[str]) -> str:
+    letter = match[0].replace("math}", "}").removesuffix("math").rstrip("} ")[-1]
+    return rf"\mathbf{{{letter}}}"
+
+
+def _as_equations(match: re.Match[str]) -> str:
+    """{x: 2, y: 3} as x = 2, y = 3; {x: x > 1} stays a set."""
+    fields = [field.split(":") for field in match[0].strip("{ }").split(",")]
+    if any(name.strip() in value for name, value in fields):
+        return match[0]
+    return ", ".join(f"{name.strip()} = {value.strip()}" for name, value in fields)
 
 
 def _measured(match: re.Match[str]) -> str:

@@ -35,6 +35,19 @@ angle: deg 1 degree degrees 度
 radian: radian 1 radians rad 弧度
 fahrenheit: °f 1 fahrenheit degreesfahrenheit 华氏度
 temperature: °c 1 celsius degreescelsius 摄氏度
+newton: N 1 newton newtons 牛顿 | kilonewton 1000 kilonewtons
+joule: J 1 joule joules 焦耳 | kj 1000 kilojoule kilojoules 千焦 | erg 1/10000000 ergs
+  | kwh 3600000 | calorie 4184/1000 calories cal | kcal 4184
+electronvolt: ev 1 electronvolt electronvolts | kev 1000 | mev 1000000 | gev 1000000000
+watt: W 1 watt watts 瓦 瓦特 | kw 1000 kilowatt kilowatts 千瓦
+coulomb: C 1 coulomb coulombs 库仑
+volt: V 1 volt volts 伏特 | kv 1000 kilovolt kilovolts
+ampere: A 1 ampere amperes amp amps 安培 | ma 1/1000 milliampere milliamperes
+ohm: ohm 1 ohms 欧姆 | kilohm 1000 kilohms kiloohms
+hertz: hz 1 hertz 赫兹 | khz 1000 kilohertz | mhz 1000000 megahertz | ghz 1000000000
+pascal: pa 1 pascal pascals 帕斯卡 | kpa 1000 kilopascal kilopascals | atm 101325 atmospheres
+kelvin: K 1 kelvin kelvins 开尔文
+mole: mol 1 mole moles 摩尔
 percent: ‰ 1/10 permille | % 1 percent pct percentage
 """
 _SQUARE = re.compile(r"^(?:square|sq\.?|平方)\s*(.+)$")
@@ -57,8 +70,32 @@ def _read_table() -> dict[str, tuple[str, Fraction]]:
 
 
 UNITS = _read_table()
+_PRODUCTS = frozenset(
+    [
+        "kj",
+        "ev",
+        "kev",
+        "mev",
+        "gev",
+        "kw",
+        "kv",
+        "ma",
+        "pa",
+        "hz",
+        "khz",
+        "mhz",
+        "ghz",
+        "kpa",
+        "cal",
+        "atm",
+        "mol",
+    ]
+)
+"""Units that without `\\text{}` may be products of letters: 2ma."""
+SINGLE = frozenset("NJWCVAK")
+"""Letters that are units only within `\\text{}`."""
 WORDS = (
-    frozenset(word for word in UNITS if len(word) > 1)
+    frozenset(word for word in UNITS if len(word) > 1 and word not in _PRODUCTS)
     | _HOUR_ABBREVIATIONS.keys()
     | {"sq", "square", "cubic"}
 )
@@ -104,6 +141,24 @@ _SPELLED = {
 }
 
 
+_CAPITAL = re.compile(
+    r"(?<=[\d})])(?<!\\circ\})((?:\s|\\[,;:! ]|~)*)"
+    r"(?:\\(?:text|mathrm|mbox|textrm|rm)\s*\{\s*([NJWCVAK])\s*\}|(?:\\(?:text|mathrm)\s*\{\s*([kM])\s*\}\s*)?\\Omega)"
+    r"(?=[\s.$)]*$)"
+)
+"""Units in capitals at the end of an answer."""
+_CAPITALS = {
+    "N": "newtons", "J": "joules", "W": "watts", "C": "coulombs", "V": "volts", "A": "amperes",
+    "K": "kelvins",
+}  # fmt: skip
+
+
 def spelled_out(text: str) -> str:
     r"""The text with one-letter units in LaTeX text spelled out: 5\text{ m}, but 5m may be 5·m."""
-    return _UNIT_LETTER.sub(lambda match: rf"{match[1]}\text{{ {_SPELLED[match[2]]} }}", text)
+    text = _UNIT_LETTER.sub(lambda match: rf"{match[1]}\text{{ {_SPELLED[match[2]]} }}", text)
+    return _CAPITAL.sub(_spelled_capital, text)
+
+
+def _spelled_capital(match: re.Match[str]) -> str:
+    unit = _CAPITALS[match[2]] if match[2] else {"k": "kilohms", "M": "megohms", None: "ohms"}[match[3]]
+    return rf"{match[1]}\text{{ {unit} }}"

@@ -18,6 +18,7 @@ from mathloop.answers.responses import final_answer
 from mathloop.answers.syntax import Apply, Collection, Node, Number, Relation, Symbol, Text, rebuild, walk
 from mathloop.answers.tokens import Unreadable
 from mathloop.answers.tree import read
+from mathloop.answers.units import spelled_out
 from mathloop.answers.words import phrase
 
 DECIMAL_PLACES = 6
@@ -39,13 +40,17 @@ _NO_ANSWER = Verdict(False, "no answer was found, or it was taken back, denied o
 _NO_GOLD = Verdict(False, "the gold answer is empty", "empty")
 _SAME_NUMBER = Verdict(True, "the same number", "number")
 _CHOICE_WITH_TEXT = re.compile(
-    r"(?:\\text\w*\s*\{)?\(\s*([A-K])\s*\)\}?[\s\\]*\S.*|([A-K])\s*[.:、)]\s*\S.*", re.DOTALL
+    r"(?:(?:\\(?:text\w*|math(?:rm|bf)|bf))?\s*\{)?\(\s*([A-K])\s*\)\}?[\s\\]*\S.*"
+    r"|(?:\\(?:text\w*|math(?:rm|bf))\s*\{\s*)?([A-K])\s*[.:、)]\s*\S.*",
+    re.DOTALL,
 )
 _BARE_CHOICE = re.compile(
     r"(?:(?:故?选项?|[Oo]ptions?|[Cc]hoices?)\s*:?\s*)?(?:\\text\w*\s*\{|\\math\w+\s*\{)?\s*\(?\s*"
     r"([A-K](?:(?:[\s,;、和与)]|and|\((?=\s?[A-K]))*[A-K])*)\s*\)?\s*\}?[.:]?"
 )
 THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")
+_INDIAN = re.compile(r"[-+]?[1-9]\d?(?:,\d\d)+,\d{3}")
+"""12,34,567; or three numbers."""
 _EITHER_CHOICE = re.compile(
     r"(?:either\s+)?\(?[A-K]\)?(?:\s*(?:,|,?\s*or)\s*\(?[A-K]\)?){1,5}", re.IGNORECASE
 )
@@ -233,7 +238,7 @@ def readings(text: str) -> tuple[Node, ...]:
 
 def _read_all(raw: str) -> tuple[Node, ...]:
     """The literal reading, then commas read as thousands or as a decimal point; words if it is none."""
-    text = normalize(raw)
+    text = normalize(spelled_out(raw) if "\\" in raw else raw)
     try:
         joined = _comma_readings(text)
         if _TIED.fullmatch(raw.strip(" $.")):  # 1~250 is a range, or a thousand with TeX's space
@@ -255,6 +260,8 @@ def _comma_readings(text: str) -> list[Node]:
     if match and len(match.group(3)) not in (1, 0 if match.group(2) == "0" else 3):  # 1,2 may be two numbers
         number = read_number(f"{match.group(1)}{match.group(2)}.{match.group(3)}")
         return [] if number is None else [Number(number, len(match.group(3)))]
+    if _INDIAN.fullmatch(text):
+        return [read(text.replace(",", ""))]
     joined = THOUSANDS.sub(lambda found: found.group().replace(",", ""), text)
     if joined == text or _OPENING.search(text[: text.index(",")]):
         return []

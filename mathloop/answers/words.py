@@ -54,6 +54,12 @@ _PHRASES = {
     "假": "false", "星期一": "monday", "星期二": "tuesday", "星期三": "wednesday", "星期四": "thursday",
     "星期五": "friday", "星期六": "saturday", "星期日": "sunday", "星期天": "sunday",
     "无穷大": "infinity", "无理数": "irrational", "有理数": "rational", "椭圆": "ellipse",
+    "no real solutions": "no real solution", "no real roots": "no real solution",
+    "no real root": "no real solution", "无实数根": "no real solution",
+    "infinitely many": "infinitely many solutions", "infinite solutions": "infinitely many solutions",
+    "无数解": "infinitely many solutions", "无数个解": "infinitely many solutions",
+    "无穷多解": "infinitely many solutions", "limit does not exist": "does not exist",
+    "limit dne": "does not exist", "极限不存在": "does not exist",
     "圆": "circle", "双曲线": "hyperbola", "抛物线": "parabola", "直线": "line",
 }  # fmt: skip
 _REWRITTEN = (
@@ -70,7 +76,7 @@ _REWRITTEN = (
         "",
     ),
     (re.compile("^(?:四边形|三角形|图形|它|这|该|此)是(?=[\u4e00-\u9fff]{2})"), ""),
-    (re.compile("^(?:是|为|向|互相|相互|保持|一个|只有)(?=[\u4e00-\u9fff])"), ""),
+    (re.compile("^(?:是|为|向|互相|相互|保持|一个|只有)(?=[\u4e00-\u9fff])(?!的$)"), ""),
     (re.compile("^一个(?=[\u4e00-\u9fff])"), ""),
     (re.compile("^不存在(?:这样|符合|满足|这种).*$"), "不存在"),
     (re.compile("(?<=[\u4e00-\u9fff])(?:了|的)$"), ""),
