@@ -14,7 +14,12 @@ _FAILED = re.compile(
 
 def rejected(text: str) -> str | None:
     """Why a TIR response is no example to learn from, whatever its answer; None if its programs worked."""
-    outputs = [output.strip() for output in _OUTPUT.findall(text)]
+    outputs = printed(text)
     if any(_FAILED.fullmatch(output) for output in outputs):
         return "a program failed"
     return None if any(outputs) else "no program printed anything"
+
+
+def printed(text: str) -> list[str]:
+    """What the programs of a TIR response printed, one text per program that was run."""
+    return [output.strip() for output in _OUTPUT.findall(text)]

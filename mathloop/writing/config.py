@@ -60,6 +60,15 @@ class WritingConfig(BaseModel):
         True,
         description="Whether rewording and translation keep the gold answer; false: it stays open",
     )
+    programs: int = Field(
+        0,
+        ge=0,
+        description="Solutions with programs (TIR) that the writer samples per written problem; where the "
+        "problem asks how many or how much and they print a negative number, it is dropped. 0: none",
+    )
+    negative: float = Field(
+        0.5, gt=0, le=1, description="Least share of the programs whose negative numbers drop a problem"
+    )
     votes: int = Field(
         0, ge=0, description="Solutions sampled per written problem, whose answers vote; 0: no vote here"
     )
@@ -90,6 +99,15 @@ class WritingConfig(BaseModel):
         if keep and not info.data.get("votes", 1):
             raise PydanticCustomError("votes", "Balancing needs votes: set writing.votes, or keep to 0")
         return keep
+
+    @field_validator("programs")
+    @classmethod
+    def _runs_here(cls, programs: int, info: ValidationInfo) -> int:
+        if programs and info.data.get("endpoint"):
+            raise PydanticCustomError(
+                "programs", "A writer behind an endpoint runs no programs: set writing.programs to 0"
+            )
+        return programs
 
     @field_validator("endpoint")
     @classmethod

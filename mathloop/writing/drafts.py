@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from mathloop.records import Mode
 from mathloop.writing.cache import Cache, key_of
 from mathloop.writing.config import WritingConfig
 from mathloop.writing.writers import Text, Writer, seed_of
@@ -24,16 +25,19 @@ class Drafts:
             for name, value in config.sampling.model_dump(mode="json").items()
             if name in ("max_tokens", "top_p", "prompt", "stop", "dtype")
         }
+        limits = config.sampling.model_dump(mode="json", include={"tool_calls", "tool_seconds", "tool_chars"})
+        self._tools: dict[str, Any] = {"mode": "tir", **limits}
         self.written = 0
         """Texts that the cache did not have."""
 
-    def texts(self, prompts: Sequence[str], samples: Sequence[int]) -> list[Text]:
+    def texts(self, prompts: Sequence[str], samples: Sequence[int], mode: Mode = "cot") -> list[Text]:
         """One text per prompt; equal prompts have the same one, unless their numbers in `samples` differ.
 
         A refused prompt is not kept: another limit or another model may take it.
         """
+        parameters = self._parameters if mode == "cot" else self._parameters | self._tools
         keys = [
-            key_of(self._writer.digest, prompt, self._parameters, sample)
+            key_of(self._writer.digest, prompt, parameters, sample)
             for prompt, sample in zip(prompts, samples, strict=True)
         ]
         found = self._cache.find(keys)
@@ -41,7 +45,7 @@ class Drafts:
         asked = list(missing)
         seed = seed_of(asked, self._seed)
         prompts = list(missing.values())
-        for batch in self._writer.write(prompts, self._config.temperature, seed) if asked else ():
+        for batch in self._writer.write(prompts, self._config.temperature, seed, mode) if asked else ():
             new = {asked[number]: text for number, text in batch}
             self._cache.add((key, text) for key, text in new.items() if text.finish_reason != "refused")
             found |= new

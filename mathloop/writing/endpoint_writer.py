@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from mathloop.errors import UserError
+from mathloop.records import Mode
 from mathloop.serving.endpoint import Endpoint, Retries, open_client
 from mathloop.serving.refusals import Refused
 from mathloop.serving.urls import check_url
@@ -50,9 +51,10 @@ class EndpointWriter(Writer):
         self._runner.close()
 
     def write(
-        self, prompts: Sequence[str], temperature: float, seed: int
+        self, prompts: Sequence[str], temperature: float, seed: int, mode: Mode = "cot"
     ) -> Iterator[list[tuple[int, Text]]]:
-        """Yields the texts as they arrive. `seed` is not sent: a server need not keep to it.
+        """Yields the texts as they arrive. `seed` is not sent: a server need not keep to it. The only mode is
+        cot: `WritingConfig` refuses programs here.
 
         Raises UserError if the server still fails after all tries.
         """

@@ -19,6 +19,7 @@ from mathloop.writing.candidates import Author
 from mathloop.writing.config import WritingConfig
 from mathloop.writing.drafts import Drafts
 from mathloop.writing.opening import open_writer
+from mathloop.writing.possible import possible
 from mathloop.writing.solving import balance, solved
 from mathloop.writing.templates import load_template
 from mathloop.writing.writers import Text
@@ -80,6 +81,8 @@ def run(
         drafts = Drafts(writer, cache, config, seed, count)
         author = Author(drafts, config, seed, lambda: read_problems(problems), drops)
         written = author.written(templates)
+        if config.programs:
+            written = possible(written, drafts, config, drops)
         if config.votes:
             written = solved(written, drafts, config, drops)
         if config.keep:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from mathloop.records import Problem
+from mathloop.records import Mode, Problem
 from mathloop.sampling.closing import Closing
 from mathloop.sampling.sampler import Sampler
 
@@ -32,11 +32,12 @@ class Writer(Closing, Protocol):
     """Names the model: writers with equal digests write alike."""
 
     def write(
-        self, prompts: Sequence[str], temperature: float, seed: int
+        self, prompts: Sequence[str], temperature: float, seed: int, mode: Mode = "cot"
     ) -> Iterator[list[tuple[int, Text]]]:
         """Yields (index of the prompt, its text), each once, in any order, as they may be kept together.
 
-        What a local model draws depends on all prompts of the call, so that they are kept together.
+        What a local model draws depends on all prompts of the call, so that they are kept together. In mode
+        tir the text's programs are run, and what they print is part of it; only a local model can.
         """
         ...
 
@@ -52,12 +53,12 @@ class SamplerWriter(Writer):
         self._sampler.close()
 
     def write(
-        self, prompts: Sequence[str], temperature: float, seed: int
+        self, prompts: Sequence[str], temperature: float, seed: int, mode: Mode = "cot"
     ) -> Iterator[list[tuple[int, Text]]]:
         """Yields all texts at once; a prompt that is too long for the model's context is refused."""
         asked = [Problem(id=str(number), problem=prompt) for number, prompt in enumerate(prompts)]
-        fitting = [one for one in asked if self._sampler.fits(one, "cot")]
-        drawn = self._sampler.sample(fitting, mode="cot", samples=1, temperature=temperature, seed=seed)
+        fitting = [one for one in asked if self._sampler.fits(one, mode)]
+        drawn = self._sampler.sample(fitting, mode=mode, samples=1, temperature=temperature, seed=seed)
         texts = {number: Text("", "refused") for number in range(len(prompts))}
         for one, rollout in zip(fitting, drawn, strict=True):
             ended = rollout.response.finish_reason

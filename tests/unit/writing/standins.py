@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from mathloop.records import Mode
 from mathloop.writing.writers import Text, Writer
 
 Script = Callable[[str], str]
@@ -28,7 +29,7 @@ class ScriptedWriter(Writer):
         """Holds nothing."""
 
     def write(
-        self, prompts: Sequence[str], temperature: float, seed: int
+        self, prompts: Sequence[str], temperature: float, seed: int, mode: Mode = "cot"
     ) -> Iterator[list[tuple[int, Text]]]:
         for number, prompt in enumerate(prompts):
             if self._dies_at is not None and len(self.asked) == self._dies_at:
