@@ -17,6 +17,9 @@ def champion_evaluation(
     summary: dsl.Output[dsl.Markdown],
     settings: str = "{}",
     benchmarks: str = "{}",
+    pods: str = "",
+    store: str = "",
+    round_id: str = "",
     seed: int = 0,
 ) -> None:
     """Answers the benchmark with the champion, greedily and sampled, in CoT and TIR.
@@ -33,11 +36,12 @@ def champion_evaluation(
     run(
         stage.run,
         summary,
+        pods=[pods, store, round_id],
         scores=scores,
         benchmark=benchmark,
-        policy=policy,
+        models={"champion": policy},
         reward_model=reward_model,
-        results=results,
+        out=results,
         page=page,
         config=EvaluationConfig.model_validate_json(settings),
         named=BenchmarksConfig.model_validate_json(benchmarks),

@@ -13,6 +13,7 @@ PORTS = {
     "store": "Store: a folder, file:///… or s3://bucket/prefix.",
     "round_id": "Id of the run; published models are named after it.",
     "champion": "The champion that the run started from, as JSON.",
+    "pods": "Pods of a Job that share the sampling, as JSON; empty: the step samples itself.",
     "settings": "Settings of the stage as JSON; missing fields have their defaults.",
     "seed": "Seed; equal seeds and inputs give equal outputs.",
     "cache_key": "Changes with everything that KFP's cache cannot see.",

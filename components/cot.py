@@ -16,6 +16,9 @@ def cot(
     dropped: dsl.Output[dsl.Dataset],
     summary: dsl.Output[dsl.Markdown],
     settings: str = "{}",
+    pods: str = "",
+    store: str = "",
+    round_id: str = "",
     seed: int = 0,
 ) -> None:
     """Samples chain-of-thought (CoT) responses and selects those to train on.
@@ -30,6 +33,7 @@ def cot(
     run(
         stage.run,
         summary,
+        pods=[pods, store, round_id],
         earlier=[champion_summary],
         problems=problems,
         policy=policy,

@@ -23,6 +23,8 @@ def evaluation(
     summary: dsl.Output[dsl.Markdown],
     settings: str = "{}",
     benchmarks: str = "{}",
+    pods: str = "",
+    round_id: str = "",
     seed: int = 0,
 ) -> None:
     """Answers the benchmark with every model of the round, greedily and sampled, in CoT and TIR.
@@ -44,6 +46,7 @@ def evaluation(
     run(
         evaluate.run_round,
         summary,
+        pods=[pods, store, round_id],
         scores=scores,
         earlier=[selection_summary, reward_model_summary, grpo_summary],
         store_url=store,

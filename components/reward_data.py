@@ -15,6 +15,9 @@ def reward_data(
     dropped: dsl.Output[dsl.Dataset],
     summary: dsl.Output[dsl.Markdown],
     settings: str = "{}",
+    pods: str = "",
+    store: str = "",
+    round_id: str = "",
     seed: int = 0,
 ) -> None:
     """Samples responses per problem and labels them correct or incorrect.
@@ -26,14 +29,16 @@ def reward_data(
     from mathloop.synthesis import reward_data as stage
     from mathloop.synthesis.config import RewardDataConfig
 
+    config = RewardDataConfig.model_validate_json(settings)
     run(
         stage.run,
         summary,
+        pods=[pods, store, round_id],
         problems=problems,
         policy=policy,
-        champion=champion_policy,
+        champion=champion_policy if config.champion_samples else None,
         out=responses,
         dropped=dropped,
-        config=RewardDataConfig.model_validate_json(settings),
+        config=config,
         seed=seed,
     )

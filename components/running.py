@@ -28,6 +28,7 @@ def run(
     scores: Any = None,
     earlier: Sequence[Any] = (),
     describes: Sequence[Any] = (),
+    pods: Sequence[str] = (),
     **arguments: Any,
 ) -> Any:
     """Calls `stage(**arguments)` and records its reports.
@@ -38,6 +39,8 @@ def run(
         summary: the component's Markdown port.
         scores: the component's Metrics port, for the scores in the report.
         earlier: Markdown ports of earlier steps whose reports the summary carries.
+        pods: `pods`, `store` and `round_id` of a component that samples; with an empty first one, the stage
+            samples in this process.
         describes: ports whose artifacts get the reports' values and scores as metadata, shown on their page.
         arguments: arguments of the stage; a port is replaced by the path of its file or folder.
 
@@ -47,7 +50,8 @@ def run(
     """
     try:
         carried = [report for one in earlier for report in read_summary(Path(one.path))]
-        result = stage(**{name: _plain(value) for name, value in arguments.items()})
+        plain = {name: _plain(value) for name, value in arguments.items()}
+        result = _shared(stage, pods, plain) if any(pods[:1]) else stage(**plain)
     except MathloopError as error:
         with suppress(MathloopError):  # the disk may be what failed
             write_failure(error, Path(summary.path))
@@ -64,6 +68,19 @@ def run(
                 one.metadata.setdefault(name, round(number, 4))
     _record(reports, summary, scores)
     return value
+
+
+def _shared(stage: Callable[..., Any], pods: Sequence[str], arguments: Mapping[str, Any]) -> Any:
+    """The stage's result, whose responses pods have drawn."""
+    from mathloop.cluster import sampling_launching
+
+    given, store, round_id = pods
+    with sampling_launching.shared(given, store, round_id, arguments) as shared:
+        result = stage(**arguments)
+        first = result[0] if isinstance(result, list) else result
+        shared.describe(first)
+        shared.clean()
+    return result
 
 
 def work_folder() -> Path:

@@ -15,6 +15,9 @@ def selection(
     dropped: dsl.Output[dsl.Dataset],
     summary: dsl.Output[dsl.Markdown],
     settings: str = "{}",
+    pods: str = "",
+    store: str = "",
+    round_id: str = "",
     seed: int = 0,
 ) -> None:
     """Keeps problems that the policy solves sometimes: by default, 2 to 5 of 8 samples correct.
@@ -30,6 +33,7 @@ def selection(
     run(
         stage.run,
         summary,
+        pods=[pods, store, round_id],
         earlier=[sft_summary],
         problems=problems,
         policy=policy,

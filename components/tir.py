@@ -15,6 +15,9 @@ def tir(
     summary: dsl.Output[dsl.Markdown],
     settings: str = "{}",
     sft_settings: str = "{}",
+    pods: str = "",
+    store: str = "",
+    round_id: str = "",
     seed: int = 0,
 ) -> None:
     """Samples tool-integrated (TIR) responses, which call Python, and selects those to train on; with several
@@ -34,6 +37,7 @@ def tir(
     run(
         stage.run,
         summary,
+        pods=[pods, store, round_id],
         problems=problems,
         policy=policy,
         out=responses,

@@ -18,6 +18,9 @@ def writing(
     settings: str = "{}",
     benchmarks: str = "{}",
     decontamination: str = "{}",
+    pods: str = "",
+    store: str = "",
+    round_id: str = "",
     seed: int = 0,
 ) -> None:
     """Has the champion, or another writer, write problems from the given ones; drops those that match a
@@ -40,6 +43,7 @@ def writing(
     run(
         stage.run,
         summary,
+        pods=[pods, store, round_id],
         earlier=[problems_summary],
         problems=problems,
         policy=policy,

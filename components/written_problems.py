@@ -15,6 +15,9 @@ def written_problems(
     summary: dsl.Output[dsl.Markdown],
     settings: str = "{}",
     decontamination: str = "{}",
+    pods: str = "",
+    store: str = "",
+    round_id: str = "",
     seed: int = 0,
 ) -> None:
     """Has the champion, or another writer, write problems from nothing and rewrite them.
@@ -33,6 +36,7 @@ def written_problems(
     run(
         from_nothing.run,
         summary,
+        pods=[pods, store, round_id],
         policy=policy,
         statements=statements,
         out=problems,

@@ -1,10 +1,10 @@
 """Evaluates the current champion, without training."""
 
 from components.champion_evaluation import champion_evaluation
-from pipelines.placement import place
 from pipelines.preflight import add_preflight
 from pipelines.synthesis import add_champion_and_problems
 from pipelines.tracing import pipeline
+from pipelines.training import add_sampling
 
 
 @pipeline("evaluation")
@@ -30,12 +30,14 @@ def evaluation(store: str, problems: str = "", overrides: str = "{}", seed: int 
         evolution=start["evolution"],
         decontamination=start["decontamination"],
     )
-    evaluation_task = champion_evaluation(
+    evaluation_task = add_sampling(
+        champion_evaluation,
+        store=store,
         benchmark=problems_task.outputs["benchmark"],
         policy=champion_task.outputs["policy"],
         reward_model=champion_task.outputs["reward_model"],
         settings=start["evaluation"],
         benchmarks=start["benchmarks"],
         seed=start["seed"],
-    ).set_display_name("evaluation")
-    place("sampler", evaluation_task)
+    )
+    evaluation_task.set_display_name("evaluation")

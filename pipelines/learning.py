@@ -10,7 +10,6 @@ from components.reward_data import reward_data
 from components.reward_model import reward_model
 from components.selection import selection
 from components.sft import sft
-from pipelines.placement import place
 from pipelines.tracing import nested
 from pipelines.training import add_sampling, add_training, model_of
 
@@ -89,7 +88,9 @@ def learning(
         settings=reward_model_settings,
         seed=seed,
     )
-    selection_task = selection(
+    selection_task = add_sampling(
+        selection,
+        store=store,
         problems=problems,
         policy=sft_policy,
         sft_summary=sft_task.outputs["summary"],
@@ -110,7 +111,8 @@ def learning(
         "selection": selection_task,
         "grpo": grpo_task,
     }
-    evaluation_task = evaluation(
+    evaluation_task = add_sampling(
+        evaluation,
         store=store,
         champion=champion,
         benchmark=benchmark,
@@ -123,7 +125,6 @@ def learning(
         seed=seed,
         **{f"{name}_summary": task.outputs["summary"] for name, task in summaries.items()},
     )
-    place("sampler", selection_task, evaluation_task)
     return Learned(
         challenger=model_of(grpo_task),
         reward_model=model_of(reward_model_task),

@@ -9,10 +9,11 @@ from components.champion import champion as fetch_champion
 from components.cot import cot
 from components.decontamination import decontamination
 from components.problems import problems
+from components.tir import tir
 from components.writing import writing
 from pipelines.placement import place, traced_settings
 from pipelines.tracing import nested
-from pipelines.training import add_sampling, add_tir
+from pipelines.training import add_sampling, tir_pool
 
 
 class Data(NamedTuple):
@@ -75,7 +76,9 @@ def synthesis(
     kept, policy = problems_task.outputs["problems"], champion_task.outputs["policy"]
     benchmark, summary = (problems_task.outputs[name] for name in ("benchmark", "summary"))
     if traced_settings().writing.templates:  # else the step costs time for nothing
-        writing_task = writing(
+        writing_task = add_sampling(
+            writing,
+            store=store,
             problems=kept,
             policy=policy,
             benchmark=benchmark,
@@ -85,7 +88,6 @@ def synthesis(
             decontamination=decontamination_settings,
             seed=seed,
         )
-        place("sampler", writing_task)
         kept, summary = (writing_task.outputs[name] for name in ("extended", "summary"))
     cot_task = add_sampling(
         cot,
@@ -97,8 +99,10 @@ def synthesis(
         settings=cot_settings,
         seed=seed,
     )
-    tir_task = add_tir(
+    tir_task = add_sampling(
+        tir,
         store=store,
+        pool=tir_pool(),
         problems=kept,
         policy=policy,
         settings=tir_settings,

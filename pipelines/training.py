@@ -1,20 +1,20 @@
-"""A step of training or sampling: the stage's own component on one node, a job on several."""
+"""A step of training or sampling: by itself on one node, by a job's pods on several."""
 
 from __future__ import annotations
 
 import copy
-import json
 from typing import Any
 
 from kfp import dsl
 from kfp.dsl import PipelineTask
 
-from components.images import SAMPLER_IMAGE
-from components.sampling_job import sampling_job
-from components.tir import tir
+from components.images import CONTROL_IMAGE, SAMPLER_IMAGE
 from components.train_job import train_job
+from mathloop.cluster.preflight import needs_one_pod
+from mathloop.cluster.sampling_launching import Pods
+from mathloop.cluster.train_job_launching import Access
 from mathloop.settings.pools import Pool, PoolsConfig
-from pipelines.placement import cluster, place, traced_settings
+from pipelines.placement import PoolName, cluster, place, traced_settings
 
 ROUND_ID = dsl.PIPELINE_JOB_ID_PLACEHOLDER
 """The run's id, unique also for recurring runs on a cluster; the local runner inserts its own run id."""
@@ -38,56 +38,57 @@ def add_training(component: Any, *, store: Any, **inputs: Any) -> PipelineTask:
         task = component(**inputs)
         place("trainer", task)
         return task
-    return _launched(train_job, component, pools, pools.trainer, store=store, **inputs)
-
-
-def add_sampling(component: Any, *, store: Any, **inputs: Any) -> PipelineTask:
-    """Adds the step `component(**inputs)` of cot, tir or reward_data to the pipeline, and places it.
-
-    If the sampler pool has several nodes, the step is `sampling_job`, likewise.
-    """
-    pools = cluster()
-    if pools is None or pools.sampler.nodes == 1:
-        task = component(**inputs)
-        place("sampler", task)
-        return task
-    return _launched(
-        sampling_job, component, pools, pools.sampler, store=store, image=SAMPLER_IMAGE, **inputs
-    )
-
-
-def add_tir(*, store: Any, sft_settings: Any, **inputs: Any) -> PipelineTask:
-    """Adds the step tir. With several iterations it trains in between: on one pod of the trainer pool."""
-    if traced_settings().tir.iterations > 1:
-        task = tir(sft_settings=sft_settings, **inputs)
-        place("trainer", task)
-        return task
-    pools = cluster()
-    if pools is None or pools.sampler.nodes == 1:
-        inputs["sft_settings"] = sft_settings  # an override may still ask for iterations
-    return add_sampling(tir, store=store, **inputs)
-
-
-def _launched(job: Any, component: Any, pools: PoolsConfig, pool: Pool, **inputs: Any) -> PipelineTask:
-    """The step `job`, which waits in the control pool for a job of `component`'s stage in `pool`."""
     name = component.component_spec.name
-    access = {
-        "secret": pools.secret,
-        "config_map": pools.config_map,
-        "ca_config_map": pools.ca_config_map,
-    }
     # Named after the stage: KFP would name them train-job, train-job-2 and train-job-3.
-    launcher = copy.deepcopy(job)
+    launcher = copy.deepcopy(train_job)
     launcher.component_spec.name = name
     task = launcher(
         stage=name.replace("-", "_"),
+        store=store,
         round_id=ROUND_ID,
-        pool=pool.model_dump_json(),
-        access=json.dumps(access),
+        pool=pools.trainer.model_dump_json(),
+        access=_access(pools).model_dump_json(),
         **inputs,
     )
+    _wait_in_control(task, pools.trainer)
+    return task
+
+
+def add_sampling(component: Any, *, store: Any, pool: PoolName = "sampler", **inputs: Any) -> PipelineTask:
+    """Adds the step `component(**inputs)`, which samples, to the pipeline, and places it in `pool`.
+
+    If the sampler pool has several nodes, the step runs in the control pool and waits for a job of as many
+    pods there, which draw for it. It stays in `pool` if its settings need one pod.
+    """
+    pools = cluster()
+    name = component.component_spec.name.replace("-", "_")
+    if pools is None or pools.sampler.nodes == 1 or needs_one_pod(traced_settings(), name):
+        if not component.component_spec.inputs["store"].optional:
+            inputs["store"] = store
+        task = component(**inputs)
+        place(pool, task)
+        return task
+    # The same step, without its GPUs: responses come from the pods.
+    launcher = copy.deepcopy(component)
+    launcher.component_spec.implementation.container.image = CONTROL_IMAGE
+    pods = Pods(stage=name, pool=pools.sampler, access=_access(pools), image=SAMPLER_IMAGE)
+    task = launcher(store=store, round_id=ROUND_ID, pods=pods.model_dump_json(), **inputs)
+    _wait_in_control(task, pools.sampler)
+    return task
+
+
+def tir_pool() -> PoolName:
+    """The pool of the step tir, which trains too if it has several iterations."""
+    return "trainer" if traced_settings().tir.iterations > 1 else "sampler"
+
+
+def _access(pools: PoolsConfig) -> Access:
+    return Access(secret=pools.secret, config_map=pools.config_map, ca_config_map=pools.ca_config_map)
+
+
+def _wait_in_control(task: PipelineTask, pool: Pool) -> None:
+    """Places a step that waits for a job in `pool`."""
     # The cache cannot see the store, and a run must not reuse another run's job.
     task.set_caching_options(False)
     spare = 3600  # for transferring inputs and results
     place("control", task, seconds=pool.queue_seconds + pool.run_seconds + spare)
-    return task

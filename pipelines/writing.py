@@ -1,10 +1,10 @@
 """Writing only: problems that the current champion, or another model, writes from others."""
 
 from components.writing import writing as write_problems
-from pipelines.placement import place
 from pipelines.preflight import add_preflight
 from pipelines.synthesis import add_champion_and_problems
 from pipelines.tracing import pipeline
+from pipelines.training import add_sampling
 
 
 @pipeline("writing")
@@ -26,11 +26,12 @@ def writing(store: str, problems: str = "", overrides: str = "{}", seed: int = 0
         **{name: start[name] for name in ("champion", "cache_key", "seed")},
         **{name: start[name] for name in ("benchmarks", "evolution", "decontamination")},
     )
-    writing_task = write_problems(
+    add_sampling(
+        write_problems,
+        store=store,
         policy=champion_task.outputs["policy"],
         problems_summary=problems_task.outputs["summary"],
         settings=start["writing"],
         **{name: problems_task.outputs[name] for name in ("problems", "benchmark")},
         **{name: start[name] for name in ("benchmarks", "decontamination", "seed")},
     )
-    place("sampler", writing_task)

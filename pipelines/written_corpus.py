@@ -13,9 +13,10 @@ from components.statements import statements
 from components.tir import tir
 from components.written_corpus import written_corpus as make_corpus
 from components.written_problems import written_problems
-from pipelines.placement import place, traced_settings
+from pipelines.placement import place
 from pipelines.preflight import add_preflight
 from pipelines.tracing import nested, pipeline
+from pipelines.training import add_sampling, tir_pool
 
 
 class Corpora(NamedTuple):
@@ -26,6 +27,7 @@ class Corpora(NamedTuple):
 
 @nested("solutions")
 def solutions(
+    store: str,
     problems: dsl.Input[dsl.Dataset],
     policy: dsl.Input[dsl.Model],
     reward_model: dsl.Input[dsl.Model],
@@ -38,6 +40,7 @@ def solutions(
     """The champion's CoT and TIR responses to its own problems, and the corpora that they make.
 
     Args:
+        store: Store that responses of several pods are transferred through.
         problems: The written problems; none has an answer.
         policy: The champion's policy.
         reward_model: Its reward model; may be empty.
@@ -47,7 +50,9 @@ def solutions(
         sft_settings: Settings of the fine-tuning between TIR iterations as JSON.
         seed: Seed of every stage.
     """
-    cot_task = cot(
+    cot_task = add_sampling(
+        cot,
+        store=store,
         problems=problems,
         policy=policy,
         reward_model=reward_model,
@@ -55,8 +60,15 @@ def solutions(
         settings=cot_settings,
         seed=seed,
     )
-    tir_task = tir(
-        problems=problems, policy=policy, settings=tir_settings, sft_settings=sft_settings, seed=seed
+    tir_task = add_sampling(
+        tir,
+        store=store,
+        pool=tir_pool(),
+        problems=problems,
+        policy=policy,
+        settings=tir_settings,
+        sft_settings=sft_settings,
+        seed=seed,
     )
     corpus_task = make_corpus(
         problems=problems,
@@ -65,8 +77,6 @@ def solutions(
         tir_responses=tir_task.outputs["responses"],
         tir_dropped=tir_task.outputs["dropped"],
     )
-    place("sampler", cot_task)
-    place("trainer" if traced_settings().tir.iterations > 1 else "sampler", tir_task)
     place("control", corpus_task)
     return Corpora(*(corpus_task.outputs[name] for name in Corpora._fields))
 
@@ -93,7 +103,9 @@ def written_corpus(store: str, problems: str = "", overrides: str = "{}", seed: 
         cache_key=start["cache_key"],
     )
     policy = champion_task.outputs["policy"]
-    problems_task = written_problems(
+    problems_task = add_sampling(
+        written_problems,
+        store=store,
         policy=policy,
         statements=statements_task.outputs["statements"],
         settings=start["writing"],
@@ -101,6 +113,7 @@ def written_corpus(store: str, problems: str = "", overrides: str = "{}", seed: 
         seed=run_seed,
     )
     solutions(
+        store=store,
         problems=problems_task.outputs["problems"],
         policy=policy,
         reward_model=champion_task.outputs["reward_model"],
@@ -111,4 +124,3 @@ def written_corpus(store: str, problems: str = "", overrides: str = "{}", seed: 
         seed=run_seed,
     )
     place("control", champion_task, statements_task)
-    place("sampler", problems_task)

@@ -71,7 +71,7 @@ def run(
     compiled = resolve(profile, "")
     _check_timeout(settings, compiled)
     _check_writing(settings, compiled)
-    _check_iterations(settings, compiled)
+    _check_pods(settings, compiled)
     if settings != compiled:  # a local run, whose GPUs no setting tells, has no overrides
         check_engines(settings, "overrides: ")
     if first:
@@ -118,13 +118,27 @@ def _check_writing(settings: Settings, compiled: Settings) -> None:
         load_template(name)
 
 
-def _check_iterations(settings: Settings, compiled: Settings) -> None:
-    """Pods that share the problems cannot train; with several iterations one pod of the trainer pool does."""
-    if settings.tir.iterations > 1 and compiled.tir.iterations == 1 and compiled.pools.sampler.nodes > 1:
-        raise BadConfig(
-            f"overrides: tir.iterations={settings.tir.iterations}: the profile has one iteration, which was "
-            "compiled for several sampler pods, and these cannot train; compile a profile with it"
+def needs_one_pod(settings: Settings, component: str) -> str:
+    """The setting with which several pods cannot share what the component samples; empty: they can."""
+    if component == "tir" and settings.tir.iterations > 1:
+        return "tir.iterations"  # it trains in between
+    if component in ("writing", "written_problems"):
+        # A server draws by itself, and pods have no folder in common.
+        return next(
+            (f"writing.{name}" for name in ("endpoint", "cache") if getattr(settings.writing, name)), ""
         )
+    return ""
+
+
+def _check_pods(settings: Settings, compiled: Settings) -> None:
+    """A step that was compiled for several sampler pods cannot do what takes one."""
+    for component in ("tir", "writing"):
+        setting = needs_one_pod(settings, component)
+        if compiled.pools.sampler.nodes > 1 and setting and not needs_one_pod(compiled, component):
+            raise BadConfig(
+                f"overrides: {setting}: the profile was compiled for several sampler pods, and these cannot "
+                f"share what it asks of the step {component}; compile a profile with it"
+            )
 
 
 def _start(key: str, seed: int, champion: str, settings: Settings) -> Any:

@@ -1,190 +1,159 @@
-"""Sampling on several pods: a stage publishes its inputs, creates an Indexed Job and joins the pods' shards.
+"""Sampling on several pods: a stage's inputs are published, a Job draws, and the stage reads what it drew.
 
-The work is in shards of problems, each an artifact of the store once it is done. A stage that was killed
-resumes: published inputs are not sent again, the job is found by its name, and only shards that are missing
-are drawn.
+A stage that was killed resumes: published inputs are not sent again, the job is found by its name, and only
+shards that are missing are drawn. Once the stage has written its outputs, nothing of it is left in the store.
 """
 
 from __future__ import annotations
 
-import tempfile
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from inspect import signature
 from pathlib import Path
+from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from mathloop.cluster import sampling_job_spec, train_job
 from mathloop.cluster.kubernetes import Cluster
-from mathloop.cluster.sampling_node import CONFIGS, DROPPED, MODELS, REPORT, RESPONSES, Task
+from mathloop.cluster.sampling_node import OUTPUTS, Task, find_function
 from mathloop.cluster.train_job_launching import NAMESPACE, Access
 from mathloop.cluster.train_job_spec import job_name
-from mathloop.errors import BadConfig, Corrupt
-from mathloop.files import disk, filled, replacing
-from mathloop.records import Response, read_problems, read_responses, write_responses
+from mathloop.errors import BadConfig
+from mathloop.files import filled
+from mathloop.sampling.sharing import Replay, Shards
+from mathloop.sampling.sources import sampling_from
 from mathloop.settings.pools import SamplerPool
-from mathloop.stages import StageReport, timed
-from mathloop.storage import Store, open_store
+from mathloop.stages import StageReport
 from mathloop.validation import first_mistake
 
-SAMPLES = 6
-"""Examples in the report."""
-
-_CHECKED = {model.__name__: model for model in (SamplerPool, Access, Task, *CONFIGS.values())}
+FOLDER = "sampling"
+"""Artifacts `sampling/<run>/<stage>/…`."""
 
 
-@timed
-def run(
-    *,
-    stage_name: str,
-    inputs: Mapping[str, Path],
-    out: Path,
-    dropped: Path,
+class Pods(BaseModel):
+    """The pods that share a stage's sampling, as the pipeline was compiled."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    stage: str
+    """A component of `sampling_node.STAGES`."""
+    pool: SamplerPool
+    access: Access
+    image: str
+
+
+class Shared:
+    """What is known of a stage that pods have sampled for."""
+
+    def __init__(self, shards: Shards, seconds: float, drawing: float) -> None:
+        """`seconds`: until the shards were there; `drawing`: those of the slowest pod."""
+        self._shards, self._seconds, self._drawing = shards, seconds, drawing
+
+    def describe(self, report: StageReport) -> None:
+        """Puts the time of the pods into a report, whose stage only read the responses."""
+        report.seconds += self._seconds
+        report.started -= self._seconds
+        if "tokens_per_second" in report.values:
+            report.values["tokens_per_second"] = report.values["tokens"] / max(self._drawing, 1e-9)
+        report.notes.append(f"Sampled by {self._shards.pods} pods; tokens per second are those of all.")
+
+    def clean(self) -> None:
+        """Removes the shards, once the stage's outputs are written."""
+        store = self._shards.store
+        for name in list(store.names(f"{self._shards.name}/")):
+            store.remove(name)
+
+
+@contextmanager
+def shared(
+    pods: str,
     store_url: str,
     round_id: str,
-    pool: str,
-    access: str,
-    image: str,
-    config: str,
-    seed: int,
+    arguments: Mapping[str, Any],
+    *,
     cluster: Cluster | None = None,
     say: Callable[[str], None] = print,
     poll_seconds: float = train_job.POLL_SECONDS,
-) -> StageReport:
-    """Samples by a Job with a pod per node of `pool` (a `SamplerPool` as JSON); writes `out` and `dropped`.
+) -> Iterator[Shared]:
+    """Has a Job draw what a stage samples; inside, the stage's samplers read it.
 
     Args:
-        stage_name: cot, tir or reward_data.
-        inputs: problems, policy, and reward_model for cot or champion for reward_data; their folders may be
-            empty, and what the stage does not use is not published.
-        access: an `Access` as JSON.
-        image: the pods' image.
+        pods: a `Pods` as JSON.
+        arguments: of the stage; those that `sampling_node.STAGES` has a function for, by their names.
 
     Raises:
-        BadConfig: `pool`, `access` or `config` does not fit its model.
+        BadConfig: `pods` does not fit its model, or the settings need one pod.
         Corrupt: a shard is not what a pod published; it is removed.
         ClusterRefused: the cluster lacks permission or an answer.
         TrainJobFailed: the job failed or took too long.
     """
-    count = sum(1 for _ in read_problems(inputs["problems"]))
-    name = f"sampling/{round_id}/{stage_name}"
+    started = time.monotonic()
     try:
-        nodes, store_access = SamplerPool.model_validate_json(pool), Access.model_validate_json(access)
-        shards = max(1, -(-count // nodes.shard_problems))
-        given = _used(stage_name, inputs, config)
-        task = Task.model_validate(
-            {
-                "stage": stage_name,
-                "store_url": store_url,
-                "inputs": {key: f"{name}/inputs/{key}" for key in given},
-                "output": f"{name}/shards",
-                "config": config,
-                "seed": seed,
-                "shard_problems": nodes.shard_problems,
-                "shards": shards,
-                "pods": min(nodes.nodes, shards),
-            }
-        )
+        given = Pods.model_validate_json(pods)
     except ValidationError as error:
-        mistake = first_mistake(error, _CHECKED.get(error.title, Task))
-        raise BadConfig(f"{mistake.line(error.title)}; compile the profile again") from None
-    store = open_store(store_url)
-    if not _complete(store, task):
-        for key, path in given.items():
-            store.publish(path, task.inputs[key])
+        raise BadConfig(f"{first_mistake(error, Pods).line('pods')}; compile the profile again") from None
+    task, published = _task(given, store_url, f"{FOLDER}/{round_id}/{given.stage}", arguments)
+    shards = task.shards()
+    if not shards.complete():
+        for argument, path in published.items():
+            shards.store.publish(path, task.artifact(argument))
         job = sampling_job_spec.build(
-            name=job_name(round_id, stage_name),
+            name=job_name(round_id, given.stage),
             namespace=NAMESPACE,
-            stage=stage_name,
+            stage=given.stage,
             task=task.model_dump_json(),
             pods=task.pods,
-            image=image,
-            pool=nodes,
-            secret=store_access.secret,
-            config_map=store_access.config_map,
-            ca_config_map=store_access.ca_config_map,
+            image=given.image,
+            pool=given.pool,
+            secret=given.access.secret,
+            config_map=given.access.config_map,
+            ca_config_map=given.access.ca_config_map,
         )
         train_job.run(
             cluster or Cluster.connect(),
             job,
-            queue_seconds=nodes.queue_seconds,
-            run_seconds=nodes.run_seconds,
+            queue_seconds=given.pool.queue_seconds,
+            run_seconds=given.pool.run_seconds,
             say=say,
             poll_seconds=poll_seconds,
             shape=train_job.SAMPLING,
         )
-    for artifact in task.inputs.values():  # the shards suffice should this step be started again
-        store.remove(artifact)
-    return _join(store, task, out, dropped)
+    for argument in task.inputs:  # the shards suffice should this step be started again
+        shards.store.remove(task.artifact(argument))
+    replay = Replay(shards)
+    with sampling_from(replay):
+        yield Shared(shards, time.monotonic() - started, replay.seconds)
 
 
-def _used(stage: str, inputs: Mapping[str, Path], config: str) -> dict[str, Path]:
-    """The inputs that pods need: a champion that adds no responses would be sent for nothing."""
-    names = {"problems", "policy", *MODELS.get(stage, ())}
-    if stage in CONFIGS:
-        checked = CONFIGS[stage].model_validate_json(config)
-        if not getattr(checked, "champion_samples", 0):
-            names.discard("champion")
-    return {key: path for key, path in inputs.items() if key in names and (path.is_file() or filled(path))}
-
-
-def _complete(store: Store, task: Task) -> bool:
-    return all(store.exists(task.artifact(shard)) for shard in range(task.shards))
-
-
-def _join(store: Store, task: Task, out: Path, dropped: Path) -> StageReport:
-    """Writes the shards' records in the order of the problems; returns the report of all."""
-    reports: list[StageReport] = []
-    with tempfile.TemporaryDirectory(prefix="mathloop-") as folder, replacing(dropped) as partial:
-        with disk(dropped):
-            file = partial.open("wb")
-
-        def responses() -> Iterator[Response]:
-            for shard in range(task.shards):
-                results = Path(folder, str(shard))
-                try:
-                    store.fetch(task.artifact(shard), results)
-                except Corrupt as error:  # two pods of one index may have published at the same moment
-                    store.remove(task.artifact(shard))
-                    raise Corrupt(
-                        f"{error} (shard {shard + 1} was removed; retry the step, which draws it alone again)"
-                    ) from None
-                reports.append(StageReport.read(results / REPORT))
-                with disk(dropped), (results / DROPPED).open("rb") as lines:
-                    file.writelines(lines)
-                yield from read_responses(results / RESPONSES)
-                for path in results.iterdir():
-                    path.unlink()
-
-        with file:
-            write_responses(out, responses())
-    report = joined(task.stage, reports)
-    report.notes.append(
-        f"Sampled by {task.pods} pods in {task.shards} shards of {task.shard_problems} problems; "
-        "tokens per second are those of one pod."
-    )
-    return report
-
-
-def joined(stage: str, reports: Sequence[StageReport]) -> StageReport:
-    """One report of the same stage's shards: counts added, values weighted by the responses drawn."""
-    drawn = sum(report.generated for report in reports)
-    names = dict.fromkeys(name for report in reports for name in report.values)
-    dropped: Counter[str] = Counter()
-    for report in reports:
-        dropped.update(report.dropped)
-    return StageReport(
-        stage,
-        inputs=sum(report.inputs for report in reports),
-        generated=drawn,
-        kept=sum(report.kept for report in reports),
-        dropped=dict(dropped),
-        values={
-            name: sum(report.values.get(name, 0.0) for report in reports)
-            if name == "tokens"
-            else sum(report.values.get(name, 0.0) * report.generated for report in reports) / max(1, drawn)
-            for name in names
-        },
-        samples=[sample for report in reports for sample in report.samples][:SAMPLES],
-        notes=list(dict.fromkeys(note for report in reports for note in report.notes)),
-    )
+def _task(
+    pods: Pods, store_url: str, name: str, arguments: Mapping[str, Any]
+) -> tuple[Task, dict[str, Path]]:
+    """The task, and the paths of its inputs."""
+    function = find_function(pods.stage)
+    inputs: dict[str, Path] = {}
+    values: dict[str, str] = {}
+    for key, parameter in signature(function).parameters.items():
+        if key in OUTPUTS or (key not in arguments and parameter.default is not parameter.empty):
+            continue
+        value = arguments[key]
+        if callable(value):  # pods train nothing
+            continue
+        if isinstance(value, Path):
+            inputs[key] = value
+        elif isinstance(value, Mapping) and all(isinstance(one, Path) for one in value.values()):
+            inputs |= {f"{key}.{entry}": path for entry, path in value.items()}
+        else:
+            values[key] = TypeAdapter(type(value)).dump_json(value).decode()
+    there = {key: path for key, path in inputs.items() if path.is_file() or filled(path)}
+    return Task(
+        stage=pods.stage,
+        store_url=store_url,
+        name=name,
+        inputs=tuple(there),
+        absent=tuple(key for key in inputs if key not in there),
+        values=values,
+        shard_responses=pods.pool.shard_responses,
+        pods=pods.pool.nodes,
+    ), there

@@ -1,42 +1,47 @@
 """The program of every pod of a sampling Job: `python3 -m mathloop.cluster.sampling_node`.
 
-The task comes from the environment as JSON, its inputs from the store. Pod i of n does shards i, i + n, … of
-the problems. A shard that is in the store is done, so a pod that was killed loses the shard that it was at.
+The task comes from the environment as JSON, its inputs from the store. The pod runs the stage and draws its
+part of the shards (`mathloop.sampling.sharing`). A shard that is in the store is done, so a pod that was
+killed loses the shard that it was at.
 """
 
 from __future__ import annotations
 
-import importlib
 import os
-import random
 import sys
 import tempfile
-from itertools import islice
+from collections.abc import Callable
+from importlib import import_module
+from inspect import signature
 from pathlib import Path
-from shutil import rmtree
-from typing import Literal
+from typing import Any, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from mathloop.cluster.node_tasks import read_task
 from mathloop.cluster.sampling_job_spec import TASK_VARIABLE
-from mathloop.errors import MathloopError, StorageRefused
-from mathloop.records import read_problems, write_problems
-from mathloop.storage import Store, open_store
-from mathloop.synthesis.config import CoTConfig, RewardDataConfig, TIRConfig
+from mathloop.errors import BadConfig, MathloopError, StorageRefused
+from mathloop.sampling.sharing import Pod, Shards
+from mathloop.sampling.sources import sampling_from
+from mathloop.storage import open_store
+from mathloop.validation import first_mistake
 
 INDEX_VARIABLE = "JOB_COMPLETION_INDEX"
 """Kubernetes sets it in the pods of an Indexed Job."""
-RESPONSES, DROPPED, REPORT = "responses.parquet", "dropped.jsonl", "report.json"
-"""Files of a shard's artifact."""
-CONFIGS: dict[str, type[CoTConfig] | type[TIRConfig] | type[RewardDataConfig]] = {
-    "cot": CoTConfig,
-    "tir": TIRConfig,
-    "reward_data": RewardDataConfig,
+STAGES = {
+    "cot": "mathloop.synthesis.cot:run",
+    "tir": "mathloop.synthesis.tir:run",
+    "reward_data": "mathloop.synthesis.reward_data:run",
+    "selection": "mathloop.synthesis.selection:run",
+    "evaluation": "mathloop.evaluation.evaluate:run_round",
+    "champion_evaluation": "mathloop.evaluation.evaluate:run",
+    "writing": "mathloop.writing.write:run",
+    "written_problems": "mathloop.writing.from_nothing:write_all",
 }
-
-MODELS = {"cot": ("reward_model",), "tir": (), "reward_data": ("champion",)}
-"""Stage → its models beside the policy; each may be missing."""
+"""Component → the function that its pods run: all of its stage that samples."""
+WAITING = ("writing", "written_problems")
+"""Stages whose prompts depend on earlier responses."""
+OUTPUTS = ("out", "dropped", "work")
+"""Arguments that a stage writes to."""
 
 
 class Task(BaseModel):
@@ -44,21 +49,26 @@ class Task(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    stage: Literal["cot", "tir", "reward_data"]
+    stage: str
     store_url: str
-    inputs: dict[str, str]
-    """Name of an argument (problems, policy, reward_model, champion) → artifact."""
-    output: str
-    """Artifacts `<output>/<shard>`."""
-    config: str
-    seed: int
-    shard_problems: int = Field(ge=1)
-    shards: int = Field(ge=1)
+    name: str
+    """Artifacts `<name>/inputs/<argument>`, and those of `Shards`."""
+    inputs: tuple[str, ...]
+    """Arguments that are files or folders; `models.sft` is an entry of `models`."""
+    absent: tuple[str, ...] = ()
+    """The same, which are empty or missing."""
+    values: dict[str, str]
+    """Other arguments → JSON."""
+    shard_responses: int = Field(ge=1)
     pods: int = Field(ge=1)
 
-    def artifact(self, shard: int) -> str:
-        """The artifact of a shard, from 0; it is the marker that the shard is done."""
-        return f"{self.output}/{shard}"
+    def artifact(self, argument: str) -> str:
+        """The artifact of an input."""
+        return f"{self.name}/inputs/{argument}"
+
+    def shards(self) -> Shards:
+        """The shards of all pods."""
+        return Shards(open_store(self.store_url), self.name, self.shard_responses, self.pods)
 
 
 def main() -> None:
@@ -72,56 +82,62 @@ def main() -> None:
 
 
 def run(text: str, index: str) -> None:
-    """Does the shards of pod `index` that the store lacks. Raises BadConfig and the stage's errors."""
-    task, config = read_task(TASK_VARIABLE, text, Task, lambda task: (CONFIGS[task.stage], task.config))
-    store = open_store(task.store_url)
-    mine = range(int(index), task.shards, task.pods)
-    left = [shard for shard in mine if not store.exists(task.artifact(shard))]
-    print(f"{task.stage}: {len(mine) - len(left)} of {len(mine)} shards of this pod are done", flush=True)
-    if not left:
-        return
-    from mathloop.sampling.engines import kept_samplers
-
-    with tempfile.TemporaryDirectory(prefix="mathloop-") as folder, kept_samplers():
-        paths = {name: Path(folder, "inputs", name) for name in task.inputs}
-        for name, artifact in task.inputs.items():
-            paths[name].parent.mkdir(parents=True, exist_ok=True)
-            store.fetch(artifact, paths[name])
-        for shard in left:
-            _draw(task, config, store, paths, shard, Path(folder, "shards", str(shard)))
-
-
-def _draw(
-    task: Task, config: BaseModel, store: Store, paths: dict[str, Path], shard: int, folder: Path
-) -> None:
-    folder.mkdir(parents=True)
-    problems, results = folder / "problems.parquet", folder / "results"
-    results.mkdir()
-    first = shard * task.shard_problems
-    write_problems(problems, islice(read_problems(paths["problems"]), first, first + task.shard_problems))
-    models = {name: paths.get(name) for name in ("policy", *MODELS[task.stage])}
-    report = importlib.import_module(f"mathloop.synthesis.{task.stage}").run(
-        problems=problems,
-        out=results / RESPONSES,
-        dropped=results / DROPPED,
-        config=config,
-        seed=seed_of(task.seed, shard),
-        **models,
-    )
-    report.write(results / REPORT)
+    """Draws the shards of pod `index` that the store lacks. Raises BadConfig and the stage's errors."""
     try:
-        store.publish(results, task.artifact(shard))
-    except StorageRefused:
-        # The pod that this one replaces was only cut off, and has published the shard meanwhile.
-        if not store.exists(task.artifact(shard)):
-            raise
-    rmtree(folder)
-    print(f"{task.stage}: shard {shard + 1} of {task.shards} is done", flush=True)
+        task = Task.model_validate_json(text)
+    except ValidationError as error:
+        line = first_mistake(error, Task).line(TASK_VARIABLE)
+        raise BadConfig(f"{line}; launch the step again") from None
+    shards, number = task.shards(), int(index)
+    if shards.store.exists(shards.end(number)):
+        print(f"{task.stage}: the shards of this pod are done", flush=True)
+        return
+    function = find_function(task.stage)
+
+    def say(text: str) -> None:
+        print(f"{task.stage}: {text}", flush=True)
+
+    with tempfile.TemporaryDirectory(prefix="mathloop-") as folder:
+        pod = Pod(shards, number, waits=task.stage in WAITING, say=say)
+        arguments = _values(function, task)
+        for argument in (*task.inputs, *task.absent):
+            path = Path(folder, "inputs", argument)
+            if argument in task.inputs:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                shards.store.fetch(task.artifact(argument), path)
+            name, _, entry = argument.partition(".")
+            if entry:
+                arguments.setdefault(name, {})[entry] = path
+            else:
+                arguments[name] = path
+        results = Path(folder, "results")
+        results.mkdir()
+        arguments |= {name: results / name for name in OUTPUTS if name in signature(function).parameters}
+        with sampling_from(pod):
+            function(**arguments)
+        pod.end()
 
 
-def seed_of(seed: int, shard: int) -> int:
-    """The seed of a shard: the stage's own for the first one, whatever the number of pods."""
-    return random.Random(f"{seed}-{shard}").getrandbits(31) if shard else seed
+def find_function(stage: str) -> Callable[..., Any]:
+    """What pods run for the stage. Raises BadConfig."""
+    if stage not in STAGES:
+        raise BadConfig(f"stage {stage!r}: expected one of {', '.join(STAGES)}; compile the profile again")
+    module, _, name = STAGES[stage].partition(":")
+    function: Callable[..., Any] = getattr(import_module(module), name)
+    return function
+
+
+def _values(function: Callable[..., Any], task: Task) -> dict[str, Any]:
+    hints = get_type_hints(function)
+    values = {}
+    for name, text in task.values.items():
+        try:
+            values[name] = TypeAdapter(hints[name]).validate_json(text)
+        except ValidationError as error:
+            mistake = error.errors()[0]
+            where = ".".join(str(part) for part in (name, *mistake["loc"]))
+            raise BadConfig(f"{TASK_VARIABLE}: {where}: {mistake['msg']}; launch the step again") from None
+    return values
 
 
 if __name__ == "__main__":

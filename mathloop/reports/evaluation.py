@@ -21,9 +21,9 @@ from mathloop.stages import StageReport
 def run(
     *,
     benchmark: Path,
-    policy: Path,
+    models: dict[str, Path],
     reward_model: Path,
-    results: Path,
+    out: Path,
     page: Path,
     config: EvaluationConfig,
     seed: int,
@@ -32,7 +32,8 @@ def run(
     """Answers the benchmark with the champion and writes the report of it.
 
     Args:
-        results: becomes every Response with its verdict and reward.
+        models: the champion alone, as `champion`.
+        out: becomes every Response with its verdict and reward.
         page: becomes the report, one HTML file.
 
     Raises:
@@ -40,14 +41,14 @@ def run(
     """
     report = evaluate.run(
         benchmark=benchmark,
-        models={"champion": policy},
+        models=models,
         reward_model=reward_model,
-        out=results,
+        out=out,
         config=config,
         seed=seed,
         named=named,
     )
-    write_page(benchmark=benchmark, results=results, report=report, config=config, out=page)
+    write_page(benchmark=benchmark, results=out, report=report, config=config, out=page)
     return report
 
 

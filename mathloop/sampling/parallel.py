@@ -18,13 +18,10 @@ import torch
 from torch import Tensor
 
 from mathloop.errors import BadConfig, MathloopError
-from mathloop.models.folders import check_folder
-from mathloop.models.loading import one_line
-from mathloop.models.tokenizers import load_tokenizer
 from mathloop.records import Mode, Problem
 from mathloop.sampling.config import SamplingConfig
-from mathloop.sampling.prompts import encode_prompt
-from mathloop.sampling.sampler import Rollout, Sampler, leaves_room
+from mathloop.sampling.fitting import Fitting
+from mathloop.sampling.sampler import Rollout, Sampler
 from mathloop.sampling.shards import Shard, read_rollouts
 
 ATTEMPTS = 3
@@ -52,10 +49,7 @@ class ParallelSampler(Sampler):
 
     def __init__(self, folder: Path, config: SamplingConfig, engines: int, context: int | None) -> None:
         self.config = config
-        self._folder, self._context = folder, context
-        with one_line(folder):
-            check_folder(folder, "policy")
-            self._tokenizer = load_tokenizer(folder, chat=config.prompt.by_chat)
+        self._fitting = Fitting(folder, config, context)
         self._scratch = TemporaryDirectory(prefix="mathloop-sampling-")
         self._engines = [_EngineProcess(folder, config, number, engines) for number in range(engines)]
         self._streams = 0
@@ -68,8 +62,7 @@ class ParallelSampler(Sampler):
 
     def fits(self, problem: Problem, mode: Mode) -> bool:
         """Whether the problem's prompt leaves room for a response in the model's context."""
-        prompt = encode_prompt(self._tokenizer, problem.problem, mode, self.config.prompt)
-        return leaves_room(len(prompt), self.config.max_tokens, self._context)
+        return self._fitting.fits(problem, mode, self.config)
 
     def take_weights(self, weights: Iterable[tuple[str, Tensor]]) -> None:
         """Raises MathloopError: a trainer has an engine in each of its own processes instead."""
@@ -89,9 +82,18 @@ class ParallelSampler(Sampler):
         """Nothing to take ahead of need."""
 
     def stream(
-        self, problems: Sequence[Problem], *, mode: Mode, samples: int, temperature: float, seed: int
+        self,
+        problems: Sequence[Problem],
+        *,
+        mode: Mode,
+        samples: int,
+        temperature: float,
+        seed: int,
+        first: int = 0,
     ) -> Iterator[list[Rollout]]:
         """Yields the rollouts of each shard, in the order of `problems`.
+
+        `first`: index of the first one among problems that several machines share.
 
         Raises:
             MathloopError: what an engine raised, or its processes ended ATTEMPTS times in one shard.
@@ -105,15 +107,15 @@ class ParallelSampler(Sampler):
         shards = [
             Shard(
                 self.config,
-                list(problems[first : first + size]),
-                first,
+                list(problems[start : start + size]),
+                first + start,
                 mode,
                 samples,
                 temperature,
                 seed,
-                folder / f"{first}.parquet",
+                folder / f"{start}.parquet",
             )
-            for first in range(0, len(problems), size)
+            for start in range(0, len(problems), size)
         ]
         if self._work is not None and not self._work.is_done():
             self.sleep()  # an engine draws for one stream at a time

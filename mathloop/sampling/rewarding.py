@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from mathloop.records import Mode
+from mathloop.sampling.sources import current_source
 
 Scorer = Callable[[Sequence[tuple[str, Mode, str]]], list[float]]
 """Rewards (logits) of (problem, mode, response text), in order; raises BadConfig where one does not fit."""
@@ -23,6 +24,12 @@ def load_scorer(folder: Path | None, dtype: str) -> Scorer | None:
     """
     if folder is None:
         return None
+    source = current_source()
+    return read_scorer(folder, dtype) if source is None else source.scorer(folder, dtype)
+
+
+def read_scorer(folder: Path, dtype: str) -> Scorer:
+    """The same, whatever `sampling_from` says."""
     from mathloop.models.dtypes import working_dtype
     from mathloop.models.loading import load_reward_model
     from mathloop.sampling.scoring import score

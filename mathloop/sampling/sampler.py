@@ -55,9 +55,20 @@ class Sampler(Closing, Protocol):
         ]
 
     def stream(
-        self, problems: Sequence[Problem], *, mode: Mode, samples: int, temperature: float, seed: int
+        self,
+        problems: Sequence[Problem],
+        *,
+        mode: Mode,
+        samples: int,
+        temperature: float,
+        seed: int,
+        first: int = 0,
     ) -> Iterator[list[Rollout]]:
-        """The same rollouts as they are done, in order: all those of one or more problems at a time."""
+        """The same rollouts as they are done, in order: all those of one or more problems at a time.
+
+        `first`: index of the first problem among those of a sampling that several samplers share. They draw
+        what one would if each begins where one would begin a batch.
+        """
         ...
 
     def fits(self, problem: Problem, mode: Mode) -> bool:

@@ -162,10 +162,13 @@ class ControlPool(Pool):
 
 
 class SamplerPool(Pool):
-    """The pool of tasks that sample; `nodes` above 1 share the problems of cot, tir and reward_data."""
+    """The pool of tasks that sample; `nodes` above 1 share what a stage samples."""
 
-    shard_problems: int = Field(
-        256, ge=1, description="Problems per shard with several nodes: a killed pod loses one shard at most"
+    shard_responses: int = Field(
+        8192,
+        ge=1,
+        description="Responses per shard with several nodes: a killed pod loses one shard at most. Each "
+        "shard waits for its longest response, so that many small ones cost time",
     )
 
 

@@ -43,6 +43,28 @@ def run(
         BadConfig: no template is without a parent.
         BadData: the writer wrote nothing usable.
     """
+    merged, removed = work / "merged.parquet", work / "decontamination.dropped.jsonl"
+    reports = write_all(policy=policy, out=merged, config=config, seed=seed, work=work)
+    drops = [_dropped(work, report.stage) for report in reports]
+    reports.append(
+        decontamination_stage.run(
+            problems=merged,
+            responses=None,
+            benchmarks=[statements],
+            out=out,
+            removed=removed,
+            config=decontamination,
+            name="decontamination_writing",
+        )
+    )
+    merge_dropped(dropped, zip(reports, [*drops, removed], strict=True))
+    return reports
+
+
+def write_all(
+    *, policy: Path | None, out: Path, config: WritingConfig, seed: int, work: Path
+) -> list[StageReport]:
+    """Writes all problems to `out`, and what was dropped to files in `work`. Raises the errors of `run`."""
     first = tuple(name for name in config.templates if not load_template(name).does.fields)
     then = tuple(name for name in config.templates if name not in first)
     if not first:
@@ -50,16 +72,14 @@ def run(
             "writing.templates: a corpus begins with problems that have no parent: name such a template "
             "too, such as nano_write or write_new"
         )
-    empty, merged = work / "none.parquet", work / "merged.parquet"
+    empty = work / "none.parquet"
     write_problems(empty, ())
     reports: list[StageReport] = []
-    drops: list[Path] = []
     files = [empty]
     for name, templates in (("writing", first), ("rewriting", then)):
         if not templates:
             continue
         written = work / f"{name}.parquet"
-        drops.append(work / f"{name}.dropped.jsonl")
         report = write.run(
             problems=files[-1],
             policy=policy,
@@ -67,23 +87,14 @@ def run(
             config=config.model_copy(update={"templates": templates, "keep_answers": False}),
             seed=seed,
             work=work,
-            dropped=drops[-1],
+            dropped=_dropped(work, name),
         )
         report.stage = name
         reports.append(report)
         files.append(written)
-    write_problems(merged, chain.from_iterable(map(read_problems, files)))
-    drops.append(work / "decontamination.dropped.jsonl")
-    reports.append(
-        decontamination_stage.run(
-            problems=merged,
-            responses=None,
-            benchmarks=[statements],
-            out=out,
-            removed=drops[-1],
-            config=decontamination,
-            name="decontamination_writing",
-        )
-    )
-    merge_dropped(dropped, zip(reports, drops, strict=True))
+    write_problems(out, chain.from_iterable(map(read_problems, files)))
     return reports
+
+
+def _dropped(work: Path, stage: str) -> Path:
+    return work / f"{stage}.dropped.jsonl"

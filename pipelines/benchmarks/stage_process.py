@@ -49,7 +49,14 @@ class Scripted(Sampler):
         return True
 
     def stream(
-        self, problems: Sequence[Problem], *, mode: Mode, samples: int, temperature: float, seed: int
+        self,
+        problems: Sequence[Problem],
+        *,
+        mode: Mode,
+        samples: int,
+        temperature: float,
+        seed: int,
+        first: int = 0,
     ) -> Iterator[list[Rollout]]:
         """Yields the responses of `BATCH` problems at a time."""
         for start in range(0, len(problems), BATCH):

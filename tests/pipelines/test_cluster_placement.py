@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 import yaml
 
-from components.images import SAMPLER_IMAGE
+from components.images import CONTROL_IMAGE, SAMPLER_IMAGE, TRAINER_IMAGE
 from mathloop.cluster import reuse
+from mathloop.cluster.sampling_launching import Pods
 from mathloop.settings import Settings
-from mathloop.settings.pools import Pool, SamplerPool
+from mathloop.settings.pools import Pool
 from pipelines import compiling
 from pipelines.compiling import arguments_of, code_version, write_compiled
 from pipelines.profile import FOLDER, load_profile
@@ -209,33 +210,38 @@ def test_training_on_several_nodes_is_launched(compiled: dict[str, dict[str, Com
 
 
 def test_sampling_on_several_nodes_is_launched(tmp_path: Path) -> None:
-    settings = load_profile("gpu", ["pools.sampler.nodes=3", "pools.sampler.shard_problems=64"])
-    compiling.compile_one(find_pipeline("improvement-round"), tmp_path / "one.yaml", settings)
-    one = Compiled(tmp_path / "one.yaml")
-    for name in ("cot", "tir", "reward-data"):
-        assert one.container(name)["args"][-1] == "sampling_job"
-        constants = {
-            key: value["runtimeValue"]["constant"]
-            for key, value in one.tasks()[name]["inputs"]["parameters"].items()
-            if "runtimeValue" in value
-        }
-        assert constants["stage"] == name.replace("-", "_")
-        assert constants["image"] == SAMPLER_IMAGE
-        pool = SamplerPool.model_validate_json(constants["pool"])
-        assert (pool.nodes, pool.shard_problems) == (3, 64)
-        assert "accelerator" not in one.container(name)["resources"]
-    assert "champion_policy" in one.tasks()["reward-data"]["inputs"]["artifacts"]
-    assert one.container("selection")["args"][-1] == "selection"
-    assert "accelerator" in one.container("selection")["resources"]
+    sets = ["pools.sampler.nodes=3", "pools.sampler.shard_responses=64", "writing.templates=[reword]"]
+    settings = load_profile("gpu", sets)
+    sampling = {
+        "improvement-round": ("writing", "cot", "tir", "reward-data", "selection", "evaluation"),
+        "evaluation": ("champion-evaluation",),
+        "written-corpus": ("written-problems", "cot", "tir"),
+    }
+    for pipeline, names in sampling.items():
+        compiling.compile_one(find_pipeline(pipeline), tmp_path / "one.yaml", settings)
+        one = Compiled(tmp_path / "one.yaml")
+        for name in names:
+            container, inputs = one.container(name), one.tasks()[name]["inputs"]
+            assert container["args"][-1] == name.replace("-", "_")
+            assert container["image"] == CONTROL_IMAGE
+            assert "accelerator" not in container["resources"]
+            pods = inputs["parameters"]["pods"]["runtimeValue"]["constant"]
+            pods = Pods.model_validate_json(pods)
+            assert (pods.stage, pods.image) == (name.replace("-", "_"), SAMPLER_IMAGE)
+            assert (pods.pool.nodes, pods.pool.shard_responses) == (3, 64)
+            # The step waits for its pods, however long they may queue and run.
+            assert int(one.pod(name)["activeDeadlineSeconds"]) > 3 * 86_400
 
 
-def test_tir_that_trains_in_between_stays_on_one_pod_of_the_trainer(tmp_path: Path) -> None:
-    settings = load_profile("gpu", ["pools.sampler.nodes=3", "tir.iterations=2"])
+def test_what_several_pods_cannot_share_stays_on_one(tmp_path: Path) -> None:
+    sets = ["pools.sampler.nodes=3", "tir.iterations=2", "writing.templates=[reword]"]
+    settings = load_profile("gpu", [*sets, "writing.endpoint=http://writer:8000/v1"])
     compiling.compile_one(find_pipeline("data"), tmp_path / "one.yaml", settings)
     one = Compiled(tmp_path / "one.yaml")
-    assert one.container("cot")["args"][-1] == "sampling_job"
-    assert one.container("tir")["args"][-1] == "tir"
-    assert "sft_settings" in one.tasks()["tir"]["inputs"]["parameters"]
+    assert "pods" in one.tasks()["cot"]["inputs"]["parameters"]
+    for name, image in (("tir", TRAINER_IMAGE), ("writing", SAMPLER_IMAGE)):
+        assert "pods" not in one.tasks()[name]["inputs"]["parameters"]
+        assert one.container(name)["image"] == image
 
 
 def test_code_and_seed_reach_preflight_and_its_seed_everybody(

@@ -6,14 +6,13 @@ engine that runs elsewhere.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any
 
 from mathloop.sampling.config import SamplingConfig
 from mathloop.sampling.sampler import Sampler
+from mathloop.sampling.sources import current_source
 
 if TYPE_CHECKING:
     from mathloop.sampling.engines.transformers_engine import TransformersSampler
@@ -41,63 +40,12 @@ def load_sampler(folder: Path, config: SamplingConfig) -> Sampler:
         BadModel: the folder is not a policy's, or the engine does not run it.
         BadConfig: the engine is not installed, or there are too few GPUs.
     """
-    return _load(folder, config) if _kept is None else _kept.sampler(folder, config)
+    source = current_source()
+    return load_engines(folder, config) if source is None else source.sampler(folder, config)
 
 
-@contextmanager
-def kept_samplers() -> Iterator[None]:
-    """Inside, a policy that is asked for again with the same config is not loaded again."""
-    global _kept
-    _kept = _Kept()
-    try:
-        yield
-    finally:
-        kept, _kept = _kept, None
-        kept.close()
-
-
-class _Kept:
-    """The sampler that was asked for last; two at once would not fit on a GPU."""
-
-    def __init__(self) -> None:
-        self._asked: tuple[Path, SamplingConfig] | None = None
-        self._sampler: Sampler | None = None
-
-    def sampler(self, folder: Path, config: SamplingConfig) -> Sampler:
-        if self._sampler is None or self._asked != (folder, config):
-            self.close()
-            self._asked, self._sampler = (folder, config), _load(folder, config)
-        return cast("Sampler", _Open(self._sampler))
-
-    def close(self) -> None:
-        if self._sampler is not None:
-            sampler, self._sampler = self._sampler, None
-            sampler.close()
-
-
-_kept: _Kept | None = None
-
-
-class _Open:
-    """A sampler that stays open when its user closes it."""
-
-    def __init__(self, sampler: Sampler) -> None:
-        self._sampler = sampler
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._sampler, name)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        return
-
-    def close(self) -> None:
-        """Nothing: `kept_samplers` closes it."""
-
-
-def _load(folder: Path, config: SamplingConfig) -> Sampler:
+def load_engines(folder: Path, config: SamplingConfig) -> Sampler:
+    """The same, whatever `sampling_from` says."""
     from mathloop.sampling.parallel import ParallelSampler, engines_here
 
     if (count := engines_here(config)) > 1:

@@ -8,27 +8,35 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from importlib import import_module
+from inspect import getsource, signature
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 
 from mathloop.cluster import sampling_job_spec, sampling_launching, sampling_node, train_job
 from mathloop.cluster.kubernetes import Cluster
 from mathloop.cluster.train_job_spec import NODE
-from mathloop.errors import BadConfig, Corrupt, MathloopError, StorageAway
+from mathloop.errors import BadConfig, MathloopError, StorageAway
 from mathloop.records import Problem, Response, read_responses, write_problems
 from mathloop.sampling import engines
 from mathloop.sampling.config import SamplingConfig
+from mathloop.sampling.sharing import Replay, Shards, pod
+from mathloop.sampling.sharing.shards import Counts
+from mathloop.sampling.sources import sampling_from
 from mathloop.settings.pools import SamplerPool, Toleration
 from mathloop.stages import StageReport
-from mathloop.storage import Store, open_store
+from mathloop.storage import open_store
 from mathloop.synthesis import cot, reward_data
+from mathloop.synthesis.config import CoTConfig, RewardDataConfig
 from tests.fake_cluster import FakeCluster, now
 from tests.paths import ROOT
-from tests.unit.synthesis.scripted import script
+from tests.unit.synthesis.scripted import ScriptedSampler
 
-POOL = SamplerPool(nodes=2, shard_problems=3)
+POOL = SamplerPool(nodes=2, shard_responses=6)
+CONFIG = CoTConfig(samples=2, keep=2, sampling=SamplingConfig(batch_size=6))
+LABELED = RewardDataConfig(samples=2, sampling=SamplingConfig(batch_size=2))
 PROBLEMS = [Problem(f"p{n}", f"What is {n} + 1?", str(n + 1)) for n in range(8)]
 
 
@@ -47,28 +55,37 @@ def inputs(tmp_path: Path) -> dict[str, Path]:
     return paths
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def answers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sample 0 of a problem is right and the others are wrong."""
 
     def answer(problem: Problem, sample: int) -> Response:
-        right = int(problem.id[1:]) + 1
-        text = str(right + sample)
-        right_one = sample == 0
-        return Response(problem.id, sample, "cot", text, answer=text, correct=right_one, finish_reason="stop")
+        text = str(int(problem.id[1:]) + 1 + sample)
+        return Response(problem.id, sample, "cot", text, answer=text, finish_reason="stop")
 
-    for stage in (cot, reward_data):
-        script(monkeypatch, stage, answer)
+    for module in (engines, pod):
+        monkeypatch.setattr(module, "load_engines", lambda *_: ScriptedSampler(answer, 10_000))
+    monkeypatch.setattr(pod._PodSampler, "fits", lambda *_: True)
 
 
 def launch(cluster: Cluster, store: str, inputs: dict[str, Path], folder: Path, **more: Any) -> StageReport:
+    """The step cot, or `stage` with its `config`."""
     arguments: dict[str, Any] = {
-        "stage_name": "cot", "inputs": inputs, "store_url": store, "round_id": "round-1",
-        "out": folder / "responses", "dropped": folder / "dropped", "access": "{}",
-        "pool": POOL.model_dump_json(), "image": "mathloop/sampler:0.1.0", "seed": 7,
-        "config": '{"samples": 2, "keep": 2}', "say": str,
+        "problems": inputs["problems"], "policy": inputs["policy"], "reward_model": None, "seed": 7,
+        "out": folder / "responses", "dropped": folder / "dropped", "config": CONFIG,
     }  # fmt: skip
-    return sampling_launching.run(**{**arguments, **more}, cluster=cluster, poll_seconds=0.05)
+    how: dict[str, Any] = {"stage": "cot", "pool": POOL.model_dump(mode="json"), "access": {}, "image": "i"}
+    run = more.pop("run", cot.run)
+    say = more.pop("say", str)
+    how |= {key: more.pop(key) for key in tuple(more) if key in how}
+    arguments |= more
+    with sampling_launching.shared(
+        json.dumps(how), store, "round-1", arguments, cluster=cluster, say=say, poll_seconds=0.05
+    ) as shared:
+        report: StageReport = run(**arguments)
+        shared.describe(report)
+        shared.clean()
+    return report
 
 
 def run_pods(fake: FakeCluster, pod: Callable[[str, int], None]) -> list[dict[str, Any]]:
@@ -94,7 +111,7 @@ def run_pods(fake: FakeCluster, pod: Callable[[str, int], None]) -> list[dict[st
 
 
 def test_pods_share_the_problems_and_their_shards_are_joined_in_order(
-    fake: FakeCluster, cluster: Cluster, store: str, inputs: dict[str, Path], tmp_path: Path, answers: None
+    fake: FakeCluster, cluster: Cluster, store: str, inputs: dict[str, Path], tmp_path: Path
 ) -> None:
     (job,) = [run_pods(fake, lambda task, index: sampling_node.run(task, str(index)))]
     report = launch(cluster, store, inputs, tmp_path)
@@ -104,46 +121,35 @@ def test_pods_share_the_problems_and_their_shards_are_joined_in_order(
     assert [one.problem_id for one in read_responses(tmp_path / "responses")] == [p.id for p in PROBLEMS]
     rows = [json.loads(line) for line in (tmp_path / "dropped").read_text().splitlines()]
     assert [row["problem_id"] for row in rows] == [problem.id for problem in PROBLEMS]
-    assert "2 pods in 3 shards" in report.notes[-1]
-    # As a stage on one pod does; only shards stay, for a step that starts again.
+    assert "by 2 pods" in report.notes[-1]
     cot.run(
         problems=inputs["problems"], policy=inputs["policy"], reward_model=None, out=tmp_path / "one",
-        config=cot.CoTConfig(samples=2, keep=2), seed=7,
+        dropped=tmp_path / "one-dropped", config=CONFIG, seed=7,
     )  # fmt: skip
-    assert list(read_responses(tmp_path / "one")) == list(read_responses(tmp_path / "responses"))
+    for name in ("", "-dropped"):
+        shared = tmp_path / (name.removeprefix("-") or "responses")
+        assert (tmp_path / f"one{name}").read_bytes() == shared.read_bytes()
     assert fake.count("jobs") == 0
-    left = list(open_store(store).names())
-    assert left == [f"sampling/round-1/cot/shards/{shard}" for shard in range(3)]
+    assert list(open_store(store).names()) == []
+
+
+def test_a_step_that_was_killed_before_its_outputs_were_written_draws_nothing_again(
+    fake: FakeCluster, cluster: Cluster, store: str, inputs: dict[str, Path], tmp_path: Path
+) -> None:
+    run_pods(fake, lambda task, index: sampling_node.run(task, str(index)))
+
+    def dies(**arguments: Any) -> StageReport:
+        cot.run(**{**arguments, "out": tmp_path / "lost"})
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        launch(cluster, store, inputs, tmp_path, run=dies)
+    left = [name.split("/", 3)[3] for name in open_store(store).names()]
+    assert left == ["pods/0", "pods/1", "shards/0", "shards/1", "shards/2"]
     requests = len(fake.requests)
-    again = launch(cluster, store, inputs, tmp_path, out=tmp_path / "again")
-    assert (again.generated, again.dropped) == (report.generated, report.dropped)
+    assert launch(cluster, store, inputs, tmp_path).generated == 16
     assert len(fake.requests) == requests
-
-
-def test_a_step_that_starts_again_has_only_the_missing_shards_drawn(
-    fake: FakeCluster, cluster: Cluster, store: str, inputs: dict[str, Path], tmp_path: Path, answers: None
-) -> None:
-    run_pods(fake, lambda task, index: sampling_node.run(task, str(index)))
-    launch(cluster, store, inputs, tmp_path)
-    open_store(store).remove("sampling/round-1/cot/shards/1")
-    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "store").rglob("responses.parquet")}
-    launch(cluster, store, inputs, tmp_path)
-    assert len(list(read_responses(tmp_path / "responses"))) == 8
-    assert all(path.stat().st_mtime_ns == before[path] for path in before if path.exists())
-
-
-def test_a_shard_that_two_pods_published_at_once_is_drawn_again(
-    fake: FakeCluster, cluster: Cluster, store: str, inputs: dict[str, Path], tmp_path: Path, answers: None
-) -> None:
-    run_pods(fake, lambda task, index: sampling_node.run(task, str(index)))
-    launch(cluster, store, inputs, tmp_path)
-    shard = tmp_path / "store" / "sampling" / "round-1" / "cot" / "shards" / "1"
-    (shard / "dropped.jsonl").write_text("another pod's")
-    with pytest.raises(Corrupt, match=r"shard 2 was removed; retry the step") as caught:
-        launch(cluster, store, inputs, tmp_path, out=tmp_path / "again")
-    assert "\n" not in str(caught.value)
-    assert not (tmp_path / "again").exists()
-    assert launch(cluster, store, inputs, tmp_path, out=tmp_path / "again").generated == 16
+    assert list(open_store(store).names()) == []
 
 
 def test_the_job_is_valid_holds_no_key_and_has_the_pools_settings() -> None:
@@ -207,9 +213,9 @@ def test_a_pods_own_error_is_the_jobs_in_one_line(
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        ({"stage_name": "dpo"}, "Task: stage: "),
-        ({"pool": '{"gpu": 1}'}, "SamplerPool: gpu: "),
-        ({"access": '{"token": "x"}'}, "Access: token: "),
+        ({"stage": "dpo"}, "stage 'dpo': expected one of cot, "),
+        ({"pool": {"gpu": 1}}, "pods: pool.gpu: "),
+        ({"access": {"token": "x"}}, "pods: access.token: "),
     ],
 )
 def test_wrong_settings_are_one_line(
@@ -220,17 +226,22 @@ def test_wrong_settings_are_one_line(
     assert said in str(caught.value)
 
 
-def test_values_of_shards_are_weighted_by_their_responses() -> None:
-    shards = [
-        StageReport("reward_data", generated=30, values={"share of right responses": 0.5, "tokens": 10.0}),
-        StageReport("reward_data", generated=10, values={"share of right responses": 0.9, "tokens": 5.0}),
-    ]
-    joined = sampling_launching.joined("reward_data", shards)
-    assert joined.values == pytest.approx({"share of right responses": 0.6, "tokens": 15.0})
+def test_every_step_that_samples_can_be_shared() -> None:
+    """The function that pods run takes its arguments by name, from what the component gives its stage."""
+    for name in sampling_node.STAGES:
+        component = import_module(f"components.{name}")
+        source = getsource(component)
+        assert "pods=[pods, store, round_id]" in source
+        function = sampling_node.find_function(name)
+        hints = get_type_hints(function)
+        for argument, parameter in signature(function).parameters.items():
+            assert argument in hints
+            optional = parameter.default is not parameter.empty
+            assert optional or f"{argument}=" in source or argument == "store_url"
 
 
 def test_pods_work_while_the_first_one_is_replaced(
-    fake: FakeCluster, cluster: Cluster, store: str, inputs: dict[str, Path], tmp_path: Path, answers: None
+    fake: FakeCluster, cluster: Cluster, store: str, inputs: dict[str, Path], tmp_path: Path
 ) -> None:
     """Its replacement waits for a node, which does not make the job one that never started."""
 
@@ -265,35 +276,19 @@ def test_pods_work_while_the_first_one_is_replaced(
 
     fake.controllers.append(reconcile)
     said: list[str] = []
-    pool = POOL.model_copy(update={"queue_seconds": 60}).model_dump_json()
+    pool = {**POOL.model_dump(mode="json"), "queue_seconds": 60}
     report = launch(cluster, store, inputs, tmp_path, pool=pool, say=said.append)
     assert report.inputs == len(PROBLEMS)
     assert any(line.endswith(" runs") for line in said)
 
 
-def test_a_shard_that_a_cut_off_pod_published_meanwhile_is_done(
-    store: str, inputs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_shard_that_a_cut_off_pod_published_meanwhile_is_done(store: str, tmp_path: Path) -> None:
     """A node that does not answer is replaced while its pod still draws: other texts, the same shard."""
-    opened = open_store(store)
-    for name in ("problems", "policy"):
-        opened.publish(inputs[name], f"in/{name}")
-    task = sampling_node.Task(
-        stage="reward_data", store_url=store, inputs={name: f"in/{name}" for name in ("problems", "policy")},
-        output="out", config="{}", seed=7, shard_problems=len(PROBLEMS), shards=1, pods=1,
-    )  # fmt: skip
-    (tmp_path / "earlier").write_text("drawn by the other pod")
-
-    def draw(*, out: Path, dropped: Path, **_: Any) -> StageReport:
-        out.write_text("drawn by this pod")
-        dropped.write_text("")
-        opened.publish(tmp_path / "earlier", task.artifact(0))
-        return StageReport("reward_data")
-
-    monkeypatch.setattr(reward_data, "run", draw)
-    sampling_node.run(task.model_dump_json(), "0")
-    opened.fetch(task.artifact(0), tmp_path / "fetched")
-    assert (tmp_path / "fetched").read_text() == "drawn by the other pod"
+    shards = Shards(open_store(store), "sampling/round-1/cot", 8, 1)
+    ((part, _),) = Counts(shards).cut(SamplingConfig(), PROBLEMS[:2], "cot", 1, [])
+    for text in ("drawn by the other pod", "drawn by this pod"):
+        shards.publish(part, [Response(one.id, 0, "cot", text) for one in PROBLEMS[:2]])
+    assert {one.text for one in shards.read(part)} == {"drawn by the other pod"}
 
 
 @pytest.mark.parametrize(
@@ -312,44 +307,16 @@ def test_only_a_mistake_that_another_pod_would_repeat_ends_the_job(
     assert capsys.readouterr().err == f"mathloop: error: {error}\n"
 
 
-@pytest.mark.parametrize("samples", [0, 2])
-def test_the_champion_adds_responses_of_its_own(
-    fake: FakeCluster,
-    cluster: Cluster,
-    store: str,
-    inputs: dict[str, Path],
-    tmp_path: Path,
-    answers: None,
-    samples: int,
-) -> None:
-    """It is sent to the pods only if it does: a champion of 72B is 145 GB."""
-    run_pods(fake, lambda task, index: sampling_node.run(task, str(index)))
-    sent: list[str] = []
-    publish = Store.publish
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            Store, "publish", lambda self, path, name: (sent.append(name), publish(self, path, name))[1]
-        )
-        report = launch(
-            cluster, store, {**inputs, "champion": inputs["policy"]}, tmp_path, stage_name="reward_data",
-            config=json.dumps({"samples": 3, "champion_samples": samples}),
-        )  # fmt: skip
-    assert report.generated == report.kept == len(PROBLEMS) * (3 + samples)
-    assert ("sampling/round-1/reward_data/inputs/champion" in sent) is bool(samples)
-    models = [response.model for response in read_responses(tmp_path / "responses")]
-    assert models.count("champion") == len(PROBLEMS) * samples
-
-
 @pytest.mark.slow
 def test_a_killed_pod_loses_one_shard(store: str, inputs: dict[str, Path], tmp_path: Path) -> None:
     """Two real processes; one is killed between two of its shards and started again."""
     opened = open_store(store)
-    for name in ("problems", "policy"):
-        opened.publish(inputs[name], f"in/{name}")
     task = sampling_node.Task(
-        stage="reward_data", store_url=store, inputs={name: f"in/{name}" for name in ("problems", "policy")},
-        output="out", config="{}", seed=7, shard_problems=1, shards=len(PROBLEMS), pods=2,
+        stage="reward_data", store_url=store, name="work", inputs=("problems", "policy"), absent=(),
+        values={"config": LABELED.model_dump_json(), "seed": "7"}, shard_responses=2, pods=2,
     )  # fmt: skip
+    for name in ("problems", "policy"):
+        opened.publish(inputs[name], task.artifact(name))
 
     def start(index: int) -> subprocess.Popen[str]:
         variables = {sampling_job_spec.TASK_VARIABLE: task.model_dump_json(), "PYTHONPATH": str(ROOT)}
@@ -363,46 +330,24 @@ def test_a_killed_pod_loses_one_shard(store: str, inputs: dict[str, Path], tmp_p
     killed, other = start(1), start(0)
     assert killed.stdout is not None
     for line in killed.stdout:
-        if "shard 2 of 8 is done" in line:
+        if "shard 2 is done" in line:
             killed.kill()
             break
     killed.communicate()
-    done = [shard for shard in (1, 3, 5, 7) if opened.exists(task.artifact(shard))]
+    shards = task.shards()
+    done = [number for number in (1, 3, 5, 7) if opened.exists(shards.artifact(number))]
     assert 1 in done
     assert 7 not in done
     again = start(1)
     said, _ = again.communicate(timeout=120)
     other.communicate(timeout=120)
     assert (again.returncode, other.returncode) == (0, 0)
-    first, *drawn = said.splitlines()
-    assert f"{len(done)} of 4 shards of this pod are done" in first
-    assert [int(line.split()[2]) - 1 for line in drawn] == [one for one in (1, 3, 5, 7) if one not in done]
-    report = sampling_launching._join(opened, task, tmp_path / "responses", tmp_path / "dropped")
-    assert report.kept == len(PROBLEMS)
-    texts = [response.text for response in read_responses(tmp_path / "responses")]
-    assert texts == [f"p{n} with seed {sampling_node.seed_of(7, n)}" for n in range(len(PROBLEMS))]
-
-
-def test_a_policy_is_loaded_once_for_all_shards_and_closed_for_another(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    seen: list[str] = []
-
-    class Loaded:
-        def __init__(self, folder: Path) -> None:
-            seen.append(f"load {folder.name}")
-            self.folder = folder
-
-        def close(self) -> None:
-            seen.append(f"close {self.folder.name}")
-
-    monkeypatch.setattr(engines, "_load", lambda folder, config: Loaded(folder))
-    config = SamplingConfig()
-    with engines.kept_samplers():
-        for name in ("sft", "sft", "sft", "champion"):
-            with engines.load_sampler(tmp_path / name, config) as sampler:
-                assert sampler.folder.name == name
-        assert seen == ["load sft", "close sft", "load champion"]  # two would not fit on a GPU
-    assert seen.pop() == "close champion"
-    engines.load_sampler(tmp_path, config).close()
-    assert seen[-2:] == [f"load {tmp_path.name}", f"close {tmp_path.name}"]
+    drawn = [int(line.split()[2]) - 1 for line in said.splitlines()]
+    assert drawn == [number for number in (1, 3, 5, 7) if number not in done]
+    with sampling_from(Replay(shards)):
+        reward_data.run(
+            problems=inputs["problems"], policy=inputs["policy"], out=tmp_path / "responses", seed=7,
+            config=LABELED,
+        )  # fmt: skip
+    texts = {response.problem_id: response.text for response in read_responses(tmp_path / "responses")}
+    assert texts == {problem.id: f"an answer to {problem.id}" for problem in PROBLEMS}

@@ -29,7 +29,14 @@ class ScriptedSampler(Sampler):
         return len(problem.problem) <= self._context
 
     def stream(
-        self, problems: Sequence[Problem], *, mode: Mode, samples: int, temperature: float, seed: int
+        self,
+        problems: Sequence[Problem],
+        *,
+        mode: Mode,
+        samples: int,
+        temperature: float,
+        seed: int,
+        first: int = 0,
     ) -> Iterator[list[Rollout]]:
         for start in range(0, len(problems), 3):
             yield [
