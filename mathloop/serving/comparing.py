@@ -37,7 +37,8 @@ class Comparer:
         self._idle: asyncio.Queue[asyncio.subprocess.Process] = asyncio.Queue()
         self._workers: set[asyncio.subprocess.Process] = set()
         self._starting: set[asyncio.Task[None]] = set()
-        self._ending: set[asyncio.Task[int]] = set()
+        self._ending: set[asyncio.Task[None]] = set()
+        self._closed = False
 
     async def start(self) -> None:
         """Starts the workers; returns once they are ready."""
@@ -63,7 +64,8 @@ class Comparer:
         return _grouped(responses, labels), ()
 
     async def close(self) -> None:
-        """Ends the workers."""
+        """Ends the workers; no other ones start."""
+        self._closed = True
         starting, workers = list(self._starting), list(self._workers)
         for task in starting:
             task.cancel()
@@ -73,6 +75,8 @@ class Comparer:
         await asyncio.gather(*self._ending, return_exceptions=True)  # of the killed ones, earlier too
 
     async def _ask(self, texts: list[str]) -> list[int]:
+        if self._closed:
+            raise EOFError("the workers have ended")
         self._start_missing()
         worker = await self._idle.get()
         assert worker.stdin is not None
@@ -91,6 +95,8 @@ class Comparer:
         return labels
 
     def _start_missing(self) -> None:
+        if self._closed:
+            return
         starting = sum(not task.done() for task in self._starting)
         for _ in range(WORKERS - len(self._workers) - starting):
             task = asyncio.create_task(self._start_one())
@@ -129,9 +135,17 @@ class Comparer:
         self._workers.discard(worker)
         with suppress(ProcessLookupError):
             worker.kill()
-        ending = asyncio.create_task(worker.wait())
+        ending = asyncio.create_task(_ended(worker))
         self._ending.add(ending)
         ending.add_done_callback(self._ending.discard)
+
+
+async def _ended(worker: asyncio.subprocess.Process) -> None:
+    """Returns once a killed worker's pipes are closed too: a pipe must not outlive its event loop."""
+    assert worker.stdout is not None
+    await worker.wait()
+    with suppress(RuntimeError):  # the question that is reading sees the end itself, and waits for it
+        await worker.stdout.read()
 
 
 def _grouped(responses: Sequence[Response], labels: Sequence[str | int]) -> list[Group[Response]]:

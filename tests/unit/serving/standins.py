@@ -6,12 +6,13 @@ import asyncio
 import json
 import threading
 from collections.abc import Callable, Sequence
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 from mathloop.records import Response
 from mathloop.serving.engines import Generation
 from mathloop.serving.questions import MODES, Question
+from tests.quiet_server import QuietServer
 
 
 def response(answer: str | None, reward: float | None = None, text: str | None = None) -> Response:
@@ -133,13 +134,7 @@ class VLLMStandIn:
             def log_message(self, format: str, *arguments: Any) -> None:
                 pass
 
-        class Quiet(ThreadingHTTPServer):
-            daemon_threads = True
-
-            def handle_error(self, request: Any, client_address: Any) -> None:
-                pass  # a client that hung up
-
-        self._server = Quiet(("127.0.0.1", port), Handler)
+        self._server = QuietServer(("127.0.0.1", port), Handler)
         self._server.owner = self  # type: ignore[attr-defined]
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()

@@ -93,8 +93,15 @@ def test_a_comparison_that_nobody_waits_for_is_killed_and_the_loop_is_free() -> 
             await asyncio.wait({task})
             assert task.cancelled()
             assert len(before & comparer._workers) == 1
+            last = asyncio.create_task(comparer.group([*awkward, response(SAME[0])]))
+            while comparer._idle.qsize() == 1:
+                await asyncio.sleep(0)
         finally:
             await comparer.close()
+        # Its pipes are closed, and no other worker begins: both would outlive the event loop.
+        assert all(worker._transport.is_closing() for worker in before)
+        assert (await last)[1]
+        assert not comparer._workers | comparer._starting
 
     asyncio.run(run())
 

@@ -57,9 +57,11 @@ def test_the_vote_does_not_see_the_gold_answer_in_the_solver() -> None:
         solver = Solver(ScriptedEngine(CASE), SolverConfig())
         await solver.prepare()
         body = {"messages": [{"role": "user", "content": "?"}], "samples": 8}
-        return await solver.ask(
-            read_question(json.dumps(body).encode(), SolverConfig(), has_reward_model=False)
-        )
+        asked = read_question(json.dumps(body).encode(), SolverConfig(), has_reward_model=False)
+        try:
+            return await solver.ask(asked)
+        finally:
+            await solver.close()
 
     answer = asyncio.run(answered())
     assert answer.chosen.answer == "7"
