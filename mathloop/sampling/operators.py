@@ -1,6 +1,6 @@
 """Operators that decoding puts into a transformers model for the time of one batch.
 
-Decoding multiplies narrow matrices, one new token per sequence. On a CPU a linear layer then waits for
+Decoding multiplies narrow matrices, one new token per sequence. On a CPU a large linear layer then waits for
 weights in an unsuitable layout, and attention with grouped heads copies the whole cache once per query head.
 The results are the model's own, up to rounding.
 """
@@ -22,6 +22,10 @@ from mathloop.models.dtypes import fast_bfloat16
 
 GROUPED = "mathloop_grouped"
 """The attention's name at transformers."""
+PACKED_FROM = 1 << 19
+"""Numbers in a float32 weight that is packed, at least. Each call of oneDNN costs some 25 µs more than
+PyTorch's own (torch 2.13, AVX2), which is most of a small layer: packed, a step of the laptop profile's model
+took half as long again for one sequence, a third for 40 and a sixth for 160."""
 PACKED_BYTES = 4 << 30
 """Weights are packed in a copy; a model with more of them is decoded without."""
 
@@ -47,7 +51,10 @@ def decoding_operators(model: Any, rows: int) -> Iterator[None]:
 
 
 def _linear_layers(model: Any) -> list[Any]:
-    """Layers whose weights oneDNN can pack: on a CPU, of a type that it multiplies, few enough to copy."""
+    """Layers whose weights oneDNN can pack: on a CPU, of a type that it multiplies, few enough to copy.
+
+    Small ones are worth it only in bfloat16, which PyTorch's own would pack at every call.
+    """
     available = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     # Autocast would mix the types of inputs and packed weights.
     if not available or torch.is_autocast_enabled("cpu"):
@@ -62,6 +69,7 @@ def _linear_layers(model: Any) -> list[Any]:
         if type(layer) is nn.Linear and "forward" not in layer.__dict__
         # ZeRO-3 leaves nothing in a weight that is not gathered.
         if layer.weight.device.type == "cpu" and layer.weight.dtype in types and layer.weight.numel()
+        if layer.weight.dtype != torch.float32 or layer.weight.numel() >= PACKED_FROM
     ]
     return found if sum(layer.weight.nbytes for layer in found) <= PACKED_BYTES else []
 

@@ -42,6 +42,9 @@ from mathloop.storage import open_store
 Result = TypeVar("Result")
 
 TEXT_THREADS = 2
+SHORT = 2_000
+"""Characters of a prompt that is read, and a fourth of it tokens of responses that are, without a thread: it
+takes less than half a millisecond each, of which handing it over is the larger part."""
 WORKERS = 2
 """Programs of responses that run at the same time."""
 STUCK_SECONDS = 10.0
@@ -135,8 +138,10 @@ class LocalEngine:
             await self._probe.check()
 
     async def draw(self, question: Question, begin: int, count: int) -> Generation:
+        length = len(question.problem) + sum(len(turn.content) for turn in question.earlier)
         prompt, stop = await self._with_texts(
-            lambda: (self._language.encode(question), stop_at(self._tokenizer, question.stop))
+            lambda: (self._language.encode(question), stop_at(self._tokenizer, question.stop)),
+            short=length <= SHORT and not question.stop,
         )
         limit = self._language.limit(question, len(prompt))
         settings = SamplingConfig(max_tokens=limit, top_p=question.top_p, stop=question.stop)
@@ -173,7 +178,10 @@ class LocalEngine:
             if interpreter is not None:
                 interpreter.forget()
                 metrics.TIMEOUTS.inc(interpreter.timeouts)
-        responses = await self._with_texts(lambda: self._language.responses(question, prompt, decoded, begin))
+        responses = await self._with_texts(
+            lambda: self._language.responses(question, prompt, decoded, begin),
+            short=sum(len(one.tokens) for one in decoded) <= SHORT // 4,
+        )
         logprobs = None
         if question.logprobs:
             pairs = list(zip(decoded, responses, strict=True))
@@ -201,7 +209,9 @@ class LocalEngine:
         if self._sandbox is not None:
             self._sandbox.close()
 
-    async def _with_texts(self, work: Callable[[], Result]) -> Result:
+    async def _with_texts(self, work: Callable[[], Result], short: bool = False) -> Result:
+        if short:
+            return work()
         return await asyncio.get_running_loop().run_in_executor(self._texts, work)
 
     async def _scheduled(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging.config
 import signal
 import socket
@@ -115,6 +116,9 @@ def serve(
             if self.failure is not None:
                 self.should_exit = True
             elif not task.cancelled():
+                # What is there now stays: the collector need not look through all models and modules again.
+                gc.collect()
+                gc.freeze()
                 on_ready()
                 self._watching = asyncio.create_task(solver.watch())
 
@@ -160,6 +164,7 @@ def serve(
         for number, handler in handlers.items():
             signal.signal(number, handler)
         bound.close()
+        gc.unfreeze()
     if isinstance(server.failure, Refused):
         raise UserError(f"{server.failure.detail}; start it, or set --wait SECONDS to wait for it")
     if server.failure is not None:

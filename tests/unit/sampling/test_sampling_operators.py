@@ -16,6 +16,11 @@ TOKENS = torch.arange(42).view(3, 14) % 17
 MASK = torch.tensor([[0] * 5 + [1] * 9, [1] * 14, [0] * 2 + [1] * 12])
 
 
+@pytest.fixture(autouse=True)
+def small_weights_are_packed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(operators, "PACKED_FROM", 1)
+
+
 def make_model(family: str, key_heads: int, dtype: torch.dtype) -> Any:
     from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
@@ -102,3 +107,26 @@ def test_layers_that_do_something_of_their_own_are_left_alone(monkeypatch: pytes
         assert not any("forward" in layer.__dict__ for layer in model.modules())
     with torch.autocast("cpu", torch.bfloat16), decoding_operators(model, rows=3):
         assert not any("forward" in layer.__dict__ for layer in model.modules())
+
+
+def test_small_layers_keep_their_own_operator_and_large_ones_are_packed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A call of the packed one costs more than a small product."""
+    model = make_model("qwen2", 2, torch.float32)
+    head = (
+        model.lm_head.weight.numel()
+    )  # 40 x 48; the attention's are 48 x 48 and 16 x 48, the others 48 x 64
+    monkeypatch.setattr(operators, "PACKED_FROM", head + 1)
+    with decoding_operators(model, rows=3):
+        packed = {name for name, layer in model.named_modules() if "forward" in layer.__dict__}
+        sizes = {
+            name: layer.weight.numel() for name, layer in model.named_modules() if type(layer) is nn.Linear
+        }
+        assert packed == {name for name, size in sizes.items() if size > head}
+        assert "lm_head" not in packed
+        assert packed
+    if operators.fast_bfloat16("cpu"):
+        half = make_model("qwen2", 2, torch.bfloat16)
+        with decoding_operators(half, rows=3):
+            assert "forward" in half.lm_head.__dict__
