@@ -10,9 +10,9 @@ from kfp.dsl import PipelineTask
 
 from components.images import CONTROL_IMAGE, SAMPLER_IMAGE
 from components.train_job import train_job
-from mathloop.cluster.preflight import needs_one_pod
 from mathloop.cluster.sampling_launching import Pods
 from mathloop.cluster.train_job_launching import Access
+from mathloop.settings.one_pod import needs_one_pod
 from mathloop.settings.pools import Pool, PoolsConfig
 from pipelines.placement import PoolName, cluster, place, traced_settings
 

@@ -21,6 +21,7 @@ from mathloop.files import content_digest, reading
 from mathloop.registry import Registry, stages
 from mathloop.settings import Settings, resolve
 from mathloop.settings.engines import check_engines
+from mathloop.settings.one_pod import needs_one_pod
 from mathloop.settings.settings import STAGE_SECTIONS
 from mathloop.stages import StageReport, timed
 from mathloop.storage import local_copy, open_store
@@ -116,18 +117,6 @@ def _check_writing(settings: Settings, compiled: Settings) -> None:
         )
     for name in settings.writing.templates:
         load_template(name)
-
-
-def needs_one_pod(settings: Settings, component: str) -> str:
-    """The setting with which several pods cannot share what the component samples; empty: they can."""
-    if component == "tir" and settings.tir.iterations > 1:
-        return "tir.iterations"  # it trains in between
-    if component in ("writing", "written_problems"):
-        # A server draws by itself, and pods have no folder in common.
-        return next(
-            (f"writing.{name}" for name in ("endpoint", "cache") if getattr(settings.writing, name)), ""
-        )
-    return ""
 
 
 def _check_pods(settings: Settings, compiled: Settings) -> None:

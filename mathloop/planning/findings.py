@@ -11,6 +11,7 @@ from mathloop.planning.assumptions import Assumptions
 from mathloop.planning.fitting import HOST, candidates, change, lacks, sequences, usable
 from mathloop.planning.workload import Work, measured_problems, workload
 from mathloop.settings import Settings
+from mathloop.settings.one_pod import needs_one_pod
 from mathloop.training.dealing import parts_per_group
 from mathloop.training.gpus import GPUS, Gpu
 from mathloop.training.memory import BFLOAT16
@@ -35,9 +36,15 @@ def gpus_of(work: Work, settings: Settings) -> tuple[int, int]:
 
 
 def pods_of(stage: str, settings: Settings) -> int:
-    """Pods of a sampling stage: those that share their problems have the pool's nodes, others one."""
-    shared = stage in ("cot", "reward_data") or (stage == "tir" and settings.tir.iterations == 1)
-    return settings.pools.sampler.nodes if shared else 1
+    """Pods of a sampling stage: the nodes of its pool share what it samples, unless its settings need one."""
+    return 1 if needs_one_pod(settings, stage) else settings.pools.sampler.nodes
+
+
+def starts_of(work: Work, settings: Settings) -> float:
+    """Times that each pod begins to sample anew and waits for the longest response: its passes or shards."""
+    if work.engine is not None or (pods := pods_of(work.stage, settings)) == 1:
+        return work.batches
+    return max(1.0, work.batches / pods, work.samples / settings.pools.sampler.shard_responses / pods)
 
 
 def misfits(

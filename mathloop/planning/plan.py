@@ -23,6 +23,8 @@ from mathloop.validation import closest
 DEFAULT_KIND = "H100"
 RESPONSE_BYTES = 4.0
 """Bytes on disk per token of text, verdicts and log-probabilities included, compressed."""
+SAMPLED_AT_ONCE = (("cot", "tir"), ("reward_data", "selection"), ("evaluation",))
+"""Stages of a round that sample; those of one line depend on the same policy alone."""
 
 
 @dataclass(frozen=True)
@@ -177,7 +179,8 @@ def _stage(work: Work, settings: Settings, shape: Shape, gpu: Gpu, assumed: Assu
     if lacks(work, settings, shape, gpu, working):
         return StagePlan(work, held, working, wanted, Seconds(), fits=False)
     pods = 1 if work.engine else findings.pods_of(work.stage, settings)
-    took = seconds(work, shape, gpu, working, sequences(work, shape, gpu), assumed, pods)
+    starts = findings.starts_of(work, settings)
+    took = seconds(work, shape, gpu, working, sequences(work, shape, gpu), assumed, pods, starts)
     return StagePlan(work, held, working, wanted, took)
 
 
@@ -185,6 +188,7 @@ def _storage(stages: Sequence[StagePlan], settings: Settings, shape: Shape) -> d
     """Bytes that a round leaves in the store, and those that it needs while it runs."""
     optimizer = max((s.work.engine.keep for s in stages if s.work.engine), default=0)
     text = sum(s.work.prompted + s.work.written for s in stages)
+    shared = {} if settings.pools.sampler.nodes == 1 else _shared(stages, settings, shape)
     return {
         "policy of SFT and challenger": 2.0 * FLOAT32 * shape.parameters,
         "reward model": float(FLOAT32 * shape.reward_parameters),
@@ -193,4 +197,25 @@ def _storage(stages: Sequence[StagePlan], settings: Settings, shape: Shape) -> d
         * 3.0
         * FLOAT32
         * shape.parameters,
+        **shared,
+    }
+
+
+def _shared(stages: Sequence[StagePlan], settings: Settings, shape: Shape) -> dict[str, float]:
+    """Bytes in the store while several pods share a stage: stages of one line run at the same time."""
+    works = {s.work.stage: s.work for s in stages if findings.pods_of(s.work.stage, settings) > 1}
+    at_once = [[works[name] for name in line if name in works] for line in SAMPLED_AT_ONCE]
+    sent = {"evaluation": 3, "reward_data": 1 + bool(settings.reward_data.champion_samples)}
+    return {
+        "shards of several sampler pods, until a stage has read them": max(
+            sum(RESPONSE_BYTES * work.written for work in line) for line in at_once
+        ),
+        "copies of models for them, while they sample": max(
+            sum(
+                float(FLOAT32)
+                * (sent.get(w.stage, 1) * shape.parameters + bool(w.scored) * shape.reward_parameters)
+                for w in line
+            )
+            for line in at_once
+        ),
     }

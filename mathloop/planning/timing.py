@@ -35,14 +35,22 @@ class Seconds:
 
 
 def seconds(
-    work: Work, shape: Shape, gpu: Gpu, gpus: int, sequences: float, assumed: Assumptions, pods: int = 1
+    work: Work,
+    shape: Shape,
+    gpu: Gpu,
+    gpus: int,
+    sequences: float,
+    assumed: Assumptions,
+    pods: int = 1,
+    starts: float | None = None,
 ) -> Seconds:
     """How long the stage takes.
 
     Args:
         gpus: GPUs that do the work; engines of a sampling stage have `tensor_parallel` of them each.
         sequences: sequences that one engine decodes at a time.
-        pods: pods that share a sampling stage's problems.
+        pods: pods that share what a stage samples.
+        starts: times that each of them begins anew; None: those of one pod, `work.batches`.
     """
     flops = gpu.tflops * 1e12 * assumed.utilization * gpus
     context = work.length / 2
@@ -54,10 +62,13 @@ def seconds(
     scorers = flops if work.engine is not None else flops / gpus * pods
     scoring = shape.forward_flops(work.scored, context, head=False) / scorers
     scoring += shape.forward_flops(work.forwarded, context) / flops
-    return Seconds(_decoding(work, shape, gpu, gpus, sequences, assumed), scoring, training)
+    starts = starts or work.batches
+    return Seconds(_decoding(work, shape, gpu, gpus, sequences, assumed, starts), scoring, training)
 
 
-def _decoding(work: Work, shape: Shape, gpu: Gpu, gpus: int, sequences: float, assumed: Assumptions) -> float:
+def _decoding(
+    work: Work, shape: Shape, gpu: Gpu, gpus: int, sequences: float, assumed: Assumptions, starts: float
+) -> float:
     if work.sampling is None or not work.samples:
         return 0.0
     size = 2 if work.sampling.dtype == "bfloat16" else 4
@@ -66,7 +77,7 @@ def _decoding(work: Work, shape: Shape, gpu: Gpu, gpus: int, sequences: float, a
     bandwidth = gpu.bandwidth * 1e9 * assumed.bandwidth * each
     mean = work.written / work.samples
     longest = min(float(work.sampling.max_tokens), LONGEST * mean)
-    responses = work.samples / engines / work.batches
+    responses = work.samples / engines / starts
     at_once = max(1.0, min(sequences, responses))
     if work.sampling.engine == "vllm":  # a finished response makes room for the next
         steps = max(responses * mean / at_once, longest)
@@ -77,4 +88,4 @@ def _decoding(work: Work, shape: Shape, gpu: Gpu, gpus: int, sequences: float, a
     cache = work.written / engines * (work.length - mean / 2) * shape.cache_bytes(size) / bandwidth
     arithmetic = gpu.tflops * 1e12 * 2 * assumed.utilization * gpus
     products = shape.forward_flops(work.written + work.prompted, work.length / 2) / arithmetic
-    return work.batches * steps * step + cache + products
+    return starts * steps * step + cache + products

@@ -124,6 +124,10 @@ class Store:
         """Whether `name` was published completely; raises Corrupt if its manifest cannot be read."""
         return self._stored(check_name(name)) is not None
 
+    def size(self, name: str) -> int:
+        """Bytes of an artifact's files. Raises StorageRefused if there is none, Corrupt for its manifest."""
+        return sum(entry.size for entry in self._existing(name).files)
+
     def names(self, prefix: str = "") -> Iterator[str]:
         """Yields the names of complete artifacts that start with `prefix`, sorted."""
         if prefix:

@@ -43,12 +43,22 @@ def clean(
     whole: Annotated[
         bool, typer.Option("--whole-runs", help="Finished runs altogether, with reports and data.")
     ] = False,
+    store: Annotated[
+        str,
+        typer.Option(metavar="URL", help="Instead, what jobs of killed rounds left in this store."),
+    ] = "",
     yes: Annotated[bool, typer.Option("--yes", help="Delete without asking.")] = False,
 ) -> None:
     """Lists what can be deleted of local runs, with sizes, and deletes it after asking.
 
-    Without options that is the checkpoints of finished stages, which nothing needs any more.
+    Without options that is the checkpoints of finished stages, which nothing needs any more. With --store it
+    is shards and copies of inputs of several nodes, which only the steps of a round that still runs need.
     """
+    if store:
+        if models or whole:
+            raise BadConfig("--store looks for nothing of local runs: leave out --models and --whole-runs")
+        _clean_store(store, runs or [], yes)
+        return
     from pipelines.local.cleaning import find_runs, removable, remove
     from pipelines.local.folder import RUNS
     from pipelines.local.tasks import gibibytes
@@ -62,12 +72,8 @@ def clean(
     total = gibibytes(sum(one.size for one in found))
     if models or whole:
         print("An unpromoted challenger is nowhere else than in its run.")
-    if not yes:
-        if not sys.stdin.isatty():
-            raise BadConfig(f"nothing was deleted: add --yes to delete {total}")
-        if not typer.confirm(f"Delete {total}?"):
-            print("nothing was deleted")
-            return
+    if not _confirmed(total, yes):
+        return
     chosen = {one.path for one in found}
     gone = 0
     for run in {one.run.path: one.run for one in found}.values():
@@ -82,3 +88,34 @@ def clean(
     for path in sorted(chosen):
         print(f"mathloop: note: {path} is in use again, or gone; it was left alone", file=sys.stderr)
     print(f"deleted {gibibytes(gone)}")
+
+
+def _confirmed(total: str, yes: bool) -> bool:
+    """Whether to delete. Raises BadConfig if nobody can be asked."""
+    if not yes and not sys.stdin.isatty():
+        raise BadConfig(f"nothing was deleted: add --yes to delete {total}")
+    if yes or typer.confirm(f"Delete {total}?"):
+        return True
+    print("nothing was deleted")
+    return False
+
+
+def _clean_store(url: str, rounds: list[str], yes: bool) -> None:
+    from mathloop.storage import open_store
+    from pipelines.cluster.leftovers import leftovers, remove
+    from pipelines.local.tasks import gibibytes
+
+    opened = open_store(url)
+    found = list(leftovers(opened, rounds))
+    for one in found:
+        print(f"{gibibytes(one.size):>10}  {one.name}")
+    if not found:
+        print(f"nothing to delete: no job left anything in {opened.url}")
+        return
+    print("A round that still runs needs its own: name the rounds to delete if one does.")
+    total = gibibytes(sum(one.size for one in found))
+    if _confirmed(total, yes):
+        for one in found:
+            remove(opened, one)
+            print(f"deleted {one.name}")
+        print(f"deleted {total}")

@@ -19,6 +19,7 @@ import mathloop
 from mathloop.records import Problem, Response, write_problems, write_responses
 from mathloop.reports.summary import write_summary
 from mathloop.stages import PROGRESS_VARIABLE, Progress, StageReport
+from mathloop.storage import open_store
 from mathloop.synthesis import tir
 from mathloop.synthesis.config import TIRConfig
 from pipelines.commands import rounds as command
@@ -288,3 +289,29 @@ def test_evolution_accounts_for_what_it_was_asked_for(tmp_path: Path) -> None:
     assert note.startswith(f"{107 - report.kept} of 100 evolved problems are missing: ")
     assert "1 its percentages make up 100" in note
     assert "94 because no problem is left whose number can be changed" in note
+
+
+def test_clean_lists_and_removes_what_killed_rounds_left_in_the_store(
+    in_process: Call, tmp_path: Path
+) -> None:
+    url = f"file://{tmp_path}/store"
+    store = open_store(url)
+    (tmp_path / "file").write_bytes(b"x" * 3_000_000)
+    left = ["sampling/one/cot/shards/0", "sampling/one/cot/inputs/policy", "training/one/sft/policy"]
+    for name in [*left, "sampling/two/tir/shards/7", "rounds/one/policy"]:
+        store.publish(tmp_path / "file", name)
+    (tmp_path / "store/sampling/three/cot").mkdir(parents=True)
+    (tmp_path / "store/sampling/three/cot/half").write_bytes(b"of an upload that was killed")
+    asked = in_process("clean", "--store", url)
+    assert asked == "2 mathloop: error: nothing was deleted: add --yes to delete 11 MiB\n"
+    listed = in_process("clean", "one", "--store", url, "--yes")
+    assert "6 MiB  sampling/one\n" in listed
+    assert "3 MiB  training/one\n" in listed
+    assert "two" not in listed
+    assert list(store.names()) == ["rounds/one/policy", "sampling/two/tir/shards/7"]
+    assert "0 MiB  sampling/three\n" in in_process("clean", "--store", url, "--yes")
+    assert list(store.names()) == ["rounds/one/policy"]
+    assert not list(store.object_keys("sampling"))
+    assert "nothing to delete" in in_process("clean", "--store", url)
+    assert "no job of round 'four'" in in_process("clean", "four", "--store", url)
+    assert "leave out --models" in in_process("clean", "--store", url, "--models")

@@ -79,20 +79,30 @@ def test_engines_share_a_stages_work() -> None:
     assert made.remarks == ["tir: engines and tensor_parallel leave some of the pod's 8 GPUs idle"]
 
 
-def test_sampler_nodes_share_three_stages() -> None:
-    def stages(*sets: str) -> dict[str, tuple[int, float]]:
+def test_sampler_nodes_share_every_stage_that_samples() -> None:
+    def stages(*sets: str) -> tuple[dict[str, tuple[int, float]], dict[str, float]]:
         made = plan("qwen2.5-math-1.5b", None, *sets)
         assert not any("idle" in remark for remark in made.remarks)
-        return {one.work.stage: (one.gpus, one.seconds.total) for one in made.stages}
+        return {one.work.stage: (one.gpus, one.seconds.total) for one in made.stages}, made.storage
 
-    one, four = stages(), stages("pools.sampler.nodes=4")
-    for stage in ("cot", "tir", "reward_data"):
+    one, stored = stages()
+    four, more = stages("pools.sampler.nodes=4")
+    for stage in ("cot", "tir", "reward_data", "selection", "evaluation"):
         assert four[stage][0] == 4 * one[stage][0]
-        assert four[stage][1] < one[stage][1] / 2
-    for stage in ("selection", "evaluation", "grpo"):
-        assert four[stage] == one[stage]
+        assert one[stage][1] / 4.2 < four[stage][1] < one[stage][1] / 2
+    assert four["grpo"] == one["grpo"]
     # With a fine-tuning in between, one pod samples TIR.
-    assert stages("pools.sampler.nodes=4", "tir.iterations=2")["tir"][0] == one["tir"][0]
+    assert stages("pools.sampler.nodes=4", "tir.iterations=2")[0]["tir"][0] == one["tir"][0]
+    # Every shard waits for its longest response.
+    small, _ = stages("pools.sampler.nodes=4", "pools.sampler.shard_responses=256")
+    assert small["cot"][1] > 1.5 * four["cot"][1]
+    # CoT and TIR sample at the same time, each with a copy of the policy, and CoT with the reward model's.
+    made = plan("qwen2.5-math-1.5b", None, "pools.sampler.nodes=4")
+    written = {stage.work.stage: stage.work.written for stage in made.stages}
+    shards, copies = (size for name, size in more.items() if name not in stored)
+    assert shards == pytest.approx(4 * max(written["cot"] + written["tir"], written["evaluation"]))
+    parameters = made.shape.parameters
+    assert copies == pytest.approx(4 * (3 * parameters + made.shape.reward_parameters))
 
 
 @pytest.mark.parametrize(
