@@ -1,6 +1,7 @@
 """Copies without spaces between words, whose tokens differ from the item's.
 
-Only suspicious texts are compared letter by letter: with very long words, few or long tokens, or no space.
+Only suspicious texts are compared letter by letter: with very long words, few or long tokens, or no space;
+and statements with Greek letters, of which one may replace all of a Latin letter: α_{4} x^{4} + α_{3} x^{3}.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from mathloop.decontamination.items import Items
 from mathloop.decontamination.look_alikes import LATIN
 from mathloop.decontamination.normalization import compact, normalize
 from mathloop.decontamination.tables import Table
-from mathloop.decontamination.tokenization import LETTER, Tokens
+from mathloop.decontamination.tokenization import GREEK_LETTER, LETTER, Tokens
 
 JOINED, FEW, DENSE = 16, 16, 6.5
 """Spaces may be missing where a word has as many letters, and in a statement of at most so many tokens, with
@@ -109,7 +110,8 @@ def _suspects(batch: Batch) -> Ints:
     bare &= (words[last + 1] > words[first]) | (
         _have(statements, statements.codes == _BACKSLASH, first, last) > 0
     )
-    return np.unique(np.concatenate((tokens.texts(long), short, filled[dense], filled[bare])))
+    greek = statements.texts(np.flatnonzero(statements.kinds == GREEK_LETTER))
+    return np.unique(np.concatenate((tokens.texts(long), short, filled[dense], filled[bare], greek)))
 
 
 def _have(tokens: Tokens, characters: npt.NDArray[np.bool_], first: Ints, last: Ints) -> Ints:

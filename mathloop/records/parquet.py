@@ -99,6 +99,10 @@ def column_values(path: Path, before: int, name: str, column: pa.Array) -> list[
         BadData: Python cannot represent a value.
     """
     try:
+        if pa.types.is_float32(column.type):
+            # As it is written: 0.1 and not the double beside it, 0.10000000149011612.
+            written = column.cast(pa.string()).to_pylist()
+            return [None if value is None else float(value) for value in written]
         values = column.to_pylist()
         return [_decoded(value, column.type) for value in values] if _holds_json(column.type) else values
     except _REFUSALS:

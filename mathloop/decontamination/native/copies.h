@@ -74,7 +74,8 @@ static int may_lack_spaces(const Text *text, int is_statement)
         return 1;
     if (!is_statement)
         return 0;
-    if (text->count <= FEW || (double)(text->ends[text->count - 1] - text->starts[0]) > DENSE * (double)text->count)
+    if (text->has_greek || text->count <= FEW ||
+        (double)(text->ends[text->count - 1] - text->starts[0]) > DENSE * (double)text->count)
         return 1;
     return !has_character(text, ' ') && (text->longest_word > 1 || has_character(text, '\\'));
 }

@@ -16,6 +16,7 @@ typedef struct {
     uint64_t *sums, *skeletons;      /* [longest + 1] prefix sums of the n-gram polynomial */
     uint64_t *powers, *inverses;     /* [longest + 1] of its base */
     int64_t count, longest_word;     /* tokens; letters of the longest word */
+    int has_greek;
 } Text;
 
 static inline uint32_t code(const Text *text, int64_t at)
@@ -230,7 +231,7 @@ static void tokenize(const Filter *filter, Text *text, const void *raw, int64_t 
 {
     int64_t edges = find_edges(text, load(filter, text, raw, size)), count = 0;
     text->sums[0] = text->skeletons[0] = 0;
-    text->longest_word = 0;
+    text->longest_word = text->has_greek = 0;
     for (int64_t edge = 0; edge < edges; edge++) {
         int64_t start = text->marks[edge], end = text->marks[edge + 1];
         uint8_t kind = text->classes[start];
@@ -247,6 +248,7 @@ static void tokenize(const Filter *filter, Text *text, const void *raw, int64_t 
         }
         if (kind == LETTER && end - start > text->longest_word)
             text->longest_word = end - start;
+        text->has_greek |= kind == GREEK_LETTER;
         text->starts[count] = start;
         text->ends[count] = end;
         text->kinds[count] = kind == LETTER && end - start == 1 ? SINGLE : kind;

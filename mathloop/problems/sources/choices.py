@@ -7,8 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-_LABEL = re.compile(r"\s*[(（]?([A-Z])\s*[)）.．、:：]\s*")
-"""The letter before a choice: "(A)5", "A)5", "A. 5"."""
+_LABEL = re.compile(r"\s*[(（]?([A-Za-z])\s*[)）.．、:：]\s*")
+"""The letter before a choice: "(A)5", "A)5", "a. 5"."""
+_SMALL = re.compile(r"[(（]?([a-z])[)）.]?")
+_LISTED = re.compile(r"(?:^|,)\s*([a-z])\s*\)\s*")
+"""Before MathQA's choices: "a ) 38 , b ) 27.675"."""
 _LETTERS = re.compile(r"[(（]?([A-Z](?:[\s,，、;]{0,2}[A-Z]){0,9})[)）.]?")
 _BETWEEN = re.compile(r"[^A-Z]+")
 
@@ -27,7 +30,7 @@ def read_choices(value: Any) -> tuple[str, ...]:
             raise ValueError("expected the choices' letters A, B, C, … as keys")
         value = [given[letter] for letter in sorted(given)]
     if isinstance(value, str):
-        found = inline_choices(value)
+        found = inline_choices(value) or _listed(value)
         if not found:
             raise ValueError("expected a list, an object of letters, or a text such as A) 5 B) 6")
         return found
@@ -36,8 +39,8 @@ def read_choices(value: Any) -> tuple[str, ...]:
     if any(isinstance(each, bool | list | dict) or each is None for each in value):
         raise ValueError("expected a list of texts or numbers")
     texts = [str(each) for each in value]
-    labels = [match and match[1] for match in map(_LABEL.match, texts)]
-    if labels == list(LETTERS[: len(texts)]):
+    labels = "".join(match[1] if match else " " for match in map(_LABEL.match, texts))
+    if labels in (LETTERS[: len(texts)], LETTERS[: len(texts)].lower()):
         texts = [_LABEL.sub("", text, count=1) for text in texts]
     return tuple(text.strip() for text in texts)
 
@@ -72,6 +75,14 @@ def inline_choices(text: str) -> tuple[str, ...]:
     return tuple(text[start.end() : end].strip() for start, end in zip(starts, ends, strict=True))
 
 
+def _listed(text: str) -> tuple[str, ...]:
+    starts = list(_LISTED.finditer(text))
+    if len(starts) < 2 or "".join(start[1] for start in starts) != LETTERS[: len(starts)].lower():
+        return ()
+    ends = [*(start.start() for start in starts[1:]), len(text)]
+    return tuple(text[start.end() : end].strip() for start, end in zip(starts, ends, strict=True))
+
+
 def right_letters(answer: Any, choices: Sequence[str], labels: Sequence[str] = ()) -> str | None:
     """The letter of the right choice, or those of several; of 2, "C", "(C)", a label or a choice's text.
 
@@ -99,8 +110,9 @@ def right_letters(answer: Any, choices: Sequence[str], labels: Sequence[str] = (
         kind, remedy = ("number from 0", "write its letter") if number else ("letter", "number it from 0")
         where = f"the text of choice {exact} and the {kind} of choice {other}"
         raise ValueError(f"{text!r} is {where}; which is right? {remedy}")
-    labeled = _LABEL.match(text)
-    stated = labeled[1] if labeled and labeled[1] in LETTERS[: len(choices)] else ""
+    small, labeled = _SMALL.fullmatch(text), _LABEL.match(text)
+    letter = small[1].upper() if small else labeled[1] if labeled else ""
+    stated = letter if letter in LETTERS[: len(choices)] else ""
     return exact or several or other or stated or None
 
 

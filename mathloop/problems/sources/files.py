@@ -130,6 +130,8 @@ def _check_content(path: Path) -> None:
         start = file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")
     if start.startswith(b"version https://git-lfs"):
         raise BadData("a pointer of Git LFS and not the file itself; run `git lfs pull` there", path=path)
+    if start.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise BadData("UTF-16; write the file again as UTF-8", path=path)
     foreign = path.suffix and suffix_of(path) not in SUFFIXES and not start.startswith(b"{")
     if foreign and start and not is_parquet(path):
         raise BadData(f"of a format that is not read; expected {', '.join(SUFFIXES)}", path=path)

@@ -13,14 +13,17 @@ from typing import Any
 
 from mathloop.errors import BadConfig
 from mathloop.problems.sources.places import (
+    LETTERED,
     MODEL,
     USER,
     Places,
     Row,
     after_context,
+    asked,
     chinese_if,
     first_turn,
     in_a_row,
+    in_columns,
     instruction,
     joined,
     or_unknown,
@@ -45,7 +48,7 @@ class Layout:
     problem: Places = ("problem", "question")
     answer: Places = "answer"
     """The gold answer; of multiple choice the number (from 0), letter or text of the right choice."""
-    choices: Places = ("choices", "options")
+    choices: Places = ("choices", "options", in_columns)
     solution: Places = "solution"
     id: Places = ("id", "unique_id", "uuid", "ID")
     source: Places = "source"
@@ -78,6 +81,10 @@ LAYOUTS: tuple[Layout, ...] = (
            answer=("label", "answer"), source=(), language=chinese_if("other.source")),
     Layout("mmlu", ("question", "choices", "answer"), source=()),
     Layout("aqua", ("question", "options", "correct"), answer="correct", solution="rationale"),
+    Layout("mathqa", ("Problem", "options", "correct"), problem="Problem", answer="correct",
+           solution="Rationale", subject="category"),
+    Layout("harp", ("problem", "answer", "answer_choice", "choices"), answer=("answer_choice", "answer"),
+           solution="solution_1"),
     Layout("sat", ("question", "options", "Answer"), answer="Answer"),
     Layout("options", ("question", "options"), answer=_KEYS),
     Layout("choices", ("question", "choices"), answer=_KEYS),
@@ -122,19 +129,26 @@ LAYOUTS: tuple[Layout, ...] = (
     Layout("college-math", ("question", "answer", "data_topic"), subject="data_topic"),
     Layout("svamp", ("Body", "Question"), problem=in_a_row("Body", "Question", stop="."), answer="Answer",
            subject="Type"),
+    Layout("letters", ("question", "A", "B", "answer"), solution="explanation"),
+    Layout("letters", ("Question", "A", "B", "Answer"), problem="Question", answer="Answer"),
     Layout("theoremqa", ("Question", "Answer"), problem="Question", answer="Answer"),
     Layout("asdiv", ("body", "question", "answer"), problem=in_a_row("body", "question"),
            answer=without_brackets("answer"), subject="solution_type"),
+    Layout("simplerl", ("input", "gt_answer"), problem=("question", asked("input")), answer="gt_answer"),
     Layout("mawps", ("input", "target"), problem="input", answer="target"),
     Layout("carp", ("content", "answer", "steps"), problem="content", solution="steps"),
+    Layout("mgsm", ("question", "answer_number"), answer="answer_number", solution="answer"),
     Layout("gsm8k", ("question", "answer"), lambda row: "####" in str(row["answer"]), solution="answer"),
     Layout("qwen-harness", ("question", "gt"), answer="gt", solution="gt_cot"),
-    # everything else
+    # everything else; a column that says that it is the final or the true answer comes before "answer"
+    Layout("ground-truth", ("problem", "ground_truth"), answer="ground_truth"),
+    Layout("ground-truth", ("question", "ground_truth"), answer="ground_truth"),
+    Layout("problem-final-answer", ("problem", "final_answer"), answer=(joined("final_answer"), *_STATED)),
+    Layout("question-final-answer", ("question", "final_answer"), answer=(joined("final_answer"), *_STATED)),
     Layout("problem-answer", ("problem", "answer"), answer=_STATED),
     Layout("problem-solution", ("problem", "solution"), answer=_STATED),
     Layout("question-answer", ("question", "answer"), answer=_STATED),
     Layout("question-solution", ("question", "solution"), answer=_STATED),
-    Layout("question-final-answer", ("question", "final_answer"), answer=joined("final_answer")),
     Layout("query-response", ("query", "response"), problem="query", answer=stated_in("response"),
            solution="response"),
     Layout("chat", ("messages",), problem=first_turn("messages", USER),
@@ -190,6 +204,6 @@ def with_fields(layout: Layout | None, named: Mapping[str, str]) -> Layout:
 
 COLUMNS: frozenset[str] = frozenset().union(*(layout.columns() for layout in LAYOUTS)) | {
     "body", "Body", "Question", "context", "passage", "prompt", "instruction", "messages", "conversations",
-    "extra_info", "question_type", "problem_is_valid", "solution_is_valid",
+    "extra_info", "question_type", "problem_is_valid", "solution_is_valid", *LETTERED,
 }  # fmt: skip
 """All columns that a layout reads; those that are read by functions are listed."""

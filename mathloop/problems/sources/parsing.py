@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,14 +12,24 @@ from mathloop.errors import BadData
 from mathloop.lines import describe, is_blank
 from mathloop.problems.sources import choices as multiple_choice
 from mathloop.problems.sources.layouts import Layout
-from mathloop.problems.sources.places import HAN, Row, final_answer, is_worked, values_at
+from mathloop.problems.sources.places import (
+    HAN,
+    Row,
+    final_answer,
+    is_worked,
+    listed,
+    states_answer,
+    values_at,
+)
 from mathloop.records import Language, Problem
 
 _ENGLISH = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{3,}")
 _DIGITS = re.compile(r"\d+(?:\.\d+)?")
-_NO_ANSWER = {"notfound", "not found", "n/a", "unknown", "nan"}
+_NO_ANSWER = {"notfound", "not found", "n/a", "unknown", "nan", "null"}
 _MISSING = "None"
 """Python's way to write that there is nothing; "none" is the answer of some problems."""
+_SHORT = 6
+"""Words of an answer that is no worked solution, such as "The answer is 12"."""
 _INLINE = re.compile(r"[A-H]{1,8}")
 
 
@@ -91,8 +102,9 @@ def parse_row(
         shown = multiple_choice.shown(shown, statement.choices, statement.language)
     worked = next((text for text in values_at(row, layout.answer) if isinstance(text, str)), "")
     unmarked = not choices and is_worked(gold)
-    if unmarked and (stated := final_answer(gold)):
-        gold, solution = stated, solution or worked
+    sentence = not choices and states_answer(gold)
+    if (unmarked or sentence) and (stated := final_answer(gold)):
+        gold, solution = stated, solution or (worked if worked.count(" ") > _SHORT else None)
     elif unmarked and not prose:
         raise LeftOut(
             "its answer is a worked solution that marks no final answer (####, \\boxed or 'the answer is'); "
@@ -143,6 +155,8 @@ def _gold(row: Row, layout: Layout, statement: Parsed, place: Place) -> tuple[st
             message = f"{describe(found)} is none of the {len(statement.choices)} choices"
             raise place.bad(f"{message}; expected a letter, a number from 0 or a choice", field)
         return letters, statement.choices
+    if isinstance(found, str) and found[:1] == "[":
+        found = listed(found) or found
     if isinstance(found, list) and found and all(isinstance(each, str | int | float) for each in found):
         letters_only = all(isinstance(each, str) and _INLINE.fullmatch(each) for each in found)
         found = ("" if letters_only else ", ").join(map(_plain, found))
@@ -210,14 +224,16 @@ def _label(values: Any) -> str:
 
 
 def _plain(value: Any) -> str:
+    if isinstance(value, Decimal):
+        return f"{value.normalize():f}"
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _text(value: Any, field: str | None, place: Place, *, numbers: bool = True, raw: bool = False) -> Any:
     """A value as visible text; raises BadData for anything but text or, if allowed, a number."""
-    usable = isinstance(value, (str, int, float) if numbers else str) and not isinstance(value, bool)
+    usable = isinstance(value, (str, int, float, Decimal) if numbers else str) and not isinstance(value, bool)
     text = str(value)
-    finite = not isinstance(value, float) or math.isfinite(value)
+    finite = not isinstance(value, float | Decimal) or math.isfinite(value)
     if not usable or not finite or is_blank(text) or "\0" in text:
         expected = "text or a number" if numbers else "text"
         raise place.bad(f"expected {expected} that is not empty, found {describe(value)}", field)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Callable, Iterator
+from itertools import takewhile
 from typing import Any, TypeAlias
 
 from mathloop.answers import extract_answer
@@ -17,12 +19,15 @@ USER, MODEL = ("user", "human"), ("assistant", "gpt", "model")
 """Names of the two roles in conversations."""
 HAN = re.compile(r"[\u4e00-\u9fff]")
 _BOX = re.compile(r"\\f?(?:boxed|framebox)\s*\{")
-_STATED = re.compile(r"(?:answer is|答案是|答案为|Answer:)", re.IGNORECASE)
+_STATED = re.compile(r"(?:(?<!no )answer is|答案是|答案为|答案[:：]|Answer:)", re.IGNORECASE)
 _SENTENCE = re.compile(r"[A-Za-z\d)\]}$%][.!?](?=\s+[A-Z\\$]|\s*$)|[。！？]")
 _WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}|[\u4e00-\u9fff]")
 _MATH = re.compile(r"\$+[^$]*\$+")
 _BRACKETS = re.compile(r"\(.*?\)")
 _IN_DOLLARS = re.compile(r"\$+([^$]+)\$+\.?")
+_ASKED = re.compile(r"<\|im_start\|>user\n(.*?)<\|im_end\|>", re.DOTALL)
+_LISTED = re.compile(r"""\[\s*(['"])(.*)\1\s*\]""", re.DOTALL)
+_ESCAPED = re.compile(r"""\\[\\'"]""")
 _WRAPPERS = (
     (
         "Solve the following math problem step by step. The last line of your response should be of the form "
@@ -30,6 +35,7 @@ _WRAPPERS = (
         '\n\nRemember to put your answer on its own line after "Answer:".',
     ),
     ("", " Let's think step by step and output the final answer within \\boxed{}."),
+    ("", ' Let\'s think step by step and output the final answer after "####".'),
     ("", "\nPlease reason step by step, and put your final answer within \\boxed{}."),
     ("", " Please reason step by step, and put your final answer within \\boxed{}."),
 )
@@ -99,6 +105,25 @@ def is_worked(answer: str) -> bool:
     return words >= (25 if sentences == 2 else 12) and sentences > 1
 
 
+def states_answer(text: str) -> bool:
+    """Whether a sentence of the text says that something is the answer."""
+    return _STATED.search(text) is not None
+
+
+def listed(text: str) -> list[str] | None:
+    """The answers of a list that is written as text, '["1", "2"]' or "['1', '2']"; None if it is none."""
+    match = _LISTED.fullmatch(text.strip())
+    if match is None:
+        return None
+    if "\\" in _ESCAPED.sub("", match[2]):  # LaTeX as it is, of whose \frac \f is no escape
+        return None if match[1] in match[2] else [match[2]]
+    try:
+        found = ast.literal_eval(match[0])
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return None
+    return found if all(isinstance(each, str) for each in found) else None
+
+
 def unwrapped(text: str) -> str:
     """A statement without a public prompt around it."""
     for start, end in _WRAPPERS:
@@ -113,6 +138,34 @@ def prompt(row: Row) -> Any:
     text = row.get("prompt")
     text = text if isinstance(text, str) else next(iter(turns(text, USER)), None)
     return unwrapped(text) if text else None
+
+
+def asked(column: str) -> Callable[[Row], Any]:
+    """A place: the first question of a text in Qwen's chat format, or the text."""
+
+    def read(row: Row) -> Any:
+        text = row.get(column)
+        user = _ASKED.search(text) if isinstance(text, str) else None
+        return unwrapped(user[1].strip()) if user else text
+
+    return read
+
+
+_LETTERED = tuple(
+    tuple(pattern.format(letter) for letter in "ABCDEFGHIJ") for pattern in ("{}", "option_{}", "choice_{}")
+)
+_LETTERED += tuple(tuple(name.lower() for name in names) for names in _LETTERED[1:])
+LETTERED = tuple(name for names in _LETTERED for name in names)
+"""Columns with a choice each."""
+
+
+def in_columns(row: Row) -> Any:
+    """A place: the choices that are in a column each, as C-Eval's A, B, C, D."""
+    for names in _LETTERED:
+        if names[0] in row and names[1] in row:
+            found = [row[name] for name in takewhile(row.__contains__, names)]
+            return None if all(each is None or each == "" for each in found) else found
+    return None
 
 
 def instruction(row: Row) -> Any:

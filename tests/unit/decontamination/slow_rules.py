@@ -187,6 +187,7 @@ def spaceless(item: str, text: str) -> bool:
         wordy = "\\" in inside or any(
             kind(inside[start - found[0][1]]) == "letter" and end - start > 1 for _, start, end in found
         )
+        suspect |= any(kind(letter) == "greek" for letter in inside)
         suspect |= len(inside) > 6.5 * len(have) or (" " not in inside and wordy)
     wanted, letters = squeezed(item), squeezed(text)
     if not suspect or sum(letter.isalnum() and not letter.isdecimal() for letter in wanted) < 4:

@@ -83,6 +83,11 @@ def test_greek_letters_hide_no_copy_in_turns_with_latin_ones_or_without_spaces()
 @pytest.mark.parametrize(
     ("dress", "item"),
     [
+        (
+            "Greek letters",
+            "若 $(2 x-1)^{4}=a_{4} x^{4}+a_{3} x^{3}+a_{2} x^{2}+a_{1} x+a_{0}$, 则 $a_{0}+a_{2}+a_{4}=( )",
+        ),
+        ("Greek letters", "Given $a + b = 5$, $ab = 4$, find $2 a ^ 2 + 2 b ^ 2$."),
         ("Greek letters", "下列各式运算结果为a^5的是（       ）\nA.a^2+a^3  B.a^2a^3  C.(a^2)^3  D.a^10÷a^2"),
         (
             "no spaces",
