@@ -13,18 +13,14 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 import torch
-from transformers.cache_utils import Cache, CacheLayerMixin
 
 from mathloop.answers import extract_answer
-from mathloop.models.packing import common_prefix
 from mathloop.records import FinishReason, Mode, Problem, Response
 from mathloop.sampling.operators import decoding_operators
+from mathloop.sampling.reading import new_cache, read_prompts, select
 from mathloop.sampling.sampler import Rollout
 from mathloop.sampling.stopping import Stop
 from mathloop.sampling.token_drawing import draw
-
-SHARED_TOKENS = 32
-"""Tokens that prompts must begin with alike, at least, to be read by themselves first."""
 
 ToolRunner = Callable[[list[str]], list[str]]
 """Texts so far (each ends in the tool mark) → the text to insert after each mark."""
@@ -70,54 +66,6 @@ class Tool:
     """Calls per response."""
 
 
-class _Slab(CacheLayerMixin):  # type: ignore[misc]
-    """Keys and values of one layer, written in place: [batch, heads, capacity, width].
-
-    On a CPU keys are laid out as [batch, heads, width, capacity], the order in which a query reads them.
-    """
-
-    def __init__(self, capacity: int) -> None:
-        super().__init__()
-        self.capacity, self.length = capacity, 0
-
-    def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
-        batch, heads, _, width = key_states.shape
-        if key_states.device.type == "cpu":
-            self.keys = key_states.new_empty(batch, heads, width, self.capacity).transpose(2, 3)
-        else:
-            self.keys = key_states.new_empty(batch, heads, self.capacity, width)
-        self.values = value_states.new_empty(batch, heads, self.capacity, value_states.shape[-1])
-        self.is_initialized = True
-
-    def update(
-        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        if not self.is_initialized:
-            self.lazy_initialization(key_states, value_states)
-        begin, self.length = self.length, self.length + key_states.shape[2]
-        self.keys[:, :, begin : self.length] = key_states
-        self.values[:, :, begin : self.length] = value_states
-        if begin == 0:
-            return key_states, value_states
-        return self.keys[:, :, : self.length], self.values[:, :, : self.length]
-
-    def select(self, rows: torch.Tensor) -> None:
-        """Keeps `rows` of the batch, in that order; a row may be repeated."""
-        old = self.keys[:, :, : self.length], self.values[:, :, : self.length]
-        self.lazy_initialization(*(states[:1].expand(len(rows), -1, -1, -1) for states in old))
-        for new, states in zip((self.keys, self.values), old, strict=True):
-            new[:, :, : self.length] = states[rows]
-
-    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        return self.length + query_length, 0
-
-    def get_seq_length(self) -> int:
-        return self.length
-
-    def get_max_length(self) -> int:
-        return self.capacity
-
-
 @torch.inference_mode()
 def decode_batch(
     model: Any,
@@ -138,14 +86,14 @@ def decode_batch(
     """
     device = next(model.parameters()).device
     width = max(map(len, prompts))
-    cache = Cache(layers=[_Slab(width + max_tokens) for _ in range(model.config.num_hidden_layers)])
+    cache = new_cache(model, width + max_tokens)
     sequences = [Decoded(prompt) for prompt in range(len(prompts)) for _ in range(samples)]
     running = list(sequences)
     with decoding_operators(model, len(sequences)):
-        logits, mask, positions = _read(model, prompts, cache, width + max_tokens)
+        logits, mask, positions, _ = read_prompts(model, prompts, cache, width + max_tokens)
         repeated = torch.arange(len(prompts), device=device).repeat_interleave(samples)
         if samples > 1:
-            _select(cache, repeated)
+            select(cache, repeated)
         logits, mask, position = logits[repeated], mask[repeated].bool(), positions[repeated] + 1
         if not getattr(model.config, "sliding_window", None):
             # [batch, 1, 1, seq]: transformers would build it anew from two dimensions at every step.
@@ -158,7 +106,7 @@ def decode_batch(
             if sum(alive) <= 0.75 * len(running):
                 rows = torch.tensor([row for row, stays in enumerate(alive) if stays], device=device)
                 running = [sequence for sequence, stays in zip(running, alive, strict=True) if stays]
-                _select(cache, rows)
+                select(cache, rows)
                 mask, position, tokens = mask[rows], position[rows], tokens[rows]
             logits = model(
                 input_ids=tokens[:, None],
@@ -169,48 +117,6 @@ def decode_batch(
             ).logits[:, -1]
             position = position + 1
     return sequences
-
-
-def _read(
-    model: Any, prompts: Sequence[Sequence[int]], cache: Cache, columns: int
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Fills the cache with the prompts: what all of them begin with, padding, the rest of each.
-
-    Returns the logits [prompts, vocabulary] after each prompt, the mask [prompts, columns] of the cache, with
-    ones after the prompts, and the position [prompts, 1] of each prompt's last token.
-    """
-    device = next(model.parameters()).device
-    width = max(map(len, prompts))
-    shared = common_prefix(prompts) if len(prompts) > 1 else 0
-    if shared < SHARED_TOKENS:
-        shared = 0
-    ids = torch.zeros(len(prompts), width, dtype=torch.long)
-    mask = torch.zeros(len(prompts), columns, dtype=torch.long)
-    mask[:, :shared] = mask[:, width:] = 1
-    for row, prompt in enumerate(prompts):
-        rest = prompt[shared:]
-        ids[row, width - len(rest) :] = torch.tensor(rest)
-        mask[row, width - len(rest) :] = 1
-    mask = mask.to(device)
-    if shared:
-        beginning = torch.tensor([prompts[0][:shared]], device=device)
-        model(input_ids=beginning, past_key_values=cache, use_cache=True, logits_to_keep=1)
-        _select(cache, torch.zeros(len(prompts), dtype=torch.long, device=device))
-    positions = (mask[:, :width].cumsum(1) - 1).clamp(min=0)
-    logits = model(
-        input_ids=ids[:, shared:].to(device),
-        attention_mask=mask[:, :width],
-        position_ids=positions[:, shared:],
-        past_key_values=cache,
-        use_cache=True,
-        logits_to_keep=1,
-    ).logits[:, -1]
-    return logits, mask, positions[:, -1:]
-
-
-def _select(cache: Cache, rows: torch.Tensor) -> None:
-    for layer in cache.layers:
-        layer.select(rows)
 
 
 def _advance(

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from transformers.cache_utils import Cache, DynamicLayer
 
+from mathloop.models.packing import common_prefix
+from mathloop.sampling.reading import SHARED_TOKENS, new_cache, read_prompts
 from mathloop.sampling.shared_cache import Prefix
 
 PREFIX_TOKENS = 8_192
@@ -44,30 +45,43 @@ class Prefixes:
         self._read.clear()
 
     def read(self, prompts: Sequence[tuple[int, ...]]) -> None:
-        """Reads prompts in one batch, padded on the left."""
+        """Reads prompts in one batch; not again what a remembered one begins with as all of them do."""
         if not prompts:
             return
-        device = next(self._model.parameters()).device
         width = max(map(len, prompts))
-        ids = torch.zeros(len(prompts), width, dtype=torch.long)
-        mask = torch.zeros(len(prompts), width, dtype=torch.long)
-        for row, prompt in enumerate(prompts):
-            ids[row, width - len(prompt) :] = torch.tensor(prompt)
-            mask[row, width - len(prompt) :] = 1
-        ids, mask = ids.to(device), mask.to(device)
-        cache = Cache(layers=[DynamicLayer() for _ in range(self._model.config.num_hidden_layers)])
-        logits = self._model(
-            input_ids=ids,
-            attention_mask=mask,
-            position_ids=(mask.cumsum(1) - 1).clamp(min=0),
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1,
-        ).logits[:, -1]
+        cache = new_cache(self._model, width)
+        known, begun = self._beginning(prompts)
+        if known is not None:
+            for layer, keys, values in zip(cache.layers, known.keys, known.values, strict=True):
+                layer.update(keys[None, :, :begun], values[None, :, :begun])
+        read = read_prompts(self._model, prompts, cache, width, begun)
         # One tensor of all layers, so that a prompt takes one copy; a view would keep all of the batch.
         states = torch.stack([*(each.keys for each in cache.layers), *(each.values for each in cache.layers)])
         for row, prompt in enumerate(prompts):
-            copied = states[:, row, :, width - len(prompt) :].clone().unbind()
+            own = states[:, row]
+            rest = own[:, :, width - len(prompt) + read.shared :]
+            copied = torch.cat([own[:, :, : read.shared], rest], 2).unbind()
             half = len(copied) // 2
-            self.newest = Prefix(list(copied[:half]), list(copied[half:]), logits[row].clone())
+            self.newest = Prefix(list(copied[:half]), list(copied[half:]), read.logits[row].clone())
             self._read[prompt] = self.newest
+
+    def _beginning(self, prompts: Sequence[tuple[int, ...]]) -> tuple[Prefix | None, int]:
+        """The remembered prompt that all of these begin like for longest, such as one with the same examples.
+
+        With the number of tokens, which is 0 if there are too few.
+        """
+        start = prompts[0][: common_prefix(prompts)]
+        if len(start) < SHARED_TOKENS:
+            return None, 0
+        alike = {known: _alike(start, known) for known in self._read}
+        best = max(alike, key=alike.__getitem__, default=())
+        if alike.get(best, 0) < SHARED_TOKENS:
+            return None, 0
+        self._read.move_to_end(best)
+        return self._read[best], alike[best]
+
+
+def _alike(one: tuple[int, ...], other: tuple[int, ...]) -> int:
+    """Tokens that both begin with."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((at for at, (ours, theirs) in pairs if ours != theirs), min(len(one), len(other)))

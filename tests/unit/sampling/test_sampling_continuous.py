@@ -14,6 +14,7 @@ from mathloop.sampling.continuous import ContinuousDecoder
 from mathloop.sampling.decoding import Decoded, Tool, decode_batch
 from mathloop.sampling.draws import Draw
 from mathloop.sampling.operators import decoding_operators
+from mathloop.sampling.reading import SHARED_TOKENS
 
 VOCABULARY = 61
 ENDS = frozenset(range(0, VOCABULARY, 9))
@@ -121,6 +122,30 @@ def test_the_prompt_of_a_question_is_read_once(model: Any) -> None:
     asked.run(1)
     hook.remove()
     assert lengths == [(1, 9), (8, 1)]
+
+
+def test_what_prompts_begin_with_is_read_once_and_remembered(model: Any) -> None:
+    """Few-shot examples: by one batch for all of its prompts, and by later ones not at all."""
+    examples = tuple((7 * i) % VOCABULARY for i in range(SHARED_TOKENS + 1))
+    others = tuple((5 * i + 1) % VOCABULARY for i in range(SHARED_TOKENS + 1))
+    batches = [[examples + one for one in PROMPTS[:3]], [examples + one for one in PROMPTS[3:]]]
+    batches += [[others + PROMPTS[0]], [examples]]
+    read: list[tuple[int, ...]] = []
+
+    def note(_: Any, __: Any, given: Any) -> None:
+        if "logits_to_keep" in given:  # not a step
+            read.append(tuple(given["input_ids"].shape))
+
+    asked = Asked(model)
+    for batch in batches:
+        hook = model.register_forward_pre_hook(note, with_kwargs=True)
+        for prompt in batch:
+            asked.add(prompt, temperature=1.0, samples=2)
+        asked.run()
+        hook.remove()
+    assert read == [(1, 33), (3, 9), (3, 5), (1, 36), (1, 1)]
+    prompts = [prompt for batch in batches for prompt in batch]
+    assert asked.tokens() == [alone(model, prompt, temperature=1.0, samples=2) for prompt in prompts]
 
 
 def test_more_than_fit_are_drawn_later_and_are_the_same(model: Any) -> None:

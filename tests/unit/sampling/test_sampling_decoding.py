@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from mathloop.sampling.decoding import SHARED_TOKENS, Decoded, decode_batch
+from mathloop.sampling.decoding import Decoded, decode_batch
+from mathloop.sampling.reading import SHARED_TOKENS
 
 VOCABULARY = 61
 PROMPTS = [[5, 9, 2], [7], [11, 3, 8, 50, 4, 4, 19, 33, 6], [1, 2], [40, 41, 42, 43, 44], [60, 1, 60, 1]]
