@@ -6,7 +6,7 @@ import re
 import shlex
 from pathlib import Path
 
-from mathloop.planning import make_plan
+from mathloop.planning import make_plan, published
 from mathloop.planning.showing import to_markdown
 from mathloop.training.gpus import GPUS
 from pipelines.profile import load_profile
@@ -28,6 +28,8 @@ def _made(arguments: str) -> str:
             "| --- | --- | --- | --- |",
         ]
         return "\n".join([*head, *rows])
+    if arguments == "published":
+        return published.to_markdown()
     profile, *gpus = shlex.split(arguments)
     command = f"$ mathloop plan --profile {profile}{f' --gpus {gpus[0]}' if gpus else ''}"
     made = make_plan(load_profile(profile), gpus[0] if gpus else None)

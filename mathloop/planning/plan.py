@@ -65,6 +65,13 @@ class Plan:
     remarks: list[str]
     price: float | None = None
     """Of one GPU-hour."""
+    nodes: tuple[int, ...] = ()
+    """GPUs of the nodes that a round needs: of both pools together if these select the same nodes."""
+
+    @property
+    def rented_hours(self) -> float:
+        """GPU-hours of all nodes from the first stage to the last, at work or not."""
+        return sum(self.nodes) * self.wall_seconds / 3600
 
     @property
     def gpu_hours(self) -> float:
@@ -115,7 +122,14 @@ def make_plan(
         misfits=findings.misfits([s.work for s in stages], settings, shape, gpu, assumed, problems),
         remarks=findings.remarks([s.work for s in stages], settings, shape, gpu),
         price=price,
+        nodes=_nodes(settings) if kind else (),
     )
+
+
+def _nodes(settings: Settings) -> tuple[int, ...]:
+    sampler, trainer = settings.pools.sampler, settings.pools.trainer
+    gpus = sorted(pool.nodes * max(1, pool.gpus) for pool in (sampler, trainer))
+    return tuple(gpus[1:] if sampler.node_selector == trainer.node_selector else gpus)
 
 
 def find_shape(settings: Settings) -> tuple[str, Shape]:

@@ -24,6 +24,7 @@ def to_markdown(plan: Plan) -> str:
             ("stage", "GPUs", "samples", "tokens", "steps", "time", "GPU-hours", *_price_head(plan)),
             [*(_work_row(plan, one) for one in plan.stages), _sum_row(plan)],
         ),
+        *_nodes(plan),
         _memory(plan),
         _table(("stored", "GB"), ((name, _gb(size)) for name, size in plan.storage.items())),
     ]
@@ -48,6 +49,7 @@ def to_json(plan: Plan) -> dict[str, Any]:
         "stages": [_stage_json(plan, one) for one in plan.stages],
         "gpu_hours": plan.gpu_hours,
         "seconds": plan.wall_seconds,
+        "rented_gpu_hours": plan.rented_hours,
         "cost": None if plan.price is None else plan.price * plan.gpu_hours,
         "storage_bytes": plan.storage,
         "misfits": plan.misfits,
@@ -128,6 +130,20 @@ def _sum_row(plan: Plan) -> tuple[str, ...]:
     cost = () if plan.price is None else (f"{plan.price * plan.gpu_hours:,.0f}",)
     timed = ("", "") if plan.gpu is HOST else (_duration(plan.wall_seconds), _hours(plan.gpu_hours))
     return ("all", "", _short(samples), _short(tokens), "", *timed, *cost)
+
+
+def _nodes(plan: Plan) -> list[str]:
+    """What the nodes cost that are rented for a whole round; nothing where a stage has no time."""
+    if not plan.nodes or not all(one.fits for one in plan.stages):
+        return []
+    where = "one set of nodes" if len(plan.nodes) == 1 else "nodes of their own per pool"
+    gpus = " + ".join(f"{count} {plan.kind}" for count in plan.nodes)
+    paid = "" if plan.price is None else f", {plan.price * plan.rented_hours:,.0f} at this price"
+    took = _duration(plan.wall_seconds)
+    return [
+        f"One stage after the other, on {where} ({gpus}): rented for {took}, they are "
+        f"{_hours(plan.rented_hours)} GPU-hours{paid}. Loading, start-up and steps without a GPU come on top."
+    ]
 
 
 def _price_head(plan: Plan) -> tuple[str, ...]:

@@ -105,6 +105,17 @@ def test_sampler_nodes_share_every_stage_that_samples() -> None:
     assert copies == pytest.approx(4 * (3 * parameters + made.shape.reward_parameters))
 
 
+def test_the_nodes_that_are_rented_cost_also_while_they_wait() -> None:
+    one, several = plan("qwen2.5-math-1.5b", "8xH100"), plan("qwen2.5-math-7b")
+    assert one.nodes == (8,)  # both pools select the same node, which has one label
+    assert one.rented_hours == pytest.approx(one.gpu_hours)
+    assert several.nodes == (8, 16)
+    assert several.rented_hours == pytest.approx(24 * several.wall_seconds / 3600)
+    assert several.rented_hours > 2 * several.gpu_hours
+    assert "on one set of nodes (8 H100)" in to_markdown(one)
+    assert "rented" not in to_markdown(plan("qwen2.5-math-72b"))  # some stages have no time
+
+
 @pytest.mark.parametrize(
     ("stage", "sets"),
     [

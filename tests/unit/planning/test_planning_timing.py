@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mathloop.models.shapes import SHAPES, Shape
+from mathloop.planning import published
 from mathloop.planning.assumptions import Assumptions
 from mathloop.planning.timing import seconds
 from mathloop.planning.workload import Work
@@ -19,14 +20,13 @@ QWEN = {
     "7B": SHAPES["Qwen2.5-Math-7B"],
     "14B": Shape(152_064, 5120, 13_824, 48, 40, 8, 128, tied=False),
 }
-LLAMA = Shape(128_256, 4096, 14_336, 32, 32, 8, 128, tied=False, biased=False)
 
 
 @pytest.mark.parametrize(
-    ("size", "published"),
+    ("size", "speed"),
     [("0.5B", 311.55), ("1.5B", 183.33), ("3B", 127.61), ("7B", 84.28), ("14B", 46.30)],
 )
-def test_one_response_at_a_time_is_as_fast_as_qwen_published(size: str, published: float) -> None:
+def test_one_response_at_a_time_is_as_fast_as_qwen_published(size: str, speed: float) -> None:
     """Qwen2.5's speed benchmark: vLLM 0.6.3, one A100 80 GB, bfloat16, 2,048 tokens, one sequence."""
     work = Work(
         "cot",
@@ -38,27 +38,21 @@ def test_one_response_at_a_time_is_as_fast_as_qwen_published(size: str, publishe
         sampling=SamplingConfig(engine="vllm", dtype="bfloat16", max_tokens=2048),
     )
     took = seconds(work, QWEN[size], GPUS["A100-80"], 1, 1, Assumptions()).total
-    assert 2048 / took == pytest.approx(published, rel=0.25)
+    assert 2048 / took == pytest.approx(speed, rel=0.25)
 
 
-def test_a_grpo_step_takes_what_nemo_rl_published() -> None:
-    """NeMo RL 0.4: Llama 3.1 8B, 16 H100, 2,048 samples of 1,060 tokens, 4 updates, 97.7 s a step."""
-    tokens, prompt = 2048 * 1060, 120
-    work = Work(
-        "grpo",
-        "trainer",
-        problems=64,
-        samples=2048,
-        prompted=64 * prompt,
-        written=2048 * (1060 - prompt),
-        forwarded=2 * tokens,
-        trained=tokens,
-        steps=4,
-        length=1060,
-        sampling=SamplingConfig(engine="vllm", dtype="bfloat16", max_tokens=4096 - prompt),
-        engine=EngineConfig(),
-    )
-    assert seconds(work, LLAMA, GPUS["H100"], 16, 256, Assumptions()).total == pytest.approx(97.7, rel=0.25)
+@pytest.mark.parametrize("run", published.RUNS[:2], ids=lambda run: run.name)
+def test_a_grpo_step_takes_what_nemo_rl_published(run: published.GRPORun) -> None:
+    """A tuned system whose GPUs, samples, lengths and seconds are all published, of 8 and 32 billion."""
+    assert run.planned() == pytest.approx(run.published, rel=0.25)
+
+
+def test_untuned_runs_and_parts_of_a_run_take_longer_than_planned() -> None:
+    for run in published.RUNS[2:]:
+        assert run.guessed
+        assert run.planned() < run.published
+    planned = published.DEEPSCALER.planned() * published.DEEPSCALER_STEPS * published.DEEPSCALER.gpus / 3600
+    assert 0.05 < planned / published.DEEPSCALER_HOURS < 1
 
 
 def test_training_is_as_fast_as_llm_foundry_published_at_its_utilization() -> None:
