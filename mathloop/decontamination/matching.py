@@ -12,12 +12,11 @@ import numpy as np
 from mathloop.decontamination.batches import Batch, Passage, Rule
 from mathloop.decontamination.hashing import Ints
 from mathloop.decontamination.items import Item, Items
-from mathloop.decontamination.prefilter import Prefilter
+from mathloop.decontamination.prefilter import LONGEST, Marks, Prefilter, TooLong
 from mathloop.decontamination.prompts import questions
 
-LONGEST = 200_000
-"""Characters; a longer text is checked in pieces of this length that overlap."""
 _OVERLAP = 20_000
+"""Characters that the pieces of a text longer than `LONGEST` share."""
 _BATCH = 1 << 19
 """Characters per batch, so that its arrays fit the processor's cache."""
 
@@ -56,15 +55,14 @@ def find_matches(rows: Sequence[Sequence[Passage]], rules: Rules, items: Items) 
     it the bare question is checked too. Rules are tried in order, and the first that matches decides; each
     rule tries its most likely item first.
     """
-    pieces, owners = _cut(rows)
-    marks, may_have_prompt = rules.prefilter.marks(pieces)
+    pieces, owners, (marks, may_have_prompt) = _marked(rows, rules.prefilter)
     firsts = np.flatnonzero(np.diff(owners, prepend=-1))
     prompted = owners[firsts[may_have_prompt[firsts]]]
     bare = [questions(rows[row]) for row in prompted.tolist()]
     if any(bare):
-        more, of_prompted = _cut(bare)
+        more, of_prompted, more_marks = _marked(bare, rules.prefilter)
         pieces, owners = pieces + more, np.concatenate((owners, prompted[of_prompted]))
-        marks = np.concatenate((marks, rules.prefilter.marks(more).may_match))
+        marks = np.concatenate((marks, more_marks.may_match))
     found: dict[int, tuple[int, Match]] = {}
     suspects = np.flatnonzero(marks).tolist()
     for chosen in _batches([pieces[place] for place in suspects]):
@@ -117,13 +115,19 @@ def _even_batches(places: Ints, sizes: Ints) -> list[list[int]]:
     return [part.tolist() for part in np.split(places, inner) if len(part)]
 
 
-def _cut(rows: Sequence[Sequence[Passage]]) -> tuple[list[Passage], Ints]:
-    """The passages of all rows, long ones in pieces, and the row of each."""
-    pieces, counts = list(chain.from_iterable(rows)), list(map(len, rows))
-    if max(map(len, map(_text, pieces)), default=0) > LONGEST:
-        cut = [[piece for passage in passages for piece in _pieces(passage)] for passages in rows]
-        pieces, counts = list(chain.from_iterable(cut)), list(map(len, cut))
-    return pieces, np.repeat(np.arange(len(rows)), counts)
+def _marked(rows: Sequence[Sequence[Passage]], prefilter: Prefilter) -> tuple[list[Passage], Ints, Marks]:
+    """The passages of all rows, long ones in pieces; the row of each, and its marks.
+
+    Their lengths are known when they are marked: to look at each before would take as long as a rule.
+    """
+    try:
+        pieces = list(chain.from_iterable(rows))
+        marks = prefilter.marks(pieces)
+    except TooLong:
+        rows = [[piece for passage in passages for piece in _pieces(passage)] for passages in rows]
+        pieces = list(chain.from_iterable(rows))
+        marks = prefilter.marks(pieces)
+    return pieces, np.repeat(np.arange(len(rows)), list(map(len, rows))), marks
 
 
 def _pieces(passage: Passage) -> list[Passage]:

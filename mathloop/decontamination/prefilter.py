@@ -9,7 +9,7 @@ rule would accept, and all others take the way that they take without it.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -26,6 +26,8 @@ from mathloop.decontamination.prompts import hinted
 from mathloop.decontamination.structure import NUMBER
 from mathloop.decontamination.tokenization import encoded
 
+LONGEST = 200_000
+"""Characters of a text that is marked as one."""
 _BATCH = 1 << 18
 """Characters that are encoded at once, so that they are still in the processor's cache when they are read."""
 _MATCHES, _PROMPTED, _UNREAD = np.uint8(1), np.uint8(2), np.uint8(4)
@@ -33,6 +35,10 @@ _LETTERS = ctypes.cast(ctypes.pythonapi.PyUnicode_AsUTF8AndSize, ctypes.c_void_p
 """Gives the compiled code the characters of an ASCII string without a copy."""
 _text, _is_statement, _answer = map(itemgetter, range(3))
 """Of a passage; faster than its attributes."""
+
+
+class TooLong(Exception):
+    """A text is longer than `LONGEST`: it has to be cut."""
 
 
 class Marks(NamedTuple):
@@ -64,12 +70,13 @@ class Prefilter:
         )
 
     def marks(self, passages: Sequence[Passage]) -> Marks:
-        """Marks the passages, of which those with a prompt are statements."""
+        """Marks the passages, of which those with a prompt are statements. Raises TooLong."""
         if not passages:
             return Marks(np.zeros(0, np.bool_), np.zeros(0, np.bool_))
         compiled = library()
         texts, statements = list(map(_text, passages)), list(map(_is_statement, passages))
         if compiled is None:
+            _check_sizes(texts)
             return Marks(np.ones(len(texts), np.bool_), _hints(texts, range(len(texts))))
         are_ascii = np.fromiter(map(str.isascii, texts), np.bool_, len(texts))
         normal, changed = _normal(texts, np.flatnonzero(~are_ascii).tolist())
@@ -81,15 +88,17 @@ class Prefilter:
         def mark(function: Any, own: Ints, *data: Any) -> None:
             found = np.zeros(len(own), np.uint8)
             arguments = (*data, len(own), are_statements[own], answers[own], near[own], found)
-            if function(ctypes.byref(self._filter), *map(_argument, arguments)):
-                raise MemoryError
+            failed = function(ctypes.byref(self._filter), *map(_argument, arguments))
+            if failed:
+                raise TooLong if failed > 0 else MemoryError
             marks[own] = found
 
+        wide = np.flatnonzero(~are_ascii)
+        _check_sizes(normal[place] for place in wide.tolist())
         own = np.flatnonzero(are_ascii)
         strings = np.fromiter(map(id, normal), np.uint64, len(normal))
-        mark(compiled.mark_strings, own, _LETTERS, strings[own])
+        mark(compiled.mark_strings, own, _LETTERS, LONGEST, strings[own])
         unread = np.flatnonzero(marks & _UNREAD)
-        wide = np.flatnonzero(~are_ascii)
         for places in (unread, wide):
             for own in _batches(places, normal):
                 codes, offsets = encoded([normal[place] for place in own.tolist()])
@@ -99,6 +108,11 @@ class Prefilter:
         prompted = (marks & _PROMPTED).astype(np.bool_)
         prompted[unseen] = _hints(texts, unseen.tolist())[unseen]
         return Marks((marks & _MATCHES).astype(np.bool_), prompted & are_statements)
+
+
+def _check_sizes(texts: Iterable[str]) -> None:
+    if max(map(len, texts), default=0) > LONGEST:
+        raise TooLong
 
 
 def _normal(texts: list[str], places: Sequence[int]) -> tuple[list[str], list[int]]:

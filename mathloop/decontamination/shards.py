@@ -31,8 +31,10 @@ from mathloop.records.rows import is_parquet, json_line
 
 SHARD = 4 << 20
 """Bytes of JSON lines per shard, up to the end of a line."""
-ROWS = 4096
-"""Rows that are checked together."""
+ROWS = 8192
+"""Rows of JSON lines that are checked together: all of a shard, unless they are very short."""
+_TABLE_ROWS = 4096
+"""The same of a table, whose row groups may be longer than a shard."""
 _COLUMNS = (*COLUMNS, "source", *(field.name for field in fields(Response)))
 """Columns that are read."""
 _SAMPLES = 2
@@ -123,7 +125,7 @@ def filter_shard(job: Job, shard: Shard) -> Tally:
         removed = stack.enter_context(open(job.work / f"{shard.number}.removed", "wb"))
         kept = stack.enter_context(open(job.work / f"{shard.number}.kept", "wb")) if by_lines else None
         rows = _lines(job.source, shard) if by_lines else _table_rows(job.source, shard)
-        while chunk := list(islice(rows, ROWS)):
+        while chunk := list(islice(rows, ROWS if by_lines else _TABLE_ROWS)):
             checked = _checked_rows(job, chunk)
             matches = find_matches([row.passages for row in checked], rules, items)
             tally.taken += len(chunk)

@@ -36,8 +36,8 @@ from pipelines.benchmarks.printing import Progress, aligned, machine, shortened
 
 TURNS = 6
 """The peer and mathloop alternate; the best turn of each counts, since other load only slows them."""
-PEER_ROWS = 4_000
-"""Rows per turn; the peer is too slow for more."""
+PEER_ROWS = 8_000
+"""Rows per turn at most; the peer is too slow for more."""
 
 GENERATED_ITEMS = 10_000
 ALL_RULES = DecontaminationConfig().rules

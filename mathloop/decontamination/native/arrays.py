@@ -207,7 +207,7 @@ def language() -> tuple[dict[str, Any], Pointers]:
 def _vocabulary(vocabulary: Vocabulary, pointers: Pointers) -> _Vocabulary:
     """A small table that is probed linearly: the perfect one is larger than the processor's cache."""
     keys = vocabulary.keys.tolist()
-    mask = (1 << (2 * len(keys)).bit_length()) - 1
+    mask = (1 << (8 * len(keys)).bit_length()) - 1  # most other words meet an empty slot at once
     slots = [0] * (mask + 1)
     for entry, key in enumerate(keys[1:], 1):
         place = key & mask

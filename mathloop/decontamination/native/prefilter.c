@@ -129,8 +129,9 @@ int mark_texts(const Filter *filter, const void *codes, int64_t wide, const int6
     return 0;
 }
 
-/* The same for ASCII strings, read where they are; UNREAD for those that are not plain. */
-int mark_strings(const Filter *filter, Letters letters, void *const *strings, int64_t texts,
+/* The same for ASCII strings, read where they are; UNREAD for those that are not plain. Returns 1, and marks
+ * nothing, if one has more than `most` characters. */
+int mark_strings(const Filter *filter, Letters letters, int64_t most, void *const *strings, int64_t texts,
                  const uint8_t *are_statements, const double *answers, const uint64_t *answer_bits,
                  uint8_t *marks)
 {
@@ -149,6 +150,10 @@ int mark_strings(const Filter *filter, Letters letters, void *const *strings, in
             goto end;
         if (sizes[i] > longest)
             longest = sizes[i];
+    }
+    if (longest > most) {
+        result = 1;
+        goto end;
     }
     state = prepared(filter, longest, 0);
     if (!state)
