@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -11,25 +10,12 @@ from mathloop.errors import BadConfig
 from mathloop.validation import first_mistake
 
 T = TypeVar("T", bound=BaseModel)
-C = TypeVar("C", bound=BaseModel)
 
 
-def read_task(
-    variable: str, text: str, model: type[T], config: Callable[[T], tuple[type[C], str]]
-) -> tuple[T, C]:
-    """The task in an environment variable, and the settings in it.
-
-    Args:
-        config: the model of the settings in a task, and these as JSON.
-
-    Raises:
-        BadConfig: one of the two does not fit its model.
-    """
-    checked: type[BaseModel] = model
+def parse(variable: str, text: str, model: type[T]) -> T:
+    """The task in an environment variable, or the settings in it. Raises BadConfig, one line."""
     try:
-        task = model.model_validate_json(text)
-        checked, given = config(task)
-        return task, checked.model_validate_json(given)
+        return model.model_validate_json(text)
     except ValidationError as error:
-        line = first_mistake(error, checked).line(variable)
+        line = first_mistake(error, model).line(variable)
         raise BadConfig(f"{line}; launch the step again") from None

@@ -18,12 +18,12 @@ from typing import Any, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from mathloop.cluster.node_tasks import parse
 from mathloop.cluster.sampling_job_spec import TASK_VARIABLE
 from mathloop.errors import BadConfig, MathloopError, StorageRefused
 from mathloop.sampling.sharing import Pod, Shards
 from mathloop.sampling.sources import sampling_from
 from mathloop.storage import open_store
-from mathloop.validation import first_mistake
 
 INDEX_VARIABLE = "JOB_COMPLETION_INDEX"
 """Kubernetes sets it in the pods of an Indexed Job."""
@@ -83,11 +83,7 @@ def main() -> None:
 
 def run(text: str, index: str) -> None:
     """Draws the shards of pod `index` that the store lacks. Raises BadConfig and the stage's errors."""
-    try:
-        task = Task.model_validate_json(text)
-    except ValidationError as error:
-        line = first_mistake(error, Task).line(TASK_VARIABLE)
-        raise BadConfig(f"{line}; launch the step again") from None
+    task = parse(TASK_VARIABLE, text, Task)
     shards, number = task.shards(), int(index)
     if shards.store.exists(shards.end(number)):
         print(f"{task.stage}: the shards of this pod are done", flush=True)

@@ -17,7 +17,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from mathloop.cluster.node_tasks import read_task
+from mathloop.cluster.node_tasks import parse
 from mathloop.cluster.train_job_spec import TASK_VARIABLE
 from mathloop.errors import MathloopError
 from mathloop.storage import Store, open_store
@@ -51,7 +51,8 @@ def main() -> None:
 
 def run(text: str) -> None:
     """Fetches the task's inputs, trains, and publishes model and report."""
-    task, config = read_task(TASK_VARIABLE, text, Task, lambda task: (CONFIGS[task.recipe], task.config))
+    task = parse(TASK_VARIABLE, text, Task)
+    config = parse(TASK_VARIABLE, task.config, CONFIGS[task.recipe])
     from mathloop.training.ranks import join_ranks
 
     os.environ.setdefault(CHECKPOINTS_VARIABLE, task.store_url)

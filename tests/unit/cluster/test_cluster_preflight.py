@@ -65,12 +65,18 @@ def test_a_deployment_that_outlasts_its_pod_ends_a_run(store: str) -> None:
     begin(store, profile=longer.model_dump_json(), overrides='{"deployment": {"ready_seconds": 7000}}')
 
 
-def test_iterations_that_sampler_pods_cannot_train_end_a_run(store: str) -> None:
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("tir.iterations", 2), ("writing.endpoint", "http://writer:8000/v1"), ("writing.cache", "/cache")],
+)
+def test_what_sampler_pods_cannot_share_ends_a_run(store: str, setting: str, value: Any) -> None:
     several = parse_settings({"pools": {"sampler": {"nodes": 2}}}).model_dump_json()
     begin(store, profile=several)
-    with pytest.raises(BadConfig, match=r"^overrides: tir\.iterations=2: .*; compile a profile with it$"):
-        begin(store, profile=several, overrides='{"tir": {"iterations": 2}}')
-    begin(store, overrides='{"tir": {"iterations": 2}}')
+    section, _, field = setting.partition(".")
+    overrides = json.dumps({section: {field: value}})
+    with pytest.raises(BadConfig, match=rf"^overrides: {setting}: .*; compile a profile with it$"):
+        begin(store, profile=several, overrides=overrides)
+    begin(store, overrides=overrides)
 
 
 def test_an_engine_that_the_compiled_pools_cannot_run_ends_a_run(store: str) -> None:

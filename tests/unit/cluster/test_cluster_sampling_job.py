@@ -19,6 +19,8 @@ from mathloop.cluster import sampling_job_spec, sampling_launching, sampling_nod
 from mathloop.cluster.kubernetes import Cluster
 from mathloop.cluster.train_job_spec import NODE
 from mathloop.errors import BadConfig, MathloopError, StorageAway
+from mathloop.evaluation import evaluate
+from mathloop.evaluation.config import BenchmarksConfig, EvaluationConfig
 from mathloop.records import Problem, Response, read_responses, write_problems
 from mathloop.sampling import engines
 from mathloop.sampling.config import SamplingConfig
@@ -150,6 +152,28 @@ def test_a_step_that_was_killed_before_its_outputs_were_written_draws_nothing_ag
     assert launch(cluster, store, inputs, tmp_path).generated == 16
     assert len(fake.requests) == requests
     assert list(open_store(store).names()) == []
+
+
+def test_an_evaluation_takes_its_models_and_the_settings_of_its_benchmarks_along(
+    fake: FakeCluster, cluster: Cluster, store: str, inputs: dict[str, Path], tmp_path: Path
+) -> None:
+    """Of its models the pods get those that there are: a first round has no reward model."""
+    run_pods(fake, lambda task, index: sampling_node.run(task, str(index)))
+    arguments: dict[str, Any] = {
+        "benchmark": inputs["problems"], "models": {"sft": inputs["policy"], "champion": inputs["policy"]},
+        "reward_model": inputs["reward_model"], "seed": 7, "named": BenchmarksConfig(limit=5),
+        "config": EvaluationConfig(samples=2, sampling=SamplingConfig(batch_size=6)),
+    }  # fmt: skip
+    evaluate.run(**arguments, out=tmp_path / "one")
+    pods = {"stage": "champion_evaluation", "pool": POOL.model_dump(mode="json"), "access": {}, "image": "i"}
+    arguments["out"] = tmp_path / "two"
+    with sampling_launching.shared(
+        json.dumps(pods), store, "round-1", arguments, cluster=cluster, say=str, poll_seconds=0.05
+    ):
+        report = evaluate.run(**arguments)
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+    assert report.generated == 2 * 2 * len(PROBLEMS) * (1 + 2)
+    assert not any("/inputs/" in name for name in open_store(store).names())
 
 
 def test_the_job_is_valid_holds_no_key_and_has_the_pools_settings() -> None:

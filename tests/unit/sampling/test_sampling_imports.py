@@ -18,6 +18,9 @@ STAGES = (
     "mathloop.synthesis.reward_data",
     "mathloop.evaluation.evaluate",
     "mathloop.evaluation.scoring",
+    "mathloop.writing.stage",
+    "mathloop.writing.from_nothing",
+    "mathloop.sampling.sharing",
 )
 """What the bodies of their components import; models and engines are loaded later, where they run."""
 NOT_LOADED = (
