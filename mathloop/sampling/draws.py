@@ -1,10 +1,12 @@
-"""A question's samples, as the continuous decoder is asked for them."""
+"""A question's samples, as the continuous decoder is asked for them and draws them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
+from random import Random
 
 from mathloop.sampling.decoding import Decoded, Tool
 from mathloop.sampling.stopping import Stop
@@ -46,3 +48,28 @@ class Draw:
         """Calls `done`, the first time; from any thread."""
         with suppress(IndexError):  # pop is atomic, a flag would not be
             self._to_call.pop()(outcome)
+
+
+@dataclass(eq=False)
+class Row:
+    """One sequence, from its start."""
+
+    draw: Draw
+    number: int
+    sequence: Decoded = field(init=False)
+    waiting: bool = False
+    """For the interpreter."""
+    output: str | None = None
+
+    def __post_init__(self) -> None:
+        self.sequence = Decoded(0)
+
+    @cached_property
+    def random(self) -> Random:
+        """Its own numbers."""
+        return Random(f"{self.draw.seed}/{self.draw.first + self.number}")
+
+    @property
+    def position(self) -> int:
+        """Of its last token."""
+        return len(self.draw.prompt) + len(self.sequence.tokens) - 1

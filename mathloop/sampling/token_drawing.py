@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -40,6 +42,24 @@ def draw_rows(logits: Tensor, temperature: Tensor, top_p: Tensor, uniform: Tenso
         if bool(greedy.any()):
             tokens = torch.where(greedy[:, 0], logits.argmax(-1), tokens)
     return tokens, logits.gather(-1, tokens[:, None])[:, 0] - norm[:, 0]
+
+
+def likeliest_rows(
+    wanted: Sequence[int], logits: Tensor, temperature: Tensor
+) -> dict[int, list[tuple[int, float]]]:
+    """Row → its `wanted` likeliest tokens with log-probabilities, under the distribution that it draws from.
+
+    Rows that want none are left out.
+    """
+    rows = [row for row, count in enumerate(wanted) if count]
+    if not rows:
+        return {}
+    scale = torch.where(temperature == 0, 1.0, temperature)[rows]
+    found = (logits[rows].float() / scale).log_softmax(-1).topk(min(max(wanted), logits.shape[-1]))
+    return {
+        row: list(zip(tokens, values, strict=True))[: wanted[row]]
+        for row, tokens, values in zip(rows, found.indices.tolist(), found.values.tolist(), strict=True)
+    }
 
 
 def _sample(probabilities: Tensor, top_p: float, generator: torch.Generator) -> Tensor:

@@ -148,6 +148,40 @@ def test_what_prompts_begin_with_is_read_once_and_remembered(model: Any) -> None
     assert asked.tokens() == [alone(model, prompt, temperature=1.0, samples=2) for prompt in prompts]
 
 
+def test_beside_many_others_prompts_wait_a_few_steps_to_be_read_together(model: Any) -> None:
+    asked = Asked(model, ends=NONE)
+    for number in range(20):
+        asked.add((number, 1), max_tokens=40)
+    asked.run(2)
+    read: list[tuple[int, ...]] = []
+
+    def note(_: Any, __: Any, given: Any) -> None:
+        if "logits_to_keep" in given:  # not a step
+            read.append(tuple(given["input_ids"].shape))
+
+    hook = model.register_forward_pre_hook(note, with_kwargs=True)
+    asked.add(PROMPTS[0])  # alone: for four steps, at most
+    asked.run(3)
+    assert not read
+    asked.run(1)
+    assert read == [(1, 3)]
+    asked.add(PROMPTS[1])  # three together are enough
+    asked.run(1)
+    asked.add(PROMPTS[2])
+    asked.run(1)
+    asked.add(PROMPTS[3])
+    asked.run(1)
+    assert read[1:] == [(3, 9)]
+    asked.add(PROMPTS[2], temperature=1.0)  # nothing to read
+    asked.run(1)
+    assert len(asked.decoder._waiting) == 0
+    asked.run()
+    hook.remove()
+    assert len(read) == 2
+    for place in range(4):
+        assert asked.tokens()[20 + place] == alone(model, PROMPTS[place], NONE)
+
+
 def test_more_than_fit_are_drawn_later_and_are_the_same(model: Any) -> None:
     given = {"samples": 9, "temperature": 1.0, "seed": 5, "max_tokens": 40}
     expected = alone(model, PROMPTS[2], **given)
