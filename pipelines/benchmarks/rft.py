@@ -1,12 +1,13 @@
 """`mathloop benchmark rft`: two iterations of rejection fine-tuning on TIR beside one with as many samples.
 
-Both begin with the same policy and the same training problems, and keep as many responses per problem:
+All begin with the same policy and the same training problems, and keep at most as many responses per problem:
 
-    one   draws twice the samples of each problem from the policy
-    two   draws the samples, fine-tunes on what it kept, and draws the other half from the tuned policy, more
-          of the problems that still lack responses
+    one       draws twice the samples of each problem from the policy
+    two       draws the samples, fine-tunes on what it kept, and draws up to as many again from the tuned
+              policy, more of the problems that still lack responses
+    no tuning draws as two does, but from the policy itself: what choosing the problems does alone
 
-The policy is then fine-tuned on what each kept, and both answer the same held-out problems by greedy TIR.
+The policy is then fine-tuned on what each kept, and all answer the same held-out problems by greedy TIR.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from shutil import copytree
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +30,7 @@ from mathloop.reports.figures import percent, points
 from mathloop.sampling.config import SamplingConfig
 from mathloop.sampling.engines import load_sampler
 from mathloop.settings import Settings
-from mathloop.stages import Progress
+from mathloop.stages import Progress, StageReport
 from mathloop.synthesis import tir
 from mathloop.synthesis.response_sampling import sample_responses
 from mathloop.training.processes import train
@@ -37,6 +39,8 @@ from pipelines.benchmarks.printing import aligned
 HELD_OUT = 300
 """Problems that every model answers."""
 _HELD_OUT_SEED = 7_001
+ARMS = {"one": 1, "two": 2, "no tuning": 2}
+"""Name → iterations."""
 
 
 class Arm(NamedTuple):
@@ -50,10 +54,10 @@ class Arm(NamedTuple):
 
 
 def run(model: Path, settings: Settings, rows: int, seeds: Sequence[int]) -> None:
-    """Prints both arms of each seed as it ends, and their difference over seeds and problems.
+    """Prints the arms of each seed as it ends, and their differences over seeds and problems.
 
     Args:
-        model: policy that both arms begin with.
+        model: policy that all arms begin with.
         rows: nano problems to draw responses to.
 
     Raises the errors of the stages.
@@ -64,7 +68,7 @@ def run(model: Path, settings: Settings, rows: int, seeds: Sequence[int]) -> Non
         f"{rows:,} problems to learn from, {HELD_OUT} held-out ones, TIR, greedy: the policy is right on "
         f"{percent(begin.mean())}"
     )
-    arms: dict[str, list[Arm]] = {"one": [], "two": []}
+    arms: dict[str, list[Arm]] = {name: [] for name in ARMS}
     for seed in seeds:
         started = time.process_time()
         with tempfile.TemporaryDirectory(prefix="mathloop-rft-") as temporary:
@@ -72,18 +76,15 @@ def run(model: Path, settings: Settings, rows: int, seeds: Sequence[int]) -> Non
             write_problems(problems, (one.problem for one in generate("train", rows, seed)))
             for name, found in arms.items():
                 found.append(_arm(name, problems, model, held, settings, seed, Path(temporary) / name))
-        one, two = arms["one"][-1], arms["two"][-1]
+        shown = ", ".join(f"{name} {percent(found[-1].right.mean())}" for name, found in arms.items())
+        print(f"seed {seed}: {shown} ({time.process_time() - started:.0f} s of CPU)", flush=True)
+    print(f"\n{_table(arms)}\n")
+    for name in ("one", "no tuning"):
+        gain = difference(arms["two"], arms[name])
         print(
-            f"seed {seed}: one {percent(one.right.mean())}, two {percent(two.right.mean())} "
-            f"({time.process_time() - started:.0f} s of CPU)",
-            flush=True,
+            f"two less {name}: {points(gain.value)} [{points(gain.low)}, {points(gain.high)}] points over "
+            f"{len(seeds)} seeds and {gain.n} problems: {gain.mark()}"
         )
-    print(_table(arms))
-    gain = difference(arms)
-    print(
-        f"\ntwo less one: {points(gain.value)} [{points(gain.low)}, {points(gain.high)}] points over "
-        f"{len(seeds)} seeds and {gain.n} problems: {gain.mark()}"
-    )
 
 
 def answers(model: Path, problems: Sequence[Problem], sampling: SamplingConfig) -> NDArray[np.float64]:
@@ -101,10 +102,10 @@ def answers(model: Path, problems: Sequence[Problem], sampling: SamplingConfig) 
         return np.array([float(bool(responses[0].correct)) for _, responses in drawn])
 
 
-def difference(arms: dict[str, list[Arm]]) -> Difference:
-    """What two iterations add to one; paired over problems, the interval over seeds and problems."""
-    two, one = (np.stack([arm.right for arm in arms[name]]) for name in ("two", "one"))
-    return crossed_difference(two, one, seed=0)
+def difference(greater: Sequence[Arm], lesser: Sequence[Arm]) -> Difference:
+    """Of two arms, each with all seeds; paired over problems, the interval over seeds and problems."""
+    sides = (np.stack([arm.right for arm in side]) for side in (greater, lesser))
+    return crossed_difference(*sides, seed=0)
 
 
 def _arm(
@@ -116,7 +117,7 @@ def _arm(
     seed: int,
     folder: Path,
 ) -> Arm:
-    iterations = {"one": 1, "two": 2}[name]
+    iterations = ARMS[name]
     samples = settings.tir.samples * 2 // iterations
     config = settings.tir.model_copy(update={"iterations": iterations, "samples": samples})
     folder.mkdir()
@@ -128,11 +129,17 @@ def _arm(
         out=responses,
         config=config,
         seed=seed,
-        train=learn,
+        train=_copied if name == "no tuning" else learn,
         work=folder / "work",
     )
     learn(problems=problems, responses=[responses], policy=model, model=tuned, work=folder / "sft", seed=seed)
     return Arm(report.generated, report.kept, answers(tuned, held, settings.tir.sampling))
+
+
+def _copied(*, policy: Path, model: Path, **_: Any) -> StageReport:
+    """Stands where a fine-tuning is, and leaves the policy as it is."""
+    copytree(policy, model)
+    return StageReport("sft")
 
 
 def _table(arms: dict[str, list[Arm]]) -> str:
@@ -145,4 +152,4 @@ def _table(arms: dict[str, list[Arm]]) -> str:
         )
         for name, found in arms.items()
     ]
-    return "\n" + aligned(("iterations, mean", "drawn", "kept", "TIR greedy"), rows)
+    return aligned(("mean of seeds", "drawn", "kept", "TIR greedy"), rows)

@@ -64,14 +64,19 @@ def run(model: Path, settings: Settings, rows: int) -> None:
             decontamination=settings.decontamination,
             seed=settings.seed,
         )
-        reasons = Counter(str(row[DROP_REASON]) for row in read_rows(dropped))
+        reasons, lost = Counter[str](), Counter[str]()
+        for row in read_rows(dropped):
+            reason = str(row[DROP_REASON])
+            reasons[reason] += 1
+            lost[reason] += judge_statement(str(row.get("problem") or row.get("text", ""))).well_posed
         judged = [Judged(one, judge_statement(one.problem)) for one in read_problems(out)]
     print(
         f"profile {settings.name}, seed {settings.seed}: {rows:,} texts by each of "
         f"{len(config.templates)} templates"
     )
     print("\n".join(table(judged)))
-    print("\n" + aligned(("dropped", "texts"), [(name, f"{n:,}") for name, n in reasons.most_common()]))
+    cells = [(name, f"{number:,}", f"{lost[name]:,}") for name, number in reasons.most_common()]
+    print("\n" + aligned(("dropped", "texts", "well-posed"), cells))
     print(f"\n{min(SHOWN, len(judged))} of the kept ones, drawn at random:")
     for one in random.Random(settings.seed).sample(judged, min(SHOWN, len(judged))):
         mark = "yes" if one.verdict.well_posed else "NO "

@@ -74,35 +74,46 @@ def test_reasons_of_one_kind_are_counted_together() -> None:
     assert why.startswith("not well-posed: 2 ")
 
 
-def test_both_arms_draw_as_many_samples_and_learn_from_the_same_policy(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_all_arms_draw_as_many_samples_and_learn_from_the_same_policy(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    policy = tmp_path / "policy"
+    policy.mkdir()
+    (policy / "weights").write_text("0.5")
     asked: list[tuple[int, int, int]] = []
     learned: list[dict[str, Any]] = []
 
     def draw(**given: Any) -> StageReport:
         config = given["config"]
         asked.append((given["seed"], config.iterations, config.samples))
-        assert given["policy"] == Path("policy")
+        assert given["policy"] == policy
+        if given["out"].parent.name == "no tuning":
+            given["train"](policy=policy, model=tmp_path / f"copy {len(asked)}", seed=0)
         return StageReport("tir", inputs=7, generated=56, kept=14)
 
     def right(model: Path, problems: list[Problem], _: Any) -> Any:
         assert len(problems) == rft.HELD_OUT
-        many = 240 if "two" in model.parts else 150 if "one" in model.parts else 60
+        many = next(
+            (n for arm, n in {"two": 240, "one": 150, "no tuning": 210}.items() if arm in model.parts), 60
+        )
         return np.array([1.0] * many + [0.0] * (rft.HELD_OUT - many))
 
     monkeypatch.setattr(rft.tir, "run", draw)
     monkeypatch.setattr(rft, "train", lambda recipe, **given: learned.append(given))
     monkeypatch.setattr(rft, "answers", right)
-    rft.run(Path("policy"), settings, 7, [0, 4])
+    rft.run(policy, settings, 7, [0, 4])
     samples = settings.tir.samples
-    assert asked == [(0, 1, 2 * samples), (0, 2, samples), (4, 1, 2 * samples), (4, 2, samples)]
-    assert {one["policy"] for one in learned} == {Path("policy")}
+    arms = ((1, 2 * samples), (2, samples), (2, samples))
+    assert asked == [(seed, *arm) for seed in (0, 4) for arm in arms]
+    assert {one["policy"] for one in learned} == {policy}
+    assert len(learned) == 6  # the tuning in between is the stage's, and here it draws nothing
+    assert [path.read_text() for path in tmp_path.glob("copy */weights")] == ["0.5"] * 2
     printed = capsys.readouterr().out
     assert "the policy is right on 20.0" in printed
-    assert "seed 4: one 50.0, two 80.0" in printed
+    assert "seed 4: one 50.0, two 80.0, no tuning 70.0" in printed
     assert "two less one: +30.0 [+" in printed
-    assert "over 2 seeds and 300 problems: holds" in printed
+    assert "two less no tuning: +10.0 [+" in printed
+    assert printed.count("over 2 seeds and 300 problems: holds") == 2
 
 
 @pytest.mark.parametrize("name", ["writing", "rft"])
