@@ -23,7 +23,7 @@ from mathloop.cluster.train_job_spec import job_name
 from mathloop.errors import BadConfig
 from mathloop.files import filled
 from mathloop.sampling.sharing import Replay, Shards
-from mathloop.sampling.sources import sampling_from
+from mathloop.sampling.sources import sampling_from, sampling_seconds
 from mathloop.settings.pools import SamplerPool
 from mathloop.stages import StageReport
 from mathloop.validation import first_mistake
@@ -47,16 +47,16 @@ class Pods(BaseModel):
 class Shared:
     """What is known of a stage that pods have sampled for."""
 
-    def __init__(self, shards: Shards, seconds: float, drawing: float) -> None:
-        """`seconds`: until the shards were there; `drawing`: those of the slowest pod."""
-        self._shards, self._seconds, self._drawing = shards, seconds, drawing
+    def __init__(self, shards: Shards, seconds: float) -> None:
+        """`seconds`: until the shards were there."""
+        self._shards, self._seconds = shards, seconds
 
     def describe(self, report: StageReport) -> None:
-        """Puts the time of the pods into a report, whose stage only read the responses."""
+        """Puts the time of the pods into a report, whose stage only read the responses; inside `shared`."""
         report.seconds += self._seconds
         report.started -= self._seconds
         if "tokens_per_second" in report.values:
-            report.values["tokens_per_second"] = report.values["tokens"] / max(self._drawing, 1e-9)
+            report.values["tokens_per_second"] = report.values["tokens"] / sampling_seconds(report.seconds)
         report.notes.append(f"Sampled by {self._shards.pods} pods; tokens per second are those of all.")
 
     def clean(self) -> None:
@@ -124,7 +124,7 @@ def shared(
         shards.store.remove(task.artifact(argument))
     replay = Replay(shards)
     with sampling_from(replay):
-        yield Shared(shards, time.monotonic() - started, replay.seconds)
+        yield Shared(shards, time.monotonic() - started)
 
 
 def _task(

@@ -19,6 +19,7 @@ from mathloop.records import Response, benchmark_of, read_problems, read_respons
 from mathloop.registry import Champion
 from mathloop.sampling.engines import load_sampler
 from mathloop.sampling.rewarding import load_scorer
+from mathloop.sampling.sources import sampling_seconds
 from mathloop.stages import Progress, StageReport, timed
 from mathloop.storage import open_store
 
@@ -114,7 +115,7 @@ def run(
                             yield response
 
     written = write_responses(out, answered())
-    seconds = time.monotonic() - started
+    seconds = sampling_seconds(time.monotonic() - started)
     return StageReport(
         "evaluation",
         inputs=counts.total(),

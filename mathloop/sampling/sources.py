@@ -42,3 +42,9 @@ def sampling_from(source: Source) -> Iterator[None]:
         yield
     finally:
         _source.reset(token)
+
+
+def sampling_seconds(here: float) -> float:
+    """Seconds that sampling took: those of the slowest pod where pods did it, else those that passed here."""
+    seconds: float = getattr(_source.get(), "seconds", here)
+    return max(seconds, 1e-9)
