@@ -70,9 +70,17 @@ class Guard:
         reads = path in OPEN or READ.fullmatch(path) is not None
         asks = path in ASK
         if not reads and not asks:
-            raise Refused(404, f"unknown path; use POST {CHAT}", code="unknown_url")
-        if method not in (("GET", "HEAD") if reads else ("POST",)):
-            raise Refused(405, f"{method} is not allowed for this path", code="method_not_allowed")
+            raise Refused(
+                404, f"unknown path; use POST {CHAT} (GET /openapi.json has all)", code="unknown_url"
+            )
+        allowed = ("GET", "HEAD") if reads else ("POST",)
+        if method not in allowed:
+            raise Refused(
+                405,
+                f"{method} is not allowed for this path; use {allowed[0]}",
+                code="method_not_allowed",
+                allow=allowed,
+            )
         name = None
         if self._keys is not None and path not in OPEN:
             scheme, _, given = headers.get(b"authorization", b"").partition(b" ")
@@ -87,7 +95,10 @@ class Guard:
         if asks:
             kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
             if kind != b"application/json":  # other sites can send other types without a preflight
-                raise Refused(415, "Content-Type: expected application/json", code="unsupported_media_type")
+                message = (
+                    "Content-Type: expected application/json (curl: -H 'Content-Type: application/json')"
+                )
+                raise Refused(415, message, code="unsupported_media_type")
         length = headers.get(b"content-length", b"0")
         if not length.isdigit() or int(length) > self._bytes:
             raise _too_large(self._bytes)

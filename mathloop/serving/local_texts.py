@@ -37,12 +37,7 @@ class LocalTexts:
 
     def limit(self, question: Question, prompt: int) -> int:
         """Most tokens of a response after a prompt of so many. Raises Refused."""
-        left = self._context - prompt
-        if left < 1 or (left < question.max_tokens and not question.may_cut):
-            more = "" if question.may_cut else f", and max_tokens asks for {question.max_tokens} more"
-            message = f"the problem has {prompt} tokens{more}; the model's context has {self._context}"
-            raise Refused(400, message, param="messages", code="context_length_exceeded")
-        return min(left, question.max_tokens)
+        return question.fitting(prompt, self._context)
 
     def responses(
         self, question: Question, prompt: list[int], decoded: Sequence[Decoded], begin: int

@@ -97,6 +97,20 @@ class Question:
         """Whether its one response is streamed while it is written: no vote decides about it."""
         return self.stream and STRATEGIES[self.strategy].needs == "greedy"
 
+    def fitting(self, prompt: int, context: int) -> int:
+        """Most tokens of a response after a prompt of so many, in a model's context. Raises Refused."""
+        left = context - prompt
+        if left < 1:
+            message = f"the problem has {prompt} tokens; the model's context has {context}: shorten it"
+            raise Refused(400, message, param="messages", code="context_length_exceeded")
+        if left < self.max_tokens and not self.may_cut:
+            message = (
+                f"max_tokens: the problem has {prompt} tokens and the model's context has {context}: "
+                f"ask for at most {left} more, not {self.max_tokens}, or leave it out"
+            )
+            raise Refused(400, message, param="max_tokens", code="context_length_exceeded")
+        return min(left, self.max_tokens)
+
     @property
     def language(self) -> Language:
         """Chinese if more than a fifth of the characters are."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 KINDS = {
@@ -34,12 +35,15 @@ class Refused(Exception):
         code: str | None = None,
         retry_after: int | None = None,
         detail: str | None = None,
+        allow: Sequence[str] = (),
     ) -> None:
         super().__init__(message)
         self.detail = detail or message
         self.status, self.message, self.param, self.code = status, message, param, code
         self.retry_after = retry_after
         """Seconds after which the client may try again."""
+        self.allow = allow
+        """Methods of the path, where the request had another."""
 
     def body(self) -> dict[str, Any]:
         """OpenAI's error object."""
@@ -49,11 +53,13 @@ class Refused(Exception):
         }
 
     def headers(self) -> dict[str, str]:
-        """Headers about retries for HTTP and for OpenAI's client, which otherwise repeats any 5xx."""
+        """HTTP's, and one about retries for OpenAI's client, which otherwise repeats any 5xx."""
         headers = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
         # A model that is unavailable was tried again already: retries would multiply.
         if self.status in (500, 504) or self.code == UNAVAILABLE:
             headers["x-should-retry"] = "false"
         if self.status == 401:
             headers["WWW-Authenticate"] = "Bearer"
+        if self.allow:
+            headers["Allow"] = ", ".join(self.allow)
         return headers

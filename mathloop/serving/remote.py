@@ -200,13 +200,7 @@ class RemoteEngine:
 
     async def _limit(self, question: Question, messages: list[dict[str, str]]) -> int:
         """Most tokens of a response: the requested number, or what the context leaves."""
-        prompt, context = await self._measure(messages)
-        left = context - prompt
-        if left < 1 or (left < question.max_tokens and not question.may_cut):
-            more = "" if question.may_cut else f", and max_tokens asks for {question.max_tokens} more"
-            message = f"the problem has {prompt} tokens{more}; the model's context has {context}"
-            raise Refused(400, message, param="messages", code="context_length_exceeded")
-        return min(left, question.max_tokens)
+        return question.fitting(*await self._measure(messages))
 
     async def _check_system(self, messages: list[dict[str, str]]) -> None:
         """Raises Refused if the chat template leaves the system message out: a longer one is no longer."""

@@ -266,6 +266,26 @@ def test_python_runs_where_it_is_asked_for(load: Callable[..., LocalEngine]) -> 
     assert [response.mode for response in drawn.responses] == ["tir", "tir"]
 
 
+def test_short_texts_are_not_handed_to_a_thread(
+    load: Callable[..., LocalEngine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = load()
+    monkeypatch.setattr(local, "SHORT", 200)
+    handed: list[Any] = []
+    submit = engine._texts.submit
+    monkeypatch.setattr(engine._texts, "submit", lambda *work: (handed.append(work), submit(*work))[1])
+
+    async def ask() -> None:
+        await draw(engine, question())
+        assert not handed
+        await draw(engine, question(problem="why " * 51))
+        await draw(engine, question(stop=("7",)))
+        await draw(engine, question(samples=12))
+        assert len(handed) == 3
+
+    run(engine, ask())
+
+
 def test_the_context_bounds_problem_and_response(load: Callable[..., LocalEngine]) -> None:
     engine = load()
 
@@ -277,6 +297,8 @@ def test_the_context_bounds_problem_and_response(load: Callable[..., LocalEngine
                 await draw(engine, question(**changes))
             assert (caught.value.status, caught.value.code) == (400, "context_length_exceeded")
             assert "256" in caught.value.message
+            assert caught.value.param == ("messages" if "problem" in changes else "max_tokens")
+        assert f"ask for at most {256 - drawn.prompt_tokens} more, not 100000" in caught.value.message
 
     run(engine, ask())
 

@@ -468,14 +468,22 @@ def test_a_key_is_asked_for_where_one_is_set(start: Start) -> None:
 def test_there_are_no_other_doors(start: Start, method: str, path: str, status: int) -> None:
     refused = start(ScriptedEngine(["7"])).client.request(method, path)
     assert refused.status_code == status
-    assert refused.json()["error"]["message"]
+    message = refused.json()["error"]["message"]
+    if status == 405:
+        allowed = "GET, HEAD" if path == "/v1/models/mathloop" else "POST"
+        assert refused.headers["allow"] == allowed
+        assert message == f"{method} is not allowed for this path; use {allowed.partition(',')[0]}"
+    else:
+        assert message == "unknown path; use POST /v1/chat/completions (GET /openapi.json has all)"
 
 
 def test_a_page_of_another_site_cannot_ask(start: Start) -> None:
     served = start(ScriptedEngine(["7"]))
     body = json.dumps(ASKED)
     for kind in ("text/plain", "application/x-www-form-urlencoded"):
-        assert served.client.post(CHAT, content=body, headers={"Content-Type": kind}).status_code == 415
+        refused = served.client.post(CHAT, content=body, headers={"Content-Type": kind})
+        assert refused.status_code == 415
+        assert "curl: -H 'Content-Type: application/json'" in refused.json()["error"]["message"]
     kind = "application/json; charset=utf-8"
     assert served.client.post(CHAT, content=body, headers={"Content-Type": kind}).status_code == 200
 
