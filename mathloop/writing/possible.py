@@ -18,10 +18,11 @@ from mathloop.writing.drafts import Drafts
 
 NEGATIVE = "impossible: it asks for a quantity that its writer's programs find below zero"
 _QUANTITY = re.compile(
-    r"\bhow (?:many|much)\b(?! degrees)|(?:多少|几)(?!度)[\u4e00-\u9fff]",
+    r"\bhow (?:many|much)\b(?! degrees)|(?:多少|几)(?![度何乎])[\u4e00-\u9fff]",
     re.IGNORECASE,
 )
-"""The question for a quantity; a temperature may be below zero, and so may what a number "是多少"."""
+"""The question for a quantity; a temperature may be below zero, and so may a number of which it is
+asked what it is ("是多少"); 几何 and 几乎 are other words."""
 _BELOW_ZERO = re.compile(r"[-−]\s?(?=[\d.,/]*[1-9])[\d.,/]+(?:e[+-]?\d+)?")
 
 

@@ -7,12 +7,14 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, ClassVar, cast
 
 import pytest
 from pydantic import ValidationError
 
 from mathloop.problems.nano import generate
-from mathloop.records import Drops, Problem
+from mathloop.records import Drops, Problem, Response
 from mathloop.records.drops import open_drops
 from mathloop.sampling.prompts import INSTRUCTIONS
 from mathloop.writing.cache import Cache
@@ -24,6 +26,7 @@ from mathloop.writing.possible import (
     possible,
     prints_less_than_zero,
 )
+from mathloop.writing.writers import SamplerWriter
 from pipelines.profile import load_profile
 from tests.paths import SHARED_DATA
 from tests.unit.writing.standins import ScriptedWriter
@@ -89,6 +92,27 @@ def test_programs_are_kept_apart_from_votes_and_asked_for_once(tmp_path: Path) -
     assert text.text == "a vote"
 
 
+def test_a_policy_draws_them_with_its_tool() -> None:
+    class Sampler:
+        modes: ClassVar[list[str]] = []
+
+        def fits(self, problem: Problem, mode: str) -> bool:
+            self.modes.append(mode)
+            return True
+
+        def sample(self, problems: list[Problem], *, mode: str, **_: object) -> list[Any]:
+            self.modes.append(mode)
+            answers = [
+                Response(one.id, 0, "tir", response(-7), "7", finish_reason="stop") for one in problems
+            ]
+            return [SimpleNamespace(response=one) for one in answers]
+
+    writer = SamplerWriter(cast(Any, Sampler()), "digest")
+    ((found,),) = writer.write([POOR.problem], 1.0, 0, "tir")
+    assert prints_less_than_zero(found[1].text)
+    assert Sampler.modes == ["tir", "tir"]
+
+
 def test_a_gold_answer_changes_nothing(tmp_path: Path) -> None:
     printed = {POOR.problem: [-7] * 4, RICH.problem: [20] * 4}
     for answer in (None, "-7", "7"):
@@ -130,6 +154,7 @@ def test_what_the_last_program_prints_last_counts(text: str, below: bool) -> Non
         ("How many degrees is it at night?", False),
         ("夜里的气温是多少度？", False),
         ("x的值是多少？", False),
+        ("这个几何数列的公比是什么？", False),
     ],
 )
 def test_what_a_quantity_is(statement: str, asks: bool) -> None:
