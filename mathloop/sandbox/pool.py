@@ -44,20 +44,20 @@ class Execution:
 class _Slot:
     """The place of one running program, with its servers; used by one thread at a time.
 
-    The more is loaded, the more a fork costs, so there are two servers: a bare one, and one with the modules
-    of `config.preload` for programs that name any. Each is started when first needed and after its death.
+    The more is loaded, the more a fork costs, so each server has only those modules of `config.preload` that
+    its programs name: none, one or several. It is started when first needed and after its death.
     """
 
     def __init__(self, config: SandboxConfig) -> None:
         self.config = config
-        self.bare: Worker | None = None
-        self.full: Worker | None = None
+        self._limits = config.model_dump(include={"seconds", "memory_mib", "output_chars"})
+        self._servers: dict[tuple[str, ...], Worker] = {}
         self.busy = False
         self.forgotten: deque[tuple[int, Blocks]] = deque()
 
     def run(self, blocks: Blocks, seed: int, keep: bool, stopped: Callable[[], bool]) -> Execution:
         request = {"blocks": list(blocks), "seed": seed, "keep": keep}
-        request |= self.config.model_dump(include={"seconds", "memory_mib", "output_chars"})
+        request |= self._limits
         while self.forgotten:
             key = self.forgotten.popleft()
             for worker in self.servers():
@@ -85,12 +85,13 @@ class _Slot:
 
     def servers(self) -> list[Worker]:
         """The servers that are running."""
-        return [worker for worker in (self.bare, self.full) if worker is not None]
+        return [*self._servers.values()]
 
-    def start(self) -> Worker:
-        """The bare server, started if it is not running."""
-        self.bare = self.bare or Worker(self.config, ())
-        return self.bare
+    def start(self, modules: tuple[str, ...] = ()) -> Worker:
+        """The server with these modules, started if it is not running."""
+        if modules not in self._servers:
+            self._servers[modules] = Worker(self.config, modules)
+        return self._servers[modules]
 
     def holds(self, key: tuple[int, Blocks]) -> bool:
         return self._holder(key) is not None
@@ -99,14 +100,12 @@ class _Slot:
         return next((worker for worker in self.servers() if key in worker.parked), None)
 
     def _server(self, blocks: Blocks) -> Worker:
-        if not any(module in block for block in blocks for module in self.config.preload):
-            return self.start()
-        self.full = self.full or Worker(self.config, self.config.preload)
-        return self.full
+        named = (module for module in self.config.preload if any(module in block for block in blocks))
+        return self.start(tuple(named))
 
     def _discard(self, worker: Worker) -> None:
         worker.close()
-        self.bare, self.full = (None if each is worker else each for each in (self.bare, self.full))
+        self._servers = {named: each for named, each in self._servers.items() if each is not worker}
 
     def close(self) -> None:
         for worker in self.servers():

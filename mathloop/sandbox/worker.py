@@ -53,7 +53,9 @@ class Worker:
             stderr=subprocess.DEVNULL,
             bufsize=0,
             cwd=self._scratch.name,
-            env={"PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+            # Functions of libraries are looked up once here, not in every child.
+            env={"PYTHONHASHSEED": "0", "LD_BIND_NOW": "1"}
+            | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
             start_new_session=True,
         )
         try:

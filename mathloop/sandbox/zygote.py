@@ -28,7 +28,7 @@ if __name__ == "__main__":  # its neighbors, without all that mathloop.sandbox i
         sys.modules[_name] = types.ModuleType(_name)
         sys.modules[_name].__path__ = [str(_folder)]
 
-from mathloop.sandbox.blocks import run_block, seed_generators
+from mathloop.sandbox.blocks import Program, seed_generators
 from mathloop.sandbox.children import Child, Ending, judge
 from mathloop.sandbox.confinement import Confinement, die_with_parent, enter_namespaces, leave
 from mathloop.sandbox.pipes import read_exactly, read_message, write_message
@@ -63,7 +63,7 @@ class Server:
         use = os.statvfs(scratch)
         self.scratch_files = use.f_files - use.f_ffree
         self.confinement = Confinement(self.scratch, without)
-        preload(modules)
+        self.star_imported = preload(modules)
         with open("/proc/self/statm") as statm:
             self.own_bytes, self.resident_bytes = (
                 int(pages) * resource.getpagesize() for pages in statm.read().split()[:2]
@@ -92,10 +92,10 @@ class Server:
             os._exit(1)
         seed_generators(request["seed"])
         os.write(result, json.dumps([active, outer]).encode() + b"\n")
-        names: dict[str, Any] = {"__name__": "__main__", "__builtins__": __builtins__}
         block = request["blocks"][0]
+        program = Program(self.star_imported)
         while True:
-            claim = run_block(block, names)
+            claim = program.run(block)
             try:
                 sys.stdout.flush()
             finally:

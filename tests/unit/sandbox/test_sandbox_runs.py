@@ -55,6 +55,43 @@ def test_runs_share_nothing_and_repeat_exactly(sandbox: Sandbox) -> None:
     assert sandbox.run(dice, seed=4).stdout != sandbox.run(dice, seed=5).stdout
 
 
+def test_a_star_import_of_sympy_gives_what_python_gives_and_copies_no_memory(sandbox: Sandbox) -> None:
+    show = "from sympy import *\nimport zlib\nzlib.crc32(repr([*globals()]).encode())"
+    count = "from sympy import *\nimport resource\nresource.getrusage(resource.RUSAGE_SELF).ru_minflt"
+    printed, faults = [], []
+    for code, results in ((show, printed), (count, faults)):
+        with sandbox.session() as session:
+            session.run("")  # what a second block imports, Python itself imports
+            results.append(session.run(code).stdout)
+        results += [sandbox.run(before + code).stdout for before in ("", "\n# a comment\n")]
+    assert len(set(printed)) == 1
+    assert len(printed[0]) > 5
+    python, *ours = map(int, faults)
+    assert max(ours) < python - 300  # pages of a thousand objects, copied for the counts of their references
+
+
+def test_names_of_a_star_import_are_the_programs_own(sandbox: Sandbox) -> None:
+    assert sandbox.run("from sympy import *\npi = 3; leaked = 1; del solve").status == "ok"
+    assert sandbox.run("from sympy import *\n(pi, 'leaked' in globals(), solve(pi - 3))").stdout == (
+        "(pi, False, [])\n"
+    )
+    assert sandbox.run("# about sympy\npi").error.startswith("NameError")
+    with sandbox.session() as session:
+        assert session.run("from sympy import *\nx = (").error.startswith("SyntaxError")
+        assert session.run("pi").error.startswith("NameError")
+        session.run("from sympy import *\npi = 3")
+        assert session.run("pi").stdout == "3\n"
+        session.run("from sympy import *")
+        assert session.run("pi").stdout == "pi\n"
+
+
+def test_a_program_finds_loaded_what_it_names_and_nothing_else(sandbox: Sandbox) -> None:
+    loaded = "import sys\n['num' + 'py' in sys.modules, 'sym' + 'py' in sys.modules]"
+    for modules, found in (("", [False, False]), ("numpy", [True, False]), ("sympy", [False, True])):
+        assert sandbox.run(f"# {modules}\n{loaded}").stdout == f"{found}\n"
+    assert sandbox.run(f"# numpy, sympy\n{loaded}").stdout == "[True, True]\n"
+
+
 def test_a_session_keeps_names_and_shows_only_the_last_block(sandbox: Sandbox) -> None:
     with sandbox.session() as session:
         assert session.run("x = 20\nprint('first')").stdout == "first\n"
