@@ -68,7 +68,8 @@ class Task(BaseModel):
 
     def shards(self) -> Shards:
         """The shards of all pods."""
-        return Shards(open_store(self.store_url), self.name, self.shard_responses, self.pods)
+        store, waits = open_store(self.store_url), self.stage in WAITING
+        return Shards(store, self.name, self.shard_responses, self.pods, waits)
 
 
 def main() -> None:
@@ -94,7 +95,7 @@ def run(text: str, index: str) -> None:
         print(f"{task.stage}: {text}", flush=True)
 
     with tempfile.TemporaryDirectory(prefix="mathloop-") as folder:
-        pod = Pod(shards, number, waits=task.stage in WAITING, say=say)
+        pod = Pod(shards, number, say=say)
         arguments = _values(function, task)
         for argument in (*task.inputs, *task.absent):
             path = Path(folder, "inputs", argument)

@@ -33,13 +33,12 @@ class Pod:
         shards: Shards,
         index: int,
         *,
-        waits: bool = False,
         say: Callable[[str], None] = print,
         poll_seconds: float = POLL_SECONDS,
         patience: float = PATIENCE,
     ) -> None:
-        """`waits`: the stage's prompts depend on earlier responses, so that it needs the others' shards."""
-        self.shards, self.index, self.waits, self.say = shards, index, waits, say
+        """`patience`: seconds after which it draws a shard itself for which it waits."""
+        self.shards, self.index, self.say = shards, index, say
         self.poll_seconds, self.patience = poll_seconds, patience
         self.counts = Counts(shards)
         self.unfit: set[str] = set()
@@ -165,14 +164,14 @@ class _PodSampler(NumberedSampler):
                     pod.expect(len(group), drawn)
                     responses = [one.response for one in group]
                     drawn.add(responses)
-                    if pod.waits or drawn.scored:
+                    if pod.shards.waits or drawn.scored:
                         yield group
                     else:  # nobody needs its verdicts here
                         yield [
                             rollout(empty(one.problem_id, one.sample, mode, temperature)) for one in responses
                         ]
                 continue
-            if pod.waits:
+            if pod.shards.waits:
                 read = pod.shards.read(part)
             else:
                 asked = ((one, sample) for one in part.problems for sample in range(samples))
@@ -183,10 +182,10 @@ class _PodSampler(NumberedSampler):
     def _mine(self, part: Part, owner: int) -> bool:
         """Whether this pod has to draw the shard. Where it needs all of them, it waits for the others'."""
         pod, waited = self._pod, 0.0
-        if owner != pod.index and not pod.waits:
+        if owner != pod.index and not pod.shards.waits:
             return False
         while not pod.shards.store.exists(pod.shards.artifact(part.number)):
-            if owner == pod.index or (pod.waits and waited >= pod.patience):
+            if owner == pod.index or (pod.shards.waits and waited >= pod.patience):
                 return True
             time.sleep(pod.poll_seconds)
             waited += pod.poll_seconds

@@ -40,6 +40,9 @@ class Shards:
     responses: int
     """As few more or less as one pod's batches need."""
     pods: int
+    waits: bool = False
+    """The stage's prompts depend on earlier responses, so that pods wait for each other's shards: each call
+    of `stream` is divided among all of them."""
 
     def artifact(self, number: int) -> str:
         """The artifact of a shard, from 0; it is the marker that the shard is done."""
@@ -124,7 +127,10 @@ class Counts:
     ) -> Iterator[tuple[Part, int]]:
         """Yields each shard with the pod that draws it: the one that has least to draw so far."""
         batch = max(1, config.batch_size // samples)
-        size = max(1, self.shards.responses // samples // batch) * batch
+        most = self.shards.responses // samples
+        if self.shards.waits:
+            most = min(most, -(-len(problems) // self.shards.pods) + batch - 1)
+        size = max(1, most // batch) * batch
         for first in range(0, len(problems), size):
             some = problems[first : first + size]
             asked = [asdict(one) for one in some]

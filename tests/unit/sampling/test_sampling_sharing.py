@@ -217,11 +217,12 @@ def test_pods_of_a_writer_wait_for_each_other(tmp_path: Path, monkeypatch: pytes
         )  # fmt: skip
 
     assert run(tmp_path / "one").kept > 2
-    shards = Shards(open_store(f"file://{tmp_path}/store"), "sampling/run/writing", 4, 2)
+    shards = Shards(open_store(f"file://{tmp_path}/store"), "sampling/run/writing", 8192, 2, waits=True)
     failed: list[BaseException] = []
+    said: list[list[str]] = [[], []]
 
     def work(index: int) -> None:
-        one = Pod(shards, index, waits=True, say=str, poll_seconds=0.01)
+        one = Pod(shards, index, say=said[index].append, poll_seconds=0.01)
         try:
             with sampling_from(one):
                 run(tmp_path / f"pod-{index}")
@@ -235,11 +236,12 @@ def test_pods_of_a_writer_wait_for_each_other(tmp_path: Path, monkeypatch: pytes
     for thread in threads:
         thread.join()
     assert not failed
+    assert min(map(len, said)) > 1  # each has its part of every call, however large a shard may be
     assert replayed(run, shards, tmp_path / "two") == contents(tmp_path / "one")
     assert contents(tmp_path / "pod-0") == contents(tmp_path / "pod-1") == contents(tmp_path / "one")
     # A pod without a node does not stop the others for ever.
     alone = replace(shards, name="sampling/run/alone")
-    in_pods(run, alone, tmp_path, only=[0], waits=True, poll_seconds=0.01, patience=0.02)
+    in_pods(run, alone, tmp_path, only=[0], poll_seconds=0.01, patience=0.02)
     assert len(list(alone.store.names(f"{alone.name}/shards/"))) == len(
         list(shards.store.names(f"{shards.name}/shards/"))
     )
