@@ -7,7 +7,7 @@ the row; of several places the first that is not empty counts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Collection, Mapping, Set
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from mathloop.problems.sources.places import (
     LETTERED,
     MODEL,
     USER,
+    Place,
     Places,
     Row,
     after_context,
@@ -64,6 +65,13 @@ class Layout:
             named = places if isinstance(places, tuple) else (places,)
             found |= {name for place in named if isinstance(place, str) for name in _column(place)}
         return found
+
+
+def _columns_of(place: Place, columns: Set[str]) -> Collection[str]:
+    """The columns that a place reads; of a function, which may read any, all."""
+    if place is in_columns:
+        return LETTERED
+    return columns if callable(place) else _column(place)
 
 
 def _column(place: str) -> tuple[str, str]:
@@ -171,9 +179,7 @@ def narrowed(layout: Layout, columns: Set[str]) -> Layout:
     for part in PARTS:
         places = getattr(layout, part)
         named = places if isinstance(places, tuple) else (places,)
-        parts[part] = tuple(
-            place for place in named if callable(place) or not columns.isdisjoint(_column(place))
-        )
+        parts[part] = tuple(place for place in named if not columns.isdisjoint(_columns_of(place, columns)))
     return replace(layout, **parts)
 
 

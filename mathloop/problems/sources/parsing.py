@@ -28,6 +28,8 @@ _DIGITS = re.compile(r"\d+(?:\.\d+)?")
 _NO_ANSWER = {"notfound", "not found", "n/a", "unknown", "nan", "null"}
 _MISSING = "None"
 """Python's way to write that there is nothing; "none" is the answer of some problems."""
+_FRACTIONAL = (float, Decimal)
+_SCALARS = (str, int, float, Decimal)
 _SHORT = 6
 """Words of an answer that is no worked solution, such as "The answer is 12"."""
 _INLINE = re.compile(r"[A-H]{1,8}")
@@ -231,9 +233,9 @@ def _plain(value: Any) -> str:
 
 def _text(value: Any, field: str | None, place: Place, *, numbers: bool = True, raw: bool = False) -> Any:
     """A value as visible text; raises BadData for anything but text or, if allowed, a number."""
-    usable = isinstance(value, (str, int, float, Decimal) if numbers else str) and not isinstance(value, bool)
+    usable = isinstance(value, _SCALARS if numbers else str) and not isinstance(value, bool)
     text = str(value)
-    finite = not isinstance(value, float | Decimal) or math.isfinite(value)
+    finite = not isinstance(value, _FRACTIONAL) or math.isfinite(value)
     if not usable or not finite or is_blank(text) or "\0" in text:
         expected = "text or a number" if numbers else "text"
         raise place.bad(f"expected {expected} that is not empty, found {describe(value)}", field)

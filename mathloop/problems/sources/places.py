@@ -107,7 +107,7 @@ def is_worked(answer: str) -> bool:
 
 def states_answer(text: str) -> bool:
     """Whether a sentence of the text says that something is the answer."""
-    return _STATED.search(text) is not None
+    return ("nswer" in text or "答案" in text or "NSWER" in text) and _STATED.search(text) is not None
 
 
 def listed(text: str) -> list[str] | None:
