@@ -109,6 +109,9 @@ def remarks(works: Sequence[Work], settings: Settings, shape: Shape, gpu: Gpu) -
                         f"{work.stage}: vLLM's cache holds {there:.0f} responses of mean length, "
                         f"sampling.batch_size is {work.sampling.batch_size}"
                     )
+    if texts := len(settings.writing.templates) * settings.writing.count:
+        votes = f" and {texts * settings.writing.votes:,} votes" if settings.writing.votes else ""
+        said.append(f"writing: {texts:,} texts{votes} to sample are not counted")
     if unknown := measured_problems(settings)[1]:
         said.append(f"evaluation: {', '.join(unknown)} are counted as empty: their size is not recorded")
     return said

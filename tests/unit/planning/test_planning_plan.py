@@ -105,6 +105,11 @@ def test_sampler_nodes_share_every_stage_that_samples() -> None:
     assert copies == pytest.approx(4 * (3 * parameters + made.shape.reward_parameters))
 
 
+def test_written_problems_are_said_not_to_be_counted() -> None:
+    made = plan("qwen2.5-math-1.5b", None, "writing.templates=[reword, translate]", "writing.votes=4")
+    assert made.remarks == ["writing: 400 texts and 1,600 votes to sample are not counted"]
+
+
 def test_the_nodes_that_are_rented_cost_also_while_they_wait() -> None:
     one, several = plan("qwen2.5-math-1.5b", "8xH100"), plan("qwen2.5-math-7b")
     assert one.nodes == (8,)  # both pools select the same node, which has one label
