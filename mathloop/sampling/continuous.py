@@ -26,7 +26,6 @@ READ_TOKENS = 4_096
 """Tokens of prompts, padding included, that are read between two steps."""
 MARGIN = 64
 """Columns that must be free for a sequence to join, so that it is not taken out again at once."""
-
 JOIN_PART, JOIN_STEPS = 8, 4
 """Unread prompts wait for others, to be read together, until they are an eighth of the sequences that write,
 or for so many steps. Answers of 24 to 72 tokens took a tenth less CPU so, with 200 and with 40 at once."""

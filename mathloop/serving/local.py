@@ -43,8 +43,8 @@ Result = TypeVar("Result")
 
 TEXT_THREADS = 2
 SHORT = 2_000
-"""Characters of a prompt that is read, and a fourth of it tokens of responses that are, without a thread: it
-takes less than half a millisecond each, of which handing it over is the larger part."""
+"""Characters of a prompt that is read on the event loop; of responses, a fourth as many tokens. At the bound
+either takes a millisecond of a slow core, and most are far shorter: no thread is woken and waited for."""
 WORKERS = 2
 """Programs of responses that run at the same time."""
 STUCK_SECONDS = 10.0

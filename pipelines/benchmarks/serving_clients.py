@@ -30,6 +30,8 @@ WARM_SECONDS = 2.0
 WARM_CLIENTS = 8
 QUESTIONS = 32
 """Of each client, all different, since the server remembers prompts; after them it begins again."""
+STARTED_SHARE, LONGEST_START = 0.05, 60
+"""A server has started once it takes less than this part of a core; seconds that are waited at most."""
 LOOK_SECONDS = 1.0
 """Between two looks at the server's memory."""
 SHOWN_LOOKS = 8
@@ -75,6 +77,7 @@ def run(policy: Path | None, reward_model: Path | None, seconds: float, clients:
         with _server(Path(name), policy, reward_model, clients) as (process, port):
             progress.step("warming up")
             asyncio.run(load(port, process.pid, [[one] for one in warming], WARM_SECONDS))
+            settle(process.pid)
             progress.step(f"{clients} clients for {seconds:g} seconds")
             each = [measured[number::clients] for number in range(clients)]
             found = asyncio.run(load(port, process.pid, each, seconds))
@@ -108,6 +111,17 @@ def report(found: Load, seconds: float, batch: float) -> list[str]:
     shown = ", ".join(f"{mib:,.0f} ({at:.0f} s)" for at, mib in looks)
     lines.append(f"memory of the server, MiB: {shown}")
     return lines
+
+
+def settle(pid: int) -> None:
+    """Waits until the server's own beginning is over, such as that of the processes that compare answers."""
+    before = _cpu(pid)
+    for _ in range(LONGEST_START):
+        time.sleep(1.0)
+        now = _cpu(pid)
+        if now - before < STARTED_SHARE:
+            return
+        before = now
 
 
 async def load(port: int, pid: int, questions: Sequence[Sequence[str]], seconds: float) -> Load:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.benchmarks import serving
-from pipelines.benchmarks.serving_clients import Load, load, report
+from pipelines.benchmarks import serving, serving_clients
+from pipelines.benchmarks.serving_clients import Load, load, report, settle
 
 FIELDS = "prediction=pred,answer=gold,reward=score,label=correct"
 
@@ -91,3 +91,12 @@ def test_the_report_shows_the_first_and_the_last_memory_of_many() -> None:
     assert last.startswith("memory of the server, MiB: 100 (0 s), ")
     assert last.endswith("129 (29 s)")
     assert last.count("s)") <= 9
+
+
+def test_a_servers_own_beginning_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes that compare answers take seconds of CPU time to start, which are no answer's."""
+    spent = iter((1.0, 2.0, 2.5, 2.53, 9.0))
+    monkeypatch.setattr(serving_clients, "_cpu", lambda _: next(spent))
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    settle(1)
+    assert next(spent) == 9.0
