@@ -17,6 +17,10 @@ from mathloop.sandbox.worker import Blocks, Cancelled, Worker
 Status = Literal["ok", "error", "timeout", "memory", "refused"]
 
 
+_SIGNS = {"numpy": ("lambdify",)}
+"""Names in a program that need a module although they do not name it: sympy loads it when they are called."""
+
+
 def _never() -> bool:
     return False
 
@@ -100,7 +104,11 @@ class _Slot:
         return next((worker for worker in self.servers() if key in worker.parked), None)
 
     def _server(self, blocks: Blocks) -> Worker:
-        named = (module for module in self.config.preload if any(module in block for block in blocks))
+        named = [
+            module
+            for module in self.config.preload
+            if any(sign in block for block in blocks for sign in (module, *_SIGNS.get(module, ())))
+        ]
         return self.start(tuple(named))
 
     def _discard(self, worker: Worker) -> None:
