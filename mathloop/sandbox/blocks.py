@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import random
 import sys
 import traceback
@@ -15,7 +16,7 @@ MOST_ERROR_CHARS = 2000
 
 def fresh_names() -> dict[str, Any]:
     """The variables of a program that has run nothing."""
-    return {"__name__": "__main__", "__builtins__": __builtins__}
+    return {"__name__": "__main__", "__builtins__": builtins}
 
 
 class Program:

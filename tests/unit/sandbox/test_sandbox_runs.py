@@ -76,6 +76,8 @@ def test_names_of_a_star_import_are_the_programs_own(sandbox: Sandbox) -> None:
         "(pi, False, [])\n"
     )
     assert sandbox.run("# about sympy\npi").error.startswith("NameError")
+    for first in ("", "from sympy import *\n"):
+        assert sandbox.run(f"{first}__name__, __builtins__.len('ab')").stdout == "('__main__', 2)\n"
     with sandbox.session() as session:
         assert session.run("from sympy import *\nx = (").error.startswith("SyntaxError")
         assert session.run("pi").error.startswith("NameError")
