@@ -183,7 +183,8 @@ def with_constants(left: Node, right: Node) -> Iterator[Node]:
     coefficients.
     """
     yield right
-    ours, theirs = _coefficients(left), _coefficients(right)
+    ours = _coefficients(left)
+    theirs = _coefficients(right) if ours else None
     if not ours or not theirs or len(ours) != len(theirs) or len(ours) > MOST_CONSTANTS:
         return
     if not any(map(_is_arbitrary, ours)) and not any(map(_is_arbitrary, theirs)):
@@ -200,8 +201,12 @@ def with_constants(left: Node, right: Node) -> Iterator[Node]:
 
 def _coefficients(node: Node) -> list[Node] | None:
     """The constants that a node is linear in, in order; None if one of them is elsewhere or occurs twice."""
+    if isinstance(node, Number):
+        return []
     if _is_constant(node):
         return [node]
+    if isinstance(node, Symbol):
+        return []
     if isinstance(node, Apply) and node.operation in ("add", "mul"):
         found = [_coefficients(part) for part in node.arguments]
         constants = [constant for each in found for constant in each or ()]

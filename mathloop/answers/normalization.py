@@ -45,6 +45,7 @@ _NOT_EQUAL = re.compile(r"\\not\s*=")
 _ROW_GAP = re.compile(r"\\\\\s*\[-?[\d.]+\s*(?:pt|ex|em|mm|cm)\]")
 _BARE_COMMAND = re.compile(r"(?<![a-zA-Z\\])(?=(?:d?frac|sqrt)\{)")
 _DOTS = re.compile(r"\\(?:dots[cbm]?|cdots|hdots)(?![a-zA-Z])")
+_LISTED_DOTS = re.compile(r"(?<=,)\s*\.{3,6}\s*(?=,)")
 _SUPERSCRIPT = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ]+")
 _SPACING = re.compile(
     r"(?<!\\)\\[;:> ]|\\(?:displaystyle|textstyle|limits|nolimits|left\.?|right\.?|[bB]igg?[lrm]?|middle"
@@ -109,6 +110,8 @@ def _normalized(text: str) -> str:
         text = text.replace("{:}", ":")
     if "\\" not in text and "{" in text:
         text = _BRACED_COMMA.sub(",", text)
+    if "..." in text:
+        text = _LISTED_DOTS.sub(r" \\ldots ", text)
     if "or" in text or "and" in text:
         text = _GLUED_CONNECTIVE.sub(r" \1 ", text)
     if plain:

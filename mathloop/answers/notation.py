@@ -91,8 +91,8 @@ _COUNTED = re.compile(r"([\d.,]*[零一二两三四五六七八九十百千万�
 
 def read_notation(text: str) -> Node | None:
     """Times, numbers in a base, circled numbers and numbers in words; None for anything else."""
-    bare = _IN_TEXT.sub(r"\1", text).strip() if text.startswith("\\") else text
-    if len(bare) < LONGEST_DATE and bare[:1].isalnum():
+    if len(text) < LONGEST_DATE and (" " in text or text[-1:] in "nt}"):
+        bare = _IN_TEXT.sub(r"\1", text).strip() if text.startswith(("\\text", "\\m")) else text
         if (match := _CALENDAR.fullmatch(bare)) is not None and (date := _calendar_date(match)) is not None:
             return date
         if (match := _NOON.fullmatch(bare)) is not None:

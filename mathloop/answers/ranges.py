@@ -83,6 +83,8 @@ def _pieces(node: Node) -> list[Piece] | None:
         case Collection("difference", (whole, Collection("set", points))):
             apart = (Relation((ELEMENT, point), ("!=",)) for point in points)
             return _common((whole, *apart))
+        case Collection("difference", (whole, removed)):
+            return _without(whole, removed)
         case Collection("tuple", (low, high)):
             return [Piece(low, high, "()")]
         case Collection("union", parts):
@@ -107,6 +109,21 @@ def _pieces(node: Node) -> list[Piece] | None:
         case Relation():
             return _of_relation(ascending(node))
     return None
+
+
+def _without(whole: Node, removed: Node) -> list[Piece] | None:
+    """A set without an interval or a union of intervals."""
+    kept, gaps = pieces(whole), pieces(removed)
+    if kept is None or gaps is None or not all(map(_ordered, (*kept, *gaps))):
+        return None
+    for gap in gaps:
+        outside = (
+            Piece(MINUS_INFINITY, gap.low, "(" + (")" if gap.ends[0] == "[" else "]")),
+            Piece(gap.high, INFINITY, ("(" if gap.ends[1] == "]" else "[") + ")"),
+        )
+        overlaps = [_overlap(one, other) for one in kept for other in outside]
+        kept = [overlap for overlap in overlaps if overlap is not None]
+    return kept or None
 
 
 def _bounds(part: Node) -> bool:

@@ -27,6 +27,7 @@ from mathloop.answers.syntax import (
 )
 from mathloop.answers.tokens import Unreadable, tokenize
 from mathloop.answers.units import scale
+from mathloop.answers.variants import usual
 from mathloop.answers.vocabulary import RELATIONS as ORDERED
 from mathloop.answers.words import phrase, scale_of
 
@@ -45,7 +46,7 @@ _BOUNDS = frozenset(
 
 def read_answer(text: str) -> Node:
     """The tree of a normalized answer; raises `Unreadable`, `RecursionError` or `ValueError`."""
-    text = rewrite(text if text.isascii() else chinese.rewrite(text))
+    text = rewrite(usual(text if text.isascii() else chinese.rewrite(text)))
     text = with_powers(text.removeprefix("=").lstrip())
     if text.startswith(_SIGNS):
         text = f"{ELEMENT.name} {text}"  # "> 10": the bounded number has no name

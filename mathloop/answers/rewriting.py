@@ -199,7 +199,7 @@ def _without_part_numbers(text: str) -> str:
 
 _SCIENTIFIC = re.compile(
     r"(^|[=,;(\[{:<>~])( ?[-+]? ?)(\d{1,40}(?:\.\d{1,40})?)[eE]([-+]?\d{1,3})"
-    r"(?= ?(?:$|[,;)\]}:<>=]|\\text| [a-zA-Z]{3}))"
+    r"(?= ?(?:$|[,;)\]}:<>=]|\\text| [a-zA-Z]))"
 )
 
 

@@ -58,7 +58,9 @@ def simplify(node: Node) -> Node:
             len(name) == 1 and name.isupper()
         ):
             return point
-        case Quantity(Symbol("a"), noun) if scale(noun) is None:
+        case Quantity(Symbol("a" | "A" as article), noun) if scale(noun) is None and (
+            article == "a" or (noun.isascii() and not noun.endswith("s"))  # "A wins"
+        ):
             return Text(phrase(noun))  # "a circle"
         case Quantity(Relation(sides, operators), unit):
             return Relation((*sides[:-1], Quantity(sides[-1], unit)), operators)
@@ -141,7 +143,7 @@ def _is_minus_plus(part: Apply) -> bool:
 
 def _plus_minus(node: Node) -> list[Node]:
     """The two readings of an answer with ±, or the answer itself."""
-    signs = {part for part in walk(node) if isinstance(part, Apply) and _is_plus_minus(part)}
+    signs = {part for part in walk(node) if isinstance(part, Apply) and part.operation == "pm"}
     if not signs:
         return [node]
     if len(signs) > 1 and len({_is_minus_plus(part) for part in signs}) == 1:

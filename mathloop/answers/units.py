@@ -153,8 +153,13 @@ _CAPITALS = {
 }  # fmt: skip
 
 
+_HOLDING = ("text", "mathrm", "mbox", "\\rm", "Omega")
+
+
 def spelled_out(text: str) -> str:
     r"""The text with one-letter units in LaTeX text spelled out: 5\text{ m}, but 5m may be 5·m."""
+    if not any(name in text for name in _HOLDING):
+        return text
     text = _UNIT_LETTER.sub(lambda match: rf"{match[1]}\text{{ {_SPELLED[match[2]]} }}", text)
     return _CAPITAL.sub(_spelled_capital, text)
 

@@ -66,6 +66,7 @@ _REFUSED_CHOICE = re.compile(
     re.IGNORECASE,
 )
 _DEGREE = re.compile(r"\s*\^\s*\{?\\circ\s*\}?\s*")
+_IN_TEXT = re.compile(r"\\(?:text(?:bf|it|rm)?|mbox)\s*\{([^{}]*)\}")
 _SQUEEZED = re.compile(r"\s+")
 
 
@@ -247,6 +248,8 @@ def _read_all(raw: str) -> tuple[Node, ...]:
     except Unreadable:
         pass
     text = _DEGREE.sub("度", text)
+    if "\\" in text and "\\" not in (plain := _IN_TEXT.sub(r" \1 ", text)):
+        text = plain
     return (Text(_SQUEEZED.sub("", text) if "\\" in text or "^" in text else phrase(text)),)
 
 
