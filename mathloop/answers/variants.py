@@ -17,7 +17,7 @@ _FAMILY = re.compile(
 """{2kπ : k ∈ Z} and {x | x = 2kπ, k ∈ Z}."""
 _BOUND = r"(?:<|>|\\(?:[lg]eq?(?:slant)?|neq?|[lg]t)(?![a-z]))"
 _CONDITION = re.compile(
-    rf"(.*[\w}}])\s*\(\s*((?:-?\d[\d.]*\s*{_BOUND}\s*)?[a-z]\s*{_BOUND}\s*-?[\d.\\a-z{{}}]{{1,30}})\s*\)"
+    rf"\A(.*[\w}}])\s*\(\s*((?:-?\d[\d.]*\s*{_BOUND}\s*)?[a-z]\s*{_BOUND}\s*-?[\d.\\a-z{{}}]{{1,30}})\s*\)"
 )
 """y = 2x + 1 (x > 0)."""
 _REALS = re.compile(
