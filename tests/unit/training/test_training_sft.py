@@ -118,7 +118,7 @@ def test_likelihood_and_gradient_equal_a_slow_loop(
     for name, parameter in slow.named_parameters():
         theirs = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
         ours = held_engine.gradients[f"model.{name}"].double()
-        assert torch.allclose(ours, theirs, atol=1e-6, rtol=1e-5), name
+        assert torch.allclose(ours, theirs, atol=5e-6, rtol=1e-5), name  # float32: entries are up to 3.4
 
 
 def padded_loss(net: Any, tokenizer: Any) -> torch.Tensor:
