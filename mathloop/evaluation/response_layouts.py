@@ -6,14 +6,14 @@ To add one, add a line to `LAYOUTS`: the columns that it is recognized by, and w
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mathloop.errors import BadData
 from mathloop.evaluation.response_fields import SAVED, Fields
-from mathloop.problems.sources.places import Row, value_at
+from mathloop.problems.sources.places import Row, outer_columns, value_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +100,6 @@ def samples_of(value: Any) -> list[Any]:
     if not isinstance(value, list):
         return [value]
     return value[0] if len(value) == 1 and isinstance(value[0], list) else value
-
-
-def outer_columns(places: Iterable[str]) -> set[str]:
-    """The columns that hold these places: each of its own name, and of the start of a path."""
-    return {name for place in places if place for name in (place, place.partition(".")[0])}
 
 
 def recognize(columns: Collection[str]) -> ResponseLayout | None:

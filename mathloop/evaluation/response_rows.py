@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 from mathloop.answers import extract_answer
 from mathloop.errors import BadData
 from mathloop.evaluation.response_fields import SAVED, Fields
-from mathloop.evaluation.response_layouts import ResponseLayout, outer_columns, recognize, samples_of
-from mathloop.evaluation.saved import response_files
+from mathloop.evaluation.response_layouts import ResponseLayout, recognize, samples_of
+from mathloop.evaluation.saved import read_plan, response_files
 from mathloop.lines import describe
 from mathloop.problems.sources.files import column_names, file_rows
-from mathloop.problems.sources.places import value_at
+from mathloop.problems.sources.places import outer_columns, value_at
 from mathloop.records import Language, Mode, Problem, Response
 
 Row = dict[str, Any]
@@ -58,9 +58,9 @@ def saved_rows(place: Path, fields: Fields = SAVED, also: Sequence[str] = ()) ->
     """
     columns = [name for name in dict(fields).values() if name] + [*also]
     counts: Counter[tuple[str, str, str]] = Counter()
-    before = 0
+    before, others = 0, fields is SAVED and read_plan(place) is None
     for path in response_files(place):
-        layout = layout_of(path) if fields is SAVED else None
+        layout = layout_of(path) if others else None
         read = outer_columns(columns) if layout is None else layout.columns()
         number, first = 0, None
         for number, found in file_rows(path, read):
@@ -136,7 +136,7 @@ def _responses_of(
 
 
 def _problem(row: Row, fields: Fields, number: int) -> Problem:
-    if fields.response and not ({fields.response, fields.response.partition(".")[0]} & row.keys()):
+    if fields.response and not outer_columns([fields.response]) & row.keys():
         listed = ", ".join(map(str, row))[:300]
         raise BadData(
             f"missing; the row has {listed}: name the columns, such as --fields response=TEXT,answer=GOLD",

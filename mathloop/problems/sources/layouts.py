@@ -28,6 +28,7 @@ from mathloop.problems.sources.places import (
     instruction,
     joined,
     or_unknown,
+    outer_columns,
     prompt,
     stated_in,
     without_brackets,
@@ -63,7 +64,7 @@ class Layout:
         for part in PARTS:
             places = getattr(self, part)
             named = places if isinstance(places, tuple) else (places,)
-            found |= {name for place in named if isinstance(place, str) for name in _column(place)}
+            found |= outer_columns(place for place in named if isinstance(place, str))
         return found
 
 
@@ -71,11 +72,7 @@ def _columns_of(place: Place, columns: Set[str]) -> Collection[str]:
     """The columns that a place reads; of a function, which may read any, all."""
     if place is in_columns:
         return LETTERED
-    return columns if callable(place) else _column(place)
-
-
-def _column(place: str) -> tuple[str, str]:
-    return place, place.partition(".")[0]
+    return columns if callable(place) else outer_columns([place])
 
 
 PARTS = tuple(field.name for field in fields(Layout) if field.name not in ("name", "needs", "when"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import takewhile
 from typing import Any, TypeAlias
 
@@ -58,6 +58,11 @@ def value_at(row: Row, place: str) -> Any:
     for name in place.split("."):
         value = value.get(name) if isinstance(value, dict) else None
     return value
+
+
+def outer_columns(places: Iterable[str]) -> set[str]:
+    """The columns that may hold these: each of its own name, and that of the start of a path."""
+    return {name for place in places if place for name in (place, place.partition(".")[0])}
 
 
 def turns(conversation: Any, roles: tuple[str, ...]) -> list[str]:

@@ -18,7 +18,7 @@ from mathloop.problems.sources.files import (
 )
 from mathloop.problems.sources.layouts import COLUMNS, Layout, by_name, narrowed, recognize, with_fields
 from mathloop.problems.sources.parsing import LeftOut, Place, parse_row
-from mathloop.problems.sources.places import Row
+from mathloop.problems.sources.places import Row, outer_columns
 from mathloop.records import Problem
 
 _UNKNOWN = 100
@@ -121,7 +121,7 @@ class Layouts:
         if self._fields:
             with_fields(None, self._fields)  # raises for a name that is no part
         self._known: dict[tuple[str, ...], Layout] = {}
-        named = {place.partition(".")[0] for place in self._fields.values()} | {*self._fields.values()}
+        named = outer_columns(self._fields.values())
         self.columns = COLUMNS | named
 
     def of(self, row: Row, place: Place) -> Layout:
