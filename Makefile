@@ -26,8 +26,9 @@ demo: install
 # A file's tests stay on one worker, since they share models and runs; long files first. About 2 GB per worker.
 PYTEST = $(PY) -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
+# What fails is run once more, and named if it then passes: tests here start servers and kill processes.
 test: install
-	$(PYTEST)
+	$(PYTEST) --reruns 1 -r R
 
 test-fast: install
 	$(PYTEST) -m "unit and not slow"

@@ -79,12 +79,15 @@ def test_a_stage_that_fails_leaves_the_file_of_before(tmp_path: Path) -> None:
 
 
 def test_memory_does_not_grow_with_what_is_dropped(tmp_path: Path) -> None:
-    peaks = []
-    for count in (1_000, 10_000):
-        tracemalloc.start()
+    """5 MB pass through; a tenth of that is never held."""
+    tracemalloc.start()
+    try:
         with open_drops(tmp_path / "dropped") as drops:
-            for _ in range(count):
+            for _ in range(20_000):
                 drops.add("wrong answer", RESPONSE)
-        peaks.append(tracemalloc.get_traced_memory()[1])
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
         tracemalloc.stop()
-    assert peaks[1] < 1.2 * peaks[0] + 10_000
+    size = (tmp_path / "dropped").stat().st_size
+    assert size > 4_000_000
+    assert peak < size / 10
