@@ -29,6 +29,7 @@ def run(
     earlier: Sequence[Any] = (),
     describes: Sequence[Any] = (),
     pods: Sequence[str] = (),
+    resumes: bool = False,
     **arguments: Any,
 ) -> Any:
     """Calls `stage(**arguments)` and records its reports.
@@ -40,7 +41,8 @@ def run(
         scores: the component's Metrics port, for the scores in the report.
         earlier: Markdown ports of earlier steps whose reports the summary carries.
         pods: `pods`, `store` and `round_id` of a component that samples; with an empty first one, the stage
-            samples in this process.
+            samples in this process, and in a local run keeps what it has drawn.
+        resumes: the stage itself goes on where it was killed.
         describes: ports whose artifacts get the reports' values and scores as metadata, shown on their page.
         arguments: arguments of the stage; a port is replaced by the path of its file or folder.
 
@@ -51,7 +53,14 @@ def run(
     try:
         carried = [report for one in earlier for report in read_summary(Path(one.path))]
         plain = {name: _plain(value) for name, value in arguments.items()}
-        result = _shared(stage, pods, plain) if any(pods[:1]) else stage(**plain)
+        if any(pods[:1]):
+            result = _shared(stage, pods, plain)
+        elif pods and not resumes and os.environ.get(WORK_VARIABLE):
+            from mathloop.sampling.sharing import run_keeping
+
+            result = run_keeping(stage, plain)
+        else:
+            result = stage(**plain)
     except MathloopError as error:
         with suppress(MathloopError):  # the disk may be what failed
             write_failure(error, Path(summary.path))

@@ -38,6 +38,7 @@ def tir(
         stage.run,
         summary,
         pods=[pods, store, round_id],
+        resumes=True,
         problems=problems,
         policy=policy,
         out=responses,

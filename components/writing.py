@@ -44,6 +44,7 @@ def writing(
         stage.run,
         summary,
         pods=[pods, store, round_id],
+        resumes=True,
         earlier=[problems_summary],
         problems=problems,
         policy=policy,

@@ -37,6 +37,7 @@ def written_problems(
         from_nothing.run,
         summary,
         pods=[pods, store, round_id],
+        resumes=True,
         policy=policy,
         statements=statements,
         out=problems,

@@ -22,6 +22,8 @@ from mathloop.files import write_file
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result", "StageReport", "tuple[StageReport, Any]")
 
+OUTPUTS = ("out", "dropped", "work")
+"""Arguments that a stage's `run` writes to."""
 PROGRESS_VARIABLE = "MATHLOOP_PROGRESS"
 READABLE = 15.0
 """Seconds between two lines of progress for people, without a terminal."""

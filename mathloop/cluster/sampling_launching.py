@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from mathloop.cluster import sampling_job_spec, train_job
 from mathloop.cluster.kubernetes import Cluster
-from mathloop.cluster.sampling_node import OUTPUTS, Task, find_function
+from mathloop.cluster.sampling_node import Task, find_function
 from mathloop.cluster.train_job_launching import NAMESPACE, Access
 from mathloop.cluster.train_job_spec import job_name
 from mathloop.errors import BadConfig
@@ -25,7 +25,7 @@ from mathloop.files import filled
 from mathloop.sampling.sharing import Replay, Shards
 from mathloop.sampling.sources import sampling_from, sampling_seconds
 from mathloop.settings.pools import SamplerPool
-from mathloop.stages import StageReport
+from mathloop.stages import OUTPUTS, StageReport
 from mathloop.validation import first_mistake
 
 FOLDER = "sampling"

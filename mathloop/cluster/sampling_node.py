@@ -23,6 +23,7 @@ from mathloop.cluster.sampling_job_spec import TASK_VARIABLE
 from mathloop.errors import BadConfig, MathloopError, StorageRefused
 from mathloop.sampling.sharing import Pod, Shards
 from mathloop.sampling.sources import sampling_from
+from mathloop.stages import OUTPUTS
 from mathloop.storage import open_store
 
 INDEX_VARIABLE = "JOB_COMPLETION_INDEX"
@@ -40,8 +41,6 @@ STAGES = {
 """Component → the function that its pods run: all of its stage that samples."""
 WAITING = ("writing", "written_problems")
 """Stages whose prompts depend on earlier responses."""
-OUTPUTS = ("out", "dropped", "work")
-"""Arguments that a stage writes to."""
 
 
 class Task(BaseModel):

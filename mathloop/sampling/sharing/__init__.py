@@ -6,11 +6,14 @@ the others' responses its stage sees empty ones. Whoever started the pods then r
 the responses read from the shards in order. A stage whose prompts depend on earlier responses has pods that
 wait for the others' shards instead.
 
+A stage that samples alone keeps its shards too (`run_keeping`): it is one pod, whose store is a folder.
+
 A shard begins where one pod would begin a batch, so that it is drawn as one pod draws it.
 """
 
+from mathloop.sampling.sharing.keeping import run_keeping
 from mathloop.sampling.sharing.pod import Pod
 from mathloop.sampling.sharing.replay import Replay
 from mathloop.sampling.sharing.shards import Shards
 
-__all__ = ["Pod", "Replay", "Shards"]
+__all__ = ["Pod", "Replay", "Shards", "run_keeping"]

@@ -45,7 +45,7 @@ class Pod:
         self._began = time.monotonic()
         self.scoring: Scorer | None = None
         self._asked: tuple[Path, str] | None = None
-        self._to_score: deque[_Drawn | None] = deque()
+        self._to_score: deque[_Drawn | float] = deque()
 
     def sampler(self, folder: Path, config: SamplingConfig) -> Sampler:
         """Loads the policy only if it has a shard to draw with it."""
@@ -59,7 +59,7 @@ class Pod:
 
     def end(self) -> None:
         """Publishes the marker that this pod's shards are drawn. Raises MathloopError if some are not."""
-        if any(one is not None for one in self._to_score):
+        if any(isinstance(one, _Drawn) for one in self._to_score):
             raise MathloopError("the stage ended before it had scored all responses")
         with tempfile.TemporaryDirectory(prefix="mathloop-") as folder:
             file = Path(folder, "end.json")
@@ -70,16 +70,18 @@ class Pod:
         """A shard at work."""
         return _Drawn(self, part, len(part.problems) * samples, scored=self._asked is not None)
 
-    def expect(self, count: int, drawn: _Drawn | None) -> None:
-        """The stage gets `count` responses to score next; None: empty ones."""
+    def expect(self, responses: Sequence[Response], drawn: _Drawn | None) -> None:
+        """The stage gets these responses next, to score them; None: they are not of this pod's drawing."""
         if self._asked is not None:
-            self._to_score.extend([drawn] * count)
+            self._to_score.extend(drawn or one.reward or 0.0 for one in responses)
 
     def _score(self, dialogues: Sequence[tuple[str, Mode, str]]) -> list[float]:
         drawn = [self._to_score.popleft() for _ in dialogues]
-        own = drawn[0] if drawn else None
-        if own is None:
-            return [0.0] * len(dialogues)
+        known = [one for one in drawn if not isinstance(one, _Drawn)]
+        if len(known) == len(drawn):
+            return known
+        own = drawn[0]
+        assert isinstance(own, _Drawn)
         assert self._asked is not None
         if self.scoring is None:
             self.scoring = read_scorer(*self._asked)
@@ -161,8 +163,8 @@ class _PodSampler(NumberedSampler):
                     seed=seed,
                     first=first + part.first,
                 ):
-                    pod.expect(len(group), drawn)
                     responses = [one.response for one in group]
+                    pod.expect(responses, drawn)
                     drawn.add(responses)
                     if pod.shards.waits or drawn.scored:
                         yield group
@@ -176,8 +178,8 @@ class _PodSampler(NumberedSampler):
             else:
                 asked = ((one, sample) for one in part.problems for sample in range(samples))
                 read = [empty(one.id, sample, mode, temperature) for one, sample in asked]
-            pod.expect(len(read), None)
-            yield [rollout(response) for response in read]
+            pod.expect(read, None)
+            yield [rollout(replace(response, reward=None)) for response in read]
 
     def _mine(self, part: Part, owner: int) -> bool:
         """Whether this pod has to draw the shard. Where it needs all of them, it waits for the others'."""

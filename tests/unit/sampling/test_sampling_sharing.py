@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -19,7 +19,7 @@ from mathloop.sampling import engines
 from mathloop.sampling.config import SamplingConfig
 from mathloop.sampling.engines.transformers_engine import TransformersSampler
 from mathloop.sampling.sampler import Rollout, Sampler
-from mathloop.sampling.sharing import Pod, Replay, Shards, pod
+from mathloop.sampling.sharing import Pod, Replay, Shards, keeping, pod, run_keeping
 from mathloop.sampling.sources import sampling_from
 from mathloop.storage import open_store
 from mathloop.synthesis import cot, reward_data, selection, tir
@@ -32,7 +32,7 @@ SAMPLING = SamplingConfig(max_tokens=6, batch_size=4)
 PROBLEMS = [Problem(str(i), f"{i} + {i * i}?", None if i == 4 else str(i)) for i in range(9)]
 LONG = Problem("long", "Why? " * 2000, "1")
 Run = Callable[[Path], Any]
-"""A stage with its arguments, but for the folder that it writes to."""
+"""Runs a stage that writes to the folder."""
 
 
 @pytest.fixture(scope="module")
@@ -61,26 +61,27 @@ def loaded(_written: Path) -> Iterator[TransformersSampler]:
         yield sampler
 
 
-def stages(models: Path) -> dict[str, Run]:
+class Stage(NamedTuple):
+    """A stage with its arguments, but for those that it writes to."""
+
+    func: Callable[..., Any]
+    keywords: dict[str, Any]
+    outputs: tuple[str, ...] = ("out", "dropped")
+
+    def __call__(self, folder: Path, call: Callable[..., Any] | None = None) -> Any:
+        """Runs it, or `call(func, arguments)`, with its outputs in the folder."""
+        folder.mkdir(exist_ok=True)
+        arguments = self.keywords | {name: folder / name for name in self.outputs}
+        return call(self.func, arguments) if call else self.func(**arguments)
+
+
+def stages(models: Path) -> dict[str, Stage]:
     policy, reward_model, problems = (models / name for name in ("policy", "reward_model", "problems"))
 
-    def stage(run: Any, config: Any, **more: Any) -> Run:
-        def write_to(folder: Path) -> Any:
-            return run(
-                problems=problems, policy=policy, config=config, seed=3, out=folder / "out",
-                dropped=folder / "dropped", **more,
-            )  # fmt: skip
+    def stage(run: Callable[..., Any], config: Any, **more: Any) -> Stage:
+        return Stage(run, {"problems": problems, "policy": policy, "config": config, "seed": 3, **more})
 
-        return write_to
-
-    def measure(folder: Path) -> Any:
-        config = EvaluationConfig(samples=3, sampling=SAMPLING)
-        folder.mkdir()
-        return evaluate.run(
-            benchmark=problems, models={"sft": policy}, reward_model=reward_model,
-            out=folder / "out", config=config, seed=3,
-        )  # fmt: skip
-
+    measured = {"benchmark": problems, "models": {"sft": policy}, "reward_model": reward_model, "seed": 3}
     return {
         "cot": stage(cot.run, CoTConfig(samples=2, keep=2, sampling=SAMPLING), reward_model=reward_model),
         "tir": stage(tir.run, TIRConfig(samples=1, keep=1, temperatures=(0.7, 1.0), sampling=SAMPLING)),
@@ -90,7 +91,9 @@ def stages(models: Path) -> dict[str, Run]:
             champion=policy,
         ),
         "selection": stage(selection.run, SelectionConfig(samples=2, least=0, most=1, sampling=SAMPLING)),
-        "evaluation": measure,
+        "evaluation": Stage(
+            evaluate.run, measured | {"config": EvaluationConfig(samples=3, sampling=SAMPLING)}, ("out",)
+        ),
     }
 
 
@@ -157,6 +160,30 @@ def test_two_pods_write_what_one_writes(
         assert read.values["tokens_per_second"] == pytest.approx(speed)
         assert {one.reason for one in read_responses(tmp_path / "two" / "out") if one.problem_id == "long"}
         assert all(r.reward is not None for r in read_responses(tmp_path / "two" / "out") if r.tokens)
+
+
+@pytest.mark.parametrize("name", ["cot", "reward_data", "selection", "evaluation"])
+def test_a_stage_that_samples_alone_goes_on_where_it_was_killed(
+    models: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(keeping.BATCHES, "transformers", 1)
+    run = stages(models)[name]
+    run(tmp_path / "one")
+    stream, asked, kills = TransformersSampler.stream, [], [KeyboardInterrupt]
+
+    def dies(*arguments: Any, **named: Any) -> Iterator[list[Rollout]]:
+        asked.append([problem.id for problem in arguments[1]])
+        if len(asked) == 3 and kills:
+            raise kills.pop()
+        yield from stream(*arguments, **named)
+
+    monkeypatch.setattr(TransformersSampler, "stream", dies)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "two", run_keeping)
+    run(tmp_path / "two", run_keeping)
+    assert asked[2] == asked[3]  # the first two shards are not drawn again
+    assert contents(tmp_path / "two") == contents(tmp_path / "one")
+    assert [path.name for path in (tmp_path / "two").iterdir() if path.is_dir()] == []
 
 
 class Batched(Sampler):
