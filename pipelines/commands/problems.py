@@ -137,6 +137,11 @@ def _print_summary(place: str, source: Source, first: int) -> None:
         _line("broken", f"and {broken - _TOLD:,} more")
     if repeats.count:
         _line("repeated", str(repeats))
+    if source.numbering is not None:
+        _line("choices", f"numbered {source.numbering.reason}")
+    if source.several:
+        several = f"{source.several:,} gold answers are lists of several: all are asked for, in any order"
+        _line("lists", f"{several} (forms of one value count once)")
     _line("with", f"solution {solved:,}, choices {multiple:,}")
     for name, counter in counts.items() if total else ():
         shown = [f"{value or '(none)'} {times:,}" for value, times in counter.most_common(6)]

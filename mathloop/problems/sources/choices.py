@@ -13,6 +13,7 @@ _SMALL = re.compile(r"[(（]?([a-z])[)）.]?")
 _LISTED = re.compile(r"(?:^|,)\s*([a-z])\s*\)\s*")
 """Before MathQA's choices: "a ) 38 , b ) 27.675"."""
 _LETTERS = re.compile(r"[(（]?([A-Z](?:[\s,，、;]{0,2}[A-Z]){0,9})[)）.]?")
+_NUMBER = re.compile(r"([0-9]{1,2})(?:\.0)?")
 _BETWEEN = re.compile(r"[^A-Z]+")
 
 
@@ -83,31 +84,50 @@ def _listed(text: str) -> tuple[str, ...]:
     return tuple(text[start.end() : end].strip() for start, end in zip(starts, ends, strict=True))
 
 
-def right_letters(answer: Any, choices: Sequence[str], labels: Sequence[str] = ()) -> str | None:
+def number_of(answer: Any) -> int | None:
+    """The number that an answer is: of 2, 2.0, "2" and "2.0", as CSV has it, 2; None of any other."""
+    if isinstance(answer, float) and answer.is_integer():
+        return int(answer) if abs(answer) < 100 else None
+    if isinstance(answer, int) and not isinstance(answer, bool):
+        return answer
+    number = _NUMBER.fullmatch(answer.strip()) if isinstance(answer, str) else None
+    return int(number[1]) if number else None
+
+
+def right_letters(
+    answer: Any, choices: Sequence[str], labels: Sequence[str] = (), first: int = 0
+) -> str | None:
     """The letter of the right choice, or those of several; of 2, "C", "(C)", a label or a choice's text.
+
+    Args:
+        first: the number of choice A, 0 or 1.
 
     Raises:
         ValueError: the answer is the text of one choice, and the letter or number of another.
     """
     if isinstance(answer, list):
-        found = [right_letters(each, choices, labels) for each in answer]
+        found = [right_letters(each, choices, labels, first) for each in answer]
         return "".join(sorted(filter(None, found))) if found and all(found) else None
     if isinstance(answer, float) and answer.is_integer():
         answer = int(answer)
     text = str(answer).strip()
     if text in labels:
         return LETTERS[labels.index(text)]
-    if isinstance(answer, int) and not isinstance(answer, bool) and 0 <= answer < len(choices):
-        return LETTERS[answer]
+    number = number_of(answer)
+    at = -1 if number is None else number - first
+    counted = LETTERS[at] if 0 <= at < len(choices) else ""
+    if counted and not isinstance(answer, str):
+        return counted
     exact = LETTERS[choices.index(text)] if choices.count(text) == 1 else ""
     letters = _LETTERS.fullmatch(text)
     several = _BETWEEN.sub("", letters[1]) if letters else ""
     if not all(letter in LETTERS[: len(choices)] for letter in several):
         several = ""
-    number = text.isascii() and text.isdigit() and len(text) < 3 and int(text) < len(choices)
-    other = LETTERS[int(text)] if number else several if len(several) == 1 else ""
+    other = counted or (several if len(several) == 1 else "")
     if exact and other and exact != other:
-        kind, remedy = ("number from 0", "write its letter") if number else ("letter", "number it from 0")
+        kind, remedy = "letter", f"number it from {first}"
+        if counted:
+            kind, remedy = f"number from {first}", "write its letter"
         where = f"the text of choice {exact} and the {kind} of choice {other}"
         raise ValueError(f"{text!r} is {where}; which is right? {remedy}")
     small, labeled = _SMALL.fullmatch(text), _LABEL.match(text)

@@ -8,6 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from mathloop.answers import verify
 from mathloop.errors import BadData
 from mathloop.lines import describe, is_blank
 from mathloop.problems.sources import choices as multiple_choice
@@ -82,7 +83,14 @@ def parse_statement(row: Row, layout: Layout, place: Place) -> Parsed:
 
 
 def parse_row(
-    row: Row, layout: Layout, place: Place, *, name: str, default_id: str, prose: bool = False
+    row: Row,
+    layout: Layout,
+    place: Place,
+    *,
+    name: str,
+    default_id: str,
+    prose: bool = False,
+    first: int = 0,
 ) -> Problem:
     """The problem of a row.
 
@@ -90,6 +98,7 @@ def parse_row(
         name: the source, if the row does not name one.
         default_id: its id, if the row has none.
         prose: keep an answer that is a worked solution, which no response will ever be equal to.
+        first: the number of choice A, 0 or 1, where the answer is the right choice's number.
 
     Raises:
         BadData: a part is missing or of the wrong kind.
@@ -98,7 +107,7 @@ def parse_row(
     statement = parse_statement(row, layout, place)
     _check_solved(row)
     solution = _solution(next(values_at(row, layout.solution), None))
-    gold, choices = _gold(row, layout, statement, place)
+    gold, choices = _gold(row, layout, statement, place, first)
     shown = statement.question
     if statement.choices:
         shown = multiple_choice.shown(shown, statement.choices, statement.language)
@@ -137,7 +146,9 @@ def gold_text(row: Row, layout: Layout, statement: Parsed) -> str | None:
     return choices[index] if index >= 0 else None
 
 
-def _gold(row: Row, layout: Layout, statement: Parsed, place: Place) -> tuple[str, tuple[str, ...]]:
+def _gold(
+    row: Row, layout: Layout, statement: Parsed, place: Place, first: int = 0
+) -> tuple[str, tuple[str, ...]]:
     """The gold answer, and the choices, those that the statement lists itself included."""
     field = _name(layout.answer, row)
     found = next(values_at(row, layout.answer), None)
@@ -150,18 +161,17 @@ def _gold(row: Row, layout: Layout, statement: Parsed, place: Place) -> tuple[st
             raise place.bad(f"missing; add the gold answer{_fields_of(row)}", "answer")
     if statement.choices:
         try:
-            letters = multiple_choice.right_letters(found, statement.choices, statement.labels)
+            letters = multiple_choice.right_letters(found, statement.choices, statement.labels, first)
         except ValueError as error:
             raise place.bad(str(error), field) from None
         if letters is None:
             message = f"{describe(found)} is none of the {len(statement.choices)} choices"
-            raise place.bad(f"{message}; expected a letter, a number from 0 or a choice", field)
+            raise place.bad(f"{message}; expected a letter, a number from {first} or a choice", field)
         return letters, statement.choices
     if isinstance(found, str) and found[:1] == "[":
         found = listed(found) or found
     if isinstance(found, list) and found and all(isinstance(each, str | int | float) for each in found):
-        letters_only = all(isinstance(each, str) and _INLINE.fullmatch(each) for each in found)
-        found = ("" if letters_only else ", ").join(map(_plain, found))
+        found = _one_gold([_plain(each).strip() for each in found])
     text = _plain(_text(found, field, place, raw=True))
     if text.strip().lower() in ("proof", "<proof>"):
         raise LeftOut("a proof: there is no final answer to compare")
@@ -173,6 +183,24 @@ def _gold(row: Row, layout: Layout, statement: Parsed, place: Place) -> tuple[st
         raise place.bad("no final answer after ####" if "####" in text else "no final answer", field)
     inline = multiple_choice.inline_choices(statement.question) if _INLINE.fullmatch(gold) else ()
     return gold, inline if len(inline) > multiple_choice.LETTERS.find(gold[-1]) else ()
+
+
+def _one_gold(answers: list[str]) -> str:
+    """Several answers as one: all are asked for, in any order; forms of one value are that value once."""
+    if all(map(_INLINE.fullmatch, answers)):
+        return "".join(answers)
+    first, *others = answers
+    same = all(verify(first, other).correct and verify(other, first).correct for other in others)
+    return first if same else ", ".join(answers)
+
+
+def has_several(row: Row, layout: Layout) -> bool:
+    """Whether the gold answer of a row is a list of several."""
+    field = _name(layout.answer, row)
+    found = next(values_at(row, (field, "final_answer") if field else "final_answer"), None)
+    if isinstance(found, str) and found[:1] == "[":
+        found = listed(found)
+    return isinstance(found, list) and len(found) > 1
 
 
 def _check_solved(row: Row) -> None:

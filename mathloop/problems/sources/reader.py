@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +18,8 @@ from mathloop.problems.sources.files import (
     splits_in,
 )
 from mathloop.problems.sources.layouts import COLUMNS, Layout, by_name, narrowed, recognize, with_fields
-from mathloop.problems.sources.parsing import LeftOut, Place, parse_row
+from mathloop.problems.sources.numbering import Numbering, has_number, numbering
+from mathloop.problems.sources.parsing import LeftOut, Place, has_several, parse_row
 from mathloop.problems.sources.places import Row, outer_columns
 from mathloop.records import Problem
 
@@ -42,11 +44,15 @@ class Source:
 
     def __init__(self, place: Path, files: list[Path], kinds: Layouts, *, prose: bool = False) -> None:
         self.place, self.files, self.kinds, self._prose = place, files, kinds, prose
+        self.numbering: Numbering | None = None
+        """How the right choices are numbered; None before a row names one by its number."""
         self._start()
 
     def again(self) -> Source:
         """The same source with counts of its own."""
-        return Source(self.place, self.files, self.kinds, prose=self._prose)
+        other = Source(self.place, self.files, self.kinds, prose=self._prose)
+        other.numbering = self.numbering
+        return other
 
     def _start(self) -> None:
         self.rows = 0
@@ -56,6 +62,8 @@ class Source:
         self.broken: list[BadData] = []
         """What is wrong with each broken row."""
         self.left_out: list[Skipped] = []
+        self.several = 0
+        """Problems whose gold answer is a list of several, which are all asked for."""
 
     def __iter__(self) -> Iterator[Problem]:
         """Yields the problems in order, and counts from the beginning.
@@ -87,7 +95,14 @@ class Source:
         try:
             layout = self.kinds.of(row, place)
             self.layouts[layout.name] += 1
-            return parse_row(row, layout, place, name=name, default_id=default_id, prose=self._prose)
+            if self.numbering is None and layout.choices and has_number(row, layout):
+                self.numbering = numbering(self._known_rows())
+            first = self.numbering.first if self.numbering else 0
+            problem = parse_row(
+                row, layout, place, name=name, default_id=default_id, prose=self._prose, first=first
+            )
+            self.several += not problem.choices and has_several(row, layout)
+            return problem
         except LeftOut as left:
             self.left_out.append(Skipped(place.path, place.row, str(left)))
         except BadData as error:
@@ -95,6 +110,13 @@ class Source:
             if not self.layouts and self.rows >= _UNKNOWN:
                 self._check_known()
         return None
+
+    def _known_rows(self) -> Iterator[tuple[Row, Layout]]:
+        """All rows of a known layout."""
+        for path in self.files:
+            for number, row in file_rows(path, self.kinds.columns, lambda _: None):
+                with suppress(BadData):
+                    yield row, self.kinds.of(row, Place(path, number))
 
     def _check_known(self) -> None:
         """Raises that the layout is unknown if no row has had a known one."""
