@@ -129,6 +129,9 @@ class CorpusConfig(BaseModel):
     written_share: float = Field(
         0.5, gt=0, lt=1, description="Share of all dialogues that are from `written`, repeated as often"
     )
+    written_languages: bool = Field(
+        False, description="Repeat those from `written` so that their languages have the shares of `given`"
+    )
     documents: int = Field(40_000, ge=1, description="Number of documents")
     chinese_share: float = Field(0.3, ge=0, le=1, description="Share of documents in Chinese")
     drill_share: float = Field(

@@ -9,6 +9,7 @@ from mathloop.writing.operations import (
     raise_complexity,
     reword,
     translate,
+    translate_to_english,
     write_new,
 )
 from mathloop.writing.operations.operation import Operation
@@ -25,6 +26,7 @@ OPERATIONS: dict[str, Operation] = {
         need_computing,
         reword,
         translate,
+        translate_to_english,
     )
 }
 """By name, as templates name them. `problems.evolve` changes numbers without a model, by rules."""

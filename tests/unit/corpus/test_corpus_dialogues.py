@@ -49,6 +49,27 @@ def test_written_dialogues_make_up_their_share_each_as_often_as_the_others_up_to
     assert made(tmp_path) == ids[:30]
 
 
+def test_written_dialogues_may_have_the_languages_of_those_given(tmp_path: Path) -> None:
+    given = [row | {"language": "zh" if n < 10 else "en"} for n, row in enumerate(rows("given", 30))]
+    written = [
+        row | {"language": ("zh", "zh", "en", "zh", "fr")[n % 5]} for n, row in enumerate(rows("written", 20))
+    ]
+    write_rows(tmp_path / "given.parquet", given)
+    write_rows(tmp_path / "written.parquet", written)
+    languages = {str(row["id"]): str(row["language"]) for row in written}
+
+    def mixed(**fields: bool) -> tuple[Counter[str], Counter[str]]:
+        ids = made(tmp_path, written=str(tmp_path / "written.parquet"), written_share=0.8, **fields)[30:]
+        assert len(ids) == 120
+        return Counter(languages[one] for one in ids), Counter(ids)
+
+    assert mixed()[0] == {"zh": 72, "en": 24, "fr": 24}
+    # `given` has no French, which keeps its fifth: 120 in the proportions 1/3, 2/3 and 1/5.
+    by_language, each = mixed(written_languages=True)
+    assert by_language == {"zh": 33, "en": 67, "fr": 20}
+    assert {each[one] for one, language in languages.items() if language == "en"} == {16, 17}
+
+
 def test_what_is_no_dialogue_is_one_line(tmp_path: Path) -> None:
     write_rows(tmp_path / "given.parquet", rows("given", 2))
     write_rows(tmp_path / "texts.jsonl", [{"text": "prose"}])

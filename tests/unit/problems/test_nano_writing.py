@@ -62,7 +62,10 @@ def test_exercises_teach_well_posed_problems_that_pass_the_checks_of_their_opera
 
 
 def test_the_prompts_are_those_of_the_templates() -> None:
-    assert {name for name in template_names() if name.startswith("nano_")} == set(PROMPTS)
+    nano = {name for name in template_names() if name.startswith("nano_")}
+    assert nano == {*PROMPTS, "nano_translate_en"}
+    other_way = load_template("nano_translate_en")
+    assert (other_way.prompts, other_way.back) == ({"zh": BACK}, PROMPTS["nano_translate"]["en"])
     for name, prompts in PROMPTS.items():
         template = load_template(name)
         assert template.prompts == prompts
