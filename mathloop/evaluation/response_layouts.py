@@ -6,12 +6,13 @@ To add one, add a line to `LAYOUTS`: the columns that it is recognized by, and w
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mathloop.errors import BadData
+from mathloop.evaluation.lighteval_details import with_verdict, with_verdict_of_old
 from mathloop.evaluation.response_fields import SAVED, Fields
 from mathloop.problems.sources.places import Row, outer_columns, value_at
 
@@ -30,13 +31,16 @@ class ResponseLayout:
     """Names of its files in a folder where others are beside them."""
     benchmark: str = ""
     """Names of its files, with the benchmark's name as a group."""
+    prepared: Callable[[Row], Row] | None = None
+    """A row with further columns, where a part is in no column of its own."""
 
     def columns(self) -> set[str]:
         """The columns that are read."""
         return {*self.needs, *outer_columns(dict(self.fields).values())}
 
     def as_saved(self, row: Row, path: Path) -> Row:
-        """A row of this layout with the columns that `mathloop evaluate` writes."""
+        """A row of this layout with the columns that `mathloop evaluate` writes; raises BadData."""
+        row = self.prepared(row) if self.prepared else row
         found = {
             column: value_at(row, theirs)
             for (_, column), theirs in zip(SAVED, dict(self.fields).values(), strict=True)
@@ -56,6 +60,8 @@ class ResponseLayout:
 
 
 _LM_EVAL = Fields(response="resps", answer="target", problem="doc.question", id="doc_id")
+_LIGHTEVAL = "details_*_20[0-9][0-9]-*.parquet"
+_LIGHTEVAL_TASK = r"details_(.+)_20\d\d-\d\d-.*"
 _LM_EVAL_KEYS = ("doc_id", "doc", "target", "resps", "filter")
 
 
@@ -88,6 +94,13 @@ LAYOUTS: tuple[ResponseLayout, ...] = (
     ResponseLayout("OpenR1-Math", ("problem", "answer", "generations", "correctness_math_verify"),
                    Fields(response="generations", answer="answer", problem="problem",
                           label="correctness_math_verify")),
+    ResponseLayout("lighteval", ("doc", "model_response", "metric"),
+                   Fields(response="response", answer="gold", problem="doc.query", id="doc.id",
+                          label="verdict"),
+                   files=_LIGHTEVAL, benchmark=_LIGHTEVAL_TASK, prepared=with_verdict),
+    ResponseLayout("lighteval", ("full_prompt", "predictions", "gold", "metrics"),
+                   Fields(response="response", answer="gold", problem="full_prompt", label="verdict"),
+                   files=_LIGHTEVAL, benchmark=_LIGHTEVAL_TASK, prepared=with_verdict_of_old),
     ResponseLayout("verl's rollouts", ("input", "output", "gts", "step", "acc"),
                    Fields(response="output", answer="gts", problem="input", label="acc")),
     ResponseLayout("verl's rollouts", ("input", "output", "gts", "step"),

@@ -68,8 +68,8 @@ def saved_rows(place: Path, fields: Fields = SAVED, also: Sequence[str] = ()) ->
                 first = found.get(layout.once) if number == 1 else first
                 if found.get(layout.once) != first:
                     continue
-            row = found if layout is None else layout.as_saved(found, path)
             try:
+                row = found if layout is None else layout.as_saved(found, path)
                 asked = _asked_of(row, fields, place, before + number)
                 responses = list(_responses_of(row, fields, asked, counts))
                 yield SavedRow(path, number, row, asked, responses, layout.name if layout else "")

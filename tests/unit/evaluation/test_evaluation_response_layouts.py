@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from mathloop.errors import BadData
@@ -152,3 +154,61 @@ def test_likelihoods_of_choices_are_refused(tmp_path: Path) -> None:
 def test_no_layout_hides_a_later_one() -> None:
     for layout in LAYOUTS:
         assert recognize(layout.needs) is layout
+
+
+def lighteval(number: int, *responses: str, verdict: float = 1.0, **others: Any) -> dict[str, Any]:
+    """A row as lighteval writes it today with --save-details, without what is not read."""
+    return {
+        "doc": {
+            "query": f"Solve: {number} + 1 pens?",
+            "choices": [" 4+1=<<4+1=5>>5\n#### 5"],
+            "gold_index": [0],
+            "id": str(number),
+        },
+        "metric": {"extractive_match": verdict},
+        "model_response": {"text": [*responses], "logprobs": [], "input": "…", **others},
+    }
+
+
+def details(folder: Path, *rows: dict[str, Any], task: str = "lighteval|gsm8k|0") -> Path:
+    path = folder / "details" / "org" / "model" / "2026-12-02T18-29-22.772737"
+    path.mkdir(parents=True)
+    (folder / "results" / "org").mkdir(parents=True)
+    (folder / "results" / "org" / "results_2026-12-02T18-29-22.772737.json").write_text('{"results": {}}')
+    file = path / f"details_{task}_2026-12-02T18-29-22.772737.parquet"
+    pq.write_table(pa.Table.from_pylist(list(rows)), file)
+    return file
+
+
+def test_lightevals_details_are_read_with_their_verdicts(tmp_path: Path) -> None:
+    rows = (lighteval(number, text, verdict=float(number != 1)) for number, text in enumerate(BOXED))
+    details(tmp_path, *rows)
+    found = fold([tmp_path], verify=True)
+    assert means(found) == (3, 1, pytest.approx(2 / 3), pytest.approx(2 / 3))
+    assert [*found.layouts] == ["lighteval"]
+    assert found.by_verifier.problems == [f"lighteval|gsm8k|0/{number}" for number in range(3)]
+
+
+def test_lightevals_samples_are_in_one_row(tmp_path: Path) -> None:
+    file = details(tmp_path, lighteval(0, *BOXED), lighteval(1, *BOXED))
+    assert means(fold([file], verify=True)) == (2, 3, pytest.approx(2 / 3), None)
+
+
+def test_lightevals_older_details_whose_columns_are_texts_are_read(tmp_path: Path) -> None:
+    rows = [
+        {
+            "full_prompt": f"{number}?",
+            "predictions": str([text]),
+            "gold": str(["5"]),
+            "metrics": str({"extractive_match": int(number != 1)}),
+        }
+        for number, text in enumerate(BOXED)
+    ]
+    file = details(tmp_path, *rows)
+    assert means(fold([file], verify=True)) == (3, 1, pytest.approx(2 / 3), pytest.approx(2 / 3))
+
+
+def test_lightevals_log_probabilities_are_refused(tmp_path: Path) -> None:
+    file = details(tmp_path, lighteval(0, logprobs=[-1.0, -2.0]))
+    with pytest.raises(BadData, match=r"row 1, field 'model_response': .*no text"):
+        fold([file], verify=True)
