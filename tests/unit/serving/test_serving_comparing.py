@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import sys
 import threading
 from itertools import count
 from types import SimpleNamespace
@@ -17,6 +19,7 @@ from mathloop.serving.freed_memory import return_memory
 from mathloop.serving.questions import Question
 from mathloop.voting import Group, group_answers
 from tests.unit.serving.standins import ScriptedEngine, response
+from tests.unit.serving.test_serving_routes import Served
 
 
 def answers(groups: list[Group]) -> list[list[str | None]]:  # type: ignore[type-arg]
@@ -141,3 +144,14 @@ def test_freed_memory_is_given_back_now_and_then(monkeypatch: pytest.MonkeyPatch
 
     asyncio.run(run())
     return_memory()  # whatever the C library
+
+
+def test_no_pipe_of_a_worker_outlives_its_servers_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    served = Served(ScriptedEngine(["\\frac{7}{2}", "\\sqrt{2}", "3.5"]), SolverConfig(compare_seconds=60))
+    votes = served.ask(samples=3, strategy="maj").json()["mathloop"]["candidates"][0]["votes"]
+    served.close()
+    raised: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda error: raised.append(error.exc_value))
+    del served
+    gc.collect()
+    assert (votes, raised) == (2, [])

@@ -61,7 +61,10 @@ class Served:
     def _run(self) -> None:
         async def serve() -> None:
             self._loop = asyncio.get_running_loop()
-            await self._server.serve(sockets=[self._socket])
+            try:
+                await self._server.serve(sockets=[self._socket])
+            finally:
+                await self.solver.close()  # its processes' pipes must not outlive the loop
 
         asyncio.run(serve())
 
