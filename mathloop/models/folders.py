@@ -13,6 +13,8 @@ Kind = Literal["policy", "reward model"]
 HEAD = "score."
 """Prefix of a reward model's head (score.0 and score.2), as in vLLM's `Qwen2ForRewardModel`."""
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+EARLIER = "earlier"
+"""Folder in an SFT policy's, with policies that were saved on the way to it, named after their steps."""
 EXPECTED = "expected a folder that save_pretrained wrote"
 AGAIN = "copy or save it again"
 _TOKENIZER = "tokenizer_config.json"

@@ -219,7 +219,8 @@ def _shared(stages: Sequence[StagePlan], settings: Settings, shape: Shape) -> di
     """Bytes in the store while several pods share a stage: stages of one line run at the same time."""
     works = {s.work.stage: s.work for s in stages if findings.pods_of(s.work.stage, settings) > 1}
     at_once = [[works[name] for name in line if name in works] for line in SAMPLED_AT_ONCE]
-    sent = {"evaluation": 3, "reward_data": 1 + bool(settings.reward_data.champion_samples)}
+    rewarding = 1 + bool(settings.reward_data.champion_samples) + settings.sft.earlier
+    sent = {"evaluation": 3, "reward_data": rewarding}
     return {
         "shards of several sampler pods, until a stage has read them": max(
             sum(RESPONSE_BYTES * work.written for work in line) for line in at_once

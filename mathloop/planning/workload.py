@@ -210,11 +210,19 @@ def _sft(settings: Settings, assumed: Assumptions, problems: float) -> Work:
 
 def _reward_data(settings: Settings, assumed: Assumptions, problems: float) -> Work:
     config = settings.reward_data
-    return _sampled("reward_data", assumed, problems, config.samples, 0.5, config.sampling)
+    samples = reward_samples(settings)
+    return _sampled("reward_data", assumed, problems, samples, 0.5, config.sampling)
+
+
+def reward_samples(settings: Settings) -> int:
+    """Responses per problem for the reward model, of all policies that are asked."""
+    config = settings.reward_data
+    others = config.earlier_samples * settings.sft.earlier + config.model_samples * len(config.models)
+    return config.samples + config.champion_samples + others
 
 
 def _reward_model(settings: Settings, assumed: Assumptions, problems: float) -> Work:
-    config, samples = settings.reward_model, settings.reward_data.samples
+    config, samples = settings.reward_model, reward_samples(settings)
     # Those with right and wrong responses, without the held-out ones.
     mixed = assumed.after_sft().between(1, samples - 1, samples)
     used = problems * mixed * (1 - config.heldout_share)

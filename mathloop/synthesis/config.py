@@ -74,6 +74,15 @@ class RewardDataConfig(BaseModel):
     champion_samples: int = Field(
         0, ge=0, description="Responses per problem that the round's champion, an earlier policy, adds"
     )
+    earlier_samples: int = Field(
+        0,
+        ge=0,
+        description="Responses per problem that each policy adds which `sft.earlier` saved on the way",
+    )
+    models: tuple[str, ...] = Field(
+        (), description="Other policies, of any size: folders, or s3://bucket/folder"
+    )
+    model_samples: int = Field(2, ge=1, description="Responses per problem that each of `models` adds")
     balanced: bool = Field(
         False,
         description="Keep as many right as wrong responses of each problem, one more at most; problems whose "

@@ -161,6 +161,12 @@ class SFTConfig(BaseModel):
         ge=8,
         description="Maximum tokens of prompt and response; longer samples are dropped and counted",
     )
+    earlier: int = Field(
+        0,
+        ge=0,
+        le=16,
+        description="Policies saved on the way, at even distances, which `reward_data.earlier_samples` asks",
+    )
     lora: LoRAConfig | None = Field(None, description="Train low-rank adapters; null: train all weights")
     optimizer: OptimizerConfig = OptimizerConfig(learning_rate=5e-4, final_learning_rate=5e-5)
     engine: EngineConfig = EngineConfig()

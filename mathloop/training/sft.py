@@ -11,6 +11,8 @@ import torch
 
 from mathloop.curves import thin
 from mathloop.errors import BadData
+from mathloop.files import disk
+from mathloop.models.folders import EARLIER
 from mathloop.models.packing import Sample
 from mathloop.models.tokenizers import end_tokens
 from mathloop.records import Drops, open_drops, read_problems, read_responses
@@ -42,6 +44,8 @@ def run(
     dropped: Path | None = None,
 ) -> StageReport:
     """Fine-tunes `policy` on the responses and saves it to `model`.
+
+    Policies on the way (`config.earlier`) are in its folder `EARLIER`, named after their steps.
 
     With no response to learn from, `model` is `policy` itself, with a note. `dropped` becomes JSON lines of
     the responses that are not used, each with the reason. Raises BadData if there are responses and every
@@ -79,6 +83,7 @@ def run(
     torch.manual_seed(seed)  # adapters start random: the same after a resume and on every rank
     module = PackedPolicy(add_adapters(net, config.lora))
     data = samples.summary["hash"]
+    marks = {steps * number // (config.earlier + 1) for number in range(1, config.earlier + 1)} - {0}
     with Engine(module, config, steps, work, recipe="sft", seed=seed, data=data) as engine:
         progress = Progress("sft", steps, "steps")
         progress.update(engine.step)
@@ -86,7 +91,12 @@ def run(
             batch = [samples[i] for i in batch_of(len(samples), batch_size, engine.step, seed)]
             values = learn(engine, batch)
             progress.update(tokens=sum(len(s.tokens) for s in batch), loss=values["loss"])
+            if engine.step in marks:
+                save_policy(work / EARLIER / str(engine.step), engine, net, tokenizer)
         save_policy(model, engine, net, tokenizer)
+    if ranks.first and marks:
+        with disk(model):
+            shutil.move(work / EARLIER, model / EARLIER)
     if ranks.local == 0:
         shutil.rmtree(encoded, ignore_errors=True)
     return StageReport(

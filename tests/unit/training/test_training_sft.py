@@ -17,13 +17,14 @@ from torch.nn import functional
 from transformers.models.qwen2 import modeling_qwen2
 
 from mathloop.errors import BadData, BadModel, TrainingDiverged
+from mathloop.models.folders import EARLIER
 from mathloop.models.loading import load_policy
 from mathloop.models.packing import Sample
 from mathloop.records import FinishReason, Problem, Response, read_rows, write_problems, write_responses
 from mathloop.sampling.prompts import render_prompt
 from mathloop.stages import StageReport
 from mathloop.training import sft
-from mathloop.training.config import EngineConfig, OptimizerConfig, SFTConfig
+from mathloop.training.config import EngineConfig, LoRAConfig, OptimizerConfig, SFTConfig
 from mathloop.training.engine import Engine
 from mathloop.training.likelihood import learn
 from mathloop.training.logprobs import PackedPolicy
@@ -291,6 +292,27 @@ def test_a_response_that_was_cut_teaches_no_end_and_one_that_ended_teaches_one(
     assert report.dropped == {"nothing to learn from": 1}
     learned = {letters.decode([t for t, w in zip(s.tokens, s.weights, strict=True) if w]) for s in seen}
     assert learned == {"3<|im_end|>", "4 and", "5"}
+
+
+@pytest.mark.parametrize("lora", [None, LoRAConfig(rank=2)])
+def test_policies_are_saved_on_the_way(
+    save_policy: Callable[..., Path], tmp_path: Path, lora: LoRAConfig | None
+) -> None:
+    policy = save_policy(tmp_path / "policy")
+    given = {"epochs": 7, "lora": lora, "optimizer": OptimizerConfig(learning_rate=1e-2)}
+    fine_tune(tmp_path, policy, name="plain", **given)
+    fine_tune(tmp_path, policy, name="sft", earlier=2, **given)
+    earlier = tmp_path / "sft" / EARLIER
+    assert sorted(path.name for path in earlier.iterdir()) == ["2", "4"]
+    last, plain = weights_of(tmp_path / "sft"), weights_of(tmp_path / "plain")
+    assert all(torch.equal(last[name], weight) for name, weight in plain.items())
+    start, second, fourth = map(weights_of, (policy, earlier / "2", earlier / "4"))
+    ways = [
+        sum(float((last[n] - w).detach().abs().sum()) for n, w in one.items())
+        for one in (start, second, fourth)
+    ]
+    assert ways[0] > ways[1] > ways[2] > 0
+    assert [path.name for path in (tmp_path / "work-sft").iterdir() if path.name == EARLIER] == []
 
 
 def test_with_nothing_to_learn_the_policy_stays(save_policy: Callable[..., Path], tmp_path: Path) -> None:
