@@ -31,10 +31,12 @@ from mathloop.problems.sources.places import (
     outer_columns,
     prompt,
     stated_in,
+    text_or_turn,
     without_brackets,
 )
 
 _KEYS = ("label", "answerKey", "correct", "Answer", "answer")
+_COMPLETION = text_or_turn("completion", MODEL)
 _STATED = ("answer", stated_in("solution"))
 
 
@@ -157,8 +159,17 @@ LAYOUTS: tuple[Layout, ...] = (
     Layout("query-response", ("query", "response"), problem="query", answer=stated_in("response"),
            solution="response"),
     Layout("chat", ("messages",), problem=first_turn("messages", USER),
-           answer=stated_in(first_turn("messages", MODEL)), solution=first_turn("messages", MODEL),
-           source=(), level=(), subject=()),
+           answer=("expected_answer", "ground_truth", "answer", stated_in(first_turn("messages", MODEL))),
+           solution=first_turn("messages", MODEL), source=(), level=(), subject=()),
+    Layout("prompt-ground-truth", ("prompt", "ground_truth"), problem=prompt, answer="ground_truth"),
+    Layout("prompt-answer", ("prompt", "answer"), problem=prompt, answer=_STATED),
+    Layout("prompt-solution", ("prompt", "solution"), problem=prompt, answer=stated_in("solution")),
+    Layout("prompt-completion", ("prompt", "completion"), problem=prompt, answer=stated_in(_COMPLETION),
+           solution=_COMPLETION),
+    Layout("user-assistant", ("user", "assistant"), problem="user", answer=stated_in("assistant"),
+           solution="assistant"),
+    Layout("input-output", ("input", "output"), problem=asked("input"), answer=stated_in("output"),
+           solution="output"),
 )  # fmt: skip
 
 
@@ -207,6 +218,6 @@ def with_fields(layout: Layout | None, named: Mapping[str, str]) -> Layout:
 
 COLUMNS: frozenset[str] = frozenset().union(*(layout.columns() for layout in LAYOUTS)) | {
     "body", "Body", "Question", "context", "passage", "prompt", "instruction", "messages", "conversations",
-    "extra_info", "question_type", "problem_is_valid", "solution_is_valid", *LETTERED,
+    "completion", "extra_info", "question_type", "problem_is_valid", "solution_is_valid", *LETTERED,
 }  # fmt: skip
 """All columns that a layout reads; those that are read by functions are listed."""

@@ -25,11 +25,11 @@ from mathloop.problems.sources.reader import Source
 
 STATEMENTS = ("original_question", "query")
 """Further columns with a question, besides the layout's."""
-CONVERSATIONS = ("messages", "conversations", "prompt")
+CONVERSATIONS = ("messages", "conversations", "prompt", "completion", "chosen", "rejected")
 """Columns with turns; a user's are questions."""
 WORKED = (
     "solution", "generated_solution", "generations", "generation", "response", "responses", "output",
-    "completion", "text", "r1_solution_1", "r1_solution_2", "r1_solution_3",
+    "completion", "chosen", "rejected", "text", "r1_solution_1", "r1_solution_2", "r1_solution_3",
     "rationale", "analysis", "Solution", "cot", "steps", "reasoning", "explanation", "gt_cot",
 )  # fmt: skip
 """Columns with worked solutions, or with anything: a text, or a list of texts."""
@@ -100,7 +100,8 @@ def texts_of(row: Row, place: Place) -> Texts:
 def text_fields(source: Source) -> list[str]:
     """The columns of a data set's first row that decontamination looks at; the question's as "statement"."""
     row = next((row for path in source.files for _, row in file_rows(path, {*COLUMNS}, lambda _: None)), {})
-    others = [name for name in (*STATEMENTS, *CONVERSATIONS, *WORKED) if _has_text(row.get(name))]
+    columns = dict.fromkeys((*STATEMENTS, *CONVERSATIONS, *WORKED))
+    others = [name for name in columns if _has_text(row.get(name))]
     others += ["answer"] if "####" in str(row.get("answer")) else []
     return ["statement", *others] if row else []
 

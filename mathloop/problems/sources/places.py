@@ -28,6 +28,9 @@ _IN_DOLLARS = re.compile(r"\$+([^$]+)\$+\.?")
 _ASKED = re.compile(r"<\|im_start\|>user\n(.*?)<\|im_end\|>", re.DOTALL)
 _LISTED = re.compile(r"""\[\s*(['"])(.*)\1\s*\]""", re.DOTALL)
 _ESCAPED = re.compile(r"""\\[\\'"]""")
+_LONGEST_BARE = 60
+_DIGIT = re.compile(r"\d")
+_PROSE = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}|[\u4e00-\u9fff=]|[.]\s")
 _WRAPPERS = (
     (
         "Solve the following math problem step by step. The last line of your response should be of the form "
@@ -71,6 +74,9 @@ def turns(conversation: Any, roles: tuple[str, ...]) -> list[str]:
     for turn in conversation if isinstance(conversation, list) else ():
         if isinstance(turn, dict) and turn.get("role", turn.get("from")) in roles:
             text = turn.get("content", turn.get("value"))
+            if isinstance(text, list):  # parts, as in OpenAI's messages: [{"type": "text", "text": "…"}]
+                parts = [part.get("text") for part in text if isinstance(part, dict)]
+                text = "\n".join(part for part in parts if isinstance(part, str)) or None
             found += [text] if isinstance(text, str) else []
     return found
 
@@ -80,14 +86,32 @@ def first_turn(column: str, roles: tuple[str, ...]) -> Callable[[Row], Any]:
     return lambda row: next(iter(turns(row.get(column), roles)), None)
 
 
+def text_or_turn(column: str, roles: tuple[str, ...]) -> Callable[[Row], Any]:
+    """A place: this column's text, or the first one that one of `roles` says in its conversation."""
+
+    def read(row: Row) -> Any:
+        text = row.get(column)
+        return text if isinstance(text, str) else next(iter(turns(text, roles)), None)
+
+    return read
+
+
 def stated_in(place: Place) -> Callable[[Row], Any]:
-    """A place: the final answer that the worked solution at `place` states."""
+    """A place: the final answer that the worked solution at `place` states, or that is all of it."""
 
     def read(row: Row) -> Any:
         text = next(values_at(row, place), None)
-        return final_answer(text) if isinstance(text, str) else None
+        if not isinstance(text, str):
+            return None
+        return final_answer(text) or (text.strip() if _is_bare(text) else None)
 
     return read
+
+
+def _is_bare(solution: str) -> bool:
+    """Whether a solution is a number or formula alone, "5" or "$\\frac12$", as TRL's examples have it."""
+    short = len(solution) <= _LONGEST_BARE and "\n" not in solution.strip()
+    return short and _DIGIT.search(solution) is not None and _PROSE.search(solution) is None
 
 
 def final_answer(worked: str) -> str | None:

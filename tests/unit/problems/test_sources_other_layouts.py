@@ -13,6 +13,8 @@ import pytest
 
 from mathloop.errors import BadData
 from mathloop.problems.sources import read_source
+from mathloop.problems.sources.parsing import Place
+from mathloop.problems.sources.passages import texts_of
 from mathloop.problems.sources.places import listed
 from mathloop.records import Problem
 
@@ -40,6 +42,20 @@ def problems_of(folder: Path, row: dict[str, Any]) -> list[Problem]:
     return found
 
 
+USER_TURN = [{"role": "user", "content": "p"}]
+MODEL_TURN = [{"role": "assistant", "content": "So \\boxed{6}"}]
+PARTS = [{"role": "user", "content": [{"type": "text", "text": "p"}, {"type": "text", "text": "q"}]}]
+
+
+@pytest.mark.parametrize("solution", ["See p. 6", "x = 6", "用6", "Proof.", "6. 7", "6\n7"])
+def test_a_short_solution_that_is_no_number_is_no_answer(tmp_path: Path, solution: str) -> None:
+    path = tmp_path / "p.jsonl"
+    path.write_text(json.dumps({"question": "p", "solution": solution}))
+    source = read_source(path)
+    assert [*source] == []
+    assert len(source.left_out) == 1
+
+
 @pytest.mark.parametrize(
     ("row", "statement", "gold"),
     [
@@ -60,6 +76,15 @@ def problems_of(folder: Path, row: dict[str, Any]) -> list[Problem]:
         ({"problem": "p", "answer": "No answer is possible"}, "p", "No answer is possible"),
         ({"input": "How much?", "code": "", "target": -9867630.0}, "How much?", "-9867630"),
         (HARP | {"choices": None, "answer_choice": None, "answer": "17"}, "What is 1+1?", "17"),
+        ({"prompt": USER_TURN, "solution": "$\\frac12$"}, "p", "$\\frac12$"),
+        ({"prompt": "p", "completion": "So \\boxed{6}"}, "p", "6"),
+        ({"prompt": USER_TURN, "completion": MODEL_TURN}, "p", "6"),
+        ({"prompt": "p", "answer": 6}, "p", "6"),
+        ({"messages": USER_TURN, "answer": "6"}, "p", "6"),
+        ({"messages": [*PARTS, *MODEL_TURN]}, "p\nq", "6"),
+        ({"system": "s", "user": "p", "assistant": "The answer is 6."}, "p", "6"),
+        ({"input": "p", "output": "So \\boxed{6}"}, "p", "6"),
+        ({"question": "p", "solution": "6"}, "p", "6"),
     ],
 )
 def test_the_gold_is_the_final_answer(tmp_path: Path, row: dict[str, Any], statement: str, gold: str) -> None:
@@ -132,3 +157,18 @@ def test_utf_16_is_said_in_one_line(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text('{"problem": "p", "answer": "1"}\n', encoding="utf-16")
     with pytest.raises(BadData, match="UTF-16; write the file again as UTF-8"):
         list(read_source(tmp_path / name))
+
+
+def test_completions_and_preferences_are_looked_at_as_texts_and_as_turns() -> None:
+    rows = [
+        {"prompt": "p", "completion": MODEL_TURN},
+        {"prompt": USER_TURN, "chosen": MODEL_TURN, "rejected": "no"},
+        {"prompt": "p", "chosen": "So \\boxed{6}", "rejected": "no"},
+    ]
+    found = [texts_of(row, Place(Path("t.jsonl"), 1)) for row in rows]
+    assert all(texts.statements == ["p"] for texts in found)
+    assert [sorted(texts.worked) for texts in found] == [
+        ["So \\boxed{6}"],
+        ["So \\boxed{6}", "no"],
+        ["So \\boxed{6}", "no"],
+    ]
