@@ -17,6 +17,7 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from mathloop.models.dtypes import fast_bfloat16
 from mathloop.models.packing import Layout, Pack
 
 FAMILIES = frozenset({"llama", "mistral", "olmo2", "qwen2", "qwen3", "smollm3"})
@@ -99,9 +100,7 @@ def _attention(
             module, query, key, value, attention_mask, **settings
         )
         return plain
-    # Autocast makes their dtypes differ. Flash attention on a CPU is slower in bfloat16 than in float32.
-    dtype = torch.float32 if isinstance(plan, _CPUPlan) and value.dtype == torch.bfloat16 else value.dtype
-    q, k, v = (states[0].transpose(0, 1).to(dtype) for states in (query, key, value))
+    q, k, v = (states[0].transpose(0, 1).to(value.dtype) for states in (query, key, value))  # autocast
     return plan.attend(q, k, v, settings["scaling"])[None].to(value.dtype), None
 
 
@@ -221,16 +220,21 @@ class _CPUPlan:
 class _CPUAttention(torch.autograd.Function):
     """Attention by parts of the keys, joined by their log-sum-exps as in ring attention (arXiv 2310.01889).
 
-    The backward pass of a part needs only the joined output and log-sum-exp, and is exact.
+    The backward pass of a part needs only the joined output and log-sum-exp, and is exact. It is in float32,
+    as is the forward pass where bfloat16 is emulated: in bfloat16 PyTorch's kernels are slower there.
     """
 
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, plan: _CPUPlan, scale: float) -> Tensor:
-        out, logsumexp = torch.empty_like(query), query.new_empty(query.shape[:2])
+        dtype, wide = query.dtype, torch.promote_types(query.dtype, torch.float32)
+        if not fast_bfloat16("cpu"):
+            query, key, value = (x.to(wide) for x in (query, key, value))
+        out = query.new_empty(query.shape, dtype=wide)
+        logsumexp = out.new_empty(query.shape[:2])
         for bucket in plan.buckets:
             padded = [bucket.take(x) for x in (query, key, value)]
             part, partial = _flash(*padded, is_causal=True, scale=scale)
-            bucket.put(out, part)
+            bucket.put(out, part.to(wide))
             bucket.put(logsumexp, partial)
         for tokens, prompt in plan.crossings:
             part, partial = _flash(
@@ -243,29 +247,30 @@ class _CPUAttention(torch.autograd.Function):
             logsumexp[tokens] = joined
         ctx.save_for_backward(query, key, value, out, logsumexp)
         ctx.plan, ctx.scale = plan, scale
-        return out
+        return out.to(dtype)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         query, key, value, out, logsumexp = ctx.saved_tensors
+        above, query, key, value = (x.to(out.dtype) for x in (gradient, query, key, value))
         gradients = [torch.empty_like(x) for x in (query, key, value)]
         for bucket in ctx.plan.buckets:
-            above = bucket.take(gradient)
+            padded_above = bucket.take(above)
             # Padding repeats a token, but must not contribute to its gradient.
-            above.transpose(1, 2).flatten(0, 1).index_fill_(0, bucket.empty, 0.0)
+            padded_above.transpose(1, 2).flatten(0, 1).index_fill_(0, bucket.empty, 0.0)
             padded = [bucket.take(x) for x in (query, key, value, out, logsumexp)]
             for whole, part in zip(
-                gradients, _flash_backward(above, *padded, 0.0, True, scale=ctx.scale), strict=True
+                gradients, _flash_backward(padded_above, *padded, 0.0, True, scale=ctx.scale), strict=True
             ):
                 bucket.put(whole, part)
         for tokens, prompt in ctx.plan.crossings:
             places = tokens, prompt, prompt
             read = [_heads(x[at]) for x, at in zip((query, key, value), places, strict=True)]
             after = [_heads(x[tokens]) for x in (out, logsumexp)]
-            parts = _flash_backward(_heads(gradient[tokens]), *read, *after, 0.0, False, scale=ctx.scale)
+            parts = _flash_backward(_heads(above[tokens]), *read, *after, 0.0, False, scale=ctx.scale)
             for whole, part, at in zip(gradients, parts, places, strict=True):
                 whole[at] += part[0].transpose(0, 1)
-        return *gradients, None, None
+        return *(x.to(gradient.dtype) for x in gradients), None, None
 
 
 _flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu

@@ -268,3 +268,28 @@ def test_packed_and_unpacked_agree_on_a_gpu(share: bool) -> None:
     where = [at for spans in packed.layout.spans for span in spans for at in range(*span)]
     ours = {name: g.cpu() for name, g in gradients(model, states[where].float().cpu()).items()}
     assert_alike(ours, alone, 0.02)
+
+
+@pytest.mark.parametrize("fast", [False, True])
+def test_attention_in_bfloat16_is_that_of_float32_to_its_rounding(
+    fast: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attention, "fast_bfloat16", lambda device: fast)
+    layout = pack(make_samples(), share_prompts=True).layout
+    total = sum(layout.lengths)
+    torch.manual_seed(0)
+    given = [torch.randn(total, heads, 8).bfloat16() for heads in (4, 2, 2)]
+    above = torch.randn(total, 4, 8).bfloat16()
+    found = []
+    for dtype in (torch.float32, torch.bfloat16):
+        rows = [row.to(dtype).requires_grad_() for row in given]
+        out = attention._CPUPlan.of(layout).attend(*rows, 0.3)
+        out.backward(above.to(dtype))
+        assert out.dtype == dtype
+        found.append([out, *(row.grad for row in rows)])
+    for exact, rounded in zip(*found, strict=True):
+        assert exact is not None
+        assert rounded is not None
+        assert rounded.dtype == torch.bfloat16
+        error = (rounded.detach().float() - exact.detach()).abs().max()
+        assert error < 0.01 * exact.detach().abs().max()
