@@ -37,6 +37,7 @@ from mathloop.errors import BadConfig, Interrupted, TrainingDiverged
 from mathloop.models.attention import use_attention
 from mathloop.models.dtypes import working_dtype
 from mathloop.models.linear import speed_up
+from mathloop.models.memory import keep_freed
 from mathloop.storage import open_store
 from mathloop.training.capacity import Utilization, check_memory, out_of_memory
 from mathloop.training.checkpoint import Checkpoint, Checkpoints
@@ -96,6 +97,8 @@ class Engine:
         if self.config.activation_checkpointing:
             _checkpoint_activations(module)
         speed_up(module)
+        if self.ranks.device.type == "cpu":
+            keep_freed()
         self._updates = self._begin_updates()
         self.step = self._saved = 0
         self.curves: dict[str, list[Point]] = {}

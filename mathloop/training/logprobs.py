@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -15,6 +16,9 @@ from mathloop.training.ranks import most_of_ranks
 
 CHUNK = 2**26
 """Logits per chunk: 256 MiB of float32, of which backward needs up to three."""
+
+BLOCK = 2**19
+"""Logits that a CPU's cache holds: 2 MiB of float32."""
 
 
 class PackedPolicy(nn.Module):
@@ -48,7 +52,10 @@ def token_logprobs(head: nn.Linear, states: Tensor, targets: Tensor, *, temperat
     """
 
     def part(states: Tensor, targets: Tensor) -> Tensor:
-        logits = head(states).float()
+        logits = head(states)
+        if logits.device.type == "cpu":
+            return _Chosen.apply(logits, targets, temperature)  # type: ignore[no-any-return, no-untyped-call]
+        logits = logits.float()
         if temperature != 1.0:
             logits = logits / temperature
         return -functional.cross_entropy(logits, targets, reduction="none")
@@ -61,3 +68,39 @@ def token_logprobs(head: nn.Linear, states: Tensor, targets: Tensor, *, temperat
         return part(states, targets)
     pieces = zip(torch.tensor_split(states, count), torch.tensor_split(targets, count), strict=True)
     return torch.cat([checkpoint(part, *piece, use_reentrant=False) for piece in pieces])
+
+
+class _Chosen(torch.autograd.Function):
+    """Log-probabilities of chosen logits, on a CPU: in blocks of rows that stay in its cache."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, targets: Tensor, temperature: float) -> Tensor:
+        ctx.save_for_backward(logits, targets)
+        ctx.temperature = temperature
+        out = torch.empty(len(logits))
+        for rows in _blocks(logits):
+            logprobs = torch.log_softmax(_scaled(logits[rows], temperature), -1)
+            torch.gather(logprobs, 1, targets[rows, None], out=out[rows, None])
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        logits, targets = ctx.saved_tensors
+        back = torch.empty_like(logits)
+        gradient = (gradient / ctx.temperature)[:, None]
+        for rows in _blocks(logits):
+            shares = torch.softmax(_scaled(logits[rows], ctx.temperature), -1).mul_(-gradient[rows])
+            back[rows] = shares.scatter_add_(1, targets[rows, None], gradient[rows])
+        return back, None, None
+
+
+def _blocks(logits: Tensor) -> Iterator[slice]:
+    """Slices of the rows, of `BLOCK` logits each or of one row."""
+    step = max(1, BLOCK // logits.shape[1])
+    return (slice(start, start + step) for start in range(0, len(logits), step))
+
+
+def _scaled(logits: Tensor, temperature: float) -> Tensor:
+    """Float32 logits over the temperature."""
+    logits = logits.float()
+    return logits if temperature == 1.0 else logits / temperature

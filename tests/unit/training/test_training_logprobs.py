@@ -109,3 +109,21 @@ def test_half_precision_logits_are_reduced_in_float32() -> None:
         exact = (head(states).double() / 0.7).log_softmax(-1).gather(1, targets[:, None])[:, 0]
     assert found.dtype == torch.float32
     assert torch.allclose(found.double(), exact, atol=1e-5)
+
+
+@pytest.mark.parametrize("block", [1, 25, 2**19])
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+def test_gradients_of_logits_are_the_same_in_blocks_of_any_size(
+    block: int, temperature: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logprobs, "BLOCK", block)
+    torch.manual_seed(0)
+    head = nn.Linear(16, 11)
+    targets, above = torch.randint(0, 11, (7,)), torch.randn(7)
+    states = torch.randn(7, 16, requires_grad=True)
+    found = token_logprobs(head, states, targets, temperature=temperature)
+    ours = torch.autograd.grad(found, (states, head.weight, head.bias), above)
+    exact = (head(states) / temperature).log_softmax(-1).gather(1, targets[:, None])[:, 0]
+    theirs = torch.autograd.grad(exact, (states, head.weight, head.bias), above)
+    assert torch.allclose(found, exact, atol=1e-6)
+    assert all(torch.allclose(one, two, atol=1e-6) for one, two in zip(ours, theirs, strict=True))
