@@ -21,6 +21,8 @@ _CUT = re.compile(
     r"|\s+(?=(?:Please|Put\s+your|Enclose|Let's\s+think|Return\s+your|Give\s+your)\b)"
 )
 """Between sentences, lines and the marks of a chat template."""
+_ASCII_CUT = re.compile(rf"(?=[\s<\[])(?:{_CUT.pattern})")
+"""The same for ASCII, faster: most characters begin none of these."""
 _LABEL = re.compile(
     r"[#*\s]*(?:(?:math(?:ematics)?\s+)?(?:problem|question|task|exercise)(?:\s+statement)?|Q|user|human|题目|问题)"
     r"\s*\d*\s*[*]*\s*[:：]\s*[*]*\s*",
@@ -90,7 +92,8 @@ def without_prompt(text: str) -> str:
     """The question without the instructions around it; the text if it has none or is nothing else."""
     if len(text) > _LONGEST_TEXT:
         return text
-    cuts = [(match.start(), match.end()) for match in _CUT.finditer(text)]
+    cut = _ASCII_CUT if text.isascii() else _CUT
+    cuts = [match.span() for match in cut.finditer(text)]
     pieces = list(
         zip([0, *(end for _, end in cuts)], [*(start for start, _ in cuts), len(text)], strict=True)
     )

@@ -10,7 +10,7 @@ from mathloop.decontamination.batches import Passage
 from mathloop.decontamination.index import Index
 from mathloop.decontamination.items import Item
 from mathloop.decontamination.matching import find_matches
-from mathloop.decontamination.prompts import without_prompt
+from mathloop.decontamination.prompts import _ASCII_CUT, _CUT, without_prompt
 from mathloop.decontamination.sources import read_items
 from tests.paths import SHARED_DATA
 
@@ -67,3 +67,22 @@ def test_the_question_comes_out_of_each_prompt_as_it_was() -> None:
 )
 def test_a_text_without_a_prompt_or_without_a_question_stays(text: str) -> None:
     assert without_prompt(text) == text
+
+
+def test_an_ascii_text_is_cut_alike_by_the_faster_pattern() -> None:
+    parts = [
+        *" \n\t.!?:<|>[]/$){}aZ5-'\x1c\r",
+        "[INST]",
+        "[/INST]",
+        "<|user|>",
+        "Please",
+        "Put  your ",
+        "Enclose",
+    ]
+    rng, cuts = Random(1), 0
+    for _ in range(4000):
+        text = "".join(rng.choices(parts, k=rng.randrange(14)))
+        found = [match.span() for match in _CUT.finditer(text)]
+        assert [match.span() for match in _ASCII_CUT.finditer(text)] == found
+        cuts += len(found)
+    assert cuts > 2000
