@@ -96,15 +96,15 @@ class Prefilter:
         wide = np.flatnonzero(~are_ascii)
         _check_sizes(normal[place] for place in wide.tolist())
         own = np.flatnonzero(are_ascii)
-        strings = np.fromiter(map(id, normal), np.uint64, len(normal))
+        strings = np.array(normal, np.object_)  # an array of pointers
         mark(compiled.mark_strings, own, _LETTERS, LONGEST, strings[own])
         unread = np.flatnonzero(marks & _UNREAD)
         for places in (unread, wide):
             for own in _batches(places, normal):
                 codes, offsets = encoded([normal[place] for place in own.tolist()])
                 mark(compiled.mark_texts, own, codes, codes.itemsize > 1, offsets)
-        # The compiled code has looked for hints in the texts that it has seen as they are.
-        unseen = np.concatenate((unread, wide, np.array(changed, np.int64)))
+        # The compiled code has looked for hints in the others: no hint has an apostrophe.
+        unseen = np.concatenate((unread, wide))
         prompted = (marks & _PROMPTED).astype(np.bool_)
         prompted[unseen] = _hints(texts, unseen.tolist())[unseen]
         return Marks((marks & _MATCHES).astype(np.bool_), prompted & are_statements)

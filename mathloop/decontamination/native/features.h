@@ -12,9 +12,10 @@ typedef struct {
 } Feature;
 
 typedef struct {
-    Feature numbers[LONGEST], words[2 * LONGEST], distinct[2 * LONGEST];
-    int64_t number_count, word_count, distinct_count; /* distinct words are -1 until `distinguish` */
-    int64_t variables, ideographs;
+    Feature numbers[LONGEST], words[2 * LONGEST + 2]; /* each once; words after a first one that means none */
+    int64_t number_count, word_count, variables, ideographs;
+    uint16_t slots[4096]; /* the place of a word, or 0; the first `slot_mask` + 1 are probed linearly */
+    uint64_t slot_mask;
     uint8_t is_variable[LONGEST];
 } Features;
 
@@ -117,11 +118,35 @@ static int read_numbers(const Filter *filter, const Text *text, Features *featur
     return 1;
 }
 
+/* Of equal words the first stays; 0 is none. A token adds at most one word and one formula, so a slot is free.
+ * Without a branch on whether the word is new, which nobody can foresee. */
+static inline void add_word(Features *features, uint64_t hash, double weight, int is_formula)
+{
+    int64_t count = features->word_count;
+    uint64_t slot = hash & features->slot_mask;
+    while ((features->slots[slot] != 0) & (features->words[features->slots[slot]].hash != hash))
+        slot = (slot + 1) & features->slot_mask;
+    int is_new = (features->slots[slot] == 0) & (hash != 0);
+    features->words[count + 1] = (Feature){hash, weight, is_formula};
+    features->slots[slot] = (uint16_t)(is_new ? count + 1 : features->slots[slot]);
+    features->word_count = count + is_new;
+}
+
+static void clear_words(Features *features, int64_t tokens)
+{
+    uint64_t slots = 64;
+    while (slots <= 2 * (uint64_t)tokens)
+        slots *= 2;
+    memset(features->slots, 0, slots * sizeof *features->slots);
+    features->slot_mask = slots - 1, features->word_count = 0;
+}
+
+/* Of a text of at most LONGEST tokens. */
 static void read_words(const Filter *filter, const Text *text, Features *features)
 {
     const uint8_t *kinds = text->kinds;
-    features->word_count = features->variables = features->ideographs = 0;
-    features->distinct_count = -1;
+    features->variables = features->ideographs = 0;
+    clear_words(features, text->count);
     for (int64_t token = 0; token < text->count; token++) {
         int is_variable = kinds[token] >= GREEK_LETTER && !is_article(filter, text->hashes[token]);
         features->is_variable[token] = (uint8_t)is_variable;
@@ -133,9 +158,7 @@ static void read_words(const Filter *filter, const Text *text, Features *feature
         uint64_t hash = is_pair ? mix(text->hashes[token] * FIRST + text->hashes[token + 1]) : stem(text, token);
         int64_t found = entry(&filter->words, hash);
         double weight = is_pair && !found ? RARE_PAIR : filter->word_weights[found];
-        hash = found ? filter->representatives[found] : hash;
-        if (hash)
-            features->words[features->word_count++] = (Feature){hash, weight, 0};
+        add_word(features, found ? filter->representatives[found] : hash, weight, 0);
     }
     for (int64_t token = 0; token + 2 < text->count; token++) {
         const uint8_t *own = kinds + token, *variable = features->is_variable + token;
@@ -151,30 +174,7 @@ static void read_words(const Filter *filter, const Text *text, Features *feature
             digits += own[i] == DIGIT;
             parts[i] = variable[i] ? VARIABLE : text->hashes[token + i];
         }
-        if (digits) {
-            uint64_t hash = mix(parts[0] * FIRST + parts[1] * SECOND + parts[2]);
-            features->words[features->word_count++] = (Feature){hash, 0, 1};
-        }
+        if (digits)
+            add_word(features, mix(parts[0] * FIRST + parts[1] * SECOND + parts[2]), 0, 1);
     }
-}
-
-static int by_hash(const void *one, const void *other)
-{
-    uint64_t left = ((const Feature *)one)->hash, right = ((const Feature *)other)->hash;
-    return (left > right) - (left < right);
-}
-
-/* Fills `distinct` with the words, in the order of their hashes. */
-static void distinguish(Features *features)
-{
-    Feature *found = features->distinct;
-    int64_t kept = 0;
-    if (features->distinct_count >= 0)
-        return;
-    memcpy(found, features->words, (size_t)features->word_count * sizeof *found);
-    qsort(found, (size_t)features->word_count, sizeof *found, by_hash);
-    for (int64_t i = 0; i < features->word_count; i++)
-        if (!i || found[i].hash != found[kept - 1].hash)
-            found[kept++] = found[i];
-    features->distinct_count = kept;
 }

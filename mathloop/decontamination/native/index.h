@@ -117,8 +117,12 @@ static inline int is_run(const Filter *filter, uint64_t hash)
 /* 1 + the position of a key, or 0. */
 static inline int64_t entry(const Vocabulary *vocabulary, uint64_t hash)
 {
-    for (uint64_t at = hash & vocabulary->mask; vocabulary->slots[at]; at = (at + 1) & vocabulary->mask)
-        if (vocabulary->keys[vocabulary->slots[at]] == hash)
-            return vocabulary->slots[at];
-    return 0;
+    const uint64_t *keys = vocabulary->keys;
+    uint64_t at = hash & vocabulary->mask;
+    int64_t found = vocabulary->slots[at], same = keys[found] == hash;
+    while ((found != 0) & !same) { /* rarely: nobody can foresee which words are known */
+        at = (at + 1) & vocabulary->mask;
+        found = vocabulary->slots[at], same = keys[found] == hash;
+    }
+    return same ? found : 0;
 }

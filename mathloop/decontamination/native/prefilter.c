@@ -19,24 +19,33 @@ static int may_match(State *state, int is_statement)
     return filter->rephrased && may_rephrase(state);
 }
 
+/* The place of the bit of three letters. */
+static inline uint32_t hint_bit(const char *letters)
+{
+    uint32_t three = (uint8_t)letters[0] | (uint32_t)(uint8_t)letters[1] << 8 | (uint32_t)(uint8_t)letters[2] << 16;
+    return three * 0x9E3779B1u >> 16;
+}
+
 static void learn_hints(State *state)
 {
-    for (const char *hint = state->filter->hints; *hint; hint += strlen(hint) + 1) {
-        unsigned pair = (uint8_t)hint[0] | (unsigned)(uint8_t)hint[1] << 8;
-        state->hint_pairs[pair >> 3] |= (uint8_t)(1 << (pair & 7));
-    }
+    for (const char *hint = state->filter->hints; *hint; hint += strlen(hint) + 1)
+        for (int third = 0; third < 256; third++) { /* any, after a hint of two letters */
+            char three[] = {hint[0], hint[1], hint[2] ? hint[2] : (char)third};
+            uint32_t bit = hint_bit(three);
+            state->hint_bits[bit >> 3] |= (uint8_t)(1 << (bit & 7));
+        }
 }
 
 /* Whether the first and last characters of an ASCII text have a hint, see prompts.py. */
 static int has_hint(const State *state, const uint8_t *raw, int64_t size)
 {
-    char edges[2 * EDGE + 1] = {0};
+    char edges[2 * EDGE + 2] = {0};
     int64_t own = size < EDGE ? size : EDGE;
     memcpy(edges, raw, (size_t)own);
     memcpy(edges + own, raw + size - own, (size_t)own);
     for (int64_t at = 0; at + 1 < 2 * own; at++) {
-        unsigned pair = (uint8_t)edges[at] | (unsigned)(uint8_t)edges[at + 1] << 8;
-        if (state->hint_pairs[pair >> 3] >> (pair & 7) & 1)
+        uint32_t bit = hint_bit(edges + at);
+        if (state->hint_bits[bit >> 3] >> (bit & 7) & 1)
             for (const char *hint = state->filter->hints; *hint; hint += strlen(hint) + 1)
                 if (!strncmp(edges + at, hint, strlen(hint)))
                     return 1;
@@ -55,7 +64,7 @@ typedef const char *(*Letters)(void *string, intptr_t *size);
 /* The state for texts of up to `longest` characters, or NULL without memory; `discard` it. */
 static State *prepared(const Filter *filter, int64_t longest, int wide)
 {
-    size_t size = (size_t)longest + 4 * PAD;
+    size_t size = (size_t)longest + 4 * PAD + 2 * 64; /* characters are read 64 at a time */
     State *state = calloc(1, sizeof *state);
     if (!state)
         return NULL;

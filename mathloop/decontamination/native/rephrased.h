@@ -33,14 +33,13 @@ static void set_bit(Sketch *sketch, int kind, uint64_t hash)
 static void make_sketch(State *state)
 {
     Sketch *sketch = &state->sketch;
-    Features *features = &state->features;
+    const Features *features = &state->features;
     double words = 0, formulas = 0, numbers = 0;
     if (sketch->is_made)
         return;
     memset(sketch, 0, sizeof *sketch);
-    distinguish(features);
-    for (int64_t i = 0; i < features->distinct_count; i++) {
-        const Feature *word = features->distinct + i;
+    for (int64_t i = 1; i <= features->word_count; i++) {
+        const Feature *word = features->words + i;
         set_bit(sketch, word->is_formula ? 2 : word->weight > FAMILIAR, word->hash);
         words += word->weight;
         formulas += word->is_formula;
@@ -143,7 +142,7 @@ static void want_set_and_words(State *state, uint64_t set)
     uint64_t base = mix(set);
     int64_t key = locate(&state->filter->sets, base);
     if (key >= 0 && state->filter->set_entries[2 * key + 1] & state->answer_bits)
-        for (int64_t i = 0; i < features->word_count; i++)
+        for (int64_t i = 1; i <= features->word_count; i++)
             want(state, &state->filter->keys, mix(base + features->words[i].hash));
 }
 
@@ -155,18 +154,18 @@ typedef struct {
 static void want_word_pairs(State *state)
 {
     Rare rarest[RAREST];
-    Features *features = &state->features;
+    const Features *features = &state->features;
     const Table *frequency = &state->filter->frequency;
     int count = 0;
-    distinguish(features);
-    for (int64_t i = 0; i < features->distinct_count; i++) {
-        uint64_t hash = features->distinct[i].hash;
+    for (int64_t i = 1; i <= features->word_count; i++) {
+        uint64_t hash = features->words[i].hash;
         int64_t key = locate(frequency, hash);
         if (key < 0)
             continue;
         int32_t items = frequency->values[frequency->starts[key]];
         int at = count;
-        while (at > 0 && rarest[at - 1].items > items) /* words come in the order of their hashes */
+        while (at > 0 && (rarest[at - 1].items > items ||
+                          (rarest[at - 1].items == items && rarest[at - 1].hash > hash)))
             at--;
         if (at == RAREST)
             continue;
@@ -233,7 +232,7 @@ static int may_rephrase(State *state)
         return 1;
     state->wanted_count = 0;
     if (state->symbolic) {
-        for (int64_t i = 0; i < features->word_count; i++)
+        for (int64_t i = 1; i <= features->word_count; i++)
             want(state, &filter->rare, features->words[i].hash);
         if (is_any_likely(state, &filter->rare, filter->rare_entries))
             return 1;

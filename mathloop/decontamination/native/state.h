@@ -21,5 +21,5 @@ typedef struct {
     int64_t wanted_count;
     int32_t *seen; /* [items] the last `number` with which each was looked at */
     int32_t number;
-    uint8_t hint_pairs[1 << 13]; /* a bit per first two letters of a hint */
+    uint8_t hint_bits[1 << 13]; /* a bit per hash of the first three letters of a hint */
 } State;

@@ -97,10 +97,28 @@ static int64_t load_wide(const Filter *filter, Text *text, const uint32_t *raw, 
     return marks;
 }
 
+/* A bit for each of 64 bytes, which are 0 or 1. */
+static inline uint64_t bits_of(const uint8_t *flags)
+{
+    uint64_t result = 0, eight;
+    for (int i = 0; i < 8; i++) {
+        memcpy(&eight, flags + 8 * i, 8);
+        result |= (eight * 0x0102040810204080u >> 56) << (8 * i);
+    }
+    return result;
+}
+
+/* Appends `first` plus the place of each bit to `places`; returns their new number. */
+static inline int64_t spread(int64_t *places, int64_t count, int64_t first, uint64_t bits)
+{
+    for (; bits; bits &= bits - 1)
+        places[count++] = first + __builtin_ctzll(bits);
+    return count;
+}
+
 static int64_t load_narrow(Text *text, const uint8_t *raw, int64_t size)
 {
-    static const char signs[] = ",.'";
-    uint8_t *narrow = text->narrow + PAD, *classes = text->classes + PAD;
+    uint8_t *narrow = text->narrow + PAD, *classes = text->classes + PAD, flags[64];
     int64_t marks = 0;
     for (int64_t i = 0; i < size; i++) { /* without a table, so that the compiler can take many at once */
         uint8_t own = raw[i], upper = (uint8_t)(own - 'A') < 26;
@@ -108,9 +126,12 @@ static int64_t load_narrow(Text *text, const uint8_t *raw, int64_t size)
         narrow[i] = own;
         classes[i] = (uint8_t)(((uint8_t)(own - '0') < 10) * DIGIT + ((uint8_t)(own - 'a') < 26) * LETTER);
     }
-    for (const char *sign = signs; *sign; sign++)
-        for (uint8_t *at = narrow; (at = memchr(at, *sign, (size_t)(narrow + size - at))) != NULL; at++)
-            text->marks[marks++] = at - text->narrow;
+    memset(narrow + size, 0, 64); /* there is room, see `prepared` */
+    for (int64_t i = 0; i < size; i += 64) {
+        for (int at = 0; at < 64; at++)
+            flags[at] = (narrow[i + at] == ',') | (narrow[i + at] == '.') | (narrow[i + at] == '\'');
+        marks = spread(text->marks, marks, PAD + i, bits_of(flags));
+    }
     return marks;
 }
 
@@ -187,20 +208,18 @@ static int64_t find_wide_edges(Text *text, int64_t stop)
     return count;
 }
 
-/* The same for the classes 0 to 2, eight characters at a time. After `stop` are separators alone. */
+/* The same for the classes 0 to 2, 64 characters at a time. */
 static int64_t find_edges(Text *text, int64_t stop)
 {
-    const uint8_t *classes = text->classes;
-    int64_t *edges = text->marks, count = 0;
+    uint8_t *classes = text->classes, flags[64];
+    int64_t count = 0;
     if (text->wide)
         return find_wide_edges(text, stop);
-    for (int64_t at = PAD; at <= stop; at += 8) {
-        uint64_t own, before;
-        memcpy(&own, classes + at, 8);
-        memcpy(&before, classes + at - 1, 8);
-        own ^= before;
-        for (own = (own | own >> 1) & 0x0101010101010101u; own; own &= own - 1)
-            edges[count++] = at + (__builtin_ctzll(own) >> 3);
+    memset(classes + stop, 0, 64); /* a separator */
+    for (int64_t at = PAD; at <= stop; at += 64) {
+        for (int i = 0; i < 64; i++)
+            flags[i] = classes[at + i] != classes[at + i - 1];
+        count = spread(text->marks, count, at, bits_of(flags));
     }
     return count;
 }
@@ -229,36 +248,38 @@ static uint64_t greek_name(const Filter *filter, uint32_t letter)
 
 static void tokenize(const Filter *filter, Text *text, const void *raw, int64_t size)
 {
-    int64_t edges = find_edges(text, load(filter, text, raw, size)), count = 0;
-    text->sums[0] = text->skeletons[0] = 0;
-    text->longest_word = text->has_greek = 0;
+    int64_t edges = find_edges(text, load(filter, text, raw, size)), count = 0, longest_word = 0;
+    const Text to = *text; /* a copy that no byte written below can change */
+    uint64_t sum = 0, skeleton = 0, has_greek = 0;
+    to.sums[0] = to.skeletons[0] = 0;
     for (int64_t edge = 0; edge < edges; edge++) {
-        int64_t start = text->marks[edge], end = text->marks[edge + 1];
-        uint8_t kind = text->classes[start];
+        int64_t start = to.marks[edge], end = to.marks[edge + 1];
+        uint8_t kind = to.classes[start];
         if (!kind)
             continue;
-        uint64_t hash = !text->wide            ? hash_narrow(text->narrow + start, end - start)
-                        : kind == GREEK_LETTER ? greek_name(filter, text->codes[start])
+        uint64_t hash = !to.wide ? hash_narrow(to.narrow + start, end - start)
+                        : kind == GREEK_LETTER ? greek_name(filter, to.codes[start])
                                                : hash_characters(text, start, end);
-        if (kind == LETTER && code(text, start - 1) == '\\') {
+        if (kind == LETTER && to.narrow[start - 1] == '\\' && code(text, start - 1) == '\\') {
             int64_t command = place_of(filter->command_keys, filter->command_count, hash);
             if (command < 0)
                 continue;
             hash = filter->command_values[command];
         }
-        if (kind == LETTER && end - start > text->longest_word)
-            text->longest_word = end - start;
-        text->has_greek |= kind == GREEK_LETTER;
-        text->starts[count] = start;
-        text->ends[count] = end;
-        text->kinds[count] = kind == LETTER && end - start == 1 ? SINGLE : kind;
-        text->hashes[count] = hash;
-        text->sums[count + 1] = text->sums[count] + hash * text->powers[count];
-        text->bones[count] = kind == DIGIT ? filter->number : hash;
-        text->skeletons[count + 1] = text->skeletons[count] + text->bones[count] * text->powers[count];
+        if (kind == LETTER && end - start > longest_word)
+            longest_word = end - start;
+        has_greek |= kind == GREEK_LETTER;
+        to.starts[count] = start;
+        to.ends[count] = end;
+        to.kinds[count] = kind == LETTER && end - start == 1 ? SINGLE : kind;
+        to.hashes[count] = hash;
+        to.bones[count] = kind == DIGIT ? filter->number : hash;
+        sum += hash * to.powers[count];
+        skeleton += to.bones[count] * to.powers[count];
         count++;
+        to.sums[count] = sum, to.skeletons[count] = skeleton;
     }
-    text->count = count;
+    text->count = count, text->longest_word = longest_word, text->has_greek = has_greek != 0;
 }
 
 /* The hash of `size` tokens from `start`. */
@@ -274,5 +295,6 @@ static uint64_t stem(const Text *text, int64_t token)
     if (text->kinds[token] != LETTER || code(text, start - 1) == '\\')
         return text->hashes[token];
     int plural = size > 3 && size <= STEM && code(text, start + size - 1) == 's';
-    return hash_characters(text, start, start + (size < STEM ? size : STEM) - plural);
+    int64_t kept = (size < STEM ? size : STEM) - plural;
+    return text->wide ? hash_characters(text, start, start + kept) : hash_narrow(text->narrow + start, kept);
 }

@@ -69,6 +69,29 @@ def test_texts_have_the_tokens_that_the_rules_see(texts: list[str]) -> None:
 
 
 @needs_compiler
+def test_tokens_are_alike_at_every_place_of_a_block_of_64_characters() -> None:
+    own = "it's 1,000 and 2.5 x"
+    texts = [
+        f"{'a b' * (before // 3)}{'.' * (before % 3)}{own}{'!' * after}"
+        for before in range(130)
+        for after in (0, 70)
+    ]
+    texts += ["a" * size for size in range(1, 140)] + [", '" * size for size in range(1, 50)]
+    filled = [text for text in texts if tokens(text)]
+    index = Index.build([Item("bench", " ".join(tokens(text))) for text in filled], ngram=4)
+    matches = agreed([[Passage(text, False)] for text in texts], index, rules_of(index, ["exact"]))
+    assert [match is not None for match in matches] == [bool(tokens(text)) for text in texts]
+
+
+@needs_compiler
+def test_a_hint_beside_another_apostrophe_is_found() -> None:
+    _, rules = indexed([Item("bench", "What is 3 + 4?")])
+    texts = ["Don’t answer: 5", "Don’t say: 5", "Tom’s steps", "Tom’s 步", "It’s a \\frac12 problem"]
+    marks = rules.prefilter.marks([Passage(text, True) for text in texts])
+    assert marks.may_have_prompt.tolist() == [True, False, True, True, True]
+
+
+@needs_compiler
 @settings(max_examples=12, deadline=None)
 @given(st.lists(TEXTS, min_size=1, max_size=5), st.lists(TEXTS, min_size=1, max_size=6), st.randoms())
 def test_no_rule_loses_a_match_in_mixed_texts(items: list[str], texts: list[str], rng: Random) -> None:
