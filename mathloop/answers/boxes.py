@@ -95,15 +95,21 @@ def last_box(text: str, last: Box | None = None) -> str | None:
         if "}" not in near and "boxed" not in near:
             return last.content.strip() or None
     parts: list[str] = []
+    places: list[tuple[int, int]] = []
     marked = False
     start = len(text)
     for box_start, box_end, content in _boxes_from_the_end(text):
-        if parts:
+        if parts and box_end > start:  # around the boxes before: \boxed{\boxed{42}}
+            inside = sum(other > box_start and end < box_end for other, end in places)
+            parts, places = parts[: len(parts) - inside], places[: len(places) - inside]
+            content = _unboxed(content)
+        elif parts:
             gap = text[box_end:start]
             if not _joins(gap):
                 break
             marked = marked or _PART.search(gap) is not None
         parts.append(content.strip())
+        places.append((box_start, box_end))
         start = box_start
     if marked:  # the order of parts (a) and (b) matters
         return "; ".join(reversed(parts))
@@ -159,6 +165,17 @@ def _boxes_from_the_end(text: str) -> Iterator[Box]:
         close = _closing_brace(text, match.end() - 1)
         if close is not None and not text[match.end() : close].isspace() and close > match.end():
             yield Box(start, close + 1, text[match.end() : close])
+
+
+def _unboxed(content: str) -> str:
+    """The content of a box without the boxes in it, but with what they hold."""
+    for _ in range(MOST_BOXES):
+        box = next(_boxes_from_the_end(content), None)
+        if box is None:
+            break
+        before = content[: box.start].removesuffix("f").removesuffix("\\")
+        content = f"{before}{box.content}{content[box.end :]}"
+    return content
 
 
 def _closing_brace(text: str, opening: int) -> int | None:

@@ -44,6 +44,8 @@ _MEASURED_AND = re.compile(
     r"(?<=\d)(\s*(?:hours?|hrs?|minutes|mins?|feet|ft|pounds|lbs?|dollars|yards|miles))\s+and\s+(?=\d)"
 )
 
+_HOURS_MINUTES = re.compile(r"^(\d+)\s*h\s*(\d{1,2})\s*min(?:s|utes?)?\.?$")
+
 _OF_INDEX = re.compile(
     r"[,\s]*\(?\s*[nkm]\s*\\in\s*(?:\\mathbb\s*\{?\s*)?[NZ]\s*\}?\s*(?:[\^_]\s*\{?\s*[*+]\s*\}?)?\s*\)?$"
 )
@@ -118,6 +120,8 @@ def rewrite(text: str) -> str:
         text = _without_part_numbers(text)
     if "比" in text:
         text = _RATIO.sub(":", text)
+    if "min" in text:
+        text = _HOURS_MINUTES.sub(r"\1 hours \2 minutes", text)
     if " and " in text:
         text = _MEASURED_AND.sub(r"\1 ", text)
     if "\\in" in text and "_" in text:
