@@ -58,8 +58,8 @@ def test_blind_pairs(name: str) -> None:
     of 544 of `pairs_untried`, kinds that no other file had, with 9 and 85. Of the first 993 rows of
     `pairs_data_sets`, written as in public data sets and by public models, 956 of 1,012 were right, with 3
     and 53; 19 of the wrong ones were removed as disputable; of its other 314, by the same author after
-    reading the code, 289, with 0 and 25. Of `pairs_competition` 527 of 546, with 3 and 16; the 3, which the
-    conventions ask for, and 5 disputable ones were removed.
+    reading the code, 289, with 0 and 25. Of `pairs_competition` 527 of 546, with 3 and 16; 8 disputable
+    ones, the 3 among them, were removed.
     """
     rows = _rows(f"{name}.jsonl")
     verdicts = [
