@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from mathloop.cluster.node_tasks import parse
 from mathloop.cluster.sampling_job_spec import TASK_VARIABLE
+from mathloop.cluster.termination import terminable
 from mathloop.errors import BadConfig, MathloopError, StorageRefused
 from mathloop.sampling.sharing import Pod, Shards
 from mathloop.sampling.sources import sampling_from
@@ -74,7 +75,10 @@ class Task(BaseModel):
 def main() -> None:
     """Runs the task; a user's mistake is one line on stderr."""
     try:
-        run(os.environ.get(TASK_VARIABLE, ""), os.environ.get(INDEX_VARIABLE, "0"))
+        # A container's first process does not end by SIGTERM unless it asks for it: a job that is deleted, or
+        # that failed by another pod, would keep its nodes for the whole grace period.
+        with terminable():
+            run(os.environ.get(TASK_VARIABLE, ""), os.environ.get(INDEX_VARIABLE, "0"))
     except MathloopError as error:
         print(f"mathloop: error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
         # A store that is away, or a full disk, is not a mistake that another pod would repeat.

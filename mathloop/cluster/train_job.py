@@ -22,7 +22,7 @@ from mathloop.cluster.kubernetes import Cluster, seconds_of
 from mathloop.cluster.refusals import ClusterRefused, Exists
 from mathloop.cluster.termination import terminable
 from mathloop.cluster.train_job_spec import HASH_LABEL, NODE
-from mathloop.errors import MathloopError
+from mathloop.errors import MathloopError, UserError
 
 REPORTED = "mathloop.dev/failure-reported"
 """Marks a failed job that a launcher has reported: the next launcher creates the job again."""
@@ -61,7 +61,10 @@ SAMPLING = Shape(
 
 
 class TrainJobFailed(MathloopError):
-    """The job failed or a deadline passed; the message says which and ends with the last log lines."""
+    """The job failed or a deadline passed; the message says which and ends with the last log lines.
+
+    Its exit code is 2 where the pod's was: a mistake in settings or data.
+    """
 
 
 def run(
@@ -162,10 +165,13 @@ def _watch(
             log.finish()
             cluster.annotate(shape.kind, name, namespace, {REPORTED: "true"})
             reason = f"{failure['reason']}: {failure['message']}".rstrip(".")
-            end = _exit(pods, shape)
+            end, code = _exit(pods, shape)
             # Any sampling pod may be the one that failed, and the log is of the first.
             lines = "" if end and shape is SAMPLING else log.ending()
-            raise TrainJobFailed(f"{named} failed ({reason}){end}{lines}")
+            error = TrainJobFailed(f"{named} failed ({reason}){end}{lines}")
+            if shape is SAMPLING and code == UserError.exit_code:
+                error.exit_code = code
+            raise error
         if obstacle is not None and obstacle.is_final(time.time()):
             cluster.delete(shape.kind, name, namespace, live["metadata"]["uid"])
             raise ClusterRefused(f"{named} cannot start: {obstacle.text}; {obstacle.remedy}")
@@ -232,19 +238,26 @@ def _states(pod: Mapping[str, Any] | None) -> list[dict[str, Any]]:
     return [status.get("state") or {} for status in statuses if status["name"] == NODE]
 
 
-def _exit(pods: Sequence[Mapping[str, Any]], shape: Shape) -> str:
-    """How the first node that failed ended, and what to do about it."""
+def _exit(pods: Sequence[Mapping[str, Any]], shape: Shape) -> tuple[str, int]:
+    """How the first node that failed ended and what to do about it, and its exit code; 0 if unknown."""
     evicted = [pod for pod in pods if (pod.get("status") or {}).get("reason") == "Evicted"]
     if evicted:
-        return f", node {_index(evicted[0])}: Evicted: {evicted[0]['status'].get('message', '')}".rstrip(". ")
+        return f", node {_index(evicted[0])}: Evicted: {evicted[0]['status'].get('message', '')}".rstrip(
+            ". "
+        ), 0
     ends = [(_index(pod), end) for pod in pods for state in _states(pod) if (end := state.get("terminated"))]
     if not ends:
-        return ""
-    index, end = min(ends, key=lambda one: (one[1]["exitCode"] == 0, one[0]))
+        return "", 0
+    # The others are stopped because of it, and end later.
+    index, end = min(
+        ends, key=lambda one: (one[1]["exitCode"] == 0, one[1].get("finishedAt") or "unknown", one[0])
+    )
     said = f", node {index}: {end.get('reason', 'ended')}, exit code {end['exitCode']}"
     if end.get("reason") == "OOMKilled":
-        return f"{said}; raise pools.{shape.pool}.memory_limit, or lower {shape.remedy}"
-    return said + _own_error(end.get("message") or "")
+        said = f"{said}; raise pools.{shape.pool}.memory_limit, or lower {shape.remedy}"
+    else:
+        said += _own_error(end.get("message") or "")
+    return said, end["exitCode"]
 
 
 def _own_error(message: str) -> str:

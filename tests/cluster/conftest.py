@@ -20,7 +20,7 @@ from mathloop.registry import Champion, Registry
 from mathloop.storage import open_store
 from mathloop.storage.keys import KEY_VARIABLE, SECRET_VARIABLE
 from mathloop.storage.s3 import ENDPOINT_VARIABLE
-from tests.cluster.real_cluster import NAMESPACE, RealCluster, until
+from tests.cluster.real_cluster import NAMESPACE, QUEUE, Object, RealCluster, until
 from tests.cluster.small_champions import publish
 
 PLACES = {"lab", "cluster with KFP", "recorded answers", "not at all"}
@@ -148,3 +148,33 @@ def promote(store_url: str, tmp_path: Path) -> Promote:
         return publish(Registry(open_store(store_url)), open_store(store_url), tmp_path, seed, whole=whole)
 
     return make
+
+
+@pytest.fixture
+def queue(cluster: RealCluster) -> Iterator[Callable[..., None]]:
+    """Makes a LocalQueue for our pods, which any node serves: `queue(cpu="1", memory="8Gi")`."""
+    if not cluster.has("clusterqueues.kueue.x-k8s.io"):
+        pytest.skip("no Kueue on this cluster")
+
+    def make(**quotas: str) -> None:
+        names = [name.replace("_", "-") for name in quotas]
+        resources = [
+            {"name": name, "nominalQuota": amount}
+            for name, amount in zip(names, quotas.values(), strict=True)
+        ]
+        group = {"coveredResources": names, "flavors": [{"name": QUEUE, "resources": resources}]}
+        cluster.apply(
+            _kueue("ResourceFlavor", {}),
+            _kueue("ClusterQueue", {"namespaceSelector": {}, "resourceGroups": [group]}),
+            _kueue("LocalQueue", {"clusterQueue": QUEUE}, namespace=NAMESPACE),
+        )
+
+    yield make
+    cluster.kubectl("delete", "localqueue", QUEUE, "-n", NAMESPACE, "--ignore-not-found", "--wait=false")
+    for kind in ("clusterqueue", "resourceflavor"):
+        cluster.kubectl("delete", kind, QUEUE, "--ignore-not-found", "--wait=false")
+
+
+def _kueue(kind: str, spec: Object, **metadata: str) -> Object:
+    version = "kueue.x-k8s.io/v1beta2"
+    return {"apiVersion": version, "kind": kind, "metadata": {"name": QUEUE, **metadata}, "spec": spec}

@@ -19,6 +19,8 @@ from mathloop.cluster.kubernetes import Cluster
 from tests.paths import ROOT
 
 NAMESPACE = "mathloop"
+QUEUE = "mathloop-test"
+"""A queue of Kueue that cases make, and everything of it."""
 RUNS = "kubeflow"
 """Namespace of KFP's API server and of its runs."""
 CPU = ("--set", "deployment.runtimes=cpu", "--set", "deployment.vllm=false")
@@ -61,6 +63,14 @@ class RealCluster:
     ) -> subprocess.CompletedProcess[str]:
         """`mathloop` as a user calls it; the exit code is the case's to judge."""
         return self._run([sys.executable, "-m", "pipelines.cli", *arguments], "", kubeconfig, seconds)
+
+    def log_in(self, path: Path, user: Object) -> Path:
+        """Writes a kubeconfig of this cluster with another user."""
+        view = self.kubectl("config", "view", "--raw", "--flatten", "--minify", "-o", "json")
+        config = json.loads(view)
+        config["users"][0]["user"] = user
+        path.write_text(json.dumps(config), encoding="utf-8")
+        return path
 
     def apply(self, *objects: Object) -> None:
         """Server-side, as `kubectl apply` would of a file."""

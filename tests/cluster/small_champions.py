@@ -21,7 +21,7 @@ def publish(registry: Registry, store: Store, folder: Path, seed: int, *, whole:
         whole: False: its weights cannot be loaded, so that no solver of it ever becomes ready.
     """
     policy = folder / f"policy-{seed}"
-    _save(policy, seed)
+    save(policy, seed)
     if not whole:
         (policy / "model.safetensors").write_bytes(b"no weights")
     name, former = f"rounds/r{seed}/policy", registry.current()
@@ -31,7 +31,7 @@ def publish(registry: Registry, store: Store, folder: Path, seed: int, *, whole:
     )
 
 
-def _save(folder: Path, seed: int) -> None:
+def save(folder: Path, seed: int) -> None:
     import torch
     from transformers import Qwen2Config, Qwen2ForCausalLM
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -98,15 +97,6 @@ def token(cluster: RealCluster) -> Iterator[str]:
             cluster.kubectl("delete", "rolebinding", ACCOUNT, "-n", namespace)
 
 
-def _log_in(cluster: RealCluster, path: Path, user: dict[str, Any]) -> Path:
-    """A kubeconfig of the same cluster with another user."""
-    view = cluster.kubectl("config", "view", "--raw", "--flatten", "--minify", "-o", "json")
-    config = json.loads(view)
-    config["users"][0]["user"] = user
-    path.write_text(json.dumps(config), encoding="utf-8")
-    return path
-
-
 def _reaches_kfp(cluster: RealCluster, kubeconfig: Path, store_url: str) -> None:
     done = cluster.mathloop("rounds", f"--store={store_url}", kubeconfig=kubeconfig)
     assert done.returncode == 0, done.stderr
@@ -135,7 +125,7 @@ def test_a_token_logs_in(cluster: RealCluster, token: str, store_url: str, tmp_p
 
     Run: lab.
     """
-    _reaches_kfp(cluster, _log_in(cluster, tmp_path / "token", {"token": token}), store_url)
+    _reaches_kfp(cluster, cluster.log_in(tmp_path / "token", {"token": token}), store_url)
 
 
 @pytest.mark.usefixtures("pipelines")
@@ -153,7 +143,7 @@ def test_an_exec_plugin_logs_in(cluster: RealCluster, token: str, store_url: str
         "args": [str(tmp_path / "credential.json")],
         "interactiveMode": "Never",
     }
-    _reaches_kfp(cluster, _log_in(cluster, tmp_path / "exec", {"exec": plugin}), store_url)
+    _reaches_kfp(cluster, cluster.log_in(tmp_path / "exec", {"exec": plugin}), store_url)
 
 
 def test_an_expired_login_is_one_line(cluster: RealCluster, tmp_path: Path) -> None:
@@ -161,7 +151,7 @@ def test_an_expired_login_is_one_line(cluster: RealCluster, tmp_path: Path) -> N
 
     Run: lab.
     """
-    kubeconfig = _log_in(cluster, tmp_path / "unknown", {"token": "not-a-token-of-this-cluster"})
+    kubeconfig = cluster.log_in(tmp_path / "unknown", {"token": "not-a-token-of-this-cluster"})
     done = cluster.mathloop("doctor", "--cluster", kubeconfig=kubeconfig)
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -15,62 +12,28 @@ from typing import Any
 
 import pytest
 
-from mathloop.cluster import job_pods, train_job, train_job_spec, train_job_waiting
+from mathloop.cluster import train_job, train_job_spec, train_job_waiting
 from mathloop.cluster.refusals import ClusterRefused
-from mathloop.retrying import PATIENCE_VARIABLE
 from mathloop.settings.pools import Pool
-from tests.cluster.real_cluster import NAMESPACE, Object, RealCluster, until
+from tests.cluster.launching import Launching
+from tests.cluster.real_cluster import NAMESPACE, QUEUE, Object, RealCluster, until
 from tests.cluster.train_launcher import RECIPE
 from tests.manifests import manifest_rules
-from tests.paths import ROOT
 
 pytestmark = pytest.mark.timeout(1800)
 
 JOBS = "trainjobs.trainer.kubeflow.org"
 LONG = 100_000
 """Steps of a training that is ended before its time."""
-QUEUE = "mathloop-test"
 
 
-class Launcher:
-    """A launcher process; its output is read all the time."""
+class Launcher(Launching):
+    """A launcher of a TrainJob."""
 
     def __init__(self, store_url: str, folder: Path, run_id: str, steps: int, queue: str = "") -> None:
         self.name = train_job_spec.job_name(run_id, RECIPE)
         self.folder = folder / f"{run_id}-{uuid.uuid4().hex[:4]}"
-        arguments = [store_url, run_id, str(self.folder), str(steps), queue]
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.cluster.train_launcher", *arguments],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(ROOT), PATIENCE_VARIABLE: job_pods.STORE_PATIENCE},
-        )
-        self.lines: list[str] = []
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def _read(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.lines.append(line.rstrip("\n"))
-
-    def said(self, text: str, seconds: float = 600) -> str:
-        """The first line with this text; fails where the launcher ends without it."""
-
-        def look() -> str | None:
-            found = next((line for line in self.lines if text in line), None)
-            assert found or self.process.poll() is None, "\n".join(self.lines)
-            return found
-
-        return until(f"a line with {text!r}", seconds, look)
-
-    def end(self, seconds: float = 900) -> tuple[int, str]:
-        """Exit code and output."""
-        code = self.process.wait(seconds)
-        self._reader.join(60)
-        return code, "\n".join(self.lines)
+        super().__init__("train_launcher", store_url, run_id, str(self.folder), str(steps), queue)
 
 
 @pytest.fixture
@@ -176,36 +139,6 @@ def test_cancelling_removes_job_and_pods(
 
 
 # Kueue.
-
-
-@pytest.fixture
-def queue(cluster: RealCluster) -> Iterator[Callable[..., None]]:
-    """Makes a LocalQueue for our pods, which any node serves: `queue(cpu="1", memory="8Gi")`."""
-    if not cluster.has("clusterqueues.kueue.x-k8s.io"):
-        pytest.skip("no Kueue on this cluster")
-
-    def make(**quotas: str) -> None:
-        names = [name.replace("_", "-") for name in quotas]
-        resources = [
-            {"name": name, "nominalQuota": amount}
-            for name, amount in zip(names, quotas.values(), strict=True)
-        ]
-        group = {"coveredResources": names, "flavors": [{"name": QUEUE, "resources": resources}]}
-        cluster.apply(
-            _kueue("ResourceFlavor", {}),
-            _kueue("ClusterQueue", {"namespaceSelector": {}, "resourceGroups": [group]}),
-            _kueue("LocalQueue", {"clusterQueue": QUEUE}, namespace=NAMESPACE),
-        )
-
-    yield make
-    cluster.kubectl("delete", "localqueue", QUEUE, "-n", NAMESPACE, "--ignore-not-found", "--wait=false")
-    for kind in ("clusterqueue", "resourceflavor"):
-        cluster.kubectl("delete", kind, QUEUE, "--ignore-not-found", "--wait=false")
-
-
-def _kueue(kind: str, spec: Object, **metadata: str) -> Object:
-    version = "kueue.x-k8s.io/v1beta2"
-    return {"apiVersion": version, "kind": kind, "metadata": {"name": QUEUE, **metadata}, "spec": spec}
 
 
 @pytest.mark.parametrize(

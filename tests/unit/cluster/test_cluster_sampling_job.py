@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -205,10 +206,12 @@ def test_a_pods_own_error_is_the_jobs_in_one_line(
         if plural != "jobs" or job.get("status"):
             return
         name = job["metadata"]["name"]
-        for index, code in ((0, 0), (1, 2)):
+        own_error = "loading\nmathloop: error: engine: vllm cannot be imported; set engine\n"
+        # The pod that failed is the first to end; the cluster then stops the other one.
+        for index, code, second, message in ((0, 143, 9, "loading\n"), (1, 2, 7, own_error)):
             state = {
-                "exitCode": code, "reason": "Error", "startedAt": now(),
-                "message": "loading\nmathloop: error: engine: vllm cannot be imported; set engine\n" * code,
+                "exitCode": code, "reason": "Error", "startedAt": now(), "message": message,
+                "finishedAt": f"2026-12-02T10:00:0{second}Z",
             }  # fmt: skip
             fake.put("pods", {
                 "metadata": {"name": f"{name}-{index}-abc", "namespace": "mathloop", "labels": {
@@ -227,6 +230,7 @@ def test_a_pods_own_error_is_the_jobs_in_one_line(
     with pytest.raises(train_job.TrainJobFailed) as caught:
         launch(cluster, store, inputs, tmp_path)
     said = str(caught.value)
+    assert caught.value.exit_code == 2
     assert "\n" not in said
     assert said.startswith("Job mathloop/mathloop-cot-")
     assert said.endswith("node 1: Error, exit code 2: engine: vllm cannot be imported; set engine")
@@ -331,6 +335,27 @@ def test_only_a_mistake_that_another_pod_would_repeat_ends_the_job(
     assert capsys.readouterr().err == f"mathloop: error: {error}\n"
 
 
+@pytest.mark.parametrize(
+    ("pool", "limits"),
+    [
+        (SamplerPool(nodes=2), {}),
+        (SamplerPool(nodes=2, cpu="4", memory="16Gi"), {"cpu": "4", "memory": "16Gi"}),
+        (SamplerPool(nodes=2, cpu="4", cpu_limit="8", memory="16Gi"), {"cpu": "8", "memory": "16Gi"}),
+        (SamplerPool(nodes=2, memory_limit="16Gi"), {"memory": "16Gi"}),
+    ],
+)
+def test_no_request_is_above_the_limit_that_the_namespace_gives_those_without(
+    pool: SamplerPool, limits: dict[str, str]
+) -> None:
+    job = sampling_job_spec.build(
+        name="mathloop-cot-1", namespace="mathloop", stage="cot", task="{}", pods=2, image="i", pool=pool,
+        secret="", config_map="mathloop-store",
+    )  # fmt: skip
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    assert container["resources"].get("limits", {}) == limits
+    assert container["resources"]["requests"] == pool.resources().get("requests")
+
+
 @pytest.mark.slow
 def test_a_killed_pod_loses_one_shard(store: str, inputs: dict[str, Path], tmp_path: Path) -> None:
     """Two real processes; one is killed between two of its shards and started again."""
@@ -358,6 +383,12 @@ def test_a_killed_pod_loses_one_shard(store: str, inputs: dict[str, Path], tmp_p
             killed.kill()
             break
     killed.communicate()
+    assert other.stdout is not None
+    assert "is done" in other.stdout.readline()
+    other.terminate()  # as when its node is drained
+    other.communicate(timeout=120)
+    assert other.returncode == 128 + signal.SIGTERM
+    other = start(0)
     shards = task.shards()
     done = [number for number in (1, 3, 5, 7) if opened.exists(shards.artifact(number))]
     assert 1 in done
