@@ -121,8 +121,19 @@ def recognize(columns: Collection[str]) -> ResponseLayout | None:
 
 
 def files_beside_others(place: Path) -> list[Path]:
-    """The files of a folder that a layout names, where a program wrote others beside them; empty if none."""
-    for pattern in dict.fromkeys(layout.files for layout in LAYOUTS if layout.files):
-        if found := sorted(path for path in place.rglob(pattern) if path.is_file()):
+    """The files of a folder that a layout names, where a program wrote others beside them; empty if none.
+
+    Raises BadData where two of them are of one benchmark: they are two runs, or those of two models.
+    """
+    for layout in {layout.files: layout for layout in LAYOUTS if layout.files}.values():
+        found = sorted(path for path in place.rglob(layout.files) if path.is_file())
+        runs: dict[str, Path] = {}
+        for path in found:
+            if (named := re.fullmatch(layout.benchmark, path.name)) is None:
+                continue
+            if (first := runs.setdefault(named[1], path)) != path:
+                names = " and ".join(str(one.relative_to(place)) for one in (first, path))
+                raise BadData(f"it has two runs of {named[1]}, {names}; give one of them", path=place)
+        if found:
             return found
     return []

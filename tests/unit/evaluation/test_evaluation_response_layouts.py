@@ -70,6 +70,19 @@ def test_two_tasks_of_lm_eval_are_two_benchmarks(tmp_path: Path) -> None:
     assert means(found) == (2, 1, 1.0, 1.0)
 
 
+def test_two_runs_of_one_task_are_refused(tmp_path: Path) -> None:
+    for place in (
+        "a/samples_gsm8k_2026-12-02T18-29-22.7.jsonl",
+        "a/samples_gsm8k_2026-12-03T08-00-00.1.jsonl",
+    ):
+        path = write(tmp_path / place, lm_eval(0, BOXED[0]))
+    with pytest.raises(
+        BadData, match=r"two runs of gsm8k, a/samples_gsm8k_2026-12-02.* and a/samples_.*-03T08"
+    ):
+        fold([tmp_path], verify=True)
+    assert means(fold([path], verify=True)) == (1, 1, 1.0, 1.0)
+
+
 def test_one_verdict_on_several_samples_is_nobodys(tmp_path: Path) -> None:
     path = write(tmp_path / "samples.jsonl", lm_eval(0, *BOXED, label=1.0))
     assert means(fold([path], verify=True)) == (1, 3, pytest.approx(2 / 3), None)
