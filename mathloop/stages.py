@@ -29,6 +29,25 @@ READABLE = 15.0
 """Seconds between two lines of progress for people, without a terminal."""
 
 
+def split_arguments(arguments: Mapping[str, Any]) -> tuple[dict[str, Path], dict[str, Any]]:
+    """A stage's arguments: those that are files or folders to read, and its settings.
+
+    `models.sft` is an entry of the argument `models`. Outputs are neither, nor are functions.
+    """
+    inputs: dict[str, Path] = {}
+    settings: dict[str, Any] = {}
+    for name, value in arguments.items():
+        if name in OUTPUTS or callable(value):
+            continue
+        if isinstance(value, Path):
+            inputs[name] = value
+        elif isinstance(value, Mapping) and all(isinstance(one, Path) for one in value.values()):
+            inputs |= {f"{name}.{entry}": path for entry, path in value.items()}
+        else:
+            settings[name] = value
+    return inputs, settings
+
+
 @dataclass
 class StageReport:
     """Counts, values and examples of one run of a stage; all values can be written as JSON."""

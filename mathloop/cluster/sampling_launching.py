@@ -25,7 +25,7 @@ from mathloop.files import filled
 from mathloop.sampling.sharing import Replay, Shards
 from mathloop.sampling.sources import sampling_from, sampling_seconds
 from mathloop.settings.pools import SamplerPool
-from mathloop.stages import OUTPUTS, StageReport
+from mathloop.stages import OUTPUTS, StageReport, split_arguments
 from mathloop.validation import first_mistake
 
 FOLDER = "sampling"
@@ -131,21 +131,15 @@ def _task(
     pods: Pods, store_url: str, name: str, arguments: Mapping[str, Any]
 ) -> tuple[Task, dict[str, Path]]:
     """The task, and the paths of its inputs."""
-    function = find_function(pods.stage)
-    inputs: dict[str, Path] = {}
-    values: dict[str, str] = {}
-    for key, parameter in signature(function).parameters.items():
-        if key in OUTPUTS or (key not in arguments and parameter.default is not parameter.empty):
-            continue
-        value = arguments[key]
-        if callable(value):  # pods train nothing
-            continue
-        if isinstance(value, Path):
-            inputs[key] = value
-        elif isinstance(value, Mapping) and all(isinstance(one, Path) for one in value.values()):
-            inputs |= {f"{key}.{entry}": path for entry, path in value.items()}
-        else:
-            values[key] = TypeAdapter(type(value)).dump_json(value).decode()
+    parameters = signature(find_function(pods.stage)).parameters.values()
+    inputs, settings = split_arguments(
+        {
+            one.name: arguments[one.name]
+            for one in parameters
+            if one.name not in OUTPUTS and (one.name in arguments or one.default is one.empty)
+        }
+    )
+    values = {name: TypeAdapter(type(value)).dump_json(value).decode() for name, value in settings.items()}
     there = {key: path for key, path in inputs.items() if path.is_file() or filled(path)}
     return Task(
         stage=pods.stage,

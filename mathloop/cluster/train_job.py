@@ -242,9 +242,9 @@ def _exit(pods: Sequence[Mapping[str, Any]], shape: Shape) -> tuple[str, int]:
     """How the first node that failed ended and what to do about it, and its exit code; 0 if unknown."""
     evicted = [pod for pod in pods if (pod.get("status") or {}).get("reason") == "Evicted"]
     if evicted:
-        return f", node {_index(evicted[0])}: Evicted: {evicted[0]['status'].get('message', '')}".rstrip(
-            ". "
-        ), 0
+        first = evicted[0]
+        said = f", node {_index(first)}: Evicted: {first['status'].get('message', '')}"
+        return said.rstrip(". "), 0
     ends = [(_index(pod), end) for pod in pods for state in _states(pod) if (end := state.get("terminated"))]
     if not ends:
         return "", 0

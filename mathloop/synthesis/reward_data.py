@@ -136,7 +136,7 @@ def _asked(policy: Path, champion: Path | None, config: RewardDataConfig) -> lis
     if champion is not None and config.champion_samples:
         asked.append(_Asked("champion", champion, config.champion_samples))
     if config.earlier_samples:
-        saved = sorted((path for path in (policy / EARLIER).glob("*")), key=lambda path: int(path.name))
+        saved = sorted((policy / EARLIER).glob("*"), key=lambda path: int(path.name))
         asked += [_Asked(f"sft, step {path.name}", path, config.earlier_samples) for path in saved]
     asked += [_Asked(source, source, config.model_samples) for source in config.models]
     return asked

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from mathloop.files import filled
@@ -11,7 +10,7 @@ from mathloop.sampling.config import SamplingConfig
 from mathloop.sampling.sharing.pod import Pod
 from mathloop.sampling.sharing.shards import Shards
 from mathloop.sampling.sources import sampling_from
-from mathloop.stages import OUTPUTS
+from mathloop.stages import split_arguments
 from mathloop.storage import open_store
 from mathloop.work_folders import working
 
@@ -28,20 +27,10 @@ def run_keeping(stage: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
         stage: samples with `arguments["config"].sampling` and writes `arguments["out"]`.
     """
     sampling: SamplingConfig = arguments["config"].sampling
-    inputs: list[Path] = []
-    settings: dict[str, Any] = {}
-    for name, value in sorted(arguments.items()):
-        if name in OUTPUTS:
-            continue
-        if isinstance(value, Path):
-            inputs.append(value)
-        elif isinstance(value, Mapping) and all(isinstance(one, Path) for one in value.values()):
-            settings[name] = list(value)
-            inputs += value.values()
-        else:
-            settings[name] = value
-    there = [path for path in inputs if path.is_file() or filled(path)]
-    with working(stage.__name__, arguments["out"], there, repr(settings)) as folder:
+    inputs, settings = split_arguments(arguments)
+    there = {name: path for name, path in inputs.items() if path.is_file() or filled(path)}
+    identity = repr((list(there), settings))
+    with working(stage.__name__, arguments["out"], list(there.values()), identity) as folder:
         shards = Shards(
             open_store(f"file://{folder}"),
             "kept",
