@@ -108,7 +108,7 @@ def _pod(
                     {"name": TASK_VARIABLE, "value": task},
                     *pod_variables(secret, config_map, ca_config_map),
                 ],
-                "resources": _resources(pool),
+                "resources": pool.resources(),
                 # The launcher shows the end of the log of a pod that failed.
                 "terminationMessagePolicy": "FallbackToLogsOnError",
                 "securityContext": {
@@ -121,14 +121,3 @@ def _pod(
         ],
         "volumes": [{"name": "tmp", "emptyDir": {}}, *volumes],
     }
-
-
-def _resources(pool: Pool) -> dict[str, dict[str, str | int]]:
-    """The pool's; its own request is the limit where it names none.
-
-    The LimitRange of our namespace gives other containers a limit, and pods that request more are refused.
-    """
-    own = {name: amount for name, amount in (("cpu", pool.cpu), ("memory", pool.memory)) if amount}
-    resources = pool.resources()
-    limits = {**own, **resources.get("limits", {})}
-    return {**resources, **({"limits": limits} if limits else {})}

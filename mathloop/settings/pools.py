@@ -132,14 +132,22 @@ class Pool(BaseModel):
         return {name: value for name, value in labels.items() if value}
 
     def resources(self) -> dict[str, dict[str, str | int]]:
-        """Requests and limits in Kubernetes' format; both contain the accelerators."""
+        """Requests and limits in Kubernetes' format; both contain the accelerators.
+
+        Where the pool names no limit, its own request is the limit: the LimitRange of our namespace gives
+        other containers one, and a pod that requests more is refused.
+        """
         gpus: dict[str, str | int] = {self.accelerator: self.gpus} if self.gpus else {}
         requests: dict[str, str | int] = {
             "cpu": self.request("cpu"),
             "memory": self.request("memory"),
             **gpus,
         }
-        limits: dict[str, str | int] = {"cpu": self.cpu_limit, "memory": self.memory_limit, **gpus}
+        limits: dict[str, str | int] = {
+            "cpu": self.cpu_limit or self.cpu,
+            "memory": self.memory_limit or self.memory,
+            **gpus,
+        }
         kinds = {"requests": requests, "limits": limits}
         return {
             kind: {name: value for name, value in amounts.items() if value}

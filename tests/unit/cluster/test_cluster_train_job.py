@@ -118,7 +118,8 @@ def test_the_job_is_what_trainer_takes_and_holds_no_secret() -> None:
     assert crd_schemas.problems(job) == []
     trainer = job["spec"]["trainer"]
     assert (trainer["numNodes"], trainer["numProcPerNode"]) == (2, 4)
-    assert trainer["resourcesPerNode"]["limits"] == {"nvidia.com/gpu": 4}
+    # A request without a limit would be above the one that the namespace's LimitRange gives.
+    assert trainer["resourcesPerNode"]["limits"] == {"nvidia.com/gpu": 4, "cpu": "8", "memory": "64Gi"}
     env = {one["name"]: one for one in trainer["env"]}
     assert env["MATHLOOP_TRAINING_TASK"]["value"] == '{"seed": 7}'
     for name in ("MATHLOOP_S3_ACCESS_KEY_ID", "MATHLOOP_S3_SECRET_ACCESS_KEY"):

@@ -208,6 +208,8 @@ def test_a_mistake_names_field_expectation_and_what_was_found(values: dict[str, 
 
 def test_a_pools_limit_is_its_request_unless_one_is_named() -> None:
     assert Pool().resources() == {"requests": {"cpu": "500m", "memory": "1Gi"}}
+    own = {"cpu": "4", "memory": "16Gi"}
+    assert Pool(cpu="4", memory="16Gi").resources() == {"requests": own, "limits": own}
     assert Pool(cpu_limit="250m", memory_limit="64Gi").resources() == {
         "limits": {"cpu": "250m", "memory": "64Gi"}
     }
