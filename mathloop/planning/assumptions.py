@@ -22,6 +22,8 @@ class Assumptions:
     concentration: float = 2.0
     """c: a problem's chance of a right response is drawn from Beta(right·c, (1 − right)·c). At c = 2 and
     `right` 0.5 all chances are equally frequent."""
+    written: float = 0.45
+    """Share of written texts that become problems."""
     gain: float = 1.0
     """SFT multiplies the odds of a right response by this; 1 for a model that a round before has trained."""
     concentration_after: float | None = None

@@ -9,7 +9,8 @@ from mathloop.errors import BadConfig
 from mathloop.models.shapes import Shape
 from mathloop.planning.assumptions import Assumptions
 from mathloop.planning.fitting import HOST, candidates, change, lacks, sequences, usable
-from mathloop.planning.workload import Work, measured_problems, workload
+from mathloop.planning.work import Work
+from mathloop.planning.workload import measured_problems, workload
 from mathloop.settings import Settings
 from mathloop.settings.one_pod import needs_one_pod
 from mathloop.training.dealing import parts_per_group
@@ -109,9 +110,9 @@ def remarks(works: Sequence[Work], settings: Settings, shape: Shape, gpu: Gpu) -
                         f"{work.stage}: vLLM's cache holds {there:.0f} responses of mean length, "
                         f"sampling.batch_size is {work.sampling.batch_size}"
                     )
-    if texts := len(settings.writing.templates) * settings.writing.count:
-        votes = f" and {texts * settings.writing.votes:,} votes" if settings.writing.votes else ""
-        said.append(f"writing: {texts:,} texts{votes} to sample are not counted")
+    if settings.writing.endpoint and (texts := len(settings.writing.templates) * settings.writing.count):
+        server = settings.writing.endpoint
+        said.append(f"writing: {texts:,} texts are asked of {server}, whose time is not counted")
     if unknown := measured_problems(settings)[1]:
         said.append(f"evaluation: {', '.join(unknown)} are counted as empty: their size is not recorded")
     return said

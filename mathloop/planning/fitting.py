@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mathloop.models.shapes import Shape
-from mathloop.planning.workload import Work
+from mathloop.planning.work import Work
 from mathloop.settings import Settings
 from mathloop.training.gpus import Gpu
 from mathloop.training.memory import (

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from mathloop.planning.assumptions import Assumptions
 from mathloop.planning.plan import Plan, StagePlan
-from mathloop.planning.workload import MODELS, Work
+from mathloop.planning.work import Work
+from mathloop.planning.workload import MODELS
 from mathloop.settings import Settings
 
 PROCESS = 0.57e9

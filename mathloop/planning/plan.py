@@ -14,7 +14,8 @@ from mathloop.planning import findings
 from mathloop.planning.assumptions import ASSUMED, Assumptions
 from mathloop.planning.fitting import HOST, lacks, need, sequences
 from mathloop.planning.timing import Seconds, seconds
-from mathloop.planning.workload import Work, workload
+from mathloop.planning.work import Work
+from mathloop.planning.workload import workload
 from mathloop.settings import Settings
 from mathloop.training.gpus import GPUS, Gpu
 from mathloop.training.memory import FLOAT32, Need
@@ -23,7 +24,7 @@ from mathloop.validation import closest
 DEFAULT_KIND = "H100"
 RESPONSE_BYTES = 4.0
 """Bytes on disk per token of text, verdicts and log-probabilities included, compressed."""
-SAMPLED_AT_ONCE = (("cot", "tir"), ("reward_data", "selection"), ("evaluation",))
+SAMPLED_AT_ONCE = (("writing",), ("cot", "tir"), ("reward_data", "selection"), ("evaluation",))
 """Stages of a round that sample; those of one line depend on the same policy alone."""
 
 

@@ -8,7 +8,7 @@ from mathloop.models.shapes import SHAPES, Shape
 from mathloop.planning.assumptions import Assumptions
 from mathloop.planning.fitting import sequences
 from mathloop.planning.timing import seconds
-from mathloop.planning.workload import Work
+from mathloop.planning.work import Work
 from mathloop.sampling.config import SamplingConfig
 from mathloop.training.config import EngineConfig
 from mathloop.training.gpus import GPUS

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from mathloop.models.shapes import Shape
 from mathloop.planning.assumptions import Assumptions
-from mathloop.planning.workload import Work
+from mathloop.planning.work import Work
 from mathloop.training.gpus import Gpu
 
 STEP_SECONDS = {"vllm": 0.13e-3, "transformers": 0.9e-3}

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
 
 from mathloop.errors import BadConfig
 from mathloop.evaluation.benchmarks.registry import find_benchmark
 from mathloop.planning.assumptions import Assumptions
+from mathloop.planning.work import Work
 from mathloop.records import Mode
 from mathloop.sampling.config import PromptConfig, SamplingConfig
 from mathloop.sampling.examples import load_examples
 from mathloop.sampling.prompts import INSTRUCTIONS
 from mathloop.settings import Settings
-from mathloop.training.config import EngineConfig, LoRAConfig
 
 MODELS = 4
 """Models that a round evaluates: base, SFT, challenger, champion; three in a first round."""
@@ -27,45 +25,6 @@ MOST_SAMPLES = 100_000
 """Responses to a problem; a plan looks at every number of right ones."""
 
 
-@dataclass(frozen=True)
-class Work:
-    """One stage's work. Tokens are sums over all samples and epochs."""
-
-    stage: str
-    pool: Literal["sampler", "trainer"]
-    problems: float
-    samples: float = 0.0
-    """Responses that it samples."""
-    prompted: float = 0.0
-    """Prompt tokens to read: once per problem, whose samples share them."""
-    written: float = 0.0
-    """Tokens of the sampled responses."""
-    scored: float = 0.0
-    """Tokens that a reward model scores."""
-    forwarded: float = 0.0
-    """Tokens through a forward pass of a policy without learning: reference, old policy."""
-    trained: float = 0.0
-    """Tokens through forward and backward passes."""
-    reported: float = 0.0
-    """The trained tokens as stages report them: a prompt that samples share counts as often as it is used."""
-    steps: int = 0
-    """Optimizer steps."""
-    batches: int = 1
-    """Times that sampling starts anew, and the longest response is waited for."""
-    length: float = 0.0
-    """Mean tokens of a trained sample, or of prompt and response of a sampled one."""
-    sampling: SamplingConfig | None = None
-    engine: EngineConfig | None = None
-    lora: LoRAConfig | None = None
-    longest: int = 0
-    """Most tokens of a sample, prompt included."""
-
-    @property
-    def tokens(self) -> float:
-        """All tokens that go through a model."""
-        return self.prompted + self.written + self.scored + self.forwarded + self.trained
-
-
 def workload(settings: Settings, assumed: Assumptions, problems: int | None = None) -> list[Work]:
     """The work of each stage, in the order of a round that has a champion with a reward model.
 
@@ -73,9 +32,12 @@ def workload(settings: Settings, assumed: Assumptions, problems: int | None = No
     """
     _check_counts(settings, problems)
     count = float(settings.problems.train if problems is None else problems)
-    every = count + settings.evolution.count
+    new = written_problems(settings, assumed)
+    every = count + settings.evolution.count + new
+    here = bool(settings.writing.templates) and not settings.writing.endpoint
     stages: list[Callable[[], Work]] = [
         *([lambda: _pretrain(settings)] if settings.model == "nano" else []),
+        *([lambda: _writing(settings, assumed)] if here else []),
         lambda: _cot(settings, assumed, every),
         lambda: _tir(settings, assumed, every),
         lambda: _sft(settings, assumed, every),
@@ -93,6 +55,8 @@ def _check_counts(settings: Settings, problems: int | None) -> None:
         ("--problems", problems or 0, MOST_PROBLEMS),
         ("problems.train", settings.problems.train, MOST_PROBLEMS),
         ("evolution.count", settings.evolution.count, MOST_PROBLEMS),
+        ("writing.count", settings.writing.count, MOST_PROBLEMS),
+        ("writing.votes", settings.writing.votes, MOST_SAMPLES),
         ("cot.samples", settings.cot.samples, MOST_SAMPLES),
         ("tir.samples", settings.tir.samples, MOST_SAMPLES),
         ("reward_data.samples", settings.reward_data.samples, MOST_SAMPLES),
@@ -168,6 +132,43 @@ def shown(prompt: PromptConfig, mode: Mode) -> float:
 
 def _with_scores(work: Work, assumed: Assumptions) -> Work:
     return Work(**{**work.__dict__, "scored": work.samples * assumed.prompt + work.written})
+
+
+def written_problems(settings: Settings, assumed: Assumptions) -> float:
+    """Written problems that are expected to pass the checks; the rest of the round solves them too."""
+    config = settings.writing
+    passed = len(config.templates) * config.count * assumed.written
+    return min(passed, config.keep) if config.keep else passed
+
+
+def _writing(settings: Settings, assumed: Assumptions) -> Work:
+    """Texts, each from a prompt of its own; then programs and votes for those that passed the checks."""
+    config = settings.writing
+    most = config.sampling.max_tokens
+    texts = float(len(config.templates) * config.count)
+    passed = texts * assumed.written
+    votes = passed * config.votes + config.budget
+    programs = passed * config.programs
+    samples = texts + votes + programs
+    written = (
+        texts * min(assumed.prompt, most)
+        + votes * assumed.length(0.0, most)
+        + programs * assumed.length(1.0, most)
+    )
+    # A text's prompt is an instruction and a parent; programs and votes read the problem alone.
+    prompted = 2 * assumed.prompt * texts + assumed.prompt * passed * (bool(programs) + bool(votes))
+    return Work(
+        "writing",
+        "sampler",
+        problems=texts,
+        samples=samples,
+        prompted=prompted,
+        written=written,
+        batches=max(1, round(samples / config.shard)),
+        length=written / samples + prompted / samples,
+        sampling=config.sampling,
+        longest=round(2 * assumed.prompt) + most,
+    )
 
 
 def _cot(settings: Settings, assumed: Assumptions, problems: float) -> Work:

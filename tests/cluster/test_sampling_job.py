@@ -256,7 +256,7 @@ def test_a_model_that_cannot_be_loaded_ends_the_step(
 ) -> None:
     """A mistake that another pod would repeat: the pod's own line, exit code 2, and no pod is tried again.
 
-    Run: not at all.
+    Run: lab.
     """
     (tmp_path / "step" / "policy" / "model.safetensors").write_bytes(b"no weights")
     step = start()
@@ -282,7 +282,7 @@ def test_kueue_admits_the_pods_or_says_why_not(
 ) -> None:
     """First more than the queue has in all, which is one line; then with enough, a Workload of two pods.
 
-    Run: not at all.
+    Run: lab.
     """
     queue(cpu="600m", memory="1Ti")
     code, output = start(queue=QUEUE).end(300)

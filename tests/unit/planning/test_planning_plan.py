@@ -105,9 +105,19 @@ def test_sampler_nodes_share_every_stage_that_samples() -> None:
     assert copies == pytest.approx(4 * (3 * parameters + made.shape.reward_parameters))
 
 
-def test_written_problems_are_said_not_to_be_counted() -> None:
-    made = plan("qwen2.5-math-1.5b", None, "writing.templates=[reword, translate]", "writing.votes=4")
-    assert made.remarks == ["writing: 400 texts and 1,600 votes to sample are not counted"]
+def test_written_problems_take_time_unless_an_endpoint_writes_them() -> None:
+    written = ("writing.templates=[reword, translate]", "writing.votes=4")
+    without, made = plan("qwen2.5-math-1.5b"), plan("qwen2.5-math-1.5b", None, *written)
+    assert [one.work.stage for one in made.stages][:2] == ["writing", "cot"]
+    assert made.stages[0].work.sampling.engine == "vllm"
+    assert made.gpu_hours > without.gpu_hours
+    assert made.remarks == without.remarks
+    asked = plan("qwen2.5-math-1.5b", None, *written, "writing.endpoint=http://127.0.0.1:8000")
+    assert asked.remarks == [
+        *without.remarks,
+        "writing: 400 texts are asked of http://127.0.0.1:8000, whose time is not counted",
+    ]
+    assert asked.stages[0].work.problems == made.stages[1].work.problems  # CoT solves what it wrote
 
 
 def test_the_nodes_that_are_rented_cost_also_while_they_wait() -> None:

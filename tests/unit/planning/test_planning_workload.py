@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
 from mathloop.planning.assumptions import Assumptions
-from mathloop.planning.workload import CHARACTERS, MODELS, TURNS, Work, measured_problems, workload
+from mathloop.planning.work import Work
+from mathloop.planning.workload import CHARACTERS, MODELS, TURNS, measured_problems, workload
 from mathloop.sampling.examples import load_examples
 from mathloop.sampling.prompts import INSTRUCTIONS
 from mathloop.settings import Settings, parse_settings
@@ -57,6 +59,19 @@ def test_sampling_by_hand(works: dict[str, Work]) -> None:
     data, selection = works["reward_data"], works["selection"]
     assert (data.samples, data.written) == (90 * 6, 90 * 6 * 250)  # half of the problems in TIR
     assert (selection.samples, selection.written) == (90 * 8, 90 * 8 * 200)
+
+
+def test_written_problems_by_hand(settings: Settings) -> None:
+    writing = {"templates": ["reword", "translate"], "count": 50, "votes": 4, "programs": 2, "budget": 10}
+    changed = parse_settings(merged(settings.model_dump(mode="json"), {"writing": writing}))
+    written, cot, *_ = workload(changed, replace(ASSUMED, written=0.4))
+    # 100 texts from prompts of 200 tokens; 40 problems get 4 votes and 2 programs each, 10 votes more in all.
+    assert (written.stage, written.samples) == ("writing", 100 + 40 * 6 + 10)
+    assert written.prompted == 100 * 200 + 40 * 2 * 100
+    assert written.written == 100 * 100 + 170 * 200 + 80 * 256
+    assert cot.problems == 100 + 40
+    fewer = parse_settings(merged(changed.model_dump(mode="json"), {"writing": {"keep": 20}}))
+    assert workload(fewer, replace(ASSUMED, written=0.4))[1].problems == 100 + 20
 
 
 def test_examples_are_read_before_every_problem(settings: Settings) -> None:
