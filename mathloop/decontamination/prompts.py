@@ -34,13 +34,22 @@ _BOX = re.compile(r"\$?\\+boxed\s*(?:\{[^{}]*\})?\$?|\$?\\+box\b\$?|\*\*|\$\\+te
 _KINDS = r"(?:problems?|questions?|tasks?|exercises?)"
 _ROLES = r"(?:assistant|expert|mathematician|teacher|tutor|ai|student|model|solver|professor)"
 _HEADS = r"(?:instruction|input|response|answer|solution|output|system|user|assistant|human|a|q)"
+_MARKED = re.compile(
+    r"""
+    (?=[bcefgprstwy逐一分最答解写推详])(?:
+    \bstep[-\s](?:by[-\s]|at\s+a\s+)(?:step|time)\b | \bchain\s+of\s+thought\b | \bboxed\b
+    | \bfinal\s+(?:answer|result)\b | \byour\s+(?:final\s+)?(?:response|answer)\b
+    | \b(?:put|enclose|place|give|present|box|wrap|state|end|return)\b.*\banswer\b
+    | \bthe\s+answer\s+(?:should|must)\b
+    | 逐步|一步一步|一步步|分步|最终答案|最后答案|答案放|答案写|解题过程|写出过程|推理过程
+    | 详细(?:解答|步骤|过程))
+    """,
+    re.IGNORECASE | re.VERBOSE | re.DOTALL,
+)
+"""What makes any sentence an instruction."""
 _INSTRUCTION = re.compile(
     rf"""
-    .*\bstep[-\s](?:by[-\s]|at\s+a\s+)(?:step|time)\b.* | .*\bchain\s+of\s+thought\b.* | .*\bboxed\b.*
-    | .*\bfinal\s+(?:answer|result)\b.* | .*\byour\s+(?:final\s+)?(?:response|answer)\b.*
-    | .*\b(?:put|enclose|place|give|present|box|wrap|state|end|return)\b.*\banswer\b.*
-    | .*\bthe\s+answer\s+(?:should|must)\b.*
-    | (?:please\s+)?(?:solve|answer|consider|read|work\s+(?:out|through))\s+(?:carefully\s+)?
+    (?:please\s+)?(?:solve|answer|consider|read|work\s+(?:out|through))\s+(?:carefully\s+)?
       (?:the\s+following|the|this|these|that)\b[^:.]*\b{_KINDS}\b.*
     | (?:here|below|following)\s+is\b.*\b(?:{_KINDS}|instruction)\b.*
     | (?:you\s+are|as)\s+an?\s+(?:\w+\s+){{0,4}}{_ROLES}\b.*
@@ -48,12 +57,12 @@ _INSTRUCTION = re.compile(
     | (?:think|reason|explain|show)\b.*\b(?:carefully|reasoning|work|steps?|detail|thoroughly)\b.*
     | write\s+a\s+response\b.* | (?:good\s+luck|thank(?:s|\s+you)|hi|hello|hey)\b.{{0,40}}
     | [\#*\s]*(?:math(?:ematics)?\s+)?(?:{_KINDS}|{_HEADS})(?:\s+statement)?\s*\d*[*\s]*[:：]?[*\s]*
-    | .*(?:逐步|一步一步|一步步|分步|最终答案|最后答案|答案放|答案写|解题过程|写出过程|推理过程).*
-    | .*详细(?:解答|步骤|过程).* | 请?(?:解答|回答|解决|完成|求解|阅读)(?:以下|下面|下列|这道|这个|如下).*
+    | 请?(?:解答|回答|解决|完成|求解|阅读)(?:以下|下面|下列|这道|这个|如下).*
     | 你是.*(?:家|助手|老师|专家|模型).* | (?:题目|问题|解答?|答案?|回答)\s*[:：]?
     """,
     re.IGNORECASE | re.VERBOSE | re.DOTALL,
 )
+"""Whole sentences that are instructions."""
 _LONGEST = 400
 """Characters of an instruction; a longer sentence is not one."""
 _MOST = 12
@@ -114,5 +123,9 @@ def without_prompt(text: str) -> str:
 def _is_instruction(sentence: str) -> bool:
     if len(sentence) > _LONGEST:
         return False
-    bare = _BOX.sub(" boxed ", sentence).strip()
-    return _NUMBER.search(bare) is None and _INSTRUCTION.fullmatch(bare) is not None
+    if any(mark in sentence for mark in "\\*$"):  # a box has one of them
+        sentence = _BOX.sub(" boxed ", sentence)
+    bare = sentence.strip()
+    if _NUMBER.search(bare) is not None:
+        return False
+    return _MARKED.search(bare) is not None or _INSTRUCTION.fullmatch(bare) is not None

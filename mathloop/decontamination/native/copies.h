@@ -30,8 +30,18 @@ static int has_short_item(const Filter *filter, const Text *text)
     const Table *anchors = &filter->anchors;
     if (text->count && locate(&filter->whole, gram(text, text->sums, 0, text->count)) >= 0)
         return 1;
-    for (int64_t at = 0; at + 2 <= text->count; at++) {
-        int64_t key = locate(anchors, gram(text, text->sums, at, 2));
+    uint64_t *pairs = (uint64_t *)text->marks; /* not used any more */
+    int64_t *places = text->places, found = 0;
+    const uint64_t *sums = text->sums, *inverses = text->inverses;
+    int64_t last = text->count - 2;
+    for (int64_t at = 0; at <= last; at++) {
+        uint64_t pair = (sums[at + 2] - sums[at]) * inverses[at];
+        pairs[found] = pair, places[found] = at;
+        found += is_possible(anchors, pair);
+    }
+    for (int64_t i = 0; i < found; i++) {
+        int64_t at = places[i];
+        int64_t key = locate(anchors, pairs[i]);
         if (key < 0)
             continue;
         for (uint32_t i = anchors->starts[key]; i < anchors->starts[key + 1]; i++) {

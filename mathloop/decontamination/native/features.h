@@ -141,17 +141,25 @@ static void clear_words(Features *features, int64_t tokens)
     features->slot_mask = slots - 1, features->word_count = 0;
 }
 
-/* Of a text of at most LONGEST tokens. */
-static void read_words(const Filter *filter, const Text *text, Features *features)
+/* Counts variables and ideographs of a text of at most LONGEST tokens. */
+static void read_kinds(const Filter *filter, const Text *text, Features *features)
 {
     const uint8_t *kinds = text->kinds;
     features->variables = features->ideographs = 0;
-    clear_words(features, text->count);
     for (int64_t token = 0; token < text->count; token++) {
         int is_variable = kinds[token] >= GREEK_LETTER && !is_article(filter, text->hashes[token]);
         features->is_variable[token] = (uint8_t)is_variable;
         features->variables += is_variable;
         features->ideographs += kinds[token] == IDEOGRAPH;
+    }
+}
+
+/* After `read_kinds`. */
+static void read_words(const Filter *filter, const Text *text, Features *features)
+{
+    const uint8_t *kinds = text->kinds;
+    clear_words(features, text->count);
+    for (int64_t token = 0; token < text->count; token++) {
         int is_pair = kinds[token] == IDEOGRAPH && token + 1 < text->count && kinds[token + 1] == IDEOGRAPH;
         if (!is_pair && kinds[token] != LETTER)
             continue;

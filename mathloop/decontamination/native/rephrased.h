@@ -30,13 +30,22 @@ static void set_bit(Sketch *sketch, int kind, uint64_t hash)
     ((uint8_t *)(sketch->bits + BEGIN[kind]))[bit >> 3] |= (uint8_t)(0x80 >> (bit & 7));
 }
 
+/* The words, which half of all statements are passed over without. */
+static const Features *with_words(State *state)
+{
+    if (!state->has_words)
+        read_words(state->filter, &state->text, &state->features);
+    state->has_words = 1;
+    return &state->features;
+}
+
 static void make_sketch(State *state)
 {
     Sketch *sketch = &state->sketch;
-    const Features *features = &state->features;
     double words = 0, formulas = 0, numbers = 0;
     if (sketch->is_made)
         return;
+    const Features *features = with_words(state);
     memset(sketch, 0, sizeof *sketch);
     for (int64_t i = 1; i <= features->word_count; i++) {
         const Feature *word = features->words + i;
@@ -138,12 +147,13 @@ static void want(State *state, const Table *table, uint64_t hash)
 
 static void want_set_and_words(State *state, uint64_t set)
 {
-    const Features *features = &state->features;
     uint64_t base = mix(set);
     int64_t key = locate(&state->filter->sets, base);
-    if (key >= 0 && state->filter->set_entries[2 * key + 1] & state->answer_bits)
-        for (int64_t i = 1; i <= features->word_count; i++)
-            want(state, &state->filter->keys, mix(base + features->words[i].hash));
+    if (key < 0 || !(state->filter->set_entries[2 * key + 1] & state->answer_bits))
+        return;
+    const Features *features = with_words(state);
+    for (int64_t i = 1; i <= features->word_count; i++)
+        want(state, &state->filter->keys, mix(base + features->words[i].hash));
 }
 
 typedef struct {
@@ -154,7 +164,7 @@ typedef struct {
 static void want_word_pairs(State *state)
 {
     Rare rarest[RAREST];
-    const Features *features = &state->features;
+    const Features *features = with_words(state);
     const Table *frequency = &state->filter->frequency;
     int count = 0;
     for (int64_t i = 1; i <= features->word_count; i++) {
@@ -216,8 +226,8 @@ static int may_rephrase(State *state)
         return 0;
     if (!read_numbers(filter, &state->text, features))
         return 1;
-    read_words(filter, &state->text, features);
-    state->sketch.is_made = 0;
+    read_kinds(filter, &state->text, features);
+    state->has_words = state->sketch.is_made = 0;
     state->number++;
     state->symbolic = 2 * features->ideographs + features->variables > 1;
     int64_t numbers = features->number_count;
@@ -232,6 +242,7 @@ static int may_rephrase(State *state)
         return 1;
     state->wanted_count = 0;
     if (state->symbolic) {
+        with_words(state);
         for (int64_t i = 1; i <= features->word_count; i++)
             want(state, &filter->rare, features->words[i].hash);
         if (is_any_likely(state, &filter->rare, filter->rare_entries))

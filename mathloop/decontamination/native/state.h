@@ -13,6 +13,7 @@ typedef struct {
     const Filter *filter;
     Text text;
     Features features;
+    int has_words; /* whether the words of `features` are read */
     Sketch sketch;
     int symbolic;
     double answer;
