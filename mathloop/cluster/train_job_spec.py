@@ -63,7 +63,8 @@ def build(
                 {"name": TASK_VARIABLE, "value": task},
                 *pod_variables(secret, config_map, ca_config_map),
             ],
-            **({"resourcesPerNode": pool.resources()} if pool.resources() else {}),
+            # They replace the runtime's, which a pool that names none keeps.
+            **({"resourcesPerNode": pool.resources()} if pool.names_resources else {}),
         },
         "runtimePatches": [{"manager": MANAGER, "trainingRuntimeSpec": _patch(pool, ca_config_map)}],
     }

@@ -122,6 +122,11 @@ class Pool(BaseModel):
         """`memory_limit` in bytes; 0: none."""
         return _amount(self.memory_limit) if self.memory_limit else 0.0
 
+    @property
+    def names_resources(self) -> bool:
+        """Whether it says what its pods may use."""
+        return bool(self.cpu or self.cpu_limit or self.memory or self.memory_limit or self.gpus)
+
     def request(self, name: Literal["cpu", "memory"]) -> str:
         """The request of a pod; empty where Kubernetes takes the limit."""
         return getattr(self, name) or ("" if getattr(self, f"{name}_limit") else self.least[name])

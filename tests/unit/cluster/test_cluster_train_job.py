@@ -148,6 +148,15 @@ def test_the_job_is_what_trainer_takes_and_holds_no_secret() -> None:
     assert job["spec"]["activeDeadlineSeconds"] == 1100
 
 
+@pytest.mark.parametrize(("pool", "named"), [(Pool(nodes=2), False), (Pool(nodes=2, memory="2Gi"), True)])
+def test_a_pool_that_names_no_resources_keeps_those_of_the_runtime(pool: Pool, named: bool) -> None:
+    job = train_job_spec.build(
+        name="mathloop-sft-0", namespace="mathloop", stage="sft", task="{}", pool=pool, secret="",
+        config_map="mathloop-store",
+    )  # fmt: skip
+    assert ("resourcesPerNode" in job["spec"]["trainer"]) == named
+
+
 def test_a_job_with_an_identity_of_its_own_gets_no_keys() -> None:
     job = train_job_spec.build(
         name="mathloop-sft-0", namespace="mathloop", stage="sft", task="{}", pool=Pool(nodes=2),
