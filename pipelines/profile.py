@@ -61,8 +61,11 @@ def _located(settings: Settings, path: Path) -> Settings:
     return settings.model_copy(update={"benchmarks": named.model_copy(update=changes)})
 
 
+_FILES = (".yaml", ".yml", ".json", ".jsonl", ".parquet", ".csv", ".gz", ".zst")
+
+
 def _is_file(name: str) -> bool:
-    return "/" in name or Path(name).suffix in (".yaml", ".yml", ".json", ".jsonl", ".parquet", ".csv", ".gz")
+    return "/" in name or Path(name).suffix in _FILES
 
 
 def check_profile(values: Mapping[str, Any], shown: str, sets: Sequence[str] = ()) -> Settings:

@@ -1,6 +1,6 @@
 """Training data in any format that problems are read from.
 
-JSON lines and Parquet are cut into shards as they are. Everything else (gzip, CSV, JSON, saved Arrow,
+JSON lines and Parquet are cut into shards as they are. Everything else (gzip, zstd, CSV, JSON, saved Arrow,
 folders) is first written as JSON lines with all its fields, where each row keeps its number.
 """
 
@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from mathloop.data_names import SUFFIXES, suffix_of
+from mathloop.data_names import SUFFIXES, compression_of, suffix_of
 from mathloop.errors import BadData
 from mathloop.files import write_file
 from mathloop.problems.sources.files import check_once, data_files, file_rows
@@ -29,7 +29,7 @@ def is_cut_as_it_is(place: Path) -> bool:
     """Whether shards are cut from the file itself."""
     return not place.is_dir() and (
         place.suffix in ("", ".jsonl", ".parquet")
-        or (place.suffix.lower() != ".gz" and suffix_of(place) not in SUFFIXES)
+        or (not compression_of(place) and suffix_of(place) not in SUFFIXES)
     )
 
 

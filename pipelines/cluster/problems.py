@@ -10,7 +10,7 @@ from mathloop.settings import Settings
 from mathloop.storage import remote_url
 from mathloop.storage.hub import HUB, parse_hub_url
 
-SUFFIXES = (".jsonl", ".parquet", ".json", ".csv", ".tsv", ".jsonl.gz", ".json.gz", ".csv.gz")
+SUFFIXES = (".jsonl", ".parquet", ".json", ".csv", ".tsv", ".jsonl.gz", ".json.gz", ".csv.gz", ".jsonl.zst")
 LOCAL = ("/", "./", "../", "~")
 
 

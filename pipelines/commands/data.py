@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from mathloop.data_names import SUFFIXES, is_known
+from mathloop.data_names import READABLE, is_known
 from mathloop.errors import BadConfig, BadData
 from pipelines import streams
 from pipelines.commands.options import Sets
@@ -87,8 +87,7 @@ def decontaminate(
 
     check_suffix(out)
     if train.is_file() and not is_known(train) and not is_parquet(train):
-        expected = f"expected {', '.join(SUFFIXES)}, or one of these with .gz"
-        raise BadData(f"training data of an unknown format; {expected}", path=train)
+        raise BadData(f"training data of an unknown format; expected {READABLE}", path=train)
     files = [file for path in (*benchmarks, *(more or [])) for file in _benchmark_files(path)]
     if report is not None:
         check_target(report)

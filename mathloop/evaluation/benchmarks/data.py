@@ -20,7 +20,7 @@ from mathloop.storage import local_copy, remote_url
 ENVIRONMENT = "MATHLOOP_BENCHMARKS"
 """Environment variable with data folders, separated as in PATH."""
 _LETTERS = re.compile(r"[A-Z]+")
-_SUFFIXES = (".jsonl", ".parquet", ".json", ".csv", ".jsonl.gz")
+_SUFFIXES = (".jsonl", ".parquet", ".json", ".csv", ".jsonl.gz", ".jsonl.zst")
 
 
 def data_folders(folders: Sequence[Path] = ()) -> list[Path]:

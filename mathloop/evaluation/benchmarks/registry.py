@@ -18,7 +18,7 @@ from mathloop.yaml_values import odd_value, read
 
 ENTRIES = Path(__file__).parent / "entries"
 _YAML = (".yaml", ".yml")
-_DATA = (".jsonl", ".json", ".parquet", ".csv", ".tsv", ".arrow", ".gz")
+_DATA = (".jsonl", ".json", ".parquet", ".csv", ".tsv", ".arrow", ".gz", ".zst")
 
 
 def benchmark_names(folders: Sequence[Path] = ()) -> list[str]:

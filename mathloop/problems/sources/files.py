@@ -1,4 +1,4 @@
-"""The files of a data set, and their rows: Parquet, JSON lines, JSON, gzip, CSV, saved Arrow, folders.
+"""The files of a data set, and their rows: Parquet, JSON lines, JSON, CSV, gzip, zstd, saved Arrow, folders.
 
 A suffix decides, in upper or lower case; `.json` may hold a list, an object with a list, or lines.
 """
@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 
 from mathloop import lines
-from mathloop.data_names import SUFFIXES, is_known, may_be_data, suffix_of
+from mathloop.data_names import READABLE, SUFFIXES, compression_of, is_known, may_be_data, suffix_of
 from mathloop.errors import BadData
 from mathloop.files import check_plain, open_plain, reading
 from mathloop.problems.sources.json_rows import Broken, Rows, json_rows
@@ -61,8 +61,7 @@ def data_files(place: Path, split: str | None = None) -> list[Path]:
         )
     unread = next((path for path in files if not is_known(path)), None)
     if unread is not None:
-        expected = f"expected {', '.join(SUFFIXES)}, or one of these with .gz"
-        raise BadData(f"a file that cannot be read is in the folder; {expected}", path=unread)
+        raise BadData(f"a file that cannot be read is in the folder; expected {READABLE}", path=unread)
     if not files:
         raise BadData(f"no data file in this folder; expected {', '.join(SUFFIXES)}", path=place)
     splits = {path: _split_of(path, place) for path in files}
@@ -102,8 +101,8 @@ def file_rows(path: Path, columns: Collection[str] | None, broken: Broken = None
     """
     suffix = suffix_of(path)
     _check_content(path)
-    if path.suffix.lower() == ".gz":
-        with _unzipped(path) as file:
+    if compression_of(path):
+        with _decompressed(path) as file:
             yield from _text_rows(path, suffix, file, broken)
     elif suffix == ".arrow":
         yield from _arrow_rows(path, columns)
@@ -154,13 +153,13 @@ def _text_rows(path: Path, suffix: str, file: Any, broken: Broken) -> Rows:
         yield from json_lines(path, file, broken)
 
 
-def _format(path: Path) -> tuple[str, bool]:
-    return suffix_of(path), path.suffix.lower() == ".gz"
+def _format(path: Path) -> tuple[str, str]:
+    return suffix_of(path), compression_of(path)
 
 
 def _stem(path: Path) -> str:
     name = path.name
-    for suffix in (".gz", suffix_of(path)):
+    for suffix in (compression_of(path), suffix_of(path)):
         name = name[: -len(suffix)] if suffix and name.lower().endswith(suffix) else name
     return _SHARD.sub("", name) or path.stem
 
@@ -173,9 +172,12 @@ def _split_of(path: Path, root: Path | None = None) -> str | None:
 
 
 @contextmanager
-def _unzipped(path: Path) -> Iterator[BinaryIO]:
+def _decompressed(path: Path) -> Iterator[BinaryIO]:
     with reading(path):
         check_plain(path)
+        if compression_of(path) == ".zst":
+            yield from _zstd(path)
+            return
         try:
             with gzip.open(path, "rb") as file:
                 yield file  # type: ignore[misc]
@@ -184,6 +186,17 @@ def _unzipped(path: Path) -> Iterator[BinaryIO]:
             raise BadData(message, path=path) from None
         except (EOFError, zlib.error) as error:
             raise BadData(f"not a complete gzip file ({error}); copy it again", path=path) from None
+
+
+def _zstd(path: Path) -> Iterator[BinaryIO]:
+    try:
+        with pa.OSFile(str(path)) as raw, pa.CompressedInputStream(raw, "zstd") as stream:
+            yield io.BufferedReader(stream)
+    except OSError as error:
+        if error.errno:
+            raise
+        message = f"not a complete zstd file ({parquet.first_line(error)}); copy it again"
+        raise BadData(message, path=path) from None
 
 
 def _arrow_rows(path: Path, columns: Collection[str] | None) -> Rows:

@@ -17,6 +17,7 @@ from mathloop.decontamination import stage, training_rows
 from mathloop.decontamination.config import DecontaminationConfig
 from mathloop.errors import BadData
 from mathloop.records.rows import read_rows
+from tests.compressing import compressed
 
 ITEM = "A rope of 54 meters is cut into pieces of 9 meters. How many cuts are needed?"
 ROWS = [
@@ -49,7 +50,8 @@ def write_folder(path: Path) -> None:
 
 
 WRITERS = {
-    "train.jsonl.gz": lambda path: path.write_bytes(gzip.compress(LINES.encode())),
+    "train.jsonl.gz": lambda path: path.write_bytes(compressed(LINES.encode(), ".gz")),
+    "train.jsonl.zst": lambda path: path.write_bytes(compressed(LINES.encode(), ".zst")),
     "train.csv": lambda path: path.write_text(csv_text(), encoding="utf-8"),
     "train.json": lambda path: path.write_text(json.dumps(ROWS, indent=1), encoding="utf-8"),
     "train.JSONL": lambda path: path.write_text(LINES, encoding="utf-8"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 from collections import Counter
 from pathlib import Path
@@ -24,6 +23,7 @@ from mathloop.problems.sources.parsing import Place
 from mathloop.problems.sources.passages import texts_of
 from mathloop.records import read_problems, read_rows, write_problems
 from mathloop.records.schema import Problem
+from tests.compressing import compressed
 
 ROWS = [{"problem": f"{n} + 1?", "answer": str(n + 1)} for n in range(4)]
 
@@ -55,11 +55,14 @@ def test_columns_of_mixed_values_that_datasets_writes_as_json_are_decoded(tmp_pa
     assert [error.row for error in source.broken] == [3]
 
 
-@pytest.mark.parametrize("name", ["a.json", "a.JSON", "a.jsonl.gz", "a.JSONL", "a.csv", "a.tsv"])
+@pytest.mark.parametrize(
+    "name", ["a.json", "a.JSON", "a.jsonl.gz", "a.jsonl.zst", "a.JSONL", "a.csv", "a.tsv"]
+)
 def test_formats_are_read_alike(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
-    if path.suffix == ".gz":
-        path.write_bytes(gzip.compress(b"".join(json.dumps(row).encode() + b"\n" for row in ROWS)))
+    if path.suffix in (".gz", ".zst"):
+        data = b"".join(json.dumps(row).encode() + b"\n" for row in ROWS)
+        path.write_bytes(compressed(data, path.suffix))
     elif path.suffix in (".csv", ".tsv"):
         mark = "," if path.suffix == ".csv" else "\t"
         path.write_text(
@@ -71,6 +74,14 @@ def test_formats_are_read_alike(tmp_path: Path, name: str) -> None:
     else:
         write(path, ROWS, lines=path.suffix == ".JSONL")
     assert golds(path) == ["1", "2", "3", "4"]
+
+
+def test_frames_of_zstd_that_follow_each_other_are_one_file(tmp_path: Path) -> None:
+    parts = [json.dumps(row).encode() + b"\n" for row in ROWS]
+    path = tmp_path / "train.jsonl.zst"
+    path.write_bytes(b"".join(compressed(part, ".zst") for part in parts))
+    assert golds(path) == ["1", "2", "3", "4"]
+    assert golds(tmp_path) == ["1", "2", "3", "4"]
 
 
 def test_a_json_list_streams_across_blocks(tmp_path: Path) -> None:
@@ -92,6 +103,8 @@ def test_a_list_of_conversations_without_names_is_read(tmp_path: Path) -> None:
         ("a.json", b"{oops", "not JSON"),
         ("a.json", b"[1, 2]", "row 1: expected an object"),
         ("a.jsonl.gz", b"plain", "not a gzip file"),
+        ("a.jsonl.zst", b"plain", "not a complete zstd file"),
+        ("a.jsonl.zst", compressed(b"{}" * 9000, ".zst")[:-4], "not a complete zstd file .* copy it again"),
         ("a.csv", b"problem,answer\n1?,1,1\n", "row 2: not as many cells"),
         ("a.csv", b"problem,answer\n\xff,1\n", "not UTF-8"),
         ("a.arrow", b"ARROW1 no", "not a complete Arrow file"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from mathloop.answers import verify
 from mathloop.errors import BadData
 from mathloop.problems.sources import Source, json_rows, read_source, reader
 from mathloop.storage import local_copy
+from tests.compressing import compressed
 from tests.paths import SHARED_DATA
 
 
@@ -176,7 +176,9 @@ def test_layouts_of_few_sets_of_columns_are_kept(tmp_path: Path, monkeypatch: py
     assert len(source.kinds._known) <= 3
 
 
-@pytest.mark.parametrize("name", ["p.jsonl", "p.JSONL", "p.jsonl.gz", "p.json", "list.json", "p.csv"])
+@pytest.mark.parametrize(
+    "name", ["p.jsonl", "p.JSONL", "p.jsonl.gz", "p.jsonl.zst", "p.json", "list.json", "p.csv"]
+)
 def test_a_line_or_object_without_end_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
@@ -185,7 +187,7 @@ def test_a_line_or_object_without_end_is_refused(
     row = json.dumps({"problem": "x" * 5000, "answer": 1})
     text = {"list.json": f"[{row}]", "p.csv": f"problem,answer\n{'x' * 5000},1\n"}.get(name, row)
     data = text.encode()
-    (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    (tmp_path / name).write_bytes(compressed(data, Path(name).suffix))
     with pytest.raises(BadData, match="longer than 2,000 bytes") as caught:
         golds(read_source(tmp_path / name))
     assert "\n" not in str(caught.value)
