@@ -74,7 +74,9 @@ def _drawn(
             rewards = scorer(dialogues)
         at += len(responses)
         for rollout, response, reward in zip(rollouts, responses, rewards, strict=True):
-            yield replace(response, reward=reward), rollout.prompt_tokens
+            if reward is not None:
+                response = replace(response, reward=reward)
+            yield response, rollout.prompt_tokens
 
 
 def _not_drawn(problem: Problem, one: Pass, sample: int) -> Response:

@@ -17,6 +17,9 @@ DROP_REASON = "drop_reason"
 """Field of a written row that says why the record was dropped."""
 
 
+_NAMES = {kind: tuple(field.name for field in fields(kind)) for kind in (Problem, Response, Document)}
+
+
 class Drops:
     """Counts dropped records; memory does not grow with their number."""
 
@@ -61,9 +64,8 @@ def open_drops(path: Path | None) -> Iterator[Drops]:
 def _row(record: Problem | Response | Document | Mapping[str, Any]) -> Mapping[str, Any]:
     if isinstance(record, Mapping):
         return record
-    row = {field.name: getattr(record, field.name) for field in fields(record)}
-    # JSON has no NaN or infinity, which a reward may be.
-    return {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in row.items()
-    }
+    row = {name: getattr(record, name) for name in _NAMES[type(record)]}
+    for name, value in row.items():
+        if isinstance(value, float) and not math.isfinite(value):  # JSON has no NaN or infinity
+            row[name] = None
+    return row

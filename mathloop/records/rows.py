@@ -20,6 +20,9 @@ from mathloop.files import check_plain, disk, open_plain, reading, replacing
 from mathloop.lines import describe, parse_line, whole_lines
 from mathloop.records import parquet
 
+_JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
+"""Made once: json.dumps makes one for each row."""
+
 PARQUET_MAGIC = b"PAR1"
 
 
@@ -114,7 +117,7 @@ def line_writer(path: Path, *, at_once: bool = False) -> Iterator[Callable[[byte
 def json_line(path: Path, number: int, row: Mapping[str, Any]) -> bytes:
     """The row as a line of JSON; raises BadData, naming row `number` of `path`, if it cannot be JSON."""
     try:
-        return (json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8")
+        return (_JSON.encode(row) + "\n").encode("utf-8")
     except (ValueError, TypeError) as error:
         field = next((name for name, value in row.items() if not _fits_json(value)), None)
         reason = parquet.first_line(error)
@@ -158,7 +161,7 @@ def _read_parquet(path: Path, columns: Iterable[str] | None) -> Iterator[tuple[i
 
 def _fits_json(value: Any) -> bool:
     try:
-        json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8")
+        _JSON.encode(value).encode("utf-8")
     except (ValueError, TypeError):
         return False
     return True
@@ -177,9 +180,12 @@ def _tables(
 
 def _table(path: Path, before: int, chunk: list[Mapping[str, Any]], schema: pa.Schema | None) -> pa.Table:
     names = schema.names if schema is not None else list(dict.fromkeys(name for row in chunk for name in row))
+    expected_names = set(names)
     for number, row in enumerate(chunk, start=before + 1):
+        if row.keys() <= expected_names:
+            continue
         for name in row:
-            if name not in names:
+            if name not in expected_names:
                 known = ", ".join(names)
                 known = known if len(known) <= 200 else known[:197] + "..."
                 message = f"not among the columns {known}; give every row of the file the same fields"
