@@ -118,17 +118,12 @@ class _Reader:
         self._math = False
 
     def read(self, pieces: list[str]) -> None:
-        add_word, add_to_line = self.words.append, self.line.append
         for place, piece in enumerate(pieces):
             if not self._math and (meaning := _meaning(piece)) is not None:
                 if self._run:
                     self._end_run()
-                number, word = meaning
-                if number is not None:
+                if meaning is not _NOTHING:
                     self._add(meaning)
-                elif word is not None:  # most pieces: here, since a call takes as long as the rest
-                    add_word(word)
-                    add_to_line((False, word))
                 continue
             if piece in SYMBOL_NAMES:
                 self.words.append(_representative(SYMBOL_NAMES[piece]))

@@ -32,16 +32,12 @@ static int has_short_item(const Filter *filter, const Text *text)
         return 1;
     uint64_t *pairs = (uint64_t *)text->marks; /* not used any more */
     int64_t *places = text->places, found = 0;
-    const uint64_t *sums = text->sums, *inverses = text->inverses;
-    int64_t last = text->count - 2;
-    for (int64_t at = 0; at <= last; at++) {
-        uint64_t pair = (sums[at + 2] - sums[at]) * inverses[at];
-        pairs[found] = pair, places[found] = at;
-        found += is_possible(anchors, pair);
+    for (int64_t at = 0; at + 2 <= text->count; at++) {
+        pairs[found] = gram(text, text->sums, at, 2), places[found] = at;
+        found += is_possible(anchors, pairs[found]);
     }
-    for (int64_t i = 0; i < found; i++) {
-        int64_t at = places[i];
-        int64_t key = locate(anchors, pairs[i]);
+    for (int64_t pair = 0; pair < found; pair++) {
+        int64_t at = places[pair], key = locate(anchors, pairs[pair]);
         if (key < 0)
             continue;
         for (uint32_t i = anchors->starts[key]; i < anchors->starts[key + 1]; i++) {

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from mathloop.data_names import COMPRESSED, SUFFIXES
 from mathloop.errors import BadConfig
 from mathloop.evaluation.benchmarks.benchmark import Benchmark
 from mathloop.problems.sources.files import name_of
@@ -18,7 +19,7 @@ from mathloop.yaml_values import odd_value, read
 
 ENTRIES = Path(__file__).parent / "entries"
 _YAML = (".yaml", ".yml")
-_DATA = (".jsonl", ".json", ".parquet", ".csv", ".tsv", ".arrow", ".gz", ".zst")
+_DATA = (*SUFFIXES, *COMPRESSED)
 
 
 def benchmark_names(folders: Sequence[Path] = ()) -> list[str]:
