@@ -51,8 +51,8 @@ def clean(
 ) -> None:
     """Lists what can be deleted of local runs, with sizes, and deletes it after asking.
 
-    Without options that is the checkpoints of finished stages, which nothing needs any more. With --store it
-    is shards and copies of inputs of several nodes, which only the steps of a round that still runs need.
+    Without options that is the work folders of finished stages, which nothing needs any more: metrics, and
+    checkpoints of a stage that was killed as it finished. With --store it is shards and copies of inputs of several nodes, which only the steps of a round that still runs need.
     """
     if store:
         if models or whole:

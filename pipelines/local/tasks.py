@@ -145,6 +145,7 @@ class Stage:
         outputs = [path for path in self._outputs() if (self.folder / path).exists()]
         took = {"seconds": seconds, "cpu_seconds": process.cpu_seconds, "peak_bytes": process.peak}
         write_json(self.folder / "done.json", {"key": self.key, **took, "outputs": outputs})
+        self._remove_checkpoints()
         self.view.finish(self.name, seconds)
 
     def _key(self) -> str:
@@ -177,6 +178,11 @@ class Stage:
         artifacts = {**self.input["outputs"].get("artifacts", {}), **moved}
         uris = [artifact["uri"] for item in artifacts.values() for artifact in item["artifacts"]]
         return sorted(os.path.relpath(path, self.folder) for path in (*uris, written))
+
+    def _remove_checkpoints(self) -> None:
+        """A finished stage is not resumed; its checkpoints are three times the size of its model each."""
+        for folder in sorted((self.folder / "work").rglob("checkpoints")):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _prepare(self) -> None:
         """Keeps the files of an earlier attempt at this task, which it resumes from; deletes all others."""

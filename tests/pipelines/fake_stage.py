@@ -18,6 +18,8 @@ def act(stage: str) -> None:
     progress.update(2, tokens=100, loss=0.5)
     work = Path(os.environ["MATHLOOP_WORK"])
     (work / "attempts").open("a").write("x")
+    (work / "part" / "checkpoints").mkdir(parents=True, exist_ok=True)
+    (work / "part" / "checkpoints" / "step-1").write_text("x")
     if os.environ.get("FAKE_LEAVES_CHILD") == stage:
         child = subprocess.Popen(["sleep", "600"])
         (work / "child").write_text(str(child.pid))

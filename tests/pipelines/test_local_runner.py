@@ -93,6 +93,15 @@ def test_runs_to_the_end_with_a_folder_a_stage(fake: Fake) -> None:
         done = json.loads((fake.folder / "stages" / stage / "done.json").read_text())
         assert 0 < done["cpu_seconds"] < 60
         assert done["peak_bytes"] > 1e6
+        work = fake.folder / "stages" / stage / "work"
+        assert (work / "attempts").exists()
+        assert not (work / "part" / "checkpoints").exists(), "a finished stage keeps no checkpoints"
+
+
+def test_a_failed_stage_keeps_its_checkpoints(fake: Fake) -> None:
+    code, _ = fake.run(FAKE_FAIL="second")
+    assert code == 1
+    assert (fake.folder / "stages" / "second-stage" / "work" / "part" / "checkpoints" / "step-1").exists()
 
 
 def test_a_finished_run_is_only_replayed(fake: Fake) -> None:

@@ -374,3 +374,5 @@ def test_a_real_model_learns_from_rows_as_gsm8k_writes_them(tmp_path: Path) -> N
     assert any(name.startswith("reward") and curve for name, curve in curves.items())
     assert "base" in outcome.table
     assert (run / "report.html").is_file()
+    assert not list(run.rglob("checkpoints")), "finished stages keep no checkpoints"
+    shutil.rmtree(tmp_path / "runs")  # gigabytes of weights
