@@ -52,7 +52,8 @@ def clean(
     """Lists what can be deleted of local runs, with sizes, and deletes it after asking.
 
     Without options that is the work folders of finished stages, which nothing needs any more: metrics, and
-    checkpoints of a stage that was killed as it finished. With --store it is shards and copies of inputs of several nodes, which only the steps of a round that still runs need.
+    checkpoints of a stage that was killed as it finished. With --store it is shards and copies of inputs of
+    several nodes, which only the steps of a round that still runs need.
     """
     if store:
         if models or whole:
