@@ -1,7 +1,8 @@
 """`mathloop benchmark serve --load`: a server under many clients for a while, next to its engine's batches.
 
 The server is a process of its own, so that its CPU time is told from the clients'. Each client has a key,
-sends one question after the other over one connection, and waits as long as a 429's Retry-After says.
+sends one question after the other over one connection, and waits as long as a 429's Retry-After says. Server
+and engine take turns, so that whatever else the machine does costs both.
 """
 
 from __future__ import annotations
@@ -21,10 +22,18 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import cycle
 from pathlib import Path
+from statistics import median
 
 from mathloop.errors import MathloopError
 from pipelines.benchmarks.printing import Progress, aligned, machine
-from pipelines.benchmarks.serving_load import TOKENS, Models, engine_batches, nano_problems, random_models
+from pipelines.benchmarks.serving_load import (
+    TOKENS,
+    Cost,
+    Models,
+    engine_batches,
+    nano_problems,
+    random_models,
+)
 
 WARM_SECONDS = 2.0
 WARM_CLIENTS = 8
@@ -35,8 +44,10 @@ STARTED_SHARE, LONGEST_START = 0.05, 60
 LOOK_SECONDS = 1.0
 """Between two looks at the server's memory."""
 SHOWN_LOOKS = 8
+TURN_SECONDS = 10.0
+"""Of the load in one turn, at least. Each ends with fewer and fewer answers at a time."""
 BATCHES = 2
-"""Batches of the engine, each with one question per client."""
+"""Batches of the engine in one turn, each with one question per client."""
 ANSWER_SECONDS = 300.0
 """Longest wait for an answer: the server's default deadline."""
 
@@ -59,6 +70,19 @@ class Load:
     clients_cpu: float = 0.0
 
 
+@dataclass(frozen=True)
+class Turn:
+    """The server's, then the engine's."""
+
+    load: Load
+    batches: Cost
+
+    @property
+    def ratio(self) -> float:
+        """CPU time of an answer in batches to the server's."""
+        return self.batches.cpu * self.load.total / self.load.server_cpu
+
+
 def run(policy: Path | None, reward_model: Path | None, seconds: float, clients: int) -> None:
     """Prints what the clients got, the server's memory, and its cost per answer next to the engine's.
 
@@ -74,40 +98,66 @@ def run(policy: Path | None, reward_model: Path | None, seconds: float, clients:
             progress.step("making a policy and a reward model of random weights")
             policy, reward_model = random_models(Path(name), asked)
         progress.step("starting the server")
-        with _server(Path(name), policy, reward_model, clients) as (process, port):
-            progress.step("warming up")
-            asyncio.run(load(port, process.pid, [[one] for one in warming], WARM_SECONDS))
-            settle(process.pid)
-            progress.step(f"{clients} clients for {seconds:g} seconds")
-            each = [measured[number::clients] for number in range(clients)]
-            found = asyncio.run(load(port, process.pid, each, seconds))
-        progress.step("the engine alone, in batches")
+        progress.step("loading the engine alone")
         models = Models(load_policy(policy), None)
         engine_batches(models, warming[:2], "greedy", 1)  # warm-up
-        batches = [measured[number * clients :][:clients] for number in range(BATCHES)]
-        costs = [engine_batches(models, batch, "greedy", 1).cpu for batch in batches]
+        progress.step("starting the server")
+        with _server(Path(name), policy, reward_model, clients) as (process, port):
+            progress.step("warming up")
+            asyncio.run(load(port, process.pid, [cycle([one]) for one in warming], WARM_SECONDS))
+            settle(process.pid)
+            each = [cycle(measured[number::clients]) for number in range(clients)]
+            batches = cycle(measured[at : at + clients] for at in range(0, len(measured), clients))
+            count = max(1, int(seconds / TURN_SECONDS))
+            turns = []
+            for number in range(count):
+                progress.step(f"{clients} clients for {seconds:g} seconds, turn {number + 1} of {count}")
+                found = asyncio.run(load(port, process.pid, each, seconds / count))
+                costs = [engine_batches(models, next(batches), "greedy", 1) for _ in range(BATCHES)]
+                turns.append(Turn(found, Cost.mean(costs)))
     print(f"{machine()}; greedy, at most {TOKENS} tokens")
-    for line in report(found, seconds, sum(costs) / BATCHES):
+    for line in report(turns, seconds):
         print(line)
 
 
-def report(found: Load, seconds: float, batch: float) -> list[str]:
-    """Lines that are printed; `batch` is the engine's CPU time per question in batches, in seconds."""
-    total, ordered = found.total, sorted(found.answers)
+def report(turns: Sequence[Turn], seconds: float) -> list[str]:
+    """Lines that are printed: sums over the turns, of costs the medians."""
+    loads = [turn.load for turn in turns]
+    total, answers = (
+        sum(one.total for one in loads),
+        map(sum, zip(*(one.answers for one in loads), strict=True)),
+    )
+    ordered = sorted(answers)
     mean = sum(ordered) / len(ordered)
-    statuses = ", ".join(f"{n or 'broken connection'}: {count:,}" for n, count in found.statuses.items())
+    counts = sum((one.statuses for one in loads), Counter[int]())
+    statuses = ", ".join(f"{n or 'broken connection'}: {count:,}" for n, count in counts.items())
     replies = f"{total:,} answers; replies by status: {statuses or 'none'}"
     lines = [
-        f"{len(ordered)} clients for {seconds:g} s: {replies}",
+        f"{len(ordered)} clients for {seconds:g} s, {len(turns)} turns: {replies}",
         f"answers per client: {ordered[0]} to {ordered[-1]}, mean {mean:.1f}",
     ]
-    if total:
-        cost, each = found.server_cpu / total, found.clients_cpu / total
-        head = ("CPU ms per answer", "server", "engine in batches", "batches to server", "clients", "tokens")
-        row = ("", f"{1e3 * cost:.2f}", f"{1e3 * batch:.2f}", f"{batch / cost:.2f}x", f"{1e3 * each:.2f}")
-        lines.append(aligned(head, [(*row, f"{found.tokens / total:.1f}")]))
-    step = max(1, -(-len(found.memory) // SHOWN_LOOKS))
-    looks = found.memory[::step] + ([] if (len(found.memory) - 1) % step == 0 else found.memory[-1:])
+    if measured := [turn for turn in turns if turn.load.total]:
+        head = ("", "CPU ms per answer", "tokens", f"batches of {len(ordered)} to it")
+        server = median(turn.load.server_cpu / turn.load.total for turn in measured)
+        clients = median(turn.load.clients_cpu / turn.load.total for turn in measured)
+        batches = median(turn.batches.cpu for turn in measured)
+        ratios = sorted(turn.ratio for turn in measured)
+        tokens = sum(one.tokens for one in loads) / total
+        own = sum(turn.batches.tokens for turn in measured) / len(measured)
+        rows = [
+            ("server", f"{1e3 * server:.2f}", f"{tokens:.1f}", f"{median(ratios):.2f}x"),
+            ("engine in batches", f"{1e3 * batches:.2f}", f"{own:.1f}", ""),
+            ("clients", f"{1e3 * clients:.2f}", "", ""),
+        ]
+        lines.append(aligned(head, rows))
+        if len(ratios) > 1:
+            lines.append(f"ratios of the turns: {', '.join(f'{one:.2f}' for one in ratios)}")
+    before, memory = 0.0, []
+    for one in loads:
+        memory += [(before + at, mib) for at, mib in one.memory]
+        before = memory[-1][0] if memory else before
+    step = max(1, -(-len(memory) // SHOWN_LOOKS))
+    looks = memory[::step] + ([] if (len(memory) - 1) % step == 0 else memory[-1:])
     shown = ", ".join(f"{mib:,.0f} ({at:.0f} s)" for at, mib in looks)
     lines.append(f"memory of the server, MiB: {shown}")
     return lines
@@ -124,10 +174,10 @@ def settle(pid: int) -> None:
         before = now
 
 
-async def load(port: int, pid: int, questions: Sequence[Sequence[str]], seconds: float) -> Load:
-    """Clients ask the server in process `pid`, each its own questions, until the time is over.
+async def load(port: int, pid: int, questions: Sequence[Iterator[str]], seconds: float) -> Load:
+    """Clients ask the server in process `pid`, each its own questions, until the time is over or they end.
 
-    A question that was asked by then is waited for. After its last one a client begins again.
+    A question that was asked by then is waited for.
     """
     found = Load([0] * len(questions))
     start, cpu, own = time.monotonic(), _cpu(pid), time.process_time()
@@ -149,10 +199,9 @@ async def load(port: int, pid: int, questions: Sequence[Sequence[str]], seconds:
     return found
 
 
-async def _client(port: int, number: int, questions: Sequence[str], end: float, found: Load) -> None:
-    requests = cycle([_request(number, text) for text in questions])
-    request = next(requests)
-    while (left := end - time.monotonic()) > 0:
+async def _client(port: int, number: int, questions: Iterator[str], end: float, found: Load) -> None:
+    text = next(questions, None)
+    while text is not None and (left := end - time.monotonic()) > 0:
         try:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
         except OSError:
@@ -160,15 +209,15 @@ async def _client(port: int, number: int, questions: Sequence[str], end: float, 
             await asyncio.sleep(min(1.0, left))
             continue
         try:
-            while (left := end - time.monotonic()) > 0:
+            while text is not None and (left := end - time.monotonic()) > 0:
                 async with asyncio.timeout(ANSWER_SECONDS):
-                    status, pause, reply = await _exchange(reader, writer, request)
+                    status, pause, reply = await _exchange(reader, writer, _request(number, text))
                 found.statuses[status] += 1
                 if status == 200:
                     found.total += 1
                     found.answers[number] += time.monotonic() < end
                     found.tokens += json.loads(reply)["usage"]["completion_tokens"]
-                    request = next(requests)
+                    text = next(questions, None)
                 else:
                     await asyncio.sleep(min(max(pause, 0.1), max(0.0, end - time.monotonic())))
         except (OSError, EOFError, TimeoutError):

@@ -6,7 +6,8 @@ Three sides answer the same questions with the same models in one process, in tu
     batches the engine alone, all questions in one batch: the most that this engine gives; without votes
     loop    a plain best-of-n loop: one question after the other, sampled, scored and voted on
 
-Costs are CPU seconds of the process per question, which other programs on the machine do not change.
+Costs are CPU seconds of the process per question. Other programs change even these, through caches and cores
+that they share, so the sides take turns, in changing order, and ratios are medians over the turns.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean, median
 from typing import Any
 
 from mathloop.records import Problem
@@ -27,7 +29,9 @@ SAMPLES = 8
 TOKENS = 48
 """Longest response: with random weights, few end before."""
 ALONE = 5
-"""Questions of the one client whose latency is measured."""
+"""Questions of the one client whose latency is measured, in each turn."""
+TURNS, TURNS_ALONE = 3, 9
+"""Of the sides with many questions, and of the one client and the loop."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,15 @@ class Cost:
 
     cpu: float
     wall: float
+    tokens: float = 0.0
+    """Sampled, where they were counted."""
+
+    @classmethod
+    def mean(cls, costs: Sequence[Cost]) -> Cost:
+        """Of turns with equally many questions."""
+        return cls(
+            *(fmean(values) for values in zip(*((c.cpu, c.wall, c.tokens) for c in costs), strict=True))
+        )
 
 
 @dataclass(frozen=True)
@@ -51,7 +64,7 @@ def run(model: Path | None, reward_model: Path | None, questions: int) -> None:
 
     Raises BadModel if a folder is not a model's.
     """
-    problems = nano_problems(questions + ALONE)
+    problems = nano_problems(questions + ALONE * TURNS_ALONE)
     texts = [problem.problem for problem in problems]
     with tempfile.TemporaryDirectory(prefix="mathloop-benchmark-") as folder, Progress() as progress:
         if model is None:
@@ -77,7 +90,8 @@ async def _measure(
     engine = LocalEngine("benchmark", models.policy, models.reward_model, config)
     solver = Solver(engine, config)
     await solver.prepare()
-    many, few = problems[:-ALONE], problems[-ALONE:]
+    alone = ALONE * TURNS_ALONE
+    many, few = problems[:-alone], problems[-alone:]
     strategy = "rm" if models.reward_model is not None else "maj"
     settled = "weighted" if strategy == "rm" else strategy
     sides = [
@@ -91,23 +105,48 @@ async def _measure(
             progress.step(name)
             await _ours(solver, problems[:2], chosen, samples, adaptive, 1)  # warm-up
             _loop(models, problems[:1], chosen, samples)
-            ours = await _ours(solver, many, chosen, samples, adaptive, CLIENTS)
-            batches = engine_batches(models, many, chosen, samples)
-            loop = _loop(models, many, chosen, samples)
-            alone = await _ours(solver, few, chosen, samples, adaptive, 1)
-            alone_loop = _loop(models, few, chosen, samples)
+            costs: dict[str, list[Cost]] = {"ours": [], "batches": [], "loop": []}
+            for turn in range(TURNS):
+                progress.step(f"{name}, turn {turn + 1} of {TURNS}")
+                for side in _rotated(list(costs), turn):
+                    if side == "ours":
+                        found = await _ours(solver, many, chosen, samples, adaptive, CLIENTS)
+                    elif side == "batches":
+                        found = engine_batches(models, many, chosen, samples)
+                    else:
+                        found = _loop(models, many, chosen, samples)
+                    costs[side].append(found)
+            progress.step(f"{name}, one client")
+            single: dict[str, list[Cost]] = {"ours": [], "loop": []}
+            for turn in range(TURNS_ALONE):
+                asked = few[turn * ALONE :][:ALONE]
+                for side in _rotated(list(single), turn):
+                    if side == "ours":
+                        found = await _ours(solver, asked, chosen, samples, adaptive, 1)
+                    else:
+                        found = _loop(models, asked, chosen, samples)
+                    single[side].append(found)
             rows.append(
                 (
                     name,
-                    *(f"{cost.cpu:.3f}" for cost in (ours, batches, loop)),
-                    f"{batches.cpu / ours.cpu:.2f}x",
-                    f"{loop.cpu / ours.cpu:.1f}x",
-                    f"{alone_loop.cpu / alone.cpu:.2f}x",
+                    *(f"{median(cost.cpu for cost in side):.3f}" for side in costs.values()),
+                    f"{_ratio(costs['batches'], costs['ours']):.2f}x",
+                    f"{_ratio(costs['loop'], costs['ours']):.1f}x",
+                    f"{_ratio(single['loop'], single['ours']):.2f}x",
                 )
             )
     finally:
         await solver.close()
     return rows
+
+
+def _rotated(sides: list[str], turn: int) -> list[str]:
+    first = turn % len(sides)
+    return sides[first:] + sides[:first]
+
+
+def _ratio(theirs: Sequence[Cost], ours: Sequence[Cost]) -> float:
+    return median(one.cpu / two.cpu for one, two in zip(theirs, ours, strict=True))
 
 
 async def _ours(
@@ -142,8 +181,8 @@ async def _ours(
 def engine_batches(models: Models, problems: Sequence[str], strategy: str, samples: int) -> Cost:
     """What sampling the answers in one batch costs, with rewards where the strategy needs them."""
     clock = _Clock(len(problems))
-    _sample(models, problems, strategy, samples)
-    return clock.cost()
+    responses = _sample(models, problems, strategy, samples)
+    return replace(clock.cost(), tokens=sum(one.tokens for one in responses) / len(problems))
 
 
 def _loop(models: Models, problems: Sequence[str], strategy: str, samples: int) -> Cost:

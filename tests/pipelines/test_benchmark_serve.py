@@ -7,14 +7,17 @@ import json
 import os
 import re
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
+from itertools import cycle
 from pathlib import Path
 
 import pytest
 
 from pipelines.benchmarks import serving, serving_clients
-from pipelines.benchmarks.serving_clients import Load, load, report, settle
+from pipelines.benchmarks.serving_clients import Load, Turn, load, report, settle
+from pipelines.benchmarks.serving_load import Cost
 
 FIELDS = "prediction=pred,answer=gold,reward=score,label=correct"
 
@@ -67,7 +70,8 @@ def test_a_load_counts_answers_per_client_and_refusals_by_status() -> None:
         server = await asyncio.start_server(answer, "127.0.0.1", 0)
         async with server:
             port = server.sockets[0].getsockname()[1]
-            return await load(port, os.getpid(), [["zero", "none"], ["one"], ["two"]], 0.5)
+            each = [cycle(["zero", "none"]), cycle(["one"]), cycle(["two"]), iter(["three"])]
+            return await load(port, os.getpid(), each, 0.5)
 
     found = asyncio.run(run())
     assert found.statuses[429] == 1
@@ -75,21 +79,36 @@ def test_a_load_counts_answers_per_client_and_refusals_by_status() -> None:
     assert found.total == found.statuses[200] == sum(asked.values()) - 2
     assert found.tokens == 5 * found.total
     assert 1 <= found.answers[1] < min(found.answers[0], found.answers[2])
+    assert found.answers[3] == asked["three"] == 1  # it has no further question
     assert abs(asked["zero"] - asked["none"]) <= 1  # a question follows the other
     assert len(found.memory) >= 2
     assert all(mib > 1 for _, mib in found.memory)
-    lines = report(replace(found, server_cpu=0.02 * found.total), 0.5, 0.01)
-    assert lines[0].startswith(f"3 clients for 0.5 s: {found.total} answers; replies by status: ")
-    assert "429: 1" in lines[0]
-    assert "broken connection: 1" in lines[0]
-    assert re.search(r"^ +20\.00 +10\.00 +0\.50x ", lines[2], re.M)
+
+
+def test_the_report_sums_the_turns_and_takes_the_median_of_their_costs() -> None:
+    def turn(server: float, batches: float, answers: Sequence[int]) -> Turn:
+        total = sum(answers)
+        found = Load(
+            list(answers), total, Counter({200: total, 429: 1}), 5 * total, [(0.0, 100.0)], server * total
+        )
+        return Turn(found, Cost(batches, batches, 48.0))
+
+    turns = [turn(0.02, 0.01, (1, 3)), turn(0.04, 0.03, (2, 2)), turn(0.9, 0.09, (2, 1)), turn(1.0, 0.1, ())]
+    turns[-1] = replace(turns[-1], load=Load([0, 0], memory=[(0.0, 100.0)]))
+    lines = report(turns, 40.0)
+    assert lines[0] == "2 clients for 40 s, 4 turns: 11 answers; replies by status: 200: 11, 429: 3"
+    assert lines[1] == "answers per client: 5 to 6, mean 5.5"
+    assert re.search(r"^server +40\.00 +5\.0 +0\.50x$", lines[2], re.M)
+    assert re.search(r"^engine in batches +30\.00 +48\.0$", lines[2], re.M)
+    assert lines[3] == "ratios of the turns: 0.10, 0.50, 0.75"
 
 
 def test_the_report_shows_the_first_and_the_last_memory_of_many() -> None:
-    found = Load([1], memory=[(float(at), 100.0 + at) for at in range(30)])
-    last = report(found, 30.0, 0.01)[-1]
+    half = [(float(at), 100.0 + at) for at in range(16)]
+    turns = [Turn(Load([1], memory=half), Cost(0.01, 0.01)) for _ in range(2)]
+    last = report(turns, 30.0)[-1]
     assert last.startswith("memory of the server, MiB: 100 (0 s), ")
-    assert last.endswith("129 (29 s)")
+    assert last.endswith("115 (30 s)")
     assert last.count("s)") <= 9
 
 
