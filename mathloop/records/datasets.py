@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import MISSING, fields
+from dataclasses import MISSING
 from functools import cache
+from itertools import islice
 from operator import attrgetter
 from pathlib import Path
-from types import UnionType
-from typing import Any, Literal, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
-
-import pyarrow as pa
+from typing import Any
 
 from mathloop.errors import BadData
-from mathloop.lines import describe, shown
-from mathloop.records.rows import numbered_rows, write_rows
+from mathloop.files import check_plain, reading
+from mathloop.records import parquet
+from mathloop.records.columns import Column, Record, check_values, columns_of, schema_of
+from mathloop.records.rows import check_suffix, is_parquet, numbered_rows, table_of, write_rows
 from mathloop.records.schema import Document, Problem, Response
-
-Record = TypeVar("Record", Problem, Response, Document)
-
-NEVER_BLANK = {"id", "problem", "problem_id"}
 
 
 def read_problems(path: Path) -> Iterator[Problem]:
@@ -48,8 +44,8 @@ def response_of(path: Path, number: int, row: dict[str, Any]) -> Response:
 
 
 @cache
-def _response_columns() -> list[_Column]:
-    return _columns(Response)
+def _response_columns() -> list[Column]:
+    return columns_of(Response)
 
 
 def write_problems(path: Path, problems: Iterable[Problem], row_group: int = 4096) -> int:
@@ -72,84 +68,24 @@ def write_documents(path: Path, documents: Iterable[Document], row_group: int = 
     return _write(path, Document, documents, row_group)
 
 
-_ACCEPTED: dict[type, tuple[type, ...]] = {float: (float, int), tuple: (tuple, list)}
-
-
-class _Column(NamedTuple):
-    """The values that one field of a record may have."""
-
-    name: str
-    kind: type
-    nullable: bool
-    choices: tuple[str, ...]
-    default: Any
-    """MISSING if every row must have the field."""
-    free: type | None
-    """A value of exactly this type is right, whatever it is."""
-
-    @property
-    def expectation(self) -> str:
-        words: dict[type, str] = {str: "text", int: "a whole number", float: "a number"}
-        words |= {bool: "true or false", tuple: "a list of texts"}
-        expected = " or ".join(map(repr, self.choices)) or words[self.kind]
-        return f"{expected} or null" if self.nullable else expected
-
-    @property
-    def accepted(self) -> tuple[type, ...]:
-        return _ACCEPTED.get(self.kind) or (self.kind,)
-
-    def check(self, value: object) -> str | None:
-        """What is wrong with `value`; None if nothing is."""
-        if value is None:
-            return None if self.nullable else f"expected {self.expectation}, found null"
-        # To Python a bool is an int; to a data set it never is.
-        if isinstance(value, bool) != (self.kind is bool) or not isinstance(value, self.accepted):
-            return f"expected {self.expectation}, found {describe(value)}"
-        if self.choices and value not in self.choices:
-            return f"expected {self.expectation}, found {shown(value)}"
-        if isinstance(value, tuple | list) and not all(isinstance(each, str) for each in value):
-            return f"expected {self.expectation}, found {describe(value)}"
-        if isinstance(value, int) and not -(2**63) <= value < 2**63:
-            return f"expected {self.expectation} of at most 64 bits"
-        if self.name in NEVER_BLANK and isinstance(value, str) and not value.strip():
-            return "expected text, found a blank"
-        return None
-
-
-def _columns(record: type[Record]) -> list[_Column]:
-    hints = get_type_hints(record)
-    columns: list[_Column] = []
-    for field in fields(record):
-        options = (
-            get_args(hints[field.name]) if isinstance(hints[field.name], UnionType) else (hints[field.name],)
-        )
-        kind = next(option for option in options if option is not type(None))
-        choices = get_args(kind) if get_origin(kind) is Literal else ()
-        kind = tuple if get_origin(kind) is tuple else kind
-        free = kind if kind in (str, float, bool) and field.name not in NEVER_BLANK else None
-        kind = str if choices else kind
-        nullable = type(None) in options
-        columns.append(_Column(field.name, kind, nullable, choices, field.default, free))
-    return columns
-
-
-def _schema(columns: Sequence[_Column]) -> pa.Schema:
-    types = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
-    types[tuple] = pa.list_(pa.string())
-    return pa.schema([pa.field(column.name, types[column.kind], column.nullable) for column in columns])
-
-
 def _read(path: Path, record: type[Record]) -> Iterator[Record]:
-    columns = _columns(record)
-    return _records(path, record, columns, numbered_rows(path, [column.name for column in columns]))
+    with reading(path):
+        check_plain(path)
+    columns = columns_of(record)
+    return _of_parquet(path, record, columns) if is_parquet(path) else _of_lines(path, record, columns)
 
 
-def _records(
-    path: Path,
-    record: type[Record],
-    columns: Sequence[_Column],
-    rows: Iterator[tuple[int, dict[str, Any]]],
-) -> Iterator[Record]:
+def _of_parquet(path: Path, record: type[Record], columns: Sequence[Column]) -> Iterator[Record]:
+    before = 0
+    with parquet.opened(path) as file:
+        for batch, found in parquet.read_columns(path, file, [column.name for column in columns]):
+            values = [found.get(column.name) or [column.default] * batch.num_rows for column in columns]
+            yield from _made(path, before, record, columns, values)
+            before += batch.num_rows
+
+
+def _of_lines(path: Path, record: type[Record], columns: Sequence[Column]) -> Iterator[Record]:
+    rows = numbered_rows(path)
     empty = True
     for number, row in rows:
         empty = False
@@ -160,43 +96,60 @@ def _records(
         raise BadData(f"the file is empty; expected one JSON object per line with {needed}", path=path)
 
 
+def _made(
+    path: Path, before: int, record: type[Record], columns: Sequence[Column], values: list[list[Any]]
+) -> Iterator[Record]:
+    """The records of rows `before` + 1 and on, given as columns."""
+    if all(column.holds(each) for column, each in zip(columns, values, strict=True)):
+        frozen = [
+            map(tuple, each) if column.kind is tuple else each
+            for column, each in zip(columns, values, strict=True)
+        ]
+        yield from map(record, *frozen)
+        return
+    names = [column.name for column in columns]
+    for number, row in enumerate(zip(*values, strict=True), start=before + 1):
+        given = {name: value for name, value in zip(names, row, strict=True) if value is not MISSING}
+        yield _record(path, number, given, record, columns)
+
+
 def _record(
-    path: Path, number: int, row: dict[str, Any], record: type[Record], columns: Sequence[_Column]
+    path: Path, number: int, row: dict[str, Any], record: type[Record], columns: Sequence[Column]
 ) -> Record:
     for column in columns:
         if column.name not in row and column.default is MISSING:
             message = f"missing; every row needs it ({column.expectation})"
             raise BadData(message, path=path, row=number, field=column.name)
     values = [row.get(column.name, column.default) for column in columns]
-    _check(path, number, columns, values)
+    check_values(path, number, columns, values)
     frozen: list[Any] = [tuple(value) if type(value) is list else value for value in values]
     return record(*frozen)
 
 
 def _write(path: Path, record: type[Record], records: Iterable[Record], row_group: int) -> int:
-    columns = _columns(record)
+    columns = columns_of(record)
     names = [column.name for column in columns]
-    values_of = attrgetter(*names)
+    chunks = _checked(path, columns, records, row_group)
+    if path.suffix == ".jsonl":
+        rows = (row for _, values in chunks for row in zip(*values, strict=True))
+        return write_rows(path, (dict(zip(names, row, strict=True)) for row in rows))
+    schema = schema_of(columns)
+    check_suffix(path)
+    tables = (
+        table_of(path, before, dict(zip(names, values, strict=True)), schema) for before, values in chunks
+    )
+    return parquet.write_tables(path, tables, schema)
 
-    def rows() -> Iterator[dict[str, Any]]:
-        for number, item in enumerate(records, start=1):
-            values = values_of(item)
-            _check(path, number, columns, values)
-            yield dict(zip(names, values, strict=True))
 
-    return write_rows(path, rows(), _schema(columns), row_group)
-
-
-def _check(path: Path, number: int, columns: Sequence[_Column], values: Sequence[Any]) -> None:
-    for column, value in zip(columns, values, strict=True):
-        kind = type(value)
-        if kind is column.free or (value is None and column.nullable):
-            continue  # this and the next two are the usual cases, ten times faster
-        if kind is int and column.kind is int and -(2**63) <= value < 2**63:
-            continue
-        usual = value in column.choices if column.choices else value and kind is str and not value.isspace()
-        if usual and kind is str and column.kind is str:
-            continue
-        wrong = column.check(value)
-        if wrong is not None:
-            raise BadData(f"{wrong}; fix or remove the row", path=path, row=number, field=column.name)
+def _checked(
+    path: Path, columns: Sequence[Column], records: Iterable[Record], size: int
+) -> Iterator[tuple[int, list[list[Any]]]]:
+    """Yields, for `size` records at a time, how many came before them and their values by column."""
+    iterator, before = iter(records), 0
+    while chunk := list(islice(iterator, size)):
+        values = [list(map(attrgetter(column.name), chunk)) for column in columns]
+        if not all(column.holds(each) for column, each in zip(columns, values, strict=True)):
+            for number, row in enumerate(zip(*values, strict=True), start=before + 1):
+                check_values(path, number, columns, row)
+        yield before, values
+        before += len(chunk)

@@ -10,6 +10,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from mathloop.records.rows import json_line, line_writer
 from mathloop.records.schema import Document, Problem, Response
 
@@ -17,21 +19,19 @@ DROP_REASON = "drop_reason"
 """Field of a written row that says why the record was dropped."""
 
 
-_NAMES = {kind: tuple(field.name for field in fields(kind)) for kind in (Problem, Response, Document)}
+Dropped = Problem | Response | Document | Mapping[str, Any]
 
 
 class Drops:
     """Counts dropped records; memory does not grow with their number."""
 
-    def __init__(self, write: Callable[[Mapping[str, Any]], None] | None = None) -> None:
-        """`write` takes each dropped record as a row; see `open_drops`."""
+    def __init__(self, write: Callable[[Mapping[str, Any], Dropped], None] | None = None) -> None:
+        """`write` takes the reason and details, and the dropped record; see `open_drops`."""
         self.counts: Counter[str] = Counter()
         """Reason → number of records, for `StageReport.dropped`."""
         self._write = write
 
-    def add(
-        self, reason: str, record: Problem | Response | Document | Mapping[str, Any], **details: Any
-    ) -> None:
+    def add(self, reason: str, record: Dropped, **details: Any) -> None:
         """Counts one record under a reason in plain English, the same words for every such record.
 
         Args:
@@ -40,7 +40,7 @@ class Drops:
         """
         self.counts[reason] += 1
         if self._write is not None:
-            self._write({DROP_REASON: reason, **details, **_row(record)})
+            self._write({DROP_REASON: reason, **details}, record)
 
 
 @contextmanager
@@ -57,14 +57,28 @@ def open_drops(path: Path | None) -> Iterator[Drops]:
         yield Drops()
         return
     with line_writer(path) as write:
-        drops = Drops(lambda row: write(json_line(path, drops.counts.total(), row)))
+
+        def write_row(before: Mapping[str, Any], record: Dropped) -> None:
+            write(_line(before, record) or json_line(path, drops.counts.total(), {**before, **_row(record)}))
+
+        drops = Drops(write_row)
         yield drops
 
 
-def _row(record: Problem | Response | Document | Mapping[str, Any]) -> Mapping[str, Any]:
+def _line(before: Mapping[str, Any], record: Dropped) -> bytes | None:
+    """`before` and the record as one line; None of a record that only `json_line` can write, or refuse."""
+    if isinstance(record, Mapping) or not before.keys().isdisjoint(record.__slots__):
+        return None
+    try:  # orjson writes a record as it is, and NaN and infinity as null
+        return orjson.dumps(before)[:-1] + b"," + orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)[1:]
+    except orjson.JSONEncodeError:
+        return None
+
+
+def _row(record: Dropped) -> Mapping[str, Any]:
     if isinstance(record, Mapping):
         return record
-    row = {name: getattr(record, name) for name in _NAMES[type(record)]}
+    row = {field.name: getattr(record, field.name) for field in fields(record)}
     for name, value in row.items():
         if isinstance(value, float) and not math.isfinite(value):  # JSON has no NaN or infinity
             row[name] = None

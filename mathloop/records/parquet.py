@@ -44,16 +44,19 @@ def read_batches(
     path: Path, file: pq.ParquetFile, columns: Iterable[str] | None, *, all_columns: bool = False
 ) -> Iterator[tuple[pa.RecordBatch, list[dict[str, Any]]]]:
     """Yields (batch, its rows). Rows have `columns` (None: all), and so do batches unless `all_columns`."""
+    for batch, values in read_columns(path, file, columns, all_columns=all_columns):
+        yield batch, [{name: values[name][index] for name in values} for index in range(batch.num_rows)]
+
+
+def read_columns(
+    path: Path, file: pq.ParquetFile, columns: Iterable[str] | None, *, all_columns: bool = False
+) -> Iterator[tuple[pa.RecordBatch, dict[str, list[Any]]]]:
+    """Yields (batch, its values by column), as `read_batches`, without columns that the file lacks."""
     number = 0
     names = file.schema_arrow.names
     wanted = names if columns is None else [name for name in columns if name in names]
     for batch in file.iter_batches(batch_size=READ_BATCH, columns=names if all_columns else wanted):
-        values = [column_values(path, number, name, batch.column(name)) for name in wanted]
-        rows = [
-            {name: column[index] for name, column in zip(wanted, values, strict=True)}
-            for index in range(batch.num_rows)
-        ]
-        yield batch, rows
+        yield batch, {name: column_values(path, number, name, batch.column(name)) for name in wanted}
         number += batch.num_rows
 
 

@@ -15,10 +15,11 @@ from typing import Any, BinaryIO
 
 import pyarrow as pa
 
-from mathloop.errors import BadData
+from mathloop.errors import BadData, StorageRefused
 from mathloop.files import check_plain, disk, open_plain, reading, replacing
 from mathloop.lines import describe, parse_line, whole_lines
 from mathloop.records import parquet
+from mathloop.remedies import explain
 
 _JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 """Made once: json.dumps makes one for each row."""
@@ -102,10 +103,12 @@ def line_writer(path: Path, *, at_once: bool = False) -> Iterator[Callable[[byte
             file = partial.open("wb")
 
         def write(line: bytes) -> None:
-            with disk(path):
+            try:  # not disk(), which costs more than the line
                 file.write(line)
                 if at_once:
                     file.flush()
+            except OSError as error:
+                raise StorageRefused(explain(error, path)) from None
 
         try:
             yield write
@@ -190,18 +193,24 @@ def _table(path: Path, before: int, chunk: list[Mapping[str, Any]], schema: pa.S
                 known = known if len(known) <= 200 else known[:197] + "..."
                 message = f"not among the columns {known}; give every row of the file the same fields"
                 raise BadData(message, path=path, row=number, field=name)
+    return table_of(path, before, {name: [row.get(name) for row in chunk] for name in names}, schema)
+
+
+def table_of(path: Path, before: int, values: Mapping[str, list[Any]], schema: pa.Schema | None) -> pa.Table:
+    """Columns of the rows after row `before` of `path`. Raises BadData for a value that does not fit."""
     columns = []
-    for name in names:
-        values = [row.get(name) for row in chunk]
+    for name, column in values.items():
         kind = schema.field(name).type if schema is not None else None
         try:
-            columns.append(pa.array(values, type=kind))
+            columns.append(pa.array(column, type=kind))
         except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
-            number = next((i for i, value in enumerate(values) if not _fits_arrow(value, kind)), 0)
+            number = next((i for i, value in enumerate(column) if not _fits_arrow(value, kind)), 0)
             expected = f"expected {kind}" if kind is not None else "expected one type per column"
-            message = f"{expected}, found {describe(values[number])} ({parquet.first_line(error)})"
+            message = f"{expected}, found {describe(column[number])} ({parquet.first_line(error)})"
             raise BadData(message, path=path, row=before + number + 1, field=name) from None
-    return pa.Table.from_arrays(columns, schema=schema) if schema is not None else pa.table(columns, names)
+    if schema is None:
+        return pa.table(columns, list(values))
+    return pa.Table.from_arrays(columns, schema=schema)
 
 
 def _fits_arrow(value: Any, kind: pa.DataType | None) -> bool:

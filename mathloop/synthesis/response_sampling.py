@@ -44,10 +44,13 @@ def sample_responses(
     temperature: float,
     seed: int,
     progress: Progress,
+    first: int = 0,
 ) -> Iterator[tuple[Problem, list[Response]]]:
     """Yields each problem with its responses, verified if there is a gold answer.
 
-    `progress` counts responses, of all the passes of a stage.
+    Args:
+        progress: counts responses, of all the passes of a stage.
+        first: number of a problem's first sample.
     """
     at = 0
     for rollouts in sampler.stream(problems, mode=mode, samples=samples, temperature=temperature, seed=seed):
@@ -55,7 +58,10 @@ def sample_responses(
         for start in range(0, len(rollouts), samples):
             problem = problems[at]
             at += 1
-            yield problem, [judge(problem.answer, r.response) for r in rollouts[start : start + samples]]
+            yield (
+                problem,
+                [judge(problem.answer, r.response, later=first) for r in rollouts[start : start + samples]],
+            )
 
 
 def add_rewards(scorer: Scorer, problem: Problem, responses: Sequence[Response]) -> list[Response]:

@@ -182,7 +182,7 @@ class _Stage:
                     sampler = stack.enter_context(load_sampler(policy, self._config.sampling))
                 fitting = fitting_problems(sampler, self._problems, self._drops, record)
             self._todo_now, self._each = self._todo(fitting, number)
-            self._draw = Draw(self._todo_now, self._each, folder, self._config, seed)
+            self._draw = Draw(self._todo_now, self._each, folder, self._config, seed, self._first)
             progress = Progress("tir", self._draw.total, "responses")
             if not self._draw.done():
                 sampler = sampler or stack.enter_context(load_sampler(policy, self._config.sampling))
@@ -195,7 +195,7 @@ class _Stage:
         several = self._config.iterations > 1
         earlier = groupby(read_responses(kept), key=lambda r: r.problem_id) if kept else iter(())
         before = next(earlier, None)
-        drawn = self._draw.responses(first=self._first)
+        drawn = self._draw.responses()
         fresh = next(drawn, None)
         for problem in fitting:
             old: list[Response] = []

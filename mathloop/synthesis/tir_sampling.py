@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
 
@@ -46,11 +45,17 @@ class Draw:
     """The shards of one iteration: each temperature's, in the order of the problems."""
 
     def __init__(
-        self, problems: Sequence[Problem], samples: int, folder: Path, config: TIRConfig, seed: int
+        self,
+        problems: Sequence[Problem],
+        samples: int,
+        folder: Path,
+        config: TIRConfig,
+        seed: int,
+        first: int,
     ) -> None:
-        """`samples`: responses per problem and temperature."""
+        """`samples`: responses per problem and temperature, numbered from `first` on."""
         self._problems, self._samples, self._temperatures = problems, samples, config.temperatures
-        self._seed = seed
+        self._seed, self._first = seed, first
         size = max(1, SHARD_RESPONSES // samples) if config.iterations > 1 else max(1, len(problems))
         self._starts = range(0, len(problems), size)
         self._size = size
@@ -76,15 +81,15 @@ class Draw:
                 temperature=self._temperatures[index],
                 seed=self._seed + _NEXT_SEED * (index + 1) + _NEXT_SHARD * (start // self._size),
                 progress=progress,
+                first=self._first + index * self._samples,
             )
             write_responses(path, (response for _, responses in drawn for response in responses))
 
-    def responses(self, first: int) -> Iterator[tuple[Problem, list[Response]]]:
-        """Each problem with its responses at all temperatures, numbered from `first` on."""
+    def responses(self) -> Iterator[tuple[Problem, list[Response]]]:
+        """Each problem with its responses at all temperatures."""
         streams = [self._stream(index) for index in range(len(self._temperatures))]
         for problem in self._problems:
-            drawn = (response for each in streams for response in islice(each, self._samples))
-            yield problem, [replace(response, sample=first + at) for at, response in enumerate(drawn)]
+            yield problem, [response for each in streams for response in islice(each, self._samples)]
 
     def _stream(self, index: int) -> Iterator[Response]:
         """All responses at one temperature."""

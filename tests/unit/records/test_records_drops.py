@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mathloop.errors import StorageRefused
+from mathloop.errors import BadData, StorageRefused
 from mathloop.records import Drops, Problem, Response, open_drops, read_problems, read_responses, read_rows
 
 PROBLEM = Problem("p", "1+1?", answer="2")
@@ -91,3 +91,29 @@ def test_memory_does_not_grow_with_what_is_dropped(tmp_path: Path) -> None:
     size = (tmp_path / "dropped").stat().st_size
     assert size > 4_000_000
     assert peak < size / 10
+
+
+def test_a_detail_gives_way_to_the_records_own_field(tmp_path: Path) -> None:
+    with open_drops(tmp_path / "dropped") as drops:
+        drops.add("too easy", PROBLEM, problem="another")
+    assert (tmp_path / "dropped").read_text().count('"problem"') == 1
+    assert next(read_rows(tmp_path / "dropped"))["problem"] == "1+1?"
+
+
+def test_a_number_of_more_than_64_bits_is_written(tmp_path: Path) -> None:
+    with open_drops(tmp_path / "dropped") as drops:
+        drops.add("too hard", PROBLEM, right=2**70)
+        drops.add("too hard", Response("p", 2**70, "cot", ""))
+    assert [row.get("right", row.get("sample")) for row in read_rows(tmp_path / "dropped")] == [2**70, 2**70]
+
+
+def test_text_that_is_not_utf_8_is_refused_with_its_row(tmp_path: Path) -> None:
+    def drop_two() -> None:
+        with open_drops(tmp_path / "d") as drops:
+            drops.add("wrong answer", RESPONSE)
+            drops.add("wrong answer", Response("p", 0, "cot", "\ud800"))
+
+    with pytest.raises(BadData, match="cannot be written as JSON") as caught:
+        drop_two()
+    assert (caught.value.row, caught.value.field) == (2, "text")
+    assert list(tmp_path.iterdir()) == []
