@@ -16,8 +16,8 @@ from mathloop.records import Document, Problem, Response, read_responses, read_r
 from mathloop.records.columns import columns_of
 
 VALUES = [
-    None, True, False, 0, 7, -(2**63), 2**63, -(2**63) - 1, 0.5, float("nan"), "", " ", "\u3000", "a", "cot", "en",
-    "tir", "stop", (), ("a",), ("a", 1), ["a"], [None], {}, b"a",
+    None, True, False, 0, 7, -(2**63), 2**63, -(2**63) - 1, 0.5, float("nan"), "", " ", "\u3000", "a",
+    "cot", "en", "tir", "stop", (), ("a",), ("a", 1), ["a"], [None], {}, b"a",
 ]  # fmt: skip
 
 
