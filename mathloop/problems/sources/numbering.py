@@ -17,13 +17,17 @@ class Numbering(NamedTuple):
     """The number of choice A: 0 or 1."""
     reason: str
     """Why this is assumed, for people."""
+    told: bool = True
+    """Whether the answers tell it, and not against each other."""
 
 
 _TOLD_ZERO = Numbering(0, "from 0, as an answer is 0")
 _TOLD_ONE = Numbering(1, "from 1, as an answer is the number of choices and none is 0")
-_BOTH = Numbering(0, "from 0, as an answer is 0; but another one is the number of choices")
+_BOTH = Numbering(0, "from 0, as an answer is 0; but another one is the number of choices", told=False)
 _UNTOLD = Numbering(
-    0, "from 0, which no answer tells (none is 0 or the number of choices); write letters if they are from 1"
+    0,
+    "from 0, which no answer tells (none is 0 or the number of choices); write letters if they are from 1",
+    told=False,
 )
 
 

@@ -134,10 +134,13 @@ def parse_row(
     )
 
 
-def gold_text(row: Row, layout: Layout, statement: Parsed) -> str | None:
-    """The final answer of a row for comparisons: of multiple choice the right text; None if unknown."""
+def gold_text(row: Row, layout: Layout, statement: Parsed, first: int = 0) -> str | None:
+    """The final answer of a row for comparisons: of multiple choice the right text; None if unknown.
+
+    `first` is as in `parse_row`.
+    """
     try:
-        gold, choices = _gold(row, layout, statement, Place(Path(), 0))
+        gold, choices = _gold(row, layout, statement, Place(Path(), 0), first)
     except (BadData, LeftOut):
         return None
     if not choices:

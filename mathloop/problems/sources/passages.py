@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from mathloop.errors import BadData
+from mathloop.files import reading
 from mathloop.lines import describe, is_blank
 from mathloop.problems.sources.files import file_rows
 from mathloop.problems.sources.layouts import COLUMNS as _OF_LAYOUTS
 from mathloop.problems.sources.layouts import Layout, narrowed, recognize
+from mathloop.problems.sources.numbering import has_number, numbering
 from mathloop.problems.sources.parsing import Place, gold_text, parse_statement
 from mathloop.problems.sources.places import (
     MODEL,
@@ -94,7 +98,11 @@ def texts_of(row: Row, place: Place) -> Texts:
     if isinstance(answer, str) and "####" in answer:
         _add(worked, answer)
     others = [text for text in worked if text not in statements]
-    return Texts([*statements], others, gold_text(row, layout, statement))
+    first: int | None = 0
+    if statement.choices and not statement.labels and has_number(row, layout):
+        first = _first_choice(place.path)
+    gold = None if first is None else gold_text(row, layout, statement, first)
+    return Texts([*statements], others, gold)
 
 
 def text_fields(source: Source) -> list[str]:
@@ -104,6 +112,20 @@ def text_fields(source: Source) -> list[str]:
     others = [name for name in columns if _has_text(row.get(name))]
     others += ["answer"] if "####" in str(row.get("answer")) else []
     return ["statement", *others] if row else []
+
+
+def _first_choice(path: Path) -> int | None:
+    """The number of choice A in the answers of a file, 0 or 1; None if they do not tell."""
+    with reading(path):
+        stat = path.stat()
+    return _told_first(path, stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=256)
+def _told_first(path: Path, size: int, time: int) -> int | None:
+    rows = file_rows(path, {*COLUMNS}, lambda _: None)
+    found = numbering((row, _known(row).layout) for _, row in rows)
+    return found.first if found.told else None
 
 
 def _known(row: Row) -> _Known:

@@ -8,7 +8,11 @@ from typing import Any
 
 import pytest
 
+from mathloop.decontamination.sources import read_items
 from mathloop.problems.sources import Source, read_source
+from mathloop.problems.sources.parsing import Place
+from mathloop.problems.sources.passages import texts_of
+from mathloop.records.rows import numbered_rows
 from pipelines.commands.problems import problems
 
 
@@ -47,6 +51,25 @@ def test_the_answers_of_all_rows_tell_from_where_choices_are_numbered(
     assert source.numbering is not None
     assert source.numbering.first == first
     assert letters(source.again()) == right
+
+
+@pytest.mark.parametrize(
+    ("answers", "right"),
+    [
+        ([2, 4, 1, 3], ["x", "z", "w", "y"]),
+        ([2, 1, 0, 3], ["y", "x", "w", "z"]),
+        (["B", "4", 1], ["x", "z", "w"]),
+        ([2, 1, 3], [None, None, None]),  # a guess would keep a copy, as one with another answer
+        ([4, 1, 0, "D"], [None, None, None, "z"]),
+    ],
+)
+def test_decontamination_compares_the_right_choice_or_none(
+    tmp_path: Path, answers: list[Any], right: list[str | None]
+) -> None:
+    quiz(tmp_path, answers)
+    path = tmp_path / "quiz.jsonl"
+    assert [texts_of(row, Place(path, number)).answer for number, row in numbered_rows(path)] == right
+    assert [item.answer for item in read_items([path])] == right
 
 
 def test_what_is_the_text_of_a_choice_tells_nothing(tmp_path: Path) -> None:
