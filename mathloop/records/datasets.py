@@ -79,27 +79,46 @@ def _of_parquet(path: Path, record: type[Record], columns: Sequence[Column]) -> 
     before = 0
     with parquet.opened(path) as file:
         for batch, found in parquet.read_columns(path, file, [column.name for column in columns]):
-            values = [found.get(column.name) or [column.default] * batch.num_rows for column in columns]
-            yield from _made(path, before, record, columns, values)
+            numbers = range(before + 1, before + batch.num_rows + 1)
+            values = [found.get(column.name) or [column.default] * len(numbers) for column in columns]
+            yield from _made(path, numbers, record, columns, values)
             before += batch.num_rows
 
 
 def _of_lines(path: Path, record: type[Record], columns: Sequence[Column]) -> Iterator[Record]:
-    rows = numbered_rows(path)
     empty = True
-    for number, row in rows:
+    for batch in _batches(numbered_rows(path)):
         empty = False
-        yield _record(path, number, row, record, columns)
+        values = [[row.get(column.name, column.default) for _, row in batch] for column in columns]
+        yield from _made(path, [number for number, _ in batch], record, columns, values)
     if empty and path.suffix == ".jsonl":
         # Parquet without rows still has columns; an empty JSON-lines file is more likely a mistake.
         needed = ", ".join(column.name for column in columns if column.default is MISSING)
         raise BadData(f"the file is empty; expected one JSON object per line with {needed}", path=path)
 
 
+def _batches(rows: Iterator[tuple[int, dict[str, Any]]]) -> Iterator[list[tuple[int, dict[str, Any]]]]:
+    """The rows, some at a time; those before a broken one come before its error."""
+    while True:
+        batch: list[tuple[int, dict[str, Any]]] = []
+        try:
+            batch.extend(islice(rows, parquet.READ_BATCH))
+        except BadData:
+            yield batch
+            raise
+        if not batch:
+            return
+        yield batch
+
+
 def _made(
-    path: Path, before: int, record: type[Record], columns: Sequence[Column], values: list[list[Any]]
+    path: Path,
+    numbers: Sequence[int],
+    record: type[Record],
+    columns: Sequence[Column],
+    values: list[list[Any]],
 ) -> Iterator[Record]:
-    """The records of rows `before` + 1 and on, given as columns."""
+    """The records of the rows with these numbers, given as columns."""
     if all(column.holds(each) for column, each in zip(columns, values, strict=True)):
         frozen = [
             map(tuple, each) if column.kind is tuple else each
@@ -108,7 +127,7 @@ def _made(
         yield from map(record, *frozen)
         return
     names = [column.name for column in columns]
-    for number, row in enumerate(zip(*values, strict=True), start=before + 1):
+    for number, row in zip(numbers, zip(*values, strict=True), strict=True):
         given = {name: value for name, value in zip(names, row, strict=True) if value is not MISSING}
         yield _record(path, number, given, record, columns)
 

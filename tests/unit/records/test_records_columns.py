@@ -81,3 +81,15 @@ def test_integers_in_a_column_of_floats_are_floats_in_parquet(tmp_path: Path) ->
     write_responses(tmp_path / "r.parquet", rows)
     assert {type(row["temperature"]) for row in read_rows(tmp_path / "r.parquet")} == {float}
     assert list(read_responses(tmp_path / "r.parquet")) == rows
+
+
+def test_lines_before_a_broken_one_are_read(tmp_path: Path) -> None:
+    write_responses(tmp_path / "r.jsonl", responses(1500))
+    lines = (tmp_path / "r.jsonl").read_text().splitlines()
+    lines[1200] = "{"
+    (tmp_path / "r.jsonl").write_text("\n\n".join(lines))
+    read: list[Response] = []
+    with pytest.raises(BadData) as caught:
+        read.extend(read_responses(tmp_path / "r.jsonl"))
+    assert caught.value.row == 2401
+    assert read == responses(1200)
