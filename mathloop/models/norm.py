@@ -18,6 +18,11 @@ def fuse_norms(model: nn.Module) -> None:
             module.__class__ = _fast_class(type(module))
 
 
+def is_plain_norm(module: nn.Module) -> bool:
+    """Whether it is one of those norms, or was before `fuse_norms`."""
+    return isinstance(module, FastNorm) or type(module).__name__ in _PLAIN
+
+
 class FastNorm(nn.Module):
     """Before a transformers RMS norm in the order of classes: float32 states on a CPU take its place."""
 

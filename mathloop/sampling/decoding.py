@@ -8,19 +8,22 @@ starting a second prompt.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 import torch
+from transformers.cache_utils import Cache
 
 from mathloop.answers import extract_answer
 from mathloop.records import FinishReason, Mode, Problem, Response
 from mathloop.sampling.operators import decoding_operators
-from mathloop.sampling.reading import new_cache, read_prompts, select
+from mathloop.sampling.reading import Read, new_cache, read_prompts, select
 from mathloop.sampling.sampler import Rollout
 from mathloop.sampling.stopping import Stop
 from mathloop.sampling.token_drawing import draw
+from mathloop.sampling.token_steps import TokenSteps, has_plain_layers
 
 ToolRunner = Callable[[list[str]], list[str]]
 """Texts so far (each ends in the tool mark) → the text to insert after each mark."""
@@ -84,39 +87,70 @@ def decode_batch(
 
     `max_tokens` bounds the tokens after the prompt, interpreter output included. Temperature 0 is greedy.
     """
-    device = next(model.parameters()).device
-    width = max(map(len, prompts))
-    cache = new_cache(model, width + max_tokens)
     sequences = [Decoded(prompt) for prompt in range(len(prompts)) for _ in range(samples)]
     running = list(sequences)
-    with decoding_operators(model, len(sequences)):
-        logits, mask, positions, _ = read_prompts(model, prompts, cache, width + max_tokens)
-        repeated = torch.arange(len(prompts), device=device).repeat_interleave(samples)
-        if samples > 1:
-            select(cache, repeated)
-        logits, mask, position = logits[repeated], mask[repeated].bool(), positions[repeated] + 1
-        if not getattr(model.config, "sliding_window", None):
-            # [batch, 1, 1, seq]: transformers would build it anew from two dimensions at every step.
-            mask = mask[:, None, None]
+    with _beginning(model, prompts, samples, max_tokens) as (steps, logits):
         for step in range(max_tokens):
             tokens, logprobs = draw(logits, temperature, top_p, generator)
             alive, tokens = _advance(running, tokens, logprobs, end_tokens, tool, stop)
             if step + 1 == max_tokens or not any(alive):
                 break
             if sum(alive) <= 0.75 * len(running):
-                rows = torch.tensor([row for row, stays in enumerate(alive) if stays], device=device)
+                rows = torch.tensor([row for row, stays in enumerate(alive) if stays], device=tokens.device)
                 running = [sequence for sequence, stays in zip(running, alive, strict=True) if stays]
-                select(cache, rows)
-                mask, position, tokens = mask[rows], position[rows], tokens[rows]
-            logits = model(
-                input_ids=tokens[:, None],
-                attention_mask=mask[..., : width + step + 1],
-                position_ids=position,
-                past_key_values=cache,
-                use_cache=True,
-            ).logits[:, -1]
-            position = position + 1
+                steps.keep(rows)
+                tokens = tokens[rows]
+            logits = steps.logits(tokens)
     return sequences
+
+
+@contextmanager
+def _beginning(
+    model: Any, prompts: Sequence[Sequence[int]], samples: int, max_tokens: int
+) -> Iterator[tuple[TokenSteps | _ModelSteps, torch.Tensor]]:
+    """Reads the prompts; yields the steps of their samples, and the logits [batch, vocabulary] so far."""
+    width = max(map(len, prompts))
+    if has_plain_layers(model):
+        cache = new_cache(model, width, torch.float32)
+        read = read_prompts(model, prompts, cache, width)
+        yield TokenSteps(model, cache, read, samples, max_tokens), read.logits.repeat_interleave(samples, 0)
+        return
+    cache = new_cache(model, width + max_tokens)
+    # Autocast would round weights anew at every step.
+    with torch.autocast("cpu", enabled=False), decoding_operators(model, len(prompts) * samples):
+        read = read_prompts(model, prompts, cache, width + max_tokens)
+        yield _ModelSteps(model, cache, read, samples), read.logits.repeat_interleave(samples, 0)
+
+
+class _ModelSteps:
+    """Steps by the model itself, whatever its layers are, with a row of the cache for each sequence."""
+
+    def __init__(self, model: Any, cache: Cache, read: Read, samples: int) -> None:
+        self._model, self._cache = model, cache
+        repeated = torch.arange(len(read.mask), device=read.mask.device).repeat_interleave(samples)
+        if samples > 1:
+            select(cache, repeated)
+        self._mask, self._positions = read.mask[repeated].bool(), read.positions[repeated]
+        if not getattr(model.config, "sliding_window", None):
+            # [batch, 1, 1, seq]: transformers would build it anew from two dimensions at every step.
+            self._mask = self._mask[:, None, None]
+
+    def logits(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Logits [batch, vocabulary] after one more token [batch] of each sequence."""
+        self._positions = self._positions + 1
+        logits: torch.Tensor = self._model(
+            input_ids=tokens[:, None],
+            attention_mask=self._mask[..., : self._cache.get_seq_length() + 1],
+            position_ids=self._positions,
+            past_key_values=self._cache,
+            use_cache=True,
+        ).logits[:, -1]
+        return logits
+
+    def keep(self, rows: torch.Tensor) -> None:
+        """Ends all sequences but `rows`, in that order."""
+        select(self._cache, rows)
+        self._mask, self._positions = self._mask[rows], self._positions[rows]
 
 
 def _advance(

@@ -20,17 +20,19 @@ class Slab(CacheLayerMixin):  # type: ignore[misc]
     On a CPU keys are laid out as [batch, heads, width, capacity], the order in which a query reads them.
     """
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, dtype: torch.dtype | None = None) -> None:
+        """`dtype`: of keys and values; None: that of the first ones."""
         super().__init__()
-        self.capacity, self.length = capacity, 0
+        self.capacity, self.length, self._kept = capacity, 0, dtype
 
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
         batch, heads, _, width = key_states.shape
+        capacity, kept = self.capacity, self._kept
         if key_states.device.type == "cpu":
-            self.keys = key_states.new_empty(batch, heads, width, self.capacity).transpose(2, 3)
+            self.keys = key_states.new_empty(batch, heads, width, capacity, dtype=kept).transpose(2, 3)
         else:
-            self.keys = key_states.new_empty(batch, heads, self.capacity, width)
-        self.values = value_states.new_empty(batch, heads, self.capacity, value_states.shape[-1])
+            self.keys = key_states.new_empty(batch, heads, capacity, width, dtype=kept)
+        self.values = value_states.new_empty(batch, heads, capacity, value_states.shape[-1], dtype=kept)
         self.is_initialized = True
 
     def update(
@@ -75,9 +77,9 @@ class Read(NamedTuple):
     """Columns that all prompts begin with, before any padding."""
 
 
-def new_cache(model: Any, capacity: int) -> Cache:
-    """An empty cache of slabs."""
-    return Cache(layers=[Slab(capacity) for _ in range(model.config.num_hidden_layers)])
+def new_cache(model: Any, capacity: int, dtype: torch.dtype | None = None) -> Cache:
+    """An empty cache of slabs; `dtype`: of keys and values, the model's if None."""
+    return Cache(layers=[Slab(capacity, dtype) for _ in range(model.config.num_hidden_layers)])
 
 
 def select(cache: Cache, rows: torch.Tensor) -> None:

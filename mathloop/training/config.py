@@ -230,7 +230,8 @@ class GRPOConfig(BaseModel):
     sampling: SamplingConfig = Field(
         SamplingConfig(max_tokens=160),
         description="Sampling of the rollouts, always with the current weights: transformers decodes with "
-        "the weights being trained (dtype does not apply), vllm receives a copy before every batch",
+        "the weights being trained, on a CPU in engine.dtype (sampling.dtype does not apply), vllm receives "
+        "a copy before every batch",
     )
     lora: LoRAConfig | None = Field(None, description="Train low-rank adapters; null: train all weights")
     optimizer: OptimizerConfig = OptimizerConfig(

@@ -102,7 +102,7 @@ def run(
         progress.update(engine.step // per_batch)
         for step in range(engine.step // per_batch, config.steps):
             chosen, mode = choose(pool, step, config, seed)
-            with engine.full_weights(), sampling_with(sampler, net):
+            with engine.full_weights(), sampling_with(sampler, net, working_dtype(config.engine.dtype)):
                 drawn = draw(chosen, mode, sampler, config, engine.ranks, step=step, seed=seed)
             # Scored while the sampler sleeps, and without the gathered weights.
             batch = collect(chosen, mode, drawn, scorer, objective, config, engine.ranks, step=step)

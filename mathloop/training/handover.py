@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import torch
+
 from mathloop.models.attention import PACKED
 from mathloop.models.linear import plain_layers
 from mathloop.sampling.sampler import Sampler
@@ -13,9 +15,12 @@ from mathloop.training.adapters import merged_weights
 
 
 @contextmanager
-def sampling_with(sampler: Sampler, net: Any) -> Iterator[None]:
-    """Inside, `sampler` is awake and has the weights of `net`; outside, it sleeps and frees GPU memory."""
-    with _plain(net):
+def sampling_with(sampler: Sampler, net: Any, dtype: torch.dtype = torch.float32) -> Iterator[None]:
+    """Inside, `sampler` is awake and has the weights of `net`; outside, it sleeps and frees GPU memory.
+
+    On a CPU, decoding in this process multiplies in `dtype`, as the trainer does.
+    """
+    with _plain(net), torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
         sampler.wake()
         sampler.take_weights(merged_weights(net))
         try:

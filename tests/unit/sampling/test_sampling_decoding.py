@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from mathloop.sampling import token_steps
 from mathloop.sampling.decoding import Decoded, decode_batch
 from mathloop.sampling.reading import SHARED_TOKENS
 
@@ -15,8 +16,11 @@ PROMPTS = [[5, 9, 2], [7], [11, 3, 8, 50, 4, 4, 19, 33, 6], [1, 2], [40, 41, 42,
 ENDS = frozenset(range(0, VOCABULARY, 9))
 
 
-@pytest.fixture
-def model(tiny_model: Any) -> Any:
+@pytest.fixture(params=["plain layers", "the model itself"])
+def model(request: pytest.FixtureRequest, tiny_model: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A model that is decoded by both kinds of steps in turn."""
+    if request.param == "the model itself":
+        monkeypatch.setattr(token_steps, "FAMILIES", frozenset())
     return tiny_model(VOCABULARY, seed=3)
 
 
