@@ -20,7 +20,7 @@ from mathloop.sampling.decoding import extend
 from mathloop.sampling.draws import Draw, Row
 from mathloop.sampling.prefixes import Prefixes
 from mathloop.sampling.shared_cache import Prefix, SharedCache
-from mathloop.sampling.token_drawing import draw_rows, likeliest_rows
+from mathloop.sampling.token_drawing import draw_greedily, draw_rows, likeliest_rows
 
 READ_TOKENS = 4_096
 """Tokens of prompts, padding included, that are read between two steps."""
@@ -29,6 +29,9 @@ MARGIN = 64
 JOIN_PART, JOIN_STEPS = 8, 4
 """Unread prompts wait for others, to be read together, until they are an eighth of the sequences that write,
 or for so many steps. Answers of 24 to 72 tokens took a tenth less CPU so, with 200 and with 40 at once."""
+FREE_PART = 4
+"""Once a fourth of the places is free, the cache is rebuilt as soon as these have cost as much as a step:
+copying it costs about that much, and others may join before."""
 
 
 class ContinuousDecoder:
@@ -49,6 +52,8 @@ class ContinuousDecoder:
         """Steps for which those that wait have been waiting for others."""
         self._together = 0
         """Sequences of the last step."""
+        self._unused = 0
+        """Places of sequences that have left, added up over the latest steps while they are many."""
         self.on_tool: Callable[[], None] = lambda: None
         """Called, in another thread, when an interpreter has answered: a step may be possible again."""
 
@@ -167,9 +172,12 @@ class ContinuousDecoder:
             return
         longest = max(prefix.length for _, prefix in joining)
         free = [place for place, row in enumerate(self._rows) if row is None]
-        if len(free) < len(joining) or not self._cache.room_for(longest):
+        missing = len(joining) - len(free)
+        if self._cache.room_for(longest) and (missing <= 0 or self._cache.grow(missing)):
+            self._rows += [None] * max(0, missing)
+        else:
             self._rebuild(len(joining), longest, [row for row, _ in joining])
-            free = [place for place, row in enumerate(self._rows) if row is None]
+        free = [place for place, row in enumerate(self._rows) if row is None]
         alike: dict[int, list[tuple[int, Prefix]]] = {}
         for place, (row, prefix) in zip(free, joining, strict=False):
             self._rows[place] = row
@@ -184,6 +192,7 @@ class ContinuousDecoder:
         spare = max((row.draw.max_tokens - len(row.sequence.tokens) for row in (*rows, *joining)), default=1)
         self._cache.rebuild(keep, more, prompt, self._prefixes.newest, spare)
         self._rows = [*rows, *([None] * more)]
+        self._unused = 0
 
     # Decoding
 
@@ -193,7 +202,9 @@ class ContinuousDecoder:
         writes = [place for place in live if not self._rows[place].waiting]  # type: ignore[union-attr]
         if not writes:
             return False
-        if len(live) <= 0.75 * len(self._rows) or not self._cache.room_for(0):
+        unused = len(self._rows) - len(live)
+        self._unused = self._unused + unused if FREE_PART * unused >= len(self._rows) else 0
+        if self._unused > len(self._rows) or not self._cache.room_for(0):
             self._make_room()
             live = [place for place, row in enumerate(self._rows) if row is not None]
             writes = [place for place in live if not self._rows[place].waiting]  # type: ignore[union-attr]
@@ -205,12 +216,12 @@ class ContinuousDecoder:
         rows = [row for row in chosen if row is not None]
         for place, row in zip(writes, rows, strict=True):
             tokens[place], positions[place] = row.sequence.tokens[-1], row.position
-        index = torch.tensor(writes)
-        mask = torch.zeros(len(self._rows), dtype=torch.bool)
-        mask[index] = True
-        logits = self._cache.step(self._model, tokens, positions, mask.to(self._cache.mask.device))
-        self._extend(rows, logits if len(writes) == len(self._rows) else logits[index.to(logits.device)])
-        self._rows = [row if row is not None and self._continues(row) else None for row in self._rows]
+        all_write = len(writes) == len(self._rows)
+        logits = self._cache.step(self._model, tokens, positions, None if all_write else writes)
+        self._extend(rows, logits if all_write else logits[torch.tensor(writes, device=logits.device)])
+        for place, row in zip(writes, rows, strict=True):
+            if not self._continues(row):
+                self._rows[place] = None
         return True
 
     def _make_room(self) -> None:
@@ -229,19 +240,9 @@ class ContinuousDecoder:
 
     def _extend(self, rows: Sequence[Row], logits: torch.Tensor) -> None:
         """Draws and appends the next token of each row."""
-        temperature = torch.tensor([[row.draw.temperature] for row in rows], device=logits.device)
-        top_p = torch.tensor([[row.draw.top_p] for row in rows], device=logits.device)
-        numbers = [
-            (row.random.random(), row.random.random()) if row.draw.temperature else (0.0, 0.0) for row in rows
-        ]
-        tokens, logprobs = draw_rows(logits, temperature, top_p, torch.tensor(numbers, device=logits.device))
-        likeliest = likeliest_rows([row.draw.likeliest for row in rows], logits, temperature)
-        for place, (row, token, logprob) in enumerate(
-            zip(rows, tokens.tolist(), logprobs.tolist(), strict=True)
-        ):
+        tokens, logprobs = _draw(rows, logits)
+        for row, token, logprob in zip(rows, tokens, logprobs, strict=True):
             draw, sequence = row.draw, row.sequence
-            if place in likeliest:
-                sequence.likeliest.append(likeliest[place])
             try:
                 move = extend(sequence, token, logprob, self._ends, draw.tool, draw.stop)
             except Exception as error:  # of this question's tokens alone: the others go on
@@ -274,3 +275,22 @@ class ContinuousDecoder:
             return
         row.output = output
         self.on_tool()
+
+
+def _draw(rows: Sequence[Row], logits: torch.Tensor) -> tuple[list[int], list[float]]:
+    """The next token of each row with its log-probability; notes the likeliest ones where they are wanted."""
+    if not any(row.draw.temperature for row in rows):
+        temperature = None
+        tokens, logprobs = draw_greedily(logits)
+    else:
+        temperature = torch.tensor([[row.draw.temperature] for row in rows], device=logits.device)
+        top_p = torch.tensor([[row.draw.top_p] for row in rows], device=logits.device)
+        numbers = [
+            (row.random.random(), row.random.random()) if row.draw.temperature else (0.0, 0.0) for row in rows
+        ]
+        tokens, logprobs = draw_rows(logits, temperature, top_p, torch.tensor(numbers, device=logits.device))
+    wanted = [row.draw.likeliest for row in rows]
+    if any(wanted):
+        for place, likeliest in likeliest_rows(wanted, logits, temperature).items():
+            rows[place].sequence.likeliest.append(likeliest)
+    return tokens.tolist(), logprobs.tolist()

@@ -16,6 +16,8 @@ from transformers.cache_utils import Cache, CacheLayerMixin
 
 SPARE = 128
 """Columns for further tokens in a rebuilt cache, at least; else as many as are in use."""
+SPARE_PART = 8
+"""An eighth more rows than are in use is kept where sequences join others: more will join."""
 
 
 class Prefix(NamedTuple):
@@ -39,7 +41,7 @@ class _Layer(CacheLayerMixin):  # type: ignore[misc]
         super().__init__()
         self._owner = owner
         heads, _, width = like.shape
-        rows, columns = owner.rows, owner.columns
+        rows, columns = owner.capacity, owner.columns
         # Zeros: what a mask leaves out must still be finite.
         if like.device.type == "cpu":
             self.keys = like.new_zeros(rows, heads, width, columns).transpose(2, 3)
@@ -54,10 +56,10 @@ class _Layer(CacheLayerMixin):  # type: ignore[misc]
     def update(
         self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
     ) -> tuple[Tensor, Tensor]:
-        begin, end = self._owner.begin, self._owner.end
-        self.keys[:, :, end : end + 1] = key_states
-        self.values[:, :, end : end + 1] = value_states
-        return self.keys[:, :, begin : end + 1], self.values[:, :, begin : end + 1]
+        rows, begin, end = self._owner.rows, self._owner.begin, self._owner.end
+        self.keys[:rows, :, end : end + 1] = key_states
+        self.values[:rows, :, end : end + 1] = value_states
+        return self.keys[:rows, :, begin : end + 1], self.values[:rows, :, begin : end + 1]
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         return self._owner.end - self._owner.begin + query_length, 0
@@ -73,16 +75,24 @@ class SharedCache:
     """The cache of some rows; `begin` to `end` are the columns in use, and the next token goes to `end`."""
 
     def __init__(self) -> None:
-        self.rows = self.columns = self.begin = self.end = 0
+        self.rows = self.capacity = self.columns = self.begin = self.end = 0
         self.cache: Cache | None = None
         self.mask = torch.zeros(0, 0, dtype=torch.bool)
-        """[rows, columns]: which ones hold a row's own tokens."""
+        """[capacity, columns]: which ones hold a row's own tokens."""
         self._first: list[int] = []
         """Column of each row's first token."""
 
     def room_for(self, prompt: int) -> bool:
         """Whether a prompt of so many tokens can join, and a token after it, without a rebuilt cache."""
         return prompt <= self.end < self.columns
+
+    def grow(self, more: int) -> bool:
+        """Takes this many rows into use, which are empty; False if there are too few."""
+        if self.rows + more > self.capacity:
+            return False
+        self.rows += more
+        self._first += [self.end] * more
+        return True
 
     def rebuild(self, keep: Sequence[int], more: int, prompt: int, prefix: Prefix, spare: int) -> None:
         """Keeps some rows, in that order, and adds empty ones at the end.
@@ -96,12 +106,15 @@ class SharedCache:
         old, begin = self.cache, min((self._first[row] for row in keep), default=self.end)
         used, mask = self.end - begin, self.mask
         end = max(used, prompt)
-        self.rows, self.columns = len(keep) + more, end + max(1, min(spare, max(SPARE, end)))
+        self.rows = self.capacity = len(keep) + more
+        if keep and more:
+            self.capacity += self.rows // SPARE_PART
+        self.columns = end + max(1, min(spare, max(SPARE, end)))
         first = [self._first[row] - begin + end - used for row in keep]
         span = slice(begin, self.end)
         self.begin, self.end = min(first, default=end), end
         self._first = [*first, *([end] * more)]
-        self.mask = torch.zeros(self.rows, self.columns, dtype=torch.bool, device=prefix.logits.device)
+        self.mask = torch.zeros(self.capacity, self.columns, dtype=torch.bool, device=prefix.logits.device)
         layers = [_Layer(self, like) for like in prefix.keys]
         if keep and old is not None:
             rows = torch.tensor(keep, device=prefix.logits.device)
@@ -126,11 +139,16 @@ class SharedCache:
             self._first[row] = first
         self.begin = min(self.begin, first)
 
-    def step(self, model: Any, tokens: Sequence[int], positions: Sequence[int], writes: Tensor) -> Tensor:
-        """Logits [rows, vocabulary] after one more token per row; rows that do not write ignore theirs."""
+    def step(
+        self, model: Any, tokens: Sequence[int], positions: Sequence[int], writes: Sequence[int] | None
+    ) -> Tensor:
+        """Logits [rows, vocabulary] after one more token of all rows, or of `writes` alone."""
         device = self.mask.device
-        self.mask[:, self.end] = writes
-        mask = self.mask[:, self.begin : self.end + 1]
+        if writes is None:
+            self.mask[: self.rows, self.end] = True
+        else:
+            self.mask[torch.tensor(writes, device=device), self.end] = True
+        mask = self.mask[: self.rows, self.begin : self.end + 1]
         if not getattr(model.config, "sliding_window", None):
             mask = mask[:, None, None]  # transformers would build it anew from two dimensions
         logits: Tensor = model(

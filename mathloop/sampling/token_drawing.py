@@ -15,12 +15,21 @@ def draw(
 
     Temperature 0 takes the likeliest token; its log-probability is that at temperature 1.
     """
+    if temperature == 0:
+        return draw_greedily(logits)
     logits = logits.float()
-    if temperature not in (0, 1):
+    if temperature != 1:
         logits = logits / temperature
     norm = logits.logsumexp(-1, keepdim=True)
-    tokens = logits.argmax(-1) if temperature == 0 else _sample((logits - norm).exp_(), top_p, generator)
+    tokens = _sample((logits - norm).exp_(), top_p, generator)
     return tokens, logits.gather(-1, tokens[:, None])[:, 0] - norm[:, 0]
+
+
+def draw_greedily(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """The likeliest tokens [batch], and their log-probabilities at temperature 1."""
+    logits = logits.float()
+    tokens = logits.argmax(-1)
+    return tokens, logits.gather(-1, tokens[:, None])[:, 0] - logits.logsumexp(-1)
 
 
 def draw_rows(logits: Tensor, temperature: Tensor, top_p: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
@@ -32,29 +41,26 @@ def draw_rows(logits: Tensor, temperature: Tensor, top_p: Tensor, uniform: Tenso
     greedy = temperature == 0
     logits = logits / torch.where(greedy, 1.0, temperature)
     norm = logits.logsumexp(-1, keepdim=True)
-    if bool(greedy.all()):
-        tokens = logits.argmax(-1)
-    else:
-        probabilities = (logits - norm).exp_()
-        tokens = _pick(probabilities, uniform[:, :1])
-        if bool((top_p < 1).any()):
-            tokens = _in_nucleus(tokens, probabilities, top_p, uniform[:, 1:])
-        if bool(greedy.any()):
-            tokens = torch.where(greedy[:, 0], logits.argmax(-1), tokens)
+    probabilities = (logits - norm).exp_()
+    tokens = _pick(probabilities, uniform[:, :1])
+    if bool((top_p < 1).any()):
+        tokens = _in_nucleus(tokens, probabilities, top_p, uniform[:, 1:])
+    if bool(greedy.any()):
+        tokens = torch.where(greedy[:, 0], logits.argmax(-1), tokens)
     return tokens, logits.gather(-1, tokens[:, None])[:, 0] - norm[:, 0]
 
 
 def likeliest_rows(
-    wanted: Sequence[int], logits: Tensor, temperature: Tensor
+    wanted: Sequence[int], logits: Tensor, temperature: Tensor | None
 ) -> dict[int, list[tuple[int, float]]]:
     """Row → its `wanted` likeliest tokens with log-probabilities, under the distribution that it draws from.
 
-    Rows that want none are left out.
+    `temperature` is [batch, 1]; None: all rows are greedy. Rows that want none are left out.
     """
     rows = [row for row, count in enumerate(wanted) if count]
     if not rows:
         return {}
-    scale = torch.where(temperature == 0, 1.0, temperature)[rows]
+    scale = 1.0 if temperature is None else torch.where(temperature == 0, 1.0, temperature)[rows]
     found = (logits[rows].float() / scale).log_softmax(-1).topk(min(max(wanted), logits.shape[-1]))
     return {
         row: list(zip(tokens, values, strict=True))[: wanted[row]]

@@ -15,6 +15,7 @@ from mathloop.sampling.decoding import Decoded, Tool, decode_batch
 from mathloop.sampling.draws import Draw
 from mathloop.sampling.operators import decoding_operators
 from mathloop.sampling.reading import SHARED_TOKENS
+from mathloop.sampling.shared_cache import SharedCache
 
 VOCABULARY = 61
 ENDS = frozenset(range(0, VOCABULARY, 9))
@@ -180,6 +181,33 @@ def test_beside_many_others_prompts_wait_a_few_steps_to_be_read_together(model: 
     assert len(read) == 2
     for place in range(4):
         assert asked.tokens()[20 + place] == alone(model, PROMPTS[place], NONE)
+
+
+def test_the_cache_is_not_rebuilt_for_each_that_leaves_or_joins(
+    model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rebuilt = []
+    real = SharedCache.rebuild
+    monkeypatch.setattr(SharedCache, "rebuild", lambda *given: (rebuilt.append(given), real(*given)))
+    asked = Asked(model, ends=NONE)
+    for number in range(8):
+        asked.add((number, 1), max_tokens=40 if number % 2 else 5)
+    asked.run(2)
+    asked.add(PROMPTS[2], max_tokens=30)  # a ninth place, and one to spare
+    asked.run(2)  # and four leave
+    assert len(rebuilt) == 2
+    asked.add(PROMPTS[1], max_tokens=4)
+    asked.add(PROMPTS[3], max_tokens=30)
+    asked.run(2)
+    for number in range(3):
+        asked.add((number, 2), max_tokens=20)
+    asked.run(4)
+    assert len(rebuilt) == 2
+    asked.run()
+    assert len(rebuilt) <= 6  # as they leave
+    expected = [((n, 1), 40 if n % 2 else 5) for n in range(8)]
+    expected += [(PROMPTS[2], 30), (PROMPTS[1], 4), (PROMPTS[3], 30), *(((n, 2), 20) for n in range(3))]
+    assert asked.tokens() == [alone(model, prompt, NONE, max_tokens=most) for prompt, most in expected]
 
 
 def test_more_than_fit_are_drawn_later_and_are_the_same(model: Any) -> None:
