@@ -19,6 +19,9 @@ DROP_REASON = "drop_reason"
 """Field of a written row that says why the record was dropped."""
 
 
+_FIELDS: dict[type, set[str]] = {
+    kind: {field.name for field in fields(kind)} for kind in (Problem, Response, Document)
+}
 Dropped = Problem | Response | Document | Mapping[str, Any]
 
 
@@ -67,7 +70,8 @@ def open_drops(path: Path | None) -> Iterator[Drops]:
 
 def _line(before: Mapping[str, Any], record: Dropped) -> bytes | None:
     """`before` and the record as one line; None of a record that only `json_line` can write, or refuse."""
-    if isinstance(record, Mapping) or not before.keys().isdisjoint(record.__slots__):
+    own = _FIELDS.get(type(record))
+    if own is None or not own.isdisjoint(before):
         return None
     try:  # orjson writes a record as it is, and NaN and infinity as null
         return orjson.dumps(before)[:-1] + b"," + orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)[1:]
