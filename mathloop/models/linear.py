@@ -1,4 +1,4 @@
-"""Layers in faster forms for a CPU: float32 products by oneDNN where MKL is slow, and fused norms.
+"""Layers in faster forms for a CPU: float32 products by oneDNN where MKL is slow, and fused layers.
 
 MKL uses only half of the vector unit on non-Intel processors.
 """
@@ -14,14 +14,16 @@ import torch
 from torch import Tensor, nn
 
 from mathloop.models.norm import fuse_norms
+from mathloop.models.rotary import fuse_rotary
 
 _LEAST_ROWS = 64
 """With fewer rows, the overhead of oneDNN's calls exceeds what it saves."""
 
 
 def speed_up(model: nn.Module) -> None:
-    """Fuses norms, and makes each plain `nn.Linear` a `FastLinear` if the processor gains by it; in place."""
+    """Fuses norms and rotary embeddings in place, and makes `nn.Linear` a `FastLinear` where it is faster."""
     fuse_norms(model)
+    fuse_rotary(model)
     if not onednn_is_faster():
         return
     for module in model.modules():

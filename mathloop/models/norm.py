@@ -62,7 +62,7 @@ class _Norm(torch.autograd.Function):
         states, inverse, weight = ctx.saved_tensors
         width = states.shape[-1]
         normed = states * inverse
-        product = (gradient * normed).view(-1, width)  # float32, since `normed` is
+        product = (gradient * normed).reshape(-1, width)  # float32, since `normed` is
         mean = (product @ weight).view_as(inverse).div_(-width)
         back = (gradient * weight).addcmul_(normed, mean).mul_(inverse)
         return back, product.sum(0) if ctx.needs_input_grad[1] else None, None, None

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from mathloop.models import attention
+from mathloop.models import attention, cpu_attention
 from mathloop.models.attention import FAMILIES, hidden_states, supports_packing
+from mathloop.models.linear import speed_up
 from mathloop.models.packing import Sample, pack
 
 VOCABULARY = 40
@@ -83,13 +84,18 @@ def assert_alike(ours: dict[str, Tensor], theirs: dict[str, Tensor], error: floa
 
 
 @pytest.mark.parametrize("share", [False, True])
+@pytest.mark.parametrize("fast", [False, True], ids=["plain layers", "fast layers"])
 @pytest.mark.parametrize("family", sorted(FAMILIES))
-def test_packed_and_unpacked_give_the_same_gradients(family: str, share: bool) -> None:
+def test_packed_and_unpacked_give_the_same_gradients(family: str, share: bool, fast: bool) -> None:
     model, samples = make_model(family), make_samples()
     assert supports_packing(model, pack(samples))
-    alone, packed = states_alone(model, samples), states_packed(model, samples, share)
+    alone = states_alone(model, samples)
+    theirs = gradients(model, alone)
+    if fast:
+        speed_up(model)
+    packed = states_packed(model, samples, share)
     assert torch.allclose(packed, alone, atol=1e-5)
-    theirs, ours = gradients(model, alone), gradients(model, packed)
+    ours = gradients(model, packed)
     assert len(theirs) == len(list(model.base_model.parameters()))
     assert_alike(ours, theirs, 2e-6)
 
@@ -210,12 +216,14 @@ def attend_slowly(packed: Any, query: Tensor, key: Tensor, value: Tensor) -> Ten
 
 @pytest.mark.parametrize("key_heads", [1, 2, 4])
 @pytest.mark.parametrize("seed", range(3))
-def test_attention_is_exact(key_heads: int, seed: int) -> None:
+@pytest.mark.parametrize("heads", [0, 1 << 20], ids=["in buckets", "alone"])
+def test_attention_is_exact(monkeypatch: pytest.MonkeyPatch, key_heads: int, seed: int, heads: int) -> None:
+    monkeypatch.setattr(cpu_attention, "_ALONE", 16)
     packed, inputs = draw(make_samples(seed), key_heads, torch.float64)
     for x in inputs:
         x.requires_grad_()
     slow = attend_slowly(packed, *inputs)
-    fast = attention._CPUPlan.of(packed.layout).attend(*inputs, 8**-0.5)
+    fast = cpu_attention.CPUPlan.of(packed.layout, heads).attend(*inputs, 8**-0.5)
     assert torch.allclose(fast, slow, rtol=0.0, atol=1e-12)
     above = torch.randn_like(slow)
     ours, theirs = (torch.autograd.grad(out, inputs, above) for out in (fast, slow))
@@ -271,10 +279,12 @@ def test_packed_and_unpacked_agree_on_a_gpu(share: bool) -> None:
 
 
 @pytest.mark.parametrize("fast", [False, True])
+@pytest.mark.parametrize("heads", [0, 1 << 20], ids=["in buckets", "alone"])
 def test_attention_in_bfloat16_is_that_of_float32_to_its_rounding(
-    fast: bool, monkeypatch: pytest.MonkeyPatch
+    heads: int, fast: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attention, "fast_bfloat16", lambda device: fast)
+    monkeypatch.setattr(cpu_attention, "_ALONE", 16)
+    monkeypatch.setattr(cpu_attention, "fast_bfloat16", lambda device: fast)
     layout = pack(make_samples(), share_prompts=True).layout
     total = sum(layout.lengths)
     torch.manual_seed(0)
@@ -283,7 +293,7 @@ def test_attention_in_bfloat16_is_that_of_float32_to_its_rounding(
     found = []
     for dtype in (torch.float32, torch.bfloat16):
         rows = [row.to(dtype).requires_grad_() for row in given]
-        out = attention._CPUPlan.of(layout).attend(*rows, 0.3)
+        out = cpu_attention.CPUPlan.of(layout, heads).attend(*rows, 0.3)
         out.backward(above.to(dtype))
         assert out.dtype == dtype
         found.append([out, *(row.grad for row in rows)])
@@ -293,3 +303,22 @@ def test_attention_in_bfloat16_is_that_of_float32_to_its_rounding(
         assert rounded.dtype == torch.bfloat16
         error = (rounded.detach().float() - exact.detach()).abs().max()
         assert error < 0.01 * exact.detach().abs().max()
+
+
+def test_layers_on_a_packed_row_leave_no_trace_elsewhere() -> None:
+    """Decoding, and rows that are not packed, run transformers' own attention after `speed_up`."""
+    model, tokens = make_model("qwen2").eval(), torch.arange(12)[None] % VOCABULARY
+    expected = model(input_ids=tokens).logits
+    speed_up(model)
+    assert torch.allclose(model(input_ids=tokens).logits, expected, atol=1e-6)
+    states_packed(model, make_samples(), True)
+    assert torch.allclose(model(input_ids=tokens).logits, expected, atol=1e-6)
+
+
+def test_packed_rows_in_bfloat16_differ_by_their_rounding_only() -> None:
+    model, samples = make_model("qwen2"), make_samples()
+    speed_up(model)
+    exact = gradients(model, states_packed(model, samples, True))
+    with torch.autocast("cpu", torch.bfloat16):
+        states = states_packed(model, samples, True)
+    assert_alike(gradients(model, states.float()), exact, 0.03)
