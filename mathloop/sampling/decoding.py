@@ -112,7 +112,7 @@ def _beginning(
     width = max(map(len, prompts))
     if has_plain_layers(model):
         cache = new_cache(model, width, torch.float32)
-        read = read_prompts(model, prompts, cache, width)
+        read = read_prompts(model, prompts, cache, width, plain=True)
         yield TokenSteps(model, cache, read, samples, max_tokens), read.logits.repeat_interleave(samples, 0)
         return
     cache = new_cache(model, width + max_tokens)

@@ -89,7 +89,13 @@ def select(cache: Cache, rows: torch.Tensor) -> None:
 
 
 def read_prompts(
-    model: Any, prompts: Sequence[Sequence[int]], cache: Cache, columns: int, begun: int = 0
+    model: Any,
+    prompts: Sequence[Sequence[int]],
+    cache: Cache,
+    columns: int,
+    begun: int = 0,
+    *,
+    plain: bool = False,
 ) -> Read:
     """Fills the cache with the prompts: what all of them begin with, padding, the rest of each.
 
@@ -97,6 +103,7 @@ def read_prompts(
         columns: of the mask.
         begun: tokens that all of them begin with, one less than the shortest has at most, and that the cache
             has already, in a single row.
+        plain: the model's logits are its head's products with its backbone's states, and nothing more.
     """
     device = next(model.parameters()).device
     width = max(map(len, prompts))
@@ -117,12 +124,17 @@ def read_prompts(
     if shared and len(prompts) > 1:
         select(cache, torch.zeros(len(prompts), dtype=torch.long, device=device))
     positions = (mask[:, :width].cumsum(1) - 1).clamp(min=0)
-    logits = model(
-        input_ids=ids[:, shared:].to(device),
-        attention_mask=mask[:, :width],
-        position_ids=positions[:, shared:],
-        past_key_values=cache,
-        use_cache=True,
-        logits_to_keep=1,
-    ).logits[:, -1]
+    given = {
+        "input_ids": ids[:, shared:].to(device),
+        "attention_mask": mask[:, :width],
+        "position_ids": positions[:, shared:],
+        "past_key_values": cache,
+        "use_cache": True,
+    }
+    if plain:
+        # A slice of states [prompts, 1, hidden] would have PyTorch copy the head's weights for each prompt.
+        states = model.base_model(**given).last_hidden_state[:, -1]
+        logits = model.get_output_embeddings()(states.contiguous())
+    else:
+        logits = model(**given, logits_to_keep=1).logits[:, -1]
     return Read(logits, mask, positions[:, -1:], shared)
