@@ -60,7 +60,7 @@ def test_what_all_prompts_begin_with_is_read_once(model: Any, rest: list[list[in
     beginning = [(7 * i) % VOCABULARY for i in range(SHARED_TOKENS + 1)]
     prompts = [beginning + one for one in rest]
     read: list[int] = []
-    hook = model.register_forward_pre_hook(
+    hook = model.base_model.register_forward_pre_hook(
         lambda _, __, given: read.append(given["input_ids"].numel()), with_kwargs=True
     )
     batch = decode(model, prompts, samples=2)
