@@ -17,10 +17,10 @@ import torch
 
 from mathloop.models.memory import ran_out
 from mathloop.sampling.decoding import extend
-from mathloop.sampling.draws import Draw, Row
+from mathloop.sampling.draws import Draw, Row, draw_next
 from mathloop.sampling.prefixes import Prefixes
 from mathloop.sampling.shared_cache import Prefix, SharedCache
-from mathloop.sampling.token_drawing import draw_greedily, draw_rows, likeliest_rows
+from mathloop.sampling.shared_steps import Step, model_step
 
 READ_TOKENS = 4_096
 """Tokens of prompts, padding included, that are read between two steps."""
@@ -38,10 +38,19 @@ class ContinuousDecoder:
     """Decodes with one model. All calls but the tools' come from one thread."""
 
     def __init__(
-        self, model: Any, end_tokens: frozenset[int], *, tokens_at_once: int, tools: Executor
+        self,
+        model: Any,
+        end_tokens: frozenset[int],
+        *,
+        tokens_at_once: int,
+        tools: Executor,
+        step: Step | None = None,
     ) -> None:
-        """`tokens_at_once` bounds the cache, in tokens; `tools` runs the interpreters."""
-        self._model, self._ends, self._tools = model, end_tokens, tools
+        """`tokens_at_once` bounds the cache, in tokens; `tools` runs the interpreters.
+
+        `step` is one for this model; None: the model itself.
+        """
+        self._step, self._ends, self._tools = step or model_step(model), end_tokens, tools
         self._most = tokens_at_once
         self._waiting: deque[Row] = deque()
         self._rows: list[Row | None] = []
@@ -217,7 +226,7 @@ class ContinuousDecoder:
         for place, row in zip(writes, rows, strict=True):
             tokens[place], positions[place] = row.sequence.tokens[-1], row.position
         all_write = len(writes) == len(self._rows)
-        logits = self._cache.step(self._model, tokens, positions, None if all_write else writes)
+        logits = self._cache.step(self._step, tokens, positions, None if all_write else writes)
         self._extend(rows, logits if all_write else logits[torch.tensor(writes, device=logits.device)])
         for place, row in zip(writes, rows, strict=True):
             if not self._continues(row):
@@ -240,7 +249,7 @@ class ContinuousDecoder:
 
     def _extend(self, rows: Sequence[Row], logits: torch.Tensor) -> None:
         """Draws and appends the next token of each row."""
-        tokens, logprobs = _draw(rows, logits)
+        tokens, logprobs = draw_next(rows, logits)
         for row, token, logprob in zip(rows, tokens, logprobs, strict=True):
             draw, sequence = row.draw, row.sequence
             try:
@@ -275,22 +284,3 @@ class ContinuousDecoder:
             return
         row.output = output
         self.on_tool()
-
-
-def _draw(rows: Sequence[Row], logits: torch.Tensor) -> tuple[list[int], list[float]]:
-    """The next token of each row with its log-probability; notes the likeliest ones where they are wanted."""
-    if not any(row.draw.temperature for row in rows):
-        temperature = None
-        tokens, logprobs = draw_greedily(logits)
-    else:
-        temperature = torch.tensor([[row.draw.temperature] for row in rows], device=logits.device)
-        top_p = torch.tensor([[row.draw.top_p] for row in rows], device=logits.device)
-        numbers = [
-            (row.random.random(), row.random.random()) if row.draw.temperature else (0.0, 0.0) for row in rows
-        ]
-        tokens, logprobs = draw_rows(logits, temperature, top_p, torch.tensor(numbers, device=logits.device))
-    wanted = [row.draw.likeliest for row in rows]
-    if any(wanted):
-        for place, likeliest in likeliest_rows(wanted, logits, temperature).items():
-            rows[place].sequence.likeliest.append(likeliest)
-    return tokens.tolist(), logprobs.tolist()

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from random import Random
 
+import torch
+
 from mathloop.sampling.decoding import Decoded, Tool
 from mathloop.sampling.stopping import Stop
+from mathloop.sampling.token_drawing import draw_greedily, draw_rows, likeliest_rows
 
 
 @dataclass(eq=False)
@@ -73,3 +76,22 @@ class Row:
     def position(self) -> int:
         """Of its last token."""
         return len(self.draw.prompt) + len(self.sequence.tokens) - 1
+
+
+def draw_next(rows: Sequence[Row], logits: torch.Tensor) -> tuple[list[int], list[float]]:
+    """The next token of each row with its log-probability; notes the likeliest ones where they are wanted."""
+    if not any(row.draw.temperature for row in rows):
+        temperature = None
+        tokens, logprobs = draw_greedily(logits)
+    else:
+        temperature = torch.tensor([[row.draw.temperature] for row in rows], device=logits.device)
+        top_p = torch.tensor([[row.draw.top_p] for row in rows], device=logits.device)
+        numbers = [
+            (row.random.random(), row.random.random()) if row.draw.temperature else (0.0, 0.0) for row in rows
+        ]
+        tokens, logprobs = draw_rows(logits, temperature, top_p, torch.tensor(numbers, device=logits.device))
+    wanted = [row.draw.likeliest for row in rows]
+    if any(wanted):
+        for place, likeliest in likeliest_rows(wanted, logits, temperature).items():
+            rows[place].sequence.likeliest.append(likeliest)
+    return tokens.tolist(), logprobs.tolist()

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, CacheLayerMixin
 
+from mathloop.sampling.shared_steps import Step
+
 SPARE = 128
 """Columns for further tokens in a rebuilt cache, at least; else as many as are in use."""
 SPARE_PART = 8
@@ -140,7 +142,7 @@ class SharedCache:
         self.begin = min(self.begin, first)
 
     def step(
-        self, model: Any, tokens: Sequence[int], positions: Sequence[int], writes: Sequence[int] | None
+        self, step: Step, tokens: Sequence[int], positions: Sequence[int], writes: Sequence[int] | None
     ) -> Tensor:
         """Logits [rows, vocabulary] after one more token of all rows, or of `writes` alone."""
         device = self.mask.device
@@ -148,16 +150,13 @@ class SharedCache:
             self.mask[: self.rows, self.end] = True
         else:
             self.mask[torch.tensor(writes, device=device), self.end] = True
-        mask = self.mask[: self.rows, self.begin : self.end + 1]
-        if not getattr(model.config, "sliding_window", None):
-            mask = mask[:, None, None]  # transformers would build it anew from two dimensions
-        logits: Tensor = model(
-            input_ids=torch.tensor(tokens, device=device)[:, None],
-            attention_mask=mask,
-            position_ids=torch.tensor(positions, device=device)[:, None],
-            past_key_values=self.cache,
-            use_cache=True,
-        ).logits[:, -1]
+        assert self.cache is not None
+        logits = step(
+            torch.tensor(tokens, device=device),
+            torch.tensor(positions, device=device),
+            self.mask[: self.rows, self.begin : self.end + 1],
+            self.cache,
+        )
         self.end += 1
         return logits
 

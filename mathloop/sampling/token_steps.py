@@ -26,6 +26,8 @@ FAMILIES = frozenset({"llama", "mistral", "qwen2"})
 
 Product = Callable[[Tensor], Tensor]
 """[batch, in] → [batch, out], both in the dtype of the computation."""
+Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Scaled query [batch, key heads, group, width], key and value [batch, key heads, width] → like the query."""
 
 
 class TokenSteps:
@@ -49,8 +51,8 @@ class TokenSteps:
             _Layer(layer, slab, self.batch, most, self._dtype)
             for layer, slab in zip(backbone.layers, cache.layers, strict=True)
         ]
-        self._norm = _norm(backbone.norm, self._dtype)
-        self._head = _product([model.get_output_embeddings()], self.batch, self._dtype)
+        self._norm = norm_of(backbone.norm, self._dtype)
+        self._head = product_of([model.get_output_embeddings()], self.batch, self._dtype)
         self._positions = read.positions.repeat_interleave(samples, 0)
         padding = read.mask[:, None, None, :width] == 0
         self._padding = padding.repeat_interleave(samples, 0) if bool(padding.any()) else None
@@ -65,7 +67,7 @@ class TokenSteps:
             states = self._embed(tokens)
             cos, sin = self._rotate(states[:, None], self._positions)
             for layer in self._layers:
-                layer.step(states, cos, sin, self)
+                layer.step(states, cos, sin, partial(layer.attend, self))
             return self._head(self._norm(states))
 
     def keep(self, rows: Tensor) -> None:
@@ -131,20 +133,42 @@ def has_plain_layers(model: Any) -> bool:
     )
 
 
-class _Layer:
-    def __init__(self, layer: Any, prompts: Any, batch: int, most: int, dtype: torch.dtype) -> None:
-        """`prompts`: their slab."""
+class PlainLayer:
+    """The products and norms of one layer, with packed weights."""
+
+    def __init__(self, layer: Any, rows: int, dtype: torch.dtype) -> None:
+        """For about this many rows at a time; `dtype` is that of the products."""
         attention, mlp = layer.self_attn, layer.mlp
         self._dtype, self._width, self._scale = dtype, attention.head_dim, attention.scaling
         self._heads = attention.q_proj.out_features // self._width
         self._key_heads = attention.k_proj.out_features // self._width
         self._before, self._between = (
-            _norm(norm, dtype) for norm in (layer.input_layernorm, layer.post_attention_layernorm)
+            norm_of(norm, dtype) for norm in (layer.input_layernorm, layer.post_attention_layernorm)
         )
-        pack = partial(_product, rows=batch, dtype=dtype)
+        pack = partial(product_of, rows=rows, dtype=dtype)
         self._read = pack([attention.q_proj, attention.k_proj, attention.v_proj])
         self._write = pack([attention.o_proj])
         self._open, self._close = pack([mlp.gate_proj, mlp.up_proj]), pack([mlp.down_proj])
+
+    def step(self, states: Tensor, cos: Tensor, sin: Tensor, attend: Attend) -> None:
+        """Adds the layer's outputs to `states` [batch, hidden], in place."""
+        read = self._read(self._before(states))  # query, key and value beside each other
+        batch, rotated = len(read), self._heads + self._key_heads
+        heads = read.view(batch, -1, self._width)
+        turned = _turn(heads[:, :rotated].float(), cos, sin)
+        if self._dtype != torch.float32:  # as what attention is given in training
+            turned = turned.to(self._dtype).float()
+        query = turned[:, : self._heads].view(batch, self._key_heads, -1, self._width) * self._scale
+        mixed = attend(query, turned[:, self._heads :], heads[:, rotated:])
+        states += self._write(mixed.view(batch, -1).to(self._dtype))
+        gate, up = self._open(self._between(states)).chunk(2, -1)
+        states += self._close(functional.silu(gate).mul_(up))
+
+
+class _Layer(PlainLayer):
+    def __init__(self, layer: Any, prompts: Any, batch: int, most: int, dtype: torch.dtype) -> None:
+        """`prompts`: their slab."""
+        super().__init__(layer, batch, dtype)
         self._prompt_keys = prompts.keys[:, :, : prompts.length].transpose(2, 3)
         self._prompt_values = prompts.values[:, :, : prompts.length]
         self._keys = self._prompt_keys.new_empty(batch, self._key_heads, most, self._width)
@@ -155,22 +179,10 @@ class _Layer:
         """Ends all sequences but `rows`."""
         self._keys, self._values = self._keys[rows], self._values[rows]
 
-    def step(self, states: Tensor, cos: Tensor, sin: Tensor, steps: TokenSteps) -> None:
-        """Adds the layer's outputs to `states` [batch, hidden], in place."""
-        states += self._write(self._attend(self._read(self._before(states)), cos, sin, steps))
-        gate, up = self._open(self._between(states)).chunk(2, -1)
-        states += self._close(functional.silu(gate).mul_(up))
-
-    def _attend(self, read: Tensor, cos: Tensor, sin: Tensor, steps: TokenSteps) -> Tensor:
-        """Query, key and value beside each other, [batch, …] → [batch, heads · width]."""
-        batch, rotated = len(read), self._heads + self._key_heads
-        heads = read.view(batch, -1, self._width)
-        turned = _turn(heads[:, :rotated].float(), cos, sin)
-        if self._dtype != torch.float32:  # as what attention is given in training
-            turned = turned.to(self._dtype).float()
+    def attend(self, steps: TokenSteps, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """To the prompts' keys and values, and to the sequences' own."""
         at, self._length = self._length, self._length + 1
-        self._keys[:, :, at], self._values[:, :, at] = turned[:, self._heads :], heads[:, rotated:]
-        query = turned[:, : self._heads].view(batch, self._key_heads, -1, self._width) * self._scale
+        self._keys[:, :, at], self._values[:, :, at] = key, value
         before = steps.by_sequence(torch.matmul(steps.by_prompt(query), self._prompt_keys))
         if steps.padding is not None:
             before = before.masked_fill(steps.padding, -torch.inf)
@@ -178,8 +190,7 @@ class _Layer:
         shares = torch.cat([before, own], -1).softmax(-1)
         before, own = shares[..., : -at - 1], shares[..., -at - 1 :]
         mixed = steps.by_sequence(torch.matmul(steps.by_prompt(before), self._prompt_values))
-        mixed = torch.matmul(own, self._values[:, :, : at + 1]).add_(mixed)
-        return mixed.view(batch, -1).to(self._dtype)
+        return torch.matmul(own, self._values[:, :, : at + 1]).add_(mixed)
 
 
 def _turn(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -191,7 +202,8 @@ def _turn(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return turned
 
 
-def _norm(module: Any, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
+def norm_of(module: Any, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
+    """What a plain RMS norm computes, in `dtype`."""
     weight, epsilon = module.weight.detach(), module.variance_epsilon
 
     def norm(states: Tensor) -> Tensor:
@@ -200,7 +212,7 @@ def _norm(module: Any, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
     return norm
 
 
-def _product(modules: list[Any], rows: int, dtype: torch.dtype) -> Product:
+def product_of(modules: list[Any], rows: int, dtype: torch.dtype) -> Product:
     """The products of linear layers with one input, beside each other."""
     weight = modules[0].weight.detach().to(dtype)
     bias = None if modules[0].bias is None else modules[0].bias.detach().to(dtype)

@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +19,8 @@ from mathloop.sampling.continuous import ContinuousDecoder
 from mathloop.sampling.draws import Draw
 from mathloop.sampling.operators import decoding_operators
 from mathloop.sampling.scoring import forward
+from mathloop.sampling.shared_steps import PlainStep
+from mathloop.sampling.token_steps import has_plain_layers
 
 SCORED_TOKENS = 8_192
 """Tokens that the reward model reads between two decoding steps."""
@@ -52,8 +55,13 @@ class Scheduler:
     ) -> None:
         self._policy, self._reward_model = policy, reward_model
         self._tools = ThreadPoolExecutor(TOOL_THREADS, thread_name_prefix="tools")
+        self._plain = has_plain_layers(policy)
         self._decoder = ContinuousDecoder(
-            policy, end_tokens, tokens_at_once=tokens_at_once, tools=self._tools
+            policy,
+            end_tokens,
+            tokens_at_once=tokens_at_once,
+            tools=self._tools,
+            step=PlainStep(policy, USUAL_ROWS) if self._plain else None,
         )
         self._decoder.on_tool = self.wake
         self._scored_tokens = SCORED_TOKENS
@@ -99,7 +107,8 @@ class Scheduler:
         self._tools.shutdown(wait=False, cancel_futures=True)
 
     def _run(self) -> None:
-        with decoding_operators(self._policy, USUAL_ROWS):
+        # Plain steps have weights of their own; prompts are long enough for the model's.
+        with nullcontext() if self._plain else decoding_operators(self._policy, USUAL_ROWS):
             while self._take():
                 self._given_up = None
                 if self._scorings:

@@ -9,13 +9,15 @@ from typing import Any
 import pytest
 import torch
 
-from mathloop.sampling import continuous
+from mathloop.sampling import continuous, draws
 from mathloop.sampling.continuous import ContinuousDecoder
 from mathloop.sampling.decoding import Decoded, Tool, decode_batch
 from mathloop.sampling.draws import Draw
 from mathloop.sampling.operators import decoding_operators
 from mathloop.sampling.reading import SHARED_TOKENS
 from mathloop.sampling.shared_cache import SharedCache
+from mathloop.sampling.shared_steps import PlainStep, Step
+from tests.unit.sampling.test_sampling_token_steps import make_model
 
 VOCABULARY = 61
 ENDS = frozenset(range(0, VOCABULARY, 9))
@@ -37,9 +39,15 @@ def model() -> Any:
 class Asked:
     """Draws and their outcomes."""
 
-    def __init__(self, model: Any, tokens_at_once: int = 65_536, ends: frozenset[int] = ENDS) -> None:
+    def __init__(
+        self,
+        model: Any,
+        tokens_at_once: int = 65_536,
+        ends: frozenset[int] = ENDS,
+        step: Step | None = None,
+    ) -> None:
         self.model = model
-        self.decoder = ContinuousDecoder(model, ends, tokens_at_once=tokens_at_once, tools=TOOLS)
+        self.decoder = ContinuousDecoder(model, ends, tokens_at_once=tokens_at_once, tools=TOOLS, step=step)
         self.outcomes: list[list[Decoded] | Exception | None] = []
 
     def add(self, prompt: tuple[int, ...], **given: Any) -> Draw:
@@ -92,6 +100,23 @@ def test_greedy_is_what_a_batch_of_its_own_gives(model: Any) -> None:
         )
         assert found == [expected.tokens]
     assert asked.decoder.empty
+
+
+@pytest.mark.parametrize("family", ["qwen2", "llama", "mistral"])
+def test_steps_through_plain_layers_give_the_models_own_tokens_and_logprobs(family: str) -> None:
+    model = make_model(family)
+    found, expected = Asked(model, step=PlainStep(model, 4), ends=NONE), Asked(model, ends=NONE)
+    for asked in (found, expected):
+        for number in range(12):
+            prompt = tuple((number * at + 3) % 40 for at in range(2 + number % 5))
+            given = {"temperature": 1.0, "samples": 3} if number % 3 == 0 else {}
+            asked.add(prompt, max_tokens=4 + 3 * number, **given)
+            asked.run(number % 4)
+        asked.run()
+    assert found.tokens() == expected.tokens()
+    for ours, theirs in zip(found.outcomes, expected.outcomes, strict=True):
+        for one, two in zip(ours or (), theirs or (), strict=True):  # type: ignore[arg-type]
+            assert one.logprobs == pytest.approx(two.logprobs, abs=1e-4)
 
 
 @pytest.mark.parametrize("top_p", [1.0, 0.8])
@@ -270,14 +295,14 @@ def test_a_first_token_that_cannot_be_drawn_loses_no_question(
 ) -> None:
     given = {"samples": 2, "temperature": 1.0, "seed": 5}
     expected = alone(model, PROMPTS[0], **given)
-    draw, faults = continuous.draw_rows, [error("no")]
+    draw, faults = draws.draw_rows, [error("no")]
 
     def faulty(*arguments: Any) -> Any:
         if faults:
             raise faults.pop()
         return draw(*arguments)
 
-    monkeypatch.setattr(continuous, "draw_rows", faulty)
+    monkeypatch.setattr(draws, "draw_rows", faulty)
     asked = Asked(model)
     asked.add(PROMPTS[0], **given)
     asked.run()
