@@ -38,7 +38,7 @@ def run(rows: int) -> None:
             cells.append((stage, f"{count:,} {items}", f"{rate:,.0f}", *memory))
         progress.step("engine: imports")
         engine = _measure("engine")
-    heads = ("stage", "input", "a second", "peak MiB", "of it files", "of it data")
+    heads = ("stage", "input", "a CPU second", "peak MiB", "of it files", "of it data")
     print(aligned(heads, cells, left=(0, 1)))
     print(
         "The peak is the whole process's. Files are pages of libraries, which processes share; the data's "

@@ -197,14 +197,14 @@ def main() -> None:
     if stage in known:
         known[stage](folder)  # imports the stage
     before = memory("VmRSS")
-    started = time.perf_counter()
+    started = time.process_time()
     if stage == "problems":
         problems_stage(folder)
     elif stage in EVALUATION:
         evaluation_stage(stage, folder)
     else:
         synthesis_stage(stage, folder)
-    seconds = time.perf_counter() - started
+    seconds = time.process_time() - started
     peak = memory("VmHWM")
     print(json.dumps({"seconds": seconds, "mib": peak, "files": memory("RssFile"), "added": peak - before}))
 
