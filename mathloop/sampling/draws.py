@@ -80,12 +80,15 @@ class Row:
 
 def draw_next(rows: Sequence[Row], logits: torch.Tensor) -> tuple[list[int], list[float]]:
     """The next token of each row with its log-probability; notes the likeliest ones where they are wanted."""
-    if not any(row.draw.temperature for row in rows):
-        temperature = None
+    temperatures, temperature = [row.draw.temperature for row in rows], None
+    if not any(temperatures):
         tokens, logprobs = draw_greedily(logits)
     else:
-        temperature = torch.tensor([[row.draw.temperature] for row in rows], device=logits.device)
-        top_p = torch.tensor([[row.draw.top_p] for row in rows], device=logits.device)
+        if any(one != 1 for one in temperatures):
+            temperature = torch.tensor(temperatures, device=logits.device)[:, None]
+        top_p = None
+        if any(row.draw.top_p < 1 for row in rows):
+            top_p = torch.tensor([[row.draw.top_p] for row in rows], device=logits.device)
         numbers = [
             (row.random.random(), row.random.random()) if row.draw.temperature else (0.0, 0.0) for row in rows
         ]

@@ -32,20 +32,24 @@ def draw_greedily(logits: Tensor) -> tuple[Tensor, Tensor]:
     return tokens, logits.gather(-1, tokens[:, None])[:, 0] - logits.logsumexp(-1)
 
 
-def draw_rows(logits: Tensor, temperature: Tensor, top_p: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
+def draw_rows(
+    logits: Tensor, temperature: Tensor | None, top_p: Tensor | None, uniform: Tensor
+) -> tuple[Tensor, Tensor]:
     """`draw` with each row's own temperature and top_p, both [batch, 1], and numbers, [batch, 2] from [0, 1).
 
-    A row's token depends on its own arguments alone.
+    None stands for ones. A row's token depends on its own arguments alone.
     """
     logits = logits.float()
-    greedy = temperature == 0
-    logits = logits / torch.where(greedy, 1.0, temperature)
+    greedy = None
+    if temperature is not None:
+        greedy = temperature == 0
+        logits = logits / torch.where(greedy, 1.0, temperature)
     norm = logits.logsumexp(-1, keepdim=True)
     probabilities = (logits - norm).exp_()
     tokens = _pick(probabilities, uniform[:, :1])
-    if bool((top_p < 1).any()):
+    if top_p is not None:
         tokens = _in_nucleus(tokens, probabilities, top_p, uniform[:, 1:])
-    if bool(greedy.any()):
+    if greedy is not None:
         tokens = torch.where(greedy[:, 0], logits.argmax(-1), tokens)
     return tokens, logits.gather(-1, tokens[:, None])[:, 0] - norm[:, 0]
 
@@ -55,7 +59,7 @@ def likeliest_rows(
 ) -> dict[int, list[tuple[int, float]]]:
     """Row → its `wanted` likeliest tokens with log-probabilities, under the distribution that it draws from.
 
-    `temperature` is [batch, 1]; None: all rows are greedy. Rows that want none are left out.
+    `temperature` is [batch, 1]; None stands for ones. Rows that want none are left out.
     """
     rows = [row for row, count in enumerate(wanted) if count]
     if not rows:

@@ -10,6 +10,7 @@ import torch
 from mathloop.sampling import token_steps
 from mathloop.sampling.decoding import Decoded, decode_batch
 from mathloop.sampling.reading import SHARED_TOKENS
+from mathloop.sampling.token_drawing import draw_greedily, draw_rows
 
 VOCABULARY = 61
 PROMPTS = [[5, 9, 2], [7], [11, 3, 8, 50, 4, 4, 19, 33, 6], [1, 2], [40, 41, 42, 43, 44], [60, 1, 60, 1]]
@@ -153,3 +154,20 @@ def test_tokens_come_as_often_as_the_model_says(model: Any, top_p: float) -> Non
         expected /= expected.sum()
     seen = torch.bincount(torch.tensor([s.tokens[0] for s in drawn]), minlength=VOCABULARY) / count
     assert float((seen - expected).abs().sum()) < 0.05
+
+
+def test_ones_need_no_temperature_and_no_nucleus() -> None:
+    torch.manual_seed(0)
+    logits, uniform = torch.randn(64, 50) * 3, torch.rand(64, 2)
+    ones = torch.ones(64, 1)
+    tokens, logprobs = draw_rows(logits, None, None, uniform)
+    assert len(tokens.unique()) > 10
+    for temperature, top_p in ((ones, ones), (ones, None), (None, ones)):
+        found = draw_rows(logits, temperature, top_p, uniform)
+        assert torch.equal(found[0], tokens)
+        assert torch.equal(found[1], logprobs)
+    mixed = torch.tensor([[0.0], [1.0]]).repeat(32, 1)
+    found = draw_rows(logits, mixed, None, uniform)
+    assert torch.equal(found[0][1::2], tokens[1::2])
+    assert torch.equal(found[0][::2], draw_greedily(logits)[0][::2])
+    assert torch.allclose(found[1][::2], draw_greedily(logits)[1][::2])
