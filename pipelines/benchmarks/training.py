@@ -30,14 +30,15 @@ class Recipe:
 
     name: str
     figure: str
+    unit: str
     peers: tuple[str, ...]
     """The first turn runs all of them, later turns only the fastest."""
 
 
 RECIPES = (
-    Recipe("sft", "tokens/s", ("sft", "sft, grouped by length", "sft, packed")),
-    Recipe("reward_model", "responses/s", ("reward_model",)),
-    Recipe("grpo", "s/step", ("grpo",)),
+    Recipe("sft", "tokens/s", "token", ("sft", "sft, grouped by length", "sft, packed")),
+    Recipe("reward_model", "responses/s", "response", ("reward_model",)),
+    Recipe("grpo", "s/step", "problem", ("grpo",)),
 )
 
 
@@ -68,6 +69,11 @@ class Measured:
         return median(one.rate / two.rate for one, two in zip(self.turns, other.turns, strict=False))
 
     @property
+    def cost(self) -> float:
+        """CPU seconds per token, response or problem: the median over the turns."""
+        return median(turn.cost for turn in self.turns)
+
+    @property
     def peak(self) -> float:
         """Peak memory in MiB."""
         return max(turn.peak for turn in self.turns)
@@ -80,14 +86,14 @@ class Measured:
 
 def run(data: Path | None, model: str | None, sizes: Sizes = Sizes()) -> None:  # noqa: B008  (frozen)
     """Measures and prints; raises BadData or BadModel if `data` or `model` cannot be used."""
-    peer, problems = _find_peer(), read_texts(data)
+    peer, problems = find_peer(), read_texts(data)
     if model is not None:
         find_source(model)  # raises BadModel before anything is printed
     with TemporaryDirectory(prefix="mathloop-train-") as folder, Progress() as progress:
         progress.step("model and texts")
         inputs, parameters = prepare(Path(folder), sizes, problems, model)
         inputs.sizes.write_text(json.dumps(asdict(sizes)), encoding="utf-8")
-        print(f"{_threads()} threads on {machine()}; peer: {peer or 'TRL, not installed'}")
+        print(f"{threads()} threads on {machine()}; peer: {peer or 'TRL, not installed'}")
         print(f"model: {model or 'random weights'}, {parameters / 1e6:.1f} million parameters; {sizes.dtype}")
         print(f"texts: {data or 'generated, with the lengths of GSM8K; --data FILE uses real ones'}")
         if peer is None:
@@ -100,14 +106,14 @@ def run(data: Path | None, model: str | None, sizes: Sizes = Sizes()) -> None:  
             sys.stdout.flush()
 
 
-def _find_peer() -> str | None:
+def find_peer() -> str | None:
     try:
         return f"TRL {version('trl')}"
     except PackageNotFoundError:
         return None
 
 
-def _threads() -> str:
+def threads() -> str:
     """Threads of each side."""
     return os.environ.get("OMP_NUM_THREADS") or str(len(os.sched_getaffinity(0)))
 
@@ -120,19 +126,19 @@ def _measure(
     ways = [Measured(name, []) for name in recipe.peers] if peer else []
     for number in range(sizes.turns):
         progress.step(f"{recipe.name}: turn {number + 1} of {sizes.turns}")
-        ours.turns.append(_turn("ours", recipe.name, inputs, number))
+        ours.turns.append(take_turn("ours", recipe.name, inputs, number))
         for way in ways if number == 0 else ways[:1]:
-            way.turns.append(_turn("trl", way.name, inputs, number))
+            way.turns.append(take_turn("trl", way.name, inputs, number))
         if number == 0:
             ways.sort(key=lambda way: way.rate, reverse=True)
     return recipe, ours, ways
 
 
-def _turn(side: str, recipe: str, inputs: Inputs, seed: int) -> Turn:
+def take_turn(side: str, recipe: str, inputs: Inputs, seed: int) -> Turn:
     """Trains in a fresh process; raises MathloopError if it fails."""
     shutil.rmtree(inputs.work, ignore_errors=True)
     offline = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(inputs.folder / "cache")}
-    threads = {"OMP_NUM_THREADS": _threads()}
+    own = {"OMP_NUM_THREADS": threads()}
     process = subprocess.run(
         [
             sys.executable,
@@ -143,7 +149,7 @@ def _turn(side: str, recipe: str, inputs: Inputs, seed: int) -> Turn:
             str(inputs.folder),
             str(seed),
         ],
-        env={**os.environ, **offline, **threads},
+        env={**os.environ, **offline, **own},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -176,6 +182,10 @@ def _details(recipe: Recipe, ours: Measured, ways: list[Measured], parameters: i
         figures = (f"{way.variant} {way.rate:,.1f} ({ours.against(way):.2f}×)" for way in ways)
         lines.append(f"{recipe.name}, TRL's variants (speedup of mathloop): {', '.join(figures)}")
     sides = [("mathloop", ours), *(("TRL", way) for way in ways[:1])]
+    if ours.cost:
+        spent = ", ".join(f"{name} {_digits(1000 * side.cost)}" for name, side in sides)
+        ratio = f" ({ways[0].cost / ours.cost:.2f}×)" if ways else ""
+        lines.append(f"{recipe.name}, CPU milliseconds per {recipe.unit}: {spent}{ratio}")
     if recipe.name == "grpo":
         lengths = (f"{name} {side.turns[0].length:.1f}" for name, side in sides)
         lines.append(f"grpo, mean tokens per response: {', '.join(lengths)}")
@@ -183,6 +193,10 @@ def _details(recipe: Recipe, ours: Measured, ways: list[Measured], parameters: i
         used = (f"{name} {side.rate * 6 * parameters / peak:.1%}" for name, side in sides)
         lines.append(f"sft, fraction of the GPU's bfloat16 peak: {', '.join(used)}")
     return lines
+
+
+def _digits(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _gpu_peak() -> float | None:

@@ -79,6 +79,13 @@ class Turn(NamedTuple):
     """Memory in MiB after imports, before anything is loaded."""
     peak: float
     """Peak memory in MiB up to the last step."""
+    cpu: float = 0.0
+    """CPU seconds of all threads in these seconds, which other processes disturb less."""
+
+    @property
+    def cost(self) -> float:
+        """CPU seconds per unit."""
+        return self.cpu / sum(self.units)
 
     @property
     def rate(self) -> float:

@@ -29,16 +29,20 @@ def main(side: str, recipe: str, folder: str, seed: str) -> None:
     recipes: Any = import_module(f"pipelines.benchmarks.training_{side}")
     with Clock() as clock:
         work = recipes.RECIPES[recipe](inputs, sizes, int(seed))
-    turn = Turn(clock.seconds(len(work.units)), work.units[1:], work.length, clock.start, clock.peak)
+    steps = len(work.units)
+    turn = Turn(
+        clock.seconds(steps), work.units[1:], work.length, clock.start, clock.peak, clock.cpu_seconds(steps)
+    )
     inputs.turn.write_text(json.dumps(turn), encoding="utf-8")
 
 
 class Clock:
-    """Records the times of optimizer steps and the peak memory."""
+    """Records the times of optimizer steps, in seconds and CPU seconds, and the peak memory."""
 
     def __init__(self) -> None:
         self.start = self.peak = _peak()
         self._times: list[float] = []
+        self._cpu: list[float] = []
 
     def __enter__(self) -> Clock:
         self._hook = register_optimizer_step_post_hook(self._tick)
@@ -51,6 +55,7 @@ class Clock:
         if torch.cuda.is_available():
             torch.cuda.synchronize()
         self._times.append(time.perf_counter())
+        self._cpu.append(time.process_time())
         self.peak = _peak()
 
     def seconds(self, steps: int) -> list[float]:
@@ -58,6 +63,11 @@ class Clock:
         each = len(self._times) // steps
         ends = self._times[each - 1 :: each]
         return [after - before for before, after in pairwise(ends)]
+
+    def cpu_seconds(self, steps: int) -> float:
+        """CPU seconds of all steps but the first."""
+        each = len(self._cpu) // steps
+        return self._cpu[each * steps - 1] - self._cpu[each - 1]
 
 
 def _peak() -> float:

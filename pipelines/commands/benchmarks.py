@@ -58,6 +58,14 @@ def benchmark(
     dtype: Annotated[
         Literal["float32", "bfloat16"], typer.Option(help="With train: dtype of the computation.")
     ] = "float32",
+    lengths: Annotated[
+        str,
+        typer.Option(
+            metavar="N,N,…",
+            help="With train: SFT's time and memory per token in samples of so many tokens, such as"
+            " 512,1024,2048,4096, in place of the recipes.",
+        ),
+    ] = "",
     rows: Annotated[
         str,
         typer.Option(
@@ -108,7 +116,7 @@ def benchmark(
         "round": ("profile", "seeds", "sets"),
         "grade": ("data",),
         "sandbox": ("long",),
-        "train": ("data", "model", "dtype"),
+        "train": ("data", "model", "dtype", "lengths"),
         "decontaminate": ("data", "rows", "rephrased"),
         "data": ("rows",),
         "corpus": ("data", "pages", "rows", "model"),
@@ -164,17 +172,14 @@ def benchmark(
         profile = profile if chosen else "reproduce"
         _benchmark_policy(name, model, profile, _seeds(seeds), sets or [], rows)
     elif name == "train":
-        from pipelines.benchmarks import training
-        from pipelines.benchmarks.training_inputs import Sizes
-
-        training.run(data, model, Sizes(dtype=dtype))
+        _benchmark_training(data, model, dtype, lengths)
     else:
         _benchmark_rounds(profile, _seeds(seeds), sets or [])
 
 
-def _counts(rows: str) -> list[int]:
+def _counts(rows: str, option: str = "--rows") -> list[int]:
     if not all(count.isascii() and count.isdigit() and int(count) for count in rows.split(",")):
-        raise BadConfig(f"--rows {rows}: expected whole numbers separated by commas, such as 10000,100000")
+        raise BadConfig(f"{option} {rows}: expected whole numbers separated by commas, such as 10000,100000")
     return [int(count) for count in rows.split(",")]
 
 
@@ -182,6 +187,20 @@ def _seeds(seeds: str) -> list[int]:
     if not all(seed.isascii() and seed.isdigit() for seed in seeds.split(",")):
         raise BadConfig(f"--seeds {seeds}: expected whole numbers separated by commas, such as 0,1,2")
     return [int(seed) for seed in seeds.split(",")]
+
+
+def _benchmark_training(data: Path | None, model: str | None, dtype: str, lengths: str) -> None:
+    from pipelines.benchmarks import training, training_lengths
+    from pipelines.benchmarks.training_inputs import Sizes
+
+    if not lengths:
+        training.run(data, model, Sizes(dtype=dtype))
+        return
+    if data is not None or model is not None:
+        raise BadConfig(
+            "benchmark train --lengths makes its own texts and model: leave out --data and --model"
+        )
+    training_lengths.run(_counts(lengths, "--lengths"), Sizes(dtype=dtype))
 
 
 def _benchmark_policy(

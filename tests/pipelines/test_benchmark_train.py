@@ -68,7 +68,7 @@ def test_both_sides_train(
     gsm8k: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("trl")
-    monkeypatch.setattr(training, "_turn", in_this_process)
+    monkeypatch.setattr(training, "take_turn", in_this_process)
     training.run(gsm8k, None, TINY)
     shown = capsys.readouterr().out
     assert "peer: TRL 1." in shown
@@ -89,7 +89,7 @@ def test_both_sides_train(
 
 def test_a_turn_has_a_process_of_its_own(gsm8k: Path, tmp_path: Path) -> None:
     inputs = written(tmp_path, gsm8k)
-    turn = training._turn("ours", "sft", inputs, 0)
+    turn = training.take_turn("ours", "sft", inputs, 0)
     tokens = sum(len(text) for text in encoded(inputs))
     assert turn.units == pytest.approx([tokens / 2])
     assert [second > 0 for second in turn.seconds] == [True]
@@ -133,8 +133,8 @@ def test_turns_alternate_and_the_fastest_way_of_the_peer_counts(
     rates = {"mathloop sft": [60.0, 90.0, 70.0], "sft": [10.0], "sft, packed": [9.0]}
     rates["sft, grouped by length"] = [25.0, 35.0, 30.0]
     taken: list[str] = []
-    monkeypatch.setattr(training, "_turn", scripted(rates, taken))
-    monkeypatch.setattr(training, "_find_peer", lambda: "TRL 1")
+    monkeypatch.setattr(training, "take_turn", scripted(rates, taken))
+    monkeypatch.setattr(training, "find_peer", lambda: "TRL 1")
     training.run(None, None, Sizes(**{**vars(TINY), "turns": 3}))
     shown = capsys.readouterr().out
     assert cells_of(shown, "sft") == ["sft", "tokens/s", "70.0", "30.0", "2.40×", "152", "152", "52", "52"]
@@ -148,8 +148,8 @@ def test_without_the_peer_its_columns_say_so(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     taken: list[str] = []
-    monkeypatch.setattr(training, "_turn", scripted({}, taken))
-    monkeypatch.setattr(training, "_find_peer", lambda: None)
+    monkeypatch.setattr(training, "take_turn", scripted({}, taken))
+    monkeypatch.setattr(training, "find_peer", lambda: None)
     training.run(None, None, TINY)
     shown = capsys.readouterr().out
     assert f"install the peer with: {INSTALL}" in shown
@@ -177,8 +177,8 @@ def test_a_recipe_is_printed_when_it_is_measured(
             raise MathloopError("no memory")
         return turn(side, recipe, inputs, seed)  # type: ignore[operator,no-any-return]
 
-    monkeypatch.setattr(training, "_turn", turn_or_fail)
-    monkeypatch.setattr(training, "_find_peer", lambda: None)
+    monkeypatch.setattr(training, "take_turn", turn_or_fail)
+    monkeypatch.setattr(training, "find_peer", lambda: None)
     with pytest.raises(MathloopError, match="no memory"):
         training.run(None, None, TINY)
     shown = capsys.readouterr().out
@@ -190,7 +190,7 @@ def test_a_side_that_fails_is_named_with_what_it_said_last(gsm8k: Path, tmp_path
     inputs = written(tmp_path, gsm8k)
     inputs.solutions.unlink()
     with pytest.raises(MathloopError, match=r"mathloop, sft: failed with exit code 1: .*solutions\.parquet"):
-        training._turn("ours", "sft", inputs, 0)
+        training.take_turn("ours", "sft", inputs, 0)
 
 
 def test_inputs_are_as_many_as_the_sizes_need(gsm8k: Path, tmp_path: Path) -> None:
