@@ -45,7 +45,9 @@ LOOK_SECONDS = 1.0
 """Between two looks at the server's memory."""
 SHOWN_LOOKS = 8
 TURN_SECONDS = 10.0
-"""Of the load in one turn, at least. Each ends with fewer and fewer answers at a time."""
+"""Of the load in one turn, at least."""
+LEAD_SECONDS = 2.0
+"""Of a turn, before costs are counted: until then clients come one after the other."""
 BATCHES = 2
 """Batches of the engine in one turn, each with one question per client."""
 ANSWER_SECONDS = 300.0
@@ -65,8 +67,10 @@ class Load:
     tokens: int = 0
     memory: list[tuple[float, float]] = field(default_factory=list)
     """Seconds since the start, MiB of the server's process."""
+    counted: int = 0
+    """Answers while all clients asked: after the turn's beginning, and before its end."""
     server_cpu: float = 0.0
-    """Seconds, of the server and its children."""
+    """Seconds meanwhile, of the server and its children."""
     clients_cpu: float = 0.0
 
 
@@ -80,7 +84,7 @@ class Turn:
     @property
     def ratio(self) -> float:
         """CPU time of an answer in batches to the server's."""
-        return self.batches.cpu * self.load.total / self.load.server_cpu
+        return self.batches.cpu * self.load.counted / self.load.server_cpu
 
 
 def run(policy: Path | None, reward_model: Path | None, seconds: float, clients: int) -> None:
@@ -136,9 +140,9 @@ def report(turns: Sequence[Turn], seconds: float) -> list[str]:
         f"{len(ordered)} clients for {seconds:g} s, {len(turns)} turns: {replies}",
         f"answers per client: {ordered[0]} to {ordered[-1]}, mean {mean:.1f}",
     ]
-    if measured := [turn for turn in turns if turn.load.total]:
+    if measured := [turn for turn in turns if turn.load.counted]:
         head = ("", "CPU ms per answer", "tokens", f"batches of {len(ordered)} to it")
-        server = median(turn.load.server_cpu / turn.load.total for turn in measured)
+        server = median(turn.load.server_cpu / turn.load.counted for turn in measured)
         clients = median(turn.load.clients_cpu / turn.load.total for turn in measured)
         batches = median(turn.batches.cpu for turn in measured)
         ratios = sorted(turn.ratio for turn in measured)
@@ -180,7 +184,14 @@ async def load(port: int, pid: int, questions: Sequence[Iterator[str]], seconds:
     A question that was asked by then is waited for.
     """
     found = Load([0] * len(questions))
-    start, cpu, own = time.monotonic(), _cpu(pid), time.process_time()
+    start, own = time.monotonic(), time.process_time()
+    lead = min(LEAD_SECONDS, seconds / 4)
+
+    async def count() -> None:
+        await asyncio.sleep(lead)
+        answers, cpu = found.total, _cpu(pid)
+        await asyncio.sleep(start + seconds - time.monotonic())
+        found.counted, found.server_cpu = found.total - answers, _cpu(pid) - cpu
 
     async def watch() -> None:
         while True:
@@ -190,12 +201,12 @@ async def load(port: int, pid: int, questions: Sequence[Iterator[str]], seconds:
     watching = asyncio.create_task(watch())
     try:
         await asyncio.gather(
-            *(_client(port, n, asked, start + seconds, found) for n, asked in enumerate(questions))
+            count(), *(_client(port, n, asked, start + seconds, found) for n, asked in enumerate(questions))
         )
     finally:
         watching.cancel()
     found.memory.append((time.monotonic() - start, _mib(pid)))
-    found.server_cpu, found.clients_cpu = _cpu(pid) - cpu, time.process_time() - own
+    found.clients_cpu = time.process_time() - own
     return found
 
 

@@ -89,7 +89,13 @@ def test_the_report_sums_the_turns_and_takes_the_median_of_their_costs() -> None
     def turn(server: float, batches: float, answers: Sequence[int]) -> Turn:
         total = sum(answers)
         found = Load(
-            list(answers), total, Counter({200: total, 429: 1}), 5 * total, [(0.0, 100.0)], server * total
+            list(answers),
+            total,
+            Counter({200: total, 429: 1}),
+            5 * total,
+            [(0.0, 100.0)],
+            counted=total - 1,
+            server_cpu=server * (total - 1),
         )
         return Turn(found, Cost(batches, batches, 48.0))
 
