@@ -44,8 +44,8 @@ STARTED_SHARE, LONGEST_START = 0.05, 60
 LOOK_SECONDS = 1.0
 """Between two looks at the server's memory."""
 SHOWN_LOOKS = 8
-TURN_SECONDS = 10.0
-"""Of the load in one turn, at least."""
+TURNS, TURN_SECONDS = 6, 10.0
+"""Turns at most, and seconds of the load in each at least: large models answer little in ten seconds."""
 LEAD_SECONDS = 2.0
 """Of a turn, before costs are counted: until then clients come one after the other."""
 BATCHES = 2
@@ -112,7 +112,7 @@ def run(policy: Path | None, reward_model: Path | None, seconds: float, clients:
             settle(process.pid)
             each = [cycle(measured[number::clients]) for number in range(clients)]
             batches = cycle(measured[at : at + clients] for at in range(0, len(measured), clients))
-            count = max(1, int(seconds / TURN_SECONDS))
+            count = max(1, min(TURNS, int(seconds / TURN_SECONDS)))
             turns = []
             for number in range(count):
                 progress.step(f"{clients} clients for {seconds:g} seconds, turn {number + 1} of {count}")
