@@ -226,7 +226,10 @@ class ContinuousDecoder:
         for place, row in zip(writes, rows, strict=True):
             tokens[place], positions[place] = row.sequence.tokens[-1], row.position
         all_write = len(writes) == len(self._rows)
-        logits = self._cache.step(self._step, tokens, positions, None if all_write else writes)
+        # Empty rows see their own token: one that saw nothing would leave NaN in the cache.
+        seeing = [place for place, row in enumerate(self._rows) if row is None or not row.waiting]
+        all_see = len(seeing) == len(self._rows)
+        logits = self._cache.step(self._step, tokens, positions, None if all_see else seeing)
         self._extend(rows, logits if all_write else logits[torch.tensor(writes, device=logits.device)])
         for place, row in zip(writes, rows, strict=True):
             if not self._continues(row):

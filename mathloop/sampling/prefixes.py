@@ -71,7 +71,9 @@ class Prefixes:
         With the number of tokens, which is 0 if there are too few.
         """
         start = prompts[0][: common_prefix(prompts)]
-        if len(start) < SHARED_TOKENS:
+        window = getattr(self._model.config, "sliding_window", None)
+        # `read_prompts` would put padding into the window.
+        if len(start) < SHARED_TOKENS or (window and max(map(len, prompts)) > window):
             return None, 0
         alike = {known: _alike(start, known) for known in self._read}
         best = max(alike, key=alike.__getitem__, default=())

@@ -108,7 +108,9 @@ def read_prompts(
     device = next(model.parameters()).device
     width = max(map(len, prompts))
     shared = common_prefix(prompts) if len(prompts) > 1 else begun
-    if shared - begun < SHARED_TOKENS:
+    window = getattr(model.config, "sliding_window", None)
+    # Padding after what is shared would count as tokens of a window.
+    if shared - begun < SHARED_TOKENS or (window and width > window):
         shared = begun
     ids = torch.zeros(len(prompts), width, dtype=torch.long)
     mask = torch.zeros(len(prompts), columns, dtype=torch.long)

@@ -142,14 +142,14 @@ class SharedCache:
         self.begin = min(self.begin, first)
 
     def step(
-        self, step: Step, tokens: Sequence[int], positions: Sequence[int], writes: Sequence[int] | None
+        self, step: Step, tokens: Sequence[int], positions: Sequence[int], seeing: Sequence[int] | None
     ) -> Tensor:
-        """Logits [rows, vocabulary] after one more token of all rows, or of `writes` alone."""
+        """Logits [rows, vocabulary] after one more token of all rows, which only those of `seeing` keep."""
         device = self.mask.device
-        if writes is None:
+        if seeing is None:
             self.mask[: self.rows, self.end] = True
         else:
-            self.mask[torch.tensor(writes, device=device), self.end] = True
+            self.mask[torch.tensor(seeing, device=device), self.end] = True
         assert self.cache is not None
         logits = step(
             torch.tensor(tokens, device=device),

@@ -177,7 +177,13 @@ class _Layer(PlainLayer):
 
     def keep(self, rows: Tensor) -> None:
         """Ends all sequences but `rows`."""
-        self._keys, self._values = self._keys[rows], self._values[rows]
+        self._keys, self._values = self._kept(self._keys, rows), self._kept(self._values, rows)
+
+    def _kept(self, states: Tensor, rows: Tensor) -> Tensor:
+        """Without a copy of columns that are not in use, which have no memory yet."""
+        kept = states.new_empty(len(rows), *states.shape[1:])
+        kept[:, :, : self._length] = states[:, :, : self._length][rows]
+        return kept
 
     def attend(self, steps: TokenSteps, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """To the prompts' keys and values, and to the sequences' own."""

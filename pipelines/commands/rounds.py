@@ -45,7 +45,7 @@ def run(
     from rich.console import Console
 
     from pipelines.local.folder import RunFolder
-    from pipelines.local.round import SUFFIXES, begin_round, resume_round
+    from pipelines.local.round import ROUND, SUFFIXES, begin_round, resume_round
     from pipelines.profile import load_profile
 
     console = Console(file=sys.stdout)
@@ -60,8 +60,10 @@ def run(
         ]
         settings = load_profile(profile, [*(sets or []), *overrides])
         folder = begin_round(settings, problems and problems.expanduser(), pipeline)
-        notes = [_mismatch(settings, problems), _disk_space(settings, folder.path)]
-        for note in filter(None, notes if pipeline not in SUFFIXES else ()):
+        notes = [] if pipeline in SUFFIXES else [_mismatch(settings, problems)]
+        if pipeline == ROUND:
+            notes.append(_disk_space(settings, folder.path))
+        for note in filter(None, notes):
             print(f"mathloop: note: {note}", file=sys.stderr)
     watch_round(lambda: resume_round(folder, console), folder.path)
 

@@ -170,7 +170,7 @@ def test_a_disk_that_is_too_small_for_a_round_is_told_before_the_start(
     monkeypatch.setattr(command, "watch_round", lambda *_: notes.append(capfd.readouterr().err))
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
     in_process("run", "--profile", "smollm")
-    in_process("run", "--profile", "smollm", "--pipeline", "model-import")
+    in_process("run", "--profile", "smollm", "--pipeline", "data")
     assert ("7.0 GB free, and this round may need 7.5 GB (mathloop plan)" in notes[0]) is told
     assert notes[1] == ""
 

@@ -14,7 +14,7 @@ from mathloop.problems.sources.files import file_rows
 from mathloop.problems.sources.layouts import COLUMNS as _OF_LAYOUTS
 from mathloop.problems.sources.layouts import Layout, narrowed, recognize
 from mathloop.problems.sources.numbering import has_number, numbering
-from mathloop.problems.sources.parsing import Place, gold_text, parse_statement
+from mathloop.problems.sources.parsing import Parsed, Place, gold_text, parse_statement
 from mathloop.problems.sources.places import (
     MODEL,
     USER,
@@ -98,11 +98,7 @@ def texts_of(row: Row, place: Place) -> Texts:
     if isinstance(answer, str) and "####" in answer:
         _add(worked, answer)
     others = [text for text in worked if text not in statements]
-    first: int | None = 0
-    if statement.choices and not statement.labels and has_number(row, layout):
-        first = _first_choice(place.path)
-    gold = None if first is None else gold_text(row, layout, statement, first)
-    return Texts([*statements], others, gold)
+    return Texts([*statements], others, _gold(row, layout, statement, place))
 
 
 def text_fields(source: Source) -> list[str]:
@@ -112,6 +108,16 @@ def text_fields(source: Source) -> list[str]:
     others = [name for name in columns if _has_text(row.get(name))]
     others += ["answer"] if "####" in str(row.get("answer")) else []
     return ["statement", *others] if row else []
+
+
+def _gold(row: Row, layout: Layout, statement: Parsed, place: Place) -> str | None:
+    """The final answer for comparisons; None where it is a number of which nothing tells the choice."""
+    if not (statement.choices and not statement.labels and has_number(row, layout)):
+        return gold_text(row, layout, statement)
+    first = _first_choice(place.path)
+    possible = {gold_text(row, layout, statement, each) for each in ((0, 1) if first is None else (first,))}
+    possible.discard(None)
+    return possible.pop() if len(possible) == 1 else None
 
 
 def _first_choice(path: Path) -> int | None:
@@ -124,7 +130,10 @@ def _first_choice(path: Path) -> int | None:
 @lru_cache(maxsize=256)
 def _told_first(path: Path, size: int, time: int) -> int | None:
     rows = file_rows(path, {*COLUMNS}, lambda _: None)
-    found = numbering((row, _known(row).layout) for _, row in rows)
+    try:
+        found = numbering((row, _known(row).layout) for _, row in rows)
+    except BadData:  # whoever reads the file raises it too, and this is asked for every row
+        return None
     return found.first if found.told else None
 
 

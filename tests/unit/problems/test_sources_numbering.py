@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,8 @@ from typing import Any
 import pytest
 
 from mathloop.decontamination.sources import read_items
-from mathloop.problems.sources import Source, read_source
+from mathloop.errors import BadData
+from mathloop.problems.sources import Source, passages, read_source
 from mathloop.problems.sources.parsing import Place
 from mathloop.problems.sources.passages import texts_of
 from mathloop.records.rows import numbered_rows
@@ -60,7 +62,7 @@ def test_the_answers_of_all_rows_tell_from_where_choices_are_numbered(
         ([2, 1, 0, 3], ["y", "x", "w", "z"]),
         (["B", "4", 1], ["x", "z", "w"]),
         ([2, 1, 3], [None, None, None]),  # a guess would keep a copy, as one with another answer
-        ([4, 1, 0, "D"], [None, None, None, "z"]),
+        ([4, 1, 0, "D"], ["z", None, "w", "z"]),  # 4 is from 1, 0 is from 0
     ],
 )
 def test_decontamination_compares_the_right_choice_or_none(
@@ -70,6 +72,36 @@ def test_decontamination_compares_the_right_choice_or_none(
     path = tmp_path / "quiz.jsonl"
     assert [texts_of(row, Place(path, number)).answer for number, row in numbered_rows(path)] == right
     assert [item.answer for item in read_items([path])] == right
+
+
+@pytest.mark.parametrize(
+    ("choices", "answer", "right"),
+    [
+        (["10", "20", "30", "40"], "20", "20"),
+        (["0", "7", "9", "12"], "12", "12"),
+        (["0", "1", "2", "3"], "2", "2"),
+        (["5", "6", "1"], "1", None),  # choice B, or the text of C
+    ],
+)
+def test_decontamination_compares_an_answer_that_only_one_numbering_allows(
+    tmp_path: Path, choices: list[str], answer: str, right: str | None
+) -> None:
+    quiz(tmp_path, [answer, answer], choices)
+    assert [item.answer for item in read_items([tmp_path / "quiz.jsonl"])] == [right, right]
+
+
+def test_a_broken_file_is_not_read_again_for_every_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quiz(tmp_path, [1, 2] * 20)
+    content = gzip.compress((tmp_path / "quiz.jsonl").read_bytes())
+    (tmp_path / "quiz.jsonl.gz").write_bytes(content[:-12])
+    read = []
+    numbering = passages.numbering
+    monkeypatch.setattr(passages, "numbering", lambda rows: (read.append(1), numbering(rows))[1])
+    with pytest.raises(BadData):
+        list(read_items([tmp_path / "quiz.jsonl.gz"]))
+    assert len(read) <= 1
 
 
 def test_what_is_the_text_of_a_choice_tells_nothing(tmp_path: Path) -> None:

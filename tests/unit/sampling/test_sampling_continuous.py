@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -117,6 +118,30 @@ def test_steps_through_plain_layers_give_the_models_own_tokens_and_logprobs(fami
     for ours, theirs in zip(found.outcomes, expected.outcomes, strict=True):
         for one, two in zip(ours or (), theirs or (), strict=True):  # type: ignore[arg-type]
             assert one.logprobs == pytest.approx(two.logprobs, abs=1e-4)
+
+
+@pytest.mark.parametrize("plain", [True, False])
+def test_a_place_that_was_empty_for_long_leaves_nothing_to_a_longer_prompt(plain: bool) -> None:
+    """An empty row that saw nothing wrote NaN, which a longer prompt of another row brought into sight."""
+    model = make_model("llama", attention_bias=True)
+    asked = Asked(model, step=PlainStep(model, 8) if plain else None, ends=NONE)
+    hung_up = [asked.add((5, 9, 2, 7, 1), max_tokens=100) for _ in range(9)]
+    asked.add((5, 9, 2, 7, 1), max_tokens=3)
+    asked.run(12)
+    for pause, prompt, count in ((5, (8,), 9), (3, (8,), 9), (3, (8,), 1)):
+        if count > 1:
+            for draw in hung_up:
+                draw.settle([])
+        added = [asked.add(prompt, max_tokens=40 if count > 1 else 30) for _ in range(count)]
+        hung_up = added if count > 1 else hung_up
+        asked.run(pause)
+    last = len(asked.outcomes) - 1
+    hung_up[0].settle([])
+    asked.add(tuple((3 * at + at * at) % 40 for at in range(22)), max_tokens=10)
+    asked.run()
+    (found,) = asked.outcomes[last] or ()  # type: ignore[misc]
+    assert [found.tokens] == alone(model, (8,), ends=NONE, max_tokens=30)
+    assert not any(map(math.isnan, found.logprobs))
 
 
 @pytest.mark.parametrize("top_p", [1.0, 0.8])

@@ -134,3 +134,24 @@ def test_a_prompt_is_in_memory_once_for_all_of_its_samples(monkeypatch: pytest.M
     for layer in steps._layers:
         assert layer._prompt_keys.shape[0] == layer._prompt_values.shape[0] == len(PROMPTS)
         assert layer._keys.shape[1:] == (2, 16, 8)  # of a sequence's own tokens alone
+
+
+def test_a_sliding_window_does_not_slide_over_padding() -> None:
+    """Prompts of different lengths that begin alike, in a model that sees the last six tokens."""
+    model = make_model("mistral", sliding_window=6)
+    beginning = [(7 * at + at * at) % 40 for at in range(35)]
+    prompts = [[*beginning, 1], [*beginning, 2, 3, 4], [*beginning, *[9] * 7]]
+    found = decode_batch(
+        model,
+        prompts,
+        samples=1,
+        max_tokens=1,
+        temperature=0,
+        top_p=1,
+        end_tokens=frozenset(),
+        generator=torch.Generator(),
+    )
+    for one, prompt in zip(found, prompts, strict=True):
+        with torch.inference_mode():
+            expected = model(torch.tensor([prompt])).logits[0, -1].log_softmax(-1).max()
+        assert one.logprobs == pytest.approx([float(expected)], abs=1e-4)
