@@ -7,15 +7,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mathloop.models.fast_classes import put_before
+
 _PLAIN = frozenset({"LlamaRMSNorm", "MistralRMSNorm", "Qwen2RMSNorm", "Qwen3RMSNorm", "SmolLM3RMSNorm"})
 """transformers' classes that give weight · x / sqrt(mean x² + variance_epsilon) to linear layers."""
 
 
 def fuse_norms(model: nn.Module) -> None:
     """Makes every plain RMS norm in `model` a `FastNorm`, in place; on a GPU these are as they were."""
-    for module in model.modules():
-        if type(module).__name__ in _PLAIN:
-            module.__class__ = _fast_class(type(module))
+    put_before(model, FastNorm, _PLAIN)
 
 
 def is_plain_norm(module: nn.Module) -> bool:
@@ -38,16 +38,6 @@ class FastNorm(nn.Module):
         dtype = torch.get_autocast_dtype("cpu") if autocast else torch.float32
         out: Tensor = _Norm.apply(hidden_states, self.weight, self.variance_epsilon, dtype)  # type: ignore[no-untyped-call]
         return out
-
-
-_FAST: dict[Any, Any] = {}
-"""transformers' class → the one that takes its place."""
-
-
-def _fast_class(plain: Any) -> Any:
-    if plain not in _FAST:
-        _FAST[plain] = type(f"Fast{plain.__name__}", (FastNorm, plain), {})
-    return _FAST[plain]
 
 
 class _Norm(torch.autograd.Function):

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mathloop.models.fast_classes import put_before
+
 _PLAIN = frozenset({"LlamaAttention", "MistralAttention", "Qwen2Attention"})
 """transformers' classes whose queries and keys are turned as they come from their linear layers."""
 _ROWS = 512
@@ -15,9 +17,7 @@ _ROWS = 512
 
 def fuse_rotary(model: nn.Module) -> None:
     """Makes every plain attention layer in `model` a `FastAttention`, in place."""
-    for module in model.modules():
-        if type(module).__name__ in _PLAIN:
-            module.__class__ = _fast_class(type(module))
+    put_before(model, FastAttention, _PLAIN)
 
 
 class FastAttention(nn.Module):
@@ -48,39 +48,36 @@ class FastAttention(nn.Module):
         return self.o_proj(states.view(1, total, -1)), None
 
 
-_FAST: dict[Any, Any] = {}
-"""transformers' class → the one that takes its place."""
-
-
-def _fast_class(plain: Any) -> Any:
-    if plain not in _FAST:
-        _FAST[plain] = type(f"Fast{plain.__name__}", (FastAttention, plain), {})
-    return _FAST[plain]
-
-
 class _Turned(torch.autograd.Function):
     """Rotary embedding of heads [total, heads, width], with `cos` and `sin` [total, 1, width]."""
 
     @staticmethod
     def forward(ctx: Any, heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         ctx.save_for_backward(cos, sin)
-        return _turn(heads, cos, sin, 1)
+        return _turn_all(heads, cos, sin, 1)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         cos, sin = ctx.saved_tensors
-        return _turn(gradient, cos, sin, -1), None, None
+        return _turn_all(gradient, cos, sin, -1), None, None
 
 
-def _turn(heads: Tensor, cos: Tensor, sin: Tensor, way: int) -> Tensor:
-    """Turned in the precision of `cos`, then rounded; `way` is 1, or −1 for back."""
-    half = heads.shape[-1] // 2
+def _turn_all(heads: Tensor, cos: Tensor, sin: Tensor, way: int) -> Tensor:
     turned = torch.empty(heads.shape, dtype=heads.dtype)
     for start in range(0, len(heads), _ROWS):
         rows = slice(start, start + _ROWS)
-        some, sines = heads[rows].to(cos.dtype), sin[rows]
-        out = some * cos[rows]
-        out[..., :half].addcmul_(some[..., half:], sines[..., :half], value=-way)
-        out[..., half:].addcmul_(some[..., :half], sines[..., half:], value=way)
-        turned[rows] = out
+        turned[rows] = turn(heads[rows], cos[rows], sin[rows], way)
+    return turned
+
+
+def turn(heads: Tensor, cos: Tensor, sin: Tensor, way: int = 1) -> Tensor:
+    """Rotary embedding of heads [rows, heads, width] with `cos` and `sin` [rows, 1, width], in their dtype.
+
+    `way` is 1, or −1 for back.
+    """
+    half = heads.shape[-1] // 2
+    heads = heads.to(cos.dtype)
+    turned = heads * cos
+    turned[..., :half].addcmul_(heads[..., half:], sin[..., :half], value=-way)
+    turned[..., half:].addcmul_(heads[..., :half], sin[..., half:], value=way)
     return turned

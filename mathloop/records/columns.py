@@ -113,3 +113,8 @@ def check_values(path: Path, number: int, columns: Sequence[Column], values: Seq
         wrong = column.check(value)
         if wrong is not None:
             raise BadData(f"{wrong}; fix or remove the row", path=path, row=number, field=column.name)
+
+
+def all_hold(columns: Sequence[Column], values: Sequence[Sequence[Any]]) -> bool:
+    """Whether each column holds its values."""
+    return all(column.holds(each) for column, each in zip(columns, values, strict=True))

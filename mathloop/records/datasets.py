@@ -13,7 +13,7 @@ from typing import Any
 from mathloop.errors import BadData
 from mathloop.files import check_plain, reading
 from mathloop.records import parquet
-from mathloop.records.columns import Column, Record, check_values, columns_of, schema_of
+from mathloop.records.columns import Column, Record, all_hold, check_values, columns_of, schema_of
 from mathloop.records.rows import check_suffix, is_parquet, numbered_rows, table_of, write_rows
 from mathloop.records.schema import Document, Problem, Response
 
@@ -119,7 +119,7 @@ def _made(
     values: list[list[Any]],
 ) -> Iterator[Record]:
     """The records of the rows with these numbers, given as columns."""
-    if all(column.holds(each) for column, each in zip(columns, values, strict=True)):
+    if all_hold(columns, values):
         frozen = [
             map(tuple, each) if column.kind is tuple else each
             for column, each in zip(columns, values, strict=True)
@@ -167,7 +167,7 @@ def _checked(
     iterator, before = iter(records), 0
     while chunk := list(islice(iterator, size)):
         values = [list(map(attrgetter(column.name), chunk)) for column in columns]
-        if not all(column.holds(each) for column, each in zip(columns, values, strict=True)):
+        if not all_hold(columns, values):
             for number, row in enumerate(zip(*values, strict=True), start=before + 1):
                 check_values(path, number, columns, row)
         yield before, values

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from mathloop.models.packing import common_prefix
-from mathloop.sampling.reading import SHARED_TOKENS, new_cache, read_prompts
+from mathloop.sampling.reading import SHARED_TOKENS, new_cache, read_prompts, window_slides
 from mathloop.sampling.shared_cache import Prefix
 
 PREFIX_TOKENS = 8_192
@@ -71,9 +71,7 @@ class Prefixes:
         With the number of tokens, which is 0 if there are too few.
         """
         start = prompts[0][: common_prefix(prompts)]
-        window = getattr(self._model.config, "sliding_window", None)
-        # `read_prompts` would put padding into the window.
-        if len(start) < SHARED_TOKENS or (window and max(map(len, prompts)) > window):
+        if len(start) < SHARED_TOKENS or window_slides(self._model, max(map(len, prompts))):
             return None, 0
         alike = {known: _alike(start, known) for known in self._read}
         best = max(alike, key=alike.__getitem__, default=())

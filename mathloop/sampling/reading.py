@@ -88,6 +88,12 @@ def select(cache: Cache, rows: torch.Tensor) -> None:
         layer.select(rows)
 
 
+def window_slides(model: Any, width: int) -> bool:
+    """Whether prompts so wide must be read whole: padding after what they share would be in the window."""
+    window = getattr(model.config, "sliding_window", None)
+    return bool(window and width > window)
+
+
 def read_prompts(
     model: Any,
     prompts: Sequence[Sequence[int]],
@@ -108,9 +114,7 @@ def read_prompts(
     device = next(model.parameters()).device
     width = max(map(len, prompts))
     shared = common_prefix(prompts) if len(prompts) > 1 else begun
-    window = getattr(model.config, "sliding_window", None)
-    # Padding after what is shared would count as tokens of a window.
-    if shared - begun < SHARED_TOKENS or (window and width > window):
+    if shared - begun < SHARED_TOKENS or window_slides(model, width):
         shared = begun
     ids = torch.zeros(len(prompts), width, dtype=torch.long)
     mask = torch.zeros(len(prompts), columns, dtype=torch.long)

@@ -18,6 +18,7 @@ from torch.nn import functional
 from transformers.cache_utils import Cache
 
 from mathloop.models.norm import is_plain_norm
+from mathloop.models.rotary import turn
 from mathloop.sampling.operators import PACKED_BYTES, PACKED_FROM
 from mathloop.sampling.reading import Read
 
@@ -55,7 +56,8 @@ class TokenSteps:
         self._head = product_of([model.get_output_embeddings()], self.batch, self._dtype)
         self._positions = read.positions.repeat_interleave(samples, 0)
         padding = read.mask[:, None, None, :width] == 0
-        self._padding = padding.repeat_interleave(samples, 0) if bool(padding.any()) else None
+        self.padding = padding.repeat_interleave(samples, 0) if bool(padding.any()) else None
+        """[batch, 1, 1, columns] where a sequence's prompt has padding; None if none has."""
         self._slots = prompts, samples
         self._places: Tensor | None = None
         """Place of each sequence in [prompts, samples]; None while all are there."""
@@ -75,8 +77,8 @@ class TokenSteps:
         places = torch.arange(self.batch) if self._places is None else self._places
         self._places, self.batch = places[rows], len(rows)
         self._positions = self._positions[rows]
-        if self._padding is not None:
-            self._padding = self._padding[rows]
+        if self.padding is not None:
+            self.padding = self.padding[rows]
         for layer in self._layers:
             layer.keep(rows)
 
@@ -93,11 +95,6 @@ class TokenSteps:
         prompts, samples = self._slots
         rows = rows.view(prompts, rows.shape[1], samples, -1, rows.shape[-1]).transpose(1, 2).flatten(0, 1)
         return rows if self._places is None else rows[self._places]
-
-    @property
-    def padding(self) -> Tensor | None:
-        """[batch, 1, 1, columns] where a sequence's prompt has padding; None if none has."""
-        return self._padding
 
 
 def compute_dtype() -> torch.dtype:
@@ -155,7 +152,7 @@ class PlainLayer:
         read = self._read(self._before(states))  # query, key and value beside each other
         batch, rotated = len(read), self._heads + self._key_heads
         heads = read.view(batch, -1, self._width)
-        turned = _turn(heads[:, :rotated].float(), cos, sin)
+        turned = turn(heads[:, :rotated], cos, sin)
         if self._dtype != torch.float32:  # as what attention is given in training
             turned = turned.to(self._dtype).float()
         query = turned[:, : self._heads].view(batch, self._key_heads, -1, self._width) * self._scale
@@ -197,15 +194,6 @@ class _Layer(PlainLayer):
         before, own = shares[..., : -at - 1], shares[..., -at - 1 :]
         mixed = steps.by_sequence(torch.matmul(steps.by_prompt(before), self._prompt_values))
         return torch.matmul(own, self._values[:, :, : at + 1]).add_(mixed)
-
-
-def _turn(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotary embedding of heads [batch, heads, width], with `cos` and `sin` [batch, 1, width]."""
-    half = heads.shape[-1] // 2
-    turned = heads * cos
-    turned[..., :half].addcmul_(heads[..., half:], sin[..., :half], value=-1)
-    turned[..., half:].addcmul_(heads[..., :half], sin[..., half:])
-    return turned
 
 
 def norm_of(module: Any, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:

@@ -101,7 +101,6 @@ def run(policy: Path | None, reward_model: Path | None, seconds: float, clients:
         if policy is None:
             progress.step("making a policy and a reward model of random weights")
             policy, reward_model = random_models(Path(name), asked)
-        progress.step("starting the server")
         progress.step("loading the engine alone")
         models = Models(load_policy(policy), None)
         engine_batches(models, warming[:2], "greedy", 1)  # warm-up
@@ -127,11 +126,8 @@ def run(policy: Path | None, reward_model: Path | None, seconds: float, clients:
 def report(turns: Sequence[Turn], seconds: float) -> list[str]:
     """Lines that are printed: sums over the turns, of costs the medians."""
     loads = [turn.load for turn in turns]
-    total, answers = (
-        sum(one.total for one in loads),
-        map(sum, zip(*(one.answers for one in loads), strict=True)),
-    )
-    ordered = sorted(answers)
+    total = sum(one.total for one in loads)
+    ordered = sorted(map(sum, zip(*(one.answers for one in loads), strict=True)))
     mean = sum(ordered) / len(ordered)
     counts = sum((one.statuses for one in loads), Counter[int]())
     statuses = ", ".join(f"{n or 'broken connection'}: {count:,}" for n, count in counts.items())
