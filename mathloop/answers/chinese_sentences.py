@@ -25,13 +25,15 @@ _DOUBT = re.compile(
     r"|\d\s*(?:到|至|或)\s*\d|[个只人元岁]\s*(?:或|还是)"
 )
 _LISTED = re.compile(r"(?:\d[\d./°%]*|\$[^$]+\$)\s*(?:或|和)\s*(?:\d|\$)[^\u4e00-\u9fff]*$")
-COPULA = re.compile("(?<![因成分作认])为|(?<!不)是|即(?!可)|等于|[填打在]|选(?!项)|[:：](?!\\d)")
+COPULA = re.compile(
+    "(?<![因成分作认])为|(?<!不)是|即(?!可)|等于|[填打在]|选(?:择(?![题项])|(?![择项]))|[:：](?!\\d)"
+)
 """Words and signs before the value of something."""
 _UNITS = "|".join(sorted((unit for unit in UNITS if not unit.isascii()), key=len, reverse=True))
 UNIT = re.compile(f"或者?|[和且与、，；每]|{_UNITS}|[个只人本件条张组颗袋棵辆名岁支枚位次种]")
 _MEASURED = rf"\d+(?:\.\d+)?\s*(?:平方|立方)?(?:{_UNITS})(?:/(?:{_UNITS}))?"
 _QUANTITY = re.compile(rf"[-－]?{_MEASURED}(?:{_MEASURED})*")
-_CHOSEN = re.compile(r"选项?\s*([A-H])(?![a-zA-Z])")
+_CHOSEN = re.compile(r"选[项择]?\s*([A-H])(?![a-zA-Z])")
 _REJECTED = re.compile("不|排除|非|错|误")
 _DROPPED = re.compile(r"[，,、]\s*[^，,、。]{1,20}?(?:舍去|不合题意(?:，?舍去)?|不符合题意|是增根)")
 _WRONG = re.compile("(?:错误|不正确|不对)的[^，,。]{0,6}$")

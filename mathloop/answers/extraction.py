@@ -73,6 +73,7 @@ _CHECK = re.compile(
 _HOPE = re.compile(r"(?<=[.!\s])\s?I hope (?:it|this) is correct\.?\s*\Z|\s+\Z")
 _DISPLAYED = re.compile(r"(\$\$[^$]{1,3000}\$\$|\\\[(?:(?!\\\[).){1,3000}\\\])[.\s]*\Z", re.DOTALL)
 """A formula on lines of its own at the end of a text."""
+_FRAME = re.compile(r"\\f(?:rame)?box\s?\{")
 _WORD = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]{3,}|[\u4e00-\u9fff]{2,}")
 _MATHEMATICS = frozenset("\\^_=<>&{}|!")
 
@@ -89,7 +90,7 @@ def extract_answer(text: str, language: str = "en") -> str | None:
         return _tagged(text, language)
     if '"' in text and (given := json_answer(text)) is not None:
         return given or None
-    text = _without_run_on(text).replace(r"\fbox{", r"\boxed{")
+    text = _FRAME.sub(r"\\boxed{", _without_run_on(text))
     boxed = "boxed" in text
     box = None
     if boxed:

@@ -13,9 +13,12 @@ from mathloop.answers.remarks import without_remarks
 from mathloop.answers.understood import is_mathematics
 from mathloop.answers.units import scale
 
-_SIGNS = ("boxed", "#", "<", ":")
+_SIGNS = ("boxed", "\\f", "#", "<", ":")
 LONGEST_CACHED = 300
-_MARKED = re.compile(r"boxed|####|<answer>|think>|\banswers?\b|答案|(?:^|[\n。])\s?答\s?[:：]", re.IGNORECASE)
+_MARKED = re.compile(
+    r"boxed|\\f(?:rame)?box\s?\{|####|<answer>|think>|\banswers?\b|答案|(?:^|[\n。])\s?答\s?[:：]",
+    re.IGNORECASE,
+)
 """Marks that only a response has."""
 _SENTENCES = re.compile(
     r"[.!?]\s+[A-Z$\\]|[。！？；]|\n|(?<![A-Za-z])[A-Za-z]{2,20}[ ,]{1,3}[A-Za-z]{2,20}[ ,]"

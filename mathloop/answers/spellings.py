@@ -95,6 +95,8 @@ _SI = re.compile(
 _GENERATED = re.compile(r"\\langle(?![a-zA-Z])([^,;|<>\\]{1,60})\\rangle(?![a-zA-Z])")
 """What one element generates, or the mean of one quantity; with commas it is a vector."""
 _BIG_O = re.compile(r"\\mathcal\s*(?:\{\s*O\s*\}|O)\s*(?=\\?(?:left)?\s*\()")
+_UNION = re.compile(r"(,[^(),\[\]]{1,100}[)\]]|\})\s?\\?U\s?(?=[(\[]|\\?\{)")
+"""The letter U between two sets: (1, 2) U [3, 4)."""
 _QUOTED = re.compile(r"""(["'`*]{1,3})([^"'`]+)\1""")
 
 
@@ -140,6 +142,8 @@ def respelled(text: str) -> str:
         text = _TIMES_TEN.sub(r"\\times ", text)
     if "_" in text and ("C" in text or "P" in text):
         text = _CHOSEN.sub(_counted, text)
+    if "U" in text:
+        text = _UNION.sub("\\1∪", text)
     if _SYMPY.search(text):
         text = _from_sympy(text)
     if "[" in text:

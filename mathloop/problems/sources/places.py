@@ -18,7 +18,8 @@ Places: TypeAlias = Place | tuple[Place, ...]
 USER, MODEL = ("user", "human"), ("assistant", "gpt", "model")
 """Names of the two roles in conversations."""
 HAN = re.compile(r"[\u4e00-\u9fff]")
-_BOX = re.compile(r"\\f?(?:boxed|framebox)\s*\{")
+_FRAME = re.compile(r"\\f(?:rame)?box(?=\s*\{)")
+_BOX = re.compile(r"\\boxed\s*[{0-9A-Za-z+-]")
 _STATED = re.compile(r"(?:(?<!no )answer is|答案是|答案为|答案[:：]|Answer:)", re.IGNORECASE)
 _SENTENCE = re.compile(r"[A-Za-z\d)\]}$%][.!?](?=\s+[A-Z\\$]|\s*$)|[。！？]")
 _WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}|[\u4e00-\u9fff]")
@@ -118,8 +119,9 @@ def final_answer(worked: str) -> str | None:
     """The answer that a worked solution states: after ####, in its last box, or in a sentence."""
     if "####" in worked:
         return worked.rpartition("####")[2].strip().partition("\n")[0].strip() or None
-    if _BOX.search(worked):
-        return last_box(worked.replace("\\framebox", "\\boxed"))
+    boxed = _FRAME.sub(r"\\boxed", worked)
+    if _BOX.search(boxed):
+        return last_box(boxed)
     return extract_answer(worked) if _STATED.search(worked) else None
 
 

@@ -85,6 +85,9 @@ def test_a_short_solution_that_is_no_number_is_no_answer(tmp_path: Path, solutio
         ({"system": "s", "user": "p", "assistant": "The answer is 6."}, "p", "6"),
         ({"input": "p", "output": "So \\boxed{6}"}, "p", "6"),
         ({"question": "p", "solution": "6"}, "p", "6"),
+        ({"problem": "p", "solution": "Hence it is $\\boxed 6$."}, "p", "6"),
+        ({"problem": "p", "solution": "Hence it is $\\fbox{6}$."}, "p", "6"),
+        ({"problem": "p", "solution": "\\boxed{5}, no, \\framebox{6}"}, "p", "6"),
     ],
 )
 def test_the_gold_is_the_final_answer(tmp_path: Path, row: dict[str, Any], statement: str, gold: str) -> None:
