@@ -180,7 +180,7 @@ class _Seen:
         """Adds the next row's problem; raises BadData if it contradicts an earlier row."""
         if (known := self._ids.get(problem.id)) is not None:
             message = f"{shown(problem.id)} is the id of {_row(known, place)} too; "
-            raise place.bad(message + "give each row its own, or none", "id")
+            raise place.bad(message + "give each row its own, or none (problems.fields={id: ''})", "id")
         answer = problem.answer or ""
         first, gold = self._answers.setdefault(_digest(problem.problem), (place, answer))
         if answer != gold and not verify(gold, answer).correct:

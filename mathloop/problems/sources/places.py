@@ -172,10 +172,12 @@ def prompt(row: Row) -> Any:
 
 
 def asked(column: str) -> Callable[[Row], Any]:
-    """A place: the first question of a text in Qwen's chat format, or the text."""
+    """A place: the first question of a conversation or of a text in Qwen's chat format, or the text."""
 
     def read(row: Row) -> Any:
         text = row.get(column)
+        if isinstance(text, list):
+            return next(iter(turns(text, USER)), text)
         user = _ASKED.search(text) if isinstance(text, str) else None
         return unwrapped(user[1].strip()) if user else text
 

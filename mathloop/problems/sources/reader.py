@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from mathloop.errors import BadData
+from mathloop.errors import BadConfig, BadData
 from mathloop.problems.sources.files import (
     check_once,
     column_names,
@@ -90,6 +90,8 @@ class Source:
         if not self.rows:
             message = "no rows; expected one problem per row, with a statement and an answer"
             raise BadData(message, path=self.place)
+        if not self.broken:
+            self.kinds.check_named(self.place)
 
     def _problem(self, row: Row, place: Place, name: str, default_id: str) -> Problem | None:
         try:
@@ -145,6 +147,16 @@ class Layouts:
         self._known: dict[tuple[str, ...], Layout] = {}
         named = outer_columns(self._fields.values())
         self.columns = COLUMNS | named
+        self._missing = {place for place in self._fields.values() if place}
+        """Named places whose column no row has had yet."""
+
+    def check_named(self, place: Path) -> None:
+        """Raises BadConfig if a part is named to be in a column that no row has."""
+        for part, named in self._fields.items():
+            if named in self._missing:
+                message = f"no row has the column {named!r}; correct it"
+                remedy = ", or write '' for none" if part != "problem" else ""
+                raise BadConfig(f"problems.fields.{part}: {place}: {message}{remedy}")
 
     def of(self, row: Row, place: Place) -> Layout:
         """The layout of a row; raises UnknownLayout."""
@@ -156,6 +168,7 @@ class Layouts:
             layout = self._fixed or recognize(row)
             if self._fields:
                 layout = with_fields(layout, self._fields)
+                self._missing -= {name for name in self._missing if not outer_columns([name]).isdisjoint(row)}
             if layout is None:
                 layout = self._unknown(row, place)
             found = self._known[columns] = narrowed(layout, row.keys())

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mathloop.errors import BadData
+from mathloop.errors import BadConfig, BadData
 from mathloop.problems.sources import read_source
 from mathloop.problems.sources.parsing import Place
 from mathloop.problems.sources.passages import texts_of
@@ -84,6 +84,7 @@ def test_a_short_solution_that_is_no_number_is_no_answer(tmp_path: Path, solutio
         ({"messages": [*PARTS, *MODEL_TURN]}, "p\nq", "6"),
         ({"system": "s", "user": "p", "assistant": "The answer is 6."}, "p", "6"),
         ({"input": "p", "output": "So \\boxed{6}"}, "p", "6"),
+        ({"input": USER_TURN, "output": "So \\boxed{6}"}, "p", "6"),
         ({"question": "p", "solution": "6"}, "p", "6"),
         ({"problem": "p", "solution": "Hence it is $\\boxed 6$."}, "p", "6"),
         ({"problem": "p", "solution": "Hence it is $\\fbox{6}$."}, "p", "6"),
@@ -175,3 +176,12 @@ def test_completions_and_preferences_are_looked_at_as_texts_and_as_turns() -> No
         ["So \\boxed{6}", "no"],
         ["So \\boxed{6}", "no"],
     ]
+
+
+def test_a_part_in_a_column_that_no_row_has_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "p.jsonl"
+    path.write_text('{"question": "p", "answer": "1"}\n{"question": "q", "answer": "2", "key": "k"}\n')
+    with pytest.raises(BadConfig, match=r"fields\.choices: .*p\.jsonl: no row has the column 'optins'"):
+        list(read_source(path, fields={"choices": "optins"}))
+    assert [problem.id for problem in read_source(path, fields={"id": "key"})] == ["p-1", "k"]
+    assert [problem.id for problem in read_source(path, fields={"id": ""})] == ["p-1", "p-2"]
