@@ -16,11 +16,14 @@ DEEPEST, MOST = 20, 10_000
 """Limits on nesting levels and number of values; YAML aliases can be recursive."""
 
 
+_REPLACED = {f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "timestamp")}
+
+
 class _Loader(yaml.SafeLoader):
-    """YAML in which 1e-4 is a number, a date is text, and a duplicate key is an error."""
+    """YAML in which 1e-4 is a number, a date, 1:30 and 010 are text, and a duplicate key is an error."""
 
     yaml_implicit_resolvers: ClassVar = {  # type: ignore[misc]  # the stubs call it an instance's
-        first: [(tag, form) for tag, form in forms if tag != "tag:yaml.org,2002:timestamp"]
+        first: [(tag, form) for tag, form in forms if tag not in _REPLACED]
         for first, forms in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
 
@@ -40,8 +43,19 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+# As in YAML 1.2: in 1.1, which PyYAML reads, 010 is eight and 1:30 is ninety.
 _Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+    "tag:yaml.org,2002:int",
+    re.compile(r"^[-+]?(?:0|[1-9][0-9_]*|0b[01_]+|0x[0-9a-fA-F_]+)$"),
+    list("-+0123456789"),
+)
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(
+        r"^(?:[-+]?(?:[0-9][0-9_]*\.[0-9_]*|\.[0-9][0-9_]*)(?:[eE][-+]?[0-9]+)?|[-+]?[0-9]+[eE][-+]?[0-9]+"
+        r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"
+    ),
+    list("-+0123456789."),
 )
 
 
