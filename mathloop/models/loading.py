@@ -18,6 +18,7 @@ from torch import Tensor
 from mathloop.errors import BadModel, MathloopError
 from mathloop.models.folders import AGAIN, HEAD, Kind, Weights, check_folder
 from mathloop.models.linear import speed_up
+from mathloop.models.logits import check_logits
 from mathloop.models.reward_model import RewardModel
 from mathloop.models.tokenizers import check_embeddings, load_tokenizer
 
@@ -37,7 +38,9 @@ def load_policy(folder: Path, dtype: torch.dtype = torch.float32, *, chat: bool 
         tokenizer = load_tokenizer(folder, chat=chat)
         model = _load(AutoModelForCausalLM, folder, dtype)
         _check_embeddings(folder, tokenizer, model)
-        return model.to(_device()), tokenizer
+        model = model.to(_device())
+        check_logits(folder, model)
+        return model, tokenizer
 
 
 def outline_policy(folder: Path) -> Any:

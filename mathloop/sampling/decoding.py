@@ -19,6 +19,7 @@ from transformers.cache_utils import Cache
 from mathloop.answers import extract_answer
 from mathloop.records import FinishReason, Mode, Problem, Response
 from mathloop.sampling.operators import decoding_operators
+from mathloop.sampling.own_cache import OwnCacheSteps, shares_caches
 from mathloop.sampling.reading import Read, new_cache, read_prompts, select
 from mathloop.sampling.sampler import Rollout
 from mathloop.sampling.stopping import Stop
@@ -107,13 +108,18 @@ def decode_batch(
 @contextmanager
 def _beginning(
     model: Any, prompts: Sequence[Sequence[int]], samples: int, max_tokens: int
-) -> Iterator[tuple[TokenSteps | _ModelSteps, torch.Tensor]]:
+) -> Iterator[tuple[TokenSteps | _ModelSteps | OwnCacheSteps, torch.Tensor]]:
     """Reads the prompts; yields the steps of their samples, and the logits [batch, vocabulary] so far."""
     width = max(map(len, prompts))
     if has_plain_layers(model):
         cache = new_cache(model, width, torch.float32)
         read = read_prompts(model, prompts, cache, width, plain=True)
         yield TokenSteps(model, cache, read, samples, max_tokens), read.logits.repeat_interleave(samples, 0)
+        return
+    if not shares_caches(model):
+        with torch.autocast("cpu", enabled=False):
+            own = OwnCacheSteps(model, prompts, samples)
+            yield own, own.first.repeat_interleave(samples, 0)
         return
     cache = new_cache(model, width + max_tokens)
     # Autocast would round weights anew at every step.

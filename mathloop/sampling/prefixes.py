@@ -55,14 +55,18 @@ class Prefixes:
             for layer, keys, values in zip(cache.layers, known.keys, known.values, strict=True):
                 layer.update(keys[None, :, :begun], values[None, :, :begun])
         read = read_prompts(self._model, prompts, cache, width, begun)
-        # One tensor of all layers, so that a prompt takes one copy; a view would keep all of the batch.
-        states = torch.stack([*(each.keys for each in cache.layers), *(each.values for each in cache.layers)])
+        # One tensor of all keys and one of all values: a prompt takes two copies; a view would keep the batch.
+        keys, values = (
+            torch.stack(states)
+            for states in zip(*((one.keys, one.values) for one in cache.layers), strict=True)
+        )
         for row, prompt in enumerate(prompts):
-            own = states[:, row]
-            rest = own[:, :, width - len(prompt) + read.shared :]
-            copied = torch.cat([own[:, :, : read.shared], rest], 2).unbind()
-            half = len(copied) // 2
-            self.newest = Prefix(list(copied[:half]), list(copied[half:]), read.logits[row].clone())
+            rest = width - len(prompt) + read.shared
+            own_keys, own_values = (
+                list(torch.cat([all_[:, row, :, : read.shared], all_[:, row, :, rest:]], 2).unbind())
+                for all_ in (keys, values)
+            )
+            self.newest = Prefix(own_keys, own_values, read.logits[row].clone())
             self._read[prompt] = self.newest
 
     def _beginning(self, prompts: Sequence[tuple[int, ...]]) -> tuple[Prefix | None, int]:

@@ -39,7 +39,8 @@ class Prefix(NamedTuple):
 class _Layer(CacheLayerMixin):  # type: ignore[misc]
     """One layer: [rows, heads, columns, width]; on a CPU keys are laid out as a query reads them."""
 
-    def __init__(self, owner: SharedCache, like: Tensor) -> None:
+    def __init__(self, owner: SharedCache, like: Tensor, values: Tensor) -> None:
+        """`like` and `values`: a prompt's keys and values, for their shapes, which may differ."""
         super().__init__()
         self._owner = owner
         heads, _, width = like.shape
@@ -49,7 +50,7 @@ class _Layer(CacheLayerMixin):  # type: ignore[misc]
             self.keys = like.new_zeros(rows, heads, width, columns).transpose(2, 3)
         else:
             self.keys = like.new_zeros(rows, heads, columns, width)
-        self.values = like.new_zeros(rows, heads, columns, width)
+        self.values = values.new_zeros(rows, values.shape[0], columns, values.shape[2])
         self.is_initialized = True
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
@@ -117,7 +118,7 @@ class SharedCache:
         self.begin, self.end = min(first, default=end), end
         self._first = [*first, *([end] * more)]
         self.mask = torch.zeros(self.capacity, self.columns, dtype=torch.bool, device=prefix.logits.device)
-        layers = [_Layer(self, like) for like in prefix.keys]
+        layers = [_Layer(self, *each) for each in zip(prefix.keys, prefix.values, strict=True)]
         if keep and old is not None:
             rows = torch.tensor(keep, device=prefix.logits.device)
             self.mask[: len(keep), end - used : end] = mask[rows, span]

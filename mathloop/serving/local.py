@@ -24,6 +24,7 @@ from mathloop.sampling.config import SamplingConfig
 from mathloop.sampling.decoding import Decoded
 from mathloop.sampling.draws import Draw
 from mathloop.sampling.interpreter import Interpreter
+from mathloop.sampling.own_cache import shares_caches
 from mathloop.sampling.stopping import stop_at
 from mathloop.sandbox import Sandbox, SandboxConfig
 from mathloop.serving import metrics, tracing
@@ -68,6 +69,12 @@ class LocalEngine:
         self.parallel = config.parallel
         self.modes: tuple[Mode, ...] = MODES
         self._model, self._tokenizer = policy
+        if not shares_caches(self._model):
+            kind = self._model.config.model_type
+            raise BadModel(
+                f"the layers of model_type {kind!r} keep a state, which questions cannot share in one batch: "
+                "serve it with vLLM, and name that server by --policy-url"
+            )
         self._scorer = reward_model
         self._config = config
         self._language = LocalTexts(

@@ -11,6 +11,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from mathloop.models.attention import hidden_states
+from mathloop.models.logits import Finish, finish_of
 from mathloop.models.packing import Pack
 from mathloop.training.ranks import most_of_ranks
 
@@ -19,6 +20,8 @@ CHUNK = 2**26
 
 BLOCK = 2**19
 """Logits that a CPU's cache holds: 2 MiB of float32."""
+PLAIN = Finish()
+"""Of most models: the head's products are the logits."""
 
 
 class PackedPolicy(nn.Module):
@@ -40,11 +43,24 @@ def model_logprobs(model: Any, pack: Pack, temperature: float = 1.0) -> Tensor:
     ZeRO-3 gathers its weights.
     """
     states = hidden_states(model, pack).index_select(0, pack.at)
-    return token_logprobs(model.get_output_embeddings(), states, pack.targets, temperature=temperature)
+    return token_logprobs(
+        model.get_output_embeddings(),
+        states,
+        pack.targets,
+        temperature=temperature,
+        finish=finish_of(model.config),
+    )
 
 
-def token_logprobs(head: nn.Linear, states: Tensor, targets: Tensor, *, temperature: float = 1.0) -> Tensor:
-    """Log-probability of each of `targets` [n] in `head(states)`, states [n, hidden] → [n] float32.
+def token_logprobs(
+    head: nn.Linear,
+    states: Tensor,
+    targets: Tensor,
+    *,
+    temperature: float = 1.0,
+    finish: Finish = PLAIN,
+) -> Tensor:
+    """Log-probability of each of `targets` [n] in `finish(head(states))`, states [n, hidden] → [n] float32.
 
     More than CHUNK logits are computed in chunks and recomputed in the backward pass. They are reduced in
     float32. A head whose weights are sharded by ZeRO-3 is called equally often on every rank, with no state
@@ -52,7 +68,7 @@ def token_logprobs(head: nn.Linear, states: Tensor, targets: Tensor, *, temperat
     """
 
     def part(states: Tensor, targets: Tensor) -> Tensor:
-        logits = head(states)
+        logits = finish(head(states))
         if logits.device.type == "cpu":
             return _Chosen.apply(logits, targets, temperature)  # type: ignore[no-any-return, no-untyped-call]
         logits = logits.float()
