@@ -55,7 +55,7 @@ class Prefixes:
             for layer, keys, values in zip(cache.layers, known.keys, known.values, strict=True):
                 layer.update(keys[None, :, :begun], values[None, :, :begun])
         read = read_prompts(self._model, prompts, cache, width, begun)
-        # One tensor of all keys and one of all values: a prompt takes two copies; a view would keep the batch.
+        # All keys in one tensor and all values: a prompt takes two copies. A view would keep the batch.
         keys, values = (
             torch.stack(states)
             for states in zip(*((one.keys, one.values) for one in cache.layers), strict=True)
