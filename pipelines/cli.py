@@ -15,7 +15,7 @@ from mathloop.errors import BadConfig, MathloopError
 from mathloop.remedies import explain
 from mathloop.stages import Progress
 from pipelines import streams
-from pipelines.commands.exiting import fail
+from pipelines.commands.exiting import INTERRUPTED, fail
 from pipelines.commands.table import COMMANDS
 from pipelines.paths import check_text
 
@@ -69,7 +69,18 @@ def main() -> None:
         usage: Any = error
         command = usage.ctx.command_path if usage.ctx else "mathloop"
         fail(f"{usage.format_message().rstrip('.')}; see {command} --help")
+    except Exception as error:
+        if not _interrupted(error):
+            raise
+        sys.exit(INTERRUPTED)
     sys.exit(code or 0)
+
+
+def _interrupted(error: BaseException | None) -> bool:
+    """Whether Ctrl-C is behind it: pydantic wraps even that in an error of its own."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _arguments() -> list[str]:

@@ -45,10 +45,11 @@ def run(
     from rich.console import Console
 
     from pipelines.local.folder import RunFolder
-    from pipelines.local.round import ROUND, SUFFIXES, begin_round, resume_round
+    from pipelines.local.round import begin_round, resume_round
     from pipelines.profile import load_profile
 
     console = Console(file=sys.stdout)
+    settings = None
     if resume is not None:
         for param in explicit_params(ctx):
             if param.name != "resume":
@@ -60,12 +61,25 @@ def run(
         ]
         settings = load_profile(profile, [*(sets or []), *overrides])
         folder = begin_round(settings, problems and problems.expanduser(), pipeline)
-        notes = [] if pipeline in SUFFIXES else [_mismatch(settings, problems)]
-        if pipeline == ROUND:
-            notes.append(_disk_space(settings, folder.path))
-        for note in filter(None, notes):
-            print(f"mathloop: note: {note}", file=sys.stderr)
-    watch_round(lambda: resume_round(folder, console), folder.path)
+
+    def work() -> None:
+        if settings is not None:
+            for note in _notes(settings, problems, pipeline, folder.path):
+                print(f"mathloop: note: {note}", file=sys.stderr)
+        resume_round(folder, console)
+
+    watch_round(work, folder.path)
+
+
+def _notes(settings: Settings, problems: Path | None, pipeline: str, folder: Path) -> list[str]:
+    """What to know before a run that will go on all the same."""
+    from pipelines.local.round import ROUND, SUFFIXES
+
+    notes = [
+        None if pipeline in SUFFIXES else _mismatch(settings, problems),
+        _disk_space(settings, folder) if pipeline == ROUND else None,
+    ]
+    return [note for note in notes if note]
 
 
 def _mismatch(settings: Settings, problems: Path | None) -> str | None:

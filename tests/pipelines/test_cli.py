@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from mathloop.settings import Settings
+from pipelines import cli
 from pipelines.profile import changed_fields, load_profile, profile_names
 from tests.paths import ROOT
 from tests.pipelines.command import mathloop, refused
@@ -249,3 +250,17 @@ def test_compile_writes_every_pipeline(tmp_path: Path) -> None:
     assert written == {path.name for path in (ROOT / "pipelines" / "compiled").iterdir()}
     (tmp_path / "taken").write_text("")
     assert "taken" in refused("compile", "--out", "taken", folder=tmp_path)
+
+
+def test_an_interrupt_that_a_library_has_wrapped_is_an_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
+    def app(*_: object, **__: object) -> None:
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt as interrupt:
+            raise RuntimeError("while building a schema") from interrupt
+
+    monkeypatch.setattr(cli, "app", app)
+    monkeypatch.setattr(sys, "argv", ["mathloop", "profiles"])
+    with pytest.raises(SystemExit) as left:
+        cli.main()
+    assert left.value.code == 130
