@@ -129,9 +129,9 @@ def watch_round(work: Any, folder: Path) -> None:
 
 def watch(work: Any, folder: Path, again: str) -> None:
     """Runs `work` in `folder`; if a stage fails, prints the end of its log and `again`, how to resume."""
-    from pipelines.local.tasks import StageFailed
-
     try:
+        from pipelines.local.tasks import StageFailed  # it takes a second, in which Ctrl-C may come
+
         work()
     except StorageRefused as error:
         fail(f"{error}; {again}")
