@@ -53,7 +53,7 @@ def finish_of(config: Any) -> Finish:
     return Finish(scale, getattr(config, CAP, None))
 
 
-@torch.inference_mode()
+@torch.no_grad()  # not inference mode: what a model keeps from this pass must still be trainable
 def check_logits(place: Any, model: Any) -> None:
     """Raises BadModel where an untested model's logits are not those that `finish_of` gives."""
     if model.config.model_type in TESTED:

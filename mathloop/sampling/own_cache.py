@@ -31,7 +31,7 @@ class OwnCacheSteps:
     def __init__(self, model: Any, prompts: Sequence[Sequence[int]], samples: int) -> None:
         """Reads the prompts; `first` are the logits [prompts, vocabulary] after them."""
         self._model, self._cache = model, DynamicCache(config=model.config)
-        self._takes_positions = "position_ids" in inspect.signature(model.forward).parameters
+        self._takes = inspect.signature(model.forward).parameters
         width = max(map(len, prompts))
         tokens = torch.tensor([[0] * (width - len(prompt)) + list(prompt) for prompt in prompts])
         mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts])
@@ -53,9 +53,13 @@ class OwnCacheSteps:
         self._mask, self._positions = self._mask[rows], self._positions[rows]
 
     def _logits(self, tokens: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-        given = {"position_ids": positions} if self._takes_positions else {}
+        optional = {"position_ids": positions, "logits_to_keep": 1}
         logits: torch.Tensor = self._model(
-            input_ids=tokens, attention_mask=self._mask, past_key_values=self._cache, use_cache=True, **given
+            input_ids=tokens,
+            attention_mask=self._mask,
+            past_key_values=self._cache,
+            use_cache=True,
+            **{name: value for name, value in optional.items() if name in self._takes},
         ).logits[:, -1]
         return logits
 
@@ -74,7 +78,7 @@ def shares_caches(model: Any) -> bool:
     return _FOUND[model]
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def _try(model: Any) -> bool:
     count = len(model.get_input_embeddings().weight)
     prompts = [[(at * at + 3) % count for at in range(length)] for length in (9, 4)]
