@@ -1,7 +1,7 @@
-"""Steps through transformers' own cache, for models whose layers keep something else than keys and values.
+"""Steps through transformers' own cache, for models that ours do not fit.
 
-Such layers are those with a state: Mamba's, gated linear attention, short convolutions. Every prompt is read
-whole, and the cache grows by copies: slower than ours, and right for all of them.
+Most of them have layers with a state: Mamba's, gated linear attention, short convolutions. Every prompt is
+read whole, and the cache grows by copies, which is slower.
 """
 
 from __future__ import annotations
@@ -83,14 +83,9 @@ def _try(model: Any) -> bool:
     count = len(model.get_input_embeddings().weight)
     prompts = [[(at * at + 3) % count for at in range(length)] for length in (9, 4)]
     last = [[7 % count], [11 % count]]
-    exact = torch.stack(
-        [
-            model(input_ids=torch.tensor([prompt + more], device=model.device), use_cache=False).logits[
-                0, -2:
-            ]
-            for prompt, more in zip(prompts, last, strict=True)
-        ]
-    )
+    pairs = zip(prompts, last, strict=True)
+    texts = [torch.tensor([prompt + more], device=model.device) for prompt, more in pairs]
+    exact = torch.stack([model(input_ids=text, use_cache=False).logits[0, -2:] for text in texts])
     for ours in (True, False):
         try:
             found = _with_ours(model, prompts, last) if ours else _with_its_own(model, prompts, last)

@@ -56,15 +56,13 @@ class Prefixes:
                 layer.update(keys[None, :, :begun], values[None, :, :begun])
         read = read_prompts(self._model, prompts, cache, width, begun)
         # All keys in one tensor and all values: a prompt takes two copies. A view would keep the batch.
-        keys, values = (
-            torch.stack(states)
-            for states in zip(*((one.keys, one.values) for one in cache.layers), strict=True)
-        )
+        keys = torch.stack([one.keys for one in cache.layers])
+        values = torch.stack([one.values for one in cache.layers])
         for row, prompt in enumerate(prompts):
             rest = width - len(prompt) + read.shared
             own_keys, own_values = (
-                list(torch.cat([all_[:, row, :, : read.shared], all_[:, row, :, rest:]], 2).unbind())
-                for all_ in (keys, values)
+                list(torch.cat([states[:, row, :, : read.shared], states[:, row, :, rest:]], 2).unbind())
+                for states in (keys, values)
             )
             self.newest = Prefix(own_keys, own_values, read.logits[row].clone())
             self._read[prompt] = self.newest

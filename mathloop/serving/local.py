@@ -72,8 +72,8 @@ class LocalEngine:
         if not shares_caches(self._model):
             kind = self._model.config.model_type
             raise BadModel(
-                f"the layers of model_type {kind!r} keep a state, which questions cannot share in one batch: "
-                "serve it with vLLM, and name that server by --policy-url"
+                f"the layers of model_type {kind!r} keep a state, or another cache, which questions "
+                "cannot share in one batch: serve it with vLLM, and name that server by --policy-url"
             )
         self._scorer = reward_model
         self._config = config

@@ -42,10 +42,8 @@ class ScriptedModel(nn.Module):
     def __init__(self, tokenizer: Any, scripts: dict[str, list[Part]], mode: Mode) -> None:
         super().__init__()
         self.anchor = nn.Parameter(torch.zeros(1))
-        self.config, self.device = (
-            SimpleNamespace(num_hidden_layers=1, model_type="llama"),
-            torch.device("cpu"),
-        )
+        self.config = SimpleNamespace(num_hidden_layers=1, model_type="llama")
+        self.device = torch.device("cpu")
         self.vocabulary, self.garbage = len(tokenizer), garbage(tokenizer)
         self.scripts = as_tokens(tokenizer, scripts, mode)
 
