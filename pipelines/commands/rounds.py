@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -49,7 +50,6 @@ def run(
     from pipelines.profile import load_profile
 
     console = Console(file=sys.stdout)
-    settings = None
     if resume is not None:
         for param in explicit_params(ctx):
             if param.name != "resume":
@@ -61,14 +61,10 @@ def run(
         ]
         settings = load_profile(profile, [*(sets or []), *overrides])
         folder = begin_round(settings, problems and problems.expanduser(), pipeline)
-
-    def work() -> None:
-        if settings is not None:
+        with _stopped_with(_resume_with(folder.path)):  # the plan takes a second
             for note in _notes(settings, problems, pipeline, folder.path):
                 print(f"mathloop: note: {note}", file=sys.stderr)
-        resume_round(folder, console)
-
-    watch_round(work, folder.path)
+    watch_round(lambda: resume_round(folder, console), folder.path)
 
 
 def _notes(settings: Settings, problems: Path | None, pipeline: str, folder: Path) -> list[str]:
@@ -121,25 +117,41 @@ def _disk_space(settings: Settings, folder: Path) -> str | None:
 
 def watch_round(work: Any, folder: Path) -> None:
     """Runs `work`; if a stage fails, prints the end of its log and how to resume."""
+    watch(work, folder, _resume_with(folder))
+
+
+def _resume_with(folder: Path) -> str:
     from pipelines.local.folder import RUNS
 
     by_id = folder.parent == RUNS.resolve()
-    watch(work, folder, f"resume with: mathloop run --resume {folder.name if by_id else folder}")
+    return f"resume with: mathloop run --resume {folder.name if by_id else folder}"
+
+
+@contextmanager
+def _stopped_with(again: str) -> Iterator[None]:
+    """On Ctrl-C, prints `again` and exits."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print(f"\nmathloop: stopped; {again}", file=sys.stderr)
+        sys.exit(INTERRUPTED)
 
 
 def watch(work: Any, folder: Path, again: str) -> None:
     """Runs `work` in `folder`; if a stage fails, prints the end of its log and `again`, how to resume."""
-    try:
-        from pipelines.local.tasks import StageFailed  # it takes a second, in which Ctrl-C may come
+    with _stopped_with(again):
+        _watch(work, folder, again)
 
+
+def _watch(work: Any, folder: Path, again: str) -> None:
+    from pipelines.local.tasks import StageFailed
+
+    try:
         work()
     except StorageRefused as error:
         fail(f"{error}; {again}")
     except OSError as error:
         fail(f"{explain(error, folder)}; {again}")
-    except KeyboardInterrupt:
-        print(f"\nmathloop: stopped; {again}", file=sys.stderr)
-        sys.exit(INTERRUPTED)
     except StageFailed as failure:
         if failure.user_error is not None:
             fail(f"{failure.user_error}; {again}")

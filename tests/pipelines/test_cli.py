@@ -260,6 +260,7 @@ def test_an_interrupt_that_a_library_has_wrapped_is_an_interrupt(monkeypatch: py
             raise RuntimeError("while building a schema") from interrupt
 
     monkeypatch.setattr(cli, "app", app)
+    monkeypatch.setattr(cli.Progress, "readable", False)  # `main` sets it for the process
     monkeypatch.setattr(sys, "argv", ["mathloop", "profiles"])
     with pytest.raises(SystemExit) as left:
         cli.main()
