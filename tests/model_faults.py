@@ -142,7 +142,7 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
     "config is nested too deep": (_write("config.json", "[" * 5000), "config.json is not JSON"),
     "config is a list": (_write("config.json", "[]"), "config.json is not a JSON object"),
     "config without a type": (_write("config.json", "{}"), "names no model_type"),
-    "unknown type": (_change_json("config.json", model_type="nothing"), "cannot be loaded as a model"),
+    "unknown type": (_change_json("config.json", model_type="nothing"), "does not know model_type"),
     "width is a word": (_change_json("config.json", hidden_size="wide"), "cannot be loaded as a model"),
     "code of its own": (_change_json("config.json", auto_map={"AutoConfig": "x.C"}), "never run"),
     "tokenizer with code of its own": (

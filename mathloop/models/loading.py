@@ -20,9 +20,8 @@ from mathloop.models.folders import AGAIN, HEAD, Kind, Weights, check_folder
 from mathloop.models.linear import speed_up
 from mathloop.models.logits import check_logits
 from mathloop.models.reward_model import RewardModel
+from mathloop.models.text_part import BODY, OWN_FILES, LanguageModel, language_model, read_config
 from mathloop.models.tokenizers import check_embeddings, load_tokenizer
-
-_OWN_FILES: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 
 
 def load_policy(folder: Path, dtype: torch.dtype = torch.float32, *, chat: bool = True) -> tuple[Any, Any]:
@@ -31,12 +30,17 @@ def load_policy(folder: Path, dtype: torch.dtype = torch.float32, *, chat: bool 
     Raises BadModel, one line, whatever is wrong with the folder; a reward model is refused as one. Without
     `chat`, a base model's tokenizer needs no chat template.
     """
-    from transformers import AutoModelForCausalLM
-
     with one_line(folder):
-        check_folder(folder, "policy")
+        weights = check_folder(folder, "policy")
+        found = language_model(folder, read_config(folder))
         tokenizer = load_tokenizer(folder, chat=chat)
-        model = _load(AutoModelForCausalLM, folder, dtype)
+        renamed = found.renamed(weights.shapes)
+        model = _load(found.kind, folder, dtype, config=found.config, key_mapping=renamed)
+        if found.part:
+            model._weight_conversions = None  # saved under the names of its own class
+        if model.base_model is model and hasattr(model, BODY):  # Llama 4, whose class names another attribute
+            model.base_model_prefix = BODY
+        _tell_untied(model)
         _check_embeddings(folder, tokenizer, model)
         model = model.to(_device())
         check_logits(folder, model)
@@ -48,13 +52,11 @@ def outline_policy(folder: Path) -> Any:
 
     Raises BadModel, one line, where the folder is not a policy's.
     """
-    from transformers import AutoConfig, AutoModelForCausalLM
-
     with one_line(folder):
         check_folder(folder, "policy")
-        config = AutoConfig.from_pretrained(folder, **_OWN_FILES)
+        found = language_model(folder, read_config(folder))
         with torch.device("meta"):
-            return AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+            return found.kind(found.config)
 
 
 def context_length(folder: Path) -> int | None:
@@ -62,12 +64,9 @@ def context_length(folder: Path) -> int | None:
 
     Raises BadModel, one line, where the folder is not a policy's.
     """
-    from transformers import AutoConfig
-
     with one_line(folder):
         check_folder(folder, "policy")
-        config = AutoConfig.from_pretrained(folder, **_OWN_FILES)
-        return getattr(config, "max_position_embeddings", None)
+        return getattr(read_config(folder).get_text_config(), "max_position_embeddings", None)
 
 
 def load_reward_model(folder: Path, dtype: torch.dtype = torch.float32) -> tuple[RewardModel, Any]:
@@ -75,12 +74,11 @@ def load_reward_model(folder: Path, dtype: torch.dtype = torch.float32) -> tuple
 
     Raises BadModel, one line, whatever is wrong with the folder; a policy is refused as one.
     """
-    from transformers import AutoModel
-
     with one_line(folder):
         weights = check_folder(folder, "reward model")
+        found = _backbone(read_config(folder))
         tokenizer = load_tokenizer(folder)
-        backbone = _load(AutoModel, folder, dtype)
+        backbone = _load(found.kind, folder, dtype)
         _check_embeddings(folder, tokenizer, backbone)
         model = RewardModel(backbone, backbone.config.hidden_size)
         _check_head(folder, model, weights)
@@ -98,12 +96,12 @@ def new_reward_model(policy: Path) -> tuple[RewardModel, Any]:
 
 def check_model(folder: Path, kind: Kind, *, chat: bool = True) -> None:
     """Raises BadModel where loading the folder as this kind would; reads no weights, only their shapes."""
-    from transformers import AutoModel, AutoModelForCausalLM
-
     with one_line(folder):
         weights = check_folder(folder, kind)
+        config = read_config(folder)
+        found = _backbone(config) if kind == "reward model" else language_model(folder, config)
         tokenizer = load_tokenizer(folder, chat=chat)
-        outline = _outline(AutoModelForCausalLM if kind == "policy" else AutoModel, folder, weights)
+        outline = _outline(found, folder, weights)
         _check_embeddings(folder, tokenizer, outline)
         if kind == "reward model":
             _check_head(folder, RewardModel(outline, outline.config.hidden_size), weights)
@@ -141,30 +139,33 @@ def check_complete(place: Path, info: dict[str, Any]) -> None:
         raise BadModel(f"{place}: the weights lack {missing[0]}{more}, which config.json asks for; {AGAIN}")
 
 
-def _load(auto: Any, folder: Path, dtype: torch.dtype) -> Any:
-    model, info = auto.from_pretrained(
+def _backbone(config: Any) -> LanguageModel:
+    from transformers.models.auto.modeling_auto import MODEL_MAPPING
+
+    return LanguageModel(MODEL_MAPPING[type(config)], config, part=False)
+
+
+def _load(kind: Any, folder: Path, dtype: torch.dtype, **given: Any) -> Any:
+    model, info = kind.from_pretrained(
         folder,
         dtype=dtype,
         use_safetensors=True,
         ignore_mismatched_sizes=True,  # `check_complete` says which
         output_loading_info=True,
-        **_OWN_FILES,
+        **given,
+        **OWN_FILES,
     )
     check_complete(folder, info)
     return model
 
 
-def _outline(auto: Any, folder: Path, weights: Weights) -> Any:
+def _outline(found: LanguageModel, folder: Path, weights: Weights) -> Any:
     """The model with zeros for weights, all of a tensor's in one number's place: it takes no memory."""
-    from transformers import AutoConfig
-
-    config = AutoConfig.from_pretrained(folder, **_OWN_FILES)
-    with torch.device("meta"):
-        kind = type(auto.from_config(config, trust_remote_code=False))
     zero = torch.zeros(())
-    model, info = kind.from_pretrained(
+    model, info = found.kind.from_pretrained(
         None,
-        config=config,
+        config=found.config,
+        key_mapping=found.renamed(weights.shapes),
         state_dict={name: zero.expand(shape) for name, shape in weights.shapes.items()},
         dtype=zero.dtype,  # another one would be a copy, of all numbers
         ignore_mismatched_sizes=True,
@@ -172,6 +173,13 @@ def _outline(auto: Any, folder: Path, weights: Weights) -> Any:
     )
     check_complete(folder, info)
     return model
+
+
+def _tell_untied(model: Any) -> None:
+    """Has the config say that a head has its own weights, which other libraries would not read otherwise."""
+    head = model.get_output_embeddings()
+    if head is not None and head.weight is not model.get_input_embeddings().weight:
+        model.config.tie_word_embeddings = False
 
 
 def _check_head(folder: Path, model: RewardModel, weights: Weights) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mathloop.errors import BadModel
+from mathloop.models.text_part import SAME
 
 GATED = frozenset({"llama", "mistral", "qwen2", "qwen3", "smollm3", "olmo2"})
 """Model types with grouped-query attention and a gated MLP (gate, up, down), which `Shape` describes."""
@@ -92,11 +93,12 @@ SHAPES: dict[str, Shape] = {
 
 
 def shape_of(config: Mapping[str, Any], place: str = "config.json") -> Shape:
-    """The shape that a config.json describes.
+    """The shape that a config.json describes; of a model that also sees or hears, that of its text part.
 
     Raises:
         BadModel: a field is missing or odd, or the model is not of a known type.
     """
+    config = _of_text(config)
     kind = config.get("model_type")
     if kind not in GATED:
         raise BadModel(
@@ -124,6 +126,17 @@ def shape_of(config: Mapping[str, Any], place: str = "config.json") -> Shape:
         biased=kind == "qwen2" or bool(config.get("attention_bias", False)),
         context=number("max_position_embeddings", 4096),
     )
+
+
+def _of_text(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The text part's fields, under the type that it is loaded as."""
+    kind, part = config.get("model_type"), config.get("text_config")
+    if isinstance(part, dict):
+        tied = config.get("tie_word_embeddings", part.get("tie_word_embeddings", False))
+        config, kind = {**part, "tie_word_embeddings": tied}, part.get("model_type", f"{kind}_text")
+    elif f"{kind}_text" in SAME:  # the first Qwen-VLs have the fields of both parts side by side
+        kind = f"{kind}_text"
+    return {**config, "model_type": SAME.get(str(kind), kind)}
 
 
 def read_shape(folder: Path) -> Shape:

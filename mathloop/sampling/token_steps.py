@@ -111,8 +111,10 @@ def has_plain_layers(model: Any) -> bool:
         return False
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return False
-    backbone = model.base_model
-    linear = [model.get_output_embeddings()]
+    backbone, head = model.base_model, model.get_output_embeddings()
+    if head is None or any(_is_hooked(module) for module in model.modules()):
+        return False
+    linear = [head]
     norms = [backbone.norm]
     for layer in backbone.layers:
         attention, mlp = layer.self_attn, layer.mlp
@@ -128,6 +130,11 @@ def has_plain_layers(model: Any) -> bool:
         and all(w.device.type == "cpu" and w.dtype == torch.float32 and w.numel() for w in weights)
         and sum(module.weight.numel() for module in linear) * compute_dtype().itemsize <= PACKED_BYTES
     )
+
+
+def _is_hooked(module: nn.Module) -> bool:
+    """Whether something runs beside the module's forward, such as a probe's hook."""
+    return bool(module._forward_hooks or module._forward_pre_hooks)
 
 
 class PlainLayer:

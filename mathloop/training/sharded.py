@@ -21,6 +21,7 @@ from mathloop.models.loading import check_model, load_policy, new_reward_model, 
 from mathloop.models.reward_model import RewardModel
 from mathloop.models.saving import save_model
 from mathloop.models.shapes import read_shape
+from mathloop.models.text_part import language_model, read_config
 from mathloop.models.tokenizers import load_tokenizer
 from mathloop.training.config import EngineConfig, LoRAConfig
 from mathloop.training.fingerprint import SAMPLE, sample
@@ -34,7 +35,7 @@ def load_trainable(
     """(model, tokenizer) of a policy to train: whole and in float32, or with ZeRO-3 this process's shard.
 
     Every rank calls this. A policy for adapters is loaded whole, and one of an architecture that `shapes`
-    does not know, whose buffers cannot be made anew. Raises BadModel as `load_policy`.
+    does not know, whose buffers cannot be made anew, or of a part. Raises BadModel as `load_policy`.
     """
     if lora is not None or not _in_shards(folder, config, ranks):
         return load_policy(folder)
@@ -114,7 +115,7 @@ def _in_shards(folder: Path, config: EngineConfig, ranks: Ranks) -> bool:
         read_shape(folder)
     except BadModel:
         return False
-    return True
+    return not language_model(folder, read_config(folder)).part
 
 
 @torch.no_grad()

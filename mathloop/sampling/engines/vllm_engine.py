@@ -222,5 +222,5 @@ def _load(folder: Path, config: SamplingConfig, ranks: int) -> tuple[Any, Any]:
         max_num_seqs=config.batch_size,
         **platform,
     )
-    check_embeddings(folder, tokenizer, known.vocab_size)
+    check_embeddings(folder, tokenizer, known.get_text_config().vocab_size)
     return llm, tokenizer

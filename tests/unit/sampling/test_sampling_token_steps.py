@@ -109,6 +109,17 @@ def test_models_with_anything_of_their_own_are_decoded_by_their_modules() -> Non
     assert not has_plain_layers(model)
 
 
+def test_a_hooked_model_is_decoded_by_its_modules_and_one_without_a_head_is_not_plain() -> None:
+    model = make_model("llama")
+    layer = model.model.layers[1].mlp
+    for register in (layer.register_forward_hook, layer.register_forward_pre_hook):
+        hook = register(lambda *given: None)
+        assert not has_plain_layers(model)
+        hook.remove()
+    assert has_plain_layers(model)
+    assert not has_plain_layers(model.model)
+
+
 def test_a_model_with_too_many_weights_to_copy_is_decoded_by_its_modules(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
