@@ -144,7 +144,10 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
     "config without a type": (_write("config.json", "{}"), "names no model_type"),
     "unknown type": (_change_json("config.json", model_type="nothing"), "does not know model_type"),
     "width is a word": (_change_json("config.json", hidden_size="wide"), "cannot be loaded as a model"),
-    "code of its own": (_change_json("config.json", auto_map={"AutoConfig": "x.C"}), "never run"),
+    "code of its own": (
+        _change_json("config.json", model_type="x", auto_map={"AutoConfig": "x.C"}),
+        "no code of a model's own is run",
+    ),
     "tokenizer with code of its own": (
         _change_json("tokenizer_config.json", auto_map={"AutoTokenizer": ["x.T", None]}),
         "never run",

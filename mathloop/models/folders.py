@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from mathloop.errors import BadModel
+from mathloop.models.foreign import other_form
 
 Kind = Literal["policy", "reward model"]
 
@@ -23,6 +25,8 @@ _VOCABULARIES = (".model", ".tiktoken", "vocab.json", "vocab.txt", "tokenizer.js
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt")
 _SCORING = ("RewardModel", "ForSequenceClassification", "ForTokenClassification")
 """Ends of the names of classes (of transformers and vLLM) that score text and do not write it."""
+DEQUANTIZED = frozenset({"fp8", "mxfp4"})
+"""Methods of quantization whose weights are turned into numbers of full size when they are loaded."""
 _POINTER = b"version https://git-lfs"
 
 
@@ -38,20 +42,25 @@ def check_folder(folder: Path, kind: Kind) -> Weights:
     """Returns the list of a model's weights, after all checks that need neither torch nor transformers.
 
     Raises BadModel, one line: there is no such folder, a part is missing or damaged, there are only adapters
-    or pickles, the model needs code of its own, or it is of the other kind.
+    or pickles, or weights in another form, the tokenizer needs code of its own, or the model is of the other
+    kind.
     """
     if not folder.is_dir():
         found = "this is a file" if folder.exists() else "there is no such folder"
         raise BadModel(f"{folder}: {found}; {EXPECTED}")
     if (folder / "adapter_config.json").exists():
+        base = _read_json(folder, "adapter_config.json").get("base_model_name_or_path")
         raise BadModel(
             f"{folder}: adapters (adapter_config.json) are not a whole model; merge them into their base "
-            "model with peft's merge_and_unload and save that"
+            f"model{f' {base}' if base else ''} with peft's merge_and_unload and save that"
         )
+    if not (folder / "config.json").exists() and (form := other_form(folder)):
+        raise BadModel(f"{folder}: {form}")
     config = _read_json(folder, "config.json")
     if not isinstance(config.get("model_type"), str):
         raise BadModel(f"{folder}: config.json names no model_type; {EXPECTED}")
-    _check_code(folder, config)
+    _check_code(folder)
+    _check_quantization(folder, config)
     weights = _list_weights(_weight_files(folder, config))
     _check_kind(folder, kind, config, weights)
     if not any(path.name.endswith(_VOCABULARIES) for path in folder.iterdir()):
@@ -73,14 +82,29 @@ def _read_json(folder: Path, name: str) -> dict[str, Any]:
     return values
 
 
-def _check_code(folder: Path, config: dict[str, Any]) -> None:
-    settings = _read_json(folder, _TOKENIZER) if (folder / _TOKENIZER).exists() else {}
-    for name, values in (("config.json", config), (_TOKENIZER, settings)):
-        if values.get("auto_map"):
-            raise BadModel(
-                f"{folder}: {name} asks for code of its own (auto_map), which is never run; choose a model "
-                "that transformers has, or remove auto_map if transformers has this one by now"
-            )
+def _check_code(folder: Path) -> None:
+    if (folder / _TOKENIZER).exists() and _read_json(folder, _TOKENIZER).get("auto_map"):
+        raise BadModel(
+            f"{folder}: {_TOKENIZER} asks for code of its own (auto_map), which is never run; choose a model "
+            "that transformers has, or remove auto_map if transformers has this one by now"
+        )
+
+
+def quantization(config: Mapping[str, Any]) -> str | None:
+    """The method by which a config.json says that the weights are quantized; None where they are not."""
+    for part in (config, config.get("text_config")):
+        if isinstance(part, dict) and isinstance(given := part.get("quantization_config"), dict):
+            return str(given.get("quant_method") or "bitsandbytes")
+    return "mlx" if isinstance(config.get("quantization"), dict) else None
+
+
+def _check_quantization(folder: Path, config: dict[str, Any]) -> None:
+    method = quantization(config)
+    if method is not None and method not in DEQUANTIZED:
+        raise BadModel(
+            f"{folder}: quantized weights ({method}), which cannot be trained; give the model that they were "
+            f"made of, or one whose weights are quantized as {' or '.join(sorted(DEQUANTIZED))}"
+        )
 
 
 def _weight_files(folder: Path, config: dict[str, Any]) -> list[Path]:
@@ -89,6 +113,8 @@ def _weight_files(folder: Path, config: dict[str, Any]) -> list[Path]:
     if (folder / WEIGHTS).is_file():
         return [folder / WEIGHTS]
     if not (folder / INDEX).is_file():
+        if form := other_form(folder):
+            raise BadModel(f"{folder}: {form}")
         pickled = sorted(path.name for path in folder.iterdir() if path.suffix in _PICKLED)
         if pickled:
             raise BadModel(

@@ -19,8 +19,9 @@ from mathloop.errors import BadModel, MathloopError
 from mathloop.models.folders import AGAIN, HEAD, Kind, Weights, check_folder
 from mathloop.models.linear import speed_up
 from mathloop.models.logits import check_logits
+from mathloop.models.quantized import full_shapes, full_weights
 from mathloop.models.reward_model import RewardModel
-from mathloop.models.text_part import BODY, OWN_FILES, LanguageModel, language_model, read_config
+from mathloop.models.text_part import BODY, OWN_FILES, LanguageModel, backbone, language_model, read_config
 from mathloop.models.tokenizers import check_embeddings, load_tokenizer
 
 
@@ -34,10 +35,8 @@ def load_policy(folder: Path, dtype: torch.dtype = torch.float32, *, chat: bool 
         weights = check_folder(folder, "policy")
         found = language_model(folder, read_config(folder))
         tokenizer = load_tokenizer(folder, chat=chat)
-        renamed = found.renamed(weights.shapes)
-        model = _load(found.kind, folder, dtype, config=found.config, key_mapping=renamed)
-        if found.part:
-            model._weight_conversions = None  # saved under the names of its own class
+        model = _load(found, folder, weights, dtype)
+        model._weight_conversions = None  # it is saved as its own class is, not as these weights came
         if model.base_model is model and hasattr(model, BODY):  # Llama 4, whose class names another attribute
             model.base_model_prefix = BODY
         _tell_untied(model)
@@ -76,11 +75,11 @@ def load_reward_model(folder: Path, dtype: torch.dtype = torch.float32) -> tuple
     """
     with one_line(folder):
         weights = check_folder(folder, "reward model")
-        found = _backbone(read_config(folder))
+        found = backbone(read_config(folder))
         tokenizer = load_tokenizer(folder)
-        backbone = _load(found.kind, folder, dtype)
-        _check_embeddings(folder, tokenizer, backbone)
-        model = RewardModel(backbone, backbone.config.hidden_size)
+        body = _load(found, folder, weights, dtype)
+        _check_embeddings(folder, tokenizer, body)
+        model = RewardModel(body, body.config.hidden_size)
         _check_head(folder, model, weights)
         model.head.load_state_dict(_read_head(weights))
         speed_up(model)
@@ -99,7 +98,7 @@ def check_model(folder: Path, kind: Kind, *, chat: bool = True) -> None:
     with one_line(folder):
         weights = check_folder(folder, kind)
         config = read_config(folder)
-        found = _backbone(config) if kind == "reward model" else language_model(folder, config)
+        found = backbone(config) if kind == "reward model" else language_model(folder, config)
         tokenizer = load_tokenizer(folder, chat=chat)
         outline = _outline(found, folder, weights)
         _check_embeddings(folder, tokenizer, outline)
@@ -125,6 +124,18 @@ def one_line(place: Path, remedy: str = AGAIN) -> Iterator[None]:
         raise BadModel(f"{place}: cannot be loaded as a model ({reason}); {remedy}") from error
 
 
+def _check_used(folder: Path, config: Any, info: dict[str, Any]) -> None:
+    """Raises BadModel where a model that asks for code of its own has weights that transformers' has not."""
+    left = sorted(name for name in info["unexpected_keys"] if not name.startswith((HEAD, "lm_head.")))
+    if left and getattr(config, "auto_map", None):
+        more = f" and {len(left) - 1} more" if len(left) > 1 else ""
+        raise BadModel(
+            f"{folder}: config.json asks for code of its own (auto_map), which is never run, and in "
+            f"transformers' {config.model_type!r} there is no place for {left[0]}{more}; choose a model that "
+            "transformers has"
+        )
+
+
 def check_complete(place: Path, info: dict[str, Any]) -> None:
     """Raises BadModel where transformers' loading info lists tensors that are missing or of another shape."""
     if info["mismatched_keys"]:
@@ -139,39 +150,43 @@ def check_complete(place: Path, info: dict[str, Any]) -> None:
         raise BadModel(f"{place}: the weights lack {missing[0]}{more}, which config.json asks for; {AGAIN}")
 
 
-def _backbone(config: Any) -> LanguageModel:
-    from transformers.models.auto.modeling_auto import MODEL_MAPPING
+def _load(found: LanguageModel, folder: Path, weights: Weights, dtype: torch.dtype) -> Any:
+    from transformers import GenerationConfig
 
-    return LanguageModel(MODEL_MAPPING[type(config)], config, part=False)
-
-
-def _load(kind: Any, folder: Path, dtype: torch.dtype, **given: Any) -> Any:
-    model, info = kind.from_pretrained(
-        folder,
+    quantization = found.quantization
+    model, info = found.kind.from_pretrained(
+        folder if quantization is None else None,
+        config=found.config,
+        key_mapping=found.renamed(weights.shapes),
+        state_dict=None if quantization is None else full_weights(weights, quantization, dtype),
         dtype=dtype,
         use_safetensors=True,
         ignore_mismatched_sizes=True,  # `check_complete` says which
         output_loading_info=True,
-        **given,
         **OWN_FILES,
     )
     check_complete(folder, info)
+    _check_used(folder, found.config, info)
+    if quantization is not None and (folder / "generation_config.json").is_file():
+        model.generation_config = GenerationConfig.from_pretrained(folder, local_files_only=True)
     return model
 
 
 def _outline(found: LanguageModel, folder: Path, weights: Weights) -> Any:
     """The model with zeros for weights, all of a tensor's in one number's place: it takes no memory."""
     zero = torch.zeros(())
+    shapes = weights.shapes if found.quantization is None else full_shapes(weights.shapes)
     model, info = found.kind.from_pretrained(
         None,
         config=found.config,
         key_mapping=found.renamed(weights.shapes),
-        state_dict={name: zero.expand(shape) for name, shape in weights.shapes.items()},
+        state_dict={name: zero.expand(shape) for name, shape in shapes.items()},
         dtype=zero.dtype,  # another one would be a copy, of all numbers
         ignore_mismatched_sizes=True,
         output_loading_info=True,
     )
     check_complete(folder, info)
+    _check_used(folder, found.config, info)
     return model
 
 

@@ -22,6 +22,10 @@ _FILES = ("*.safetensors", "*.json", "*.txt", "*.jinja", "*.model", "*.tiktoken"
 """What is taken of a repository: weights, configs and vocabularies, neither code nor pickles."""
 
 
+_OTHERS = ("*/*.safetensors", "consolidated*")
+"""The same weights again, in another form: GPT-OSS's original/, Mistral's consolidated.safetensors."""
+
+
 def is_remote(source: str) -> bool:
     """Whether the model must be copied here first. Raises BadModel where the address is not well formed."""
     if source.startswith(HUB) and not _REPOSITORY.fullmatch(source):
@@ -67,7 +71,12 @@ def _from_hub(source: str) -> Path:
             f"model {source}: huggingface_hub is not installed; pip install 'mathloop[model]'"
         ) from None
     try:
-        folder: str = snapshot_download(found["name"], revision=found["commit"], allow_patterns=list(_FILES))
+        folder: str = snapshot_download(
+            found["name"],
+            revision=found["commit"],
+            allow_patterns=list(_FILES),
+            ignore_patterns=list(_OTHERS),
+        )
     except Exception as error:  # its errors are of many kinds, and those of its HTTP client
         reason = next(iter(str(error).split("\n")), "").strip()[:200] or type(error).__name__
         raise BadModel(
@@ -86,7 +95,8 @@ def find_source(source: str) -> Path:
         return _gguf_file(source.removeprefix(PACKAGE))
     folder = Path(source)
     if not source.strip() or not folder.is_dir():
-        raise BadModel(f"model {source!r}: there is no such folder; {EXPECTED}")
+        found = "this is a file" if source.strip() and folder.exists() else "there is no such folder"
+        raise BadModel(f"model {source!r}: {found}; {EXPECTED}")
     check_folder(folder, "policy")
     return folder
 

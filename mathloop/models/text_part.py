@@ -25,6 +25,7 @@ SAME = {
 
 On images each has positions in three dimensions, which on text are equal.
 """
+_QUANTIZED = "quantization_config"
 _EMBEDDING, _HEAD = "embed_tokens.weight", "lm_head.weight"
 
 
@@ -36,6 +37,8 @@ class LanguageModel(NamedTuple):
     config: Any
     part: bool
     """It is a part of a larger model, whose other weights are left out."""
+    quantization: dict[str, Any] | None = None
+    """How the weights are quantized, which become numbers of full size; `config` says nothing of it."""
 
     def renamed(self, names: Iterable[str]) -> dict[str, str] | None:
         """Patterns of the larger model's names of tensors → this one's; None where it is not a part."""
@@ -51,7 +54,8 @@ class LanguageModel(NamedTuple):
 def read_config(folder: Path) -> Any:
     """The config of the model in `folder`, whose config.json names a model_type.
 
-    Raises BadModel where transformers does not know that type, or any error of transformers.
+    A model whose config asks for code of its own (auto_map) is read as transformers' model of that type.
+    Raises BadModel where transformers does not know the type, or any error of transformers.
     """
     import transformers
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
@@ -82,7 +86,21 @@ def language_model(folder: Path, config: Any) -> LanguageModel:
         )
     if part:  # published ones say it of the larger model, or of the part; a head in the weights unties them
         config.tie_word_embeddings = bool(whole.tie_word_embeddings or config.tie_word_embeddings)
-    return LanguageModel(MODEL_FOR_CAUSAL_LM_MAPPING[type(config)], config, part)
+    return LanguageModel(
+        MODEL_FOR_CAUSAL_LM_MAPPING[type(config)], config, part, _quantization(whole, config)
+    )
+
+
+def backbone(config: Any) -> LanguageModel:
+    """The backbone of a reward model with this config."""
+    from transformers.models.auto.modeling_auto import MODEL_MAPPING
+
+    return LanguageModel(MODEL_MAPPING[type(config)], config, False, _quantization(config))
+
+
+def _quantization(*configs: Any) -> dict[str, Any] | None:
+    """Takes what any of `configs` says of quantization out of it."""
+    return next((vars(each).pop(_QUANTIZED) for each in configs if getattr(each, _QUANTIZED, None)), None)
 
 
 def _as(kind: str, config: Any) -> Any:

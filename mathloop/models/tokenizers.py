@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from mathloop.errors import BadModel
 
+_OTHERS = (".model", ".tiktoken", "tekken.json")
+"""Ends of the names of vocabularies that need packages of their own."""
+_TEMPLATE = "chat_template.json"
+"""Where models that also see once kept it; transformers reads it with their processor alone."""
 _TURN = [{"role": "user", "content": "What is 1 + 2?"}]
 _REPLY = "It is 3."
 _PROBE = "12345 + 6.75 = x2; It's 1,000\t\u82f9\u679c  cafe\u0301\n\n  \\frac{1}{2}"
@@ -26,7 +31,18 @@ def load_tokenizer(folder: Path, *, chat: bool = True) -> Any:
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
     own_files: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-    tokenizer = AutoTokenizer.from_pretrained(folder, **own_files)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, **own_files)
+    except Exception as error:  # of a package that is not here, or of none
+        others = sorted(path.name for path in folder.iterdir() if path.name.endswith(_OTHERS))
+        if (folder / "tokenizer.json").exists() or not others:
+            raise
+        raise BadModel(
+            f"{folder}: its tokenizer cannot be read from {others[0]} ({str(error).splitlines()[0][:200]}); "
+            "add the tokenizer.json of a model with the same tokenizer"
+        ) from error
+    if not getattr(tokenizer, "chat_template", None) and (folder / _TEMPLATE).is_file():
+        tokenizer.chat_template = _read_template(folder / _TEMPLATE)
     if not _follows_file(folder, tokenizer):
         tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, **own_files)
         if not _follows_file(folder, tokenizer):
@@ -54,6 +70,11 @@ def check_tokenizer(place: Path, tokenizer: Any, *, chat: bool = True) -> None:
     except Exception as error:  # a template is a program
         reason = str(error).split("\n")[0]
         raise BadModel(f"{place}: its chat template cannot render a prompt ({reason}); correct it") from error
+    if chat and _TURN[0]["content"] not in _render(tokenizer):
+        raise BadModel(
+            f"{place}: its chat template leaves out a message that is plain text, as one does that "
+            "takes lists of texts and images; correct chat_template.jinja"
+        )
     if not tokens or set(tokens) == {tokenizer.unk_token_id}:
         raise BadModel(f"{place}: its tokenizer has no vocabulary; copy the tokenizer's files again")
 
@@ -117,9 +138,21 @@ def _closing_token(tokenizer: Any, template: str | None, eos_token: str) -> str:
 
 
 def _encode(tokenizer: Any) -> list[int]:
-    if getattr(tokenizer, "chat_template", None):
-        text = tokenizer.apply_chat_template(_TURN, tokenize=False, add_generation_prompt=True)
-    else:
-        text = _TURN[0]["content"]
-    tokens: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+    tokens: list[int] = tokenizer(_render(tokenizer), add_special_tokens=False)["input_ids"]
     return tokens
+
+
+def _render(tokenizer: Any) -> str:
+    """The prompt of a turn; its text alone where there is no chat template."""
+    if getattr(tokenizer, "chat_template", None):
+        return str(tokenizer.apply_chat_template(_TURN, tokenize=False, add_generation_prompt=True))
+    return _TURN[0]["content"]
+
+
+def _read_template(path: Path) -> str | None:
+    try:
+        values = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise BadModel(f"{path}: cannot be read ({error}); copy it again") from None
+    template = values.get("chat_template") if isinstance(values, dict) else None
+    return template if isinstance(template, str) else None

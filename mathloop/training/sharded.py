@@ -115,7 +115,8 @@ def _in_shards(folder: Path, config: EngineConfig, ranks: Ranks) -> bool:
         read_shape(folder)
     except BadModel:
         return False
-    return not language_model(folder, read_config(folder)).part
+    found = language_model(folder, read_config(folder))
+    return not found.part and found.quantization is None
 
 
 @torch.no_grad()

@@ -49,7 +49,7 @@ def test_what_is_no_store_makes_no_folder(here: Path, store: str) -> None:
     [
         ("foo", "'foo': there is no such folder; expected nano, package"),
         (" ", "there is no such folder"),
-        ("/dev/null", "there is no such folder"),
+        ("/dev/null", "this is a file"),
         ("package:", "is not a package's name"),
         ("package:../x", "is not a package's name"),
         ("package:a.b", "is not a package's name"),

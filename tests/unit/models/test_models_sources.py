@@ -35,6 +35,7 @@ def test_a_hub_model_is_copied_without_code_or_pickles(
         assert folder == tmp_path / "policy"
     assert (asked["name"], asked["revision"]) == ("Qwen/Qwen2.5-Math-1.5B", COMMIT)
     assert not {"*.bin", "*.py", "*.pt"} & set(asked["allow_patterns"])
+    assert set(asked["ignore_patterns"]) == {"*/*.safetensors", "consolidated*"}
 
 
 def test_a_hub_that_does_not_answer_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
