@@ -67,8 +67,8 @@ class Load:
     tokens: int = 0
     memory: list[tuple[float, float]] = field(default_factory=list)
     """Seconds since the start, MiB of the server's process."""
-    counted: int = 0
-    """Answers while all clients asked: after the turn's beginning, and before its end."""
+    counted: float = 0.0
+    """Answers while all clients asked: after the turn's beginning, and before its end (`answers_within`)."""
     server_cpu: float = 0.0
     """Seconds meanwhile, of the server and its children."""
     clients_cpu: float = 0.0
@@ -182,12 +182,16 @@ async def load(port: int, pid: int, questions: Sequence[Iterator[str]], seconds:
     found = Load([0] * len(questions))
     start, own = time.monotonic(), time.process_time()
     lead = min(LEAD_SECONDS, seconds / 4)
+    spans: list[tuple[float, float]] = []
+    window = start, start
 
     async def count() -> None:
+        nonlocal window
         await asyncio.sleep(lead)
-        answers, cpu = found.total, _cpu(pid)
+        begin, cpu = time.monotonic(), _cpu(pid)
         await asyncio.sleep(start + seconds - time.monotonic())
-        found.counted, found.server_cpu = found.total - answers, _cpu(pid) - cpu
+        found.server_cpu = _cpu(pid) - cpu
+        window = begin, time.monotonic()
 
     async def watch() -> None:
         while True:
@@ -197,16 +201,35 @@ async def load(port: int, pid: int, questions: Sequence[Iterator[str]], seconds:
     watching = asyncio.create_task(watch())
     try:
         await asyncio.gather(
-            count(), *(_client(port, n, asked, start + seconds, found) for n, asked in enumerate(questions))
+            count(),
+            *(_client(port, n, asked, start + seconds, found, spans) for n, asked in enumerate(questions)),
         )
     finally:
         watching.cancel()
     found.memory.append((time.monotonic() - start, _mib(pid)))
     found.clients_cpu = time.process_time() - own
+    found.counted = answers_within(spans, *window)
     return found
 
 
-async def _client(port: int, number: int, questions: Iterator[str], end: float, found: Load) -> None:
+def answers_within(spans: Sequence[tuple[float, float]], begin: float, end: float) -> float:
+    """Answers between two times, each by the part of its own time, from question to reply, that lies there.
+
+    Clients that began together get their answers together: whole ones would be one more or one less each,
+    although the server works on the next ones all the time.
+    """
+    within = ((max(asked, begin), min(answered, end), answered - asked) for asked, answered in spans)
+    return sum(max(0.0, last - first) / took for first, last, took in within if took > 0)
+
+
+async def _client(
+    port: int,
+    number: int,
+    questions: Iterator[str],
+    end: float,
+    found: Load,
+    spans: list[tuple[float, float]],
+) -> None:
     text = next(questions, None)
     while text is not None and (left := end - time.monotonic()) > 0:
         try:
@@ -217,11 +240,13 @@ async def _client(port: int, number: int, questions: Iterator[str], end: float, 
             continue
         try:
             while text is not None and (left := end - time.monotonic()) > 0:
+                asked = time.monotonic()
                 async with asyncio.timeout(ANSWER_SECONDS):
                     status, pause, reply = await _exchange(reader, writer, _request(number, text))
                 found.statuses[status] += 1
                 if status == 200:
                     found.total += 1
+                    spans.append((asked, time.monotonic()))
                     found.answers[number] += time.monotonic() < end
                     found.tokens += json.loads(reply)["usage"]["completion_tokens"]
                     text = next(questions, None)

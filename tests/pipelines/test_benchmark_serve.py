@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.benchmarks import serving, serving_clients
-from pipelines.benchmarks.serving_clients import Load, Turn, load, report, settle
+from pipelines.benchmarks.serving_clients import Load, Turn, answers_within, load, report, settle
 from pipelines.benchmarks.serving_load import Cost
 
 FIELDS = "prediction=pred,answer=gold,reward=score,label=correct"
@@ -116,6 +116,15 @@ def test_the_report_shows_the_first_and_the_last_memory_of_many() -> None:
     assert last.startswith("memory of the server, MiB: 100 (0 s), ")
     assert last.endswith("115 (30 s)")
     assert last.count("s)") <= 9
+
+
+def test_an_answer_counts_by_the_part_of_its_time_within_the_turn() -> None:
+    """Four clients in step, 30 s an answer: 98 s are 3 or 4 whole answers of each, and the work of 3.27."""
+    spans = [(30.0 * at, 30.0 * (at + 1)) for at in range(5)] * 4
+    assert answers_within(spans, 1.0, 99.0) == pytest.approx(4 * 98 / 30)
+    assert answers_within(spans, 31.0, 129.0) == pytest.approx(4 * 98 / 30)
+    assert answers_within([(0.0, 5.0), (2.0, 2.0), (20.0, 30.0)], 10.0, 20.0) == 0
+    assert answers_within([(0.0, 40.0)], 10.0, 20.0) == 0.25
 
 
 def test_a_servers_own_beginning_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from mathloop.models.linear import speed_up
+from mathloop.models.linear import plain_layers, speed_up
 from mathloop.models.packing import Sample, pack
 from mathloop.sampling import operators, token_steps
 from mathloop.sampling.decoding import Decoded, decode_batch
@@ -74,7 +74,7 @@ def test_tokens_and_logprobs_are_the_models_own(
 def test_a_policy_in_bfloat16_draws_as_its_trainer_computes() -> None:
     model = make_model("qwen2")
     speed_up(model)
-    with torch.autocast("cpu", torch.bfloat16):
+    with plain_layers(model), torch.autocast("cpu", torch.bfloat16):  # as GRPO draws
         drawn = decode(model, samples=64)
     rows = [(PROMPTS[one.prompt], one.tokens) for one in drawn]
     samples = [
