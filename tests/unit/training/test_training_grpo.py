@@ -190,7 +190,7 @@ def test_the_size_of_micro_batches_changes_rounding_only(
     for report, rows, gradients in runs:
         for row, expected in zip(rows, whole[1], strict=True):
             for name in ("reward", "shaped_reward", "advantage"):  # scored in passes of that size
-                assert row.pop(name) == pytest.approx(expected[name], abs=1e-5)
+                assert row.pop(name) == pytest.approx(expected[name], abs=1e-4)
             assert row.items() <= expected.items()
         (first, second), (first_whole, second_whole) = gradients, whole[2]
         for name in first:
