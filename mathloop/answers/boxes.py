@@ -14,7 +14,16 @@ LONGEST_GAP = 40
 """Characters between two boxes that still belong to one answer ("\\boxed{1} and \\boxed{2}")."""
 MOST_BOXES = 24
 
-_BOX = re.compile(r"boxed\s*(\{|[0-9A-Za-z+-][^\s$\\.,{}]*)")
+_FRAME = re.compile(r"\\f(?:rame)?box(?=\s*\{)")
+_BARE = (
+    r"(?:[0-9A-Za-z+−-]|\((?=[^()\n$]{1,100}\))"
+    r"|\\(?:[dtc]?frac|sqrt|pi|text|mathrm|math[bs]f|infty|emptyset|pm|left)(?![A-Za-z])(?:[ ](?=[\d{\\]))?)"
+    r"(?:[^\s$\\.,{}]|[.,](?=\d)|,\s?(?=[^()\n$]{1,60}\))|\\[A-Za-z]{1,20}(?:[ ](?=[\d{\\]))?|\\[%$!,;{}]"
+    r"|\{[^{}\n$]{0,100}(?:\{[^{}\n$]{0,100}\}[^{}\n$]{0,100}){0,9}\}){0,200}"
+)
+"""An answer without braces around it: \\boxed 5, \\boxed\\frac12."""
+_BOX = re.compile(rf"boxed\s*(\{{|{_BARE})")
+_WITH_CONTENT = re.compile(rf"\\boxed\s*(?:\{{|{_BARE})")
 OPEN_BOX = re.compile(r"\\f?boxed\s*\{")
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 _CONNECTIVE = re.compile(r"\b(?:and|or)\b|[和或与及、]")
@@ -83,6 +92,16 @@ class Box(NamedTuple):
     start: int
     end: int
     content: str
+
+
+def framed_as_boxed(text: str) -> str:
+    """The text with each \\fbox{} and \\framebox{} as a \\boxed{}."""
+    return _FRAME.sub(r"\\boxed", text)
+
+
+def has_box(text: str) -> bool:
+    """Whether a box with content, or one that is not closed, is in the text."""
+    return _WITH_CONTENT.search(text) is not None
 
 
 def last_box(text: str, last: Box | None = None) -> str | None:

@@ -34,6 +34,12 @@ UNIT = re.compile(f"或者?|[和且与、，；每]|{_UNITS}|[个只人本件条
 _MEASURED = rf"\d+(?:\.\d+)?\s*(?:平方|立方)?(?:{_UNITS})(?:/(?:{_UNITS}))?"
 _QUANTITY = re.compile(rf"[-－]?{_MEASURED}(?:{_MEASURED})*")
 _CHOSEN = re.compile(r"选[项择]?\s*([A-H])(?![a-zA-Z])")
+_RIGHT = re.compile(
+    r"(?<![A-Za-z])([A-H](?:\s?[、,，和]?\s?[A-H]){0,7})\s*(?:这?[一个两三四]?个?(?:选项|选择|说法|结论)|项)?\s*(?:都|均|也)?"
+    r"(?:是?正确(?:的|选项|答案)?|是对的|对|符合(?:题意|要求|条件))(?=\s*(?:[，,；;。]|$))"
+)
+"""C选项正确."""
+_SUPPOSED = re.compile("若|假设|假如|如果|只有当|是否|不是|并非|[?？吗]")
 _REJECTED = re.compile("不|排除|非|错|误")
 _DROPPED = re.compile(r"[，,、]\s*[^，,、。]{1,20}?(?:舍去|不合题意(?:，?舍去)?|不符合题意|是增根)")
 _WRONG = re.compile("(?:错误|不正确|不对)的[^，,。]{0,6}$")
@@ -97,6 +103,8 @@ def in_chinese_sentence(sentence: str) -> str | None:
     ]
     if chosen:
         return chosen[-1]
+    if right := right_letters(sentence):
+        return right
     if blank := _FIRST_BLANK.search(sentence):
         return sentence[blank.start() :]
     if division := _LEFT_OVER.search(sentence):
@@ -129,6 +137,14 @@ def in_chinese_sentence(sentence: str) -> str | None:
         return str(numerals[-1])
     words = tail or sentence
     return words if words and len(words) <= LONGEST_WORDS else None
+
+
+def right_letters(sentence: str) -> str:
+    """The letters of C选项正确, or of several in order; empty if the sentence calls none right."""
+    found = _RIGHT.findall(sentence)
+    if not found or _SUPPOSED.search(sentence):
+        return ""
+    return "".join(sorted({letter for letters in found for letter in letters} & {*"ABCDEFGH"}))
 
 
 def _is_qualified(sentence: str, start: int, value: str) -> bool:

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import re
 
-from mathloop.answers.boxes import OPEN_BOX, last_box, without_denied
+from mathloop.answers.boxes import OPEN_BOX, framed_as_boxed, last_box, without_denied
 from mathloop.answers.chinese_sentences import (
     CONNECTIVES,
     COPULA,
     HAN,
     in_chinese_text,
+    right_letters,
 )
 from mathloop.answers.cues import (
     CUE,
@@ -73,7 +74,6 @@ _CHECK = re.compile(
 _HOPE = re.compile(r"(?<=[.!\s])\s?I hope (?:it|this) is correct\.?\s*\Z|\s+\Z")
 _DISPLAYED = re.compile(r"(\$\$[^$]{1,3000}\$\$|\\\[(?:(?!\\\[).){1,3000}\\\])[.\s]*\Z", re.DOTALL)
 """A formula on lines of its own at the end of a text."""
-_FRAME = re.compile(r"\\f(?:rame)?box\s?\{")
 _WORD = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]{3,}|[\u4e00-\u9fff]{2,}")
 _MATHEMATICS = frozenset("\\^_=<>&{}|!")
 
@@ -90,7 +90,7 @@ def extract_answer(text: str, language: str = "en") -> str | None:
         return _tagged(text, language)
     if '"' in text and (given := json_answer(text)) is not None:
         return given or None
-    text = _FRAME.sub(r"\\boxed{", _without_run_on(text))
+    text = framed_as_boxed(_without_run_on(text))
     boxed = "boxed" in text
     box = None
     if boxed:
@@ -189,6 +189,8 @@ def _hashed(text: str) -> str | None:
 
 def _without_cue(text: str) -> str | None:
     """A formula that opens the text ("$x$, where …"), bold text at its end, or its last sentence's value."""
+    if len(text) <= LONGEST_PHRASE and (letters := right_letters(text)):
+        return letters
     if (
         "\n" not in text
         and len(text) <= LONGEST_PHRASE

@@ -6,9 +6,18 @@ import re
 
 _CHOSEN = re.compile(
     r"\b(?:options?|choices?|statements?)\s+(\(?[A-K]\)?(?:(?:\s*,\s*|\s+and\s+)\(?[A-K]\)?)*)\s+(?:is|are)\s+(?:the\s+)?"
-    r"(?:correct|right|true)|\b(?:choose|select|pick|go\s+with)\s+(?:option\s+|choice\s+)?\(?([A-K])\)?(?![a-zA-Z])",
+    r"(?:correct|right|true)|\b(?:match(?:es)?|corresponds?\s+to)\s+(?:answer\s+)?(?:option|choice)\s+\(?((?-i:[A-K]))\)?(?=[\s.]*$)"
+    r"|\b(?:choose|select|pick|go\s+with)\s+(?:option\s+|choice\s+)?\(?([A-K])\)?(?![a-zA-Z])",
     re.IGNORECASE,
 )
+
+_RIGHT = re.compile(
+    r"(?:.*[,;]\s*(?=(?:so|thus|hence|therefore)\b))?(?:(?:so|thus|hence|therefore|then|clearly|only)\b[,:]?\s+)*(\(?(?-i:[A-K])\)?(?:(?:\s*,\s*|,?\s+and\s+)\(?(?-i:[A-K])\)?)*)"
+    r"\s+(?:is|are)\s+(?:thus\s+|therefore\s+)?(?:correct|the\s+(?:only\s+)?(?:right|correct|true)\s+(?:answer|option|choice|one|statement)s?)"
+    r"(?=\s*(?:$|[,.!]|\b(?:because|since|as|here)\b))",
+    re.IGNORECASE,
+)
+"""A sentence that begins with the letters: "Thus, (C) is the right answer"."""
 
 _DECLINED = re.compile(r"\b(?:not|never|cannot|n['’]t|neither|nor)\b[^.]{0,30}$", re.IGNORECASE)
 
@@ -19,10 +28,10 @@ _GUESSED = re.compile(
 
 def chosen(sentence: str) -> str | None:
     """The letters of "Options A and B are correct" or "I choose B"; None where there are none."""
-    match = _CHOSEN.search(sentence)
+    match = _RIGHT.match(sentence) or _CHOSEN.search(sentence)
     if match is None or _DECLINED.search(sentence, 0, match.start()) or _GUESSED.search(sentence):
         return None
-    return match[1] or match[2]
+    return next((letters for letters in match.groups() if letters), None)
 
 
 _NOT_SO = re.compile(

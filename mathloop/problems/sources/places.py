@@ -9,7 +9,7 @@ from itertools import takewhile
 from typing import Any, TypeAlias
 
 from mathloop.answers import extract_answer
-from mathloop.answers.boxes import last_box
+from mathloop.answers.boxes import framed_as_boxed, has_box, last_box
 
 Row: TypeAlias = dict[str, Any]
 Place: TypeAlias = str | Callable[[Row], Any]
@@ -18,8 +18,6 @@ Places: TypeAlias = Place | tuple[Place, ...]
 USER, MODEL = ("user", "human"), ("assistant", "gpt", "model")
 """Names of the two roles in conversations."""
 HAN = re.compile(r"[\u4e00-\u9fff]")
-_FRAME = re.compile(r"\\f(?:rame)?box(?=\s*\{)")
-_BOX = re.compile(r"\\boxed\s*[{0-9A-Za-z+-]")
 _STATED = re.compile(r"(?:(?<!no )answer is|答案是|答案为|答案[:：]|Answer:)", re.IGNORECASE)
 _SENTENCE = re.compile(r"[A-Za-z\d)\]}$%][.!?](?=\s+[A-Z\\$]|\s*$)|[。！？]")
 _WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}|[\u4e00-\u9fff]")
@@ -119,8 +117,8 @@ def final_answer(worked: str) -> str | None:
     """The answer that a worked solution states: after ####, in its last box, or in a sentence."""
     if "####" in worked:
         return worked.rpartition("####")[2].strip().partition("\n")[0].strip() or None
-    boxed = _FRAME.sub(r"\\boxed", worked)
-    if _BOX.search(boxed):
+    boxed = framed_as_boxed(worked)
+    if has_box(boxed):
         return last_box(boxed)
     return extract_answer(worked) if _STATED.search(worked) else None
 

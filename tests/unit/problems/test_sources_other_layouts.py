@@ -88,6 +88,7 @@ def test_a_short_solution_that_is_no_number_is_no_answer(tmp_path: Path, solutio
         ({"question": "p", "solution": "6"}, "p", "6"),
         ({"problem": "p", "solution": "Hence it is $\\boxed 6$."}, "p", "6"),
         ({"problem": "p", "solution": "Hence it is $\\fbox{6}$."}, "p", "6"),
+        ({"problem": "p", "solution": "Hence it is $\\boxed\\frac12$."}, "p", r"\frac12"),
         ({"problem": "p", "solution": "\\boxed{5}, no, \\framebox{6}"}, "p", "6"),
     ],
 )
