@@ -26,18 +26,19 @@ from mathloop.problems.sources.places import (
     in_a_row,
     in_columns,
     instruction,
-    joined,
     or_unknown,
     outer_columns,
     prompt,
     stated_in,
     text_or_turn,
     without_brackets,
+    without_dollars,
 )
 
 _KEYS = ("label", "answerKey", "correct", "Answer", "answer")
 _COMPLETION = text_or_turn("completion", MODEL)
 _STATED = ("answer", stated_in("solution"))
+_FINAL = (without_dollars("final_answer"), *_STATED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +130,7 @@ LAYOUTS: tuple[Layout, ...] = (
     Layout("hendrycks-math", ("problem", "solution", "level", "type"), answer=_STATED),
     Layout("minerva-math", ("problem", "solution", "type", "idx"), answer=_STATED),
     Layout("olympiadbench", ("question", "final_answer", "subfield"), problem=after_context("context"),
-           answer=joined("final_answer"), subject="subfield"),
+           answer=without_dollars("final_answer"), subject="subfield"),
     Layout("cmath", ("question", "golden"), answer="golden"),
     Layout("cmath", ("question", "answer", "grade", "reasoning_step")),
     Layout("gaokao2023en", ("question", "answer", "lang", "source"), answer=or_unknown("answer"), source=()),
@@ -150,8 +151,8 @@ LAYOUTS: tuple[Layout, ...] = (
     # everything else; a column that says that it is the final or the true answer comes before "answer"
     Layout("ground-truth", ("problem", "ground_truth"), answer="ground_truth"),
     Layout("ground-truth", ("question", "ground_truth"), answer="ground_truth"),
-    Layout("problem-final-answer", ("problem", "final_answer"), answer=(joined("final_answer"), *_STATED)),
-    Layout("question-final-answer", ("question", "final_answer"), answer=(joined("final_answer"), *_STATED)),
+    Layout("problem-final-answer", ("problem", "final_answer"), answer=_FINAL),
+    Layout("question-final-answer", ("question", "final_answer"), answer=_FINAL),
     Layout("problem-answer", ("problem", "answer"), answer=_STATED),
     Layout("problem-solution", ("problem", "solution"), answer=_STATED),
     Layout("question-answer", ("question", "answer"), answer=_STATED),

@@ -15,11 +15,13 @@ from mathloop.problems.sources import choices as multiple_choice
 from mathloop.problems.sources.layouts import Layout
 from mathloop.problems.sources.places import (
     HAN,
+    Changed,
     Row,
     final_answer,
     is_worked,
     listed,
     states_answer,
+    value_at,
     values_at,
 )
 from mathloop.records import Language, Problem
@@ -34,6 +36,8 @@ _SCALARS = (str, int, float, Decimal)
 _SHORT = 6
 """Words of an answer that is no worked solution, such as "The answer is 12"."""
 _INLINE = re.compile(r"[A-H]{1,8}")
+_GROUPED = re.compile(r"[-+−]?\$?\d{1,3}(?:,\d{3})+(?:\.\d+)?")
+"""1,000: its comma would divide a list."""
 
 
 class LeftOut(Exception):
@@ -156,8 +160,8 @@ def _gold(
     field = _name(layout.answer, row)
     found = next(values_at(row, layout.answer), None)
     if found is None:
-        if field is not None and field in row:
-            found = row[field]
+        if field is not None and (field in row or "." in field):
+            found = value_at(row, field)
         elif any(isinstance(text, str) for text in values_at(row, layout.solution)):
             raise LeftOut("its solution states no final answer")
         else:
@@ -193,21 +197,31 @@ def _one_gold(answers: list[str]) -> str:
     if all(map(_INLINE.fullmatch, answers)):
         return "".join(answers)
     first, *others = answers
-    same = all(verify(first, other).correct and verify(other, first).correct for other in others)
-    return first if same else ", ".join(answers)
+    if all(_same(first, other) for other in others):
+        return first
+    # One that is written twice stays: it may be the answer of two parts.
+    kept = [
+        answer
+        for at, answer in enumerate(answers)
+        if not any(answer != other and _same(other, answer) for other in answers[:at])
+    ]
+    return ", ".join(answer.replace(",", "") if _GROUPED.fullmatch(answer) else answer for answer in kept)
+
+
+def _same(one: str, other: str) -> bool:
+    return verify(one, other).correct and verify(other, one).correct
 
 
 def has_several(row: Row, layout: Layout) -> bool:
     """Whether the gold answer of a row is a list of several."""
-    field = _name(layout.answer, row)
-    found = next(values_at(row, (field, "final_answer") if field else "final_answer"), None)
+    found = next(values_at(row, _name(layout.answer, row) or "answer"), None)
     if isinstance(found, str) and found[:1] == "[":
         found = listed(found)
     return isinstance(found, list) and len(found) > 1
 
 
 def _check_solved(row: Row) -> None:
-    if row.get("question_type") == "proof":
+    if str(row.get("question_type")).lower() in ("proof", "theorem proof"):
         raise LeftOut("a proof: there is no final answer to compare")
     for field in ("problem_is_valid", "solution_is_valid"):
         said = row.get(field)
@@ -275,10 +289,9 @@ def _text(value: Any, field: str | None, place: Place, *, numbers: bool = True, 
 
 def _name(places: Any, row: Row) -> str | None:
     """The column that a part comes from, for a message."""
-    named = [
-        place for place in (places if isinstance(places, tuple) else (places,)) if isinstance(place, str)
-    ]
-    return next((place for place in named if place.partition(".")[0] in row), None)
+    each = places if isinstance(places, tuple) else (places,)
+    named = (place.column if isinstance(place, Changed) else place for place in each)
+    return next((name for name in named if isinstance(name, str) and name.partition(".")[0] in row), None)
 
 
 def _fields_of(row: Row) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any, TypeAlias
 
@@ -14,6 +15,19 @@ from mathloop.answers.boxes import framed_as_boxed, has_box, last_box
 Row: TypeAlias = dict[str, Any]
 Place: TypeAlias = str | Callable[[Row], Any]
 Places: TypeAlias = Place | tuple[Place, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """A place: what a function makes of one column."""
+
+    column: str
+    change: Callable[[Any], Any]
+
+    def __call__(self, row: Row) -> Any:
+        """What it makes of this row's column."""
+        return self.change(row.get(self.column))
+
 
 USER, MODEL = ("user", "human"), ("assistant", "gpt", "model")
 """Names of the two roles in conversations."""
@@ -60,6 +74,15 @@ def value_at(row: Row, place: str) -> Any:
     for name in place.split("."):
         value = value.get(name) if isinstance(value, dict) else None
     return value
+
+
+def has_place(row: Row, place: str) -> bool:
+    """Whether a row has a column, or a path into one, be it empty."""
+    if place in row or "." not in place:
+        return place in row
+    *outer, last = place.split(".")
+    inner = value_at(row, ".".join(outer)) if outer else row
+    return isinstance(inner, dict) and last in inner
 
 
 def outer_columns(places: Iterable[str]) -> set[str]:
@@ -229,42 +252,27 @@ def in_a_row(*columns: str, stop: str = "") -> Callable[[Row], Any]:
     return read
 
 
-def without_brackets(column: str) -> Callable[[Row], Any]:
+def without_brackets(column: str) -> Changed:
     """A place: ASDiv's answer without its unit: "9 (apples)"."""
-
-    def read(row: Row) -> Any:
-        text = row.get(column)
-        return _BRACKETS.sub("", text).strip() if isinstance(text, str) else text
-
-    return read
+    return Changed(column, lambda text: _BRACKETS.sub("", text).strip() if isinstance(text, str) else text)
 
 
-def joined(column: str) -> Callable[[Row], Any]:
-    """A place: several answers as one, each without the dollars around it.
+def without_dollars(column: str) -> Changed:
+    """A place: a list of answers, each without the dollars around it.
 
     One with several formulas, "$69$,$84$", keeps them all: their dollars are not a pair around it.
     """
 
-    def bare(answer: Any) -> str:
-        text = str(answer).strip()
-        around = _IN_DOLLARS.fullmatch(text)
-        return around[1] if around else text
+    def bare(answer: Any) -> Any:
+        around = _IN_DOLLARS.fullmatch(answer.strip()) if isinstance(answer, str) else None
+        return around[1] if around else answer
 
-    def read(row: Row) -> Any:
-        found = row.get(column)
-        return ", ".join(map(bare, found)) if isinstance(found, list) else found
-
-    return read
+    return Changed(column, lambda found: [*map(bare, found)] if isinstance(found, list) else found)
 
 
-def or_unknown(column: str) -> Callable[[Row], Any]:
+def or_unknown(column: str) -> Changed:
     """A place: an answer that is empty where nobody knows it; 0 is an answer."""
-
-    def read(row: Row) -> Any:
-        found = row.get(column)
-        return "unknown" if found is None or found in ("", []) else found
-
-    return read
+    return Changed(column, lambda found: "unknown" if found is None or found in ("", []) else found)
 
 
 def chinese_if(place: str) -> Callable[[Row], Any]:

@@ -20,7 +20,7 @@ from mathloop.problems.sources.files import (
 from mathloop.problems.sources.layouts import COLUMNS, Layout, by_name, narrowed, recognize, with_fields
 from mathloop.problems.sources.numbering import Numbering, has_number, numbering
 from mathloop.problems.sources.parsing import LeftOut, Place, has_several, parse_row
-from mathloop.problems.sources.places import Row, outer_columns
+from mathloop.problems.sources.places import Row, has_place, outer_columns
 from mathloop.records import Problem
 
 _UNKNOWN = 100
@@ -90,7 +90,7 @@ class Source:
         if not self.rows:
             message = "no rows; expected one problem per row, with a statement and an answer"
             raise BadData(message, path=self.place)
-        if not self.broken:
+        if len(self.broken) in (0, self.rows):
             self.kinds.check_named(self.place)
 
     def _problem(self, row: Row, place: Place, name: str, default_id: str) -> Problem | None:
@@ -148,18 +148,21 @@ class Layouts:
         named = outer_columns(self._fields.values())
         self.columns = COLUMNS | named
         self._missing = {place for place in self._fields.values() if place}
-        """Named places whose column no row has had yet."""
+        """Named places that no row has had yet."""
 
     def check_named(self, place: Path) -> None:
-        """Raises BadConfig if a part is named to be in a column that no row has."""
+        """Raises BadConfig if a part is named to be in a column, or a path into one, that no row has."""
         for part, named in self._fields.items():
             if named in self._missing:
-                message = f"no row has the column {named!r}; correct it"
+                what = "path" if "." in named else "column"
+                message = f"no row has the {what} {named!r}; correct it"
                 remedy = ", or write '' for none" if part != "problem" else ""
                 raise BadConfig(f"problems.fields.{part}: {place}: {message}{remedy}")
 
     def of(self, row: Row, place: Place) -> Layout:
         """The layout of a row; raises UnknownLayout."""
+        if self._missing:
+            self._missing = {name for name in self._missing if not has_place(row, name)}
         columns = tuple(row)
         found = self._known.get(columns)
         if found is None:
@@ -168,7 +171,6 @@ class Layouts:
             layout = self._fixed or recognize(row)
             if self._fields:
                 layout = with_fields(layout, self._fields)
-                self._missing -= {name for name in self._missing if not outer_columns([name]).isdisjoint(row)}
             if layout is None:
                 layout = self._unknown(row, place)
             found = self._known[columns] = narrowed(layout, row.keys())

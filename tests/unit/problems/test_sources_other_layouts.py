@@ -179,6 +179,56 @@ def test_completions_and_preferences_are_looked_at_as_texts_and_as_turns() -> No
     ]
 
 
+OLYMPIAD = {"question": "p", "final_answer": ["5"], "subfield": "Algebra", "solution": ["s"]}
+
+
+@pytest.mark.parametrize(
+    ("row", "field"),
+    [
+        (OLYMPIAD | {"final_answer": None}, "final_answer"),
+        (OLYMPIAD | {"final_answer": []}, "final_answer"),
+        (OLYMPIAD | {"final_answer": [None]}, "final_answer"),
+        ({"question": "p", "final_answer": None}, "final_answer"),
+        ({"body": "p", "question": "q", "answer": None}, "answer"),
+        ({"prompt": "p", "reward_model": {"ground_truth": None}}, "reward_model.ground_truth"),
+    ],
+)
+def test_a_gold_that_is_missing_is_named_by_its_own_field(
+    tmp_path: Path, row: dict[str, Any], field: str
+) -> None:
+    path = tmp_path / "p.jsonl"
+    path.write_text(json.dumps(row) + "\n")
+    source = read_source(path)
+    assert [*source] == []
+    assert [error.field for error in source.broken] == [field]
+
+
+def test_a_proof_of_olympiadbench_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "p.jsonl"
+    path.write_text(json.dumps(OLYMPIAD | {"final_answer": None, "question_type": "Theorem proof"}) + "\n")
+    source = read_source(path)
+    assert [*source] == [] == source.broken
+    assert [skipped.reason for skipped in source.left_out] == ["a proof: there is no final answer to compare"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"level": "m.lvl"}, r"fields\.level: .*no row has the path 'm\.lvl'; correct it, or write ''"),
+        ({"answer": "m.gold"}, r"fields\.answer: .*no row has the path 'm\.gold'"),
+        ({"problem": "text.inner"}, r"fields\.problem: .*no row has the path 'text\.inner'; correct it$"),
+        ({"answer": "n.key"}, r"fields\.answer: .*no row has the path 'n\.key'"),
+    ],
+)
+def test_a_path_that_no_row_has_is_said(tmp_path: Path, fields: dict[str, str], said: str) -> None:
+    path = tmp_path / "p.jsonl"
+    path.write_text('{"text": "p", "m": {"key": "1", "level": null}}\n')
+    named = {"problem": "text", "answer": "m.key", "level": "m.level"}
+    assert [problem.answer for problem in read_source(path, fields=named)] == ["1"]
+    with pytest.raises(BadConfig, match=said):
+        list(read_source(path, fields=named | fields))
+
+
 def test_a_part_in_a_column_that_no_row_has_is_said(tmp_path: Path) -> None:
     path = tmp_path / "p.jsonl"
     path.write_text('{"question": "p", "answer": "1"}\n{"question": "q", "answer": "2", "key": "k"}\n')
